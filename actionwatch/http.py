@@ -1,0 +1,163 @@
+"""HTTP out of actionwatch: the one module that imports httpx.
+
+It gives whole answers or a `TransportError`; it follows no redirect, reads no proxy or credentials from the environment,
+bounds the time and the size of every answer, and never puts a URL into a message: webhook URLs are secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from actionwatch import __version__
+from actionwatch.errors import TransportError
+
+USER_AGENT = f"actionwatch/{__version__}"
+MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
+MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not park a delivery for ever
+
+# httpx logs every full URL at INFO, secrets in it included (its own documentation, "Logging").
+logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole HTTP answer. `headers` has lower-case names; `took` is the time from request to last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    took: timedelta
+
+    def excerpt(self, limit: int = 500) -> str:
+        """Give the first `limit` characters of the body, for people."""
+        return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
+
+    @property
+    def date(self) -> datetime | None:
+        """The server's clock (resolution one second), or None where it sent no readable `Date`."""
+        return _http_date(self.headers.get("date", ""))
+
+
+class HttpClient:
+    """A pool of connections with one set of manners. Safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        timeout: timedelta,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        max_connections: int = 16,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._timeout = timeout
+        self._max_body_bytes = max_body_bytes
+        self._client = httpx.Client(
+            auth=auth,
+            headers={"user-agent": USER_AGENT, **(headers or {})},
+            timeout=timeout.total_seconds(),
+            verify=ssl.create_default_context(cafile=ca_file) if ca_file else ssl.create_default_context(),
+            proxy=proxy,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Sequence[tuple[str, str | int | float | bool | None]] = (),
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """Exchange one request for one whole answer, whatever its status.
+
+        Raises: TransportError, when no whole answer came within the timeout and the size limit.
+        """
+        started = time.monotonic()
+        try:
+            # `params=[]` would strip a query that is part of the URL.
+            with self._client.stream(
+                method, url, params=list(params) or None, headers=headers, content=content
+            ) as response:
+                body = self._read(response, deadline=started + self._timeout.total_seconds())
+                took = timedelta(seconds=time.monotonic() - started)
+                return Answer(response.status_code, dict(response.headers.items()), body, took)
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as exc:
+            raise TransportError(_explain(exc)) from exc
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, response: httpx.Response, deadline: float) -> bytes:
+        """Read the body; httpx's own timeout is per chunk, so that a slow drip would outlast it."""
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in response.iter_bytes():
+            size += len(chunk)
+            if size > self._max_body_bytes:
+                raise TransportError(f"the answer is larger than {self._max_body_bytes} bytes")
+            if time.monotonic() > deadline:
+                raise TransportError("the answer did not end within the timeout")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span from `now`; None where absent or unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
+    at = _http_date(value)
+    return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _explain(exc: Exception) -> str:
+    """Say what broke, without the URL that some httpx messages hold."""
+    match exc:
+        case httpx.ConnectTimeout():
+            return "no connection within the timeout"
+        case httpx.TimeoutException():
+            return "no answer within the timeout"
+        case httpx.ConnectError():
+            return f"cannot connect: {exc}"
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return "not a usable URL"
+        case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError():
+            return f"the connection broke: {exc or type(exc).__name__}"
+        case httpx.DecodingError():
+            return "the answer's compression is broken"
+        case _:
+            return f"{type(exc).__name__}: {exc}"

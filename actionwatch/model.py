@@ -1,0 +1,217 @@
+"""The nouns of actionwatch, immutable: what one room hands to the next.
+
+Times are aware UTC `datetime`s, spans are `timedelta`s. `Record` and `Entity` are msgspec structs instead of dataclasses
+because a million of them are made in a backfill: a frozen dataclass with this many fields takes five times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Level(IntEnum):
+    """How bad, in Sigma's words; comparable."""
+
+    INFORMATIONAL = 0
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+    @property
+    def word(self) -> str:
+        """The lower-case name, as rules, settings and messages spell it."""
+        return self.name.lower()
+
+
+LEVELS: dict[str, Level] = {level.word: level for level in Level}
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """Something the upstream names by an id, a name, or both: an account, a cluster, an organisation."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+NOTHING = Entity()
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One user action as we keep it.
+
+    `raw` is the upstream's JSON object to the letter. `id` is the local number the store gives, 0 before it is stored; it
+    grows in the order in which records were stored, which is not the order of `occurred_at`.
+    """
+
+    key: str
+    source: str
+    occurred_at: datetime
+    seen_at: datetime
+    action_kind: str
+    raw: str
+    domain_type: str | None = None
+    user_name: str | None = None
+    description: str | None = None
+    account: Entity = NOTHING
+    cluster: Entity = NOTHING
+    organisation: Entity = NOTHING
+    operation: str | None = None
+    scope: str | None = None
+    severity: str = "medium"
+    upstream_id: str | None = None
+    is_time_readable: bool = True
+    is_backlog: bool = False
+    """From before the tail began: stored and learned from, not alerted."""
+    late_by: timedelta | None = None
+    """Set when the tail had seen through this record's time by more than the overlap before it came."""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedAccount:
+    """An account of the organisation, as the linked-accounts listing shows it; `raw` holds all its fields."""
+
+    id: str
+    name: str
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleName:
+    """A rule as an alert names it. `id` is the rule's own id, or its name where it has none."""
+
+    id: str
+    name: str
+    title: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One record that met one rule, with all that the rule says about the alert it should become."""
+
+    rule: RuleName
+    record: Record
+    level: Level
+    title: str
+    body: str
+    runbook: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
+    group: Mapping[str, str | None] | None = None
+    """The values of the rule's `group_by` fields; None where each record makes an alert of its own."""
+    realert: timedelta = timedelta(0)
+
+
+class Status(StrEnum):
+    """Where an alert is in its life: open -> acked -> resolved, no other way."""
+
+    OPEN = "open"
+    ACKED = "acked"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a human is told: one match, or the matches of one grouping key within `realert` of the first."""
+
+    id: str
+    rule: RuleName
+    level: Level
+    title: str
+    body: str
+    source: str
+    first_at: datetime
+    last_at: datetime
+    opened_at: datetime
+    """When we opened it (wall clock), while `first_at` and `last_at` are event times."""
+    runbook: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
+    group: Mapping[str, str | None] | None = None
+    realert: timedelta = timedelta(0)
+    status: Status = Status.OPEN
+    acked_by: str | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    count: int = 1
+    late_by: timedelta | None = None
+
+
+class Event(StrEnum):
+    """Why a message is sent; with an alert and a receiver it says what a delivery is for."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    RESOLVED = "resolved"
+    TEST = "test"
+
+
+MESSAGE_TYPES: dict[Event, str] = {
+    Event.OPENED: "alert.opened",
+    Event.UPDATED: "alert.updated",
+    Event.RESOLVED: "alert.resolved",
+    Event.TEST: "receiver.test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one delivery says, frozen at its first attempt. `id` is the idempotency key, the same on every attempt.
+
+    `data` is the contract's `data` object, ready for JSON. `fields` are the labelled values the rule wants shown to people,
+    in its order; a webhook does not send them.
+    """
+
+    id: str
+    type: str
+    timestamp: datetime
+    data: Mapping[str, Any]
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a notifier brought back from a message that was taken.
+
+    `reference` names the message at the receiver (a Slack `ts`), so that later ones can update it. `note` is worth keeping for
+    people: recipients that were refused, say.
+    """
+
+    reference: str | None = None
+    note: str | None = None
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery is: every one ends `sent` or `dead`."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message of one alert for one receiver. `ordinal` counts within alert and receiver; it is the order of sending."""
+
+    id: str
+    alert_id: str
+    receiver: str
+    event: Event
+    ordinal: int
+    status: DeliveryStatus
+    attempts: int
+    created_at: datetime
+    due_at: datetime
+    sent_at: datetime | None = None
+    last_error: str | None = None
+    why: str | None = None
+    body: str | None = None
+    """The frozen message as JSON; None until the first attempt."""

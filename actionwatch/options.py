@@ -1,0 +1,156 @@
+"""The words a configuration is written in: durations, secrets and their `…_file` twins, paths, URLs.
+
+`settings.py` and every `notifiers/<type>.py` declare their keys with these, so that one spelling means one thing everywhere.
+Paths resolve against the configuration's own folder, which the loader passes as the validation context `folder`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:s|m|h|d|w))+", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", re.ASCII)
+MAX_DURATION = timedelta(days=36_525)  # a century: beyond it datetime arithmetic starts to overflow
+
+
+class Options(BaseModel):
+    """The base of every part of the configuration: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read `30s`, `15m`, `26h`, `7d`, `2w` or a run of them (`1h30m`).
+
+    Raises: ValueError, saying what is accepted.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
+        raise ValueError("not a duration: write a number with its unit, such as 30s, 15m, 26h or 7d")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > MAX_DURATION.total_seconds():
+        raise ValueError("this duration is longer than a century")
+    return timedelta(seconds=seconds)
+
+
+def spell_duration(span: timedelta) -> str:
+    """Spell a span for people, in its two largest units: `1d2h`, `15m`, `3.5s`."""
+    seconds = span.total_seconds()
+    if abs(seconds) < 60:
+        return f"{round(seconds, 1):g}s"
+    parts: list[str] = []
+    rest = int(abs(seconds))
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        if rest >= size and len(parts) < 2:
+            parts.append(f"{rest // size}{unit}")
+            rest %= size
+    return ("-" if seconds < 0 else "") + "".join(parts)
+
+
+def _positive(span: timedelta) -> timedelta:
+    if span <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return span
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / path.expanduser()
+
+
+def _read_secret(value: Any, info: ValidationInfo) -> SecretStr:
+    """Read the first line of a mounted secret; the error names the file and what stands in the way."""
+    if not isinstance(value, str | Path):
+        raise ValueError("must be the path of a file")
+    path = _resolve(Path(value), info)
+    try:
+        with path.open(encoding="utf-8") as file:
+            line = file.readline().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
+        raise ValueError(f"cannot read the secret file {path}: {reason}") from exc
+    if not line:
+        raise ValueError(f"the secret file {path} has an empty first line")
+    return SecretStr(line)
+
+
+def _printable_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text or any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("a secret must not be empty or hold control characters")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+ConfigPath = Annotated[Path, AfterValidator(_resolve)]
+Secret = Annotated[SecretStr, AfterValidator(_printable_secret)]
+SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_printable_secret)]
+"""The `…_file` twin of a secret: given as a path, held as the secret that stood in its first line."""
+
+
+def secret(value: SecretStr | None, from_file: SecretStr | None) -> str | None:
+    """Give the secret of a twin pair `x`, `x_file`; None where neither is set."""
+    chosen = value if value is not None else from_file
+    return chosen.get_secret_value() if chosen is not None else None
+
+
+def require_one(options: BaseModel, *names: str) -> None:
+    """Insist that exactly one of these keys is set.
+
+    Raises: ValueError, naming the keys.
+    """
+    given = [name for name in names if getattr(options, name) is not None]
+    if not given:
+        raise ValueError(f"one of {' or '.join(names)} is needed")
+    if len(given) > 1:
+        raise ValueError(f"give only one of {' and '.join(given)}")
+
+
+def refuse_both(options: BaseModel, *names: str) -> None:
+    """Insist that at most one of these keys is set.
+
+    Raises: ValueError, naming the keys.
+    """
+    given = [name for name in names if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"give only one of {' and '.join(given)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
+    """Insist on https with a host and without user and password; plain http only on loopback or where allowed.
+
+    Raises: ValueError, without the URL, which may be a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError("not a usable URL") from exc
+    if parts.scheme not in ("https", "http") or not host or any(char.isspace() for char in url):
+        raise ValueError("must be an https:// URL with a host")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password; there are keys for them")
+    if parts.scheme == "http" and not is_plain_allowed and not is_loopback(host):
+        raise ValueError("must be https://; plain http is accepted for loopback only")
+    return url
