@@ -178,6 +178,13 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """The texts of one message, by template name without folder and `.j2` (`email.html`); empty where a type needs none."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a notifier brought back from a message that was taken.
 
@@ -190,11 +197,12 @@ class Receipt:
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery is: every one ends `sent` or `dead`."""
+    """Where a delivery is: every one ends `sent` or `dead`, or is `suppressed` for a reason before any attempt."""
 
     PENDING = "pending"
     SENT = "sent"
     DEAD = "dead"
+    SUPPRESSED = "suppressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +217,8 @@ class Delivery:
     status: DeliveryStatus
     attempts: int
     created_at: datetime
+    started_at: datetime
+    """Giving up counts from here: the creation, or the last replay."""
     due_at: datetime
     sent_at: datetime | None = None
     last_error: str | None = None

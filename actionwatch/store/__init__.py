@@ -1,0 +1,1 @@
+"""What actionwatch remembers: one relational database, one module per table."""

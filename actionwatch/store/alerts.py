@@ -1,0 +1,144 @@
+"""The alerts, and which records each of them holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, select
+
+from actionwatch.model import Alert, Level, RuleName, Status
+from actionwatch.store.database import MICROSECOND, bulk_insert, to_micros
+from actionwatch.store.tables import ALERT, DELIVERY, JOINED
+
+_COLUMNS = tuple(column.name for column in ALERT.columns)
+
+
+def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
+    """Store (alert, group key) pairs, skipping ids already there; give how many were new."""
+    return bulk_insert(connection, ALERT, _COLUMNS, [_values(alert, group_key) for alert, group_key in alerts])
+
+
+def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
+    """Join records to alerts as (alert id, record id); joining again changes nothing. Gives how many were new."""
+    return bulk_insert(connection, JOINED, ("alert_id", "record_id"), pairs)
+
+
+def update(connection: Connection, alert: Alert) -> None:
+    """Store what can change in an alert after its opening."""
+    values = {
+        "level": int(alert.level),
+        "status": alert.status.value,
+        "acked_by": alert.acked_by,
+        "resolved_by": alert.resolved_by,
+        "resolved_at": alert.resolved_at,
+        "match_count": alert.count,
+        "first_at": alert.first_at,
+        "last_at": alert.last_at,
+        "late_by": _micros(alert.late_by),
+    }
+    connection.execute(ALERT.update().where(ALERT.c.id == alert.id).values(values))
+
+
+def read(connection: Connection, alert_id: str) -> Alert | None:
+    """Read one alert."""
+    row = connection.execute(select(ALERT).where(ALERT.c.id == alert_id)).first()
+    return _alert(row) if row else None
+
+
+def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, Alert]:
+    """Read several alerts by id."""
+    return {row.id: _alert(row) for row in connection.execute(select(ALERT).where(ALERT.c.id.in_(alert_ids)))}
+
+
+def read_unresolved(connection: Connection, group_key: str) -> list[Alert]:
+    """Read the unresolved alerts of a grouping key, oldest first."""
+    statement = select(ALERT).where(ALERT.c.group_key == group_key, ALERT.c.status != Status.RESOLVED.value)
+    return [_alert(row) for row in connection.execute(statement.order_by(ALERT.c.first_at, ALERT.c.id))]
+
+
+def read_newest(connection: Connection, limit: int, *, since: datetime | None = None) -> list[Alert]:
+    """Read the alerts opened last, newest first."""
+    statement = select(ALERT).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
+    if since:
+        statement = statement.where(ALERT.c.opened_at >= since)
+    return [_alert(row) for row in connection.execute(statement)]
+
+
+def delete_settled(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` alerts opened before a time that nothing can still happen to; give how many."""
+    doomed = (
+        select(ALERT.c.id)
+        .where(ALERT.c.opened_at < before)
+        .where(~exists().where(DELIVERY.c.alert_id == ALERT.c.id))
+        .limit(limit)
+    )
+    ids = connection.execute(doomed).scalars().all()
+    connection.execute(JOINED.delete().where(JOINED.c.alert_id.in_(ids)))
+    return connection.execute(ALERT.delete().where(ALERT.c.id.in_(ids))).rowcount
+
+
+def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
+    """Give the row of an alert, in the order of the table's columns."""
+    return (
+        alert.id,
+        alert.rule.id,
+        alert.rule.name,
+        alert.rule.title,
+        json.dumps(alert.rule.tags),
+        int(alert.level),
+        alert.title,
+        alert.body,
+        alert.runbook,
+        json.dumps(dict(alert.labels)),
+        alert.source,
+        group_key,
+        None if alert.group is None else json.dumps(dict(alert.group)),
+        json.dumps(alert.fields),
+        _micros(alert.realert),
+        alert.status.value,
+        alert.acked_by,
+        alert.resolved_by,
+        alert.resolved_at and to_micros(alert.resolved_at),
+        alert.count,
+        to_micros(alert.first_at),
+        to_micros(alert.last_at),
+        to_micros(alert.opened_at),
+        _micros(alert.late_by),
+    )
+
+
+def _alert(row: Row[Any]) -> Alert:
+    return Alert(
+        id=row.id,
+        rule=RuleName(row.rule_id, row.rule_name, row.rule_title, tuple(json.loads(row.tags))),
+        level=Level(row.level),
+        title=row.title,
+        body=row.body,
+        runbook=row.runbook,
+        labels=json.loads(row.labels),
+        source=row.source,
+        group=_group(row.group_values),
+        fields=tuple(json.loads(row.fields)),
+        realert=timedelta(microseconds=row.realert),
+        status=Status(row.status),
+        acked_by=row.acked_by,
+        resolved_by=row.resolved_by,
+        resolved_at=row.resolved_at,
+        count=row.match_count,
+        first_at=row.first_at,
+        last_at=row.last_at,
+        opened_at=row.opened_at,
+        late_by=None if row.late_by is None else timedelta(microseconds=row.late_by),
+    )
+
+
+def _group(text: str | None) -> Mapping[str, str | None] | None:
+    group: Mapping[str, str | None] | None = None if text is None else json.loads(text)
+    return group
+
+
+def _micros(span: timedelta | None) -> int | None:
+    return None if span is None else span // MICROSECOND

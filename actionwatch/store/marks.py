@@ -1,0 +1,48 @@
+"""How far each source has been read: its high-water mark, what was seen through, and what was proved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from actionwatch.store.database import upsert
+from actionwatch.store.tables import SOURCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """One source's progress.
+
+    `mark` is the newest `occurred_at` stored by a completed poll; `seen_through` is the end of the last completed window: all
+    before it was read. `proved_through` is as far as counts or two agreeing walks proved it without a gap. Records before
+    `alerts_from` are backlog. `totals_cover_pages`: a total was once larger than the page that carried it.
+    """
+
+    name: str
+    begins_at: datetime
+    alerts_from: datetime
+    mark: datetime
+    seen_through: datetime
+    proved_through: datetime
+    live_from: datetime | None = None
+    live_through: datetime | None = None
+    totals_cover_pages: bool = False
+
+
+def read(connection: Connection, name: str) -> Marks | None:
+    """Read a source's marks; None before its first successful poll."""
+    row = connection.execute(select(SOURCE).where(SOURCE.c.name == name)).mappings().first()
+    return Marks(**row) if row else None
+
+
+def read_all(connection: Connection) -> dict[str, Marks]:
+    """Read the marks of every source that was ever polled, by name."""
+    rows = connection.execute(select(SOURCE).order_by(SOURCE.c.name)).mappings()
+    return {row["name"]: Marks(**row) for row in rows}
+
+
+def write(connection: Connection, marks: Marks) -> None:
+    """Store a source's marks, replacing what was there."""
+    upsert(connection, SOURCE, {field.name: getattr(marks, field.name) for field in fields(marks)}, key=("name",))

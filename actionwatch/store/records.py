@@ -1,0 +1,211 @@
+"""The records: every user action we ever saw, under its key, in the order in which we saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, type_coerce
+from sqlalchemy.types import BigInteger
+
+from actionwatch.model import NOTHING, Entity, Record
+from actionwatch.store.database import MICROSECOND, bulk_insert, from_micros, to_micros
+from actionwatch.store.tables import JOINED, RECORD
+
+_COLUMNS = tuple(column.name for column in RECORD.columns if column.name != "id")
+# Times are read as plain integers: a TypeDecorator would cost as much as all the rest of a row.
+_SELECTED = [
+    type_coerce(column, BigInteger).label(column.name) if column.name in ("occurred_at", "seen_at") else column
+    for column in RECORD.columns
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFilter:
+    """What `records list|export` may ask for; None and empty mean everything. Entities match by id or name."""
+
+    kinds: Sequence[str] = ()
+    user: str | None = None
+    account: str | None = None
+    cluster: str | None = None
+    operations: Sequence[str] = ()
+    scope: str | None = None
+    keyword: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def insert_new(connection: Connection, records: Sequence[Record]) -> int:
+    """Store the records whose source and key are not known yet, in the given order; give how many were new."""
+    return bulk_insert(connection, RECORD, _COLUMNS, [_values(record) for record in records])
+
+
+def read_after(connection: Connection, position: int, limit: int) -> list[Record]:
+    """Read the next records by local id, oldest stored first; a late record is never passed over, whatever its time."""
+    rows = connection.execute(_select().where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit))
+    return [_record(row) for row in rows]
+
+
+def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: int) -> dict[str, list[Record]]:
+    """Read the newest `limit` records (by event time) joined to each of these alerts, newest last; a key for every id."""
+    newest = (RECORD.c.occurred_at.desc(), RECORD.c.id.desc())
+    rank = func.row_number().over(partition_by=JOINED.c.alert_id, order_by=newest).label("rank")
+    ranked = (
+        select(*_SELECTED, JOINED.c.alert_id, rank)
+        .join(JOINED, JOINED.c.record_id == RECORD.c.id)
+        .where(JOINED.c.alert_id.in_(alert_ids))
+        .subquery()
+    )
+    found: dict[str, list[Record]] = {alert_id: [] for alert_id in alert_ids}
+    for row in connection.execute(select(ranked).where(ranked.c.rank <= limit).order_by(ranked.c.rank.desc())):
+        found[row.alert_id].append(_record(row))
+    return found
+
+
+def read_by_key(connection: Connection, key: str) -> Record | None:
+    """Read one record by its key (the first, where several sources hold it)."""
+    row = connection.execute(_select().where(RECORD.c.record_key == key).order_by(RECORD.c.id).limit(1)).first()
+    return _record(row) if row else None
+
+
+def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> list[Record]:
+    """Read the newest records (by event time) that a filter admits, newest first."""
+    statement = _narrow(_select(), wanted).order_by(RECORD.c.occurred_at.desc(), RECORD.c.id.desc())
+    return [_record(row) for row in connection.execute(statement.limit(limit))]
+
+
+def stream(connection: Connection, wanted: RecordFilter) -> Iterator[Record]:
+    """Read every record that a filter admits, in the order stored, without holding them all."""
+    rows = connection.execution_options(yield_per=1000).execute(_narrow(_select(), wanted).order_by(RECORD.c.id))
+    return (_record(row) for row in rows)
+
+
+def count_by_source(connection: Connection) -> dict[str, int]:
+    """Count the stored records of each source."""
+    rows = connection.execute(select(RECORD.c.source, func.count()).group_by(RECORD.c.source))
+    return {row[0]: row[1] for row in rows}
+
+
+def count_kinds(connection: Connection, source: str, start: datetime, end: datetime) -> dict[str, int]:
+    """Count a source's stored records per kind with start <= occurred_at <= end."""
+    statement = (
+        select(RECORD.c.action_kind, func.count())
+        .where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(start))
+        .where(RECORD.c.record_key < key_floor(end + MICROSECOND), RECORD.c.is_time_readable)
+        .group_by(RECORD.c.action_kind)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def newest_time(connection: Connection, source: str, start: datetime, end: datetime) -> datetime | None:
+    """Give the newest event time a source has stored within start..end."""
+    statement = (
+        select(func.max(RECORD.c.occurred_at))
+        .where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(start))
+        .where(RECORD.c.record_key < key_floor(end + MICROSECOND), RECORD.c.is_time_readable)
+    )
+    newest: datetime | None = connection.execute(statement).scalar()
+    return newest
+
+
+def newest_id(connection: Connection) -> int:
+    """Give the id of the record stored last; 0 for none."""
+    newest: int | None = connection.execute(select(func.max(RECORD.c.id))).scalar()
+    return newest or 0
+
+
+def delete_older(connection: Connection, before: datetime, up_to_id: int, limit: int) -> int:
+    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`; give how many."""
+    doomed = (
+        select(RECORD.c.id)
+        .where(RECORD.c.id <= up_to_id, RECORD.c.seen_at < before)
+        .where(RECORD.c.id.not_in(select(JOINED.c.record_id)))
+        .order_by(RECORD.c.id)
+        .limit(limit)
+    )
+    return connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed))).rowcount
+
+
+def key_floor(at: datetime) -> str:
+    """Give the lowest record key of an instant: keys begin with the time, as 16 hex digits of epoch microseconds."""
+    return f"{to_micros(at):016x}"
+
+
+def _select() -> Select[Any]:
+    return select(*_SELECTED)
+
+
+def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
+    c = RECORD.c
+    tests: list[tuple[ColumnElement[bool], object]] = [
+        (c.action_kind.in_(wanted.kinds), wanted.kinds),
+        (c.operation.in_(wanted.operations), wanted.operations),
+        (func.lower(c.user_name) == (wanted.user or "").lower(), wanted.user),
+        (c.scope == wanted.scope, wanted.scope),
+        (or_(c.account_id == wanted.account, c.account_name == wanted.account), wanted.account),
+        (or_(c.cluster_id == wanted.cluster, c.cluster_name == wanted.cluster), wanted.cluster),
+        (c.description.icontains(wanted.keyword or "", autoescape=True), wanted.keyword),
+        (c.occurred_at >= wanted.since, wanted.since),
+        (c.occurred_at <= wanted.until, wanted.until),
+    ]
+    return statement.where(*(test for test, given in tests if given))
+
+
+def _values(record: Record) -> tuple[Any, ...]:
+    """Give the row of a record, in the order of the table's columns after the id."""
+    account, cluster, organisation = record.account, record.cluster, record.organisation
+    return (
+        record.source,
+        record.key,
+        to_micros(record.occurred_at),
+        to_micros(record.seen_at),
+        record.action_kind,
+        record.operation,
+        record.scope,
+        record.severity,
+        record.domain_type,
+        record.user_name,
+        record.description,
+        account.id,
+        account.name,
+        cluster.id,
+        cluster.name,
+        organisation.id,
+        organisation.name,
+        record.upstream_id,
+        record.is_time_readable,
+        record.is_backlog,
+        None if record.late_by is None else record.late_by // MICROSECOND,
+        record.raw,
+    )
+
+
+def _record(row: Row[Any]) -> Record:
+    return Record(
+        id=row.id,
+        key=row.record_key,
+        source=row.source,
+        occurred_at=from_micros(row.occurred_at),
+        seen_at=from_micros(row.seen_at),
+        action_kind=row.action_kind,
+        operation=row.operation,
+        scope=row.scope,
+        severity=row.severity,
+        domain_type=row.domain_type,
+        user_name=row.user_name,
+        description=row.description,
+        account=_entity(row.account_id, row.account_name),
+        cluster=_entity(row.cluster_id, row.cluster_name),
+        organisation=_entity(row.organisation_id, row.organisation_name),
+        upstream_id=row.upstream_id,
+        is_time_readable=row.is_time_readable,
+        is_backlog=row.is_backlog,
+        late_by=None if row.late_by is None else timedelta(microseconds=row.late_by),
+        raw=row.raw,
+    )
+
+
+def _entity(entity_id: str | None, name: str | None) -> Entity:
+    return NOTHING if entity_id is None and name is None else Entity(entity_id, name)
