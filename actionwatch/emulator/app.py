@@ -1,0 +1,269 @@
+"""The API itself: the four documented operations over one organisation.
+
+A user-actions request passes through `Stages`, one function each; a fault, or another shape of the answer, replaces
+stages and leaves the handlers alone.
+"""
+
+import base64
+import binascii
+import hmac
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from threading import Lock
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actionwatch.emulator import wire
+from actionwatch.emulator.control import control_routes
+from actionwatch.emulator.log import Slice
+from actionwatch.emulator.openapi import document
+from actionwatch.emulator.query import InvalidParameterError, Parameters, Query, parse_query
+from actionwatch.emulator.state import Clock, Organisation
+
+BASE = "/v1/organisations/{organisation_id}"
+DEMO_USER = "demo"
+DEMO_KEY = "demo-key"
+MAX_BODY_BYTES = 65_536  # far above any account name
+MAX_NAME_LENGTH = 255
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a user-actions request passes through, in order; each may be replaced alone."""
+
+    gate: Callable[[Request], Response | None] = lambda _: (
+        None
+    )  # an answer here ends any request before it is looked at
+    parse: Callable[[Parameters], Query] = parse_query
+    select: Callable[[Organisation, Query], Slice] = lambda organisation, query: organisation.page(
+        query.wanted, query.start, query.end, query.offset, query.limit, with_counts=query.with_counts
+    )
+    envelop: Callable[[Slice, int, Organisation], object] = wire.envelope
+    encode: Callable[[object], bytes] = msgspec.json.encode
+    respond: Callable[[bytes], Response] = lambda body: Response(body, media_type="application/json")
+
+
+@dataclass
+class Traffic:
+    """How often each operation was asked for, and what it answered: `{(operation, status): requests}`."""
+
+    _counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _lock: Lock = field(default_factory=Lock)
+
+    def note(self, operation: str, status: int) -> None:
+        """Count one answered request."""
+        with self._lock:
+            self._counts[operation, status] += 1
+
+    def counts(self) -> dict[tuple[str, int], int]:
+        """Give the counts so far."""
+        with self._lock:
+            return dict(self._counts)
+
+    def requests(self, operation: str) -> int:
+        """Give how often `user_actions`, `linked_accounts`, `link_account` or `unlink_account` was asked for."""
+        return sum(count for (name, _), count in self.counts().items() if name == operation)
+
+
+@dataclass
+class Emulator:
+    """What the handlers share; `stages` may be exchanged while the server runs."""
+
+    organisation: Organisation
+    user_name: str
+    api_key: str
+    may_write: bool = True
+    stages: Stages = field(default_factory=Stages)
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+Handler = Callable[[Emulator, Request, bytes], Response]
+
+
+def create_app(
+    organisation: Organisation,
+    *,
+    user_name: str = DEMO_USER,
+    api_key: str = DEMO_KEY,
+    may_write: bool = True,
+    stages: Stages | None = None,
+    control_token: str | None = None,
+) -> Starlette:
+    """Build the API of one organisation; the shared `Emulator` is at `app.state.emulator`.
+
+    `may_write=False` is a key whose user may not create accounts. Without a control token the control API answers
+    loopback clients only.
+    """
+    emulator = Emulator(organisation, user_name, api_key, may_write, stages or Stages())
+    operations: list[tuple[str, str, Handler]] = [
+        (f"{BASE}/user-actions", "GET", _user_actions),
+        (f"{BASE}/linked-accounts", "GET", _linked_accounts),
+        (f"{BASE}/linked-accounts", "POST", _link_account),
+        (f"{BASE}/linked-accounts/{{account_id}}", "DELETE", _unlink_account),
+    ]
+    routes = _operation_routes(emulator, operations)
+    routes.append(Route("/openapi.json", lambda _: _json(200, document(organisation.id)), methods=["GET"]))
+    routes.extend(control_routes(organisation, emulator.traffic.counts, control_token))
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app.state.emulator = emulator
+    app.add_middleware(_DateHeader, clock=organisation.clock)
+    return app
+
+
+def _operation_routes(emulator: Emulator, operations: list[tuple[str, str, Handler]]) -> list[Route]:
+    """Make one route per path: two routes on a path would answer 405 for each other's methods with half an Allow."""
+    by_path: dict[str, dict[str, Handler]] = {}
+    for path, method, handler in operations:
+        by_path.setdefault(path, {})[method] = handler
+    return [Route(path, _guarded(emulator, handlers), methods=sorted(handlers)) for path, handlers in by_path.items()]
+
+
+def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Request], object]:
+    """Put what every operation shares in front of it: the gate, the key, the count.
+
+    Asynchronous only because a body can be read in no other way; the work is done in plain functions on a thread.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        handler = handlers["GET" if request.method == "HEAD" else request.method]
+        body = await _body(request)
+        response = await run_in_threadpool(_answer, emulator, handler, request, body)
+        emulator.traffic.note(handler.__name__.lstrip("_"), response.status_code)
+        return response
+
+    return endpoint
+
+
+async def _body(request: Request) -> bytes:
+    """Read a request's body, but no more of it than could be meant."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413)
+    return body
+
+
+def _answer(emulator: Emulator, handler: Handler, request: Request, body: bytes) -> Response:
+    if (early := emulator.stages.gate(request)) is not None:
+        return early
+    if not _is_authorised(request.headers.get("authorization", ""), emulator.user_name, emulator.api_key):
+        return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="Instaclustr"'})
+    return handler(emulator, request, body)
+
+
+def _is_authorised(header: str, user_name: str, api_key: str) -> bool:
+    scheme, _, encoded = header.partition(" ")
+    try:
+        given = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return scheme.lower() == "basic" and hmac.compare_digest(given, f"{user_name}:{api_key}".encode())
+
+
+def _user_actions(emulator: Emulator, request: Request, _: bytes) -> Response:
+    """Answer with a page; another organisation is forbidden (the documentation has no 404 here)."""
+    organisation, stages = emulator.organisation, emulator.stages
+    if request.path_params["organisation_id"] != organisation.id:
+        return _error(403, "Access denied")
+    try:
+        query = stages.parse(request.query_params)
+    except InvalidParameterError as exc:
+        return _error(400, str(exc))
+    page = stages.select(organisation, query)
+    return stages.respond(stages.encode(stages.envelop(page, query.offset, organisation)))
+
+
+def _linked_accounts(emulator: Emulator, request: Request, _: bytes) -> Response:
+    if (missing := _unknown_organisation(emulator, request)) is not None:
+        return missing
+    return _json(200, [wire.account(one) for one in emulator.organisation.accounts])
+
+
+def _link_account(emulator: Emulator, request: Request, body: bytes) -> Response:
+    if (missing := _unknown_organisation(emulator, request)) is not None:
+        return missing
+    if not emulator.may_write:
+        return _error(400, "User is not permitted to create accounts in this organization")
+    try:
+        name = _account_name(body)
+    except InvalidParameterError as exc:
+        return _error(400, str(exc))
+    account = emulator.organisation.link_account(name, emulator.user_name)
+    if account is None:
+        return _error(400, f"accountName: {name} is taken")
+    return _json(200, {"accountId": account.id})
+
+
+def _account_name(body: bytes) -> str:
+    """Read the body of a linking.
+
+    Raises: `InvalidParameterError` unless it is an object with a usable name, and messages that are an object.
+    """
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InvalidParameterError("body: must be JSON") from exc
+    name = given.get("accountName") if isinstance(given, dict) else None
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH:
+        raise InvalidParameterError(f"accountName: must be a text of 1 to {MAX_NAME_LENGTH} characters")
+    if not isinstance(given.get("validationMessages", {}), dict):
+        raise InvalidParameterError("validationMessages: must be an object")
+    return name
+
+
+def _unlink_account(emulator: Emulator, request: Request, _: bytes) -> Response:
+    if (missing := _unknown_organisation(emulator, request)) is not None:
+        return missing
+    account = emulator.organisation.unlink_account(request.path_params["account_id"], emulator.user_name)
+    if account is None:
+        return _error(404, "Account is not linked to the organization")
+    return _json(200, wire.unlinked(account))
+
+
+def _unknown_organisation(emulator: Emulator, request: Request) -> Response | None:
+    if request.path_params["organisation_id"] == emulator.organisation.id:
+        return None
+    return _error(404, "Invalid organization id")
+
+
+def _http_error(_: Request, exc: Exception) -> Response:
+    """Give the framework's own refusals (no such path, wrong method) the body of the others."""
+    if not isinstance(exc, HTTPException):
+        raise exc
+    response = _error(exc.status_code, exc.detail)
+    response.headers.update(exc.headers or {})
+    return response
+
+
+def _error(status: int, message: str) -> Response:
+    return _json(status, wire.error(status, message))
+
+
+def _json(status: int, content: object) -> Response:
+    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json")
+
+
+class _DateHeader:
+    """Send the organisation's clock as `Date`; the server below must send none of its own."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self.app, self.clock = app, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("date", format_datetime(self.clock(), usegmt=True))
+            await send(message)
+
+        await self.app(scope, receive, send_dated)

@@ -1,0 +1,103 @@
+"""Found an organisation: accounts, clusters and people. The same seed gives the same ones, ids included."""
+
+import random
+from datetime import datetime
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from actionwatch.emulator.state import Clock, Organisation, Person, system_clock
+
+Office = Literal["Australia/Sydney", "Europe/Berlin", "America/New_York"]
+SYDNEY: Final[Office] = "Australia/Sydney"
+# Together they cover the day: somebody is always at work, somebody asleep.
+OFFICES: Final[tuple[Office, ...]] = (SYDNEY, "Europe/Berlin", "America/New_York")
+KOLKATA = "Asia/Kolkata"  # where the vendor's support sits
+NOON_HOUR = 13  # the middle of a working day
+
+PLATFORM, DBA, DEVELOPER, SECURITY, BILLING, SUPPORT = "platform", "dba", "developer", "security", "billing", "support"
+CI_RUNNER, CI_REAPER, BACKUP_SCHEDULER = "svc-ci-runner", "svc-ci-reaper", "svc-backup-scheduler"
+PROD, STAGING, CI = "prod", "staging", "ci"
+
+DOMAIN = "acme.example"
+SUPPORT_DOMAIN = "support.instaclustr.example"
+FIRST_NAMES: Final = (
+    *("alice", "bruno", "chandra", "dmitri", "eve", "farah", "gustav", "hana", "ingrid", "jamal", "keiko", "liam"),
+    *(
+        "mei",
+        "noah",
+        "olga",
+        "pedro",
+        "quinn",
+        "rosa",
+        "sven",
+        "tara",
+        "umar",
+        "vera",
+        "wanda",
+        "xavier",
+        "yara",
+        "zoe",
+    ),
+)
+SUPPORT_NAMES: Final = ("kiran", "priya", "arjun", "divya", "rohan", "sunita", "vikram", "anjali", "nikhil", "leela")
+STAFF: Final = ((PLATFORM, 4), (DBA, 3), (DEVELOPER, 9))  # spread over the offices; the rest sits in the head office
+ACCOUNTS: Final = ("payments", "storefront", "analytics", "logistics", "identity", "sandbox")
+PRODUCTS: Final = {
+    "KAFKA": "kafka",
+    "CASSANDRA": "cassandra",
+    "POSTGRESQL": "postgres",
+    "OPENSEARCH": "opensearch",
+    "REDIS": "redis",
+}
+SANDBOX: Final = "sandbox"
+
+
+def found_organisation(seed: int, *, head_office: Office = SYDNEY, clock: Clock = system_clock) -> Organisation:
+    """Make an organisation with an empty log: 5 or 6 accounts, 10 or more clusters, some 25 people and services."""
+    chance = random.Random(f"cast {seed}")
+    organisation = Organisation(name="Acme", clock=clock, seed=seed, time_zone=head_office)
+    organisation.people = _people(chance, head_office)
+    owned = [name for name in ACCOUNTS if name != SANDBOX]
+    for name in [*sorted(chance.sample(owned, chance.choice((4, 5))), key=owned.index), SANDBOX]:
+        account = organisation.add_account(name, support_contacts=f"ops@{DOMAIN}", is_pci_compliant=name == "payments")
+        if name == SANDBOX:
+            organisation.add_cluster("sandbox-kafka", account=account, product="KAFKA", stage=STAGING)
+            continue
+        products = ["KAFKA", *chance.sample([product for product in PRODUCTS if product != "KAFKA"], 1)]
+        for product in products:
+            organisation.add_cluster(f"{name}-prod-{PRODUCTS[product]}", account=account, product=product, stage=PROD)
+        staged = chance.choice(products)
+        organisation.add_cluster(f"{name}-staging-{PRODUCTS[staged]}", account=account, product=staged, stage=STAGING)
+    return organisation
+
+
+def off_hours_zone(now: datetime) -> Office:
+    """Give the office where it is the deepest night at `now`; with three offices it is outside 7 to 19 there."""
+
+    def distance_from_noon(zone: Office) -> float:
+        local = now.astimezone(ZoneInfo(zone))
+        ahead = (local.hour + local.minute / 60 - NOON_HOUR) % 24
+        return min(ahead, 24 - ahead)
+
+    return max(OFFICES, key=distance_from_noon)
+
+
+def newcomer(chance: random.Random, known: list[Person]) -> Person:
+    """Give a member of the vendor's support staff whom nobody has seen before."""
+    taken = {person.user_name for person in known}
+    while True:
+        name = f"{chance.choice(SUPPORT_NAMES)}.{chance.choice('abcdefghijklmnopqrstuvwxyz')}@{SUPPORT_DOMAIN}"
+        if name not in taken:
+            return Person(name, SUPPORT, KOLKATA)
+
+
+def _people(chance: random.Random, head_office: Office) -> list[Person]:
+    names = iter(chance.sample(FIRST_NAMES, len(FIRST_NAMES)))
+    people = [
+        Person(f"{next(names)}@{DOMAIN}", role, OFFICES[number % len(OFFICES)])
+        for role, size in STAFF
+        for number in range(size)
+    ]
+    people += [Person(f"{next(names)}@{DOMAIN}", role, head_office) for role in (SECURITY, SECURITY, BILLING)]
+    people += [Person(f"{name}@{SUPPORT_DOMAIN}", SUPPORT, KOLKATA) for name in chance.sample(SUPPORT_NAMES, 2)]
+    return people + [Person(name, name, "UTC") for name in (CI_RUNNER, CI_REAPER, BACKUP_SCHEDULER)]

@@ -1,0 +1,172 @@
+"""What an organisation does on an ordinary day: people by their habits, services by their schedule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import Final
+
+from actionwatch.emulator.cast import (
+    BACKUP_SCHEDULER,
+    BILLING,
+    CI,
+    CI_REAPER,
+    CI_RUNNER,
+    DBA,
+    DEVELOPER,
+    PLATFORM,
+    PROD,
+    SECURITY,
+    STAGING,
+    SUPPORT,
+)
+from actionwatch.emulator.life import Life, activity
+from actionwatch.emulator.state import Account, Cluster, Person
+
+WORKING_HOURS = 8.5  # the integral of `activity` over a working day
+LONGEST_GAP = timedelta(minutes=10)  # after it the rate is looked at anew: a Poisson process has no memory
+BACKUP_EVERY = timedelta(hours=6)
+CI_CLUSTERS_A_DAY = 16.0
+REPOSITORIES: Final = ("checkout", "ledger", "search", "catalogue", "ingest", "webshop")
+TOPICS: Final = ("orders", "payments", "invoices", "clicks", "shipments", "stock", "sessions", "audit")
+
+ANY, KAFKA, ACCOUNT, NOTHING = "any cluster", "a Kafka cluster", "an account", "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """Something that everybody of a role does now and then."""
+
+    role: str
+    kind: str
+    per_day: float  # and person, on a working day
+    on: str
+    text: str  # may name {on}, {topic}, {number}
+
+
+HABITS: Final = (
+    Habit(DEVELOPER, "DESCRIBE_KAFKA_TOPIC", 14, KAFKA, "Described topic {topic} on {on}"),
+    Habit(DEVELOPER, "DISPLAY_KAFKA_TOPIC_CONFIG", 9, KAFKA, "Displayed the configuration of topic {topic} on {on}"),
+    Habit(DEVELOPER, "LIST_KAFKA_ACLS", 3, KAFKA, "Listed the ACLs of {on}"),
+    Habit(DEVELOPER, "CREATE_KAFKA_TOPIC", 0.5, KAFKA, "Created topic {topic}-v{number} on {on}"),
+    Habit(DEVELOPER, "EDIT_KAFKA_TOPIC", 0.4, KAFKA, "Changed retention of topic {topic} on {on} to {number} h"),
+    Habit(DEVELOPER, "LIST_BUNDLE_USERS", 1, ANY, "Listed the database users of {on}"),
+    Habit(PLATFORM, "RECONFIGURE_BUNDLE", 0.4, ANY, "Reconfigured {on}"),
+    Habit(PLATFORM, "RELOAD_BUNDLE", 0.3, ANY, "Reloaded the configuration of {on}"),
+    Habit(PLATFORM, "RESTART_BUNDLE", 0.2, ANY, "Restarted a node of {on}"),
+    Habit(PLATFORM, "RESIZE_CDC", 0.15, ANY, "Resized a data centre of {on}"),
+    Habit(PLATFORM, "ADD_NODE", 0.15, ANY, "Added a node to {on}"),
+    Habit(PLATFORM, "CHANGE_CLUSTER_FIREWALL_RULES", 0.4, ANY, "Added 203.0.113.{number}/32 to the firewall of {on}"),
+    Habit(PLATFORM, "CHANGE_CLUSTER_SETTINGS", 0.1, ANY, "Changed the description of {on}"),
+    Habit(PLATFORM, "CREATE_VPC_PEERING_REQUEST", 0.03, ANY, "Requested VPC peering of {on} with vpc-0a{number}"),
+    Habit(PLATFORM, "CREATE_KAFKA_ACLS", 0.15, KAFKA, "Allowed service-{number} to read topic {topic} on {on}"),
+    Habit(DBA, "LIST_BUNDLE_USERS", 4, ANY, "Listed the database users of {on}"),
+    Habit(DBA, "BACKUP", 0.3, ANY, "Backup of {on} before a change"),
+    Habit(DBA, "CREATE_BUNDLE_USER", 0.15, ANY, "Created database user app_{number} on {on}"),
+    Habit(DBA, "EDIT_BUNDLE_USER", 0.1, ANY, "Changed the password of database user app_{number} on {on}"),
+    Habit(DBA, "DELETE_BUNDLE_USER", 0.05, ANY, "Deleted database user app_{number} on {on}"),
+    Habit(SECURITY, "ACCOUNT_INVITE_USER", 0.3, ACCOUNT, "Invited contractor{number}@acme.example to {on}"),
+    Habit(SECURITY, "ACCOUNT_REVOKE_INVITATION", 0.05, ACCOUNT, "Withdrew an invitation to {on}"),
+    Habit(SECURITY, "ACCOUNT_CREATE_LINK", 0.1, ACCOUNT, "Gave contractor{number}@acme.example READ_ONLY on {on}"),
+    Habit(SECURITY, "ACCOUNT_REVOKE_LINK", 0.1, ACCOUNT, "Removed contractor{number}@acme.example from {on}"),
+    Habit(SECURITY, "DEACTIVATE_SCIM_USER", 0.2, ACCOUNT, "Deactivated contractor{number}@acme.example"),
+    Habit(SECURITY, "ACCOUNT_GENERATE_API_KEY", 0.06, ACCOUNT, "Generated a monitoring API key for {on}"),
+    Habit(SECURITY, "ACCOUNT_REVOKE_API_KEY", 0.06, ACCOUNT, "Revoked a rotated API key of {on}"),
+    Habit(BILLING, "ORGANISATION_UPDATE_BILLING_DETAILS", 0.1, NOTHING, "Updated the purchase order number"),
+    Habit(BILLING, "SYNC_BILLING_TO_ACCOUNT", 0.2, ACCOUNT, "Synchronised billing details to {on}"),
+    Habit(SUPPORT, "ADMIN_ADD_CONFIG_OVERRIDE", 0.5, ANY, "Added a configuration override to {on}, ticket {number}"),
+    Habit(SUPPORT, "ADMIN_DELETE_CONFIG_OVERRIDE", 0.4, ANY, "Removed a configuration override from {on}"),
+)
+
+
+def begin_ordinary_life(life: Life, begin: datetime) -> None:
+    """Queue the ordinary life of an organisation from `begin` on; it then goes on for ever."""
+    life.schedule(begin, _Workforce(life).wait)
+    life.schedule(begin, _wait_for_ci)
+    for cluster in life.organisation.clusters:
+        begin_backups(life, cluster, begin)
+
+
+def begin_backups(life: Life, cluster: Cluster, begin: datetime) -> None:
+    """Queue the backups of a production cluster, each cluster at its own hours."""
+    if cluster.stage == PROD:
+        life.schedule(begin + BACKUP_EVERY * life.chance.random(), _backup(cluster))
+
+
+def busyness(life: Life, zone: str) -> float:
+    """Say how busy a time zone is at the stamp's hour; in time-lapse the weekend is worked through, or all is still."""
+    return activity(zone, life.stamp, has_weekend=life.lapse == 1.0 or life.planned <= life.start)
+
+
+class _Workforce:
+    """Everybody's habits, summed by time zone: who does what next is one draw, whatever the number of people."""
+
+    def __init__(self, life: Life) -> None:
+        self._zones: dict[str, tuple[list[tuple[Person, Habit]], list[float]]] = {}
+        for zone in sorted({person.time_zone for person in life.organisation.people}):
+            pairs = [
+                (person, habit)
+                for person in life.organisation.people
+                for habit in HABITS
+                if person.time_zone == zone and person.role == habit.role
+            ]
+            if pairs:
+                self._zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
+
+    def wait(self, life: Life) -> None:
+        """Queue the next act of anybody, or a later look if all are quiet."""
+        zones = list(self._zones)
+        rates = [busyness(life, zone) * self._zones[zone][1][-1] for zone in zones]  # per planned hour
+        gap = timedelta(hours=life.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
+        if gap >= LONGEST_GAP:
+            life.after(LONGEST_GAP, self.wait)
+            return
+        pairs, weights = self._zones[life.chance.choices(zones, rates)[0]]
+        person, habit = life.chance.choices(pairs, cum_weights=weights)[0]
+
+        def act(life: Life) -> None:
+            if busyness(life, person.time_zone):  # the day may have ended since the draw
+                _follow(life, person, habit)
+            self.wait(life)
+
+        life.after(gap, act)
+
+
+def _follow(life: Life, person: Person, habit: Habit) -> None:
+    on: Cluster | Account | None = None
+    if habit.on == ACCOUNT:
+        on = life.chance.choice(life.organisation.accounts)
+    elif habit.on != NOTHING:
+        on = life.pick_cluster(PROD, STAGING, product="KAFKA" if habit.on == KAFKA else None)
+        if on is None:
+            return
+    text = habit.text.format(
+        on=on.name if on else "", topic=life.chance.choice(TOPICS), number=life.chance.randrange(1, 250)
+    )
+    life.act(habit.kind, person.user_name, text, on)
+
+
+def _wait_for_ci(life: Life) -> None:
+    gap = timedelta(hours=life.chance.expovariate(CI_CLUSTERS_A_DAY / 24))
+    life.after(gap, _run_ci)
+
+
+def _run_ci(life: Life) -> None:
+    """Start a CI cluster, and have the reaper delete it within two hours."""
+    _wait_for_ci(life)
+    organisation = life.organisation
+    name = f"ci-{life.chance.choice(REPOSITORIES)}-{life.chance.randrange(1000, 9999)}"
+    cluster = organisation.add_cluster(name, account=life.chance.choice(organisation.accounts), stage=CI)
+    life.act("CREATE_CLUSTER", CI_RUNNER, f"Created cluster {name}", cluster)
+    lifetime = timedelta(minutes=life.chance.uniform(20, 120))
+    life.after(lifetime, lambda life: life.act("DELETE_CLUSTER", CI_REAPER, f"Deleted cluster {name}", cluster))
+
+
+def _backup(cluster: Cluster) -> Callable[[Life], None]:
+    def back_up(life: Life) -> None:
+        if cluster not in life.organisation.clusters:
+            return
+        life.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
+        life.after(BACKUP_EVERY + timedelta(seconds=life.chance.uniform(-120, 120)), back_up)
+
+    return back_up

@@ -1,0 +1,186 @@
+"""Let an organisation live: one queue of steps plays first its past, then its present, in time-lapse if wanted.
+
+The engine reads no clock. A step is due at a *planned* time; before the start that is also its time stamp, afterwards
+planned time runs `lapse` times as fast as the wall clock, and a record bears the wall clock's time at which it was made.
+"""
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import count
+from threading import Event, Thread
+from zoneinfo import ZoneInfo
+
+from actionwatch.emulator.log import Named
+from actionwatch.emulator.state import Account, Cluster, Organisation, Person, Planted
+
+RECENT_ACTORS = 3  # an incident takes somebody else than the last few did
+LONGEST_NAP_SECONDS = 0.5  # the wall clock may be set while the player sleeps
+
+Step = Callable[["Life"], None]
+
+
+class Life:
+    """The queue of an organisation's steps, its chance, and the acts that steps are made of."""
+
+    def __init__(self, organisation: Organisation, start: datetime, *, lapse: float = 1.0, seed: int = 0) -> None:
+        """Begin an empty queue; `start` is where the past ends and time-lapse begins."""
+        self.organisation = organisation
+        self.start = start
+        self.lapse = lapse
+        self.chance = random.Random(f"life {seed}")
+        self.planned = start  # of the step being played
+        self.stamp = start  # what its records bear
+        self._queue: list[tuple[datetime, int, Step]] = []
+        self._numbers = count()
+        self._recent: deque[str] = deque(maxlen=RECENT_ACTORS)
+
+    # The queue
+
+    def schedule(self, planned: datetime, step: Step) -> None:
+        """Queue a step for a planned time."""
+        heapq.heappush(self._queue, (planned, next(self._numbers), step))
+
+    def after(self, delay: timedelta, step: Step) -> None:
+        """Queue a step for a while after the one being played."""
+        self.schedule(self.planned + delay, step)
+
+    def next_due(self) -> datetime | None:
+        """Say when, by the wall clock, the next step is due; None if nothing is planned."""
+        return self._wall(self._queue[0][0]) if self._queue else None
+
+    def advance(self, now: datetime) -> int:
+        """Play every step that is due by `now`, in order, and say how many records that made."""
+        before = len(self.organisation)
+        while (due := self.next_due()) is not None and due <= now:
+            self.planned, _, step = heapq.heappop(self._queue)
+            self.stamp = self.planned if self.planned <= self.start else now
+            step(self)
+        return len(self.organisation) - before
+
+    def _wall(self, planned: datetime) -> datetime:
+        if planned <= self.start:
+            return planned
+        return self.start + (planned - self.start) / self.lapse
+
+    # Acts
+
+    def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None, times: int = 1) -> None:
+        """Log an action, with its effect; nobody sees what is done in an account that has been unlinked."""
+        cluster = on if isinstance(on, Cluster) else None
+        account = self.account_of(cluster) if cluster else on
+        named = account.named if isinstance(account, Account) else None
+        if on is not None and (named is None or self.organisation.find_account(named.id) is None):
+            return
+        self.log(kind, user_name, text, named, cluster.named if cluster else None, times=times)
+
+    def log(
+        self,
+        kind: str,
+        user_name: str,
+        text: str,
+        account: Named | None,
+        cluster: Named | None,
+        *,
+        times: int = 1,
+        late_by: timedelta = timedelta(),
+    ) -> None:
+        """Log an action on named things; deleting and unlinking take the thing away."""
+        self.organisation.append(
+            kind,
+            user_name=user_name,
+            at=self.stamp - late_by,
+            description=text,
+            account=account,
+            cluster=cluster,
+            times=times,
+        )
+        if kind == "DELETE_CLUSTER" and cluster:
+            self.organisation.remove_cluster(cluster.id)
+        if kind == "UNLINK_ACCOUNT" and account:
+            self.organisation.remove_account(account.id)
+
+    def note(self, incident: str, who: Person, kinds: tuple[str, ...], on: Cluster | Account | None = None) -> None:
+        """Remember that an incident begins now."""
+        cluster = on if isinstance(on, Cluster) else None
+        account = self.account_of(cluster) if cluster else on
+        self.organisation.note(
+            Planted(
+                incident,
+                self.stamp,
+                who.user_name,
+                kinds,
+                cluster.name if cluster else None,
+                account.name if isinstance(account, Account) else None,
+                who.time_zone,
+            )
+        )
+
+    # Choices
+
+    def pick_person(self, *roles: str, is_awake: bool | None = None, in_zone: str | None = None) -> Person:
+        """Choose somebody of these roles, not one of the last few; a wish that nobody fulfils is dropped."""
+        people = [person for person in self.organisation.people if person.role in roles]
+        wishes: list[Callable[[Person], bool]] = []
+        if is_awake is not None:
+            wishes.append(lambda person: (activity(person.time_zone, self.stamp, has_weekend=False) > 0) == is_awake)
+        if in_zone is not None:
+            wishes.append(lambda person: person.time_zone == in_zone)
+        wishes.append(lambda person: person.user_name not in self._recent)
+        for wish in wishes:
+            people = [person for person in people if wish(person)] or people
+        chosen = self.chance.choice(people)
+        self._recent.append(chosen.user_name)
+        return chosen
+
+    def pick_cluster(self, *stages: str, product: str | None = None) -> Cluster | None:
+        """Choose a running cluster; None if there is none of the kind."""
+        clusters = [one for one in self.organisation.clusters if one.stage in stages and product in (None, one.product)]
+        return self.chance.choice(clusters) if clusters else None
+
+    def is_night(self, zone: str) -> bool:
+        """Say whether the records being made fall well outside working hours somewhere."""
+        return not 7 <= self.stamp.astimezone(ZoneInfo(zone)).hour < 19
+
+    def account_of(self, cluster: Cluster) -> Account | None:
+        """Give the cluster's account, if it is still linked."""
+        return next((one for one in self.organisation.accounts if one.id == cluster.account_id), None)
+
+
+def activity(zone: str, moment: datetime, *, has_weekend: bool = True) -> float:
+    """Say how busy people of a time zone are, from 0 (night) to 1 (the middle of a working day)."""
+    local = moment.astimezone(ZoneInfo(zone))
+    if has_weekend and local.weekday() >= 5:
+        return 0.0
+    if local.hour in (8, 12, 17):  # coming, eating, going
+        return 0.5
+    return 1.0 if 8 < local.hour < 17 else 0.0
+
+
+@contextmanager
+def living(life: Life) -> Iterator[Organisation]:
+    """Let the organisation live in a thread, by its own clock; on leaving, the thread is gone."""
+    ended = Event()
+    player = Thread(target=_play, args=(life, ended), name="emulator-life")
+    player.start()
+    try:
+        yield life.organisation
+    finally:
+        ended.set()
+        player.join()
+
+
+def _play(life: Life, ended: Event) -> None:
+    clock = life.organisation.clock
+    while (due := life.next_due()) is not None:
+        nap = (due - clock()).total_seconds()
+        if nap > 0:
+            if ended.wait(min(nap, LONGEST_NAP_SECONDS)):
+                return
+            continue
+        life.advance(clock())
+        if ended.is_set():
+            return

@@ -1,0 +1,118 @@
+"""Read the parameters of a user-actions request, as the documentation states them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from actionwatch.emulator.catalogue import KINDS, OPERATIONS
+from actionwatch.emulator.log import Filter, to_ms
+
+MAX_INT32 = 2**31 - 1
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 10
+FIRST_MS, LAST_MS = -(2**62), 2**62  # bounds of a window that has none: inside the log's 64-bit column
+ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+
+
+class InvalidParameterError(ValueError):
+    """A parameter's value is outside what the documentation allows."""
+
+
+class Parameters(Protocol):
+    """The part of a query string's parse that is needed here."""
+
+    def get(self, key: str, /) -> str | None:
+        """Give one value."""
+        ...
+
+    def getlist(self, key: str, /) -> list[str]:
+        """Give all values of a repeated parameter."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed request: what is wanted, from when to when (ms, both included), which page of it."""
+
+    wanted: Filter = field(default_factory=Filter)
+    start: int = FIRST_MS
+    end: int = LAST_MS
+    offset: int = 0
+    limit: int = DEFAULT_PAGE_SIZE
+    with_counts: bool = True
+
+
+def parse_query(parameters: Parameters) -> Query:
+    """Read a query string; an unknown parameter is ignored, and so is an empty text.
+
+    Raises: `InvalidParameterError` for a number out of its range, or a value that is no number, time or boolean.
+    """
+    return Query(
+        _filter(parameters),
+        _time(parameters, "startTime", FIRST_MS),
+        _time(parameters, "endTime", LAST_MS),
+        _integer(parameters, "recordIndex", 0, 0, MAX_INT32),
+        _integer(parameters, "pageSize", DEFAULT_PAGE_SIZE, 1, MAX_PAGE_SIZE),
+        _boolean(parameters, "getActionCounts", default=True),
+    )
+
+
+def _filter(parameters: Parameters) -> Filter:
+    return Filter(
+        kinds=_known(parameters.getlist("actionKinds"), KINDS),
+        operations=_known(parameters.getlist("crudOperations"), dict.fromkeys(OPERATIONS)),
+        account=parameters.get("account") or None,
+        cluster_id=parameters.get("clusterId") or None,
+        user_name=parameters.get("userName") or None,
+        keyword=parameters.get("descriptionKeyword") or None,
+        organisation_only=_boolean(parameters, "organisationLogsOnly", default=False),
+        account_only=_boolean(parameters, "accountLogsOnly", default=False),
+    )
+
+
+def _known(values: Sequence[str], known: Mapping[str, object]) -> frozenset[str] | None:
+    """Drop invalid values, as documented: with none left there is no filter, and everything comes back."""
+    return frozenset(value for value in values if value in known) or None
+
+
+def _integer(parameters: Parameters, name: str, default: int, low: int, high: int) -> int:
+    text = parameters.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not low <= int(text) <= high:
+        raise InvalidParameterError(f"{name}: must be a number from {low} to {high}")
+    return int(text)
+
+
+def _boolean(parameters: Parameters, name: str, *, default: bool) -> bool:
+    text = parameters.get(name)
+    if text is None:
+        return default
+    if text.lower() not in ("true", "false"):
+        raise InvalidParameterError(f"{name}: must be true or false")
+    return text.lower() == "true"
+
+
+def _time(parameters: Parameters, name: str, default: int) -> int:
+    text = parameters.get(name)
+    if text is None:
+        return default
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    try:
+        return parse_iso(text)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidParameterError(f"{name}: must be milliseconds since epoch or an ISO date and time") from exc
+
+
+def parse_iso(text: str) -> int:
+    """Read an ISO date and time (no zone: UTC) as milliseconds since the epoch.
+
+    Raises: `ValueError` for anything else.
+    """
+    if not ISO_TIME.fullmatch(text):
+        raise ValueError(f"not an ISO date and time: {text!r}")
+    moment = datetime.fromisoformat(text)
+    return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

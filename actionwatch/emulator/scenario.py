@@ -1,0 +1,163 @@
+"""Say how an organisation lives: from a file, or one of the shipped scenarios; and bring it to life.
+
+A file is YAML or JSON: `seed`, `history` (`14d`), `lapse` (how many times as fast as the clock), `head_office` (a time
+zone), `ordinary` (false: nothing but what is listed happens), `recur` (mean time between further incidents), `incidents`
+(`{incident: firewall_burst, at: 10s}`) and `actions` (`{at: 5s, action: DELETE_CLUSTER, userName: eve@acme.example}`).
+`at` is counted in planned time from the start; a negative one lies in the past.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import yaml
+
+from actionwatch.emulator.cast import SYDNEY, Office, found_organisation, off_hours_zone
+from actionwatch.emulator.habits import begin_ordinary_life
+from actionwatch.emulator.incidents import INCIDENTS, recur
+from actionwatch.emulator.life import Life
+from actionwatch.emulator.log import Named
+from actionwatch.emulator.state import Clock, system_clock
+
+DEMO_LAPSE = 300.0  # a planned hour in twelve seconds: a working day's variety within a demo's minute
+UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SPAN: Final = re.compile(r"(-?)(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
+
+
+class ScenarioError(ValueError):
+    """A scenario file that cannot be used; the text names file and place."""
+
+
+class Span(timedelta):
+    """A duration; its own type, as files write `10s` where msgspec would read `PT10S` into a plain `timedelta`."""
+
+
+class PlannedIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An incident, and when it begins."""
+
+    incident: str
+    at: Span
+
+
+class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """An action written out; `late_by` is how much older than its appearance its time stamp is."""
+
+    at: Span
+    action: str
+    user_name: str
+    description: str = ""
+    account: str | None = None  # id or name; one that is not linked is taken as a name
+    cluster: str | None = None
+    times: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    late_by: Span = Span()
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an organisation lives."""
+
+    seed: int = 1
+    history: Span = Span(days=14)
+    lapse: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
+    head_office: Office = SYDNEY
+    ordinary: bool = True
+    recur: Span | None = None
+    incidents: tuple[PlannedIncident, ...] = ()
+    actions: tuple[PlannedAction, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what would never end or never begin; msgspec adds the place to the text."""
+        if self.history < Span():
+            raise ValueError("history must not be negative")
+        if self.recur is not None and self.recur <= Span():
+            raise ValueError("recur must be longer than nothing")
+
+
+DEMO_FIRST_MINUTES = 10  # 2 s at the demo's lapse
+DEMO_EVERY_MINUTES = 35  # 7 s; the sixth and last begins 37 s after the start
+DEMO_RECUR = Span(minutes=100)  # 20 s
+
+
+def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
+    """Give the demo: every incident within 45 s, the first after 2 s, and a head office where it is night at `now`."""
+    incidents = tuple(
+        PlannedIncident(name, Span(minutes=DEMO_FIRST_MINUTES + DEMO_EVERY_MINUTES * number))
+        for number, name in enumerate(INCIDENTS)
+    )
+    return Scenario(seed=seed, lapse=DEMO_LAPSE, head_office=off_hours_zone(now), recur=DEMO_RECUR, incidents=incidents)
+
+
+def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
+    """Give an uneventful month: whatever a rule finds in it is noise."""
+    return Scenario(seed=seed, history=Span(days=days))
+
+
+def bring_to_life(scenario: Scenario, clock: Clock = system_clock) -> Life:
+    """Found the scenario's organisation, live through its past up to the clock's now, and queue what is to come."""
+    start = clock()
+    organisation = found_organisation(scenario.seed, head_office=scenario.head_office, clock=clock)
+    life = Life(organisation, start, lapse=scenario.lapse, seed=scenario.seed)
+    life.planned = life.stamp = start - scenario.history
+    for action in scenario.actions:
+        life.schedule(start + action.at, _play_action(action))
+    for planned in scenario.incidents:
+        life.schedule(start + planned.at, INCIDENTS[planned.incident])
+    if scenario.ordinary:
+        begin_ordinary_life(life, start - scenario.history)
+    if (every := scenario.recur) is not None:
+        last = max((planned.at for planned in scenario.incidents), default=timedelta())
+        life.schedule(start + max(last, timedelta()), lambda life: recur(life, every))
+    life.advance(start)
+    return life
+
+
+def _play_action(action: PlannedAction) -> Callable[[Life], None]:
+    def play(life: Life) -> None:
+        organisation = life.organisation
+        cluster = organisation.find_cluster(action.cluster) if action.cluster else None
+        named = cluster.named if cluster else action.cluster and Named(organisation.new_id(), action.cluster)
+        wanted = action.account or (cluster.account_id if cluster else None)
+        account = (organisation.find_account(wanted) or Named(organisation.new_id(), wanted)) if wanted else None
+        life.log(
+            action.action,
+            action.user_name,
+            action.description,
+            account,
+            named or None,
+            times=action.times,
+            late_by=action.late_by,
+        )
+
+    return play
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario from a YAML or JSON file.
+
+    Raises: `ScenarioError` at the first thing that is wrong, with its place and what would be right.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = msgspec.convert({} if document is None else document, Scenario, dec_hook=_read_span)
+    except OSError as exc:
+        raise ScenarioError(f"{path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as exc:
+        raise ScenarioError(f"{path}: {exc}") from exc
+    for number, planned in enumerate(read.incidents):
+        if planned.incident not in INCIDENTS:
+            known = ", ".join(INCIDENTS)
+            raise ScenarioError(
+                f"{path}: {planned.incident!r} is none of {known} - at `$.incidents[{number}].incident`"
+            )
+    return read
+
+
+def _read_span(form: type, value: object) -> object:
+    """Read a duration; whatever this raises, msgspec reports with the value's place."""
+    found = SPAN.fullmatch(value) if isinstance(value, str) else None
+    if form is not Span or found is None:
+        raise ValueError(f"{value!r} is not a duration such as 10s, 5m, 2h or 14d")
+    sign, number, unit = found.groups()
+    return Span(seconds=float(number) * UNITS[unit] * (-1 if sign else 1))

@@ -1,0 +1,240 @@
+"""Hold one organisation: its accounts, clusters, people and log. Every method may be called from any thread."""
+
+import random
+import uuid
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import RLock
+
+from actionwatch.emulator.catalogue import KINDS
+from actionwatch.emulator.log import Action, ActionLog, Filter, Named, Slice, from_ms, to_ms
+
+Clock = Callable[[], datetime]
+
+PROTOTYPES = 4999  # a prime: no period of the synthetic actions falls together with a page size
+
+
+def system_clock() -> datetime:
+    """Read the wall clock; the only place of the emulator that does."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A linked account."""
+
+    id: str
+    name: str
+    support_contacts: str = ""
+    is_pci_compliant: bool = False
+
+    @property
+    def named(self) -> Named:
+        """Give the account as a record names it."""
+        return Named(self.id, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster."""
+
+    id: str
+    name: str
+    product: str  # KAFKA, CASSANDRA, POSTGRESQL, …
+    stage: str  # prod, staging or ci
+    account_id: str
+
+    @property
+    def named(self) -> Named:
+        """Give the cluster as a record names it."""
+        return Named(self.id, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody, or something, that acts."""
+
+    user_name: str
+    role: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """An incident that was played: the truth against which alerts can be held."""
+
+    incident: str
+    at: datetime
+    user_name: str
+    kinds: tuple[str, ...]
+    cluster: str | None = None
+    account: str | None = None
+    time_zone: str = "UTC"
+
+
+@dataclass
+class Organisation:
+    """An organisation and everything that was ever done in it."""
+
+    id: str = "11111111-2222-4333-8444-555555555555"
+    name: str = "Acme"
+    clock: Clock = system_clock
+    seed: int = 0
+    time_zone: str = "UTC"  # of the head office
+    people: list[Person] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lock = RLock()
+        self._log = ActionLog()
+        self._accounts: dict[str, Account] = {}
+        self._clusters: dict[str, Cluster] = {}
+        self._planted: list[Planted] = []
+        self._random = random.Random(self.seed)
+
+    # Accounts and clusters
+
+    @property
+    def accounts(self) -> list[Account]:
+        """Give the linked accounts, the oldest first."""
+        with self._lock:
+            return list(self._accounts.values())
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        """Give the running clusters of the linked accounts."""
+        with self._lock:
+            return [cluster for cluster in self._clusters.values() if cluster.account_id in self._accounts]
+
+    def add_account(self, name: str, *, support_contacts: str = "", is_pci_compliant: bool = False) -> Account:
+        """Link an account without a trace in the log."""
+        with self._lock:
+            account = Account(self.new_id(), name, support_contacts, is_pci_compliant)
+            self._accounts[account.id] = account
+            return account
+
+    def remove_account(self, account_id: str) -> Account | None:
+        """Unlink an account without a trace in the log; None if it is not linked."""
+        with self._lock:
+            return self._accounts.pop(account_id, None)
+
+    def add_cluster(self, name: str, *, account: Account, product: str = "KAFKA", stage: str = "prod") -> Cluster:
+        """Start a cluster without a trace in the log."""
+        with self._lock:
+            cluster = Cluster(self.new_id(), name, product, stage, account.id)
+            self._clusters[cluster.id] = cluster
+            return cluster
+
+    def remove_cluster(self, cluster_id: str) -> None:
+        """Stop a cluster without a trace in the log."""
+        with self._lock:
+            self._clusters.pop(cluster_id, None)
+
+    def link_account(self, name: str, user_name: str, at: datetime | None = None) -> Account | None:
+        """Create and link an account, and log it; None if that name is taken."""
+        with self._lock:
+            if any(account.name == name for account in self._accounts.values()):
+                return None
+            account = self.add_account(name)
+            text = f"Linked account {name}"
+            self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
+            return account
+
+    def unlink_account(self, account_id: str, user_name: str, at: datetime | None = None) -> Account | None:
+        """Unlink an account, and log it; None if it is not linked."""
+        with self._lock:
+            if (account := self.remove_account(account_id)) is None:
+                return None
+            text = f"Unlinked account {account.name}"
+            self.append("UNLINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
+            return account
+
+    def find_account(self, id_or_name: str) -> Named | None:
+        """Find a linked account by id or name."""
+        return next((one.named for one in self.accounts if id_or_name in (one.id, one.name)), None)
+
+    def find_cluster(self, id_or_name: str) -> Cluster | None:
+        """Find a running cluster by id or name."""
+        return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
+
+    def new_id(self) -> str:
+        """Give the next UUID; the same seed gives the same ones."""
+        with self._lock:
+            return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    # The log
+
+    def append(
+        self,
+        kind: str,
+        *,
+        user_name: str = "alice@example.com",
+        at: datetime | None = None,
+        description: str = "",
+        account: Named | None = None,
+        cluster: Named | None = None,
+        domain_type: str = "",
+        times: int = 1,
+    ) -> Action:
+        """Log an action, `times` times over; `at` defaults to now, and an older one is late: visible only from now."""
+        with self._lock:
+            moment = from_ms(to_ms(at or self.clock()))
+            action = Action(kind, moment, user_name, description, account, cluster, domain_type)
+            self.extend([action] * times)
+            return action
+
+    def extend(self, actions: Iterable[Action]) -> None:
+        """Log several actions at one instant: a reader sees all of them or none."""
+        with self._lock:
+            for action in actions:
+                self._log.append(action)
+
+    def extend_synthetic(self, count: int, start: datetime, end: datetime) -> None:
+        """Log many made-up actions, evenly spread over [start, end): a million in about two seconds."""
+        first, span = to_ms(start), to_ms(end) - to_ms(start)
+        with self._lock:
+            times = array("q", (first + number * span // count for number in range(count)))
+            self._log.extend_cycled(times, self._prototypes())
+
+    def page(self, wanted: Filter, start: int, end: int, offset: int, limit: int, *, with_counts: bool = True) -> Slice:
+        """Give a page of the log, as `ActionLog.slice`; one page is one consistent view."""
+        with self._lock:
+            return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
+
+    def truth(self, since: int = 0) -> list[Action]:
+        """Give every action from arrival number `since` on, in the order of arrival."""
+        with self._lock:
+            return [self._log.action(row) for row in range(since, len(self._log))]
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._log)
+
+    @property
+    def planted(self) -> list[Planted]:
+        """Give the incidents played so far."""
+        with self._lock:
+            return list(self._planted)
+
+    def note(self, planted: Planted) -> None:
+        """Remember an incident that was played."""
+        with self._lock:
+            self._planted.append(planted)
+
+    def _prototypes(self) -> list[Action]:
+        chance = random.Random(self.seed)
+        accounts = [account.named for account in self.accounts] or [Named(self.new_id(), "synthetic")]
+        clusters = [Named(self.new_id(), f"synthetic-{number}") for number in range(50)]
+        kinds, epoch = list(KINDS), from_ms(0)
+        return [
+            Action(
+                chance.choice(kinds),
+                epoch,
+                f"user{chance.randrange(100)}@example.com",
+                f"Synthetic action {number % 1009}",
+                accounts[number % len(accounts)],
+                clusters[chance.randrange(50)],
+            )
+            for number in range(PROTOTYPES)
+        ]

@@ -1,0 +1,77 @@
+"""Turn what the organisation holds into the JSON that the API sends: pure functions, no request in sight."""
+
+from actionwatch.emulator.log import Action, Slice
+from actionwatch.emulator.state import Account, Organisation
+
+Json = dict[str, object]
+
+
+def record(action: Action, organisation: Organisation) -> Json:
+    """Give one action as the API sends it; what an action has not (a cluster, an account) is null."""
+    account, cluster = action.account, action.cluster
+    return {
+        "action": action.kind,
+        "domainType": action.with_domain_type(),
+        "timestamp": action.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "userName": action.user_name,
+        "description": action.description,
+        "organisationId": organisation.id,
+        "organisationName": organisation.name,
+        "accountId": account and account.id,
+        "accountName": account and account.name,
+        "clusterId": cluster and cluster.id,
+        "clusterName": cluster and cluster.name,
+    }
+
+
+def envelope(page: Slice, offset: int, organisation: Organisation) -> list[Json]:
+    """Give a page as documented: a list that holds one envelope."""
+    whole: Json = {
+        "totalResults": page.total,
+        "startIndex": offset,
+        "itemsPerPage": len(page.actions),
+        "resources": [record(action, organisation) for action in page.actions],
+    }
+    if page.counts is not None:
+        whole["actionCounts"] = page.counts
+    return [whole]
+
+
+def account(one: Account) -> Json:
+    """Give a linked account."""
+    return {
+        "accountId": one.id,
+        "accountName": one.name,
+        "accountType": "INSTACLUSTR",
+        "isAccountPciCompliant": one.is_pci_compliant,
+        "accountHasBillingDetails": True,
+        "isEnabledIdpSyncedToOrganisation": False,
+        "isAccountInvoiced": True,
+        "isBillingSyncedToOrganisation": True,
+        "accountSupportContacts": one.support_contacts,
+        "accountEmergencyContacts": one.support_contacts,
+        "accountMaintenanceContacts": one.support_contacts,
+        "areOrgAndAccountSharedProviderAccountsActivelyUsed": False,
+    }
+
+
+def unlinked(one: Account) -> list[Json]:
+    """Give the answer to an unlinking: what the account is from then on, an organisation of its own."""
+    return [
+        {
+            "id": one.id,
+            "name": one.name,
+            "supportContacts": one.support_contacts,
+            "emergencyContacts": one.support_contacts,
+            "maintenanceContacts": one.support_contacts,
+            "blockedEmailDomains": [],
+            "features": {},
+            "accountCreationBlocked": False,
+            "blockScimUserRevokeNotification": False,
+        }
+    ]
+
+
+def error(status: int, message: str) -> Json:
+    """Give an error body in the form that is likeliest for this API."""
+    return {"status": status, "message": message, "errorDetails": None, "code": status, "link": None}

@@ -1,0 +1,192 @@
+"""An organisation that lives, under a clock set by hand."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from actionwatch.emulator import (
+    INCIDENTS,
+    Action,
+    Life,
+    PlannedAction,
+    PlannedIncident,
+    Scenario,
+    Span,
+    bring_to_life,
+    demo_scenario,
+    found_organisation,
+    off_hours_zone,
+    quiet_month,
+)
+from tests.emulator.conftest import NOON, FakeClock
+
+DAY = Span(days=1)
+
+
+def live(life: Life, clock: FakeClock, seconds: float) -> list[Action]:
+    """Set the clock from step to step for a while, and give the records of that while."""
+    before, end = len(life.organisation), clock.now + timedelta(seconds=seconds)
+    while (due := life.next_due()) is not None and due <= end:
+        clock.now = max(due, clock.now)
+        life.advance(clock.now)
+    clock.now = end
+    return life.organisation.truth(before)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_same_seed_same_organisation_and_plan(seed: int) -> None:
+    """Chance has one source: two runs agree in every id, person and record."""
+    runs = []
+    for _ in range(2):
+        clock = FakeClock()
+        life = bring_to_life(Scenario(seed=seed, history=DAY, lapse=300.0), clock)
+        live(life, clock, 20)
+        organisation = life.organisation
+        runs.append((organisation.accounts, organisation.clusters, organisation.people, organisation.truth()))
+    assert runs[0] == runs[1]
+
+
+def test_other_seed_other_organisation() -> None:
+    """The seed matters."""
+    first, second = found_organisation(1), found_organisation(2)
+    assert first.people != second.people
+    assert first.accounts != second.accounts
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_organisation_is_plausible(seed: int) -> None:
+    """Every seed gives enough accounts, products, stages and people of each kind."""
+    organisation = found_organisation(seed)
+    assert 4 <= len(organisation.accounts) <= 6
+    assert {"prod", "staging"} == {cluster.stage for cluster in organisation.clusters}
+    assert len({cluster.product for cluster in organisation.clusters}) >= 3
+    assert len({person.user_name for person in organisation.people}) == len(organisation.people) >= 20
+    assert {"svc-ci-reaper", "svc-backup-scheduler"} <= {person.user_name for person in organisation.people}
+
+
+def test_history_keeps_to_its_window_and_order() -> None:
+    """The past has past time stamps, in order, up to now and no further."""
+    life = bring_to_life(quiet_month(), FakeClock())
+    times = [action.at for action in life.organisation.truth()]
+    assert times == sorted(times)
+    assert NOON - timedelta(days=30) <= times[0] < NOON - timedelta(days=29)
+    assert NOON - timedelta(hours=6) < times[-1] <= NOON
+
+
+def test_people_work_in_the_day_of_their_own_zone_only() -> None:
+    """Nobody but services and support acts at night or at the weekend."""
+    organisation = bring_to_life(quiet_month(), FakeClock()).organisation
+    zones = {person.user_name: person.time_zone for person in organisation.people if person.time_zone != "UTC"}
+    local = [a.at.astimezone(ZoneInfo(zones[a.user_name])) for a in organisation.truth() if a.user_name in zones]
+    assert len(local) > 2000
+    assert {moment.weekday() for moment in local} == set(range(5))
+    assert {moment.hour for moment in local} == set(range(8, 18))
+
+
+def test_quiet_month_holds_no_incident() -> None:
+    """What rules find in a quiet month is noise: only the reaper deletes, only CI clusters, and no firewall bursts."""
+    organisation = bring_to_life(quiet_month(), FakeClock()).organisation
+    truth = organisation.truth()
+    assert organisation.planted == []
+    deletions = [action for action in truth if action.kind == "DELETE_CLUSTER"]
+    assert {action.user_name for action in deletions} == {"svc-ci-reaper"}
+    assert all(action.cluster is not None and action.cluster.name.startswith("ci-") for action in deletions)
+    assert not {"UNLINK_ACCOUNT", "DELETE_BACKUP_SCHEDULE", "REQUEST_CLUSTER_DELETE"} & {a.kind for a in truth}
+    changes = [(a.user_name, a.at) for a in truth if a.kind == "CHANGE_CLUSTER_FIREWALL_RULES"]
+    assert all(sum(u == user and at <= t <= at + timedelta(minutes=10) for u, t in changes) < 5 for user, at in changes)
+
+
+def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
+    """A heartbeat rule of 26 hours stays silent through a quiet month."""
+    organisation = bring_to_life(quiet_month(), FakeClock()).organisation
+    backups = [a for a in organisation.truth() if a.user_name == "svc-backup-scheduler"]
+    for cluster in organisation.clusters:
+        times = [a.at for a in backups if a.cluster == cluster.named]
+        if cluster.stage == "prod":
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            assert max(gaps) < timedelta(hours=7)
+
+
+@pytest.mark.parametrize("hour", range(24))
+@pytest.mark.parametrize("day", [0, 5])  # a working day and a Saturday
+def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
+    """At any hour the first incident comes within 3 s, all within 45 s, among plenty of ordinary records."""
+    clock = FakeClock(datetime(2026, 11, 23 + day, hour, 30, tzinfo=UTC))
+    start = clock.now
+    life = bring_to_life(demo_scenario(start), clock)
+    records = live(life, clock, 45)
+    planted = life.organisation.planted
+    assert {one.incident for one in planted} == set(INCIDENTS)
+    assert planted[0].at <= start + timedelta(seconds=3)
+    assert [record.at for record in records] == sorted(record.at for record in records)
+    counts = Counter((record.user_name, record.kind) for record in records)
+    assert all(counts[one.user_name, kind] >= number for one in planted for kind, number in Counter(one.kinds).items())
+    assert len(records) > 30  # at the quietest hours; 130 at the busiest
+
+
+def test_demo_key_is_revoked_at_night_in_the_head_office() -> None:
+    """The rule on office hours can be checked against the head office's zone."""
+    for hour in range(24):
+        clock = FakeClock(datetime(2026, 7, 1, hour, tzinfo=UTC))
+        life = bring_to_life(demo_scenario(clock.now), clock)
+        live(life, clock, 45)
+        (revoked,) = [one for one in life.organisation.planted if one.incident == "off_hours_key_revocation"]
+        local = revoked.at.astimezone(ZoneInfo(life.organisation.time_zone))
+        assert revoked.time_zone == life.organisation.time_zone == off_hours_zone(clock.now)
+        assert not 7 <= local.hour < 19
+
+
+def test_incidents_recur_and_the_organisation_survives_them() -> None:
+    """After ten minutes of demo there have been many incidents by many people, and there is still something to lose."""
+    clock = FakeClock()
+    life = bring_to_life(demo_scenario(clock.now), clock)
+    live(life, clock, 600)
+    planted = life.organisation.planted
+    assert len(planted) > 20
+    assert len({one.user_name for one in planted}) > 8
+    assert len(life.organisation.accounts) >= 4
+    assert any(cluster.stage == "prod" for cluster in life.organisation.clusters)
+
+
+def test_unlinked_account_falls_silent() -> None:
+    """What is done in an account after its unlinking leaves no record."""
+    clock = FakeClock()
+    incident = PlannedIncident("account_unlinked", Span(seconds=1))
+    life = bring_to_life(Scenario(lapse=3000.0, incidents=(incident,)), clock)
+    live(life, clock, 60)
+    records = life.organisation.truth()
+    (at,) = [number for number, record in enumerate(records) if record.kind == "UNLINK_ACCOUNT"]
+    gone = records[at].account
+    assert any(record.account == gone for record in records[:at])
+    assert not any(record.account == gone for record in records[at + 1 :])
+
+
+def test_time_lapse_moves_steps_and_keeps_stamps_honest() -> None:
+    """What is planned for 10 min happens after 1 s at a lapse of 600, and bears the clock's time."""
+    clock = FakeClock()
+    plan = Scenario(
+        history=DAY,
+        ordinary=False,
+        lapse=600.0,
+        actions=(PlannedAction(Span(minutes=10), "BACKUP", "eve"), PlannedAction(Span(hours=-1), "RESTORE", "eve")),
+    )
+    life = bring_to_life(plan, clock)
+    assert [(a.kind, a.at) for a in life.organisation.truth()] == [("RESTORE", NOON - timedelta(hours=1))]
+    assert life.next_due() == NOON + timedelta(seconds=1)
+    assert life.advance(NOON + timedelta(seconds=0.999)) == 0
+    assert life.advance(NOON + timedelta(seconds=1.5)) == 1
+    assert life.organisation.truth()[-1].at == NOON + timedelta(seconds=1.5)
+    assert life.next_due() is None
+
+
+def test_incident_in_the_past_is_part_of_the_history() -> None:
+    """A negative time plants an incident in the history, with past time stamps."""
+    incident = PlannedIncident("firewall_burst", Span(hours=-2))
+    organisation = bring_to_life(Scenario(history=DAY, ordinary=False, incidents=(incident,)), FakeClock()).organisation
+    actions = organisation.truth()
+    assert len(actions) == 6
+    assert actions[0].at == NOON - timedelta(hours=2)
+    assert sum("0.0.0.0/0" in action.description for action in actions) == 1

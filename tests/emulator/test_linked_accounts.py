@@ -1,0 +1,88 @@
+"""The two writing operations: they change the organisation and leave a trace."""
+
+import httpx
+import pytest
+
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, running
+from tests.emulator.conftest import World
+
+
+def test_linked_accounts_have_every_field_seen(world: World) -> None:
+    """An account is sent with the twelve fields of the vendor's sample."""
+    (account,) = world.client.get("/linked-accounts").json()
+    assert (account["accountId"], account["accountName"]) == (world.account.id, "payments")
+    assert len(account) == 12
+    assert {type(value) for key, value in account.items() if key.startswith("is") or "Has" in key} == {bool}
+
+
+def test_linking_adds_an_account_and_is_logged(world: World) -> None:
+    """A new account is there at once, under the id that was returned, and the log says who did it."""
+    answer = world.client.post("/linked-accounts", json={"accountName": "orders", "validationMessages": {}})
+    assert answer.status_code == 200
+    names = {account["accountId"]: account["accountName"] for account in world.client.get("/linked-accounts").json()}
+    assert names[answer.json()["accountId"]] == "orders"
+    (record,) = world.client.get("/user-actions").json()[0]["resources"]
+    assert (record["action"], record["userName"], record["accountName"]) == ("LINK_ACCOUNT", DEMO_USER, "orders")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"accountName": null}',
+        b'{"accountName": ""}',
+        b'{"accountName": " "}',
+        b'{"accountName": 1}',
+        b'{"accountName": "payments"}',
+        b'{"accountName": "x", "validationMessages": []}',
+        b'{"accountName": "' + b"x" * 256 + b'"}',
+    ],
+)
+def test_linking_with_invalid_parameters_is_400(shared: World, body: bytes) -> None:
+    """What is no usable account name, or is taken, changes nothing."""
+    answer = shared.client.post("/linked-accounts", content=body)
+    assert (answer.status_code, answer.json()["status"]) == (400, 400)
+    assert (len(shared.organisation.accounts), len(shared.organisation)) == (1, 0)
+
+
+def test_huge_body_is_refused(shared: World) -> None:
+    """A body that cannot be meant is not read to its end."""
+    assert shared.client.post("/linked-accounts", content=b"x" * 100_000).status_code == 413
+
+
+def test_linking_without_the_right_is_400() -> None:
+    """A user who may not create accounts gets the documented 400."""
+    organisation = Organisation()
+    with running(create_app(organisation, may_write=False)) as url:
+        path = f"{url}/v1/organisations/{organisation.id}/linked-accounts"
+        assert httpx.post(path, auth=(DEMO_USER, DEMO_KEY), json={"accountName": "x"}).status_code == 400
+
+
+def test_unlinking_removes_an_account_once_and_is_logged(world: World) -> None:
+    """An unlinked account is gone, so that a second unlinking finds nothing."""
+    path = f"/linked-accounts/{world.account.id}"
+    answers = [world.client.delete(path) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 404]
+    assert [one["id"] for one in answers[0].json()] == [world.account.id]
+    assert world.client.get("/linked-accounts").json() == []
+    assert world.kinds() == ["UNLINK_ACCOUNT"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", ""), ("DELETE", "/x")])
+def test_other_organisation_is_404(shared: World, method: str, path: str) -> None:
+    """These operations have a 404 for an organisation that is not the key's."""
+    url = f"{shared.url}/v1/organisations/other/linked-accounts{path}"
+    assert shared.client.request(method, url, json={"accountName": "x"}).status_code == 404
+
+
+def test_writing_needs_the_key(world: World) -> None:
+    """Without the key nothing is written."""
+    url = str(world.client.base_url) + "linked-accounts"
+    answers = [httpx.post(url, json={"accountName": "x"}), httpx.delete(f"{url}/{world.account.id}")]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert len(world.organisation.accounts) == 1

@@ -1,0 +1,118 @@
+"""Scenario files: what they can say, and how they are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actionwatch.emulator import (
+    PlannedAction,
+    PlannedIncident,
+    Scenario,
+    ScenarioError,
+    Span,
+    bring_to_life,
+    load_scenario,
+)
+from tests.emulator.conftest import NOON, FakeClock
+
+WHOLE = """
+seed: 7
+history: 2d
+lapse: 60
+head_office: Europe/Berlin
+ordinary: false
+recur: 90m
+incidents:
+  - {incident: firewall_burst, at: 10s}
+actions:
+  - {at: 5s, action: DELETE_CLUSTER, userName: eve@acme.example, cluster: lost, account: x, times: 2, lateBy: 500ms}
+"""
+
+
+def test_file_says_everything(tmp_path: Path) -> None:
+    """Each key reaches the scenario, and JSON says the same as YAML."""
+    expected = Scenario(
+        seed=7,
+        history=Span(days=2),
+        lapse=60.0,
+        head_office="Europe/Berlin",
+        ordinary=False,
+        recur=Span(minutes=90),
+        incidents=(PlannedIncident("firewall_burst", Span(seconds=10)),),
+        actions=(
+            PlannedAction(
+                Span(seconds=5),
+                "DELETE_CLUSTER",
+                "eve@acme.example",
+                cluster="lost",
+                account="x",
+                times=2,
+                late_by=Span(milliseconds=500),
+            ),
+        ),
+    )
+    assert load_scenario(_file(tmp_path, WHOLE)) == expected
+    document = {"seed": 7, "actions": [{"at": "0s", "action": "BACKUP", "userName": "eve"}]}
+    assert load_scenario(_file(tmp_path, json.dumps(document))).actions[0].user_name == "eve"
+
+
+def test_empty_file_is_the_default(tmp_path: Path) -> None:
+    """A scenario need say nothing."""
+    assert load_scenario(_file(tmp_path, "")) == Scenario()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sed: 1", "`sed`"),
+        ("incidents: [{incident: firewall_burst, at: 1s}, {incident: firewall_burst, att: 1s}]", "`$.incidents[1]`"),
+        ("incidents: [{incident: flood, at: 1s}]", "'flood' is none of key_then_cluster_deleted, firewall_burst"),
+        ("incidents: [{incident: flood}]", "missing required field `at` - at `$.incidents[0]`"),
+        ("actions: [{at: 5x, action: BACKUP, userName: eve}]", "'5x' is not a duration such as 10s"),
+        ("actions: [{at: 5, action: BACKUP, userName: eve}]", "`$.actions[0].at`"),
+        ("actions: [{at: 5s, action: BACKUP, userName: eve, times: 0}]", "`$.actions[0].times`"),
+        ("actions: [{at: 5s, action: BACKUP, user: eve}]", "`user` - at `$.actions[0]`"),
+        ("lapse: 0", "`$.lapse`"),
+        ("seed: '1'", "`$.seed`"),
+        ("head_office: Atlantis", "`$.head_office`"),
+        ("history: -1d", "history must not be negative"),
+        ("recur: 0s", "recur must be longer"),
+        ("[1]", "Expected `object`"),
+        ("0", "Expected `object`"),
+        ("a: [", "line 1"),
+    ],
+)
+def test_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    """Whatever is wrong is told with the file and the place in it."""
+    path = _file(tmp_path, text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert told in str(caught.value)
+
+
+def test_missing_file_is_a_scenario_error(tmp_path: Path) -> None:
+    """A file that is not there is told in the same way."""
+    with pytest.raises(ScenarioError, match="No such file"):
+        load_scenario(tmp_path / "none.yaml")
+
+
+def test_actions_of_a_file_are_played(tmp_path: Path) -> None:
+    """A written-out action happens at its time, as often and as late as it says, on things nobody knew of."""
+    clock = FakeClock()
+    life = bring_to_life(load_scenario(_file(tmp_path, WHOLE.replace("recur: 90m", ""))), clock)
+    clock.now = NOON + Span(seconds=5) / 60
+    life.advance(clock.now)
+    first, second = life.organisation.truth()
+    assert first == second
+    assert first.cluster is not None
+    assert first.account is not None
+    assert (first.cluster.name, first.account.name) == ("lost", "x")
+    assert clock.now - first.at >= Span(milliseconds=500)
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "scenario.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,207 @@
+"""The socket, the thread, the life beside it, and the control API."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+from starlette.responses import Response
+
+from actionwatch.emulator import (
+    DEMO_KEY,
+    DEMO_USER,
+    Organisation,
+    PlannedAction,
+    Scenario,
+    Span,
+    Stages,
+    bring_to_life,
+    create_app,
+    living,
+    running,
+)
+from actionwatch.emulator.wire import envelope
+from tests.emulator.conftest import World
+
+
+def test_nothing_is_left_behind() -> None:
+    """After leaving, no thread runs and the port is free, even with a client still connected."""
+    before = set(threading.enumerate())
+    with running(Organisation()) as url, httpx.Client(base_url=url) as client:
+        assert client.get("/openapi.json").status_code == 200
+        port = httpx.URL(url).port or 0
+        assert url == f"http://127.0.0.1:{port}"
+    assert set(threading.enumerate()) == before
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_taken_port_is_an_error_at_once() -> None:
+    """A port in use is told to the caller, and leaves no thread."""
+    before = set(threading.enumerate())
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="in use"),
+        running(Organisation(), port=taken.getsockname()[1]),
+    ):
+        pass
+    assert set(threading.enumerate()) == before
+
+
+def test_organisation_lives_in_a_thread_by_the_wall_clock() -> None:
+    """A planned action happens by itself, stamped with the time of its happening, and the thread ends with the block."""
+    before = set(threading.enumerate())
+    action = PlannedAction(Span(seconds=60), "BACKUP", "eve")
+    later = PlannedAction(Span(hours=1), "BACKUP", "eve")
+    life = bring_to_life(Scenario(history=Span(), ordinary=False, lapse=600.0, actions=(action, later)))
+    with living(life) as organisation:
+        deadline = time.monotonic() + 5
+        while not len(organisation) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (made,) = organisation.truth()
+        assert timedelta(seconds=0.1) <= made.at - life.start + timedelta(milliseconds=1) < timedelta(seconds=5)
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_served_until_a_signal(number: signal.Signals) -> None:
+    """The command's server tells its URL, answers, and returns at a signal, so that its caller can clean up."""
+    code = (
+        "from actionwatch.emulator import Organisation, serve_forever\n"
+        "serve_forever(Organisation(), announce=lambda url: print(url, flush=True))\n"
+        "print('cleaned up', flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        url = served.stdout.readline().strip()
+        assert httpx.get(f"{url}/openapi.json").status_code == 200
+        served.send_signal(number)
+        assert served.stdout.read() == "cleaned up\n"
+    assert served.returncode == 0
+
+
+def test_import_is_light() -> None:
+    """Importing the package loads no web server, so that `--help` need not wait for one."""
+    code = "import sys, actionwatch.emulator; sys.exit('uvicorn' in sys.modules or 'starlette' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_import_of_the_product() -> None:
+    """The emulator is written from the documentation alone: no other room of ours is loaded with it."""
+    code = (
+        "import sys, actionwatch.emulator as e; [getattr(e, name) for name in e._HOMES]\n"
+        "sys.exit([m for m in sys.modules if m.startswith('actionwatch.') and m.split('.')[1] != 'emulator'] != [])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_control_appends_and_tells_the_truth(world: World) -> None:
+    """Another process can log actions, also late and equal ones, and read all of them back in order of arrival."""
+    new = [
+        {"action": "DELETE_CLUSTER", "userName": "eve", "cluster": "payments-prod-kafka", "times": 2},
+        {"action": "BACKUP", "at": "2026-11-25T11:00:00Z", "account": world.account.id},
+        {"action": "BACKUP", "at": 0},
+    ]
+    assert _post(world, "/actions", new).json() == {"appended": 4}
+    truth = httpx.get(f"{world.url}/_emulator/truth")
+    records = [httpx.Response(200, text=line).json() for line in truth.text.splitlines()]
+    assert [record["timestamp"][:13] for record in records] == [
+        "2026-11-25T12",
+        "2026-11-25T12",
+        "2026-11-25T11",
+        "1970-01-01T00",
+    ]
+    assert [record["accountName"] for record in records] == ["payments"] * 3 + [None]
+    assert world.kinds() == ["DELETE_CLUSTER"] * 2 + ["BACKUP"] * 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [{}],
+        [{"action": "BACKUP", "user": "x"}],
+        [{"action": "BACKUP"}, {"action": "BACKUP", "cluster": "none"}],
+        [{"action": "BACKUP"}, {"action": "BACKUP", "account": "none"}],
+        [{"action": "BACKUP", "at": "noon"}],
+        [{"action": "BACKUP", "at": 10**17}],
+        [{"action": "BACKUP", "times": 0}],
+    ],
+)
+def test_control_refuses_and_logs_nothing(shared: World, body: object) -> None:
+    """A request that is wrong in one part does nothing at all, and is told why."""
+    answer = _post(shared, "/actions", body)
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+    assert len(shared.organisation) == 0
+
+
+def test_control_appends_in_bulk(world: World) -> None:
+    """A large log is made by one request."""
+    body = {"count": 10_000, "start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
+    assert _post(world, "/synthetic", body).json() == {"appended": 10_000}
+    assert world.ask("endTime=2026-01-31T23:59:59.999Z")["totalResults"] == 10_000
+
+
+def test_traffic_counts_each_operation_and_status(world: World) -> None:
+    """What the API was asked is known by operation and answer; control requests are no part of it."""
+    world.client.get("/user-actions")
+    world.client.get("/user-actions?pageSize=0")
+    world.client.delete("/linked-accounts/x")
+    httpx.get(f"{world.url}/v1/organisations/{world.organisation.id}/linked-accounts")
+    assert httpx.get(f"{world.url}/_emulator/traffic").json() == {
+        "linked_accounts": {"401": 1},
+        "unlink_account": {"404": 1},
+        "user_actions": {"200": 1, "400": 1},
+    }
+
+
+def test_planted_incidents_can_be_read() -> None:
+    """The incidents played so far are told, one line each."""
+    life = bring_to_life(Scenario(history=Span(days=1), ordinary=False))
+    life.note("firewall_burst", life.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
+    with running(life.organisation) as url:
+        assert httpx.get(f"{url}/_emulator/planted").json()["incident"] == "firewall_burst"
+
+
+def test_control_token_is_asked_for() -> None:
+    """With a token set, being on loopback is not enough."""
+    with running(create_app(Organisation(), control_token="s3cret")) as url:
+        answers = [
+            httpx.get(f"{url}/_emulator/traffic", headers=headers).status_code
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer s3cret"})
+        ]
+        assert answers == [403, 403, 200]
+
+
+def test_credentials_may_hold_any_character() -> None:
+    """A key with a colon and letters beyond ASCII is still a key."""
+    organisation = Organisation()
+    with running(create_app(organisation, user_name="dé", api_key="a:b✓")) as url:
+        path = f"{url}/v1/organisations/{organisation.id}/linked-accounts"
+        assert httpx.get(path, auth=("dé", "a:b✓")).status_code == 200
+        assert httpx.get(path, auth=(DEMO_USER, DEMO_KEY)).status_code == 401
+
+
+def _post(world: World, path: str, body: object) -> httpx.Response:
+    return httpx.post(f"{world.url}/_emulator{path}", json=body)
+
+
+def test_stages_can_be_exchanged_while_running() -> None:
+    """A fault replaces one stage and leaves the others: here an outage, then an answer without its list."""
+    organisation = Organisation()
+    app = create_app(organisation)
+    emulator, whole = app.state.emulator, Stages()
+    with running(app) as url, httpx.Client(auth=(DEMO_USER, DEMO_KEY)) as client:
+        path = f"{url}/v1/organisations/{organisation.id}/user-actions"
+        emulator.stages = replace(whole, gate=lambda request: Response(status_code=503))
+        assert client.get(path).status_code == 503
+        emulator.stages = replace(whole, envelop=lambda *given: envelope(*given)[0])
+        assert client.get(path).json()["totalResults"] == 0
+        assert emulator.traffic.requests("user_actions") == 2
