@@ -22,7 +22,11 @@ from actionwatch.errors import ConfigError, Fault
 MAX_BYTES = 1024 * 1024  # a rule is about 1 KB; ruamel needs 3 s for 11 MB
 MAX_DEPTH = 60  # the deepest sensible document has about ten levels
 MAX_NODES = 100_000  # aliases counted as often as they are used: the "billion laughs" has billions
+MAX_INTEGER_BITS = 64  # Python raises ValueError wherever an integer of over 4,300 digits is printed
 ALLOWED_TAGS = frozenset({"!", "str", "int", "float", "bool", "null", "map", "seq"})
+
+_STRAY = (ValueError, ArithmeticError, LookupError, RecursionError, AttributeError, TypeError, AssertionError)
+"""What ruamel's constructors let through on impossible scalars, such as `!!bool x` or the number `0x_`."""
 
 Place = tuple[str | int, ...]
 """A path within a document: keys and list indices."""
@@ -74,15 +78,26 @@ def read_text(data: bytes | str, file: str) -> list[Document]:
         raise ConfigError(Fault(file, 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
     try:
         _bound(text, file)
-        return [_locate(node, file) for node in YAML(typ="rt").load_all(text) if node is not None]
+        return [_locate(node, file) for node in _reader().load_all(text) if node is not None]
     except (MarkedYAMLError, yaml.MarkedYAMLError) as exc:
         mark = exc.problem_mark or exc.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        what = " ".join(filter(None, (exc.context, exc.problem))) or "broken YAML"
+        what = _without_values(" ".join(filter(None, (exc.context, exc.problem))) or "broken YAML")
         raise ConfigError(Fault(file, line, column, f"not YAML: {what}", _remedy(what))) from exc
-    except (YAMLError, yaml.YAMLError, ValueError, OverflowError, RecursionError, AttributeError, TypeError) as exc:
-        # ruamel's constructors raise plain Python errors on some impossible scalars.
-        raise ConfigError(Fault(file, 1, 1, f"not YAML: {str(exc).splitlines()[0] if str(exc) else exc!r}")) from exc
+    except (YAMLError, yaml.YAMLError, *_STRAY) as exc:
+        what = (str(exc) or type(exc).__name__).splitlines()[0]
+        raise ConfigError(Fault(file, 1, 1, f"not YAML: {what}")) from exc
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="rt")
+    reader.composer.warn_double_anchors = False  # YAML 1.2 lets an anchor be used again: the latest counts
+    return reader
+
+
+def _without_values(what: str) -> str:
+    """Cut ruamel's text about a duplicate key before it quotes both values, which may be secrets."""
+    return what.partition(" with value ")[0] if "duplicate key" in what else what
 
 
 def _bound(text: str, file: str) -> None:
@@ -93,6 +108,8 @@ def _bound(text: str, file: str) -> None:
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.DocumentStartEvent):
             sizes.clear()
+            if event.version and tuple(event.version) < (1, 2):
+                raise _refusal(event, file, "YAML 1.1 is not read here: its yes and no are not text", "remove %YAML")
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise _refusal(event, file, f"the alias *{event.anchor} has no anchor before it")
@@ -148,6 +165,8 @@ def _plain(node: Any, place: Place, positions: dict[Place, tuple[int, int]], fil
             positions[(*place, index)] = (line + 1, column + 1)
             items.append(_plain(value, (*place, index), positions, file))
         return items
+    if isinstance(node, int) and node.bit_length() > MAX_INTEGER_BITS:
+        raise ConfigError(Fault(file, *positions.get(place, (1, 1)), "the number is too large", "quote it"))
     return _scalar(node)
 
 

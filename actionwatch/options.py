@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:s|m|h|d|w))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", re.ASCII)
+MAX_SECRET_CHARS = 65_536  # a private key has some 3,000; a device file never ends
 MAX_DURATION = timedelta(days=36_525)  # a century: beyond it datetime arithmetic starts to overflow
 
 
@@ -64,7 +65,13 @@ def _positive(span: timedelta) -> timedelta:
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
-    return folder / path.expanduser()
+    try:
+        path = path.expanduser()
+    except RuntimeError as exc:
+        raise ValueError("there is no such home folder: write the path without ~") from exc
+    if "\0" in str(path):
+        raise ValueError("a path cannot hold a NUL character: remove it")
+    return folder / path
 
 
 def _read_secret(value: Any, info: ValidationInfo) -> SecretStr:
@@ -74,12 +81,14 @@ def _read_secret(value: Any, info: ValidationInfo) -> SecretStr:
     path = _resolve(Path(value), info)
     try:
         with path.open(encoding="utf-8") as file:
-            line = file.readline().strip()
+            line = file.readline(MAX_SECRET_CHARS + 1).strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
-        raise ValueError(f"cannot read the secret file {path}: {reason}") from exc
+        raise ValueError(f"cannot read the secret file {path} ({reason}): mount it, or correct the path") from exc
     if not line:
-        raise ValueError(f"the secret file {path} has an empty first line")
+        raise ValueError(f"the secret file {path} has an empty first line: put the secret there")
+    if len(line) > MAX_SECRET_CHARS:
+        raise ValueError(f"the secret file {path} has a first line of more than {MAX_SECRET_CHARS} characters")
     return SecretStr(line)
 
 
@@ -147,7 +156,7 @@ def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
         _ = parts.port
     except ValueError as exc:
         raise ValueError("not a usable URL") from exc
-    if parts.scheme not in ("https", "http") or not host or any(char.isspace() for char in url):
+    if parts.scheme not in ("https", "http") or not host or " " in url or not url.isprintable():
         raise ValueError("must be an https:// URL with a host")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password; there are keys for them")

@@ -1,0 +1,104 @@
+"""The commands: one module per noun, each imported only when it is called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from actionwatch import __version__
+from actionwatch.errors import ActionwatchError, ConfigError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "See it work: an emulated organisation, the real service, real alerts. Needs nothing."),
+    "init": ("init", "Write a commented configuration, the shipped rules and deployment examples."),
+    "check": ("check", "Find everything that is wrong with configuration, rules, lists and templates."),
+    "run": ("run", "Run the service (or one round of it, with --once)."),
+    "status": ("status", "Show on one screen how far each source is read, what waits, and what is wrong."),
+    "actions": ("actions", "Ask the upstream for user actions directly, with every documented filter."),
+    "accounts": ("accounts", "List, create and unlink the organisation's linked accounts."),
+    "records": ("records", "List and export the stored records."),
+    "rules": ("rules", "List and check the rules."),
+    "alerts": ("alerts", "List alerts and show one with all that belongs to it."),
+    "deliveries": ("deliveries", "List deliveries, show one, retry dead letters."),
+    "receivers": ("receivers", "List receivers, send a test alert, print the webhook's schema."),
+    "emulator": ("emulator", "Run the upstream's stand-in, all four operations."),
+}
+"""Command -> its module under `cli/`, and the line that `--help` shows."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """List the commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"actionwatch.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands' lines from the table, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    metavar="FILE",
+    default=lambda: os.environ.get("ACTIONWATCH_CONFIG", "actionwatch.yaml"),
+    help="The configuration file.  [default: $ACTIONWATCH_CONFIG, then actionwatch.yaml]",
+)
+@click.version_option(__version__, prog_name="actionwatch")
+@click.pass_context
+def group(ctx: click.Context, config: str) -> None:
+    """Watch the audit log of an Instaclustr organisation and bring alerts to people.
+
+    Exit status: 0 done, 1 the work failed or found something, 2 usage or configuration error, 130 interrupted.
+    """
+    ctx.obj = config
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; give its exit status. Errors go to stderr, each fault on a line of its own."""
+    try:
+        result: Any = group.main(args=arguments, prog_name="actionwatch", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except ConfigError as exc:
+        for fault in exc.faults:
+            click.echo(str(fault), err=True)
+        return EXIT_USAGE
+    except ActionwatchError as exc:
+        click.echo(f"actionwatch: {exc}", err=True)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        # The reader of a pipe went away; nothing is left to say to it, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Connection, Row, exists, func, select
 
 from actionwatch.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import MICROSECOND, bulk_insert, to_micros
@@ -59,12 +59,32 @@ def read_unresolved(connection: Connection, group_key: str) -> list[Alert]:
     return [_alert(row) for row in connection.execute(statement.order_by(ALERT.c.first_at, ALERT.c.id))]
 
 
+def read_by_prefix(connection: Connection, beginning: str) -> list[Alert]:
+    """Read the alerts whose id begins so; at most two, which is enough to know that it is not the only one."""
+    statement = select(ALERT).where(ALERT.c.id.startswith(beginning, autoescape=True)).limit(2)
+    return [_alert(row) for row in connection.execute(statement)]
+
+
 def read_newest(connection: Connection, limit: int, *, since: datetime | None = None) -> list[Alert]:
     """Read the alerts opened last, newest first."""
     statement = select(ALERT).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
     if since:
         statement = statement.where(ALERT.c.opened_at >= since)
     return [_alert(row) for row in connection.execute(statement)]
+
+
+def count(connection: Connection) -> dict[tuple[Level, Status], int]:
+    """Count the alerts of each level and status."""
+    rows = connection.execute(
+        select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
+    )
+    return {(Level(row[0]), Status(row[1])): row[2] for row in rows}
+
+
+def count_by_level(connection: Connection) -> dict[Level, int]:
+    """Count the alerts of each level."""
+    rows = connection.execute(select(ALERT.c.level, func.count()).group_by(ALERT.c.level))
+    return {Level(row[0]): row[1] for row in rows}
 
 
 def delete_settled(connection: Connection, before: datetime, limit: int) -> int:

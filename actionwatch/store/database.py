@@ -7,6 +7,7 @@ contention instead of waiting. Readers use a second engine that cannot write. WA
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,6 +107,21 @@ class Database:
             if not self._writer.dialect.has_table(connection, "alembic_version"):
                 return None
             return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Be the one service on this store until the block ends: on SQLite a start takes back every lease.
+
+        Raises: StoreBusy, when another process is it.
+        """
+        with self.path.with_name(self.path.name + ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                raise StoreBusy(
+                    f"another actionwatch runs on {self.path}: stop it, or give this one its own store.url"
+                ) from exc
+            yield
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, or_, select
 
 from actionwatch.model import Delivery, DeliveryStatus, Event
 from actionwatch.store.database import bulk_insert, to_micros
@@ -50,16 +50,9 @@ def claim(connection: Connection, receiver: str, now: datetime, limit: int, leas
 
     Returns: the rows as they are after the claim; `attempts` is the number of the attempt about to be made.
     """
-    earlier = DELIVERY.alias()
-    is_next = ~exists().where(
-        earlier.c.alert_id == DELIVERY.c.alert_id,
-        earlier.c.receiver == DELIVERY.c.receiver,
-        earlier.c.ordinal < DELIVERY.c.ordinal,
-        earlier.c.status == DeliveryStatus.PENDING.value,
-    )
     due = (
         select(DELIVERY.c.id)
-        .where(_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.due_at <= now, _is_free(now), is_next)
+        .where(_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.due_at <= now, *_is_claimable(now))
         .order_by(DELIVERY.c.due_at, DELIVERY.c.created_at, DELIVERY.c.id)
         .limit(limit)
     )
@@ -99,17 +92,10 @@ def release_leases(connection: Connection) -> int:
     ).rowcount
 
 
-def give_back(connection: Connection, delivery_id: str) -> None:
-    """Undo a claim whose attempt was not begun."""
-    _end(connection, delivery_id, attempts=DELIVERY.c.attempts - 1)
-
-
-def next_due(connection: Connection, receivers: Collection[str]) -> datetime | None:
-    """Give when the next row of these receivers that nobody holds is due; None when none is waiting."""
-    statement = select(func.min(DELIVERY.c.due_at)).where(
-        _PENDING, DELIVERY.c.receiver.in_(receivers), DELIVERY.c.leased_until.is_(None)
-    )
-    due: datetime | None = connection.execute(statement).scalar()
+def next_due(connection: Connection, receiver: str, now: datetime) -> datetime | None:
+    """Give when the next row of a receiver that can be claimed falls due; None when none is waiting."""
+    statement = select(DELIVERY.c.due_at).where(_PENDING, DELIVERY.c.receiver == receiver, *_is_claimable(now))
+    due: datetime | None = connection.execute(statement.order_by(DELIVERY.c.due_at).limit(1)).scalar()
     return due
 
 
@@ -190,6 +176,12 @@ def count_queues(connection: Connection) -> dict[str, Queue]:
     return {name: Queue(found.get("pending", 0), found.get("dead", 0)) for name, found in counts.items()}
 
 
+def count_sent(connection: Connection) -> int:
+    """Count the messages that were taken."""
+    sent = select(func.count()).select_from(DELIVERY).where(DELIVERY.c.status == DeliveryStatus.SENT.value)
+    return connection.execute(sent).scalar() or 0
+
+
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` ended rows made before a time; give how many."""
     doomed = select(DELIVERY.c.id).where(DELIVERY.c.created_at < before, ~_PENDING).limit(limit)
@@ -207,8 +199,16 @@ def delivered_latencies(connection: Connection, limit: int) -> list[tuple[dateti
     return [(row[0], row[1], row[2]) for row in connection.execute(statement.order_by(told.c.at.desc()).limit(limit))]
 
 
-def _is_free(now: datetime) -> Any:
-    return or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < now)
+def _is_claimable(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Nobody holds the row, and no earlier row of this alert and receiver is pending."""
+    earlier = DELIVERY.alias()
+    is_before = (
+        earlier.c.alert_id == DELIVERY.c.alert_id,
+        earlier.c.receiver == DELIVERY.c.receiver,
+        earlier.c.ordinal < DELIVERY.c.ordinal,
+        earlier.c.status == DeliveryStatus.PENDING.value,
+    )
+    return or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < now), ~exists().where(*is_before)
 
 
 def _only_dead(statement: Select[Any]) -> Select[Any]:

@@ -41,6 +41,12 @@ def read(connection: Connection, source: str, limit: int) -> list[WindowReceipt]
     return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
 
 
+def delete_older(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` receipts of windows that ended before a time; give how many."""
+    doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).limit(limit)
+    return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(doomed))).rowcount
+
+
 def _receipt(row: dict[str, Any]) -> WindowReceipt:
     row.pop("id")
     return WindowReceipt(**{**row, "kind_counts": json.loads(row["kind_counts"])})

@@ -1,0 +1,171 @@
+"""Which receivers hear of an alert: Alertmanager's routing tree and matchers, on the labels of an alert.
+
+Pure: `app.py` builds the tree once from the settings, `pipeline/match.py` walks it for every match.
+Source: Alertmanager's `dispatch/route.go` (`Route.Match`) and `pkg/labels/parse.go` (matchers as before UTF-8 names).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import re2
+
+from actionwatch.model import Alert, Entity, Record
+
+Labels = Mapping[str, str | tuple[str, ...]]
+"""What matchers look at. A tuple holds the values that stand for one thing, such as a cluster's id and name."""
+
+_MATCHER = re.compile(r"\s*([A-Za-z_:][A-Za-z0-9_:.-]*)\s*(=~|=|!=|!~)\s*(.*?)\s*", re.DOTALL)
+_NEEDS_QUOTES = frozenset(',{}"')  # Alertmanager would split at the comma and trim the braces
+_ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
+_RE2 = re2.Options()
+_RE2.log_errors = False  # RE2 prints to stderr otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One test on one label: `operator` is `=`, `!=`, `=~` or `!~`; regular expressions match the whole value."""
+
+    label: str
+    operator: str
+    value: str
+    _regex: Any = field(default=None, repr=False, compare=False)
+
+    def is_met(self, labels: Labels) -> bool:
+        """Say whether these labels meet it. Of several values any may match; a negative matcher holds for all of them."""
+        found = labels.get(self.label, "")
+        values = (found,) if isinstance(found, str) else found or ("",)
+        is_any_equal = any(self._equals(value) for value in values)
+        return is_any_equal != self.operator.startswith("!")
+
+    def _equals(self, value: str) -> bool:
+        if self._regex is None:
+            return value == self.value
+        # RE2 works on UTF-8, which a lone surrogate from a JSON escape has no place in.
+        return self._regex.fullmatch(value.encode("utf-8", "replace").decode()) is not None
+
+
+def parse_matcher(text: str) -> Matcher:
+    r"""Read `name="value"`, with `=`, `!=`, `=~` or `!~`; quotes may be left out; `\"`, `\\` and `\n` are escapes.
+
+    Raises: ValueError with `what: remedy`.
+    """
+    found = _MATCHER.fullmatch(text)
+    if not found:
+        raise ValueError('not a matcher: write label="value", with =, !=, =~ or !~')
+    label, operator, written = found.groups()
+    value = _unquote(written)
+    if not operator.endswith("~"):
+        return Matcher(label, operator, value)
+    try:
+        return Matcher(label, operator, value, re2.compile(value, _RE2))  # type: ignore[no-untyped-call]
+    except (re2.error, UnicodeEncodeError) as exc:
+        reason = exc.args[0].decode("utf-8", "replace") if exc.args and isinstance(exc.args[0], bytes) else "not UTF-8"
+        raise ValueError(
+            f"not a regular expression ({reason}): RE2 takes no lookaround and no back references"
+        ) from exc
+
+
+def _unquote(written: str) -> str:
+    """Take quotes and escapes off a value. As in Alertmanager, a backslash before any other letter is itself."""
+    is_quoted = written.startswith('"')
+    inner = written[1:-1] if is_quoted and len(written) > 1 and written.endswith('"') else written
+    if is_quoted and inner is written:
+        raise ValueError('a quote is never closed: write label="value"')
+    if written.startswith(("=", "~")):  # Alertmanager takes `a==b` for the value `=b`, which nobody means
+        raise ValueError("the operator is one of =, !=, =~ and !~: quote a value that begins like one")
+    if not is_quoted and _NEEDS_QUOTES & set(written):
+        raise ValueError('a value with , { } or " needs quotes: write label="value", and one matcher an item')
+    value: list[str] = []
+    letters: Iterator[str] = iter(inner)
+    for letter in letters:
+        if letter == '"':
+            raise ValueError(r"a quote within the value: write \"")
+        if letter != "\\":
+            value.append(letter)
+            continue
+        following = next(letters, "")
+        if not following and is_quoted:
+            raise ValueError(r"the last quote is escaped: write \\ for a backslash at the end")
+        value.append(_ESCAPED.get(following, "\\" + following))
+    return "".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A node of the tree. `receivers` is never empty where the settings name any receiver."""
+
+    receivers: tuple[str, ...]
+    matchers: tuple[Matcher, ...] = ()
+    is_continued: bool = False
+    routes: tuple[Route, ...] = ()
+
+
+class RouteText(Protocol):
+    """A node as it is written in the settings; empty `targets` inherit the parent's."""
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+    @property
+    def matchers(self) -> tuple[str, ...]: ...
+    @property
+    def is_continued(self) -> bool: ...
+    @property
+    def routes(self) -> Sequence[RouteText]: ...
+
+
+def build(root: RouteText, everyone: Sequence[str]) -> Route:
+    """Make the tree. `everyone` are all receivers, in the order of the settings: what a root without receivers means.
+
+    Raises: ValueError, from `parse_matcher`.
+    """
+    receivers = root.targets or tuple(everyone)
+    matchers = tuple(parse_matcher(text) for text in root.matchers)
+    return Route(receivers, matchers, root.is_continued, tuple(build(child, receivers) for child in root.routes))
+
+
+def receivers_for(route: Route, labels: Labels) -> tuple[str, ...]:
+    """Name the receivers of an alert with these labels, in the order of the tree, each once.
+
+    Depth first: the first child that matches ends the search unless it continues; a node of which no child matches receives
+    itself. Empty only where the root does not match, or names no one.
+    """
+    return tuple(dict.fromkeys(name for node in _matching(route, labels) for name in node.receivers))
+
+
+def _matching(route: Route, labels: Labels) -> list[Route]:
+    if not all(matcher.is_met(labels) for matcher in route.matchers):
+        return []
+    found: list[Route] = []
+    for child in route.routes:
+        below = _matching(child, labels)
+        found += below
+        if below and not child.is_continued:
+            break
+    return found or [route]
+
+
+def alert_labels(alert: Alert, record: Record | None) -> Labels:
+    """Give the labels that routes match on; `record` is the alert's newest, None for one that has none (a self alert).
+
+    The rule's own labels come first, so that no rule can pass itself off as another by a label named `rule` or `source`.
+    """
+    labels: dict[str, str | tuple[str, ...]] = dict(alert.labels)
+    labels |= {"rule": alert.rule.name, "level": alert.level.word, "source": alert.source}
+    if record is None:
+        return labels
+    return labels | {
+        "actionKind": record.action_kind,
+        "userName": record.user_name or "",
+        "account": _names(record.account),
+        "cluster": _names(record.cluster),
+        "scope": record.scope or "",
+        "crudOperation": record.operation or "",
+    }
+
+
+def _names(entity: Entity) -> tuple[str, ...]:
+    return tuple(name for name in (entity.id, entity.name) if name)

@@ -1,0 +1,78 @@
+"""`accounts`: the organisation's linked accounts. The two writing commands ask first."""
+
+from __future__ import annotations
+
+import click
+
+from actionwatch.cli.opened import chosen_source
+from actionwatch.cli.output import output_option, print_items
+
+
+@click.group()
+def command() -> None:
+    """List, create and unlink the organisation's linked accounts."""
+
+
+@command.command("list")
+@click.option("--source", "source_name", metavar="NAME", help="Which source to ask, where several are configured.")
+@output_option
+@click.pass_obj
+def list_accounts(config: str, source_name: str | None, form: str) -> None:
+    """List the linked accounts, as the upstream shows them now."""
+    from actionwatch import app
+
+    with app.reading_client(chosen_source(config, source_name)) as client:
+        found = client.linked_accounts()
+    print_items(
+        found,
+        form,
+        document=lambda account: dict(account.raw),
+        columns=("id", "name", "type", "PCI", "identity provider synced"),
+        row=lambda account: (
+            account.id,
+            account.name,
+            account.raw.get("accountType"),
+            account.raw.get("isAccountPciCompliant"),
+            account.raw.get("isEnabledIdpSyncedToOrganisation"),
+        ),
+        nothing="no linked accounts",
+    )
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--source", "source_name", metavar="NAME", help="In which source's organisation.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
+    """Create an account and link it to the organisation; prints its id."""
+    from actionwatch import app
+
+    source = chosen_source(config, source_name)
+    if not yes:
+        click.confirm(
+            f"Create the account {name!r} in organisation {source.organisation_id} ({source.name})?", abort=True
+        )
+    with app.writing_client(source) as admin:
+        click.echo(admin.create_account(name))
+
+
+@command.command("unlink")
+@click.argument("account_id", metavar="ID")
+@click.option("--source", "source_name", metavar="NAME", help="From which source's organisation.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def unlink(config: str, account_id: str, source_name: str | None, yes: bool) -> None:
+    """Unlink an account: its later actions leave the organisation's log, so actionwatch sees them no more."""
+    from actionwatch import app
+
+    source = chosen_source(config, source_name)
+    if not yes:
+        click.confirm(
+            f"Unlink account {account_id} from organisation {source.organisation_id} ({source.name})? "
+            "Its later actions will not be seen any more.",
+            abort=True,
+        )
+    with app.writing_client(source) as admin:
+        admin.unlink_account(account_id)
+    click.echo(f"{account_id} is no longer linked")

@@ -1,0 +1,129 @@
+"""Where the next poll starts, how far the high-water mark may move, and what a walk through a window's pages proves.
+
+Pure. A *walk* is one reading of all the pages of a frozen window. New records shift offset pages, so that a walk during which
+the window changed may have met one record twice at a page's edge and missed another: only a walk that *counts* says how many
+equal records there are, moves the mark and proves the window (upstream page, "Paging").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+MAX_WINDOW_RECORDS = 20_000  # read in one go: bounds memory, and what a change during the walk makes us read again
+MIN_WINDOW = timedelta(milliseconds=10)  # the query's bounds are milliseconds: much shorter cannot be asked, nor cut
+EDGE = timedelta(milliseconds=1)  # bounds may be inclusive or exclusive: windows side by side share this much
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of event time, frozen: new records come after its end."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def is_divisible(self) -> bool:
+        """Say whether it can be cut into parts that can be asked for."""
+        return self.end - self.start >= 2 * MIN_WINDOW
+
+    def slices(self, count: int) -> list[Window]:
+        """Cut into equal parts, oldest first, each reaching an edge back into the one before."""
+        count = max(1, min(count, (self.end - self.start) // MIN_WINDOW))
+        step = (self.end - self.start) / count
+        cuts = [self.start, *(whole_milliseconds(self.start + step * index) for index in range(1, count)), self.end]
+        return [Window(max(start - EDGE, self.start), end) for start, end in pairwise(cuts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one answer says of the whole window: how many records there are, and how many of each kind; None: not told."""
+
+    total: int | None = None
+    counts: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What one reading of a window brought: how often each record key came, how many of each kind, and the claims around it.
+
+    `before` is the first page's claim, `after` the claim of an answer later than the last page (the page itself, where there
+    was only one).
+    """
+
+    keys: Counter[str]
+    kinds: Counter[str]
+    before: Claim
+    after: Claim
+    page_count: int
+
+    @property
+    def received(self) -> int:
+        """How many records came, equal ones counted as often as they came."""
+        return self.keys.total()
+
+
+def next_window(begins_at: datetime, mark: datetime, now: datetime, overlap: timedelta) -> Window:
+    """Give the window of the next poll: from one overlap before the mark to now, never from before the stream's begin.
+
+    `now` is the server's time. The end is rounded up to the query's milliseconds, the start down.
+    """
+    start = whole_milliseconds(max(begins_at, mark - overlap))
+    return Window(start, max(whole_milliseconds(now + EDGE - timedelta(microseconds=1)), start + MIN_WINDOW))
+
+
+def whole_milliseconds(at: datetime) -> datetime:
+    """Round a time down to milliseconds."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def slice_count(total: int) -> int:
+    """Say into how many parts a window with so many records is cut; they are hardly ever spread evenly, hence the factor."""
+    return -(-2 * total // MAX_WINDOW_RECORDS)
+
+
+def covers_pages(page_length: int, claim: Claim) -> bool:
+    """Say whether an answer shows that totals count the window and not just the page: more than came with it."""
+    return claim.total is not None and claim.total > page_length
+
+
+def judge(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[str | None, str]:
+    """Say what a walk proves, given the one just before it over the same window (None: it is the first).
+
+    Returns: the method that proved it (`counts`, `totals` or `two walks`) or None, and the reason in words.
+    `is_total_trusted`: totals of this source were once seen to cover more than a page.
+    """
+    is_same = earlier is not None and earlier.keys == walk.keys
+    totals = (walk.before.total, walk.after.total)
+    if is_total_trusted and totals == (walk.received, walk.received):
+        if walk.page_count > 1 and len(walk.keys) < walk.received and not is_same:
+            return None, "equal records came on several pages: one more walk tells twins from a shifted page"
+        is_counted = _is_equal(walk.before.counts, walk.kinds) and _is_equal(walk.after.counts, walk.kinds)
+        return ("counts" if is_counted else "totals"), "as many came as the upstream counts, before and after"
+    if is_same and not _is_contradicted(walk, is_total_trusted=is_total_trusted):
+        return "two walks", "two walks in other page boundaries brought the same records"
+    return None, _doubt(walk, earlier, is_total_trusted=is_total_trusted)
+
+
+def _is_contradicted(walk: Walk, *, is_total_trusted: bool) -> bool:
+    """Say whether a total claims more than came; one that claims less is wrong by itself and says nothing."""
+    return is_total_trusted and any(
+        claim.total is not None and claim.total > walk.received for claim in (walk.before, walk.after)
+    )
+
+
+def _is_equal(counts: Mapping[str, int] | None, kinds: Counter[str]) -> bool:
+    return counts is not None and Counter({kind: n for kind, n in counts.items() if n}) == kinds
+
+
+def _doubt(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> str:
+    if is_total_trusted and walk.before.total != walk.after.total:
+        return f"the window changed: {walk.before.total} records before, {walk.after.total} after"
+    if is_total_trusted and walk.before.total is not None:
+        return f"{walk.received} records came, the upstream counts {walk.before.total}"
+    if earlier is None:
+        return "the upstream counts nothing: a second walk is needed"
+    return f"two walks differ: {earlier.received} and {walk.received} records"

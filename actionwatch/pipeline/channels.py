@@ -1,0 +1,127 @@
+"""Channels: each receiver's own threads, rate and backlog, so that one that hangs delays no other.
+
+Only the dispatcher of `deliver.py` hands jobs in; outcomes come back through one queue.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from actionwatch.errors import DeliveryError, TransientDeliveryError
+from actionwatch.model import Delivery, Message, Receipt, Rendered
+from actionwatch.notifiers.base import Notifier
+from actionwatch.retry import RetryPolicy
+
+log = structlog.get_logger()
+
+
+class Renderer(Protocol):
+    """What fills a notifier's templates: `render.py`."""
+
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[str]]:
+        """Give the texts, and what went wrong where a plain text had to stand in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A receiver: its notifier, and what its messages need."""
+
+    name: str
+    notifier: Notifier
+    templates: tuple[str, ...]
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    concurrency: int = 4
+    rate_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed delivery, ready to send."""
+
+    delivery: Delivery
+    message: Message
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: a receipt, or an error."""
+
+    job: Job
+    receipt: Receipt | None
+    error: DeliveryError | None
+    render_failures: Sequence[str]
+
+
+@dataclass(slots=True)
+class Line:
+    """One receiver's threads, rate and backlog. Only the dispatcher touches its counters."""
+
+    channel: Channel
+    renderer: Renderer
+    outcomes: queue.SimpleQueue[Outcome | None]
+    jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
+    threads: list[threading.Thread] = field(default_factory=list)
+    under_way: int = 0
+    paused_until: datetime | None = None
+    next_at: float = 0.0
+    """When the rate lets the next message go, on the monotonic clock."""
+
+    def free(self, now: datetime) -> int:
+        """Say how many more messages may be handed in now: twice the concurrency, so that no thread waits for a commit."""
+        if self.wait_seconds(now) > 0:
+            return 0
+        slots = max(self.channel.concurrency * 2 - self.under_way, 0)
+        return slots if self.channel.rate_per_second is None else min(slots, 1)
+
+    def wait_seconds(self, now: datetime) -> float:
+        """Say how long the receiver's own wish (Retry-After) or its rate keeps it closed."""
+        paused = (self.paused_until - now).total_seconds() if self.paused_until else 0.0
+        paced = self.next_at - time.monotonic() if self.channel.rate_per_second else 0.0
+        return max(paused, paced, 0.0)
+
+    def send(self, job: Job) -> None:
+        """Hand a job to the receiver's threads, starting one where all are busy."""
+        if self.channel.rate_per_second:
+            self.next_at = max(self.next_at, time.monotonic()) + 1 / self.channel.rate_per_second
+        if len(self.threads) < min(self.channel.concurrency, self.under_way):
+            # Daemons: a send that hangs must not keep a process that was told to end.
+            name = f"deliver-{self.channel.name}-{len(self.threads)}"
+            self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self.threads[-1].start()
+        self.jobs.put(job)
+
+    def close(self) -> None:
+        """End the threads and close the notifier, unless a send still hangs in it."""
+        for _ in self.threads:
+            self.jobs.put(None)
+        for thread in self.threads:
+            thread.join(timeout=0 if self.under_way else 1)
+        if not self.under_way:
+            self.channel.notifier.close()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            self.outcomes.put(self._attempt(job))
+
+    def _attempt(self, job: Job) -> Outcome:
+        failures: Sequence[str] = ()
+        try:
+            rendered, failures = self.renderer.render(self.channel.templates, job.message)
+            receipt = self.channel.notifier.send(job.message, rendered, job.reference)
+        except DeliveryError as exc:
+            return Outcome(job, None, exc, failures)
+        except Exception as exc:
+            # A notifier's bug must not lose a message or end a thread: it is tried again, and shown.
+            log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
+            return Outcome(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
+        return Outcome(job, receipt, None, failures)

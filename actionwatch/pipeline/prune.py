@@ -1,0 +1,55 @@
+"""Prune: delete what retention lets go, in small steps so that no other writer waits long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from actionwatch.store import alerts, outbox, positions, receipts, records
+from actionwatch.store.database import Database
+
+BATCH = 5000  # rows a transaction
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is kept. Records of an alert stay as long as the alert does."""
+
+    records: timedelta = timedelta(days=400)
+    deliveries: timedelta = timedelta(days=90)
+    receipts: timedelta = timedelta(days=400)
+
+
+def run_once(database: Database, retention: Retention, now: datetime) -> dict[str, int]:
+    """Delete what is older than its retention; give how much of each."""
+
+    def old_records(connection: Connection) -> int:
+        # Only what was matched: retention must not take a record away before any rule saw it.
+        matched = positions.read(connection, "match")
+        return records.delete_older(connection, now - retention.records, matched, BATCH)
+
+    deleted = {
+        "deliveries": _in_batches(database, lambda c: outbox.delete_older(c, now - retention.deliveries, BATCH)),
+        "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, now - retention.records, BATCH)),
+        "records": _in_batches(database, old_records),
+        "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - retention.receipts, BATCH)),
+    }
+    if any(deleted.values()):
+        log.info("store_pruned", **deleted)
+    return deleted
+
+
+def _in_batches(database: Database, delete: Callable[[Connection], int]) -> int:
+    total = 0
+    while True:
+        with database.write() as connection:
+            deleted = delete(connection)
+        total += deleted
+        if deleted < BATCH:
+            return total

@@ -1,0 +1,74 @@
+"""Fill `${NAME}` from the environment into the values of a document that is already parsed.
+
+After parsing, so that nothing in a variable can become YAML; once, so that a `${` in a variable stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actionwatch.errors import Fault
+from actionwatch.located import Document, Place
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{.*", re.DOTALL)
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Expansion:
+    """The document's value, filled in, and what could not be: `places` holds where, so that it is reported once."""
+
+    value: Any = None
+    faults: list[Fault] = field(default_factory=list)
+    places: set[Place] = field(default_factory=set)
+
+    def add(self, document: Document, place: Place, what: str, remedy: str) -> None:
+        """Note a fault."""
+        self.faults.append(document.fault(place, what, remedy))
+        self.places.add(place)
+
+
+def expand(document: Document, environ: Mapping[str, str]) -> Expansion:
+    """Fill in every text of the document; `$${` gives a plain `${`. Keys that are not text are faults, and left out."""
+    result = Expansion()
+    result.value = _fill(document.value, (), document, environ, result)
+    return result
+
+
+def _fill(value: Any, place: Place, document: Document, environ: Mapping[str, str], result: Expansion) -> Any:
+    if isinstance(value, dict):
+        filled: dict[str, Any] = {}
+        for key, item in value.items():
+            where = (*place, str(key))
+            if isinstance(key, str):
+                filled[key] = _fill(item, where, document, environ, result)
+            else:
+                result.add(document, where, "a key must be text", "quote it")
+        return filled
+    if isinstance(value, list):
+        return [_fill(item, (*place, index), document, environ, result) for index, item in enumerate(value)]
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda found: _look_up(found, place, document, environ, result), value)
+    return value
+
+
+def _look_up(
+    found: re.Match[str], place: Place, document: Document, environ: Mapping[str, str], result: Expansion
+) -> str:
+    if found[0] == "$${":
+        return "${"
+    name = _NAME.fullmatch(found[1]) if found[1] is not None else None
+    if name is None:
+        result.add(document, place, "not a usable ${…}", "write ${NAME} or ${NAME:-default}, and $${ for a plain ${")
+        return found[0]
+    value = environ.get(name[1])
+    if name[2] is not None:
+        return value or name[2]  # as in a shell, `:-` also stands in for an empty variable
+    if value is None:
+        remedy = f"set it, or give a default: ${{{name[1]}:-…}}"
+        result.add(document, place, f"the environment variable {name[1]} is not set", remedy)
+        return found[0]
+    return value

@@ -1,0 +1,199 @@
+"""Every key of the configuration file: its name, its type, its default. To add a key, add a line.
+
+Attribute names are the keys, but for `rate` (held as `rate_per_second`) and `continue` (held as `is_continued`). Paths are
+absolute after loading. A check that needs a second key sits on the later of the two, because pydantic skips the checks of a
+whole section as soon as one of its keys is wrong, and people want to hear of everything at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from actionwatch.model import Level
+from actionwatch.options import (
+    ConfigPath,
+    Duration,
+    Options,
+    PositiveDuration,
+    Secret,
+    SecretFile,
+    is_loopback,
+    secret,
+)
+from actionwatch.settings.words import (
+    Address,
+    CaFile,
+    Existing,
+    Flag,
+    KnownReceiver,
+    MatcherText,
+    Proxy,
+    RecordField,
+    WholeNumber,
+    Word,
+    needs_one_of,
+    parse_address,
+    parse_level,
+    parse_origin,
+    parse_rate,
+    parse_start,
+    resolve_store,
+    take_one_of,
+)
+
+
+class Source(Options):
+    """One organisation whose audit log is tailed."""
+
+    name: Word
+    organisation_id: Word
+    username: Word
+    api_key: Secret | None = None
+    api_key_file: Annotated[SecretFile | None, AfterValidator(needs_one_of("api_key"))] = Field(
+        default=None, validate_default=True
+    )
+    base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
+    poll_interval: PositiveDuration = timedelta(seconds=30)
+    overlap: Duration = timedelta(minutes=15)
+    start: Annotated[Literal["now"] | timedelta | datetime, BeforeValidator(parse_start)] = "now"
+    alert_backlog: Flag = False
+    page_size: Annotated[WholeNumber, Field(ge=1, le=1000)] = 1000
+    timeout: PositiveDuration = timedelta(seconds=30)
+    ca_file: CaFile | None = None
+    proxy: Proxy | None = None
+    field_aliases: Mapping[RecordField, tuple[Word, ...]] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The provisioning API key, wherever it stood."""
+        return secret(self.api_key, self.api_key_file) or ""
+
+    @property
+    def proxy_url(self) -> str | None:
+        """The proxy with its password, if it has one; `proxy` itself never shows it."""
+        return secret(self.proxy, None)
+
+
+class Retention(Options):
+    """How long the store keeps what; counted back from now."""
+
+    records: PositiveDuration = timedelta(days=400)
+    deliveries: PositiveDuration = timedelta(days=90)
+    receipts: PositiveDuration = timedelta(days=400)
+
+
+class Store(Options):
+    """Where everything is kept. `url` is absolute after loading: `sqlite:////srv/actionwatch.db`."""
+
+    url: Annotated[str, AfterValidator(resolve_store)] = Field(
+        default="sqlite:///actionwatch.db", validate_default=True
+    )
+    retention: Retention = Retention()
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+
+def _not_below_first(longest: timedelta, info: ValidationInfo) -> timedelta:
+    if longest < info.data.get("first", longest):
+        raise ValueError("must not be shorter than 'first'")
+    return longest
+
+
+class Retry(Options):
+    """What follows a failed delivery: waits of `first`, `first * factor`, … up to `max`, until `give_up_after`."""
+
+    first: PositiveDuration = timedelta(seconds=1)
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    max: Annotated[PositiveDuration, AfterValidator(_not_below_first)] = Field(
+        default=timedelta(minutes=10), validate_default=True
+    )
+    give_up_after: PositiveDuration = timedelta(hours=24)
+
+
+class ReceiverOptions(Options):
+    """The keys that a receiver of any type takes, beside its type."""
+
+    name: Word
+    min_level: Annotated[Level, BeforeValidator(parse_level)] = Level.INFORMATIONAL
+    rate_per_second: Annotated[float | None, BeforeValidator(parse_rate)] = Field(default=None, alias="rate")
+    """None: the default of its type."""
+    concurrency: Annotated[WholeNumber, Field(ge=1, le=64)] = 4
+    updates: Duration = timedelta(seconds=10)
+    retry: Retry = Retry()
+
+
+class Receiver(ReceiverOptions):
+    """A named destination: `options` is the `Options` model of its notifier `type`."""
+
+    type: str
+    options: Options
+
+
+class RouteOptions(Options):
+    """A node of the routing tree as it is written; `alerts.routes.build` makes the tree that is walked."""
+
+    receiver: KnownReceiver | None = None
+    receivers: Annotated[
+        Annotated[tuple[KnownReceiver, ...], Field(min_length=1)] | None, AfterValidator(take_one_of("receiver"))
+    ] = None
+    matchers: tuple[MatcherText, ...] = ()
+    is_continued: Flag = Field(default=False, alias="continue")
+    routes: tuple[RouteOptions, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The receivers named here; empty where the node inherits its parent's."""
+        return (self.receiver,) if self.receiver is not None else self.receivers or ()
+
+
+def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile | None:
+    listen = info.data.get("listen")
+    is_token_given = token_file is not None or info.data.get("token", "unusable") is not None
+    if listen is not None and not is_loopback(listen.host) and not is_token_given:
+        raise ValueError("listening beyond loopback needs a token: set token_file, or listen on 127.0.0.1")
+    return token_file
+
+
+class Web(Options):
+    """The dashboard, health and metrics. Whoever may reach them off loopback has to show a token."""
+
+    listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
+    token: Secret | None = None
+    token_file: Annotated[SecretFile | None, AfterValidator(take_one_of("token")), AfterValidator(_guarded)] = Field(
+        default=None, validate_default=True
+    )
+
+    @property
+    def access_token(self) -> str | None:
+        """The token, wherever it stood."""
+        return secret(self.token, self.token_file)
+
+
+class Log(Options):
+    """What is logged, and how. `auto`: text on a terminal, JSON otherwise."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+class Settings(Options):
+    """The whole configuration. `load_settings` sees to it that there is a source and that names are unique."""
+
+    sources: tuple[Source, ...] = ()
+    store: Store = Field(default_factory=Store)
+    rules: tuple[Existing, ...] = Field(default=(Path("rules"),), validate_default=True)
+    lists: ConfigPath = Field(default=Path("lists"), validate_default=True)
+    templates: ConfigPath = Field(default=Path("templates"), validate_default=True)
+    extra_kinds: tuple[Word, ...] = ()
+    receivers: tuple[Receiver, ...] = ()
+    route: RouteOptions = RouteOptions()
+    web: Web = Field(default_factory=Web)
+    log: Log = Log()

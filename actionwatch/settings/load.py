@@ -1,0 +1,139 @@
+"""Load the configuration file: read, fill in the environment, validate, and report every fault of it at once.
+
+Called by `app.py`, which hands in what lies in rooms that this one must not know: the notifiers and the matcher syntax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actionwatch.errors import ConfigError, Fault
+from actionwatch.located import Document, Place, read_file
+from actionwatch.options import Options
+from actionwatch.settings.expand import expand
+from actionwatch.settings.faults import Reader
+from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
+from actionwatch.settings.words import did_you_mean
+
+
+def load_settings(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    receiver_options: Callable[[str], type[Options]],
+    receiver_types: Sequence[str],
+    check_matcher: Callable[[str], object],
+    record_fields: Sequence[str] | None = None,
+) -> Settings:
+    """Load the configuration file at `path`.
+
+    `receiver_options` gives the model of a type that `receiver_types` lists, and is asked only for types in use;
+    `check_matcher` raises ValueError on a matcher that cannot be used; `record_fields` are what `field_aliases` may extend.
+
+    Raises: ConfigError with every fault, in the order of the file.
+    """
+    document = _read(path)
+    expansion = expand(document, environ)
+    data = expansion.value
+    if not isinstance(data, dict):
+        raise ConfigError(document.fault((), "the file must hold keys and values", "start from `actionwatch init`"))
+    names = [str(item["name"]).strip() for item in _mappings(data, "receivers") if "name" in item]
+    context = {
+        "receiver_names": list(dict.fromkeys(names)),
+        "check_matcher": check_matcher,
+        "record_fields": list(record_fields) if record_fields is not None else None,
+    }
+    reader = Reader(document, {"folder": path.absolute().parent, **context}, expansion.places)
+    receivers, faults = _read_receivers(data, reader, receiver_options, receiver_types)
+    settings, more = reader.read(Settings, _prepared(data, receivers))
+    faults += [*more, *expansion.faults, *_across(data, document)]
+    if faults or settings is None:
+        raise ConfigError(*sorted(faults, key=lambda fault: (fault.line, fault.column)))
+    return settings
+
+
+def _read(path: Path) -> Document:
+    if not path.exists():
+        raise ConfigError(Fault(str(path), 0, 0, "there is no such file", "name it with -c, or run `actionwatch init`"))
+    documents = read_file(path)
+    if len(documents) > 1:
+        raise ConfigError(documents[1].fault((), "a second document", "remove the line ---"))
+    return documents[0] if documents else Document(str(path), {})
+
+
+def _prepared(data: dict[str, Any], receivers: list[Receiver]) -> dict[str, Any]:
+    """Put the receivers that were read in place of their text, and give a store that is not named its folder to start at."""
+    prepared = {"store": {}, **data}
+    if isinstance(data.get("receivers"), list):
+        prepared["receivers"] = receivers
+    if not data.get("sources"):  # reported by `_across`
+        prepared.pop("sources", None)
+    return prepared
+
+
+def _read_receivers(
+    data: dict[str, Any], reader: Reader, receiver_options: Callable[[str], type[Options]], types: Sequence[str]
+) -> tuple[list[Receiver], list[Fault]]:
+    """Read each receiver's own keys and the options of its type; only whole receivers are returned."""
+    receivers: list[Receiver] = []
+    faults: list[Fault] = []
+    listed = data.get("receivers")
+    for index, item in enumerate(listed if isinstance(listed, list) else []):
+        place: Place = ("receivers", index)
+        given = [key for key in types if key in item] if isinstance(item, dict) else []
+        rest = {key: value for key, value in item.items() if key not in given} if isinstance(item, dict) else item
+        keys, found = reader.read(ReceiverOptions, rest, place, types)
+        faults += [*found, *_type_faults(item, given, types, place, reader.document)]
+        for name in given:
+            written = {} if item[name] is None else item[name]  # `console:` alone says all there is to say
+            options, found = reader.read(receiver_options(name), written, (*place, name))
+            faults += found
+            if keys is not None and options is not None:
+                receivers.append(_joined(keys, name, options))
+    return receivers, faults
+
+
+def _joined(keys: ReceiverOptions, name: str, options: Options) -> Receiver:
+    # Without validation: both parts have been through it, and a parsed value is not what its validator takes.
+    return Receiver.model_construct(**dict(keys), type=name, options=options)
+
+
+def _type_faults(item: Any, given: list[str], types: Sequence[str], place: Place, document: Document) -> list[Fault]:
+    """Insist on exactly one type; silent where an unknown key was likely meant to be it."""
+    if not isinstance(item, dict) or len(given) == 1:
+        return []
+    if given:
+        what = f"a receiver has one type, not {' and '.join(given)}"
+        return [document.fault((*place, given[1]), what, "make a receiver of each")]
+    if any(did_you_mean(key, list(types)) for key in item if key not in ReceiverOptions.model_fields):
+        return []
+    return [document.fault(place, "the receiver has no type", f"add one of {', '.join(types)}")]
+
+
+def _across(data: dict[str, Any], document: Document) -> list[Fault]:
+    """Check what no single value can know: that there is a source, that names are unique, that the tree has a plain root."""
+    faults: list[Fault] = []
+    if not data.get("sources"):
+        faults.append(document.fault(("sources",), "no source is configured", "add one, as `actionwatch init` shows"))
+    for section in ("sources", "receivers"):
+        seen: set[str] = set()
+        for index, item in enumerate(data[section] if isinstance(data.get(section), list) else []):
+            name = item.get("name") if isinstance(item, dict) else None
+            if isinstance(name, str) and name.strip() in seen:
+                what = f"'{name.strip()}' is the name of an earlier one of the {section}"
+                faults.append(document.fault((section, index, "name"), what, "give each its own"))
+            elif isinstance(name, str):
+                seen.add(name.strip())
+    route = data.get("route")
+    for key in ("matchers", "continue"):
+        if isinstance(route, dict) and route.get(key):
+            what = f"the root of the route takes no '{key}'"
+            faults.append(document.fault(("route", key), what, "every alert starts there; move it under routes"))
+    return faults
+
+
+def _mappings(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    listed = data.get(section)
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []

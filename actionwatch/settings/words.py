@@ -1,0 +1,235 @@
+"""The words that only the configuration file uses: addresses, rates, levels, start times, names, and pairs of keys.
+
+Every function here is a pydantic validator: it returns the value, or raises ValueError with `what: remedy`, and never
+repeats the value, which may be a secret that was put into the wrong key.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+
+from actionwatch.model import LEVELS, Level
+from actionwatch.options import ConfigPath, Secret, check_url, parse_duration
+
+_T = TypeVar("_T")
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
+_SQLITE = "sqlite:///"
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # near the ends of the calendar datetime arithmetic overflows
+LATEST = datetime(2900, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the web server listens. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+
+def did_you_mean(word: str, accepted: list[str]) -> str:
+    """Name the accepted word that was likely meant; empty where none is near."""
+    near = get_close_matches(word, accepted, n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
+def parse_address(value: object) -> Address:
+    """Read `host:port`, with an IPv6 address in brackets."""
+    if isinstance(value, Address):
+        return value
+    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if not found or int(found[3]) > 65_535:
+        raise ValueError("not an address: write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+    return Address(found[1] or found[2], int(found[3]))
+
+
+def parse_rate(value: object) -> float | None:
+    """Read `1/s`, `10/m` or `100/h` as a number a second."""
+    if value is None:
+        return None
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not found or float(found[1]) == 0:
+        raise ValueError("not a rate: write a number above 0 and a unit, such as 1/s, 10/m or 100/h")
+    return float(found[1]) / _RATE_SECONDS[found[2]]
+
+
+def parse_level(value: object) -> Level:
+    """Read one of Sigma's five levels."""
+    if isinstance(value, Level):
+        return value
+    if not isinstance(value, str) or value not in LEVELS:
+        near = did_you_mean(value, list(LEVELS)) if isinstance(value, str) else ""
+        raise ValueError(f"must be one of {', '.join(LEVELS)}" + (f": {near}" if near else ""))
+    return LEVELS[value]
+
+
+def parse_start(value: object) -> object:
+    """Read `now`, a duration back, or an RFC 3339 time (given in UTC)."""
+    if value == "now" or isinstance(value, timedelta):
+        return value
+    at = _time(value)
+    if at is not None:
+        if at.tzinfo is None:
+            raise ValueError("a time needs its zone: write 2026-11-25T09:00:00Z")
+        if not EARLIEST < at < LATEST:
+            raise ValueError("this time is centuries away: correct the year")
+        return at.astimezone(UTC)
+    try:
+        span = parse_duration(value)
+    except ValueError as exc:
+        raise ValueError("not a start: write now, a duration back such as 7d, or a time: 2026-11-25T09:00:00Z") from exc
+    if not span:
+        raise ValueError("must be longer than nothing: write now")
+    return span
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, datetime) or not isinstance(value, str):
+        return value if isinstance(value, datetime) else None
+    try:
+        return datetime.fromisoformat(value.strip().upper()) if "T" in value.upper() else None
+    except ValueError:
+        return None
+
+
+def parse_origin(url: str) -> str:
+    """Read the upstream's base URL; the slash at its end goes."""
+    check_url(url)
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path: remove what follows ? or #")
+    return url.rstrip("/")
+
+
+def _proxy(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError("not a usable proxy: write http://host:port")
+    return value
+
+
+def _loadable(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise ValueError(f"cannot use the certificates in {path} ({reason}): correct the path or the file") from exc
+    return path
+
+
+def resolve_store(url: str, info: ValidationInfo) -> str:
+    """Make the URL of a SQLite file absolute; the folder of the configuration is where a relative one starts."""
+    if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
+        raise ValueError("PostgreSQL comes with a later version: use sqlite:///actionwatch.db")
+    name = url.removeprefix(_SQLITE)
+    if name == url or not name.strip("/ ") or name.startswith("file:") or set(name) & set("?#\0"):
+        raise ValueError(
+            "not the URL of a SQLite file: write sqlite:///actionwatch.db, or sqlite:////srv/actionwatch.db"
+        )
+    if name.startswith(":memory:"):
+        raise ValueError("a store in memory would forget at a restart: use sqlite:///actionwatch.db")
+    folder: Path = (info.context or {}).get("folder", Path())
+    return _SQLITE + str((folder / name).absolute())
+
+
+def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
+    """Insist, at the second key of a pair, that exactly one of the two is given."""
+
+    def check(value: _T | None, info: ValidationInfo) -> _T | None:
+        take_one_of(first)(value, info)
+        # A first key that is itself wrong is missing from `data`: one fault is enough.
+        if value is None and info.data.get(first, "unusable") is None:
+            raise ValueError(f"one of {first} and {info.field_name} is needed: add {info.field_name}")
+        return value
+
+    return check
+
+
+def take_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
+    """Insist, at the second key of a pair, that not both are given."""
+
+    def check(value: _T | None, info: ValidationInfo) -> _T | None:
+        if value is not None and info.data.get(first) is not None:
+            raise ValueError(f"{first} is given too: keep one of the two")
+        return value
+
+    return check
+
+
+def _word(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must be text on one line, not empty")
+    return text.strip()
+
+
+def _no_flag(value: Any) -> Any:
+    # pydantic would take true for 1.
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number, not true or false")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    # Text comes from the environment; pydantic alone would take `y`, `t` and 1 as well, YAML 1.2 does not.
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false: write it without quotes")
+    return value
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"there is no {path}: create it, or correct the path")
+    return path
+
+
+def _known_receiver(name: str, info: ValidationInfo) -> str:
+    names: list[str] | None = (info.context or {}).get("receiver_names")
+    if names is None or name in names:
+        return name
+    remedy = did_you_mean(name, names) or (f"there are: {', '.join(names)}" if names else "add it under receivers")
+    raise ValueError(f"no receiver has the name '{name}': {remedy}")
+
+
+def _record_field(name: str, info: ValidationInfo) -> str:
+    fields: list[str] | None = (info.context or {}).get("record_fields")
+    if fields is None or name in fields:
+        return name
+    remedy = did_you_mean(name, fields) or f"there are: {', '.join(fields)}"
+    raise ValueError(f"a record has no field '{name}': {remedy}")
+
+
+def _matcher(text: str, info: ValidationInfo) -> str:
+    check: Callable[[str], object] | None = (info.context or {}).get("check_matcher")
+    if check is not None:
+        check(text)
+    return text
+
+
+Word = Annotated[str, AfterValidator(_word)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
+Existing = Annotated[ConfigPath, AfterValidator(_existing)]
+"""A file or folder that has to be there when the configuration is loaded."""
+CaFile = Annotated[ConfigPath, AfterValidator(_loadable)]
+Proxy = Annotated[Secret, AfterValidator(_proxy)]
+"""A secret, since it may hold a password."""
+RecordField = Annotated[str, AfterValidator(_record_field)]
+KnownReceiver = Annotated[Word, AfterValidator(_known_receiver)]
+MatcherText = Annotated[str, AfterValidator(_matcher)]

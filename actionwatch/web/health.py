@@ -1,0 +1,53 @@
+"""Health for machines: `/healthz` (the process lives) and `/readyz` (it sees the upstream and moves alerts on)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from actionwatch.errors import StoreError
+from actionwatch.store import polls
+from actionwatch.store.database import Database
+
+MISSED_POLLS = 5  # a source is stale after so many poll intervals without a good poll
+
+
+def health_routes(
+    database: Database,
+    intervals: Mapping[str, timedelta],
+    workers: Callable[[], Mapping[str, bool]],
+    clock: Callable[[], datetime],
+) -> list[Route]:
+    """Make the two routes. `intervals` are the sources' poll intervals; `workers` says which threads live."""
+
+    def healthz(_: Request) -> Response:
+        dead = sorted(name for name, is_alive in workers().items() if not is_alive)
+        return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
+
+    def readyz(_: Request) -> Response:
+        reasons = _unready(database, intervals, clock())
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+def _unready(database: Database, intervals: Mapping[str, timedelta], now: datetime) -> list[str]:
+    try:
+        with database.read() as connection:
+            known = polls.read_all(connection)
+    except StoreError as exc:
+        return [str(exc)]
+    reasons: list[str] = []
+    for name, interval in intervals.items():
+        poll = known.get(name)
+        if poll is None:
+            reasons.append(f"source {name}: not polled yet")
+        elif poll.failures:
+            reasons.append(f"source {name}: {poll.failures} polls failed in a row: {poll.last_error}")
+        elif now - poll.last_poll_at > interval * MISSED_POLLS:
+            reasons.append(f"source {name}: last polled at {poll.last_poll_at.isoformat()}")
+    return reasons

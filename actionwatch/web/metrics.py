@@ -1,0 +1,99 @@
+"""`/metrics` in Prometheus' format, computed from the store at each scrape: no counter can drift from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, troubles
+from actionwatch.store.database import Database
+
+_SOURCE = ("source",)
+_RECEIVER = ("receiver",)
+
+
+def metrics_routes(database: Database, clock: Callable[[], datetime]) -> list[Route]:
+    """Make the route."""
+    registry = CollectorRegistry()
+    registry.register(_StoreCollector(database, clock))
+
+    def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/metrics", metrics)]
+
+
+class _StoreCollector(Collector):
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def describe(self) -> list[Metric]:
+        """Describe nothing, so that registering does not read the store."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the store once and give every metric."""
+        now = self._clock()
+        with self._database.read() as connection:
+            yield from _sources(connection, now)
+            yield from _alerts(connection)
+            yield from _receivers(connection, now)
+            yield from _troubles(connection)
+
+
+def _sources(connection: Connection, now: datetime) -> Iterator[Metric]:
+    seen = GaugeMetricFamily(
+        "actionwatch_seen_through_lag_seconds", "How far behind now each source was read", labels=_SOURCE
+    )
+    proved = GaugeMetricFamily(
+        "actionwatch_proved_through_lag_seconds", "How far behind now it was proved", labels=_SOURCE
+    )
+    failures = GaugeMetricFamily("actionwatch_poll_failures", "Polls that failed in a row", labels=_SOURCE)
+    for name, found in marks.read_all(connection).items():
+        seen.add_metric([name], (now - found.seen_through).total_seconds())
+        proved.add_metric([name], (now - found.proved_through).total_seconds())
+    for name, poll in polls.read_all(connection).items():
+        failures.add_metric([name], poll.failures)
+    newest = records.newest_id(connection)
+    waiting = newest - positions.read(connection, "match")
+    yield from (seen, proved, failures)
+    yield GaugeMetricFamily("actionwatch_records_stored", "Records ever stored", value=newest)
+    yield GaugeMetricFamily("actionwatch_records_unmatched", "Stored records that no rule has seen yet", value=waiting)
+
+
+def _alerts(connection: Connection) -> Iterator[Metric]:
+    metric = GaugeMetricFamily("actionwatch_alerts", "Alerts in the store", labels=("level", "status"))
+    for (level, status), count in alerts.count(connection).items():
+        metric.add_metric([level.word, status.value], count)
+    yield metric
+
+
+def _receivers(connection: Connection, now: datetime) -> Iterator[Metric]:
+    pending = GaugeMetricFamily("actionwatch_deliveries_pending", "Deliveries that wait", labels=_RECEIVER)
+    dead = GaugeMetricFamily("actionwatch_deliveries_dead", "Dead letters", labels=_RECEIVER)
+    failing = GaugeMetricFamily(
+        "actionwatch_receiver_failing_seconds", "Since when it fails; 0: it does not", labels=_RECEIVER
+    )
+    for name, queue in outbox.count_queues(connection).items():
+        pending.add_metric([name], queue.pending)
+        dead.add_metric([name], queue.dead)
+    for name, health in receivers.read_all(connection).items():
+        failing.add_metric([name], (now - health.failing_since).total_seconds() if health.failing_since else 0)
+    yield from (pending, dead, failing)
+
+
+def _troubles(connection: Connection) -> Iterator[Metric]:
+    metric = GaugeMetricFamily("actionwatch_troubles", "Troubles that last", labels=("trouble", "subject"))
+    for opened in troubles.read_all(connection):
+        metric.add_metric([opened.trouble, opened.subject], 1)
+    yield metric

@@ -1,0 +1,76 @@
+"""Serve the web listener in a thread of its own, behind a token where it listens beyond loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from actionwatch.errors import ActionwatchError
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes carry no token, and these say nothing of the records
+STOP_SECONDS = 3.0
+
+
+@contextlib.contextmanager
+def serving(routes: Sequence[Route], host: str, port: int, token: str | None) -> Iterator[str]:
+    """Serve until the block ends; yields the base URL.
+
+    Raises: ActionwatchError, when the address cannot be listened on.
+    """
+    app: ASGIApp = Starlette(routes=list(routes))
+    config = uvicorn.Config(
+        _Guard(app, token) if token else app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    with _listen(host, port) as listener:
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="web", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(STOP_SECONDS)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise ActionwatchError(f"cannot listen on {host}:{port}: {exc.strerror}: choose another web.listen") from exc
+    return listener
+
+
+class _Guard:
+    """Ask for `Authorization: Bearer TOKEN` on everything but the probes."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            given = Request(scope).headers.get("authorization", "").encode()
+            if not hmac.compare_digest(given, self._token):
+                refusal = PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

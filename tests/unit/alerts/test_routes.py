@@ -1,0 +1,248 @@
+"""Routing means what it means in Alertmanager: matchers, anchoring, the walk down the tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, parse_matcher, receivers_for
+from actionwatch.model import Alert, Entity, Level, Record, RuleName
+
+NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('level="critical"', ("level", "=", "critical")),
+        ("level=critical", ("level", "=", "critical")),
+        ("  level  !=  critical  ", ("level", "!=", "critical")),
+        ('a=~"b.*"', ("a", "=~", "b.*")),
+        ("a!~b.*", ("a", "!~", "b.*")),
+        ('a=""', ("a", "=", "")),
+        ("a=", ("a", "=", "")),
+        ('a=" b "', ("a", "=", " b ")),
+        ("a=b c", ("a", "=", "b c")),
+        ('a="b,c={d}"', ("a", "=", "b,c={d}")),
+        (r'a="say \"hi\""', ("a", "=", 'say "hi"')),
+        (r'a="x\\"', ("a", "=", "x\\")),
+        (r'a="x\ny"', ("a", "=", "x\ny")),
+        (r'a="\d\w"', ("a", "=", r"\d\w")),
+        (r"a=x\ny", ("a", "=", "x\ny")),
+        ("a=x\\", ("a", "=", "x\\")),
+        ('a="=b"', ("a", "=", "=b")),
+        ("a=b=c", ("a", "=", "b=c")),
+        ("a:b_C9=x", ("a:b_C9", "=", "x")),
+        ("team-name.x=y", ("team-name.x", "=", "y")),
+        ("a=ü✓", ("a", "=", "ü✓")),
+        ("a='b'", ("a", "=", "'b'")),
+    ],
+)
+def test_matchers(text: str, expected: tuple[str, str, str]) -> None:
+    """Quotes, escapes and blanks are read as Alertmanager reads them."""
+    matcher = parse_matcher(text)
+    assert (matcher.label, matcher.operator, matcher.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", 'not a matcher: write label="value"'),
+        ("level", 'not a matcher: write label="value", with =, !=, =~ or !~'),
+        ('="x"', "not a matcher"),
+        ("9a=x", "not a matcher"),
+        ("a b=x", "not a matcher"),
+        ('{a="b"}', "not a matcher"),
+        ("a>b", "not a matcher"),
+        ('a="b', "a quote is never closed"),
+        ('a="', "a quote is never closed"),
+        (r'a="b\"', "the last quote is escaped"),
+        ('a="b"c"', r'a quote within the value: write \\"'),
+        (r"a=\"x\"", 'a value with , { } or " needs quotes'),
+        ("a==b", "the operator is one of =, !=, =~ and !~"),
+        ("a=~~b", "the operator is one of =, !=, =~ and !~"),
+        ('a=="b"', "the operator is one of =, !=, =~ and !~"),
+        ('a=b"c', 'a value with , { } or " needs quotes'),
+        ("a=b,c=d", 'needs quotes: write label="value", and one matcher an item'),
+        ('a="b",c="d"', r'a quote within the value: write \\"'),
+        ("a=~(", r"not a regular expression \(missing \): \(\): RE2 takes no lookaround"),
+        ('a=~"(?=x)"', r"not a regular expression \(invalid perl operator: \(\?=\): RE2 takes no lookaround"),
+        (r'a!~"(x)\1"', r"not a regular expression \(invalid escape sequence: .*no back references"),
+        ('a=~"x)|(y"', "not a regular expression"),
+        ('a=~"\ud800"', "not a regular expression"),
+    ],
+)
+def test_broken_matchers(text: str, reason: str) -> None:
+    """Each says what to write instead."""
+    with pytest.raises(ValueError, match=reason):
+        parse_matcher(text)
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """RE2 writes broken expressions to standard error unless told not to."""
+    with pytest.raises(ValueError):
+        parse_matcher('a=~"("')
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "expected"),
+    [
+        ("a=b", {"a": "b"}, True),
+        ("a=b", {"a": "B"}, False),
+        ("a=b", {}, False),
+        ("a!=b", {}, True),
+        ("a=", {}, True),
+        ("a!=", {}, False),
+        ("a!=", {"a": "x"}, True),
+        ("a=~b", {"a": "abc"}, False),
+        ("a=~.*b.*", {"a": "abc"}, True),
+        ("a=~b|c", {"a": "bx"}, False),
+        ("a=~b|c", {"a": "c"}, True),
+        ("a!~b|c", {"a": "cx"}, True),
+        ("a=~.*", {}, True),
+        ("a=~.+", {}, False),
+        ('a=~"(?i)BOB"', {"a": "bob"}, True),
+        ("a=~b", {"a": "b\n"}, False),
+        ("a=~.", {"a": "\ud800"}, True),
+        ("a=b", {"a": ("x", "b")}, True),
+        ("a=b", {"a": ("x", "y")}, False),
+        ("a!=b", {"a": ("x", "b")}, False),
+        ("a!=b", {"a": ("x", "y")}, True),
+        ("a=~b.*", {"a": ("x", "bob")}, True),
+        ("a!~b.*", {"a": ("x", "bob")}, False),
+        ("a=", {"a": ()}, True),
+        ("a!=", {"a": ()}, False),
+    ],
+)
+def test_matching(text: str, labels: dict[str, Any], expected: bool) -> None:
+    """Whole values match; an absent label is empty; of several values any may match, none for a negative matcher."""
+    assert parse_matcher(text).is_met(labels) is expected
+
+
+@given(st.text(), st.text())
+def test_a_quoted_value_matches_itself(value: str, other: str) -> None:
+    """Every value can be written, and `!=` is the opposite of `=`."""
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    equal, unequal = parse_matcher(f'a="{quoted}"'), parse_matcher(f'a!="{quoted}"')
+    assert equal.is_met({"a": value})
+    assert equal.is_met({"a": other}) is (value == other)
+    assert unequal.is_met({"a": other}) is not equal.is_met({"a": other})
+
+
+@given(st.text())
+def test_any_text_is_a_matcher_or_refused(text: str) -> None:
+    """Nothing but ValueError comes out."""
+    try:
+        parse_matcher(text)
+    except ValueError:
+        return
+
+
+@dataclass(frozen=True)
+class Node:
+    """A route as settings write it."""
+
+    targets: tuple[str, ...] = ()
+    matchers: tuple[str, ...] = ()
+    is_continued: bool = False
+    routes: tuple[RouteText, ...] = ()
+
+
+def _walk(root: Node, **labels: str) -> tuple[str, ...]:
+    return receivers_for(build(root, ("x", "y")), labels)
+
+
+def test_without_a_route_everyone_receives() -> None:
+    """The default route is every receiver, in the order of the settings."""
+    assert _walk(Node()) == ("x", "y")
+    assert receivers_for(build(Node(), ()), {}) == ()
+
+
+def test_the_first_child_that_matches_ends_the_search() -> None:
+    """Later siblings and the parent hear nothing."""
+    root = Node(("root",), routes=(Node(("a",), ("l=1",)), Node(("b",), ("l=~.",))))
+    assert [_walk(root, l="1"), _walk(root, l="2"), _walk(root)] == [("a",), ("b",), ("root",)]
+
+
+def test_continue_goes_on_to_the_siblings() -> None:
+    """What matched so far is kept, and the parent stays out of it."""
+    root = Node(("root",), routes=(Node(("a",), ("l=1",), True), Node(("b",), ("l=2",)), Node(("c",), ("l=1",))))
+    assert [_walk(root, l="1"), _walk(root, l="2")] == [("a", "c"), ("b",)]
+
+
+def test_depth_comes_first() -> None:
+    """A child that matches stands in for its parent; where no grandchild matches, the child receives."""
+    child = Node(("a",), ("l=1",), routes=(Node(("b",), ("m=1",), True), Node(("c",), ("m=~.",))))
+    root = Node(("root",), routes=(child, Node(("d",))))
+    assert [_walk(root, l="1", m="1"), _walk(root, l="1", m="2"), _walk(root, l="1"), _walk(root)] == [
+        ("b", "c"),
+        ("c",),
+        ("a",),
+        ("d",),
+    ]
+
+
+def test_a_grandchild_needs_its_parent() -> None:
+    """All matchers of a node, and of those above it, have to hold."""
+    root = Node(("root",), routes=(Node(("a",), ("l=1", "m=1"), routes=(Node(("b",), ("n=1",)),)),))
+    assert [_walk(root, l="1", n="1"), _walk(root, l="1", m="1", n="1")] == [("root",), ("b",)]
+
+
+def test_a_receiver_named_twice_hears_once() -> None:
+    """The first place in the tree counts."""
+    root = Node(("root",), routes=(Node(("b", "a"), (), True), Node(("a", "c"), (), True)))
+    assert _walk(root) == ("b", "a", "c")
+
+
+def test_receivers_are_inherited() -> None:
+    """A node without receivers has its parent's, at any depth; the root's are everyone."""
+    leaf = Node((), ("l=1",), routes=(Node((), ("m=1",)),))
+    assert _walk(Node(("a",), routes=(leaf,)), l="1", m="1") == ("a",)
+    assert _walk(Node(routes=(leaf,)), l="1", m="1") == ("x", "y")
+
+
+def _alert(**fields: Any) -> Alert:
+    rule = RuleName("r-1", "cluster_deleted", "Cluster deleted")
+    return Alert("a-1", rule, Level.HIGH, "t", "b", "acme", NOW, NOW, NOW, **fields)
+
+
+def test_labels_of_an_alert() -> None:
+    """Every documented label is there; account and cluster go by id and by name."""
+    record = Record(
+        key="k", source="acme", occurred_at=NOW, seen_at=NOW, action_kind="DELETE_CLUSTER", raw="{}", user_name="eve",
+        account=Entity("acc-1", "payments"), cluster=Entity("c-1"), operation="DELETE", scope="account",
+    )  # fmt: skip
+    assert alert_labels(_alert(labels={"team": "soc", "trouble": "key_refused"}), record) == {
+        "team": "soc", "trouble": "key_refused", "rule": "cluster_deleted", "level": "high", "source": "acme",
+        "actionKind": "DELETE_CLUSTER", "userName": "eve", "account": ("acc-1", "payments"), "cluster": ("c-1",),
+        "scope": "account", "crudOperation": "DELETE",
+    }  # fmt: skip
+
+
+def test_labels_of_an_alert_without_records() -> None:
+    """A self alert has only its own; a record without fields has empty ones."""
+    assert alert_labels(_alert(), None) == {"rule": "cluster_deleted", "level": "high", "source": "acme"}
+    bare = Record(key="k", source="acme", occurred_at=NOW, seen_at=NOW, action_kind="X", raw="{}")
+    labels = alert_labels(_alert(), bare)
+    for name in ("userName", "account", "cluster", "scope", "crudOperation", "gone"):
+        assert parse_matcher(f'{name}=""').is_met(labels)
+
+
+def test_a_rule_cannot_pass_itself_off() -> None:
+    """Labels of a rule do not replace what the alert is."""
+    labels = alert_labels(_alert(labels={"rule": "x", "source": "x", "level": "low"}), None)
+    assert labels == {"rule": "cluster_deleted", "level": "high", "source": "acme"}
+
+
+def test_nodes_compare_by_what_they_say() -> None:
+    """A tree built twice from the same text is the same tree, so that a reload can tell."""
+    root = Node(("a",), routes=(Node(("b",), ("l=~x.*",)),))
+    assert (
+        build(root, ()) == build(root, ()) == Route(("a",), (), False, (Route(("b",), (Matcher("l", "=~", "x.*"),)),))
+    )

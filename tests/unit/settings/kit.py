@@ -1,0 +1,68 @@
+"""Receiver types of the tests' own, so that they know no notifier; and a loader that takes the text of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from actionwatch.alerts.routes import parse_matcher
+from actionwatch.errors import ConfigError
+from actionwatch.options import Options, Secret, SecretFile, require_one
+from actionwatch.settings import Settings, load_settings
+
+SOURCE = "sources: [{name: acme, organisation_id: o-1, username: eve, api_key: k3y}]\n"
+
+
+class ChatOptions(Options):
+    """A type with a secret pair, a nested list and a key whose attribute has another name."""
+
+    token: Secret | None = None
+    token_file: SecretFile | None = None
+    port: Annotated[int, Field(ge=1, le=65_535)] = 1
+    keys: Secret | list[Secret] | None = None
+    sender: str = Field(default="a", alias="from")
+
+    @model_validator(mode="after")
+    def _check(self) -> ChatOptions:
+        require_one(self, "token", "token_file")
+        return self
+
+
+class ScreenOptions(Options):
+    """A type without options."""
+
+
+TYPES: dict[str, type[Options]] = {"chat": ChatOptions, "screen": ScreenOptions}
+
+
+def load(text: str | bytes, folder: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Write a configuration into a folder that has rules, and load it."""
+    (folder / "rules").mkdir(exist_ok=True)
+    path = folder / "actionwatch.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_file(path, environ)
+
+
+def load_file(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Load a configuration that knows the types of the tests."""
+    return load_settings(
+        path,
+        environ=environ or {},
+        receiver_options=TYPES.__getitem__,
+        receiver_types=tuple(TYPES),
+        check_matcher=parse_matcher,
+        record_fields=("user", "kind"),
+    )
+
+
+def faults(text: str | bytes, folder: Path, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Give the faults of a configuration as `line:column: what: remedy`; empty if it loads."""
+    try:
+        load(text, folder, environ)
+    except ConfigError as exc:
+        prefix = f"{folder / 'actionwatch.yaml'}:"
+        return [str(fault).removeprefix(prefix).strip() for fault in exc.faults]
+    return []

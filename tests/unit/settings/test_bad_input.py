@@ -1,0 +1,263 @@
+"""What is wrong in a configuration is said all at once, at its line and column, in plain words, with a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actionwatch.errors import ConfigError
+from tests.unit.settings.kit import SOURCE, faults, load_file
+
+SOURCE_LINES = """\
+sources:
+  - name: acme
+    organisation_id: o
+    username: u
+    api_key: k
+"""
+
+TOP = [
+    # text after SOURCE (which is line 1), the one fault
+    ("sweeps: []", "2:1: unknown key 'sweeps': accepted here: sources, store, rules,"),
+    ("receiver: []", "2:1: unknown key 'receiver': did you mean 'receivers'?"),
+    ("5: x", "2:1: a key must be text: quote it"),
+    ("store:", "2:1: store: has no value: give it one, or remove the line"),
+    ("store: sqlite", "2:1: store: must be a mapping, not text"),
+    ("store: {url: 5}", "2:9: url: must be text, not a number: quote it"),
+    (
+        "store: {url: 'postgresql+psycopg://u:pw@h/d'}",
+        "2:9: url: PostgreSQL comes with a later version: use sqlite:///",
+    ),
+    ("store: {url: 'sqlite://'}", "2:9: url: not the URL of a SQLite file: write sqlite:///actionwatch.db"),
+    ("store: {url: 'sqlite:///:memory:'}", "2:9: url: a store in memory would forget at a restart: use sqlite:///"),
+    ("store: {url: 'sqlite:///a.db?mode=ro'}", "2:9: url: not the URL of a SQLite file: write"),
+    ("store:\n  retention:\n    records: 0s", "4:5: records: must be longer than nothing"),
+    ("store:\n  retention:\n    alerts: 1d", "4:5: unknown key 'alerts': accepted here: records, deliveries, receipts"),
+    ("rules: rules/", "2:1: rules: must be a list, not text: put it in [ ]"),
+    ("rules:\n- rules\n- gone", "4:3: rules: there is no "),
+    ("lists: [a]", "2:1: lists: must be a path, not a list"),
+    ("extra_kinds: [A, '']", "2:18: extra_kinds: must be text on one line, not empty"),
+    ("receivers: {}", "2:1: receivers: must be a list, not a mapping"),
+    ("receivers: [x]", "2:13: receivers: must be a mapping, not text"),
+    ("receivers: [{screen: }]", "2:13: the key 'name' is missing: add it"),
+    ("receivers: [{name: a}]", "2:13: the receiver has no type: add one of chat, screen"),
+    ("receivers: [{name: a, scren: {}}]", "2:23: unknown key 'scren': did you mean 'screen'?"),
+    ("receivers: [{nam: a, screen: {}}]", "2:14: unknown key 'nam': did you mean 'name'?"),
+    (
+        "receivers: [{name: a, screen: {}, chat: {token: t}}]",
+        "2:23: a receiver has one type, not chat and screen: make",
+    ),
+    ("receivers: [{name: a, screen: 5}]", "2:23: screen: must be a mapping, not a number"),
+    ("receivers: [{name: a, screen: {x: 1}}]", "2:32: unknown key 'x': accepted here: nothing"),
+    ("receivers:\n- name: a\n  chat:\n    token: t\n    fron: x", "6:5: unknown key 'fron': did you mean 'from'?"),
+    ("receivers:\n- name: a\n  chat: {}", "4:3: chat: one of token or token_file is needed"),
+    ("receivers:\n- name: a\n  chat: {token: t, port: 0}", "4:20: port: must be at least 1"),
+    ("receivers:\n- name: a\n  chat: {token: t, port: x}", "4:20: port: must be a whole number, not text"),
+    ("receivers:\n- name: a\n  chat: {token: t, keys: {}}", "4:20: keys: must be text, not a mapping or a list"),
+    (
+        "receivers:\n- name: a\n  chat:\n    token: t\n    keys: [a, 5]",
+        "6:15: keys: must be text, not a number: quote it",
+    ),
+    (
+        "receivers: [{name: a, screen: {}, min_level: hi}]",
+        "2:35: min_level: must be one of informational, low, medium,",
+    ),
+    ("receivers: [{name: a, screen: {}, rate: 5}]", "2:35: rate: not a rate: write a number above 0 and a unit"),
+    ("receivers: [{name: a, screen: {}, rate: 0/s}]", "2:35: rate: not a rate: write"),
+    ("receivers: [{name: a, screen: {}, concurrency: 0}]", "2:35: concurrency: must be at least 1"),
+    ("receivers: [{name: a, screen: {}, concurrency: yes}]", "2:35: concurrency: must be a whole number, not text"),
+    ("receivers: [{name: a, screen: {}, concurrency: true}]", "2:35: concurrency: must be a whole number, not true"),
+    ("receivers: [{name: a, screen: {}, updates: 5}]", "2:35: updates: not a duration: write a number with its unit"),
+    ("receivers: [{name: a, screen: {}, retry: {factor: .inf}}]", "2:43: factor: must be a finite number"),
+    ("receivers: [{name: a, screen: {}, retry: {max: 1ms}}]", "2:43: max: not a duration: write"),
+    ("receivers: [{name: a, screen: {}, retry: {first: 1h}}]", "2:35: max: must not be shorter than 'first'"),
+    ("receivers: [{name: a, screen: {}, fallback: b}]", "2:35: unknown key 'fallback': accepted here: name, "),
+    (
+        "receivers:\n- {name: a, screen: }\n- {name: ' a', screen: }",
+        "4:4: 'a' is the name of an earlier one of the receivers",
+    ),
+    ("route: {receiver: a}", "2:9: receiver: no receiver has the name 'a': add it under receivers"),
+    (
+        "receivers: [{name: abc, screen: }]\nroute: {receiver: abd}",
+        "3:9: receiver: no receiver has the name 'abd': did you",
+    ),
+    (
+        "receivers: [{name: a, screen: }]\nroute: {receivers: [a, z]}",
+        "3:24: receivers: no receiver has the name 'z': there",
+    ),
+    ("receivers: [{name: a, screen: }]\nroute: {receivers: []}", "3:9: receivers: must not be empty"),
+    (
+        "receivers: [{name: a, screen: }]\nroute: {receiver: a, receivers: [a]}",
+        "3:22: receivers: receiver is given too: keep",
+    ),
+    ("route: {matchers: ['a=\"b\"']}", "2:9: the root of the route takes no 'matchers': every alert starts there"),
+    ("route: {continue: true}", "2:9: the root of the route takes no 'continue': every alert"),
+    ("route: {routes: [{continue: 1}]}", "2:19: continue: must be true or false: write it without quotes"),
+    ("route: {routes: [{matchers: 'a=b'}]}", "2:19: matchers: must be a list, not text: put it in [ ]"),
+    (
+        "route:\n  routes:\n  - routes:\n    - matchers: [a=b, 'c']",
+        '5:23: matchers: not a matcher: write label="value"',
+    ),
+    ("route: {routes: [{matchers: ['a=~\"(\"']}]}", "2:30: matchers: not a regular expression (missing ): (): RE2"),
+    ("route: {mute_time_intervals: []}", "2:9: unknown key 'mute_time_intervals': accepted here: receiver, receivers,"),
+    (
+        "route: {is_continued: true}",
+        "2:9: unknown key 'is_continued': did you mean 'continue'?",
+    ),
+    ("web: {listen: 8080}", "2:7: listen: not an address: write host:port, such as 127.0.0.1:8080"),
+    ("web: {listen: '127.0.0.1:99999'}", "2:7: listen: not an address: write"),
+    ("web: {listen: '0.0.0.0:8080'}", "2:1: token_file: listening beyond loopback needs a token: set token_file"),
+    ("web: {listen: '[::]:8080'}", "2:1: token_file: listening beyond loopback needs a token"),
+    ("web: {token: a, token_file: rules}", "2:17: token_file: cannot read the secret file "),
+    ("web: {token: ''}", "2:7: token: a secret must not be empty"),
+    ("log: {level: warn}", "2:7: level: must be one of debug, info, warning or error: did you mean 'warning'?"),
+    ("log: {format: 5}", "2:7: format: must be one of auto, text or json"),
+    ("inhibit_rules: []", "2:1: unknown key 'inhibit_rules': accepted here"),
+    ("heartbeat: {}", "2:1: unknown key 'heartbeat': accepted here"),
+    (
+        "log: {level: '${LEVEL}'}",
+        "2:7: the environment variable LEVEL is not set: set it, or give a default: ${LEVEL:-…}",
+    ),
+    ("log: {level: '${}'}", "2:7: not a usable ${…}: write ${NAME} or ${NAME:-default}"),
+    ("log: {level: '${A'}", "2:7: not a usable ${…}: write"),
+    ("log: {level: '${A:-${B}}'}", "2:7: not a usable ${…}: write"),
+    ("a: 1\na: 2", '3:1: not YAML: while constructing a mapping found duplicate key "a": remove one of the two'),
+    ("a: [", "3:1: not YAML: while parsing a flow node did not find expected node content"),
+    ("---\na: 1", "3:1: a second document: remove the line ---"),
+]
+
+SOURCES = [
+    # a key of the source (line 6), the one fault
+    ("name: b", '6:5: not YAML: while constructing a mapping found duplicate key "name": remove one of the two'),
+    ("poll_intervall: 1s", "6:5: unknown key 'poll_intervall': did you mean 'poll_interval'?"),
+    ("poll_interval: 0s", "6:5: poll_interval: must be longer than nothing"),
+    ("overlap: -1s", "6:5: overlap: not a duration: write a number with its unit, such as 30s"),
+    ("overlap: 90000000d", "6:5: overlap: this duration is longer than a century"),
+    ("timeout: [30s]", "6:5: timeout: not a duration: write"),
+    ("base_url: http://api.example.com", "6:5: base_url: must be https://; plain http is accepted for loopback only"),
+    ("base_url: api.example.com", "6:5: base_url: must be an https:// URL with a host"),
+    ("base_url: https://u:pw@api.example.com", "6:5: base_url: must not hold a user name or password"),
+    ("base_url: https://api.example.com?a=b", "6:5: base_url: must end with the path: remove what follows ? or #"),
+    ("start: yesterday", "6:5: start: not a start: write now, a duration back such as 7d, or a time"),
+    ("start: 2026-11-25", "6:5: start: not a start: write now"),
+    ("start: 2026-11-25T09:00:00", "6:5: start: a time needs its zone: write 2026-11-25T09:00:00Z"),
+    ("start: 9999-12-31T23:59:59-14:00", "6:5: start: this time is centuries away: correct the year"),
+    ("start: 0s", "6:5: start: must be longer than nothing: write now"),
+    ("alert_backlog: yes", "6:5: alert_backlog: must be true or false: write it without quotes"),
+    ("page_size: 1001", "6:5: page_size: must be at most 1000"),
+    ("page_size: 0", "6:5: page_size: must be at least 1"),
+    ("page_size: 1.5", "6:5: page_size: must be a whole number"),
+    ("ca_file: gone.pem", "6:5: ca_file: cannot use the certificates in "),
+    ("ca_file: ~nobody-of-that-name/x", "6:5: ca_file: there is no such home folder: write the path without ~"),
+    ("ca_file: \"a\\0b\"", "6:5: ca_file: a path cannot hold a NUL character: remove it"),
+    ("proxy: socks5://h", "6:5: proxy: not a usable proxy: write http://host:port"),
+    ("field_aliases: {usr: [x]}", "6:21: usr: a record has no field 'usr': did you mean 'user'?"),
+    ("field_aliases: {user: x}", "6:21: user: must be a list, not text: put it in [ ]"),
+    ("api_key_file: gone", "6:5: api_key_file: cannot read the secret file "),
+    ("sweeps: [1h]", "6:5: unknown key 'sweeps': accepted here: name, organisation_id, username, api_key, api_key_file,"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), TOP)
+def test_a_fault_outside_sources(text: str, expected: str, tmp_path: Path) -> None:
+    """Each is the one fault of its file, at its key, with the remedy."""
+    assert [fault[: len(expected)] for fault in faults(SOURCE + text, tmp_path)] == [expected]
+
+
+@pytest.mark.parametrize(("line", "expected"), SOURCES)
+def test_a_fault_of_a_source(line: str, expected: str, tmp_path: Path) -> None:
+    """Each is the one fault of its file, at its key, with the remedy."""
+    assert [fault[: len(expected)] for fault in faults(f"{SOURCE_LINES}    {line}\n", tmp_path)] == [expected]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "sources: []\n", "sources:\n", "{}"])
+def test_no_source_is_a_fault(text: str, tmp_path: Path) -> None:
+    """A configuration that watches nothing says so, once."""
+    (fault,) = faults(text, tmp_path)
+    assert fault.endswith("no source is configured: add one, as `actionwatch init` shows")
+
+
+@pytest.mark.parametrize("text", ["- a", "word", "5"])
+def test_a_file_that_is_no_mapping(text: str, tmp_path: Path) -> None:
+    """A list or a scalar is refused as a whole."""
+    assert faults(text, tmp_path) == ["1:1: the file must hold keys and values: start from `actionwatch init`"]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """The remedy names `-c` and `init`."""
+    with pytest.raises(
+        ConfigError, match=r"no\.yaml: there is no such file: name it with -c, or run `actionwatch init`"
+    ):
+        load_file(tmp_path / "no.yaml")
+
+
+def test_a_source_without_a_key(tmp_path: Path) -> None:
+    """Neither key nor key file is a fault of its own, beside other faults of the same source."""
+    text = "sources:\n  - name: a\n    username: u\n    overlap: 5\n"
+    assert faults(text, tmp_path) == [
+        "2:5: the key 'organisation_id' is missing: add it",
+        "2:5: api_key_file: one of api_key and api_key_file is needed: add api_key_file",
+        "4:5: overlap: not a duration: write a number with its unit, such as 30s, 15m, 26h or 7d",
+    ]
+
+
+def test_both_twins(tmp_path: Path) -> None:
+    """A secret given twice is refused at the second."""
+    (tmp_path / "key").write_text("k\n")
+    (fault,) = faults(f"{SOURCE_LINES}    api_key_file: key\n", tmp_path)
+    assert fault == "6:5: api_key_file: api_key is given too: keep one of the two"
+
+
+def test_rules_that_are_not_there_by_default(tmp_path: Path) -> None:
+    """The default rules folder has to exist, too."""
+    (tmp_path / "a.yaml").write_text(SOURCE)
+    with pytest.raises(ConfigError, match=r"a\.yaml:1:1: rules: there is no .*/rules: create it, or correct the path"):
+        load_file(tmp_path / "a.yaml")
+
+
+def test_every_fault_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Faults of every kind and section stand in one report."""
+    text = """\
+sources:
+  - name: acme
+    organisation_id: ${ORG}
+    username: u
+    api_key: ${KEY}
+    overlap: 15
+  - name: acme
+    organisation_id: o
+    username: u
+    api_key: k
+receivers:
+  - {name: a, chat: {token: t, prt: 1}, rate: fast}
+  - {name: a, screen: {}}
+route: {receiver: b, routes: [{matchers: [x], receiver: a}]}
+web: {listen: "0.0.0.0:80"}
+logs: {}
+"""
+    places = [fault.partition(": ")[0] for fault in faults(text, tmp_path, {"ORG": "o"})]
+    assert places == ["5:5", "6:5", "7:5", "12:32", "12:41", "13:6", "14:9", "14:43", "15:1", "16:1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources: [{name: a, organisation_id: o, username: u, api_key: \"S3CRET\\0\"}]",
+        "sources: [{name: a, organisation_id: o, username: u, api_key: k, base_url: 'http://S3CRET'}]",
+        "sources: [{name: a, organisation_id: o, username: u, api_key: k, start: S3CRET, overlap: S3CRET, page_size: S3CRET}]",
+        "sources: [{name: a, organisation_id: o, username: u, api_key: k, proxy: 'ftp://u:S3CRET@h'}]",
+        "sources: [{api_key: S3CRET, api_key: S3CRET2}]",
+        "sources: S3CRET",
+        SOURCE + "receivers: [{name: a, chat: {token: {S3CRET: 1}, port: S3CRET, keys: [[S3CRET]]}, min_level: S3CRET}]",
+        SOURCE + "store: {url: 'postgresql://u:S3CRET@h'}\nweb: {listen: S3CRET}\nlog: {level: S3CRET, format: S3CRET}",
+        SOURCE + "route: {routes: [{matchers: ['a=~\"S3CRET(\"']}], continue: S3CRET}",
+        "S3CRET",
+    ],
+)  # fmt: skip
+def test_no_value_is_repeated(text: str, tmp_path: Path) -> None:
+    """A secret in a wrong value, or in the value of the wrong key, does not reach the report."""
+    found = faults(text, tmp_path)
+    assert found
+    if "matchers" not in text:  # a matcher is no secret, and its report quotes the regular expression
+        assert "S3CRET" not in "\n".join(found)

@@ -1,0 +1,85 @@
+"""What `actionwatch init` writes loads as it stands, and again with every commented option taken in."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from actionwatch.alerts.routes import parse_matcher
+from actionwatch.options import Options
+from actionwatch.settings import Settings, load_settings
+from actionwatch.settings.keys import Log, ReceiverOptions, Retention, Retry, RouteOptions, Source, Store, Web
+
+TEMPLATE = files("actionwatch") / "_init" / "actionwatch.yaml"
+ENVIRON = {
+    "ACTIONWATCH_ORGANISATION_ID": "8a4e2b0e-0000-4000-8000-000000000000",
+    "ACTIONWATCH_USERNAME": "eve",
+    "ACTIONWATCH_API_KEY": "k",
+}
+
+
+class _Any(Options, extra="allow"):
+    """Takes whatever a notifier might."""
+
+
+def _load(text: str, folder: Path) -> Settings:
+    (folder / "rules").mkdir()
+    path = folder / "actionwatch.yaml"
+    path.write_text(text)
+    return load_settings(
+        path,
+        environ=ENVIRON,
+        receiver_options=lambda _: _Any,
+        receiver_types=("console", "email", "slack", "webhook"),
+        check_matcher=parse_matcher,
+    )
+
+
+def _uncommented() -> str:
+    """Take the `#` away wherever it stands right before a key or an item; prose has one blank after it."""
+    return re.sub(r"(?m)^( *)#(?! \S|$)", r"\1", TEMPLATE.read_text())
+
+
+def test_the_template_loads_as_it_stands(tmp_path: Path) -> None:
+    """Three environment variables are all it needs, and what it shows is the defaults."""
+    settings = _load(TEMPLATE.read_text(), tmp_path)
+    assert settings.store.path == tmp_path / "actionwatch.db"
+    assert [receiver.type for receiver in settings.receivers] == ["console"]
+
+
+def test_the_template_loads_with_every_option(tmp_path: Path) -> None:
+    """No commented line is broken; those that show a default show the true one."""
+    plain = _load(TEMPLATE.read_text(), tmp_path)
+    (tmp_path / "all").mkdir()
+    full = _load(_uncommented(), tmp_path / "all")
+    assert full.sources == plain.sources
+    assert full.store.retention == plain.store.retention
+    assert full.receivers[0] == plain.receivers[0]
+    assert (full.web, full.log, full.extra_kinds) == (plain.web, plain.log, plain.extra_kinds)
+    assert [receiver.type for receiver in full.receivers] == ["console", "slack", "email", "webhook"]
+    assert full.route.routes
+
+
+@pytest.mark.parametrize("model", [Settings, Source, Store, Retention, ReceiverOptions, Retry, RouteOptions, Web, Log])
+def test_template_and_reference_name_every_key(model: type[Options]) -> None:
+    """A key that is added to the settings is added to the template and to the reference."""
+    reference = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        assert re.search(rf"\b{key}\b", TEMPLATE.read_text()), key
+        assert re.search(rf"`(\w+\.)?{key}[.`]", reference), key
+
+
+def test_the_examples_are_well_formed() -> None:
+    """The compose file is YAML that starts the service, and the unit has its sections."""
+    compose = yaml.safe_load((files("actionwatch") / "_init" / "compose.yaml").read_text())
+    assert compose["services"]["actionwatch"]["command"][-1] == "run"
+    unit = configparser.RawConfigParser(strict=True)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string((files("actionwatch") / "_init" / "actionwatch.service").read_text())
+    assert unit["Service"]["ExecStart"].endswith("run")
