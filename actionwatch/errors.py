@@ -60,7 +60,11 @@ class SourceError(ActionwatchError):
 
 
 class SourceUnavailable(SourceError):
-    """The upstream cannot be reached, or answers 5xx: passes by itself."""
+    """The upstream cannot be reached, or answers 5xx: passes by itself, after `retry_after` where it said so."""
+
+    def __init__(self, what: str, remedy: str = "", retry_after: timedelta | None = None) -> None:
+        super().__init__(what, remedy)
+        self.retry_after = retry_after
 
 
 class RateLimited(SourceError):

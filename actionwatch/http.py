@@ -130,7 +130,7 @@ class HttpClient:
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span from `now`; None where absent or unreadable."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit to Python, but not to int()
         return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
     at = _http_date(value)
     return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None
@@ -139,9 +139,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
 def _http_date(value: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _explain(exc: Exception) -> str:

@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+import re
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, SecretStr
+
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.http import Answer, retry_after
 from actionwatch.model import Message, Receipt
-from actionwatch.options import Options
+from actionwatch.model import Rendered as Rendered
+from actionwatch.options import ConfigPath, Options
+from actionwatch.text import visible
 
 ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # a receiver answers with a line or a page; sixteen of these must fit into memory
+TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table
+MIN_SECRET_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
 
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The texts of one message, by template name without folder and `.j2` (`email.html`); empty where a type needs none."""
-
-    texts: Mapping[str, str]
+REMEDIES = {
+    401: "check the receiver's credentials",
+    403: "check the receiver's credentials and permissions",
+    404: "check the receiver's address",
+    410: "the receiver is gone: remove it, or give it its new address",
+    413: "the receiver takes no message of this size",
+}
 
 
 class Notifier(Protocol):
@@ -47,6 +60,8 @@ class NotifierModule(Protocol):
     """Names of the templates to fill for each message, such as `("email.html", "email.txt", "email.subject")`."""
     DEFAULT_RATE_PER_SECOND: float | None
     """How many messages a second the service takes; None where it sets no limit."""
+    IS_UPDATED_LAST: bool
+    """Whether updates of an alert wait until nothing more can join it, so that only the last is sent."""
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:
@@ -55,13 +70,75 @@ class NotifierModule(Protocol):
 
 
 def notifier_types() -> tuple[str, ...]:
-    """List the known types, which are the file names of this folder."""
+    """List the known types: the file names of this folder, but this one and those that begin with an underscore."""
     package = importlib.import_module("actionwatch.notifiers")
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name for name in names if name != "base"))
+    return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
 def notifier_module(name: str) -> NotifierModule:
     """Import the module of a type that `notifier_types` lists."""
     module: Any = importlib.import_module(f"actionwatch.notifiers.{name}")
     return module  # type: ignore[no-any-return]
+
+
+def _loadable(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = "holds no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise ValueError(f"cannot use the certificate file {path}: {reason}") from exc
+    return path
+
+
+def _proxy(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be http://host:port or https://host:port")
+    return value
+
+
+CaFile = Annotated[ConfigPath, AfterValidator(_loadable)]
+"""A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
+Proxy = Annotated[SecretStr, AfterValidator(_proxy)]
+"""An HTTP proxy; a secret, since it may hold a password."""
+
+
+class Redactor:
+    """Takes known secrets out of texts that a receiver answered with: some echo what they were sent."""
+
+    def __init__(self, *secrets: str | None, url: str | None = None) -> None:
+        """Know whole secrets, and a URL whose path and query are one."""
+        known = [secret for secret in secrets if secret]
+        if url:
+            parts = urlsplit(url)
+            tail = url.split(parts.netloc, 1)[-1]
+            known += [part for part in (tail, *re.split(r"[/?&=#;]", tail)) if len(part) >= MIN_SECRET_CHARS]
+        # The longest first, so that no part of a secret is left beside a redacted other part.
+        self._pattern = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True)))) if known else None
+
+    def __call__(self, text: str) -> str:
+        """Give the text without secrets, and with nothing in it that acts unseen."""
+        return visible(self._pattern.sub("[secret]", text) if self._pattern else text)
+
+
+def check_answer(answer: Answer, redact: Redactor, now: datetime | None = None) -> None:
+    """Return if an HTTP receiver took the message: the contract's table of statuses, for every notifier that speaks HTTP.
+
+    Raises: TransientDeliveryError (408, 425, 429, 5xx) with the answer's Retry-After; PermanentDeliveryError (the rest;
+    a redirect shows its target, which is not followed).
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    text = redact(answer.excerpt(ANSWER_CHARS))[:ANSWER_CHARS]
+    if status in TRANSIENT_STATUSES or status >= 500:
+        wait = retry_after(answer.headers, now or datetime.now(UTC)) or timedelta(0)
+        raise TransientDeliveryError(f"the receiver answered {status}", answer=text, retry_after=wait)
+    if 300 <= status < 400:
+        target = redact(answer.headers.get("location", "an address it does not name"))[:ANSWER_CHARS]
+        raise PermanentDeliveryError(
+            f"the receiver redirects ({status}) to {target}, which is not followed: give the receiver its final address"
+        )
+    remedy = REMEDIES.get(status)
+    raise PermanentDeliveryError(f"the receiver answered {status}" + (f" ({remedy})" if remedy else ""), answer=text)

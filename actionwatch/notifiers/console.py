@@ -1,0 +1,207 @@
+"""Console: alerts as compact cards on a terminal, or as plain lines in a pipe; the face of `actionwatch demo`.
+
+▌ CRITICAL  Cluster payments-prod deleted  ×3
+▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
+▌ 2026-11-25 09:00:43 UTC · since 08:59:01
+▌ cluster_deleted · opened
+▌ → Ask eve@example.com whether this was planned.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any, TextIO
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from actionwatch import options as words
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.model import Message, Receipt
+from actionwatch.notifiers.base import Rendered
+from actionwatch.text import one_line, shorten
+
+TEMPLATES: tuple[str, ...] = ()
+DEFAULT_RATE_PER_SECOND: float | None = None
+IS_UPDATED_LAST = False
+
+BAR = "▌ "
+SEPARATOR = " · "
+PIPE_WIDTH = 2_000  # a pipe has no width: lines stay whole, for grep
+MAX_TITLE_CHARS = 300
+MAX_VALUE_CHARS = 120  # one long name must not push the others off the card
+
+_LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
+
+# Colours of the terminal's own palette where it has only 16, readable on dark and on light backgrounds.
+COLOURS = {
+    "critical": Style(color="#e5484d", bold=True),
+    "high": Style(color="#f76b15", bold=True),
+    "medium": Style(color="#d9a514", bold=True),
+    "low": Style(color="#3b9eff", bold=True),
+    "informational": Style(color="#8b8d98", bold=True),
+}
+RESOLVED = Style(color="#30a46c", bold=True)
+QUIET = Style(dim=True)
+STRONG = Style(bold=True)
+
+_LOCK = Lock()  # one for all: several receivers may share one terminal
+
+
+class Options(words.Options):
+    """The keys of a `console:` receiver: none."""
+
+
+def build(options: Options, *, receiver: str, stream: TextIO | None = None) -> ConsoleNotifier:  # noqa: ARG001
+    """Make the notifier of one receiver. `stream` is standard output unless given."""
+    return ConsoleNotifier(stream)
+
+
+class ConsoleNotifier:
+    """Prints cards on a stream, one at a time."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
+        """Print the message's card.
+
+        Raises: PermanentDeliveryError, when the stream is closed; TransientDeliveryError, when it cannot be written now.
+        """
+        try:
+            with _LOCK:
+                # Standard output is looked up each time: a progress bar, a test or a daemon may have replaced it.
+                console = _Terminal(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
+                if not console.is_terminal:
+                    console.width = PIPE_WIDTH
+                console.print(Card(message, console.encoding))
+        except (BrokenPipeError, ValueError) as exc:  # ValueError: I/O operation on closed file
+            raise PermanentDeliveryError("the console is closed") from exc
+        except OSError as exc:
+            raise TransientDeliveryError(f"cannot write to the console: {exc.strerror}") from exc
+        return Receipt()
+
+    def close(self) -> None:
+        """Leave the stream open: it is not ours."""
+
+
+class _Terminal(Console):
+    """rich's console, but for its answer to a broken pipe, which is to exit."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError that is being handled."""
+        raise
+
+
+class Card:
+    """One message, drawn as lines behind a bar in the level's colour."""
+
+    def __init__(self, message: Message, encoding: str = "utf-8") -> None:
+        self._message = message
+        self._data = message.data
+        self._encoding = encoding
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the lines and put the bar before each, wrapped ones too."""
+        lines = Group(*(line for line in self._lines() if line.plain.strip()))
+        inner = options.update(width=max(options.max_width - len(BAR), 1), height=None)
+        style = self._colour()
+        bar = self._plain(BAR)
+        for line in console.render_lines(lines, inner, pad=False):
+            yield Segment(bar, style)
+            yield from line
+            yield Segment.line()
+        yield Segment.line()
+
+    def _lines(self) -> list[Text]:
+        records = self._data.get("records") or []
+        newest = records[-1] if records else {}
+        return [self._headline(), self._who_what_where(newest), self._when(), self._origin(), self._advice()]
+
+    def _headline(self) -> Text:
+        level = str(self._data.get("level") or "")
+        line = Text(overflow="fold")
+        if self._message.type == "receiver.test":
+            line.append(" TEST ", Style(reverse=True, bold=True)).append(" ")
+        style = self._colour()
+        badge = "RESOLVED" if self._is_resolved() else level.upper()
+        if badge:
+            line.append(f" {badge} ", style + Style(reverse=True)).append(" ")
+        line.append(self._value(self._data.get("title") or self._message.type, MAX_TITLE_CHARS), STRONG)
+        count = self._data.get("count") or 1
+        return line.append(self._plain(f"  ×{count}"), style) if count != 1 else line
+
+    def _who_what_where(self, record: Mapping[str, Any]) -> Text:
+        cluster, account = (_name(record.get(key)) for key in ("cluster", "account"))
+        where = f"{cluster} in {account}" if cluster and account else cluster or account
+        parts = [record.get("userName"), record.get("actionKind"), where]
+        return Text(self._join(*(self._value(part) for part in parts if part)), overflow="fold")
+
+    def _when(self) -> Text:
+        last, first = (_instant(self._data.get(name)) for name in ("last_at", "first_at"))
+        if last is None:
+            return Text()
+        parts = [f"{last:%Y-%m-%d %H:%M:%S} UTC"]
+        if first is not None and first < last:
+            parts.append(
+                f"since {first:%H:%M:%S}" if first.date() == last.date() else f"since {first:%Y-%m-%d %H:%M:%S}"
+            )
+        if self._data.get("late"):
+            late = self._data.get("late_by_seconds")
+            parts.append(f"{words.spell_duration(timedelta(seconds=late))} late" if late else "late")
+        return Text(self._join(*parts), QUIET)
+
+    def _origin(self) -> Text:
+        rule = (self._data.get("rule") or {}).get("name") or ""
+        line = Text(overflow="fold").append(self._value(rule), QUIET)
+        state = self._message.type.rpartition(".")[2]
+        by = self._data.get("resolved_by") or self._data.get("acked_by")
+        if self._data.get("status") == "acked":
+            state = "acknowledged"
+        words_of_state = f"{state} by {self._value(by)}" if by else state
+        return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, self._state_style())
+
+    def _advice(self) -> Text:
+        """Give the runbook's first line, which is what to do first."""
+        lines = str(self._data.get("runbook") or "").strip().splitlines()
+        if not lines or self._is_resolved():
+            return Text()
+        first = self._value(_LIST_MARK.sub("", lines[0]).strip(), MAX_TITLE_CHARS)
+        return Text(overflow="fold").append(self._plain("→ "), STRONG).append(first, Style(italic=True))
+
+    def _is_resolved(self) -> bool:
+        return bool(self._data.get("status") == "resolved" or self._message.type == "alert.resolved")
+
+    def _colour(self) -> Style:
+        return RESOLVED if self._is_resolved() else COLOURS.get(str(self._data.get("level")), STRONG)
+
+    def _state_style(self) -> Style:
+        return RESOLVED if self._is_resolved() else QUIET
+
+    def _join(self, *parts: str) -> str:
+        return self._plain(SEPARATOR).join(parts)
+
+    def _value(self, value: Any, limit: int = MAX_VALUE_CHARS) -> str:
+        """Show a value from outside on one line, with nothing in it that acts."""
+        return self._plain(one_line(shorten(str(value), limit)))
+
+    def _plain(self, text: str) -> str:
+        """Show what the stream's encoding lacks as escapes: a terminal in ASCII must not cost an alert."""
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def _name(entity: Any) -> str:
+    return str(entity.get("name") or entity.get("id") or "") if isinstance(entity, Mapping) else ""
+
+
+def _instant(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return None

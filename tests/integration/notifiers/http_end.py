@@ -1,0 +1,137 @@
+"""A real HTTP server on loopback whose answers a test sets: the far end of webhooks and of Slack."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to answer; or how to fail: `hang`, `reset`, `close` before an answer, `cut` within it."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that came; `headers` in lower case."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        return json.loads(self.body)
+
+
+class HttpEnd:
+    """Serves until closed. `reply` decides each answer; tests replace it, or set `queue` for the next answers."""
+
+    def __init__(self, reply: Callable[[Request], Reply], context: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Request] = []
+        self.queue: list[Reply] = []
+        self.reply = reply
+        self.released = threading.Event()
+        self._server = _Server(self)
+        if context:
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        scheme = "https" if context else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Let hanging requests go, and stop."""
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> HttpEnd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 64
+
+    def __init__(self, end: HttpEnd) -> None:
+        self.end = end
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet: broken connections are what these tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+    wbufsize = -1  # head and body in one packet: two of them cost 40 ms each time (Nagle and delayed ACK)
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Keep quiet."""
+
+    def do_POST(self) -> None:
+        end = self.server.end
+        length = int(self.headers.get("content-length", "0"))
+        request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, self.rfile.read(length))
+        end.requests.append(request)
+        reply = end.queue.pop(0) if end.queue else end.reply(request)
+        if reply.fault:
+            self._fail(reply)
+            return
+        self._answer(reply, len(reply.body))
+
+    do_GET = do_POST  # noqa: N815
+
+    def _answer(self, reply: Reply, length: int) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(length))
+        self.end_headers()
+        self.wfile.write(reply.body)
+        self.wfile.flush()
+
+    def _fail(self, reply: Reply) -> None:
+        self.close_connection = True
+        if reply.fault == "hang":
+            self.server.end.released.wait(5)
+        elif reply.fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # Without `close` here, `shutdown` of the server class would send an orderly end first.
+            self.rfile.close()
+            self.wfile.close()
+            self.connection.close()
+        elif reply.fault == "cut":
+            self._answer(Reply(200, b"half"), 100)
+
+
+def dead_port() -> int:
+    """Give a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,168 @@
+"""A real SMTP server on loopback (aiosmtpd), with TLS and a password where a test wants them; and broken ones."""
+
+# ruff: noqa: N802 (the names of handlers are aiosmtpd's)
+
+from __future__ import annotations
+
+import email
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from email import policy
+from email.message import EmailMessage
+from types import TracebackType
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.integration.notifiers.http_end import dead_port
+
+PASSWORD = "s3cret-smtp-password"
+
+
+class Inbox:
+    """aiosmtpd's handler: keeps mails, refuses what a test tells it to."""
+
+    def __init__(self) -> None:
+        self.mails: list[tuple[list[str], bytes]] = []
+        self.rcpt: dict[str, str] = {}
+        self.mail_from: str | None = None
+        self.data: str | None = None
+
+    async def handle_MAIL(
+        self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.mail_from:
+            return self.mail_from
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(
+        self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if refusal := self.rcpt.get(address) or self.rcpt.get("*"):
+            return refusal
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
+        if self.data:
+            return self.data
+        content = envelope.original_content or b""
+        self.mails.append((list(envelope.rcpt_tos), content))
+        return "250 taken"
+
+
+class SmtpEnd:
+    """Serves until closed. Give a context for STARTTLS, or for TLS from the first byte with `is_implicit`."""
+
+    def __init__(
+        self, context: ssl.SSLContext | None = None, *, is_implicit: bool = False, is_auth_required: bool = False
+    ) -> None:
+        self.inbox = Inbox()
+        self.port = dead_port()
+
+        def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+            is_right = isinstance(data, LoginPassword) and data.password == PASSWORD.encode()
+            return AuthResult(success=is_right, handled=False)
+
+        self._controller = Controller(
+            self.inbox,
+            hostname="127.0.0.1",
+            port=self.port,
+            ssl_context=context if is_implicit else None,
+            tls_context=None if is_implicit else context,
+            require_starttls=context is not None and not is_implicit,
+            authenticator=authenticate if is_auth_required else None,
+            auth_required=is_auth_required,
+            data_size_limit=64 * 1024 * 1024,
+        )
+        self._controller.start()
+
+    @property
+    def mails(self) -> list[EmailMessage]:
+        """The mails that were taken, read."""
+        return [read_mail(content) for _, content in self.inbox.mails]
+
+    def close(self) -> None:
+        self._controller.stop()
+
+    def __enter__(self) -> SmtpEnd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class RawEnd:
+    """Accepts connections and lets a function treat each: for servers that hang, reset, or talk nonsense."""
+
+    def __init__(self, treat: Callable[[socket.socket, threading.Event], None]) -> None:
+        self._treat = treat
+        self.released = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        self.released.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def __enter__(self) -> RawEnd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                self._treat(connection, self.released)
+
+
+def hang(connection: socket.socket, released: threading.Event) -> None:
+    """Say nothing."""
+    released.wait(5)
+
+
+def reset(connection: socket.socket, released: threading.Event) -> None:
+    """Break the connection at once."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def say(line: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Greet with a line, then hang up."""
+
+    def treat(connection: socket.socket, released: threading.Event) -> None:
+        connection.sendall(line + b"\r\n")
+
+    return treat
+
+
+def read_mail(content: bytes) -> EmailMessage:
+    """Read a mail as a mail program would."""
+    mail = email.message_from_bytes(content, policy=policy.default)
+    assert isinstance(mail, EmailMessage)
+    return mail
+
+
+def part(mail: EmailMessage, kind: str) -> str:
+    """Give the text of the `plain` or `html` alternative."""
+    body = mail.get_body((kind,))
+    assert body is not None
+    text: str = body.get_content()
+    return text

@@ -1,0 +1,79 @@
+"""docs/webhook.md: its receiver runs as it is printed, its message is the real one."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from actionwatch.errors import PermanentDeliveryError
+from actionwatch.notifiers import webhook
+from tests.integration.notifiers.ends import KEY, deliver, options
+from tests.unit.render.messages import message
+
+PAGE = (Path(__file__).parents[3] / "docs" / "webhook.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """Give the page's one block of a language."""
+    [found] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    text: str = found
+    return text
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[str, list[Any]]]:
+    """The documented receiver, serving; and what it acted on."""
+    monkeypatch.setenv("SIGNING_KEY", KEY)
+    monkeypatch.setenv("SEEN_DATABASE", str(tmp_path / "seen.db"))
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(compile(block("python"), "docs/webhook.md", "exec"), names)
+    acted: list[Any] = []
+    print_it = names["act"]
+
+    def act(sent: Any) -> None:
+        print_it(sent)
+        acted.append(sent)
+
+    names["act"] = act
+    server = ThreadingHTTPServer(("127.0.0.1", 0), names["Receiver"])
+    server.daemon_threads = False
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", acted
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def send(url: str, key: str, id_: str) -> None:
+    """Send a message as the service does."""
+    notifier = webhook.build(options(webhook.Options, url=url, signing_key=key), receiver="soar")
+    try:
+        deliver(notifier, "webhook", message(id=id_))
+    finally:
+        notifier.close()
+
+
+def test_the_documented_receiver_acts_once_on_each_message(receiver: tuple[str, list[Any]]) -> None:
+    """Who copies the page's code acts twice on a repeat, or on a stranger's message."""
+    url, acted = receiver
+    for id_ in ("one", "one", "two"):
+        send(url, KEY, id_)
+    assert len(acted) == 2
+    with pytest.raises(PermanentDeliveryError, match="401"):
+        send(url, "whsec_c3RyYW5nZXI=", "three")
+    assert len(acted) == 2
+
+
+def test_the_documented_message_is_valid() -> None:
+    """The page shows a message that is never sent."""
+    validator = jsonschema_rs.validator_for(webhook.message_schema())
+    assert list(validator.iter_errors(json.loads(block("json")))) == []

@@ -1,0 +1,230 @@
+"""Webhook: what it alone promises."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from pydantic import ValidationError
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from actionwatch import __version__
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.model import Entity, Message, Rendered
+from actionwatch.notifiers import webhook
+from tests.integration.notifiers.ends import KEY, deliver, options
+from tests.integration.notifiers.http_end import HttpEnd, Reply
+from tests.unit.render.messages import AT, HOSTILE, hostile_message, message, record
+
+OTHER_KEY = "whsec_YW5vdGhlci1rZXktb2YtdGhpcnR5LXR3by1ieXRlcw=="
+VALIDATOR = jsonschema_rs.validator_for(webhook.message_schema())
+
+
+@pytest.fixture
+def server() -> Iterator[HttpEnd]:
+    """Somebody's receiver."""
+    with HttpEnd(lambda _: Reply(200)) as end:
+        yield end
+
+
+def send(server: HttpEnd, sent: Message, **given: Any) -> None:
+    """Build a notifier, send once, close it."""
+    notifier = webhook.build(options(webhook.Options, url=f"{server.url}/hook", **given), receiver="soar")
+    try:
+        deliver(notifier, "webhook", sent)
+    finally:
+        notifier.close()
+
+
+def test_the_body_is_the_contracts(server: HttpEnd) -> None:
+    """A receiver that was written to the contract cannot read the message."""
+    send(server, message(late_by=timedelta(hours=2)))
+    [request] = server.requests
+    body = request.json
+    assert list(body) == ["type", "timestamp", "data"]
+    assert body["type"] == "alert.opened"
+    assert body["timestamp"] == "2026-11-25T09:00:43.770Z"
+    assert body["data"]["records"][0]["raw"] == {"action": "DELETE_CLUSTER", "nested": {"n": [1, 2.5, None, True]}}
+    assert (body["data"]["late"], body["data"]["late_by_seconds"]) == (True, 7200)
+
+
+def test_the_headers_are_the_contracts(server: HttpEnd) -> None:
+    """A receiver cannot tell a repeat, or verify who sent it."""
+    send(server, message(id="message-7"), signing_key=KEY, headers={"X-Own": "yes", "Authorization": "Bearer x"})
+    headers = server.requests[0].headers
+    assert headers["content-type"] == "application/json"
+    assert headers["user-agent"] == f"actionwatch/{__version__}"
+    assert headers["idempotency-key"] == headers["webhook-id"] == "message-7"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 5
+    assert headers["webhook-signature"].startswith("v1,")
+    assert (headers["x-own"], headers["authorization"]) == ("yes", "Bearer x")
+
+
+def test_without_a_key_there_is_no_signature(server: HttpEnd) -> None:
+    """A receiver takes an unsigned message for a signed one."""
+    send(server, message())
+    assert "webhook-signature" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_signature_covers_the_exact_bytes(server: HttpEnd, name: str) -> None:
+    """A receiver rejects, or cannot verify, what holds unusual text."""
+    send(server, hostile_message(HOSTILE[name]), signing_key=KEY)
+    [request] = server.requests
+    Webhook(KEY).verify(request.body, dict(request.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(KEY).verify(request.body + b" ", dict(request.headers))
+    assert VALIDATOR.is_valid(request.json)
+
+
+def test_both_keys_sign_while_rotating(server: HttpEnd) -> None:
+    """Receivers with the old key, or with the new one, reject messages while a key is rotated."""
+    send(server, message(), signing_key=[KEY, OTHER_KEY])
+    [request] = server.requests
+    assert request.headers["webhook-signature"].count("v1,") == 2
+    for key in (KEY, OTHER_KEY):
+        Webhook(key).verify(request.body, dict(request.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_bm90LXRoZS1rZXk=").verify(request.body, dict(request.headers))
+
+
+def test_keys_come_from_files_too(server: HttpEnd, tmp_path: Path) -> None:
+    """Mounted secrets do not sign."""
+    paths = [tmp_path / "old", tmp_path / "new"]
+    for path, key in zip(paths, (KEY, OTHER_KEY), strict=True):
+        path.write_text(f"{key}\n")
+    send(server, message(), signing_key_file=[str(path) for path in paths])
+    [request] = server.requests
+    for key in (KEY, OTHER_KEY):
+        Webhook(key).verify(request.body, dict(request.headers))
+
+
+@pytest.mark.parametrize("event", ["alert.opened", "alert.updated", "alert.resolved", "receiver.test"])
+def test_messages_fit_their_schema(event: str) -> None:
+    """The published schema refuses what is sent."""
+    for sent in (
+        message(event),
+        message(event, records=[], runbook=None, group=None, labels={}),
+        message(event, count=60, records=[record(n, user_name=None, cluster=Entity()) for n in range(60)]),
+    ):
+        document = json.loads(webhook._encode(sent))
+        assert list(VALIDATOR.iter_errors(document)) == []
+
+
+def test_the_schema_names_every_property() -> None:
+    """A property is sent that the schema does not describe, or the schema lets one go missing."""
+    schema = webhook.message_schema()
+    document = json.loads(webhook._encode(message()))
+    alert, rule, shown = (schema["$defs"][name] for name in ("alert", "rule", "record"))
+    for described, sent in (
+        (schema, document),
+        (alert, document["data"]),
+        (rule, document["data"]["rule"]),
+        (shown, document["data"]["records"][0]),
+    ):
+        assert list(described["properties"]) == list(sent) == described["required"]
+        for name in sent:
+            assert not VALIDATOR.is_valid({**document, "data": {key: 1 for key in document["data"] if key != name}})
+
+
+@pytest.mark.parametrize("value", [10**30, float("inf"), float("nan"), "\ud800", {"\udfff": 1}, [["\ud800"]]])
+def test_odd_json_of_the_upstream_still_goes_out(server: HttpEnd, value: Any) -> None:
+    """One record that JSON libraries disagree on makes its alert undeliverable."""
+    sent = message()
+    sent.data["records"][0]["raw"]["odd"] = value
+    send(server, sent, signing_key=KEY)
+    [request] = server.requests
+    json.loads(request.body.decode(), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    Webhook(KEY).verify(request.body, dict(request.headers))
+
+
+def test_a_message_that_cannot_be_written_is_permanent(server: HttpEnd) -> None:
+    """Something other than a DeliveryError leaves a notifier."""
+    nested: Any = []
+    for _ in range(100_000):
+        nested = [nested]
+    notifier = webhook.build(options(webhook.Options, url=f"{server.url}/"), receiver="soar")
+    with pytest.raises(PermanentDeliveryError, match="JSON"):
+        notifier.send(Message("m", "alert.opened", AT, {"id": "a", "nested": nested}), Rendered(), None)
+    notifier.close()
+    while nested:  # taken apart by hand: the interpreter would recurse
+        nested = nested.pop()
+
+
+def test_an_answer_that_never_ends_is_given_up(server: HttpEnd) -> None:
+    """A receiver that drips its answer holds a worker for ever."""
+    server.queue.append(Reply(fault="cut"))
+    started = time.monotonic()
+    with pytest.raises(TransientDeliveryError):
+        send(server, message())
+    assert time.monotonic() - started < 2
+
+
+def test_an_unknown_authority_is_refused(
+    server_context: ssl.SSLContext, wrong_name_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path
+) -> None:
+    """A receiver that proves no identity gets the message."""
+    for context, trusted in ((server_context, other_ca_file), (server_context, None), (wrong_name_context, ca_file)):
+        with HttpEnd(lambda _: Reply(200), context) as end:
+            with pytest.raises(TransientDeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
+                send(end, message(), ca_file=trusted)
+            assert not end.requests
+
+
+def test_connections_are_reused_and_few(server: HttpEnd) -> None:
+    """Every message costs a handshake, or every thread that ever sent keeps a connection open."""
+    notifier = webhook.build(options(webhook.Options, url=f"{server.url}/"), receiver="soar")
+    for _ in range(3):
+        workers = [threading.Thread(target=deliver, args=(notifier, "webhook", message())) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert len(server.requests) == 12
+    assert 1 <= len(notifier._idle) <= 4
+    notifier.close()
+
+
+def test_a_query_in_the_address_is_kept(server: HttpEnd) -> None:
+    """A receiver's token in the query is lost on the way."""
+    notifier = webhook.build(options(webhook.Options, url=f"{server.url}/hook?token=abc&x=1"), receiver="soar")
+    deliver(notifier, "webhook", message())
+    notifier.close()
+    assert server.requests[0].path == "/hook?token=abc&x=1"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({}, "one of url or url_file"),
+        ({"url": "https://x.example", "url_file": __file__}, "https|only one"),
+        ({"url": "ftp://x.example"}, "https"),
+        ({"url": "https://user:pass@x.example"}, "user name"),
+        ({"url": "https://x.example", "format": "cloudevents"}, "actionwatch"),
+        ({"url": "https://x.example", "signing_key": "not base64!"}, "base64"),
+        ({"url": "https://x.example", "signing_key": "whsec_"}, "base64"),
+        ({"url": "https://x.example", "signing_key": [KEY, KEY, KEY]}, "list of two"),
+        ({"url": "https://x.example", "signing_key": []}, "list of two"),
+        ({"url": "https://x.example", "signing_key": KEY, "signing_key_file": __file__}, "base64|only one"),
+        ({"url": "https://x.example", "headers": {"Webhook-Id": "mine"}}, "set by actionwatch itself"),
+        ({"url": "https://x.example", "headers": {"User-Agent": "mine"}}, "set by actionwatch itself"),
+        ({"url": "https://x.example", "headers": {"Content-Length": "1"}}, "set by actionwatch itself"),
+        ({"url": "https://x.example", "headers": {"a b": "1"}}, "not the name of a header"),
+        ({"url": "https://x.example", "headers": {"x": "a\r\nb: c"}}, "printable"),
+        ({"url": "https://x.example", "headers": {"x": "1", "X": "2"}}, "twice"),
+        ({"url": "https://x.example", "timeout": "0s"}, "longer"),
+        ({"url": "https://x.example", "retries": 3}, "Extra inputs"),
+    ],
+)
+def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:
+    """A wrong configuration is found out by the first alert."""
+    with pytest.raises(ValidationError, match=fault):
+        options(webhook.Options, **given)

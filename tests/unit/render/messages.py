@@ -1,0 +1,105 @@
+"""Messages to render and to send: name only what a test is about. `HOSTILE` holds what audit text must never do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actionwatch.documents import alert_document
+from actionwatch.model import Alert, Entity, Level, Message, Record, RuleName, Status
+
+AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
+
+HOSTILE: dict[str, str] = {
+    "mention": "<!channel> <!here> <@U012AB3CD> <#C012AB3CD> @here @channel",
+    "link": "<https://evil.example|click me> https://evil.example/login www.evil.example",
+    "html": "<script>alert(1)</script><img src=x onerror=alert(1)><a href='https://evil.example'>x</a>",
+    "attribute": '" onmouseover="alert(1)" x=\'',
+    "entity": "&lt;!channel&gt; &amp;lt; &#60;b&#62;",
+    "template": "{{ 7 * 7 }}{% for x in range(9) %}x{% endfor %}{# gone #}${7*7}",
+    "crlf": "eve\r\nBcc: everyone@example.com\r\n\r\nforged",
+    "line separators": "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg",
+    "right to left": "\u202egnp.exe \u2066hidden\u2069 \u061c\u200f",
+    "letters of the right": "שלום مرحبا",
+    "terminal": "\x1b[2J\x1b]0;owned\x07\x9b31m",
+    "rich markup": "[bold red]x[/] [link=https://evil.example]y[/link] :skull:",
+    "nul": "a\x00b",
+    "lone surrogate": "a\ud800b\udfff",
+    "emoji": "🔥👩\u200d👩\u200d👧\u200d👦 🏴\U000e0067\U000e0062\U000e007f e\u0301",
+    "json": '", "text": "<!channel>", "x": "\\',
+    "dots": "\n.\nQUIT\n..\n",
+    "long line": "x" * 5_000,
+    "megabyte": "A<b>&\u202e" * 200_000,
+}
+
+
+def record(number: int = 0, **changes: Any) -> Record:
+    """Make a record; `number` counts minutes back from `AT`."""
+    values: dict[str, Any] = {
+        "key": f"key-{number}",
+        "source": "acme",
+        "occurred_at": AT - timedelta(minutes=number),
+        "seen_at": AT,
+        "action_kind": "DELETE_CLUSTER",
+        "raw": '{"action": "DELETE_CLUSTER", "nested": {"n": [1, 2.5, null, true]}}',
+        "user_name": "eve@example.com",
+        "description": "Deleted a cluster",
+        "account": Entity("a-1", "payments"),
+        "cluster": Entity("c-1", "payments-prod"),
+        "operation": "DELETE",
+        "scope": "account",
+    }
+    return Record(**{**values, **changes})
+
+
+def alert(**changes: Any) -> Alert:
+    """Make an open alert of one match."""
+    values: dict[str, Any] = {
+        "id": "alert-1",
+        "rule": RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",)),
+        "level": Level.CRITICAL,
+        "title": "Cluster payments-prod deleted",
+        "body": "eve@example.com deleted the cluster payments-prod.",
+        "source": "acme",
+        "first_at": AT,
+        "last_at": AT,
+        "opened_at": AT,
+        "runbook": "1. Ask eve.\n2. Restore the newest backup.",
+        "labels": {"team": "payments"},
+        "group": {"userName": "eve@example.com"},
+    }
+    return Alert(**{**values, **changes})
+
+
+def message(
+    event: str = "alert.opened",
+    *,
+    id: str = "message-1",  # noqa: A002
+    records: Sequence[Record] | None = None,
+    fields: tuple[tuple[str, str], ...] = (("User", "eve@example.com"),),
+    **changes: Any,
+) -> Message:
+    """Make a message of an alert; `changes` go to the alert."""
+    if event == "alert.resolved":
+        changes.setdefault("status", Status.RESOLVED)
+    document = alert_document(alert(**changes), [record()] if records is None else records)
+    return Message(id, event, AT, document, fields)
+
+
+def hostile_message(text: str, event: str = "alert.opened") -> Message:
+    """Put a text wherever audit text can come to stand."""
+    return message(
+        event,
+        title=text,
+        body=text,
+        runbook=text,
+        labels={"label": text},
+        group={"userName": text},
+        acked_by=text,
+        resolved_by=text,
+        fields=((text, text), ("Field", text)),
+        records=[
+            record(user_name=text, description=text, account=Entity(text, text), cluster=Entity(None, text), scope=text)
+        ],
+    )

@@ -1,0 +1,234 @@
+"""render.py: templates from folders, escaped by channel, failing into something that cannot fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actionwatch.render import CHANNELS, Renderer, plain, variables
+from tests.unit.render.messages import HOSTILE, hostile_message, message, record
+
+SHIPPED = Path(__file__).parents[3] / "templates"
+NAMES = ("email.html", "email.txt", "email.subject", "slack.json")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An operator's folder."""
+    made = tmp_path / "templates"
+    made.mkdir()
+    return made
+
+
+def fill(folder: Path, name: str, text: str, sent: object = None) -> str:
+    """Fill one template; it must not fail."""
+    (folder / f"{name}.j2").write_text(text, encoding="utf-8")
+    rendered, failures = Renderer([folder]).render((name,), message() if sent is None else sent)  # type: ignore[arg-type]
+    assert failures == []
+    return rendered.texts[name]
+
+
+def test_the_shipped_templates_are_in_order() -> None:
+    """A shipped template fails with some message."""
+    assert Renderer([SHIPPED]).check() == []
+
+
+def test_the_operators_folder_comes_first(folder: Path) -> None:
+    """An override is ignored, or takes the other templates with it."""
+    (folder / "email.subject.j2").write_text("mine: {{ alert.title }}")
+    rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, message())
+    assert failures == []
+    assert rendered.texts["email.subject"] == "mine: Cluster payments-prod deleted"
+    assert "DELETE_CLUSTER" in rendered.texts["email.txt"]
+
+
+def test_a_changed_file_is_read_anew(folder: Path) -> None:
+    """An operator must restart the service to see a change."""
+    renderer = Renderer([folder])
+    for text in ("first", "the second"):
+        (folder / "email.subject.j2").write_text(text)
+        assert renderer.render(("email.subject",), message())[0].texts["email.subject"] == text
+
+
+def test_a_type_without_templates_costs_nothing() -> None:
+    """A webhook waits for templates that it does not use."""
+    rendered, failures = Renderer([SHIPPED]).render((), message())
+    assert (rendered.texts, failures) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{{ alert.titel }}", "no attribute 'titel'"),
+        ("line\n\n{{ nothing }}", "email.txt.j2:3:1: 'nothing' is undefined"),
+        ("{% if %}", "email.txt.j2:1:1: "),
+        ("a\n{{ 1 / 0 }}", "email.txt.j2:2:1: ZeroDivisionError"),
+        ("{{ 'a' * 10**9 }}", "not allowed in a template"),
+        ("{% for x in range(9999) %}{{ 'a' * 9999 }}{% endfor %}", "grew beyond"),
+        ("{{ alert.title.__class__.__mro__ }}", "unsafe"),
+        ("{% include 'missing.txt.j2' %}", "missing.txt.j2"),
+        ("{{ 'x' | utc }}", "Invalid isoformat"),
+        ("{{ alert.level | nonsense }}", "No filter named 'nonsense'"),
+    ],
+)
+def test_a_failing_template_gives_way_and_is_told(folder: Path, text: str, fault: str) -> None:
+    """A bad template costs the alert, or nobody learns of it, or where it is wrong."""
+    (folder / "email.txt.j2").write_text(text)
+    rendered, failures = Renderer([folder, SHIPPED]).render(("email.txt",), message())
+    assert len(failures) == 1
+    assert fault in failures[0]
+    assert "What to do" in rendered.texts["email.txt"]  # the shipped one
+    rendered, failures = Renderer([folder]).render(("email.txt",), message())
+    assert rendered.texts["email.txt"].startswith("[critical] Cluster payments-prod deleted")
+    assert [str(found) for found in Renderer([folder]).check()] == failures
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"a": {{ alert.title }}}', ""])
+def test_slack_must_be_one_json_object(folder: Path, text: str) -> None:
+    """Slack is sent something that it cannot read."""
+    (folder / "slack.json.j2").write_text(text)
+    rendered, failures = Renderer([folder]).render(("slack.json",), message())
+    assert len(failures) == 1
+    assert json.loads(rendered.texts["slack.json"]) == {"text": "[critical] Cluster payments-prod deleted"}
+
+
+def test_a_missing_template_gives_the_plain_text() -> None:
+    """A folder that was not mounted costs the alert."""
+    rendered, failures = Renderer([Path("/nowhere")]).render(NAMES, message())
+    assert len(failures) == len(NAMES)
+    assert all("Cluster payments-prod deleted" in text for text in rendered.texts.values())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
+    """What is left when all else failed fails too."""
+    text = plain(channel, hostile_message(HOSTILE[name]))
+    assert text.encode()
+    if channel.endswith("json"):
+        json.loads(text)
+    if channel == "slack.json":
+        assert "<!" not in text
+    if channel == "subject":
+        assert len(text.splitlines()) == 1
+    if channel == "html":
+        assert "<script" not in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_shipped_templates_take_any_text(name: str) -> None:
+    """Some audit text makes a shipped template fail."""
+    rendered, failures = Renderer([SHIPPED]).render(NAMES, hostile_message(HOSTILE[name]))
+    assert failures == []
+    assert all(text.encode() for text in rendered.texts.values())
+    assert len(rendered.texts["email.subject"].splitlines()) == 1
+    json.loads(rendered.texts["slack.json"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "printed"),
+    [
+        ("a.html", "<b>&\u202e\x1b", "&lt;b&gt;&amp;\\u202e\\x1b"),
+        ("a.txt", "<b>\n\x1b\u202e\ud800", "<b>\n\\x1b\\u202e\ufffd"),
+        ("a.subject", "a\r\nBcc: b\u2028c", "a\\nBcc: b\\u2028c"),
+        ("a.txt", "{{ 7 * 7 }}", "{{ 7 * 7 }}"),
+    ],
+)
+def test_each_channel_escapes_in_its_way(folder: Path, name: str, value: str, printed: str) -> None:
+    """Audit text acts in one of the channels."""
+    assert fill(folder, name, "{{ alert.title }}", message(title=value)) == printed
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_json_holds_the_text_itself(folder: Path, name: str) -> None:
+    """A text breaks out of its quotes, or arrives changed."""
+    value = HOSTILE[name][:1_000]
+    mended = value.replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
+    text = fill(folder, "own.json", '{"a": "{{ alert.title }}", "b": {{ alert.title | tojson }}}', message(title=value))
+    assert json.loads(text) == {"a": mended, "b": mended}
+
+
+def test_json_prints_other_values_as_json(folder: Path) -> None:
+    """A number, a list or nothing needs a filter to be JSON."""
+    text = fill(
+        folder,
+        "own.json",
+        "[{{ alert.count }}, {{ alert.runbook }}, {{ alert.late }}, {{ alert.labels }}]",
+        message(runbook=None),
+    )
+    assert json.loads(text) == [1, None, False, {"team": "payments"}]
+
+
+def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
+    """Dates are shown as markup, or audit text is read as markup."""
+    text = fill(
+        folder,
+        "slack.json",
+        '{"text": "{{ alert.title }} {{ alert.last_at | slack_date }}"}',
+        message(title="<!channel>"),
+    )
+    shown = json.loads(text)["text"]
+    assert shown.startswith("&lt;!channel&gt; <!date^1795597243^")
+    joined = fill(
+        folder,
+        "slack.json",
+        '{"text": "{{ (alert.last_at | slack_date) ~ alert.title }}"}',
+        message(title="<!channel>"),
+    )
+    assert "<!channel>" not in joined
+
+
+@pytest.mark.parametrize(
+    ("expression", "printed"),
+    [
+        ("'abcdefghijklmnopqrstuvwxyz' | shorten(14)", "abcdefg… (+19)"),
+        ("'abc' | shorten(3)", "abc"),
+        ("alert.runbook | shorten(99) | line", "1. Ask eve.\\n2. Restore the newest backup."),
+        ("alert.last_at | utc", "2026-11-25 09:00:43 UTC"),
+        ("timestamp | date('%d %b')", "25 Nov"),
+        ("7200 | duration", "2h"),
+        ("alert.runbook | steps | join('; ')", "Ask eve.; Restore the newest backup."),
+        ("records[0].cluster | entity", "payments-prod"),
+        ("alert | colour", "#d32f2f"),
+        ("alert | sign", "🔴"),
+        ("event", "opened"),
+        ("type", "alert.opened"),
+        ("fields[0].name ~ fields[0].value", "Usereve@example.com"),
+        ("data.id ~ message_id", "alert-1message-1"),
+    ],
+)
+def test_variables_and_filters_are_as_documented(folder: Path, expression: str, printed: str) -> None:
+    """The page on templates is wrong."""
+    assert fill(folder, "a.txt", f"{{{{ {expression} }}}}") == printed
+
+
+def test_every_variable_is_documented() -> None:
+    """A variable cannot be found in the documentation."""
+    page = (Path(__file__).parents[3] / "docs" / "templates.md").read_text(encoding="utf-8")
+    assert [name for name in variables(message()) if f"`{name}`" not in page] == []
+
+
+def test_records_come_newest_first() -> None:
+    """A message that shows ten records shows the oldest."""
+    records = [record(n) for n in reversed(range(3))]
+    assert [item["key"] for item in variables(message(records=records))["records"]] == ["key-0", "key-1", "key-2"]
+
+
+def test_check_finds_every_fault_of_every_folder(folder: Path) -> None:
+    """Faults come to light one by one."""
+    (folder / "email.txt.j2").write_text("{{ nothing }}")
+    (folder / "email.html.j2").write_text("\n{% bad %}")
+    (folder / "email.nonsense.j2").write_text("x")
+    (folder / "_part.txt.j2").write_text("{{ only_where_included }}")
+    (folder / "binary.txt.j2").write_bytes(b"\xff\xfe")
+    faults = {Path(fault.file).name: fault for fault in Renderer([folder, SHIPPED]).check()}
+    assert set(faults) == {"email.txt.j2", "email.html.j2", "email.nonsense.j2", "binary.txt.j2"}
+    assert faults["email.html.j2"].line == 2
+
+
+def test_a_part_can_be_included(folder: Path) -> None:
+    """Templates cannot share a footer."""
+    (folder / "_footer.txt.j2").write_text("-- {{ alert.rule.name }}")
+    assert fill(folder, "email.txt", "{% include '_footer.txt.j2' %}") == "-- cluster_deleted"

@@ -1,0 +1,51 @@
+"""text.py: safe to look at, and shortened honestly."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.text import one_line, shorten, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, é, 日本, שלום", "plain, é, 日本, שלום"),
+        ("👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"),
+        ("a\tb\nc", "a\tb\nc"),
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("\x1b[2J\x00\x7f\x9b", "\\x1b[2J\\x00\\x7f\\x9b"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("a\u2028b\u200b\ufeff", "a\\u2028b\\u200b\\ufeff"),
+        ("\ud800x", "\ufffdx"),
+    ],
+)
+def test_what_acts_unseen_is_shown(text: str, shown: str) -> None:
+    """A text looks like another one, or an honest one is mangled."""
+    assert visible(text) == shown
+
+
+@given(st.text(st.characters()))
+def test_one_line_is_one_line(text: str) -> None:
+    """Some character still ends a line or moves a cursor."""
+    shown = one_line(text)
+    assert len(shown.splitlines()) <= 1
+    assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")]
+    shown.encode()
+    assert one_line(shown) == shown
+
+
+@given(st.text(), st.integers(0, 60))
+def test_shortening_keeps_its_limit_and_counts_right(text: str, limit: int) -> None:
+    """A text outgrows its limit, or the count of what was cut is wrong."""
+    cut = shorten(text, limit)
+    assert len(cut) <= limit
+    if cut == text:
+        return
+    kept, mark, count = cut.rpartition("… (+")
+    if mark and count.rstrip(")").isdigit():
+        assert text.startswith(kept)
