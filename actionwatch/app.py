@@ -30,11 +30,15 @@ from actionwatch.instaclustr.origin import Connection
 from actionwatch.model import Record
 from actionwatch.notifiers.base import NotifierModule, notifier_module, notifier_types
 from actionwatch.pipeline import prune
+from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
 from actionwatch.pipeline.channels import Channel
 from actionwatch.pipeline.deliver import Deliverer
+from actionwatch.pipeline.heartbeat import Heartbeat
 from actionwatch.pipeline.match import Matcher
-from actionwatch.pipeline.tail import PollReport, Tail, TailOptions
+from actionwatch.pipeline.reading import PollReport
+from actionwatch.pipeline.selfwatch import SourceWatch, judge_disk
+from actionwatch.pipeline.tail import Tail, TailOptions
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.render import Renderer
 from actionwatch.retry import RetryPolicy
@@ -42,11 +46,14 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.fields import field_text
 from actionwatch.rules.load import Rules, load_rules
 from actionwatch.settings import Receiver, Settings, Source, load_settings
+from actionwatch.store import troubles
 from actionwatch.store.database import Database
 
 DEFAULT_FIELDS = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
 PRUNE_HOURS = 1
+ACCOUNTS_EVERY = timedelta(minutes=5)
+DISK_SECONDS = 60
 
 log = structlog.get_logger()
 
@@ -81,8 +88,12 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 
 def read_rules(settings: Settings) -> Rules:
     """Read the rules that a configuration names; faults are in the result."""
-    known_kinds = [*KINDS, *settings.extra_kinds]
-    return load_rules(settings.rules, lists=settings.lists, known_kinds=known_kinds)
+    return load_rules(settings.rules, lists=settings.lists, known_kinds=known_kinds(settings))
+
+
+def known_kinds(settings: Settings) -> list[str]:
+    """List the kinds that are no surprise: the catalogue's, those we make ourselves, and the configuration's."""
+    return [*KINDS, *OWN_KINDS, *settings.extra_kinds]
 
 
 def open_store(settings: Settings) -> Database:
@@ -115,6 +126,27 @@ def writing_client(source: Source) -> Admin:
     return Admin(connection_to(source))
 
 
+class SourceTail:
+    """What is polled of one source: its log at every poll, its linked accounts now and then, and before the first."""
+
+    def __init__(self, tail: Tail, accounts: AccountWatch) -> None:
+        self._tail = tail
+        self._accounts = accounts
+        self._accounts_due_at = datetime.min.replace(tzinfo=UTC)
+
+    def run_once(self) -> PollReport:
+        """Poll once."""
+        now = utc_now()
+        if now >= self._accounts_due_at:
+            self._accounts_due_at = now + ACCOUNTS_EVERY
+            self._accounts.run_once()
+        return self._tail.run_once()
+
+    def stop(self) -> None:
+        """Leave the poll under way."""
+        self._tail.stop()
+
+
 class App:
     """What the settings describe, built. Close it when done."""
 
@@ -133,7 +165,7 @@ class App:
         return Matcher(self.database, Engine(self.rules.rules), self.addressing, utc_now)
 
     @functools.cached_property
-    def tails(self) -> list[Tail]:
+    def tails(self) -> list[SourceTail]:
         """The tailing step of each source."""
         return [self._tail(source) for source in self.settings.sources]
 
@@ -157,8 +189,12 @@ class App:
         self._match_wanted.wait(seconds)
         self._match_wanted.clear()
 
-    def report_broken_rules(self) -> None:
-        """Tell people which rules are off, and settle those that are mended."""
+    def settle_what_was_mended(self) -> None:
+        """Tell people which rules are off, and settle what a change of files has mended since the last start."""
+        with self.database.read() as connection:
+            opened = troubles.read_all(connection)
+        kinds = {found.subject for found in opened if found.trouble == "unknown_kind"}
+        self.troubles.settle_others("unknown_kind", kinds - set(known_kinds(self.settings)))
         broken = {f"{fault.file}:{fault.line}": fault for fault in self.rules.faults}
         for subject, fault in broken.items():
             log.error("rule_broken", fault=str(fault))
@@ -173,18 +209,32 @@ class App:
             client.close()
         self.database.close()
 
-    def _tail(self, source: Source) -> Tail:
+    def _tail(self, source: Source) -> SourceTail:
         client = reading_client(source)
         self._clients.append(client)
+        accounts = AccountWatch(source.name, client, self.database, utc_now, on_stored=self.wake_matcher)
         options = TailOptions(
             name=source.name,
             start=source.start,
             overlap=source.overlap,
+            sweeps=source.sweeps,
             page_size=source.page_size,
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
         )
-        return Tail(options, client, self.database, self.troubles, utc_now, on_stored=self.wake_matcher)
+        watch = SourceWatch(
+            source.name,
+            source.poll_interval,
+            known_kinds(self.settings),
+            lambda: client.reader.unmapped_fields,
+            self.database,
+            self.troubles,
+            utc_now,
+        )
+        tail = Tail(
+            options, client, self.database, watch, utc_now, on_stored=self.wake_matcher, account_name=accounts.name_at
+        )
+        return SourceTail(tail, accounts)
 
 
 def build_addressing(settings: Settings) -> Addressing:
@@ -215,6 +265,15 @@ def build_channel(receiver: Receiver) -> Channel:
     )
 
 
+def build_heartbeat(app: App) -> Heartbeat | None:
+    """Make the outgoing heartbeat, where one is configured."""
+    url = app.settings.heartbeat.address
+    if url is None:
+        return None
+    intervals = {source.name: source.poll_interval for source in app.settings.sources}
+    return Heartbeat(url, intervals, app.database, utc_now)
+
+
 def field_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Give the labelled values a rule wants shown, without the empty ones."""
     texts = ((name, field_text(record, name)) for name in names or DEFAULT_FIELDS)
@@ -234,7 +293,7 @@ def check(settings: Settings) -> tuple[list[Fault], list[Fault]]:
 
 def run_once(app: App, wait: timedelta) -> list[PollReport]:
     """Poll each source once, match, deliver what is due, and wait for retries due within `wait`."""
-    app.report_broken_rules()
+    app.settle_what_was_mended()
     with app.database.owned():
         reports = [tail.run_once() for tail in app.tails]
         app.matcher.run_once()
@@ -248,6 +307,7 @@ class Service:
     def __init__(self, app: App) -> None:
         self._app = app
         self._deliverer = app.deliverer()
+        self._heartbeat = build_heartbeat(app)
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self.url = ""
@@ -258,7 +318,7 @@ class Service:
         settings = self._app.settings
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._app.database.owned())
-            self._app.report_broken_rules()
+            self._app.settle_what_was_mended()
             self.url = stack.enter_context(self._web())
             stack.callback(self._stop_threads)
             self._start("match", self._match)
@@ -267,6 +327,8 @@ class Service:
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=True)
             stack.callback(self._stop_polling)
+            if self._heartbeat:
+                stack.callback(self._heartbeat.close)
             sources = [source.name for source in settings.sources]
             log.info("service_started", sources=sources, rules=len(self._app.rules.rules), url=self.url)
             yield
@@ -293,7 +355,7 @@ class Service:
         app = self._app
         scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(len(app.tails) + 1)},
+            executors={"default": ThreadPoolExecutor(len(app.tails) + 3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for source, tail in zip(app.settings.sources, app.tails, strict=True):
@@ -301,6 +363,11 @@ class Service:
             scheduler.add_job(
                 _guarded, "interval", (f"tail {source.name}", tail.run_once), seconds=seconds, next_run_time=utc_now()
             )
+        disk = functools.partial(judge_disk, app.database.path, app.troubles)
+        scheduler.add_job(_guarded, "interval", ("disk", disk), seconds=DISK_SECONDS, next_run_time=utc_now())
+        if self._heartbeat:
+            seconds = app.settings.heartbeat.interval.total_seconds()
+            scheduler.add_job(_guarded, "interval", ("heartbeat", self._heartbeat.run_once), seconds=seconds)
         keep = app.settings.store.retention
         retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
         pruning = functools.partial(_prune, app.database, retention)

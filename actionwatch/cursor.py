@@ -15,6 +15,9 @@ from itertools import pairwise
 
 MAX_WINDOW_RECORDS = 20_000  # read in one go: bounds memory, and what a change during the walk makes us read again
 MIN_WINDOW = timedelta(milliseconds=10)  # the query's bounds are milliseconds: much shorter cannot be asked, nor cut
+EDGE_SECOND = timedelta(
+    seconds=1
+)  # servers may cut a bound to whole seconds: this near to one, presence proves nothing
 EDGE = timedelta(milliseconds=1)  # bounds may be inclusive or exclusive: windows side by side share this much
 
 

@@ -29,6 +29,11 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
     "rule_broken": (Level.HIGH, "A rule is off: {}"),
     "unknown_kind": (Level.MEDIUM, "A kind of action never seen before: {}"),
+    "unknown_field": (Level.LOW, "Records of {} carry new fields"),
+    "filter_ignored": (Level.LOW, "The upstream of {} ignores what it is asked"),
+    "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
+    "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
+    "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
 }
 """Level and title of each trouble. `{}` is the subject: a source, a receiver, a file."""
 

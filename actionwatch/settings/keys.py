@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from actionwatch.model import Level
 from actionwatch.options import (
@@ -38,6 +38,7 @@ from actionwatch.settings.words import (
     Word,
     needs_one_of,
     parse_address,
+    parse_heartbeat,
     parse_level,
     parse_origin,
     parse_rate,
@@ -60,6 +61,12 @@ class Source(Options):
     base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
     poll_interval: PositiveDuration = timedelta(seconds=30)
     overlap: Duration = timedelta(minutes=15)
+    sweeps: tuple[PositiveDuration, ...] = (
+        timedelta(hours=1),
+        timedelta(hours=6),
+        timedelta(hours=24),
+        timedelta(days=7),
+    )
     start: Annotated[Literal["now"] | timedelta | datetime, BeforeValidator(parse_start)] = "now"
     alert_backlog: Flag = False
     page_size: Annotated[WholeNumber, Field(ge=1, le=1000)] = 1000
@@ -177,6 +184,18 @@ class Web(Options):
         return secret(self.token, self.token_file)
 
 
+class Heartbeat(Options):
+    """Somebody else's dead man's switch: asked while every source is proved fresh."""
+
+    url: Annotated[SecretStr, AfterValidator(parse_heartbeat)] | None = None
+    interval: PositiveDuration = timedelta(minutes=1)
+
+    @property
+    def address(self) -> str | None:
+        """The URL, which is a secret with most such services."""
+        return secret(self.url, None)
+
+
 class Log(Options):
     """What is logged, and how. `auto`: text on a terminal, JSON otherwise."""
 
@@ -195,5 +214,6 @@ class Settings(Options):
     extra_kinds: tuple[Word, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     route: RouteOptions = RouteOptions()
+    heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)
     log: Log = Log()

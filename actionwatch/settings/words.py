@@ -233,3 +233,9 @@ Proxy = Annotated[Secret, AfterValidator(_proxy)]
 RecordField = Annotated[str, AfterValidator(_record_field)]
 KnownReceiver = Annotated[Word, AfterValidator(_known_receiver)]
 MatcherText = Annotated[str, AfterValidator(_matcher)]
+
+
+def parse_heartbeat(url: SecretStr) -> SecretStr:
+    """Insist on a URL that can be asked; http is accepted, as for a webhook."""
+    check_url(url.get_secret_value(), is_plain_allowed=True)
+    return url

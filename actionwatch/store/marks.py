@@ -26,8 +26,6 @@ class Marks:
     mark: datetime
     seen_through: datetime
     proved_through: datetime
-    live_from: datetime | None = None
-    live_through: datetime | None = None
     totals_cover_pages: bool = False
 
 

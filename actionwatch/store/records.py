@@ -14,7 +14,7 @@ from actionwatch.model import NOTHING, Entity, Record
 from actionwatch.store.database import MICROSECOND, bulk_insert, from_micros, to_micros
 from actionwatch.store.tables import JOINED, RECORD
 
-_COLUMNS = tuple(column.name for column in RECORD.columns if column.name != "id")
+_COLUMNS = tuple(column.name for column in RECORD.columns if column.name not in ("id", "vanished_at"))
 # Times are read as plain integers: a TypeDecorator would cost as much as all the rest of a row.
 _SELECTED = [
     type_coerce(column, BigInteger).label(column.name) if column.name in ("occurred_at", "seen_at") else column
@@ -89,25 +89,54 @@ def count_by_source(connection: Connection) -> dict[str, int]:
 
 
 def count_kinds(connection: Connection, source: str, start: datetime, end: datetime) -> dict[str, int]:
-    """Count a source's stored records per kind with start <= occurred_at <= end."""
-    statement = (
-        select(RECORD.c.action_kind, func.count())
-        .where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(start))
-        .where(RECORD.c.record_key < key_floor(end + MICROSECOND), RECORD.c.is_time_readable)
-        .group_by(RECORD.c.action_kind)
-    )
-    return {row[0]: row[1] for row in connection.execute(statement)}
+    """Count per kind the records a source has stored with start <= occurred_at <= end that the upstream still holds.
+
+    Only what came from the upstream with a readable time: other keys do not begin with one.
+    """
+    statement = select(RECORD.c.action_kind, func.count()).where(*_within(source, start, end))
+    return {row[0]: row[1] for row in connection.execute(statement.group_by(RECORD.c.action_kind))}
 
 
-def newest_time(connection: Connection, source: str, start: datetime, end: datetime) -> datetime | None:
-    """Give the newest event time a source has stored within start..end."""
+def mark_vanished(
+    connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str], at: datetime
+) -> list[Record]:
+    """Mark the records of start..end whose key is not present at the upstream any more; gives them, oldest first."""
+    rows = connection.execute(_select().where(*_within(source, start, end)).order_by(RECORD.c.record_key))
+    vanished = [record for row in rows if (record := _record(row)).key not in present]
+    for record in vanished:
+        connection.execute(RECORD.update().where(RECORD.c.id == record.id).values(vanished_at=at))
+    return vanished
+
+
+def unmark_vanished(connection: Connection, source: str, present: Collection[str]) -> None:
+    """Take the mark from the records that the upstream shows again."""
+    gone = select(RECORD.c.record_key).where(RECORD.c.source == source, RECORD.c.vanished_at.is_not(None))
+    for key in set(connection.execute(gone).scalars()) & set(present):
+        is_it = (RECORD.c.source == source, RECORD.c.record_key == key)
+        connection.execute(RECORD.update().where(*is_it).values(vanished_at=None))
+
+
+def count_vanished(connection: Connection, source: str, since: datetime) -> int:
+    """Count the records of a source after a time that the upstream holds no more."""
+    statement = select(func.count()).where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
+    return connection.execute(statement.where(RECORD.c.vanished_at.is_not(None))).scalar() or 0
+
+
+def is_quiet(connection: Connection, source: str, start: datetime, end: datetime) -> bool:
+    """Say whether a source has no record stored between two times."""
+    return connection.execute(select(RECORD.c.id).where(*_within(source, start, end)).limit(1)).first() is None
+
+
+def lateness(connection: Connection, source: str, limit: int) -> list[timedelta]:
+    """Give how long after its time each of the records stored last was seen, shortest first; backlog left out."""
+    micros = type_coerce(RECORD.c.seen_at, BigInteger) - type_coerce(RECORD.c.occurred_at, BigInteger)
     statement = (
-        select(func.max(RECORD.c.occurred_at))
-        .where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(start))
-        .where(RECORD.c.record_key < key_floor(end + MICROSECOND), RECORD.c.is_time_readable)
+        select(micros)
+        .where(RECORD.c.source == source, ~RECORD.c.is_backlog, RECORD.c.is_time_readable)
+        .order_by(RECORD.c.id.desc())
+        .limit(limit)
     )
-    newest: datetime | None = connection.execute(statement).scalar()
-    return newest
+    return sorted(timedelta(microseconds=value) for value in connection.execute(statement).scalars())
 
 
 def newest_id(connection: Connection) -> int:
@@ -133,24 +162,42 @@ def key_floor(at: datetime) -> str:
     return f"{to_micros(at):016x}"
 
 
+def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Give the conditions for a source's upstream records with start <= occurred_at <= end, still held there."""
+    return (
+        RECORD.c.source == source,
+        RECORD.c.record_key >= key_floor(start),
+        RECORD.c.record_key < key_floor(end + MICROSECOND),
+        RECORD.c.vanished_at.is_(None),
+    )
+
+
 def _select() -> Select[Any]:
     return select(*_SELECTED)
 
 
 def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
     c = RECORD.c
-    tests: list[tuple[ColumnElement[bool], object]] = [
-        (c.action_kind.in_(wanted.kinds), wanted.kinds),
-        (c.operation.in_(wanted.operations), wanted.operations),
-        (func.lower(c.user_name) == (wanted.user or "").lower(), wanted.user),
-        (c.scope == wanted.scope, wanted.scope),
-        (or_(c.account_id == wanted.account, c.account_name == wanted.account), wanted.account),
-        (or_(c.cluster_id == wanted.cluster, c.cluster_name == wanted.cluster), wanted.cluster),
-        (c.description.icontains(wanted.keyword or "", autoescape=True), wanted.keyword),
-        (c.occurred_at >= wanted.since, wanted.since),
-        (c.occurred_at <= wanted.until, wanted.until),
-    ]
-    return statement.where(*(test for test, given in tests if given))
+    tests: list[ColumnElement[bool]] = []
+    if wanted.kinds:
+        tests.append(c.action_kind.in_(wanted.kinds))
+    if wanted.operations:
+        tests.append(c.operation.in_(wanted.operations))
+    if wanted.user:
+        tests.append(func.lower(c.user_name) == wanted.user.lower())
+    if wanted.scope:
+        tests.append(c.scope == wanted.scope)
+    if wanted.account:
+        tests.append(or_(c.account_id == wanted.account, c.account_name == wanted.account))
+    if wanted.cluster:
+        tests.append(or_(c.cluster_id == wanted.cluster, c.cluster_name == wanted.cluster))
+    if wanted.keyword:
+        tests.append(c.description.icontains(wanted.keyword, autoescape=True))
+    if wanted.since:
+        tests.append(c.occurred_at >= wanted.since)
+    if wanted.until:
+        tests.append(c.occurred_at <= wanted.until)
+    return statement.where(*tests)
 
 
 def _values(record: Record) -> tuple[Any, ...]:

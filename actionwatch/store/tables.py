@@ -23,9 +23,6 @@ SOURCE = Table(
     Column("mark", Instant, nullable=False),
     Column("seen_through", Instant, nullable=False),
     Column("proved_through", Instant, nullable=False),
-    # While catching up: the live window's own stretch, ahead of the backlog that seen_through works through.
-    Column("live_from", Instant),
-    Column("live_through", Instant),
     Column("totals_cover_pages", Boolean, nullable=False, default=False),
 )
 
@@ -63,6 +60,8 @@ RECORD = Table(
     Column("is_time_readable", Boolean, nullable=False),
     Column("is_backlog", Boolean, nullable=False),
     Column("late_by", BigInteger),
+    # When a proof showed that the upstream holds it no more; the record stays ours to keep.
+    Column("vanished_at", Instant),
     Column("raw", Text, nullable=False),
     # The key begins with the time, so this one index also answers every question about a stretch of time.
     Index("record_by_key", "source", "record_key", unique=True),
@@ -83,6 +82,35 @@ RECEIPT = Table(
     Column("digest", Text, nullable=False),
     Column("request_count", Integer, nullable=False),
     Index("receipt_by_time", "source", "starts_at"),
+)
+
+SWEEP = Table(
+    "sweep",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("reach", BigInteger, primary_key=True),
+    Column("asked_at", Instant, nullable=False),
+)
+
+LINKED_ACCOUNT = Table(
+    "linked_account",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("valid_from", Instant, nullable=False),
+    Column("valid_to", Instant),
+    Index("linked_account_by_id", "source", "account_id", "valid_from"),
+)
+
+KNOWN_FIELD = Table(
+    "known_field",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("seen_at", Instant, nullable=False),
 )
 
 POSITION = Table(

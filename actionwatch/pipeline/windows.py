@@ -1,0 +1,250 @@
+"""Read one frozen window of the upstream: every record stored as it comes, and proof that these were all.
+
+Used by the tail for its polls and by the sweeps for what they find changed. A window is *proved* by a walk that counts: as many
+records came as the upstream claims before and after, or two walks in other page boundaries brought the same. What the proof
+leaves behind (twins, receipt, and whatever the caller adds) is committed in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+import structlog
+from sqlalchemy import Connection
+
+from actionwatch.cursor import EDGE_SECOND, Claim, Walk, Window, covers_pages, judge, slice_count
+from actionwatch.instaclustr.identity import twin_key
+from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.wire import Page
+from actionwatch.model import Entity, Record
+from actionwatch.pipeline.reading import PollReport, Reading
+from actionwatch.store import marks, receipts, records
+from actionwatch.store.database import Database
+
+WALKS = 3  # readings of one window before it is cut in halves
+MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` says less than our own clock
+
+log = structlog.get_logger()
+
+
+class Upstream(Protocol):
+    """The reading client of `instaclustr/`."""
+
+    def user_actions(self, query: Query, *, page_size: int = 1000) -> Iterator[Page]:
+        """Give the pages of a window, in order."""
+        ...
+
+    def counts(self, query: Query) -> Page:
+        """Ask what the window holds, with a page of one."""
+        ...
+
+
+class Stopped(Exception):
+    """The service is ending: what is under way is left where it is; the next poll resumes from the marks."""
+
+
+class ServerClock:
+    """The upstream's clock, kept from its `Date` header where that differs from ours by more than its resolution explains."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self.skew = timedelta(0)
+
+    def now(self) -> datetime:
+        """Give the server's time."""
+        return self._clock() + self.skew
+
+    def watch(self, page: Page) -> None:
+        """Compare with an answer's `Date`."""
+        if page.server_date is not None:
+            skew = page.server_date + timedelta(milliseconds=500) - self._clock()
+            self.skew = skew if abs(skew) > MAX_SKEW else timedelta(0)
+
+
+class WindowReader:
+    """Reads windows of one source. `marks` are the source's, as this process last committed them."""
+
+    def __init__(
+        self,
+        source: str,
+        page_size: int,
+        overlap: timedelta,
+        upstream: Upstream,
+        database: Database,
+        clock: Callable[[], datetime],
+        on_stored: Callable[[], None],
+        account_name: Callable[[str, datetime], str | None],
+    ) -> None:
+        self._source = source
+        self._page_size = page_size
+        self._overlap = overlap
+        self._upstream = upstream
+        self._database = database
+        self._clock = clock
+        self._on_stored = on_stored
+        self._account_name = account_name
+        self.server = ServerClock(clock)
+        self.stopping = threading.Event()
+        self.marks: marks.Marks
+
+    def read(
+        self, window: Window, report: PollReport, *, advance: Callable[[Reading], marks.Marks], walks: int = WALKS
+    ) -> Reading:
+        """Read a window until a walk counts, at most `walks` times.
+
+        Returns: a reading with `method` set where it was proved, `parts` to read instead where it is too large, or neither.
+        `advance` gives the marks to commit with the proof.
+        """
+        reading = Reading(window)
+        earlier: Walk | None = None
+        for number in range(walks):
+            walk = self._walk(reading, report, number)
+            if walk is None:
+                reading.parts = window.slices(slice_count(reading.size))
+                return reading
+            reading.method, reading.doubt = judge(walk, earlier, is_total_trusted=self._is_total_trusted())
+            if reading.method:
+                self._complete(reading, walk, report, advance)
+                return reading
+            earlier = walk
+        log.warning("window_unproved", source=self._source, start=window.start, end=window.end, why=reading.doubt)
+        return reading
+
+    def glance(self, window: Window, report: PollReport) -> None:
+        """Read a window once and store what it brings, proving nothing."""
+        self._walk(Reading(window), report, 0)
+
+    def count(self, window: Window, report: PollReport) -> Claim:
+        """Ask what the upstream counts in a window: one small request."""
+        page = self._upstream.counts(Query(start=window.start, end=window.end))
+        report.request_count += 1
+        self.server.watch(page)
+        return Claim(page.total, page.counts)
+
+    # -- one walk ------------------------------------------------------------------------------------------------------
+
+    def _walk(self, reading: Reading, report: PollReport, number: int) -> Walk | None:
+        """Read all pages once, storing each; None where there are too many records for one reading."""
+        # Every other walk has other page boundaries: what a shifted page hid in one, the next one shows.
+        size = self._page_size if number % 2 == 0 else max(self._page_size * 2 // 3, 1)
+        reading.begin_walk()
+        query = Query(start=reading.window.start, end=reading.window.end, with_counts=True)
+        for page in self._upstream.user_actions(query, page_size=size):
+            self._take(reading, page, report)
+            reading.take(page)
+            if self.stopping.is_set():
+                raise Stopped
+            if reading.is_too_large:
+                return None
+        self._close_walk(reading, query, report)
+        return reading.walk()
+
+    def _close_walk(self, reading: Reading, query: Query, report: PollReport) -> None:
+        """Ask once more what the window holds, unless the last page told it after all records, or no total is ever told."""
+        is_told = reading.claims[0].total is not None
+        is_one_page = reading.page_count == 1 and self._is_total_trusted()
+        if is_told and not is_one_page and not reading.is_last_empty:
+            page = self._upstream.counts(query)
+            self._take(reading, page, report)
+            reading.claims.append(Claim(page.total, page.counts))
+
+    def _take(self, reading: Reading, page: Page, report: PollReport) -> None:
+        """Take from an answer its records, and what it says beside them: the clock, what totals are worth, ignored filters."""
+        report.request_count += 1
+        self.server.watch(page)
+        reading.note_server_time(page)
+        if not self.marks.totals_cover_pages and covers_pages(len(page.records), Claim(page.total)):
+            self.marks = replace(self.marks, totals_cover_pages=True)
+        report.ignored_filters |= reading.is_bound_ignored(page)
+        report.kinds.update(record.action_kind for record in page.records)
+        self._store(page, report)
+
+    def _store(self, page: Page, report: PollReport) -> None:
+        """Commit the distinct records of a page. Further equal ones wait for a walk that counts."""
+        if not page.records:
+            return
+        with self._database.write() as connection:
+            new_count = records.insert_new(connection, [self._judged(record) for record in page.records])
+        self._count_new(new_count, report)
+
+    def _judged(self, record: Record) -> Record:
+        """Say of a record that it is backlog, or late, and by how much; name its account as of its day where it does not."""
+        account = record.account
+        if account.id is not None and account.name is None:
+            named = Entity(account.id, self._account_name(account.id, record.occurred_at))
+            record = msgspec.structs.replace(record, account=named)
+        is_backlog = record.occurred_at < self.marks.alerts_from
+        late_by = self.marks.seen_through - record.occurred_at
+        is_late = late_by > self._overlap and not is_backlog and record.is_time_readable
+        if not is_backlog and not is_late:
+            return record
+        return msgspec.structs.replace(record, is_backlog=is_backlog, late_by=late_by if is_late else None)
+
+    def _count_new(self, new_count: int, report: PollReport) -> None:
+        if new_count:
+            report.new_count += new_count
+            self._on_stored()
+
+    # -- what a proof leaves behind ------------------------------------------------------------------------------------
+
+    def _complete(
+        self, reading: Reading, walk: Walk, report: PollReport, advance: Callable[[Reading], marks.Marks]
+    ) -> None:
+        """Commit what only a walk that counts can say: the twins, what is gone, the receipt, and how far the marks moved."""
+        twins = [
+            msgspec.structs.replace(self._judged(reading.repeated[key]), key=twin_key(key, ordinal))
+            for key, count in walk.keys.items()
+            for ordinal in range(1, count)
+        ]
+        moved = advance(reading)
+        with self._database.write() as connection:
+            new_count = records.insert_new(connection, twins)
+            reading.vanished = self._mark_vanished(connection, reading, walk)
+            marks.write(connection, moved)
+            receipts.insert(connection, self._receipt(reading, walk, report))
+        self.marks = moved
+        report.proved_count += 1
+        report.vanished += reading.vanished
+        self._count_new(new_count, report)
+
+    def _mark_vanished(self, connection: Connection, reading: Reading, walk: Walk) -> list[Record]:
+        """Find what the store holds of the window and the upstream does not any more; ours to keep, and to tell of.
+
+        Only well within the window: at its bounds, inclusive, exclusive or rounded ones may leave a record out.
+        """
+        start, end = reading.window.start + EDGE_SECOND, reading.window.end - EDGE_SECOND
+        if start >= end:
+            return []
+        present = {key: n for key, n in walk.keys.items() if key in reading.inner_keys}
+        present_count = sum(present.values())
+        stored_count = sum(records.count_kinds(connection, self._source, start, end).values())
+        if stored_count == present_count:
+            return []
+        known = {twin_key(key, ordinal) for key, n in present.items() for ordinal in range(n)}
+        if stored_count < present_count:
+            records.unmark_vanished(connection, self._source, known)
+            return []
+        return records.mark_vanished(connection, self._source, start, end, known, self._clock())
+
+    def _receipt(self, reading: Reading, walk: Walk, report: PollReport) -> receipts.WindowReceipt:
+        keys = sorted(twin_key(key, ordinal) for key, count in walk.keys.items() for ordinal in range(count))
+        return receipts.WindowReceipt(
+            source=self._source,
+            starts_at=reading.window.start,
+            ends_at=reading.through,
+            judged_at=self._clock(),
+            method=reading.method or "",
+            record_count=walk.received,
+            kind_counts=walk.kinds,
+            digest=hashlib.sha256("\n".join(keys).encode()).hexdigest(),
+            request_count=report.request_count,
+        )
+
+    def _is_total_trusted(self) -> bool:
+        return self.marks.totals_cover_pages

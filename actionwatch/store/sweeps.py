@@ -1,0 +1,22 @@
+"""When each sweep over older windows was last asked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from actionwatch.store.database import MICROSECOND, upsert
+from actionwatch.store.tables import SWEEP
+
+
+def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
+    """Give when each reach was last asked; a reach never asked has no key."""
+    rows = connection.execute(select(SWEEP).where(SWEEP.c.source == source))
+    return {timedelta(microseconds=row.reach): row.asked_at for row in rows}
+
+
+def note(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
+    """Note that a reach was asked."""
+    values = {"source": source, "reach": reach // MICROSECOND, "asked_at": at}
+    upsert(connection, SWEEP, values, key=("source", "reach"))
