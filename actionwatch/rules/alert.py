@@ -1,0 +1,187 @@
+"""The `alert` block of a rule: what a match says, how bad it is, and which matches belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from actionwatch.errors import TemplateError
+from actionwatch.located import Place
+from actionwatch.model import LEVELS, Level, Match, RuleName
+from actionwatch.options import parse_duration
+from actionwatch.rules.conditions import Predicate, predicate
+from actionwatch.rules.fields import Subject, group_value
+from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.selections import Surroundings, check_field, read_selection
+from actionwatch.rules.wording import Wording, compile_wording, one_line, plain_body, plain_title, word
+
+DEFAULT_REALERT = timedelta(minutes=15)
+KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook")
+NOT_YET = ("escalate",)
+OWN_LABELS = ("rule", "level", "source", "trouble")  # routes match on these by the same names
+_LABEL = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBlock:
+    """All that a rule says about its alerts. `levels` are tried in order, the highest first."""
+
+    title: Wording | None = None
+    body: Wording | None = None
+    level: Level | None = None
+    levels: tuple[tuple[Level, Predicate], ...] = ()
+    fields: tuple[str, ...] = ()
+    group_by: tuple[str, ...] | None = None
+    realert: timedelta = timedelta(0)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runbook: str | None = None
+
+
+def make_match(
+    rule: RuleName, level: Level, block: AlertBlock, subject: Subject, on_failure: Callable[[str], None]
+) -> Match:
+    """Make the match of a record that met a rule. A template that fails is told to `on_failure`, and a plain text stands in."""
+    record = subject.record
+    level = next((high for high, holds in block.levels if holds(subject)), block.level or level)
+    group = None if block.group_by is None else {name: group_value(record, name) for name in block.group_by}
+
+    def text(key: str, wording: Wording | None, default: str, plain: Callable[[], str]) -> str:
+        if wording is None:
+            return default
+        try:
+            return word(wording, subject, rule, level, group).strip() or default
+        except TemplateError as exc:
+            on_failure(f"alert.{key}: {'; '.join(fault.what for fault in exc.faults)}")
+            return plain()
+
+    return Match(
+        rule=rule,
+        record=record,
+        level=level,
+        title=one_line(text("title", block.title, rule.title, lambda: plain_title(rule, record))),
+        body=text("body", block.body, plain_body(record), lambda: plain_body(record)),
+        runbook=block.runbook,
+        labels=block.labels,
+        fields=block.fields,
+        group=group,
+        realert=block.realert,
+    )
+
+
+def read_alert(value: Any, report: Report, surroundings: Surroundings) -> AlertBlock:
+    """Read the block; what is wrong in it goes to the report."""
+    place: Place = ("alert",)
+    if not isinstance(value, dict):
+        report.fault(place, "'alert' must hold keys", f"keys: {', '.join(KEYS)}")
+        return AlertBlock()
+    report.check_keys(value, place, KEYS, NOT_YET)
+    level, levels = _read_level(value.get("level"), report, surroundings)
+    group_by = _read_names(value, "group_by", report)
+    return AlertBlock(
+        title=_read_wording(value, "title", report),
+        body=_read_wording(value, "body", report),
+        level=level,
+        levels=levels,
+        fields=_read_names(value, "fields", report) or (),
+        group_by=group_by,
+        realert=_read_realert(value, group_by is not None or "group_by" in value, report),
+        labels=_read_labels(value.get("labels", {}), report),
+        runbook=_read_text(value, "runbook", report),
+    )
+
+
+def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str | None:
+    text = value.get(key)
+    if key not in value:
+        return None
+    if not isinstance(text, str) or not text.strip():
+        report.fault(("alert", key), f"'{key}' must be a text", "write a text, or leave the key out")
+        return None
+    return text.rstrip()
+
+
+def _read_wording(value: Mapping[str, Any], key: str, report: Report) -> Wording | None:
+    text = _read_text(value, key, report)
+    if text is None:
+        return None
+    try:
+        return compile_wording(text)
+    except ValueError as exc:
+        report.fault(("alert", key), str(exc))
+        return None
+
+
+def _read_level(
+    value: Any, report: Report, surroundings: Surroundings
+) -> tuple[Level | None, tuple[tuple[Level, Predicate], ...]]:
+    if value is None:
+        return None, ()
+    if not isinstance(value, dict):
+        return _level_named(value, ("alert", "level"), report), ()
+    found: list[tuple[Level, Predicate]] = []
+    for name, selection in value.items():
+        place = ("alert", "level", str(name))
+        level = _level_named(name, place, report)
+        condition = read_selection(selection, place, report, surroundings)
+        if level is not None and condition is not None:
+            found.append((level, predicate(condition)))
+    return None, tuple(sorted(found, key=lambda pair: pair[0], reverse=True))
+
+
+def _level_named(name: Any, place: Place, report: Report) -> Level | None:
+    level = LEVELS.get(name.lower()) if isinstance(name, str) else None
+    if level is None:
+        report.fault(place, f"unknown level '{name}'", suggest(str(name), LEVELS, "levels"))
+    return level
+
+
+def _read_names(value: Mapping[str, Any], key: str, report: Report) -> tuple[str, ...] | None:
+    names = value.get(key)
+    if key not in value:
+        return None
+    if not isinstance(names, list) or not names:
+        report.fault(("alert", key), f"'{key}' must be a list of fields", "name at least one, or leave the key out")
+        return None
+    known = [name for index, name in enumerate(names) if check_field(name, ("alert", key, index), report)]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            report.fault(("alert", key, index), f"'{name}' is named twice", "remove one of the two")
+    return tuple(known)
+
+
+def _read_realert(value: Mapping[str, Any], is_grouped: bool, report: Report) -> timedelta:
+    place: Place = ("alert", "realert")
+    if "realert" not in value:
+        return DEFAULT_REALERT if is_grouped else timedelta(0)
+    try:
+        realert = parse_duration(value["realert"])
+    except ValueError as exc:
+        report.fault(place, str(exc))
+        return timedelta(0)
+    if realert <= timedelta(0):
+        report.fault(place, "'realert' must be longer than nothing")
+    if not is_grouped:
+        report.note(place, "'realert' does nothing here: each record makes an alert of its own", "add 'group_by'")
+        return timedelta(0)
+    return realert
+
+
+def _read_labels(value: Any, report: Report) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        report.fault(("alert", "labels"), "'labels' must be names with texts", "for example: {team: dba}")
+        return {}
+    labels: dict[str, str] = {}
+    for name, text in value.items():
+        place = ("alert", "labels", str(name))
+        if not _LABEL.fullmatch(str(name)):
+            report.fault(place, f"'{name}' is not a label name", "use letters, digits, _ . and -")
+        elif name in OWN_LABELS:
+            report.fault(place, f"the label '{name}' is set by actionwatch itself", "choose another name")
+        elif not isinstance(text, str | int | float):
+            report.fault(place, f"the label '{name}' must be a text", "write one text")
+        else:
+            labels[str(name)] = str(text).lower() if isinstance(text, bool) else str(text)
+    return labels

@@ -1,0 +1,305 @@
+"""pySigma's condition tree -> our own (`conditions.py`). To add a condition: one function, one line in the table at the foot.
+
+What a value means follows the Sigma specification; where that is silent, pySigma's SQLite backend, which is the oracle of
+the tests. Text is compared without case and as JSON spells it, numbers as numbers, times in UTC. Tests are total: they never
+raise, whatever a record holds.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+    ConditionValueExpression,
+)
+from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
+from sigma.types import (
+    CompareOperators,
+    SigmaBool,
+    SigmaCasedString,
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaExists,
+    SigmaExpansion,
+    SigmaFieldReference,
+    SigmaNull,
+    SigmaNumber,
+    SigmaRegularExpression,
+    SigmaString,
+    SigmaTimestampPart,
+    SigmaType,
+    SpecialChars,
+    TimestampPart,
+)
+
+from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
+from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.patterns import POLICY, pattern_check, wildcard_check
+from actionwatch.rules.placeholders import expand
+
+MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A detection ready to run: its condition as a whole, and each selection for itself."""
+
+    condition: Condition
+    selections: Mapping[str, Condition]
+
+
+def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:
+    """Compile a `detection` block, its `condition` included; several conditions count as one with OR.
+
+    Raises: ValueError (pySigma's errors are such), RecursionError: what cannot be used, in words for people.
+    """
+    parsed = SigmaDetections.from_dict(dict(detection), policy=POLICY)
+    condition = any_of([_compile_tree(each.parse(), lists) for each in parsed.parsed_condition])
+    if depth(condition) > MAX_DEPTH:
+        raise ValueError(f"the condition nests deeper than {MAX_DEPTH} levels")
+    selections = {
+        name: _compile_tree(selection.postprocess(parsed), lists) for name, selection in parsed.detections.items()
+    }
+    return Compiled(condition, selections)
+
+
+def compile_item(key: str, value: Any, lists: Lists) -> Condition:
+    """Compile one `field|modifiers: value` by itself, without the negation of `neq`.
+
+    Raises: as `compile_detection`; TypeError, AttributeError from pySigma on values of impossible types.
+    """
+    item = SigmaDetectionItem.from_mapping(key, value, policy=POLICY)
+    item.negated = False
+    detection = SigmaDetection([item])
+    return _compile_tree(detection.postprocess(SigmaDetections({"item": detection}, ["item"])), lists)
+
+
+def _compile_tree(tree: Any, lists: Lists) -> Condition:
+    match tree:
+        case ConditionAND():
+            return all_of([_compile_tree(part, lists) for part in tree.args])
+        case ConditionOR():
+            return any_of([_compile_tree(part, lists) for part in tree.args])
+        case ConditionNOT():
+            return Not(_compile_tree(tree.args[0], lists))
+        case ConditionFieldEqualsValueExpression():
+            return _compile_value(tree.field, tree.value, lists)
+        case ConditionValueExpression():
+            return _compile_value(None, tree.value, lists)
+    raise ValueError("the condition is empty")
+
+
+def _compile_value(name: str | None, value: SigmaType, lists: Lists) -> Condition:
+    if isinstance(value, SigmaExpansion):  # windash, base64offset: OR, even under `all`
+        return any_of([_compile_value(name, each, lists) for each in value.values])
+    make = _keyword_leaf if name is None else partial(_leaf, name)
+    if isinstance(value, SigmaString | SigmaRegularExpression) and value.contains_placeholder():
+        return any_of([make(variant) for variant in expand(value, lists)])
+    return make(value)
+
+
+def _leaf(name: str, value: SigmaType) -> Leaf:
+    field = field_named(name)
+    if field is None:
+        raise ValueError(f"unknown field '{name}'")
+    if type(value) is SigmaString and not value.contains_special():
+        texts = frozenset({fold(value.convert(escape_char=None))})
+        return Leaf(("equals", name, texts), name, field.read, one_of(texts), field.slot, texts)
+    key = (name, type(value).__name__, repr(vars(value)))
+    if isinstance(value, SigmaFieldReference):
+        return Leaf(key, name, *_reference(field, value))
+    return Leaf(key, name, field.read, _make_test(value), field.slot)
+
+
+def _keyword_leaf(value: SigmaType) -> Leaf:
+    """Make the leaf of a keyword: a text is looked for anywhere within each of the texts that `keywords` gives."""
+    key = ("", type(value).__name__, repr(vars(value)))
+    if isinstance(value, SigmaNumber) and not isinstance(value, SigmaTimestampPart):
+        value = SigmaString(str(value))
+    if isinstance(value, SigmaString):
+        value = type(value)() + SpecialChars.WILDCARD_MULTI + value + SpecialChars.WILDCARD_MULTI
+    elif not isinstance(value, SigmaRegularExpression):
+        raise ValueError(f"{_spell_type(value)} cannot be looked for without a field")
+    return Leaf(key, None, keywords, _make_test(value))
+
+
+def _make_test(value: SigmaType) -> Test:
+    make = TESTS.get(type(value))
+    if make is None:
+        raise ValueError(f"{_spell_type(value)} is not supported by this version")
+    return make(value)
+
+
+def _spell_type(value: SigmaType) -> str:
+    return f"a value of the type {type(value).__name__.removeprefix('Sigma')}"
+
+
+# The tests. Each maker takes pySigma's value and gives the function that looks at a field's candidates.
+
+
+def _string(value: SigmaString) -> Test:
+    parts = [part if isinstance(part, SpecialChars) else fold(str(part)) for part in value.s]
+    return on_text(wildcard_check(parts), fold)
+
+
+def _cased(value: SigmaCasedString) -> Test:
+    return on_text(wildcard_check([part if isinstance(part, SpecialChars) else str(part) for part in value.s]))
+
+
+def _regex(value: SigmaRegularExpression) -> Test:
+    flags = "".join(sorted(value.sigma_to_re_flag[flag] for flag in value.flags))
+    pattern = str(value.regexp)
+    return on_text(pattern_check(f"(?{flags}){pattern}" if flags else pattern))
+
+
+def _number(value: SigmaNumber) -> Test:
+    number, text = value.number, str(value.number)
+
+    def is_equal(candidate: Any) -> bool:
+        if isinstance(candidate, bool):
+            return False
+        return candidate == number if isinstance(candidate, int | float) else spell(candidate) == text
+
+    return lambda candidates: any(map(is_equal, candidates))
+
+
+def _boolean(value: SigmaBool) -> Test:
+    word = spell(value.boolean)
+    return lambda candidates: any(
+        fold(candidate) == word if isinstance(candidate, str) else candidate is value.boolean
+        for candidate in candidates
+    )
+
+
+def _null(_: SigmaNull) -> Test:
+    return lambda candidates: not candidates
+
+
+def _exists(value: SigmaExists) -> Test:
+    return lambda candidates: bool(candidates) is value.exists
+
+
+def _comparison(value: SigmaCompareExpression) -> Test:
+    compare, bound = OPERATORS[value.op], value.number.number
+
+    def test(candidates: Candidates) -> bool:
+        return any((number := _as_number(each)) is not None and compare(number, bound) for each in candidates)
+
+    return test
+
+
+def _as_number(candidate: Any) -> int | float | None:
+    """Read a number, also from text; a time counts in milliseconds since the epoch, as the upstream's queries take it."""
+    if isinstance(candidate, datetime):
+        return candidate.timestamp() * 1000
+    if isinstance(candidate, int | float) and not isinstance(candidate, bool):
+        return candidate
+    if isinstance(candidate, str) and _NUMBER.fullmatch(candidate):
+        return float(candidate) if set(candidate) & set(".eE") else int(candidate)
+    return None
+
+
+def _cidr(value: SigmaCIDRExpression) -> Test:
+    network = value.network
+
+    def is_within(candidate: Any) -> bool:
+        if not isinstance(candidate, str):
+            return False
+        try:
+            found = ip_network(candidate.strip(), strict=False)
+        except ValueError:
+            return False
+        if isinstance(found, IPv4Network) and isinstance(network, IPv4Network):
+            return found.subnet_of(network)
+        return isinstance(found, IPv6Network) and isinstance(network, IPv6Network) and found.subnet_of(network)
+
+    return lambda candidates: any(map(is_within, candidates))
+
+
+def _timestamp_part(value: SigmaTimestampPart) -> Test:
+    part_of, number = TIMESTAMP_PARTS[value.timestamp_part], value.number
+
+    def test(candidates: Candidates) -> bool:
+        return any((at := _as_instant(each)) is not None and part_of(at) == number for each in candidates)
+
+    return test
+
+
+def _as_instant(candidate: Any) -> datetime | None:
+    """Read a time: ISO text (UTC where it names no zone), or a number of seconds or milliseconds since the epoch."""
+    number = _as_number(candidate) if not isinstance(candidate, datetime) else None
+    try:
+        if number is not None:
+            return datetime.fromtimestamp(number / 1000 if abs(number) >= _MILLISECONDS_FROM else number, UTC)
+        at = candidate if isinstance(candidate, datetime) else datetime.fromisoformat(spell(candidate))
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _reference(field: Field, value: SigmaFieldReference) -> tuple[Reader, Test]:
+    """Compare two fields of the record, without case; absent ones match nothing."""
+    other = field_named(value.field)
+    if other is None:
+        raise ValueError(f"unknown field '{value.field}'")
+    read_own, read_other = field.read, other.read
+    compare = _REFERENCES[value.starts_with, value.ends_with]
+
+    def test(candidates: Candidates) -> bool:
+        own, others = candidates
+        return any(compare(fold(spell(left)), fold(spell(right))) for left in own for right in others)
+
+    return lambda subject: (read_own(subject), read_other(subject)), test
+
+
+_NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_MILLISECONDS_FROM = 100_000_000_000  # in seconds the year 5138, in milliseconds March 1973
+_REFERENCES: dict[tuple[bool, bool], Callable[[str, str], bool]] = {
+    (False, False): operator.eq,
+    (True, False): str.startswith,
+    (False, True): str.endswith,
+    (True, True): operator.contains,
+}
+OPERATORS: dict[CompareOperators, Callable[[Any, Any], bool]] = {
+    CompareOperators.LT: operator.lt,
+    CompareOperators.LTE: operator.le,
+    CompareOperators.GT: operator.gt,
+    CompareOperators.GTE: operator.ge,
+    CompareOperators.NEQ: operator.ne,
+}
+TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
+    TimestampPart.MINUTE: lambda at: at.minute,
+    TimestampPart.HOUR: lambda at: at.hour,
+    TimestampPart.DAY: lambda at: at.day,
+    TimestampPart.WEEK: lambda at: at.isocalendar().week,
+    TimestampPart.MONTH: lambda at: at.month,
+    TimestampPart.YEAR: lambda at: at.year,
+}
+
+# One line per type of value that pySigma's modifiers leave in the tree; a type that is not here is refused by name.
+# `all` and `neq` are AND and NOT in the tree; windash and base64offset are an OR of strings (`_compile_value`); contains,
+# startswith, endswith, base64, wide, utf16 and utf16be have become strings; `fieldref` needs both fields (`_leaf`).
+TESTS: dict[type[SigmaType], Callable[[Any], Test]] = {
+    SigmaString: _string,
+    SigmaCasedString: _cased,
+    SigmaRegularExpression: _regex,
+    SigmaNumber: _number,
+    SigmaBool: _boolean,
+    SigmaNull: _null,
+    SigmaExists: _exists,
+    SigmaCompareExpression: _comparison,
+    SigmaCIDRExpression: _cidr,
+    SigmaTimestampPart: _timestamp_part,
+}

@@ -1,0 +1,184 @@
+"""One YAML document -> one `Rule`: Sigma's part through pySigma, ours beside it, each fault where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sigma.exceptions import (
+    SigmaAuthorError,
+    SigmaDateError,
+    SigmaDescriptionError,
+    SigmaFalsePositivesError,
+    SigmaFieldsError,
+    SigmaIdentifierError,
+    SigmaLevelError,
+    SigmaLicenseError,
+    SigmaModifiedError,
+    SigmaNameError,
+    SigmaReferencesError,
+    SigmaRelatedError,
+    SigmaScopeError,
+    SigmaStatusError,
+    SigmaTagError,
+    SigmaTaxonomyError,
+    SigmaTitleError,
+    SigmaTypeError,
+    SigmaValueError,
+)
+from sigma.rule import SigmaRule
+
+from actionwatch.model import LEVELS, Level, RuleName
+from actionwatch.rules.alert import AlertBlock, read_alert
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.selections import PARSE_ERRORS, Surroundings, explain, read_detection
+
+PRODUCT = "instaclustr"
+SERVICE = "user_actions"
+SELF_RULE = "actionwatch_self"  # the rule name of our own troubles
+
+METADATA = (
+    "title", "id", "name", "taxonomy", "related", "status", "description", "license", "references", "tags", "author",
+    "date", "modified", "fields", "falsepositives", "level", "scope",
+)  # fmt: skip
+OURS = ("logsource", "detection", "alert")
+NOT_YET = ("correlation", "filter", "when", "mode", "tests")
+LOGSOURCE = ("category", "product", "service", "definition")
+
+# pySigma says what is wrong by the exception's type; a plain type error is its word for a name that is no text, a plain
+# value error for a tag.
+_KEYS: dict[type[Exception], str] = {
+    SigmaTitleError: "title",
+    SigmaIdentifierError: "id",
+    SigmaNameError: "name",
+    SigmaTypeError: "name",
+    SigmaTaxonomyError: "taxonomy",
+    SigmaRelatedError: "related",
+    SigmaStatusError: "status",
+    SigmaDescriptionError: "description",
+    SigmaLicenseError: "license",
+    SigmaReferencesError: "references",
+    SigmaTagError: "tags",
+    SigmaValueError: "tags",
+    SigmaAuthorError: "author",
+    SigmaDateError: "date",
+    SigmaModifiedError: "modified",
+    SigmaFieldsError: "fields",
+    SigmaFalsePositivesError: "falsepositives",
+    SigmaLevelError: "level",
+    SigmaScopeError: "scope",
+}
+_REMEDIES = {
+    "level": f"levels: {', '.join(LEVELS)}",
+    "status": "statuses: stable, test, experimental, deprecated, unsupported",
+    "id": "make one with: python -c 'import uuid; print(uuid.uuid4())'",
+    "tags": "for example: attack.impact",
+}
+
+
+def read_rule(report: Report, surroundings: Surroundings) -> Rule | None:
+    """Read the report's document; None where it has faults, or is for another log source, which the report says."""
+    value = report.document.value
+    if not isinstance(value, dict):
+        report.fault((), "a rule must hold keys", "begin with 'title:', 'logsource:' and 'detection:'")
+        return None
+    if "correlation" in value or "filter" in value:
+        key = "correlation" if "correlation" in value else "filter"
+        report.fault((key,), f"'{key}' is not supported yet by this version", "remove the document for now")
+        return None
+    if _is_for_another(value.get("logsource"), report):
+        return None
+    report.check_keys(value, (), (*METADATA, *OURS), NOT_YET)
+    name, level = _read_metadata(value, report)
+    _check_logsource(value, report)
+    compiled = None
+    if "detection" in value:
+        compiled = read_detection(value["detection"], report, surroundings)
+    else:
+        report.fault((), "a rule needs a 'detection'", "for example: detection: {selection: {…}, condition: selection}")
+    alert = read_alert(value["alert"], report, surroundings) if "alert" in value else AlertBlock()
+    if report.faults or compiled is None or name is None:
+        return None
+    line, _ = report.document.position(())
+    return Rule(name, level, compiled.condition, compiled.selections, alert, report.document.file, line)
+
+
+def _is_for_another(logsource: Any, report: Report) -> bool:
+    """Note, and say, whether the rule is for records of another kind: it is then left out whole, its other keys unread."""
+    if not isinstance(logsource, dict):
+        return False
+    product, service = logsource.get("product"), logsource.get("service")
+    if isinstance(product, str) and product.lower() != PRODUCT:
+        what = f"product '{product}'"
+    elif isinstance(service, str) and service.lower() != SERVICE:
+        what = f"service '{service}'"
+    elif product is None and service is None and isinstance(logsource.get("category"), str):
+        what = f"category '{logsource['category']}'"
+    else:
+        return False
+    remedy = f"a rule that is to run here has product: {PRODUCT}, service: {SERVICE}"
+    report.note(("logsource",), f"skipped: the rule is for the {what}", remedy)
+    return True
+
+
+def _check_logsource(value: Mapping[Any, Any], report: Report) -> None:
+    remedy = f"write: logsource: {{product: {PRODUCT}, service: {SERVICE}}}"
+    if "logsource" not in value:
+        report.fault((), "a rule needs a 'logsource'", remedy)
+        return
+    logsource = value["logsource"]
+    if not isinstance(logsource, dict) or not logsource:
+        report.fault(("logsource",), "'logsource' must hold a product", remedy)
+        return
+    report.check_keys(logsource, ("logsource",), LOGSOURCE)
+    for key in LOGSOURCE:
+        if logsource.get(key) is not None and not isinstance(logsource[key], str):
+            report.fault(("logsource", key), f"'{key}' must be a text", remedy)
+    if logsource.get("product") is None and logsource.get("service") is None:
+        report.fault(("logsource",), "'logsource' must hold a product", remedy)
+
+
+def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName | None, Level]:
+    """Let pySigma check what Sigma says about a rule's head, and name the rule."""
+    before = len(report.faults)
+    for key in ("id", "name", "title"):
+        if key in value and not isinstance(value[key], str):
+            report.fault((key,), f"'{key}' must be a text", "quote it")
+    if len(report.faults) == before:
+        head = {key: value[key] for key in METADATA if key in value}
+        try:
+            errors = SigmaRule.from_dict_common_params(head, collect_errors=True)[1]
+        except PARSE_ERRORS as exc:
+            report.fault((), f"the rule's head is not acceptable: {explain(exc)}")
+            errors = []
+        for error in errors:
+            key = _KEYS.get(type(error), "title")
+            place = (key,) if key in value else ()
+            report.fault(place, str(error.args[0] if error.args else error), _remedy(key, value))
+    if len(report.faults) > before:
+        return None, Level.MEDIUM
+    return _name(value, report), LEVELS[str(value.get("level") or "medium").lower()]
+
+
+def _remedy(key: str, value: Mapping[Any, Any]) -> str:
+    if key in ("level", "status") and isinstance(value.get(key), str):
+        choices = LEVELS if key == "level" else ("stable", "test", "experimental", "deprecated", "unsupported")
+        return suggest(value[key], choices, f"{key} is one of") or _REMEDIES[key]
+    return _REMEDIES.get(key, "")
+
+
+def _name(value: Mapping[Any, Any], report: Report) -> RuleName | None:
+    """Name the rule. Without a name it is called after its title, without an id it is known by its name."""
+    title: str = " ".join(value["title"].split())
+    if not title:
+        report.fault(("title",), "the title is empty", "say what the rule finds")
+        return None
+    name = value.get("name") or re.sub(r"\W+", "_", title.lower()).strip("_") or value.get("id") or title
+    if name == SELF_RULE:
+        report.fault(("name",), f"the name '{SELF_RULE}' is actionwatch's own", "choose another name")
+        return None
+    identity = str(UUID(value["id"])) if value.get("id") else name
+    return RuleName(identity, name, title, tuple(str(tag) for tag in value.get("tags") or ()))

@@ -1,0 +1,96 @@
+"""Rules meet records: `pipeline/match.py` asks here which matches a batch of records makes.
+
+Pure: no clock, no I/O, no order of its own. Matches come in the order of the records, then of the rules.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from actionwatch.model import Level, Match, Record, RuleName
+from actionwatch.rules.alert import AlertBlock, make_match
+from actionwatch.rules.conditions import Condition, Predicate, predicate
+from actionwatch.rules.fields import Subject
+from actionwatch.rules.index import Index
+
+MAX_FAILURES = 1000  # kept until they are taken; the same trouble repeats with every record
+MAX_KNOWN_MASKS = 10_000  # distinct sets of survivors whose rules are remembered
+
+# Conditions are total, so none of these is expected; were one to come all the same, it must not stop the other rules.
+TROUBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule ready to run. `selections` are its parts by name, for an explanation; `file` and `line` say where it begins."""
+
+    name: RuleName
+    level: Level
+    condition: Condition
+    selections: Mapping[str, Condition]
+    alert: AlertBlock
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with a rule on a record: the rule goes on."""
+
+    rule: RuleName
+    record_key: str
+    what: str
+
+
+class Engine:
+    """A fixed set of rules over any number of records; what it remembers only makes it faster."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
+        self._index = Index([rule.condition for rule in self.rules])
+        self._runnable = [(rule, predicate(self._index.rest(rule.condition))) for rule in self.rules]
+        self._known: dict[int, tuple[tuple[Rule, Predicate], ...]] = {}
+
+    def evaluate(self, records: Iterable[Record]) -> list[Match]:
+        """Give every match. Failures are added to `failures`, never raised."""
+        matches: list[Match] = []
+        for record, mask in self._index.possible(records):
+            matches.extend(self._run(mask, Subject(record)))
+        return matches
+
+    def take_failures(self) -> list[Failure]:
+        """Give the failures since the last call, oldest first, and forget them."""
+        taken = list(self.failures)
+        self.failures.clear()
+        return taken
+
+    def _run(self, mask: int, subject: Subject) -> Iterator[Match]:
+        for rule, holds in self._survivors(mask):
+            try:
+                if holds(subject):
+                    yield make_match(rule.name, rule.level, rule.alert, subject, partial(self._fail, rule, subject))
+            except TROUBLES as exc:
+                self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
+
+    def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
+        self.failures.append(Failure(rule.name, subject.record.key, what))
+
+    def _survivors(self, mask: int) -> tuple[tuple[Rule, Predicate], ...]:
+        known = self._known.get(mask)
+        if known is None:
+            if len(self._known) >= MAX_KNOWN_MASKS:
+                self._known.clear()
+            known = self._known[mask] = tuple(self._runnable[number] for number in _bits(mask))
+        return known
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """Give the places of the bits that are set, lowest first."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest

@@ -1,0 +1,221 @@
+"""What a rule can name: the one table that binds the rule language's fields to a record.
+
+Every field reads as a tuple of candidate values, because `account` is an id *or* a name and a path into the raw record may
+lead to a list. A condition holds if one candidate meets it; an absent field has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from actionwatch.documents import instant
+from actionwatch.model import Entity, Record
+
+Candidates = tuple[Any, ...]
+"""Values of a field: text, numbers, booleans, datetimes, JSON objects; empty where the field is absent."""
+
+RAW = "raw."
+
+
+class Subject:
+    """A record under examination: what is costly to derive from it is derived at most once."""
+
+    __slots__ = ("_raw", "record")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._raw: Mapping[str, Any] | None = None
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The upstream's object; empty where the text is none, since conditions are total."""
+        if self._raw is None:
+            try:
+                value = json.loads(self.record.raw, parse_int=_integer)
+            except (ValueError, RecursionError):
+                value = {}
+            self._raw = value if isinstance(value, dict) else {}
+        return self._raw
+
+
+Reader = Callable[[Subject], Candidates]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """How a field is read. `slot` is the record's attribute it depends on alone, where that has few distinct values."""
+
+    read: Reader
+    slot: str | None = None
+
+
+def field_named(name: str) -> Field | None:
+    """Find a field by its name in the rule language; None where there is none such."""
+    if name.startswith(RAW) and len(name) > len(RAW):
+        return Field(_raw_reader(name.removeprefix(RAW)))
+    return FIELDS.get(name)
+
+
+def field_text(record: Record, name: str) -> str:
+    """Say a field's value to people: a name before an id, several values with commas; empty where it is absent."""
+    field = field_named(name)
+    if field is None:
+        return ""
+    candidates = field.read(Subject(record))
+    if name in ENTITIES:
+        candidates = candidates[-1:]
+    return ", ".join(map(spell, candidates))
+
+
+def group_value(record: Record, name: str) -> str | None:
+    """Give the value that a grouping key holds for a field: an id before a name, case kept; None where it is absent."""
+    field = field_named(name)
+    candidates = field.read(Subject(record)) if field else ()
+    return spell(candidates[0]) if candidates else None
+
+
+def spell(value: Any) -> str:
+    """Give the text that conditions on strings compare: JSON's words for booleans and objects, RFC 3339 for times."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return instant(value)
+    try:
+        if isinstance(value, dict):
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return str(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, an object nested by the thousand
+        return ""
+
+
+def keywords(subject: Subject) -> Candidates:
+    """Give the texts in which a keyword is looked for."""
+    record = subject.record
+    texts = (record.action_kind, record.user_name, record.description, record.account.name, record.cluster.name)
+    return tuple(text for text in texts if text is not None)
+
+
+def variable(subject: Subject, name: str) -> Any:
+    """Give the value a template sees under one of `VARIABLES`; None where it is absent."""
+    return VARIABLES[name](subject)
+
+
+class Named:
+    """An entity as templates see it: `.id`, `.name`, and by itself its name, or its id where it has no name."""
+
+    __slots__ = ("id", "name")
+
+    def __init__(self, entity: Entity) -> None:
+        self.id = entity.id
+        self.name = entity.name
+
+    def __str__(self) -> str:
+        return self.name or self.id or "unknown"
+
+    def __bool__(self) -> bool:
+        return bool(self.name or self.id)
+
+
+def _integer(digits: str) -> int | str:
+    """Keep a number of more digits than Python converts as text: it must not make the rest of the record unreadable."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
+def _raw_reader(path: str) -> Reader:
+    def read(subject: Subject) -> Candidates:
+        found: list[Any] = []
+        pending: list[tuple[Any, str]] = [(subject.raw, path)]
+        while pending:
+            value, rest = pending.pop()
+            if isinstance(value, list):
+                # reversed, because the stack gives the last pushed first
+                pending.extend((item, rest) for item in reversed(value))
+            elif not rest:
+                if value is not None:
+                    found.append(value)
+            elif isinstance(value, dict):
+                pending.extend(_steps(value, rest))
+        return tuple(found)
+
+    return read
+
+
+def _steps(value: Mapping[str, Any], path: str) -> list[tuple[Any, str]]:
+    """Follow a path by one key; a key that itself holds dots wins over the way through objects."""
+    if path in value:
+        return [(value[path], "")]
+    key, _, rest = path.partition(".")
+    return [(value[key], rest)] if rest and key in value else []
+
+
+def _attribute(name: str) -> Field:
+    def read(subject: Subject) -> Candidates:
+        value = getattr(subject.record, name)
+        return () if value is None else (value,)
+
+    return Field(read, name)
+
+
+def _unlimited(name: str) -> Field:
+    """Make a field whose values hardly repeat: remembering them would only fill the memory."""
+    return Field(_attribute(name).read)
+
+
+def _entity(name: str) -> dict[str, Field]:
+    def both(subject: Subject) -> Candidates:
+        entity: Entity = getattr(subject.record, name)
+        return tuple(value for value in (entity.id, entity.name) if value is not None)
+
+    def part(attribute: str) -> Field:
+        def read(subject: Subject) -> Candidates:
+            value = getattr(getattr(subject.record, name), attribute)
+            return () if value is None else (value,)
+
+        return Field(read, name)
+
+    return {name: Field(both, name), f"{name}.id": part("id"), f"{name}.name": part("name")}
+
+
+ENTITIES = ("account", "cluster", "organisation")
+
+FIELDS: dict[str, Field] = {
+    "actionKind": _attribute("action_kind"),
+    "crudOperation": _attribute("operation"),
+    "scope": _attribute("scope"),
+    "domainType": _attribute("domain_type"),
+    "description": _unlimited("description"),
+    "userName": _attribute("user_name"),
+    "timestamp": _unlimited("occurred_at"),
+    **_entity("account"),
+    **_entity("cluster"),
+    "clusterId": _entity("cluster")["cluster.id"],
+    **_entity("organisation"),
+    "source": _attribute("source"),
+    "severity": _attribute("severity"),
+}
+
+VARIABLES: dict[str, Callable[[Subject], Any]] = {
+    "actionKind": lambda subject: subject.record.action_kind,
+    "crudOperation": lambda subject: subject.record.operation,
+    "scope": lambda subject: subject.record.scope,
+    "domainType": lambda subject: subject.record.domain_type,
+    "description": lambda subject: subject.record.description,
+    "userName": lambda subject: subject.record.user_name,
+    "timestamp": lambda subject: instant(subject.record.occurred_at.astimezone(UTC)),
+    "account": lambda subject: Named(subject.record.account),
+    "cluster": lambda subject: Named(subject.record.cluster),
+    "clusterId": lambda subject: subject.record.cluster.id,
+    "organisation": lambda subject: Named(subject.record.organisation),
+    "source": lambda subject: subject.record.source,
+    "severity": lambda subject: subject.record.severity,
+    "raw": lambda subject: subject.raw,
+}

@@ -1,0 +1,84 @@
+"""The operator's lists, which `expand` puts into a rule: `lists/<name>.yml`, `.txt` or `.csv`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actionwatch.errors import ConfigError, Fault
+from actionwatch.located import MAX_BYTES, read_file
+
+SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The lists by name. `broken` names those whose file is at fault: a rule that uses one needs no second fault text."""
+
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
+    faults: tuple[Fault, ...] = ()
+
+
+def read_lists(folder: Path | None) -> Lists:
+    """Read every list of a folder; faults are collected, never raised. Other files in it are left alone."""
+    values: dict[str, tuple[str, ...]] = {}
+    faults: list[Fault] = []
+    broken: set[str] = set()
+    for path in _list_files(folder):
+        try:
+            if path.stem in values or path.stem in broken:
+                raise ConfigError(
+                    Fault(str(path), 0, 0, f"a second list named '{path.stem}'", "rename one of the files")
+                )
+            values[path.stem] = _read(path)
+        except ConfigError as exc:
+            faults.extend(exc.faults)
+            broken.add(path.stem)
+            values.pop(path.stem, None)
+    return Lists(values, frozenset(broken), tuple(faults))
+
+
+def _list_files(folder: Path | None) -> list[Path]:
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    if path.suffix in (".yml", ".yaml"):
+        return _read_yaml(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the list: {reason}")) from exc
+    if len(text) > MAX_BYTES:
+        raise ConfigError(Fault(str(path), 0, 0, f"the list is larger than {MAX_BYTES} bytes", "split it"))
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith("#")]
+    if path.suffix == ".txt":
+        return tuple(kept)
+    try:
+        return tuple(row[0].strip() for row in csv.reader(kept) if row and row[0].strip())
+    except csv.Error as exc:
+        raise ConfigError(Fault(str(path), 0, 0, f"not CSV: {exc}")) from exc
+
+
+def _read_yaml(path: Path) -> tuple[str, ...]:
+    documents = read_file(path)
+    if not documents:
+        return ()
+    document = documents[0]
+    if len(documents) > 1 or not isinstance(document.value, list):
+        raise ConfigError(document.fault((), "a list file holds one YAML list", "write one '- value' per line"))
+    faults = [
+        document.fault((index,), "an item of a list must be a text or a number")
+        for index, item in enumerate(document.value)
+        if isinstance(item, bool) or not isinstance(item, str | int | float)
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    return tuple(str(item) for item in document.value)

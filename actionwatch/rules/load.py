@@ -1,0 +1,105 @@
+"""Rule files -> rules: every fault of every file at once, and what is sound is used whatever stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actionwatch.errors import ConfigError, Fault
+from actionwatch.located import Document, read_file
+from actionwatch.rules.document import read_rule
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.lists import Lists, read_lists
+from actionwatch.rules.report import Report
+from actionwatch.rules.selections import Surroundings
+
+SUFFIXES = (".yml", ".yaml")
+OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
+SCOPES = ("organisation", "account")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the rule files hold.
+
+    `faults` are documents (or whole files, or lists) that cannot be used; `notes` point at what can, but may not do what was
+    meant: a kind nobody knows, a rule for another product.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[Fault, ...] = ()
+
+
+def load_rules(paths: Sequence[Path], *, lists: Path | None, known_kinds: Collection[str]) -> Rules:
+    """Read files and folders (`*.yml`, `*.yaml`, folders in them too), in the order given, by name within a folder."""
+    documents: list[Document] = []
+    faults: list[Fault] = []
+    notes: list[Fault] = []
+    for path in _rule_files(paths, faults, notes):
+        try:
+            documents.extend(read_file(path))
+        except ConfigError as exc:
+            faults.extend(exc.faults)
+    known_lists = read_lists(lists)
+    built = build_rules(documents, lists=known_lists, known_kinds=known_kinds)
+    return Rules(built.rules, (*faults, *known_lists.faults, *built.faults), (*notes, *built.notes))
+
+
+def build_rules(documents: Iterable[Document], *, lists: Lists, known_kinds: Collection[str]) -> Rules:
+    """Turn documents into rules. A document with a fault drops only itself, and so does the second of two namesakes."""
+    surroundings = Surroundings(lists, {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": SCOPES})
+    rules: list[Rule] = []
+    faults: list[Fault] = []
+    notes: list[Fault] = []
+    taken: dict[tuple[str, str], Rule] = {}
+    for document in documents:
+        report = Report(document)
+        rule = read_rule(report, surroundings)
+        if rule is not None:
+            _check_unique(rule, taken, report)
+            if not report.faults:
+                rules.append(rule)
+        faults.extend(report.faults)
+        notes.extend(report.notes)
+    return Rules(tuple(rules), tuple(faults), tuple(notes))
+
+
+def _check_unique(rule: Rule, taken: dict[tuple[str, str], Rule], report: Report) -> None:
+    keys = {"id": ("id", rule.name.id), "name": ("name", rule.name.name)}
+    for key, identity in keys.items():
+        first = taken.get(identity)
+        if first is not None and (key == "name" or "id" in report.document.value):
+            what = f"the {key} '{identity[1]}' is taken by the rule at {first.file}:{first.line}"
+            report.fault((key,) if key in report.document.value else (), what, f"give this rule its own {key}")
+    if not report.faults:
+        taken.update(dict.fromkeys(keys.values(), rule))
+
+
+def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) -> Iterator[Path]:
+    """Give each file once. Hidden folders are left out: a mounted ConfigMap keeps a second copy of its files in one."""
+    seen: set[Path] = set()
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted(_visible_files(path))
+            if not found:
+                notes.append(Fault(str(path), 0, 0, "no rule file in this folder", "rule files end in .yml or .yaml"))
+        elif not path.exists():
+            faults.append(
+                Fault(str(path), 0, 0, "there is no such file or folder", "check 'rules' in the configuration")
+            )
+            continue
+        for file in found:
+            identity = file.resolve()
+            if identity not in seen:
+                seen.add(identity)
+                yield file
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for file in folder.rglob("*"):
+        parts = file.relative_to(folder).parts
+        if file.suffix in SUFFIXES and not any(part.startswith(".") for part in parts) and file.is_file():
+            yield file

@@ -1,0 +1,76 @@
+"""Texts with wildcards and regular expressions, as checks that take linear time whatever text an attacker writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import re2
+from sigma.policy import SigmaPolicy
+from sigma.policy.regex_engine import RE2RegexEngine, RegexPattern
+from sigma.types import SpecialChars
+
+Check = Callable[[str], bool]
+
+quote: Callable[[str], str] = re2.escape
+_compile: Callable[..., RegexPattern] = re2.compile
+
+
+def wildcard_check(parts: Sequence[str | SpecialChars]) -> Check:
+    """Make the check of a text with wildcards: the usual shapes by Python's own string methods, the rest by RE2.
+
+    A `?` stands for one character; in a case-folded text 'ß' is two.
+    """
+    many = SpecialChars.WILDCARD_MULTI
+    is_open_left, is_open_right = parts[:1] == [many], parts[-1:] == [many]
+    inner = parts[is_open_left : len(parts) - (is_open_right and len(parts) > 1)]
+    if any(isinstance(part, SpecialChars) for part in inner):
+        pattern = "".join(_WILDCARDS[part] if isinstance(part, SpecialChars) else quote(part) for part in parts)
+        return pattern_check(rf"(?s)\A{pattern}\z")
+    text = "".join(map(str, inner))
+    if is_open_left and is_open_right:
+        return lambda found: text in found
+    if is_open_left:
+        return lambda found: found.endswith(text)
+    if is_open_right:
+        return lambda found: found.startswith(text)
+    return lambda found: found == text
+
+
+def pattern_check(pattern: str) -> Check:
+    """Make the check that looks for a pattern anywhere in a text.
+
+    Raises: ValueError where RE2 refuses the pattern.
+    """
+    search = _compile_quietly(pattern).search
+
+    def found(text: str) -> bool:
+        try:
+            return search(text) is not None
+        except UnicodeEncodeError:  # half of a surrogate pair, as "\\ud800" in JSON gives it
+            whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return search(whole) is not None
+
+    return found
+
+
+def _compile_quietly(pattern: str) -> RegexPattern:
+    options = re2.Options()
+    options.log_errors = False  # RE2 would print to standard error
+    try:
+        return _compile(pattern, options)
+    except re2.error as exc:
+        reason = exc.args[0] if exc.args else "no reason given"
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"RE2 refuses the pattern '{pattern}': {text}") from exc
+
+
+class _QuietEngine(RE2RegexEngine):
+    """RE2 as pySigma uses it to check patterns; it does so before it knows their flags."""
+
+    def compile(self, pattern: str, flags: int = 0) -> RegexPattern:
+        del flags
+        return _compile_quietly(pattern)
+
+
+POLICY = SigmaPolicy(regex_engine=_QuietEngine())
+_WILDCARDS = {SpecialChars.WILDCARD_MULTI: ".*", SpecialChars.WILDCARD_SINGLE: "."}

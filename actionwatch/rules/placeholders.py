@@ -1,0 +1,54 @@
+"""`expand`: puts the operator's lists in place of the `%name%` of a rule's texts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+from sigma.types import Placeholder, SigmaRegularExpression, SigmaString, special_char_mapping
+
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.patterns import POLICY, quote
+from actionwatch.rules.report import suggest
+
+MAX_EXPANSIONS = 10_000  # values that one text may become; two lists in one text multiply
+
+
+def expand(value: SigmaString | SigmaRegularExpression, lists: Lists) -> Iterator[SigmaString | SigmaRegularExpression]:
+    """Put the operator's lists in place of `%name%`. In a pattern an item stands for itself, elsewhere its wildcards count.
+
+    pySigma's own replacement stops at 200 values, fewer than a list of production clusters may hold.
+    """
+    is_pattern = isinstance(value, SigmaRegularExpression)
+    source = value.regexp if isinstance(value, SigmaRegularExpression) else value
+    choices: list[list[list[Any]]] = []
+    for part in source.s:
+        if not isinstance(part, Placeholder):
+            choices.append([[part]])
+        elif is_pattern:
+            choices.append([[quote(item)] for item in _list_named(part.name, lists)])
+        else:
+            choices.append([SigmaString(item).s for item in _list_named(part.name, lists)])
+    if prod(map(len, choices)) > MAX_EXPANSIONS:
+        raise ValueError(f"the lists in this text make more than {MAX_EXPANSIONS} values together")
+    for choice in itertools.product(*choices):
+        parts = [part for parts in choice for part in parts]
+        if isinstance(value, SigmaRegularExpression):
+            pattern = "".join(part if isinstance(part, str) else special_char_mapping[part] for part in parts)
+            yield SigmaRegularExpression(pattern, value.flags, POLICY)
+        else:
+            variant = type(value)()
+            variant.s = parts
+            yield variant
+
+
+def _list_named(name: str, lists: Lists) -> tuple[str, ...]:
+    if name in lists.values:
+        if not lists.values[name]:
+            raise ValueError(f"the list '{name}' is empty")
+        return lists.values[name]
+    if name in lists.broken:
+        raise ValueError(f"the list '{name}' has faults of its own")
+    raise ValueError(f"there is no list named '{name}': {suggest(name, lists.values, 'lists')}")

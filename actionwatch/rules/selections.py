@@ -1,0 +1,234 @@
+"""Reads detections with a place for every fault: pySigma's own errors do not say where.
+
+Each `field|modifiers: value` is tried by itself first, so that a fault points at its line, and at its item in a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sigma.conditions import ConditionIdentifier, ConditionSelector, SigmaCondition
+from sigma.exceptions import SigmaError
+from sigma.modifiers import modifier_mapping
+from sigma.rule.detection import EmptySigmaDetections
+
+from actionwatch.located import Place
+from actionwatch.rules.compile import Compiled, compile_detection, compile_item
+from actionwatch.rules.conditions import Condition, Leaf
+from actionwatch.rules.fields import FIELDS, RAW, field_named
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.patterns import pattern_check
+from actionwatch.rules.report import Report, suggest
+
+# What pySigma raises on input it did not foresee, besides its own SigmaError, which is a ValueError.
+PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+MAX_CONDITION_CHARS = 5000
+_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_INCOMPATIBLE = re.compile(r"Modifier (?P<name>\w+) incompatible to value type of '(?P<value>.*)'", re.DOTALL)
+_MODIFIER_WORDS = {modifier.__name__: word for word, modifier in reversed(modifier_mapping.items())}
+_OPERATORS = ("and", "or", "not", "of", "them", "all", "any", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a rule is read against: the operator's lists, and the values that some fields can have at all."""
+
+    lists: Lists
+    known_values: Mapping[str, tuple[str, ...]]
+
+
+def read_detection(value: Any, report: Report, surroundings: Surroundings) -> Compiled | None:
+    """Read a `detection` block; None where it has faults, which go to the report."""
+    place: Place = ("detection",)
+    if not isinstance(value, dict):
+        report.fault(place, "'detection' must hold selections and a 'condition'")
+        return None
+    before = len(report.faults)
+    selections = {name: selection for name, selection in value.items() if name != "condition"}
+    for name, selection in selections.items():
+        _check_name(name, report)
+        _check_selection(selection, (*place, str(name)), report, surroundings)
+    if not selections:
+        report.fault(place, "no selection is defined", "for example: selection: {actionKind: DELETE_CLUSTER}")
+    _check_condition(value, report)
+    if len(report.faults) > before:
+        return None
+    try:
+        return compile_detection(value, surroundings.lists)
+    except PARSE_ERRORS as exc:
+        report.fault((*place, "condition"), explain(exc))
+        return None
+
+
+def read_selection(value: Any, place: Place, report: Report, surroundings: Surroundings) -> Condition | None:
+    """Read one selection that stands outside a detection; None where it has faults, which go to the report."""
+    before = len(report.faults)
+    _check_selection(value, place, report, surroundings)
+    if len(report.faults) > before:
+        return None
+    try:
+        return compile_detection({"selection": value, "condition": "selection"}, surroundings.lists).condition
+    except PARSE_ERRORS as exc:
+        report.fault(place, explain(exc))
+        return None
+
+
+def check_field(name: Any, place: Place, report: Report) -> bool:
+    """Refuse a name that is no field."""
+    if isinstance(name, str) and field_named(name) is not None:
+        return True
+    remedy = suggest(str(name), FIELDS, "fields") or f"a field of the raw record is {RAW}<path>"
+    report.fault(place, f"unknown field '{name}'", remedy)
+    return False
+
+
+def explain(exc: BaseException) -> str:
+    """Put an exception of pySigma into words."""
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    if incompatible := _INCOMPATIBLE.fullmatch(str(exc)):
+        return f"'{_MODIFIER_WORDS[incompatible['name']]}' does not take the value '{incompatible['value']}'"
+    if isinstance(exc, SigmaError) or type(exc) is ValueError:
+        return str(exc.args[0]) if exc.args else type(exc).__name__
+    return f"not acceptable here: {exc}"
+
+
+def _check_name(name: Any, report: Report) -> None:
+    place = ("detection", str(name))
+    if name == "timeframe":
+        report.fault(place, "'timeframe' is Sigma's old way to count", "use a correlation")
+    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+        report.fault(place, f"'{name}' cannot name a selection", "use letters, digits, _ and -")
+    elif name.lower() in _OPERATORS:
+        report.fault(place, f"'{name}' means something else in a condition", "rename the selection")
+
+
+def _check_selection(value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            _check_item(key, item, (*place, str(key)), report, surroundings)
+    elif isinstance(value, list) and value:
+        if all(not isinstance(item, dict | list) for item in value):
+            _try_values(None, value, place, report, surroundings)
+            return
+        for index, item in enumerate(value):
+            _check_selection(item, (*place, index), report, surroundings)
+    elif isinstance(value, dict | list) or value is None:
+        report.fault(place, "an empty selection matches nothing", "name a field and a value")
+    else:
+        _try_values(None, value, place, report, surroundings)
+
+
+def _check_item(key: Any, value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+    if not isinstance(key, str):
+        report.fault(place, f"unknown field '{key}'", "a field is a word")
+        return
+    name, *modifiers = key.split("|")
+    is_known = not name or check_field(name, place, report)
+    for modifier in modifiers:
+        if modifier not in modifier_mapping:
+            report.fault(place, f"unknown modifier '{modifier}'", suggest(modifier, modifier_mapping, "modifiers"))
+            is_known = False
+    if not name and not modifiers:
+        report.fault(place, "an empty field name", "name a field, or a modifier for keywords")
+        is_known = False
+    if is_known:
+        _try_values(key, value, place, report, surroundings)
+
+
+def _try_values(key: str | None, value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+    """Try each value of an item by itself, then all together."""
+    if isinstance(value, list) and not value:
+        report.fault(place, "an empty list matches nothing", "write null to match an absent field")
+        return
+    before = len(report.faults)
+    for index, single in enumerate(value if isinstance(value, list) else [value]):
+        where = (*place, index) if isinstance(value, list) else place
+        _try_value(key, single, where, report, surroundings)
+    if len(report.faults) == before and isinstance(value, list):
+        try:
+            compile_item(key or "", value, surroundings.lists)
+        except PARSE_ERRORS as exc:
+            report.fault(place, explain(exc))
+
+
+def _try_value(key: str | None, value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+    name, *modifiers = (key or "").split("|")
+    if isinstance(value, dict | list):
+        report.fault(place, "a value must be a text, a number, true, false or null")
+        return
+    if not isinstance(value, str) and {"re", "fieldref", "cidr"} & set(modifiers):
+        report.fault(place, f"'{modifiers[0]}' needs a text", "quote the value")
+        return
+    if "exists" in modifiers and not isinstance(value, bool):
+        report.fault(place, "'exists' needs true or false", f"'{value}' is a text" if isinstance(value, str) else "")
+        return
+    if "fieldref" in modifiers and not check_field(value, place, report):
+        return
+    try:
+        condition = compile_item(key or "", value, surroundings.lists)
+    except PARSE_ERRORS as exc:
+        report.fault(place, explain(exc))
+        return
+    _note_impossible(name, value, condition, place, report, surroundings)
+
+
+def _note_impossible(
+    name: str, value: Any, condition: Condition, place: Place, report: Report, surroundings: Surroundings
+) -> None:
+    """Note a value that none of the known values of its field meets: most likely misspelt, perhaps newer than we are."""
+    known = surroundings.known_values.get(name)
+    if not known or not isinstance(value, str) or not isinstance(condition, Leaf) or condition.slot is None:
+        return
+    if not any(condition.test((each,)) for each in known):
+        report.note(place, f"no known {name} meets '{value}'", suggest(value.strip("*"), known, "known are"))
+
+
+def _check_condition(detection: Mapping[Any, Any], report: Report) -> None:
+    """Check the form of the condition, and that each selection it names is there."""
+    place: Place = ("detection", "condition")
+    if "condition" not in detection:
+        report.fault(("detection",), "a detection needs a 'condition'", "for example: condition: selection")
+        return
+    names = [str(name) for name in detection if name != "condition"]
+    conditions = detection["condition"]
+    if isinstance(conditions, list) and not conditions:
+        report.fault(place, "the condition is empty")
+    for index, text in enumerate(conditions if isinstance(conditions, list) else [conditions]):
+        where = (*place, index) if isinstance(conditions, list) else place
+        _check_condition_text(text, where, names, report)
+
+
+def _check_condition_text(text: Any, place: Place, names: list[str], report: Report) -> None:
+    if not isinstance(text, str):
+        report.fault(place, "a condition must be a text", "for example: condition: selection and not exception")
+        return
+    if len(text) > MAX_CONDITION_CHARS:
+        report.fault(place, f"the condition is longer than {MAX_CONDITION_CHARS} characters", "split the rule")
+        return
+    try:
+        tree = SigmaCondition(text, EmptySigmaDetections()).parse(postprocess=False)
+    except PARSE_ERRORS as exc:
+        report.fault(place, f"cannot read the condition: {explain(exc)}")
+        return
+    pending: list[Any] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ConditionSelector):
+            _check_selector(node, place, names, report)
+        elif isinstance(node, ConditionIdentifier):
+            if node.identifier not in names:
+                what = f"the condition names '{node.identifier}', which is not defined"
+                report.fault(place, what, suggest(node.identifier, names, "selections"))
+        else:
+            pending.extend(reversed(node.args))
+
+
+def _check_selector(node: ConditionSelector, place: Place, names: list[str], report: Report) -> None:
+    is_named = pattern_check(f"^{'.*' if node.pattern == 'them' else node.pattern.replace('*', '.*')}$")
+    is_ours = node.pattern.startswith("_")  # pySigma: names that begin with _ take part only in patterns that do
+    if not any(is_named(name) and (is_ours or not name.startswith("_")) for name in names):
+        report.fault(place, f"no selection is named like '{node.pattern}'", suggest(node.pattern, names, "selections"))

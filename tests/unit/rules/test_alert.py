@@ -1,0 +1,131 @@
+"""The alert block: texts, levels, groups, and what happens when a template fails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.model import Entity, Level, Record
+from actionwatch.rules.engine import Engine
+from tests.unit.rules.builders import HEAD, only_match, record, rules_in
+
+RULE = HEAD + "name: n\nlevel: high\ndetection:\n  s: {actionKind: '*'}\n  condition: s\n"
+EVE = record(
+    account=Entity(id="a-1", name="Payments"),
+    cluster=Entity(id="c-1", name="prod-eu"),
+    description="gone",
+    raw={"x": {"y": 1}},
+)
+
+
+def test_defaults() -> None:
+    """Without an alert block the title is the rule's, and the body says who did what where and when."""
+    match = only_match(RULE, EVE)
+    assert match.title == "T"
+    assert (
+        match.body == "eve did DELETE_CLUSTER on cluster prod-eu (account Payments) at 2026-03-04T05:06:07.000Z: gone"
+    )
+    assert (match.level, match.group, match.realert, match.fields, match.runbook) == (
+        Level.HIGH,
+        None,
+        timedelta(0),
+        (),
+        None,
+    )
+
+
+def test_default_body_of_a_bare_record() -> None:
+    """What is absent is left out."""
+    assert only_match(RULE, record(user=None)).body == "Someone did DELETE_CLUSTER at 2026-03-04T05:06:07.000Z."
+
+
+def test_whole_block() -> None:
+    """Everything the block says is on the match."""
+    match = only_match(
+        RULE
+        + "alert:\n  title: '{{ userName }}: {{ actionKind }}'\n  body: b\n  level: low\n  fields: [userName, raw.x.y]\n"
+        "  group_by: [userName, account, raw.none]\n  realert: 1h\n  labels: {team: dba, tier: 1, paged: true}\n"
+        "  runbook: |\n    1. Ask.\n    2. Act.\n",
+        EVE,
+    )
+    assert (match.title, match.body, match.level) == ("eve: DELETE_CLUSTER", "b", Level.LOW)
+    assert match.fields == ("userName", "raw.x.y")
+    assert match.group == {"userName": "eve", "account": "a-1", "raw.none": None}
+    assert match.realert == timedelta(hours=1)
+    assert match.labels == {"team": "dba", "tier": "1", "paged": "true"}
+    assert match.runbook == "1. Ask.\n2. Act."
+
+
+def test_realert_has_a_default() -> None:
+    """A grouped rule gathers for 15 minutes unless it says otherwise."""
+    assert only_match(RULE + "alert: {group_by: [userName]}\n", EVE).realert == timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ cluster.name or clusterId }}", "prod-eu"),
+        ("{{ cluster }}/{{ account.id }}", "prod-eu/a-1"),
+        ("{{ organisation }} {{ organisation.name }}", "unknown unknown"),
+        ("{{ rule.name }} {{ level }} {{ group.userName }}", "n high eve"),
+        ("{{ raw.x.y + 1 }}", "2"),
+        ("{{ timestamp }}", "2026-03-04T05:06:07.000Z"),
+        ("{% if cluster %}{{ description | upper }}{% endif %}", "GONE"),
+        ("{% for word in range(3) %}{{ word }}{% endfor %}", "012"),
+        ("a\n  b", "a b"),
+        ("{{ domainType or '' }}", "T"),
+    ],
+)
+def test_templates(template: str, expected: str) -> None:
+    """A template sees the record's fields, the rule, the level and the group; a title is one line."""
+    text = RULE + f"alert:\n  group_by: [userName]\n  title: |-\n    {template.replace(chr(10), chr(10) + '    ')}\n"
+    assert only_match(text, EVE).title == expected
+
+
+def test_audit_text_is_never_a_template() -> None:
+    """What the upstream records is shown as it stands."""
+    match = only_match(RULE + "alert: {title: '{{ userName }}'}\n", record(user="{{ 7 * 7 }}"))
+    assert match.title == "{{ 7 * 7 }}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ raw.missing.deeper }}", "{{ 1 / 0 }}", "{{ userName.x.y }}", "{{ 'a' * 10 ** 9 }}", "{{ ''.__class__.__mro__[1] }}",
+     "{% for i in range(99999) %}aaaaaaaaaa{% endfor %}"],
+)  # fmt: skip
+def test_a_failing_template_falls_back(template: str) -> None:
+    """The alert is sent with a plain text, and the failure is recorded once."""
+    rules = rules_in(RULE + f'alert:\n  title: "{template}"\n  body: "{template}"\n')
+    engine = Engine(rules.rules)
+    (match,) = engine.evaluate([EVE])
+    assert match.title == "T: eve did DELETE_CLUSTER on prod-eu"
+    assert match.body.startswith("eve did DELETE_CLUSTER")
+    failures = engine.take_failures()
+    assert [failure.what.split(":")[0] for failure in failures] == ["alert.title", "alert.body"]
+    assert {(failure.rule.name, failure.record_key) for failure in failures} == {("n", "k")}
+    assert engine.take_failures() == []
+
+
+@pytest.mark.parametrize(
+    ("by", "level"),
+    [
+        (record("BACKUP", user="root"), Level.CRITICAL),
+        (record("BACKUP", user="eve"), Level.CRITICAL),
+        (record("CREATE_CLUSTER", user="root"), Level.LOW),
+        (record("CREATE_CLUSTER", user="eve"), Level.HIGH),
+    ],
+)
+def test_level_map(by: Record, level: Level) -> None:
+    """The highest level whose selection is met wins, else the rule's own."""
+    text = (
+        RULE
+        + "alert:\n  level:\n    low: {userName: root}\n    critical: [{actionKind: BACKUP}, {actionKind: DELETE_CLUSTER}]\n"
+    )
+    assert only_match(text, by).level is level
+
+
+def test_long_titles_are_cut() -> None:
+    """A title stays short whatever the upstream records."""
+    match = only_match(RULE + "alert: {title: '{{ userName }}'}\n", record(user="x" * 5000))
+    assert len(match.title) == 300

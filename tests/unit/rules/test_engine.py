@@ -1,0 +1,103 @@
+"""The engine: order, failures, and an index that never changes an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actionwatch.model import Entity, Record
+from actionwatch.rules import index
+from actionwatch.rules.conditions import Leaf, predicate
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.fields import Subject, field_named
+from tests.unit.rules.builders import detection_rule, record, rules_of
+from tests.unit.rules.strategies import detections, records
+
+
+def _rules(*items: dict[str, Any]) -> Any:
+    documents = [
+        detection_rule({"s": item, "condition": "s"}, title=f"r{number}", name=f"r{number}")
+        for number, item in enumerate(items)
+    ]
+    loaded = rules_of(*documents)
+    assert loaded.faults == ()
+    return loaded.rules
+
+
+def test_order() -> None:
+    """Matches come in the order of the records, then of the rules."""
+    rules = _rules({"userName": "*"}, {"actionKind": "BACKUP"}, {"userName": "eve"})
+    stored = [record("BACKUP", user="bob", key="1"), record(user=None, key="2"), record("BACKUP", key="3")]
+    found = [(match.record.key, match.rule.name) for match in Engine(rules).evaluate(stored)]
+    assert found == [("1", "r0"), ("1", "r1"), ("3", "r0"), ("3", "r1"), ("3", "r2")]
+
+
+def test_no_rules_and_no_records() -> None:
+    """Nothing gives nothing."""
+    assert Engine(()).evaluate([record()]) == []
+    assert Engine(_rules({"userName": "eve"})).evaluate([]) == []
+
+
+def test_a_rule_error_stops_nothing() -> None:
+    """Were a condition to raise, the other rules would go on, and the failure be told."""
+
+    def broken(_: object) -> bool:
+        raise ValueError("broken")
+
+    good, other = _rules({"userName": "eve"}, {"userName": "*"})
+    field = field_named("userName")
+    assert field is not None
+    bad = dataclasses.replace(other, condition=Leaf(("broken",), "userName", field.read, broken))
+    engine = Engine([bad, good])
+    assert [match.rule.name for match in engine.evaluate([record(), record()])] == ["r0", "r0"]
+    assert [failure.what for failure in engine.failures] == ["ValueError: broken"] * 2
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.lists(detections(), min_size=1, max_size=8), st.lists(records(), max_size=30))
+def test_the_index_changes_no_answer(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
+    """The engine finds exactly what running every rule on every record finds."""
+    rules = rules_of(*[detection_rule(each, title=f"r{number}") for number, each in enumerate(drawn)]).rules
+    assert len(rules) == len(drawn)
+    tests = [predicate(rule.condition) for rule in rules]
+    expected = [
+        (number, rule.name.name)
+        for number, each in enumerate(stored)
+        for rule, test in zip(rules, tests, strict=True)
+        if test(Subject(each))
+    ]
+    numbered = [_numbered(each, number) for number, each in enumerate(stored)]
+    engine = Engine(rules)
+    for _ in range(2):  # the second time from memory
+        assert [(int(match.record.key), match.rule.name) for match in engine.evaluate(numbered)] == expected
+
+
+def _numbered(stored: Record, number: int) -> Record:
+    fields = {name: getattr(stored, name) for name in Record.__struct_fields__}
+    return Record(**{**fields, "key": str(number)})
+
+
+def test_memory_is_bounded(monkeypatch: Any) -> None:
+    """However many users there are, a column remembers only so many."""
+    monkeypatch.setattr(index, "MAX_REMEMBERED", 10)
+    engine = Engine(_rules({"userName": "user-*7"}))
+    matches = engine.evaluate(record(user=f"user-{number}") for number in range(100))
+    assert len(matches) == 10
+    assert all(len(column.masks) <= 10 for column in engine._index.columns)
+
+
+def test_a_rule_that_demands_nothing_is_always_run() -> None:
+    """Rules on the description, the raw record or negations alone are not lost in the index."""
+    rules = _rules({"description|contains": "x"}, {"raw.n": 1}, {"userName|neq": "bob"}, {"account": None})
+    found = Engine(rules).evaluate([record(description="xx", raw={"n": 1}, cluster=Entity(id="c"))])
+    assert [match.rule.name for match in found] == ["r0", "r1", "r2", "r3"]
+
+
+def test_equal_demands_are_shared() -> None:
+    """A thousand rules with one user pattern test it once per user."""
+    rules = _rules(*[{"userName": "svc-*x", "description|contains": str(number)} for number in range(100)])
+    (column,) = Engine(rules)._index.columns
+    assert column.tests_count == 1

@@ -1,0 +1,102 @@
+"""Broken input of every kind: reported, never a crash, never a hang."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actionwatch.located import Document
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import build_rules, load_rules
+from tests.unit.rules.builders import GOOD_TEXT, KINDS, record
+
+KEYS = [
+    "title", "id", "name", "level", "status", "tags", "date", "related", "references", "logsource", "detection", "alert",
+    "condition", "s", "userName", "userName|re", "userName|contains|all", "raw.x|cidr", "timestamp|hour", "|all", "product",
+    "body", "labels", "fields", "group_by", "realert", "runbook", "x-a", "correlation", "fieldref", "userName|fieldref",
+    "userName|expand", "a|b|c", "", "|", "userName|base64offset|windash", "userName|exists", "userName|gt",
+    "userName|wide|re", "critical",
+]  # fmt: skip
+WORDS = [
+    "instaclustr", "s", "1 of them", "not s", "all of *", "{{ userName }}", "{% for %}", "%x%", "(", "*", "10.0.0.0/8", "15m",
+    "-1d", "\ud800", "s and s", "1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01", "(?i", "a{1000000}",
+]  # fmt: skip
+PIECES = ["", ":", "- ", "\n", "\t", "'", '"', "{", "[", "*a", "&a ", "!x ", "|", "#", "---\n", "\x00", "é", "<<: "]
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(WORDS))
+keys = st.one_of(st.sampled_from(KEYS), st.sampled_from(KEYS), st.integers(), st.booleans(), st.text(max_size=3))
+values: st.SearchStrategy[Any] = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
+    max_leaves=15,
+)
+SOUND = {
+    "title": "T",
+    "logsource": {"product": "instaclustr"},
+    "detection": {"s": {"userName": "eve"}, "condition": "s"},
+}
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
+def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
+    """Whatever a document holds, it becomes a rule that runs, a fault or a note."""
+    value = {**SOUND, **parts} if is_based else parts
+    in_detection = {**SOUND, "detection": {"s": inner, "condition": "s"}, "alert": {"level": {"high": inner}}}
+    for each in (value, inner, in_detection):
+        loaded = build_rules([Document("f.yml", each)], lists=Lists({"x": ("a",)}), known_kinds=KINDS)
+        assert loaded.rules or loaded.faults or loaded.notes
+        Engine(loaded.rules).evaluate([record(), record(user=None)])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.data())
+def test_any_text(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A rule file with characters changed, cut out or put in loads or is reported."""
+    text = GOOD_TEXT
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(text)))
+        piece = data.draw(st.sampled_from(PIECES))
+        text = text[:at] + piece + text[at + data.draw(st.integers(0, 4)) :]
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yml"
+    file.write_bytes(text.encode())
+    loaded = load_rules([file], lists=None, known_kinds=KINDS)
+    Engine(loaded.rules).evaluate([record()])
+
+
+HOSTILE: dict[str, Any] = {
+    "billion laughs": "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(9)
+    ),
+    "deep": "a: " + "[" * 5000,
+    "python tag": "a: !!python/object/apply:os.system [echo]\n",
+    "many brackets": "condition: " + "(" * 100_000,
+    "many documents": "---\na: b\n" * 5000,
+    "long condition": SOUND | {"detection": {"s": {"userName": "a"}, "condition": " and ".join(["s"] * 900)}},
+    "deep condition": SOUND | {"detection": {"s": {"userName": "a"}, "condition": "(s and " * 300 + "s" + ")" * 300}},
+    "deep not": SOUND | {"detection": {"s": {"userName": "a"}, "condition": "not " * 1200 + "s"}},
+    "deep selector": SOUND | {"detection": {"s": {"userName": "a"}, "condition": "1 of " + "*s" * 2000}},
+    "huge repetition": SOUND | {"detection": {"s": {"userName|re": "((a{100}){100}){100}"}, "condition": "s"}},
+    "deep template": SOUND | {"alert": {"title": "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}"}},
+    "deep selection": SOUND | {"detection": {"s": [[[[[[{"userName": "a"}]]]]]], "condition": "s"}},
+    "many wildcards": SOUND | {"detection": {"s": {"userName": "*a" * 2000}, "condition": "s"}},
+    "many dashes": SOUND | {"detection": {"s": {"userName|windash": "-a " * 50}, "condition": "s"}},
+}  # fmt: skip
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_documents(name: str, tmp_path: Path) -> None:
+    """What is built to be costly is refused, or is cheap."""
+    hostile = HOSTILE[name]
+    if isinstance(hostile, dict):
+        loaded = build_rules([Document("f.yml", hostile)], lists=Lists(), known_kinds=KINDS)
+    else:
+        (tmp_path / "f.yml").write_text(hostile)
+        loaded = load_rules([tmp_path / "f.yml"], lists=None, known_kinds=KINDS)
+    assert loaded.rules or loaded.faults
+    Engine(loaded.rules).evaluate([record(user="a" * 20_000, description="b" * 20_000)])
