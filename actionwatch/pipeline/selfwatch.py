@@ -28,7 +28,7 @@ REMEDIES = {
     "clock_skew": "set this machine's clock (NTP), or ask the vendor: windows follow the upstream's clock meanwhile",
     "filter_ignored": "nothing is lost: answers are filtered again here; polls cost more. Tell the vendor",
     "proof_lagging": "see 'actionwatch status' and the log for why; records go on being stored and matched meanwhile",
-    "unknown_field": "look at one ('actionwatch records list -o json'); another name of a known field belongs into field_aliases",
+    "unknown_field": "look at one ('actionwatch records list -o json'); a known field's other name belongs into field_aliases",
     "unknown_kind": "decide whether a rule should watch it, then add it to extra_kinds in the configuration",
     "window_shrunk": "the records are in the store ('actionwatch records list'): ask the vendor who deleted them, or whether "
     "retention did",

@@ -1,0 +1,94 @@
+"""Compose: what a claimed delivery says, frozen at its first attempt.
+
+Used by `deliver.py` within its claiming transaction. A message that was frozen before is sent again to the letter; one that
+cannot be composed becomes a dead letter, so that no single alert can stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from actionwatch.documents import RECORDS_SHOWN, alert_document
+from actionwatch.model import MESSAGE_TYPES, Alert, Delivery, Event, Message, Record
+from actionwatch.store import alerts, outbox, records
+
+log = structlog.get_logger()
+
+FieldTexts = Callable[[Record, Sequence[str]], tuple[tuple[str, str], ...]]
+"""Gives the labelled values that a rule wants shown of a record: `rules/fields.py`."""
+
+
+class Composer:
+    """Turns claimed deliveries of one receiver into messages."""
+
+    def __init__(self, field_texts: FieldTexts) -> None:
+        self._field_texts = field_texts
+
+    def compose(
+        self, connection: Connection, receiver: str, claimed: Sequence[Delivery], now: datetime
+    ) -> dict[str, Message]:
+        """Give what each delivery says, by delivery id; one that has nothing to say is missing, and ended in the store."""
+        found = {delivery.id: thaw(delivery.id, delivery.body) for delivery in claimed if delivery.body is not None}
+        untried = [delivery for delivery in claimed if delivery.body is None]
+        if not untried:
+            return found
+        ids = {delivery.alert_id for delivery in untried}
+        known = alerts.read_many(connection, ids)
+        newest = records.read_of_alerts(connection, ids, RECORDS_SHOWN)
+        told = outbox.told(connection, ids, receiver)
+        frozen: list[outbox.Frozen] = []
+        for delivery in untried:
+            event = self._event(connection, delivery, is_told=delivery.alert_id in told)
+            if event is None:
+                continue
+            try:
+                message = self._message(delivery, event, known[delivery.alert_id], newest[delivery.alert_id], now)
+                frozen.append(outbox.Frozen(delivery.id, event, freeze(message)))
+            except Exception as exc:
+                is_gone = delivery.alert_id not in known
+                why = "its alert is no longer in the store" if is_gone else f"cannot be written: {type(exc).__name__}"
+                log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id, why=why)
+                outbox.record_dead(connection, delivery.id, None, why)
+            else:
+                found[delivery.id] = message
+        outbox.freeze(connection, frozen)
+        return found
+
+    def _event(self, connection: Connection, delivery: Delivery, *, is_told: bool) -> Event | None:
+        """Say what a message is to this receiver; None where it has no sense, which is then recorded."""
+        if is_told or delivery.event not in (Event.UPDATED, Event.RESOLVED):
+            return delivery.event
+        if delivery.event is Event.UPDATED:
+            return Event.OPENED  # told nothing so far: to this receiver the news is the alert itself
+        outbox.suppress(connection, delivery.id, "this receiver was never told that it opened")
+        return None
+
+    def _message(
+        self, delivery: Delivery, event: Event, alert: Alert, shown: Sequence[Record], now: datetime
+    ) -> Message:
+        fields = self._field_texts(shown[-1], alert.fields) if shown else ()
+        return Message(delivery.id, MESSAGE_TYPES[event], now, alert_document(alert, shown), fields)
+
+
+def freeze(message: Message) -> str:
+    """Write a message down, as it will be sent on every attempt."""
+    frozen = {
+        "type": message.type,
+        "timestamp": message.timestamp.isoformat(),
+        "data": message.data,
+        "fields": message.fields,
+    }
+    return json.dumps(frozen, ensure_ascii=True, separators=(",", ":"))
+
+
+def thaw(delivery_id: str, body: str) -> Message:
+    """Read a message that was frozen."""
+    frozen = json.loads(body)
+    fields = tuple((label, value) for label, value in frozen["fields"])
+    at = datetime.fromisoformat(frozen["timestamp"])
+    return Message(delivery_id, frozen["type"], at, frozen["data"], fields)
