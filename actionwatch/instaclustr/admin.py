@@ -1,0 +1,70 @@
+"""The two operations that write upstream. Commands for people use this; the service never gets it.
+
+Nothing here is tried twice: a request whose answer was lost may have been carried out all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+
+from actionwatch.errors import BadRequest, BadResponse, SourceUnavailable
+from actionwatch.instaclustr.origin import Connection, Origin
+
+_MAY_BE_DONE = "it may have been carried out all the same: see `actionwatch accounts list` before trying again"
+
+
+class Admin:
+    """Creates accounts of one organisation and unlinks them from it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._accounts = connection.path("linked-accounts")
+        self._origin = Origin(connection, allowed=[("POST", self._accounts), ("DELETE", f"{self._accounts}/")])
+
+    def create_account(self, name: str) -> str:
+        """Create an account and link it to the organisation; gives its id.
+
+        Raises: BadRequest, with the upstream's words, where the name or the user's rights do not suffice (400) or the
+        organisation is unknown (404); AccessDenied, RateLimited; SourceUnavailable and BadResponse where it may have been done.
+        """
+        if not name.strip():
+            raise BadRequest("an account needs a name")
+        body = self._write("POST", self._accounts, {"accountName": name})
+        try:
+            made = json.loads(body)
+        except (ValueError, RecursionError):
+            made = None
+        account_id = made.get("accountId") if isinstance(made, dict) else None
+        if not isinstance(account_id, str) or not account_id:
+            raise BadResponse("the upstream took the new account but told no accountId", _MAY_BE_DONE)
+        return account_id
+
+    def unlink_account(self, account_id: str) -> None:
+        """Unlink an account: its later actions leave the organisation's log.
+
+        Raises: as `create_account`; BadRequest also where the account is not linked (404).
+        """
+        try:
+            path = self._connection.path("linked-accounts", account_id)
+        except ValueError as exc:
+            raise BadRequest(str(exc)) from exc
+        self._write("DELETE", path, None)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._origin.close()
+
+    def __enter__(self) -> Admin:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, method: str, path: str, body: object) -> bytes:
+        try:
+            return self._origin.exchange(method, path, body=body).body
+        except SourceUnavailable as exc:
+            raise SourceUnavailable(exc.what, _MAY_BE_DONE, exc.retry_after) from exc

@@ -1,0 +1,207 @@
+"""The service's client: it can list an organisation's user actions and its linked accounts, and nothing else.
+
+The tail gets this and no other; what writes upstream is in `admin.py`. Retries are bounded, and only for what passes by itself.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+
+import msgspec
+import stamina
+
+from actionwatch.errors import BadResponse, RateLimited, SourceUnavailable
+from actionwatch.http import Answer
+from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.walk import walk
+from actionwatch.instaclustr.wire import Page, describe, parse_page
+from actionwatch.model import LinkedAccount
+
+PAGE_SIZE = 1000  # the documented maximum
+SPACING = timedelta(milliseconds=40)  # 25 requests a second; 35 were seen as the limit of sibling APIs, per user
+SPACED_FOR = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one request is tried. A wait that the upstream asks for is kept where it ends within `at_most`."""
+
+    attempts: int = 4
+    at_most: timedelta = timedelta(seconds=30)
+    first_wait: timedelta = timedelta(milliseconds=300)
+    longest_wait: timedelta = timedelta(seconds=5)
+    jitter: timedelta = timedelta(milliseconds=500)
+
+
+class Client:
+    """Reads one organisation. Safe to share between threads.
+
+    `source` is the name its records carry; `field_aliases` are the configuration's, `known_accounts` the linked accounts, id to
+    name, as last listed. Raises: ValueError, for an alias of a field that we do not have.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        source: str,
+        field_aliases: Mapping[str, Sequence[str]] | None = None,
+        known_accounts: Mapping[str, str] | None = None,
+        patience: Patience = Patience(),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.reader = RecordReader(source, aliases=field_aliases, known_accounts=known_accounts)
+        self._actions = connection.path("user-actions")
+        self._accounts = connection.path("linked-accounts")
+        self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])
+        self._patience = patience
+        self._clock = clock
+        self._pace = _Pace()
+        self._is_closed = False
+        self.has_seen_total_beyond_page = False
+        """Whether a total has been seen that covers more than what came so far: only then does one prove anything."""
+
+    def user_actions(self, query: Query, *, page_size: int = PAGE_SIZE, in_flight: int = 4) -> Iterator[Page]:
+        """Walk the listing: every page in the order of its offset, the empty one that may end it included.
+
+        The window changed under the walk where totals differ between its pages, or from the number of records.
+
+        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also where `recordIndex` is ignored or
+        the listing does not end.
+        """
+
+        def fetch(record_index: int, is_wanted: Callable[[], bool]) -> Page:
+            return self._page(query, record_index, page_size, is_wanted)
+
+        return walk(fetch, in_flight=in_flight, is_total_trusted=lambda: self.has_seen_total_beyond_page)
+
+    def counts(self, query: Query) -> Page:
+        """Ask for the counts of a window: one small page, whose `counts` and `total` matter.
+
+        Raises: as `user_actions`.
+        """
+        return self._page(replace(query, with_counts=True), 0, 1, lambda: True)
+
+    def linked_accounts(self) -> list[LinkedAccount]:
+        """List the accounts of the organisation, and know them from now on when records name an account.
+
+        Raises: as `user_actions`.
+        """
+        accounts = read_accounts(self._get(self._accounts, [], lambda: True).body)
+        self.reader.know_accounts({account.id: account.name for account in accounts})
+        return accounts
+
+    def close(self) -> None:
+        """Give up what is under way and close the connections."""
+        self._is_closed = True
+        self._origin.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _page(self, query: Query, record_index: int, page_size: int, is_wanted: Callable[[], bool]) -> Page:
+        paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
+        answer = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
+        try:
+            page = parse_page(answer.body, self.reader, self._clock())
+        except BadResponse as exc:
+            raise BadResponse(self._origin.redact(exc.what), exc.remedy) from None
+        if page.records and page.total is not None and page.total > record_index + len(page.records):
+            self.has_seen_total_beyond_page = True
+        return replace(page, record_index=record_index, server_date=answer.date, took=answer.took)
+
+    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> Answer:
+        patience = self._patience
+        deadline = time.monotonic() + patience.at_most.total_seconds()
+
+        def judge(error: Exception) -> bool | timedelta:
+            if not isinstance(error, SourceUnavailable | RateLimited) or self._is_closed or not is_wanted():
+                return False
+            if isinstance(error, RateLimited):
+                self._pace.slow_down()
+            if error.retry_after is None:
+                return True
+            # Chance spreads the requests of several clients; it hides nothing.
+            wait = error.retry_after + random.random() * patience.jitter  # noqa: S311  # nosec B311
+            return wait if time.monotonic() + wait.total_seconds() < deadline else False
+
+        for attempt in stamina.retry_context(
+            on=judge,
+            attempts=patience.attempts,
+            timeout=patience.at_most,
+            wait_initial=patience.first_wait,
+            wait_max=patience.longest_wait,
+            wait_jitter=patience.jitter,
+        ):
+            with attempt:
+                self._pace.wait()
+                return self._exchange(path, params)
+        raise AssertionError("an attempt either returns or raises")
+
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+        if self._is_closed:
+            raise SourceUnavailable("the client is closed")
+        try:
+            return self._origin.exchange("GET", path, params=params)
+        except RuntimeError as exc:
+            if not self._is_closed:
+                raise
+            raise SourceUnavailable("the client was closed") from exc
+
+
+class _Pace:
+    """Spaces requests for a while after the upstream limited our rate: several in flight would only meet the limit again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spaced_until = 0.0
+        self._next_at = 0.0
+
+    def slow_down(self) -> None:
+        with self._lock:
+            self._spaced_until = time.monotonic() + SPACED_FOR.total_seconds()
+
+    def wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._spaced_until:
+                return
+            at = max(now, self._next_at)
+            self._next_at = at + SPACING.total_seconds()
+        time.sleep(at - now)
+
+
+def read_accounts(body: bytes) -> list[LinkedAccount]:
+    """Read the linked-accounts listing.
+
+    Raises: BadResponse, where it is no list of accounts with ids.
+    """
+    try:
+        listed = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
+        raise BadResponse(f"the list of linked accounts is {describe(body)}: {exc}") from exc
+    if not isinstance(listed, list):
+        raise BadResponse(f"the list of linked accounts is {describe(body)}")
+    return [_read_account(item) for item in listed]
+
+
+def _read_account(item: object) -> LinkedAccount:
+    by_name = {key.lower(): value for key, value in item.items()} if isinstance(item, dict) else {}
+    account_id = by_name.get("accountid") or by_name.get("id")
+    name = by_name.get("accountname") or by_name.get("name")
+    if not isinstance(item, dict) or not isinstance(account_id, str):
+        raise BadResponse(f"among the linked accounts is one without an id: {str(item)[:120]}")
+    return LinkedAccount(account_id, name if isinstance(name, str) else "", item)

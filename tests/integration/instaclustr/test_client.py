@@ -1,0 +1,358 @@
+"""The client against servers that refuse, break, lie and redirect."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import struct
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actionwatch.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
+from actionwatch.instaclustr.client import Client, Patience
+from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.query import Query
+from actionwatch.model import LinkedAccount
+from tests.integration.instaclustr.upstream import (
+    API_KEY,
+    IMPATIENT,
+    Answered,
+    Answering,
+    Asked,
+    Upstream,
+    actions,
+    answer,
+    listing,
+)
+
+ONCE = Patience(attempts=1)
+SWOLLEN = gzip.compress(b" " * (65 * 1024 * 1024), 1)
+
+
+def failure(answering: Answering, patience: Patience = ONCE, **changes: Any) -> tuple[SourceError, list[Asked]]:
+    """Ask once; gives the error and the requests that it took."""
+    with Upstream(answering) as upstream, upstream.client(patience, **changes) as client:
+        with pytest.raises(SourceError) as caught:
+            client.counts(Query())
+        return caught.value, list(upstream.asked)
+
+
+def test_a_request_is_what_the_documentation_says() -> None:
+    """Path, basic authentication, parameters and a name of our own."""
+    with Upstream(listing(actions(1))) as upstream, upstream.client(organisation_id="org/1 ä") as client:
+        list(client.user_actions(Query(kinds=("BACKUP", "RESTORE"), keyword="a&b")))
+        asked = upstream.asked[0]
+    assert asked.method == "GET"
+    assert asked.path == "/v1/organisations/org%2F1%20%C3%A4/user-actions"
+    assert asked.params["actionKinds"] == ["BACKUP", "RESTORE"]
+    assert asked.params["descriptionKeyword"] == ["a&b"]
+    assert asked.headers["authorization"].startswith("Basic ")
+    assert asked.headers["user-agent"].startswith("actionwatch/")
+
+
+@pytest.mark.parametrize(
+    ("answered", "error", "said"),
+    [
+        (Answered(401), AccessDenied, "was the key revoked"),
+        (answer({"status": 401, "message": "Bad key", "errorDetails": "expired", "code": 7, "link": "x"}, 401),
+         AccessDenied, "Bad key; expired"),
+        (answer({"error": "not yours"}, 403), AccessDenied, "not yours"),
+        (answer({"errors": [{"name": "InvalidId", "message": "no such organisation"}]}, 404), AccessDenied,
+         "InvalidId: no such organisation"),
+        (answer({"errors": {"startTime": "not a time"}}, 400), BadRequest, "startTime: not a time"),
+        (answer({"message": "Rate Limit Exceeded"}, 429), RateLimited, "Rate Limit Exceeded"),
+        (Answered(502, b"<html><head><title>502 Bad Gateway</title></head></html>"), SourceUnavailable, "502 Bad Gateway"),
+        (Answered(503, b"<p>maintenance\x1b[31m</p>"), SourceUnavailable, "maintenance [31m"),
+        (answer({"unknown": "form"}, 500), SourceUnavailable, '{"unknown": "form"}'),
+        (Answered(500, b"\xff\xfe"), SourceUnavailable, "HTTP 500"),
+        (Answered(408), SourceUnavailable, "HTTP 408"),
+        (Answered(418), BadRequest, "HTTP 418"),
+        (Answered(200, b"<html>log in</html>"), BadResponse, "markup"),
+        (Answered(200, b""), BadResponse, "empty"),
+        (Answered(204), BadResponse, "empty"),
+        (answer({"error": "but 200"}), BadResponse, "no resources"),
+        (Answered(200, b'[{"resources": [{"action": "X"'), BadResponse, "not a page"),
+    ],
+)  # fmt: skip
+def test_every_refusal_has_its_error(answered: Answered, error: type[SourceError], said: str) -> None:
+    """Each failure has its type, and its text holds the upstream's own words and what to do."""
+    caught, asked = failure(lambda _: answered)
+    assert type(caught) is error
+    assert said in str(caught)
+    assert len(asked) == 1
+
+
+def test_a_long_story_is_cut() -> None:
+    """At most 500 characters of the upstream's words."""
+    caught, _ = failure(lambda _: answer({"message": "x" * 5000}, 500))
+    assert caught.what.count("x") <= 500
+
+
+def test_an_echoed_secret_is_not_told() -> None:
+    """An upstream that shows what it was sent must not bring the key into our log."""
+
+    def echo(asked: Asked) -> Answered:
+        return answer({"message": f"{asked.headers['authorization']} {API_KEY}"}, 500)
+
+    def echo_well(asked: Asked) -> Answered:
+        return Answered(200, f"key {API_KEY}".encode())
+
+    for answering in (echo, echo_well):
+        caught, asked = failure(answering)
+        assert API_KEY not in str(caught)
+        assert asked[0].headers["authorization"].removeprefix("Basic ") not in str(caught)
+        assert "[secret]" in str(caught)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int) -> None:
+    """The other host receives nothing, and the error names it."""
+    with Upstream(lambda _: answer([])) as other:
+        target = other.url.replace("127.0.0.1", "localhost")
+        caught, asked = failure(lambda _: Answered(status, b"", {"location": f"{target}/v1?key=x"}), IMPATIENT)
+        assert other.asked == []
+    assert type(caught) is BadResponse
+    assert "redirects to localhost" in str(caught)
+    assert "key=x" not in str(caught)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(500, 4), (429, 4), (408, 4), (401, 1), (403, 1), (404, 1), (400, 1)])
+def test_only_what_passes_by_itself_is_tried_again(status: int, attempts: int) -> None:
+    """Four attempts, and one where a person must act."""
+    _, asked = failure(lambda _: Answered(status), IMPATIENT)
+    assert len(asked) == attempts
+
+
+def test_a_fault_that_passes_is_not_seen() -> None:
+    """A second attempt that succeeds is an answer."""
+    honest = listing(actions(1))
+    faults = [Answered(503), Answered(429)]
+    with Upstream(lambda asked: faults.pop() if faults else honest(asked)) as upstream, upstream.client() as client:
+        assert len(client.counts(Query()).records) == 1
+        assert len(upstream.asked) == 3
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_that_fits_is_kept(status: int) -> None:
+    """Retry-After is honoured, to the second."""
+    honest = listing(actions(1))
+    faults = [Answered(status, b"", {"retry-after": "1"})]
+    with Upstream(lambda asked: faults.pop() if faults else honest(asked)) as upstream, upstream.client() as client:
+        started = time.monotonic()
+        client.counts(Query())
+        assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_that_is_too_long_is_told(status: int) -> None:
+    """Whoever polls decides what an hour means; the client does not sleep through it."""
+    caught, asked = failure(lambda _: Answered(status, b"", {"retry-after": "3600"}), IMPATIENT)
+    assert isinstance(caught, RateLimited | SourceUnavailable)
+    assert caught.retry_after == timedelta(hours=1)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("value", ["soon", "", "²", "-5", "9" * 5000, "Mon, 01 Jan 0001 00:00:00 +2359"])
+def test_an_unreadable_wait_is_none(value: str) -> None:
+    """It is a wait of our own then."""
+    header = value.encode("latin-1", "replace")
+
+    def wire(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.0 429 Slow\r\nDate: " + header + b"\r\nRetry-After: " + header + b"\r\n\r\n")
+
+    caught, asked = failure(lambda _: Answered(wire=wire), IMPATIENT)
+    assert isinstance(caught, RateLimited)
+    assert len(asked) == 4 or caught.retry_after is not None
+
+
+def drip(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+    for _ in range(20):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+def hang(handler: Any) -> None:
+    time.sleep(0.6)
+
+
+def truncate(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n[{")
+
+
+def truncate_chunks(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n")
+
+
+def reset(handler: Any) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+
+
+def swell(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + SWOLLEN)
+
+
+def garble(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip")
+
+
+def babble(handler: Any) -> None:
+    handler.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+
+
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        (drip, "did not end within the timeout"),
+        (hang, "no answer within the timeout"),
+        (truncate, "the connection broke"),
+        (truncate_chunks, "the connection broke"),
+        (reset, "the connection broke"),
+        (swell, "larger than"),
+        (garble, "compression is broken"),
+        (babble, "the connection broke"),
+    ],
+)
+def test_no_whole_answer_is_unavailable(wire: Any, said: str) -> None:
+    """Whatever breaks on the way, it may pass, and no part of an answer is taken for one."""
+    timeout = timedelta(seconds=10 if wire is swell else 0.3)
+    caught, _ = failure(lambda _: Answered(wire=wire), timeout=timeout)
+    assert type(caught) is SourceUnavailable
+    assert said in str(caught)
+
+
+def test_nobody_there_is_unavailable() -> None:
+    """A closed port is tried again, then told with what to check."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    connection = Connection(f"http://127.0.0.1:{port}", "o", "u", "k")
+    with (
+        Client(connection, source="acme", patience=IMPATIENT) as client,
+        pytest.raises(SourceUnavailable, match="check base_url"),
+    ):
+        client.counts(Query())
+
+
+def test_the_client_can_only_read() -> None:
+    """Anything but the two listings is refused before a socket opens."""
+    with Upstream(lambda _: answer([])) as upstream:
+        client = upstream.client()
+        for method, path in [
+            ("POST", client._accounts),
+            ("DELETE", f"{client._accounts}/a"),
+            ("PUT", client._actions),
+            ("GET", "/v1/organisations/other/user-actions"),
+            ("GET", f"{client._actions}/../linked-accounts"),
+            ("GET", "http://elsewhere.example/"),
+        ]:
+            with pytest.raises(BadRequest, match="not among the requests"):
+                client._origin.exchange(method, path)
+        client.close()
+        assert upstream.asked == []
+
+
+def test_a_closed_client_asks_nothing() -> None:
+    """And says so in a typed error."""
+    with Upstream(lambda _: answer([])) as upstream:
+        client = upstream.client()
+        client.counts(Query())
+        client.close()
+        with pytest.raises(SourceUnavailable, match="closed"):
+            client.counts(Query())
+        assert len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_url": "http://api.example.com"},
+        {"base_url": "https://user:pass@api.example.com"},
+        {"base_url": "ftp://api.example.com"},
+        {"base_url": "https://api.example.com/?x=1"},
+        {"base_url": "https://api.example.com/#x"},
+        {"base_url": "https://"},
+        {"organisation_id": ""},
+        {"organisation_id": ".."},
+    ],
+)
+def test_credentials_go_to_a_sound_origin_only(changes: dict[str, str]) -> None:
+    """https, but for loopback, with a host and an organisation."""
+    plain = {"base_url": "https://api.example.com", "organisation_id": "o", "username": "u", "api_key": "k"}
+    Connection(**plain)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"must|not an id"):
+        Connection(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+def test_the_key_is_not_shown() -> None:
+    """Neither the key nor a proxy's password is in the connection's repr."""
+    shown = repr(Connection("https://a.example", "o", "u", API_KEY, proxy="http://u:pw@proxy:1"))
+    assert API_KEY not in shown
+    assert "pw" not in shown
+
+
+def test_a_base_url_may_have_a_path() -> None:
+    """As behind a gateway."""
+    with Upstream(lambda _: answer([])) as upstream, upstream.client(base_url=f"{upstream.url}/proxy/") as client:
+        client.counts(Query())
+        assert upstream.asked[0].path == "/proxy/v1/organisations/org-1/user-actions"
+
+
+def test_linked_accounts_are_listed_and_known() -> None:
+    """Their ids and names serve from then on to read an account told as one string."""
+    listed: list[dict[str, Any]] = [
+        {"accountId": "acc-1", "accountName": "Payments", "isAccountInvoiced": True},
+        {"accountId": "acc-2"},
+    ]
+
+    def answering(asked: Asked) -> Answered:
+        if asked.path.endswith("/linked-accounts"):
+            return answer(listed)
+        return answer([{"action": "X", "account": "acc-1"}])
+
+    with Upstream(answering) as upstream, upstream.client() as client:
+        accounts = client.linked_accounts()
+        assert accounts == [LinkedAccount("acc-1", "Payments", listed[0]), LinkedAccount("acc-2", "", listed[1])]
+        account = client.counts(Query()).records[0].account
+        assert (account.id, account.name) == ("acc-1", "Payments")
+
+
+@pytest.mark.parametrize(
+    "document", [{"accounts": []}, None, [1], [{"accountName": "nameless"}], [[]], "x", {"message": "no"}]
+)
+def test_no_list_of_accounts_is_an_error(document: object) -> None:
+    """Never taken for an organisation without accounts."""
+    with (
+        Upstream(lambda _: answer(document)) as upstream,
+        upstream.client() as client,
+        pytest.raises(BadResponse, match="linked accounts"),
+    ):
+        client.linked_accounts()
+
+
+def test_requests_are_spaced_after_a_limit() -> None:
+    """Several pages in flight would only meet the limit again."""
+    honest = listing(actions(60))
+    faults = [Answered(429)]
+    with Upstream(lambda asked: faults.pop() if faults else honest(asked)) as upstream, upstream.client() as client:
+        started = time.monotonic()
+        assert sum(len(page.records) for page in client.user_actions(Query(), page_size=10)) == 60
+        assert time.monotonic() - started >= 5 * 0.04
+        assert len(upstream.asked) == 7
+
+
+def test_an_origin_lists_what_it_may_do() -> None:
+    """A listed path that ends in a stroke takes one more segment, and no more than that."""
+    with Upstream(lambda _: answer([])) as upstream:
+        origin = Origin(upstream.connection(), allowed=[("DELETE", "/a/")])
+        assert json.loads(origin.exchange("DELETE", "/a/b").body) == []
+        for path in ("/a/", "/a", "/a/b/c", "/a/b/"):
+            with pytest.raises(BadRequest):
+                origin.exchange("DELETE", path)
+        origin.close()

@@ -1,0 +1,93 @@
+"""Times in every form."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.instaclustr.instants import EPOCH, microseconds, parse_instant
+
+AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
+PART = AT + timedelta(microseconds=123456)
+
+
+@pytest.mark.parametrize(
+    ("value", "at"),
+    [
+        (1699190130, AT),
+        ("1699190130", AT),
+        (1699190130.5, AT + timedelta(milliseconds=500)),
+        ("1699190130.123456789", PART),
+        (1699190130000, AT),
+        ("1699190130123", AT + timedelta(milliseconds=123)),
+        (1699190130123.456, PART),
+        (1699190130123456, PART),
+        (1699190130123456789, PART),
+        ("1699190130123456789", PART),
+        ("2023-11-05T13:15:30Z", AT),
+        ("2023-11-05T23:15:30+10:00", AT),
+        ("2023-11-05T23:15:30+1000", AT),
+        ("2023-11-05T13:15:30+0000", AT),
+        ("2023-11-05T13:15:30", AT),
+        ("2023-11-05 13:15:30", AT),
+        ("2023-11-05t13:15:30z", AT),
+        (" 2023-11-05T13:15:30Z ", AT),
+        ("2023-11-05T13:15:30.1Z", AT + timedelta(milliseconds=100)),
+        ("2023-11-05T13:15:30.123456789Z", PART),
+        ("2023-11-05T13:15:30.123456+00:00", PART),
+        ("2023-11-05T13:15Z", AT.replace(second=0)),
+        ("20231105T131530Z", AT),
+        ("2023-11-05T13:15:30Z[UTC]", AT),
+    ],
+)
+def test_every_form_is_read(value: object, at: datetime) -> None:
+    """Each of these is that very time, in UTC."""
+    read = parse_instant(value)
+    assert read == at
+    assert read is not None
+    assert read.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, False, "", " ", "yesterday", "2023-11-05", "13:15:30", 0, -1, 5, "0", "169919013", "16991901300", 10**30,
+        -(10**40), float("inf"), float("nan"), 1e300, "٣٣٣٣٣٣٣٣٣٣", "2023-13-05T13:15:30Z", "2023-11-05T25:00:00Z",
+        "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00", "1969-12-31T23:59:59Z",
+        [], {}, "²" * 10,
+    ],
+)  # fmt: skip
+def test_what_is_no_time_is_none(value: object) -> None:
+    """Nothing else is a time, and nothing raises."""
+    assert parse_instant(value) is None
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 30)), st.integers(-14 * 60, 14 * 60))
+def test_iso_is_read_exactly(naive: datetime, minutes: int) -> None:
+    """Whatever its zone, an ISO time loses no microsecond."""
+    at = naive.replace(tzinfo=UTC)
+    spelt = (naive + timedelta(minutes=minutes)).isoformat() if naive.year > 1970 else None
+    if spelt:
+        sign, size = ("-" if minutes < 0 else "+"), abs(minutes)
+        assert parse_instant(f"{spelt}{sign}{size // 60:02}:{size % 60:02}") == at
+    assert parse_instant(at.isoformat()) == at
+    assert EPOCH + timedelta(microseconds=microseconds(at)) == at
+
+
+@given(st.datetimes(min_value=datetime(2001, 9, 10), max_value=datetime(2262, 1, 1)))
+def test_numbers_are_read_exactly(naive: datetime) -> None:
+    """A number of any unit is read to the last digit it has."""
+    at = naive.replace(tzinfo=UTC)
+    count = microseconds(at)
+    assert parse_instant(count) == at
+    assert parse_instant(str(count * 1000 + 999)) == at
+    assert parse_instant(count // 1000) == at.replace(microsecond=at.microsecond // 1000 * 1000)
+    assert parse_instant(count // 10**6) == at.replace(microsecond=0)
+
+
+@given(st.text() | st.integers() | st.floats() | st.booleans())
+def test_nothing_raises(value: object) -> None:
+    """Any JSON scalar is a time or none."""
+    at = parse_instant(value)
+    assert at is None or at.tzinfo is UTC

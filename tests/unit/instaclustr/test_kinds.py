@@ -1,0 +1,56 @@
+"""The catalogue of kinds."""
+
+from collections import Counter
+
+import pytest
+
+from actionwatch.instaclustr.kinds import AREAS, KINDS, OPERATIONS, normalise_kind, severity_of
+
+
+def test_the_catalogue_is_whole() -> None:
+    """The 81 documented kinds are there, in ten areas, each with words for people."""
+    assert len(KINDS) == 81
+    assert len(AREAS) == 10
+    assert Counter(kind.scope for kind in KINDS.values()) == {"account": 65, "organisation": 16}
+    for name, kind in KINDS.items():
+        assert name == kind.name == normalise_kind(name)
+        assert kind.operation in OPERATIONS
+        assert kind.severity in ("info", "low", "medium", "high", "critical")
+        assert kind.meaning.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "operation", "severity"),
+    [
+        ("UNLINK_ACCOUNT", "organisation", "DELETE", "critical"),
+        ("ORGANISATION_GENERATE_API_KEY", "organisation", "CREATE", "critical"),
+        ("LIST_KAFKA_ACLS", "account", "READ", "info"),
+        ("RESTORE", "account", "CREATE", "high"),
+        ("ADMIN_SET_ACCESS_LEVEL", "account", "UPDATE", "critical"),
+    ],
+)
+def test_a_kind_is_judged_as_specified(name: str, scope: str, operation: str, severity: str) -> None:
+    """Scope, operation and severity are the specification's."""
+    kind = KINDS[name]
+    assert (kind.scope, kind.operation, kind.severity) == (scope, operation, severity)
+
+
+def test_an_unknown_kind_is_of_medium_severity() -> None:
+    """The vendor records more kinds than it documents; they are ordinary."""
+    assert severity_of("USER_LOGIN") == "medium"
+    assert severity_of("DELETE_CLUSTER") == "critical"
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [
+        ("CREATE_CLUSTER", "CREATE_CLUSTER"),
+        ("Create cluster", "CREATE_CLUSTER"),
+        (" create-cluster\n", "CREATE_CLUSTER"),
+        ("Create  Kafka\tACLs", "CREATE_KAFKA_ACLS"),
+        ("", ""),
+    ],
+)
+def test_labels_become_kinds(label: str, kind: str) -> None:
+    """Trimmed, in capitals, blanks and hyphens as underscores."""
+    assert normalise_kind(label) == kind

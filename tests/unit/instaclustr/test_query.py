@@ -1,0 +1,109 @@
+"""Questions: what is sent, and what is filtered again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from actionwatch.instaclustr.query import Query
+from actionwatch.model import Entity, Record
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def record(**changes: Any) -> Record:
+    plain: dict[str, Any] = {
+        "key": "k", "source": "acme", "occurred_at": AT, "seen_at": AT, "action_kind": "CREATE_CLUSTER", "raw": "{}",
+        "user_name": "Eve@x.org", "description": "Created the Ledger cluster", "account": Entity("acc-1", "Payments"),
+        "cluster": Entity("c-1", "ledger"), "operation": "CREATE", "scope": "account",
+    }  # fmt: skip
+    return Record(**{**plain, **changes})
+
+
+def sent(query: Query) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in query.parameters():
+        found.setdefault(name, []).append(value)
+    found.pop("getActionCounts")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        (Query(), {}),
+        (Query(start=AT, end=AT), {"startTime": ["1767268800000"], "endTime": ["1767268800000"]}),
+        (
+            Query(start=AT + timedelta(microseconds=1), end=AT + timedelta(microseconds=1)),
+            {"startTime": ["1767268800000"], "endTime": ["1767268800001"]},
+        ),
+        (Query(kinds=("CREATE_CLUSTER", "delete cluster")), {"actionKinds": ["CREATE_CLUSTER", "DELETE_CLUSTER"]}),
+        (Query(kinds=("CREATE_CLUSTER", "LOGIN")), {}),
+        (Query(keyword="a b", account="Pay", cluster_id="c", user_name="eve"),
+         {"descriptionKeyword": ["a b"], "account": ["Pay"], "clusterId": ["c"], "userName": ["eve"]}),
+        (Query(operations=("delete",)),
+         {"crudOperations": ["ACCOUNT_LEVEL_USER_ACTIONS_DELETE", "ORG_LEVEL_USER_ACTIONS_DELETE"]}),
+        (Query(operations=("READ",)), {"crudOperations": ["ACCOUNT_LEVEL_USER_ACTIONS_READ"]}),
+        (Query(operations=("READ",), scope="organisation"), {}),
+        (Query(operations=("CREATE",), scope="organisation"), {"crudOperations": ["ORG_LEVEL_USER_ACTIONS_CREATE"]}),
+        (Query(scope="organisation"), {"organisationLogsOnly": ["true"]}),
+        (Query(account_only=True), {"accountLogsOnly": ["true"]}),
+    ],
+)  # fmt: skip
+def test_filters_become_parameters(query: Query, parameters: dict[str, list[str]]) -> None:
+    """Documented values alone are sent, arrays repeat their name, times are milliseconds rounded outwards."""
+    assert sent(query) == parameters
+
+
+def test_counts_are_asked_for_or_refused() -> None:
+    """Their default is true upstream, which costs it work that nobody wants."""
+    assert ("getActionCounts", "false") in Query().parameters()
+    assert ("getActionCounts", "true") in Query(with_counts=True).parameters()
+
+
+@pytest.mark.parametrize(
+    ("query", "matches"),
+    [
+        (Query(), True),
+        (Query(start=AT, end=AT), True),
+        (Query(start=AT + timedelta(seconds=1)), False),
+        (Query(end=AT - timedelta(seconds=1)), False),
+        (Query(kinds=("create cluster",)), True),
+        (Query(kinds=("DELETE_CLUSTER",)), False),
+        (Query(keyword="LEDGER"), True),
+        (Query(keyword="topic"), False),
+        (Query(account="ACC-1"), True),
+        (Query(account="payments"), True),
+        (Query(account="other"), False),
+        (Query(account=""), False),
+        (Query(cluster_id="C-1"), True),
+        (Query(cluster_id="ledger"), False),
+        (Query(operations=("create",)), True),
+        (Query(operations=("READ",)), False),
+        (Query(scope="account"), True),
+        (Query(scope="organisation"), False),
+        (Query(user_name="eve@X.org"), True),
+        (Query(user_name="eve"), False),
+        (Query(organisation_only=True), False),
+        (Query(account_only=True), True),
+        (Query(kinds=("CREATE_CLUSTER",), user_name="bob"), False),
+    ],
+)
+def test_answers_are_filtered_again(query: Query, matches: bool) -> None:
+    """An upstream that ignores a misspelt filter does not mislead."""
+    assert query.matches(record()) is matches
+
+
+def test_what_cannot_be_judged_is_kept() -> None:
+    """A record without a readable time, or with a cluster's name alone, is left to the upstream's judgement."""
+    assert Query(start=AT, end=AT).matches(record(is_time_readable=False, occurred_at=AT + timedelta(days=1)))
+    assert Query(cluster_id="c-9").matches(record(cluster=Entity(None, "ledger")))
+    assert not Query(cluster_id="c-9").matches(record(cluster=Entity()))
+
+
+def test_an_account_is_known_by_either_name() -> None:
+    """An id finds records that tell the name alone, and the other way round."""
+    accounts = {"acc-1": "Payments"}
+    assert Query(account="acc-1").matches(record(account=Entity(None, "Payments")), accounts)
+    assert Query(account="payments").matches(record(account=Entity("acc-1")), accounts)
+    assert not Query(account="acc-2").matches(record(), accounts)

@@ -1,0 +1,215 @@
+"""Objects become records: every alias, every form of a value."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.instaclustr.aliases import ALIASES, FIELDS
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.model import NOTHING, Entity, Record
+
+SEEN = datetime(2026, 1, 1, tzinfo=UTC)
+AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
+UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+
+
+def read(fields: dict[str, Any], reader: RecordReader | None = None) -> Record:
+    """Read twice through one reader: the second time what it remembers must give the same."""
+    reader = reader or RecordReader("acme", known_accounts={"acc-1": "Payments"})
+    first, second = reader.read_all([fields, dict(fields)], [json.dumps(fields)] * 2, SEEN)
+    assert first == second
+    return first
+
+
+def test_a_usual_record_is_read_whole() -> None:
+    """Every field lands where the model has it, and the object is kept to the letter."""
+    fields = {
+        "id": "r-1", "action": "DELETE_CLUSTER", "domainType": "ACCOUNT", "timestamp": "2023-11-05T13:15:30Z",
+        "userName": "eve", "description": "gone", "accountId": "acc-1", "accountName": "Payments",
+        "clusterId": "c-1", "clusterName": "ledger",
+        "organisationId": "o-1", "organisationName": "Acme", "crudOperation": "ACCOUNT_LEVEL_USER_ACTIONS_DELETE",
+    }  # fmt: skip
+    record = read(fields)
+    assert record == Record(
+        key=record.key,
+        source="acme",
+        occurred_at=AT,
+        seen_at=SEEN,
+        action_kind="DELETE_CLUSTER",
+        raw=json.dumps(fields),
+        domain_type="ACCOUNT",
+        user_name="eve",
+        description="gone",
+        account=Entity("acc-1", "Payments"),
+        cluster=Entity("c-1", "ledger"),
+        organisation=Entity("o-1", "Acme"),
+        operation="DELETE",
+        scope="account",
+        severity="critical",
+        upstream_id="r-1",
+    )
+
+
+def test_any_object_is_a_record() -> None:
+    """Nothing is required: an empty object is a record without a readable time, of an unnamed kind."""
+    record = read({})
+    assert (record.action_kind, record.severity, record.occurred_at) == ("UNKNOWN", "medium", SEEN)
+    assert not record.is_time_readable
+    assert (record.user_name, record.account, record.operation, record.scope) == (None, NOTHING, None, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "attribute", "value", "expected"),
+    [
+        ("kind", "action_kind", "CREATE_CLUSTER", "CREATE_CLUSTER"),
+        ("domain_type", "domain_type", "CLUSTER", "CLUSTER"),
+        ("time", "occurred_at", "2023-11-05T13:15:30Z", AT),
+        ("user", "user_name", "eve", "eve"),
+        ("description", "description", "gone", "gone"),
+        ("account_id", "account", "a", Entity("a")),
+        ("account_name", "account", "a", Entity(None, "a")),
+        ("account", "account", "a", Entity(None, "a")),
+        ("account", "account", UUID, Entity(UUID)),
+        ("account", "account", {"id": 5, "name": "a"}, Entity("5", "a")),
+        ("account", "account", "acc-1", Entity("acc-1", "Payments")),
+        ("cluster_id", "cluster", "c", Entity("c")),
+        ("cluster_name", "cluster", "c", Entity(None, "c")),
+        ("cluster", "cluster", {"ID": "c", "NAME": "n"}, Entity("c", "n")),
+        ("cluster", "cluster", UUID, Entity(UUID)),
+        ("organisation_id", "organisation", "o", Entity("o")),
+        ("organisation_name", "organisation", "o", Entity(None, "o")),
+        ("operation", "operation", "update", "UPDATE"),
+        ("upstream_id", "upstream_id", 17, "17"),
+    ],
+)
+def test_every_alias_is_found(field: str, attribute: str, value: Any, expected: Any) -> None:
+    """Every documented name is found, whatever its case."""
+    for alias in ALIASES[field]:
+        for name in (alias, alias.upper(), alias.lower()):
+            assert getattr(read({name: value}), attribute) == expected, name
+
+
+def test_configured_aliases_come_first() -> None:
+    """A configuration's names are tried before the built-in ones, and it cannot name a field that there is not."""
+    reader = RecordReader("acme", aliases={"user": ["principalName"], "scope": ["reach"]})
+    record = read({"userName": "built-in", "PRINCIPALNAME": "configured", "reach": "Organisation"}, reader)
+    assert (record.user_name, record.scope) == ("configured", "organisation")
+    assert reader.unmapped_fields == frozenset()
+    with pytest.raises(ValueError, match="no field 'colour'"):
+        RecordReader("acme", aliases={"colour": ["x"]})
+    assert {"kind", "domain_type", "time", "user", "description", "account", "cluster", "organisation", "operation", "scope",
+            "upstream_id"} <= set(FIELDS)  # fmt: skip
+
+
+def test_the_first_alias_that_holds_something_wins() -> None:
+    """A null, a blank or an unreadable time under a likelier name does not hide what a later one holds."""
+    record = read(
+        {
+            "userName": None,
+            "user": " ",
+            "email": "e@x",
+            "timestamp": "soon",
+            "created": 1699190130,
+            "action": "",
+            "type": "X",
+        }
+    )
+    assert (record.user_name, record.occurred_at, record.action_kind) == ("e@x", AT, "X")
+    assert read({"userName": ""}).user_name == ""
+
+
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [
+        ({"name": "eve", "email": "e@x"}, "eve"),
+        ({"Username": "eve"}, "eve"),
+        ({"email": "e@x"}, "e@x"),
+        ({"role": "x"}, None),
+        (7, "7"),
+        (["a"], '["a"]'),
+    ],
+)
+def test_a_user_may_be_an_object(user: Any, name: str | None) -> None:
+    """Its name, user name or e-mail address stands for it."""
+    assert read({"user": user}).user_name == name
+
+
+@pytest.mark.parametrize(
+    ("fields", "operation", "scope", "severity"),
+    [
+        ({"action": "Create cluster"}, "CREATE", "account", "medium"),
+        ({"action": "LINK_ACCOUNT"}, "CREATE", "organisation", "high"),
+        ({"action": "LINK_ACCOUNT", "crud": "ORG_LEVEL_USER_ACTIONS_UPDATE"}, "UPDATE", "organisation", "high"),
+        ({"action": "LINK_ACCOUNT", "domainType": "ACCOUNT"}, "CREATE", "account", "high"),
+        ({"action": "CREATE_CLUSTER", "domainType": "ORGANIZATION"}, "CREATE", "organisation", "medium"),
+        ({"action": "CREATE_CLUSTER", "level": "org"}, "CREATE", "organisation", "medium"),
+        ({"action": "LOGIN", "crud": "ACCOUNT_LEVEL_USER_ACTIONS_READ"}, "READ", "account", "medium"),
+        ({"action": "LOGIN", "crud": "delete"}, "DELETE", None, "medium"),
+        ({"action": "LOGIN", "crud": "perhaps"}, None, None, "medium"),
+        ({"action": {"name": "Delete cluster"}}, "DELETE", "account", "critical"),
+    ],
+)
+def test_what_is_told_wins_over_the_catalogue(
+    fields: dict[str, Any], operation: str | None, scope: str | None, severity: str
+) -> None:
+    """Operation and scope come from the record, else from the catalogue; an unknown kind is of medium severity."""
+    record = read(fields)
+    assert (record.operation, record.scope, record.severity) == (operation, scope, severity)
+
+
+@pytest.mark.parametrize(
+    ("domain_type", "account", "cluster"),
+    [
+        ("ACCOUNT", Entity("d", "n"), NOTHING),
+        ("Cluster", NOTHING, Entity("d", "n")),
+        ("ORGANISATION", NOTHING, NOTHING),
+    ],
+)
+def test_the_domain_is_what_its_type_says(domain_type: str, account: Entity, cluster: Entity) -> None:
+    """`domainId` and `domainName` name an account or a cluster, as the domain type says."""
+    record = read({"domainType": domain_type, "domainId": "d", "domainName": "n"})
+    assert (record.account, record.cluster) == (account, cluster)
+
+
+def test_known_accounts_tell_ids_from_names() -> None:
+    """A string is an id once a linked account has that id; ids get the name we know."""
+    reader = RecordReader("acme")
+    assert read({"account": "acc-9"}, reader).account == Entity(None, "acc-9")
+    reader.know_accounts({"acc-9": "Nine"})
+    assert read({"account": "acc-9"}, reader).account == Entity("acc-9", "Nine")
+    assert read({"accountId": "acc-9"}, reader).account == Entity("acc-9", "Nine")
+    assert read({"accountId": "acc-9", "accountName": "Then"}, reader).account == Entity("acc-9", "Then")
+
+
+def test_unmapped_fields_are_told() -> None:
+    """Fields that no alias takes are named, for people to map them."""
+    reader = RecordReader("acme")
+    read({"action": "X", "ipAddress": "10.0.0.1"}, reader)
+    assert reader.unmapped_fields == {"ipAddress"}
+
+
+def test_numbers_and_booleans_do_not_mix() -> None:
+    """1, 1.0 and true are one key to a cache, and three texts to people."""
+    reader = RecordReader("acme")
+    assert [read({"action": value}, reader).action_kind for value in (1, True, 1.0)] == ["1", "TRUE", "1.0"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from(sorted({alias for aliases in ALIASES.values() for alias in aliases})) | st.text(max_size=5)
+
+
+@given(st.lists(st.dictionaries(names, json_values, max_size=8), max_size=5))
+def test_nothing_makes_the_reader_fail(objects: list[dict[str, Any]]) -> None:
+    """Whatever the values, every object makes one record, and the same one alone as among others."""
+    reader = RecordReader("acme", known_accounts={"a": "b"})
+    records = reader.read_all(objects, ["{}"] * len(objects), SEEN)
+    alone = [RecordReader("acme", known_accounts={"a": "b"}).read_all([fields], ["{}"], SEEN)[0] for fields in objects]
+    assert records == alone
