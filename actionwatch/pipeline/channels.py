@@ -5,6 +5,7 @@ Only the dispatcher of `deliver.py` hands jobs in; outcomes come back through on
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -89,8 +90,13 @@ class Line:
         paced = self.next_at - time.monotonic() if self.channel.rate_per_second else 0.0
         return max(paused, paced, 0.0)
 
+    def pause(self, until: datetime) -> None:
+        """Keep the receiver closed until then; a shorter wish does not undo a longer one."""
+        self.paused_until = max(until, self.paused_until or until)
+
     def send(self, job: Job) -> None:
         """Hand a job to the receiver's threads, starting one where all are busy."""
+        self.under_way += 1
         if self.channel.rate_per_second:
             self.next_at = max(self.next_at, time.monotonic()) + 1 / self.channel.rate_per_second
         if len(self.threads) < min(self.channel.concurrency, self.under_way):
@@ -102,12 +108,19 @@ class Line:
 
     def close(self) -> None:
         """End the threads and close the notifier, unless a send still hangs in it."""
+        self._drop_jobs()
         for _ in self.threads:
             self.jobs.put(None)
         for thread in self.threads:
             thread.join(timeout=0 if self.under_way else 1)
         if not self.under_way:
             self.channel.notifier.close()
+
+    def _drop_jobs(self) -> None:
+        """Begin no send that nobody would record: what waits behind one that hangs is tried again at the next start."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.jobs.get_nowait()
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:

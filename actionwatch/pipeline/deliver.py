@@ -8,25 +8,26 @@ the same id.
 
 from __future__ import annotations
 
-import json
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.documents import RECORDS_SHOWN, alert_document, instant
-from actionwatch.errors import DeliveryError, StoreBusy, TransientDeliveryError
-from actionwatch.model import MESSAGE_TYPES, Alert, Delivery, Event, Message, Receipt, Record
+from actionwatch.documents import instant
+from actionwatch.errors import DeliveryError, StoreError, TransientDeliveryError
+from actionwatch.model import Delivery, Receipt
 from actionwatch.pipeline.channels import Channel, Job, Line, Outcome, Renderer
+from actionwatch.pipeline.composing import Composer, FieldTexts
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.retry import Bury, RetryAt, decide
-from actionwatch.store import alerts, outbox, receivers, records, story
+from actionwatch.store import outbox, receivers, story
 from actionwatch.store.database import Database
+from actionwatch.text import visible
 
 LEASE = timedelta(minutes=5)  # longer than any send can take; a process that died gives its rows back after it
 POLL_SECONDS = 1.0  # other processes (a replay by hand, another step) fill the outbox too: looked for once a second
@@ -38,10 +39,6 @@ DEAD_REMEDY = (
 )
 
 log = structlog.get_logger()
-
-
-FieldTexts = Callable[[Record, Sequence[str]], tuple[tuple[str, str], ...]]
-"""Gives the labelled values that a rule wants shown of a record: `rules/fields.py`."""
 
 
 class Deliverer:
@@ -56,15 +53,21 @@ class Deliverer:
         troubles: Troubles,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._database = database
-        self._field_texts = field_texts
+        self._composer = Composer(field_texts)
         self._troubles = troubles
         self._clock = clock
         self._jitter = jitter
+        self._stop_seconds = stop_seconds
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._ended: list[Outcome] = []
+        """Attempts that ended and are not written down yet: a store that is busy must not make them forgotten."""
         self._lines = {channel.name: Line(channel, renderer, self._outcomes) for channel in channels}
         self._stopping = threading.Event()
+        self._is_alone = False
+        """Whether `recover` ran: no other process delivers from this store, and all its receivers are ours."""
         self._judged_at: datetime | None = None
 
     def wake(self) -> None:
@@ -73,12 +76,14 @@ class Deliverer:
 
     def run(self) -> None:
         """Work until `stop`; meant for a thread of its own."""
-        self.recover()
         while not self._stopping.is_set():
             try:
+                if not self._is_alone:
+                    self.recover()
                 self.run_once(self._patience())
-            except StoreBusy as exc:
-                log.warning("store_busy", step="deliver", error=str(exc))
+            except StoreError as exc:
+                log.warning("store_failed", step="deliver", error=str(exc))
+                self._stopping.wait(POLL_SECONDS)
             except Exception as exc:
                 log.exception("step_failed", step="deliver", error=str(exc))
                 self._stopping.wait(POLL_SECONDS)
@@ -90,27 +95,34 @@ class Deliverer:
         self.wake()
 
     def recover(self) -> None:
-        """Take back what a process that died held, and bury what waits for receivers that are gone."""
+        """Take back what a process that died held, bury what waits for receivers that are gone, respect what others asked."""
         with self._database.write() as connection:
             released = outbox.release_leases(connection)
             buried = outbox.bury_strangers(connection, list(self._lines))
+            health = receivers.read_all(connection)
+        for name, line in self._lines.items():
+            paused_until = health.get(name, receivers.Health()).paused_until
+            if paused_until is not None:
+                line.pause(paused_until)
+        self._is_alone = True
         if released or buried:
             log.info("outbox_recovered", released=released, buried=buried)
 
     def run_once(self, patience: float = 0.0) -> int:
         """Record the outcomes that came within `patience` seconds, claim what is due, hand it out; give how many."""
-        outcomes = self._collect(patience)
+        self._collect(patience)
         jobs: list[Job] = []
-        if outcomes or self._is_due():
+        lines = self._open_lines() if self._ended else self._due_lines()
+        if self._ended or lines:
             with self._database.write() as connection:
-                for outcome in outcomes:
-                    self._record(connection, outcome)
-                jobs = [job for line in self._lines.values() for job in self._claim(connection, line)]
-        for outcome in outcomes:
-            self._lines[outcome.job.delivery.receiver].under_way -= 1
+                self._record(connection, self._ended)
+                for line in lines:
+                    jobs += self._claim(connection, line)
+            self._ended = []
         for job in jobs:
             self._lines[job.delivery.receiver].send(job)
-        self._judge_receivers()
+        if not self._stopping.is_set():
+            self._judge_receivers()
         return len(jobs)
 
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
@@ -118,189 +130,168 @@ class Deliverer:
         self.recover()
         deadline = self._clock() + wait_for_retries
         while not self._stopping.is_set():
-            self.run_once(0.02 if self._under_way() else 0.0)
-            due_at = self._next_due(self._lines.values())
-            if not self._under_way() and (due_at is None or due_at > max(deadline, self._clock())):
-                break
-            if not self._under_way() and due_at is not None:
-                self._stopping.wait(max(0.0, min((due_at - self._clock()).total_seconds(), POLL_SECONDS)))
-        self._judged_at = None
-        self._judge_receivers()
+            if self.under_way() == 0 and not self._is_wanted(deadline):
+                self._judge_receivers(is_overdue=True)  # what this opens is delivered in the same run
+                if not self._is_wanted(deadline):
+                    break
+            self.run_once(self._patience())
         self._finish()
+
+    def under_way(self) -> int:
+        """Count the messages that were handed out and whose end is not recorded."""
+        return sum(line.under_way for line in self._lines.values()) + len(self._ended)
 
     # -- what one round does, in order ---------------------------------------------------------------------------------
 
-    def _collect(self, patience: float) -> list[Outcome]:
+    def _collect(self, patience: float) -> None:
         """Wait for the first outcome (or a wake-up), then take all that is there."""
-        found: list[Outcome] = []
         try:
-            first = self._outcomes.get(timeout=patience) if patience > 0 else self._outcomes.get_nowait()
-            found += [first] if first else []
+            outcome = self._outcomes.get(timeout=patience) if patience > 0 else self._outcomes.get_nowait()
             while True:
-                more = self._outcomes.get_nowait()
-                found += [more] if more else []
+                if outcome is not None:
+                    self._lines[outcome.job.delivery.receiver].under_way -= 1
+                    self._ended.append(outcome)
+                outcome = self._outcomes.get_nowait()
         except queue.Empty:
-            return found
+            return
 
-    def _is_due(self) -> bool:
-        due_at = self._next_due(line for line in self._lines.values() if line.free(self._clock()))
-        return due_at is not None and due_at <= self._clock()
+    def _open_lines(self) -> list[Line]:
+        """Give the receivers that can be handed something now."""
+        now = self._clock()
+        return [] if self._stopping.is_set() else [line for line in self._lines.values() if line.free(now)]
+
+    def _due_lines(self) -> list[Line]:
+        """Give the receivers that can be handed something, and for which something is due."""
+        now = self._clock()
+        return [line for line, due_at in self._next_dues(self._open_lines()) if due_at <= now]
 
     def _claim(self, connection: Connection, line: Line) -> list[Job]:
         """Lease what is due for a receiver, and freeze what each message says at its first attempt."""
-        now = self._clock()
-        free = line.free(now)
-        if self._stopping.is_set() or not free:
+        now, receiver = self._clock(), line.channel.name
+        claimed = outbox.claim(connection, receiver, now, line.free(now), now + LEASE)
+        if not claimed:
             return []
-        claimed = outbox.claim(connection, line.channel.name, now, free, now + LEASE)
-        ids = {delivery.alert_id for delivery in claimed}
-        known = alerts.read_many(connection, ids) if ids else {}
-        newest = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if ids else {}
-        told = outbox.told(connection, ids, line.channel.name) if ids else set()
-        jobs: list[Job] = []
-        for delivery in claimed:
-            message = self._message(connection, delivery, known, newest, told)
-            if message:
-                reference = receivers.read_reference(connection, delivery.alert_id, line.channel.name)
-                jobs.append(Job(delivery, message, reference))
-        line.under_way += len(jobs)
-        return jobs
+        messages = self._composer.compose(connection, receiver, claimed, now)
+        references = receivers.read_references(connection, [delivery.alert_id for delivery in claimed], receiver)
+        return [
+            Job(delivery, messages[delivery.id], references.get(delivery.alert_id))
+            for delivery in claimed
+            if delivery.id in messages
+        ]
 
-    def _message(
-        self,
-        connection: Connection,
-        delivery: Delivery,
-        known: Mapping[str, Alert],
-        newest: Mapping[str, Sequence[Record]],
-        told: set[str],
-    ) -> Message | None:
-        """Give what a claimed delivery says; None where it has nothing to say, which is then recorded."""
-        if delivery.body is not None:
-            return thaw(delivery.id, delivery.body)
-        alert = known.get(delivery.alert_id)
-        if alert is None:
-            outbox.record_dead(connection, delivery.id, None, "its alert is no longer in the store")
-            return None
-        event = delivery.event
-        if alert.id not in told and event is Event.UPDATED:
-            event = Event.OPENED  # told nothing so far: to this receiver the news is the alert itself
-        if alert.id not in told and event is Event.RESOLVED:
-            outbox.suppress(connection, delivery.id, "this receiver was never told that it opened")
-            return None
-        message = self._compose(delivery, event, alert, newest[alert.id])
-        outbox.freeze(connection, delivery.id, event, freeze(message))
-        return message
-
-    def _compose(self, delivery: Delivery, event: Event, alert: Alert, shown: Sequence[Record]) -> Message:
-        fields = self._field_texts(shown[-1], alert.fields) if shown else ()
-        return Message(delivery.id, MESSAGE_TYPES[event], self._clock(), alert_document(alert, shown), fields)
-
-    def _record(self, connection: Connection, outcome: Outcome) -> None:
-        """Write down how an attempt ended."""
-        delivery, now = outcome.job.delivery, self._clock()
-        channel = self._lines[delivery.receiver].channel
-        if outcome.error is None:
-            receipt = outcome.receipt or Receipt()
-            outbox.record_sent(connection, delivery.id, now, receipt.note)
-            receivers.note_success(connection, channel.name, now)
-            if receipt.reference is not None:
-                receivers.write_reference(connection, delivery.alert_id, channel.name, receipt.reference)
-            what = f"{outcome.job.message.type} taken" + (f"; {receipt.note}" if receipt.note else "")
-            log.info("delivery_sent", delivery=delivery.id, receiver=channel.name, attempt=delivery.attempts)
-        else:
-            what = self._record_failure(connection, delivery, channel, outcome.error, now)
-        lines = [f"template: {failure}" for failure in outcome.render_failures]
-        lines.append(f"attempt {delivery.attempts}: {what}")
-        entries = [story.Entry(now, delivery.alert_id, f"delivery to {channel.name}", line) for line in lines]
+    def _record(self, connection: Connection, ended: Sequence[Outcome]) -> None:
+        """Write down how attempts ended, each as a line in its alert's story, and what that says of their receivers."""
+        now = self._clock()
+        taken = {outcome.job.delivery.id: outcome.receipt or Receipt() for outcome in ended if outcome.error is None}
+        outbox.record_sent(connection, {delivery_id: receipt.note for delivery_id, receipt in taken.items()}, now)
+        for name in {outcome.job.delivery.receiver for outcome in ended if outcome.error is None}:
+            receivers.note_success(connection, name, now)
+        entries: list[story.Entry] = []
+        for outcome in ended:
+            delivery = outcome.job.delivery
+            if outcome.error is None:
+                what = self._note_taken(connection, outcome, taken[delivery.id])
+            else:
+                what = self._record_failure(connection, delivery, outcome.error, now)
+            stage = f"delivery to {delivery.receiver}"
+            failures = [f"template: {visible(failure)}" for failure in outcome.render_failures]
+            entries += [
+                story.Entry(now, delivery.alert_id, stage, line)
+                for line in (*failures, f"attempt {delivery.attempts}: {what}")
+            ]
         story.append(connection, entries)
 
-    def _record_failure(
-        self, connection: Connection, delivery: Delivery, channel: Channel, error: DeliveryError, now: datetime
-    ) -> str:
-        decision = decide(error, delivery.attempts, delivery.started_at, now, self._jitter(), channel.retry)
-        asked = error.retry_after if isinstance(error, TransientDeliveryError) else timedelta(0)
-        paused_until = now + asked if asked else None
-        receivers.note_failure(connection, channel.name, now, str(error), paused_until)
-        self._lines[channel.name].paused_until = paused_until
+    def _note_taken(self, connection: Connection, outcome: Outcome, receipt: Receipt) -> str:
+        delivery = outcome.job.delivery
+        if receipt.reference is not None:
+            receivers.write_reference(connection, delivery.alert_id, delivery.receiver, receipt.reference)
+        log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
+        return f"{outcome.job.message.type} taken" + (f"; {receipt.note}" if receipt.note else "")
+
+    def _record_failure(self, connection: Connection, delivery: Delivery, error: DeliveryError, now: datetime) -> str:
+        line, text = self._lines[delivery.receiver], visible(str(error))
+        decision = decide(error, delivery.attempts, delivery.started_at, now, self._jitter(), line.channel.retry)
+        if isinstance(error, TransientDeliveryError) and error.retry_after:
+            line.pause(now + error.retry_after)
+        receivers.note_failure(connection, delivery.receiver, now, text, line.paused_until)
         match decision:
             case RetryAt(at):
-                outbox.record_retry(connection, delivery.id, at, str(error))
-                what = f"{error}; next attempt at {instant(at)}"
+                outbox.record_retry(connection, delivery, at, text)
+                what = f"{text}; next attempt at {instant(at)}"
             case Bury(why):
-                outbox.record_dead(connection, delivery.id, str(error), why)
-                what = f"{error}; dead letter: {why}"
+                outbox.record_dead(connection, delivery.id, text, visible(why))
+                what = f"{text}; dead letter: {visible(why)}"
         event = "delivery_failed" if isinstance(decision, RetryAt) else "delivery_buried"
-        log.warning(event, delivery=delivery.id, receiver=channel.name, attempt=delivery.attempts, error=str(error))
+        log.warning(event, delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts, error=text)
         return what
 
-    def _judge_receivers(self) -> None:
+    def _judge_receivers(self, *, is_overdue: bool = False) -> None:
         """Report dead letters and receivers that keep failing; settle what is over."""
         now = self._clock()
-        if self._judged_at is not None and now - self._judged_at < TROUBLES_EVERY:
+        if not is_overdue and self._judged_at is not None and now - self._judged_at < TROUBLES_EVERY:
             return
         self._judged_at = now
         with self._database.read() as connection:
             queues, health = outbox.count_queues(connection), receivers.read_all(connection)
-        for name in self._lines.keys() | queues.keys():
-            dead = queues.get(name, outbox.Queue()).dead
-            if dead:
-                self._troubles.report("dead_letters", name, f"{dead} of its messages were given up", DEAD_REMEDY)
-            else:
-                self._troubles.settle("dead_letters", name)
-            since = health.get(name, receivers.Health()).failing_since
-            if since is not None and now - since >= FAILING_AFTER:
+        if self._is_alone:
+            health = {name: found for name, found in health.items() if name in self._lines}
+            self._bury_strangers({name for name, waiting in queues.items() if waiting.pending})
+        dead = {name: waiting.dead for name, waiting in queues.items() if waiting.dead}
+        for name, count in dead.items():
+            self._troubles.report("dead_letters", name, f"{count} of its messages were given up", DEAD_REMEDY)
+        self._troubles.settle_others("dead_letters", set(dead))
+        failing = {name: found.failing_since for name, found in health.items() if found.failing_since is not None}
+        for name, since in failing.items():
+            if now - since >= FAILING_AFTER:
                 error = health[name].last_error or "no answer"
                 self._troubles.report("receiver_failing", name, f"no message taken since {instant(since)}: {error}", "")
-            elif since is None:
-                self._troubles.settle("receiver_failing", name)
+        self._troubles.settle_others("receiver_failing", set(failing))
+
+    def _bury_strangers(self, waiting: set[str]) -> None:
+        """Bury what a replay by hand made pending again for a receiver that is no longer configured."""
+        if waiting - self._lines.keys():
+            with self._database.write() as connection:
+                outbox.bury_strangers(connection, list(self._lines))
 
     # -- waiting and ending --------------------------------------------------------------------------------------------
 
     def _patience(self) -> float:
         """Say how long nothing can be claimed: until a row falls due or a receiver opens, at most POLL_SECONDS."""
+        if self._ended:
+            return 0.0
         now = self._clock()
         waits = [seconds for line in self._lines.values() if (seconds := line.wait_seconds(now)) > 0]
-        due_at = self._next_due(line for line in self._lines.values() if line.free(now))
-        if due_at is not None:
-            waits.append((due_at - now).total_seconds())
-        return min([POLL_SECONDS, *(max(seconds, 0.001) for seconds in waits)])
+        waits += [(due_at - now).total_seconds() for _, due_at in self._next_dues(self._open_lines())]
+        return max(0.0, min([POLL_SECONDS, *waits]))
 
-    def _next_due(self, lines: Iterable[Line]) -> datetime | None:
+    def _is_wanted(self, deadline: datetime) -> bool:
+        """Say whether anything can be tried now or by the deadline, as far as due times and the receivers' wishes go."""
+        until = max(deadline, self._clock())
+        dues = self._next_dues(list(self._lines.values()))
+        return any(max(due_at, line.paused_until or due_at) <= until for line, due_at in dues)
+
+    def _next_dues(self, lines: Sequence[Line]) -> list[tuple[Line, datetime]]:
+        """Give when the next row of each of these receivers falls due; one without any is left out."""
+        if not lines:
+            return []
+        now = self._clock()
         with self._database.read() as connection:
-            dues = [outbox.next_due(connection, line.channel.name, self._clock()) for line in lines]
-        return min((due_at for due_at in dues if due_at is not None), default=None)
-
-    def _under_way(self) -> int:
-        return sum(line.under_way for line in self._lines.values())
+            dues = [(line, outbox.next_due(connection, line.channel.name, now)) for line in lines]
+        return [(line, due_at) for line, due_at in dues if due_at is not None]
 
     def _finish(self) -> None:
         """Give what is under way its time, record it, close the notifiers."""
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
-        while self._under_way() and time.monotonic() < deadline:
-            self.run_once(0.05)
-        if self._under_way():
+        while self.under_way() and time.monotonic() < deadline:
+            try:
+                self.run_once(0.05)
+            except StoreError as exc:
+                log.warning("store_failed", step="deliver", error=str(exc))
+                time.sleep(0.05)
+        if self.under_way():
             log.warning(
-                "deliveries_interrupted", count=self._under_way(), remedy="they are tried again at the next start"
+                "deliveries_interrupted", count=self.under_way(), remedy="they are tried again at the next start"
             )
         for line in self._lines.values():
             line.close()
-
-
-def freeze(message: Message) -> str:
-    """Write a message down, as it will be sent on every attempt."""
-    frozen = {
-        "type": message.type,
-        "timestamp": message.timestamp.isoformat(),
-        "data": message.data,
-        "fields": message.fields,
-    }
-    return json.dumps(frozen, ensure_ascii=True, separators=(",", ":"))
-
-
-def thaw(delivery_id: str, body: str) -> Message:
-    """Read a message that was frozen."""
-    frozen = json.loads(body)
-    fields = tuple((label, value) for label, value in frozen["fields"])
-    at = datetime.fromisoformat(frozen["timestamp"])
-    return Message(delivery_id, frozen["type"], at, frozen["data"], fields)

@@ -7,6 +7,7 @@ alerts, deliveries and the new position in one transaction: killed anywhere, it 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,10 +42,10 @@ class Evaluator(Protocol):
 
 @dataclass(slots=True)
 class _Batch:
-    """The alerts a batch touches, each with its newest record; read once, written once."""
+    """The alerts a batch touches, each as it was after each of its matches; read once, written once."""
 
-    opened: dict[str, tuple[Alert, Record]] = field(default_factory=dict)
-    changed: dict[str, tuple[Alert, Record]] = field(default_factory=dict)
+    opened: dict[str, list[tuple[Alert, Record]]] = field(default_factory=lambda: defaultdict(list))
+    changed: dict[str, list[tuple[Alert, Record]]] = field(default_factory=lambda: defaultdict(list))
     group_of: dict[str, str] = field(default_factory=dict)
     known: dict[str, dict[str, Alert]] = field(default_factory=dict)
     joined: list[tuple[str, int]] = field(default_factory=list)
@@ -54,9 +55,15 @@ class Matcher:
     """The step. One at a time: `run_once` waits for the one under way."""
 
     def __init__(
-        self, database: Database, engine: Evaluator, addressing: Addressing, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        engine: Evaluator,
+        addressing: Addressing,
+        clock: Callable[[], datetime],
+        batch_size: int = BATCH,
     ) -> None:
         self._database = database
+        self._batch_size = batch_size
         self._engine = engine
         self._addressing = addressing
         self._clock = clock
@@ -74,7 +81,7 @@ class Matcher:
         """Match the next records and commit what follows; None where there are none."""
         with self._database.read() as connection:
             position = positions.read(connection, POSITION)
-            batch = records.read_after(connection, position, BATCH)
+            batch = records.read_after(connection, position, self._batch_size)
         if not batch:
             return None
         # In event time, so that it does not matter in which order the upstream gave what came together.
@@ -85,23 +92,31 @@ class Matcher:
         with self._database.write() as connection:
             opened = self._write(connection, matches)
             positions.write(connection, POSITION, batch[-1].id)
-        return opened
+        for alert in opened:
+            log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
+        return len(opened)
 
-    def _write(self, connection: Connection, matches: Sequence[Match]) -> int:
+    def _write(self, connection: Connection, matches: Sequence[Match]) -> list[Alert]:
+        """Write what a batch of matches changes; give the alerts it opened."""
+        if not matches:
+            return []
         now = self._clock()
         batch = _Batch()
+        held = alerts.read_joined(connection, {match.record.id for match in matches})
         for match in matches:
-            _place(connection, batch, match, now)
-        pairs = [(alert, batch.group_of[alert.id]) for alert, _ in batch.opened.values()]
-        alerts.insert_new(connection, pairs)
+            if (
+                match.rule.id,
+                match.record.id,
+            ) not in held:  # each record alerts once per rule, however often it is read
+                _place(connection, batch, match, now)
+        opened = [steps[-1][0] for steps in batch.opened.values()]
+        alerts.insert_new(connection, [(alert, batch.group_of[alert.id]) for alert in opened])
         alerts.join(connection, batch.joined)
         self._addressing.open(connection, list(batch.opened.values()), now)
-        for alert, record in batch.changed.values():
-            alerts.update(connection, alert)
-            self._addressing.update(connection, alert, record, now)
-        for alert, _ in batch.opened.values():
-            log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
-        return len(batch.opened)
+        for steps in batch.changed.values():
+            alerts.update(connection, steps[-1][0])
+            self._addressing.update(connection, steps, now)
+        return opened
 
 
 def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -> None:
@@ -114,20 +129,16 @@ def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -
     if alert is None:
         alert = open_alert(match, now)
         if alerts.read(connection, alert.id):
-            return  # this very record opened it before
-        batch.opened[alert.id] = (alert, match.record)
+            return  # an equal record, of another source, opened it before
+        batch.opened[alert.id].append((alert, match.record))
         batch.group_of[alert.id] = key
     else:
         alert = join(alert, match)
         touched = batch.opened if alert.id in batch.opened else batch.changed
-        touched[alert.id] = (alert, _newer(touched.get(alert.id), match.record))
+        touched[alert.id].append((alert, match.record))
     batch.known[key][alert.id] = alert
     batch.joined.append((alert.id, match.record.id))
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:
     return record.occurred_at, record.key
-
-
-def _newer(before: tuple[Alert, Record] | None, record: Record) -> Record:
-    return record if before is None or record.occurred_at >= before[1].occurred_at else before[1]

@@ -79,7 +79,7 @@ class Troubles:
         alert = self_alert(trouble, subject, what, remedy, now)
         troubles.insert(connection, troubles.OpenTrouble(trouble, subject, now, what, remedy, alert.id))
         alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
-        self._addressing.open(connection, [(alert, None)], now)
+        self._addressing.open(connection, [[(alert, None)]], now)
 
     def _resolve(self, connection: Connection, opened: troubles.OpenTrouble, now: datetime) -> None:
         troubles.delete(connection, opened.trouble, opened.subject)

@@ -170,21 +170,24 @@ class WindowReader:
         if not page.records:
             return
         with self._database.write() as connection:
-            new_count = records.insert_new(connection, [self._judged(record) for record in page.records])
+            new_count = records.insert_new(connection, map(self._named, page.records), self._judge)
         self._count_new(new_count, report)
 
-    def _judged(self, record: Record) -> Record:
-        """Say of a record that it is backlog, or late, and by how much; name its account as of its day where it does not."""
+    def _named(self, record: Record) -> Record:
+        """Name a record's account as of its day, where the record does not."""
         account = record.account
-        if account.id is not None and account.name is None:
-            named = Entity(account.id, self._account_name(account.id, record.occurred_at))
-            record = msgspec.structs.replace(record, account=named)
-        is_backlog = record.occurred_at < self.marks.alerts_from
-        late_by = self.marks.seen_through - record.occurred_at
-        is_late = late_by > self._overlap and not is_backlog and record.is_time_readable
-        if not is_backlog and not is_late:
+        if account.id is None or account.name is not None:
             return record
-        return msgspec.structs.replace(record, is_backlog=is_backlog, late_by=late_by if is_late else None)
+        named = Entity(account.id, self._account_name(account.id, record.occurred_at))
+        return msgspec.structs.replace(record, account=named)
+
+    def _judge(self, record: Record) -> tuple[bool, timedelta | None]:
+        """Say whether a record is backlog, and by how much it is late."""
+        known, at = self.marks, record.occurred_at
+        if at < known.alerts_from:
+            return True, None
+        late_by = known.seen_through - at
+        return False, late_by if late_by > self._overlap and record.is_time_readable else None
 
     def _count_new(self, new_count: int, report: PollReport) -> None:
         if new_count:
@@ -198,13 +201,13 @@ class WindowReader:
     ) -> None:
         """Commit what only a walk that counts can say: the twins, what is gone, the receipt, and how far the marks moved."""
         twins = [
-            msgspec.structs.replace(self._judged(reading.repeated[key]), key=twin_key(key, ordinal))
+            msgspec.structs.replace(self._named(reading.repeated[key]), key=twin_key(key, ordinal))
             for key, count in walk.keys.items()
             for ordinal in range(1, count)
         ]
         moved = advance(reading)
         with self._database.write() as connection:
-            new_count = records.insert_new(connection, twins)
+            new_count = records.insert_new(connection, twins, self._judge)
             reading.vanished = self._mark_vanished(connection, reading, walk)
             marks.write(connection, moved)
             receipts.insert(connection, self._receipt(reading, walk, report))

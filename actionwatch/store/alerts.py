@@ -7,13 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import Connection, Row, bindparam, exists, func, select
 
 from actionwatch.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import MICROSECOND, bulk_insert, to_micros
-from actionwatch.store.tables import ALERT, DELIVERY, JOINED
+from actionwatch.store.tables import ALERT, DELIVERY, JOINED, REFERENCE, STORY
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
+# Built once: every message asks it.
+_MANY = select(ALERT).where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
 
 
 def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
@@ -24,6 +26,16 @@ def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> i
 def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
     """Join records to alerts as (alert id, record id); joining again changes nothing. Gives how many were new."""
     return bulk_insert(connection, JOINED, ("alert_id", "record_id"), pairs)
+
+
+def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, int]]:
+    """Say which of these records alerts hold already, as (rule id, record id)."""
+    statement = (
+        select(ALERT.c.rule_id, JOINED.c.record_id)
+        .join(JOINED, JOINED.c.alert_id == ALERT.c.id)
+        .where(JOINED.c.record_id.in_(record_ids))
+    )
+    return {(row.rule_id, row.record_id) for row in connection.execute(statement)}
 
 
 def update(connection: Connection, alert: Alert) -> None:
@@ -50,7 +62,7 @@ def read(connection: Connection, alert_id: str) -> Alert | None:
 
 def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, Alert]:
     """Read several alerts by id."""
-    return {row.id: _alert(row) for row in connection.execute(select(ALERT).where(ALERT.c.id.in_(alert_ids)))}
+    return {row.id: _alert(row) for row in connection.execute(_MANY, {"alert_ids": list(alert_ids)})}
 
 
 def read_unresolved(connection: Connection, group_key: str) -> list[Alert]:
@@ -88,7 +100,7 @@ def count_by_level(connection: Connection) -> dict[Level, int]:
 
 
 def delete_settled(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` alerts opened before a time that nothing can still happen to; give how many."""
+    """Delete at most `limit` alerts opened before a time that owe nobody a message, with all about them; give how many."""
     doomed = (
         select(ALERT.c.id)
         .where(ALERT.c.opened_at < before)
@@ -96,7 +108,8 @@ def delete_settled(connection: Connection, before: datetime, limit: int) -> int:
         .limit(limit)
     )
     ids = connection.execute(doomed).scalars().all()
-    connection.execute(JOINED.delete().where(JOINED.c.alert_id.in_(ids)))
+    for table in (JOINED, REFERENCE, STORY):
+        connection.execute(table.delete().where(table.c.alert_id.in_(ids)))
     return connection.execute(ALERT.delete().where(ALERT.c.id.in_(ids))).rowcount
 
 

@@ -24,6 +24,11 @@ from actionwatch.errors import SchemaMismatch, StoreBusy, StoreError
 
 SCHEMA_VERSION = "0001"  # the newest revision under migrations/versions/
 BUSY_TIMEOUT_MS = 30_000
+WRITER_PRAGMAS = (
+    "page_size=16384",  # for a new file: a quarter more records a second than with 4096, measured on backfills
+    "journal_mode=WAL",
+    "synchronous=NORMAL",  # a process may be killed anywhere; a power cut may lose the last commits, all of which are repeated
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -62,7 +67,7 @@ class Database:
         Raises: StoreError, when the file cannot be made or opened.
         """
         self.path = _prepare_file(url)
-        self._writer = _engine(url, begin="BEGIN IMMEDIATE", pragmas=("journal_mode=WAL", "synchronous=NORMAL"))
+        self._writer = _engine(url, begin="BEGIN IMMEDIATE", pragmas=WRITER_PRAGMAS)
         self._reader = _engine(url, begin="BEGIN", pragmas=("query_only=ON",))
 
     @contextlib.contextmanager

@@ -6,15 +6,15 @@ runs out, so that a killed process gives back what it held.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, bindparam, exists, func, or_, select
 
 from actionwatch.model import Delivery, DeliveryStatus, Event
-from actionwatch.store.database import bulk_insert, to_micros
+from actionwatch.store.database import Instant, bulk_insert, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY
 
 _COLUMNS = (
@@ -31,6 +31,46 @@ _COLUMNS = (
 )
 _PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
 
+# The questions of every round, built once: to build one anew costs as much as its answer.
+_NOW = bindparam("now", type_=Instant)
+_EARLIER = DELIVERY.alias()
+_CLAIMABLE = (
+    _PENDING,
+    DELIVERY.c.receiver == bindparam("wanted"),
+    or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < _NOW),
+    ~exists().where(
+        _EARLIER.c.alert_id == DELIVERY.c.alert_id,
+        _EARLIER.c.receiver == DELIVERY.c.receiver,
+        _EARLIER.c.ordinal < DELIVERY.c.ordinal,
+        _EARLIER.c.status == DeliveryStatus.PENDING.value,
+    ),
+)
+"""Nobody holds the row, and no earlier row of this alert and receiver is pending."""
+_DUE = (
+    select(DELIVERY)
+    .where(*_CLAIMABLE, DELIVERY.c.due_at <= _NOW)
+    .order_by(DELIVERY.c.due_at)  # nothing more: it would make a sort of thousands of rows that fell due in one instant
+    .limit(bindparam("most"))
+)
+_NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
+_LEASE = (
+    DELIVERY.update()
+    .where(DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
+    .values(leased_until=bindparam("until", type_=Instant), attempts=DELIVERY.c.attempts + 1)
+)
+_BY_ID = DELIVERY.update().where(DELIVERY.c.id == bindparam("known_id"))
+_FREEZE = _BY_ID.values(event=bindparam("now_event"), body=bindparam("now_body"))
+_SENT = _BY_ID.values(
+    status=DeliveryStatus.SENT.value,
+    sent_at=bindparam("at", type_=Instant),
+    why=bindparam("note"),
+    last_error=None,
+    leased_until=None,
+)
+_STATUSES = select(DELIVERY.c.alert_id, DELIVERY.c.status).where(
+    DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)), DELIVERY.c.receiver == bindparam("wanted")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
@@ -38,6 +78,15 @@ class Queue:
 
     pending: int = 0
     dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What a delivery says from now on, as JSON; `event` is what it turned out to be to its receiver."""
+
+    delivery_id: str
+    event: Event
+    body: str
 
 
 def insert_new(connection: Connection, deliveries: Sequence[Delivery]) -> int:
@@ -50,34 +99,37 @@ def claim(connection: Connection, receiver: str, now: datetime, limit: int, leas
 
     Returns: the rows as they are after the claim; `attempts` is the number of the attempt about to be made.
     """
-    due = (
-        select(DELIVERY.c.id)
-        .where(_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.due_at <= now, *_is_claimable(now))
-        .order_by(DELIVERY.c.due_at, DELIVERY.c.created_at, DELIVERY.c.id)
-        .limit(limit)
-    )
-    ids = connection.execute(due).scalars().all()
-    if not ids:
+    asked = {"wanted": receiver, "now": now, "most": limit}
+    found = [_delivery(row) for row in connection.execute(_DUE, asked)]
+    if not found:
         return []
-    leased = {"leased_until": leased_until, "attempts": DELIVERY.c.attempts + 1}
-    connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(leased))
-    found = {row.id: _delivery(row) for row in connection.execute(select(DELIVERY).where(DELIVERY.c.id.in_(ids)))}
-    return [found[delivery_id] for delivery_id in ids]
+    connection.execute(_LEASE, {"ids": [delivery.id for delivery in found], "until": leased_until})
+    return [replace(delivery, attempts=delivery.attempts + 1) for delivery in found]
 
 
-def freeze(connection: Connection, delivery_id: str, event: Event, body: str) -> None:
-    """Fix what a message says, before its first attempt."""
-    connection.execute(DELIVERY.update().where(DELIVERY.c.id == delivery_id).values(event=event.value, body=body))
+def freeze(connection: Connection, messages: Sequence[Frozen]) -> None:
+    """Fix what messages say, before their first attempt."""
+    if messages:
+        rows = [
+            {"known_id": message.delivery_id, "now_event": message.event.value, "now_body": message.body}
+            for message in messages
+        ]
+        connection.execute(_FREEZE, rows)
 
 
-def record_sent(connection: Connection, delivery_id: str, at: datetime, note: str | None) -> None:
-    """End a delivery as sent; `note` is worth showing (recipients that were refused, say)."""
-    _end(connection, delivery_id, status=DeliveryStatus.SENT.value, sent_at=at, why=note, last_error=None)
+def record_sent(connection: Connection, notes: Mapping[str, str | None], at: datetime) -> None:
+    """End deliveries as sent, by id; a note is worth showing (recipients that were refused, say)."""
+    if notes:
+        rows = [{"known_id": delivery_id, "note": note, "at": at} for delivery_id, note in notes.items()]
+        connection.execute(_SENT, rows)
 
 
-def record_retry(connection: Connection, delivery_id: str, due_at: datetime, error: str) -> None:
-    """Put a delivery back for another attempt."""
-    _end(connection, delivery_id, due_at=due_at, last_error=error)
+def record_retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> None:
+    """Put a delivery back for another attempt; what waits behind it need not be looked at before."""
+    _end(connection, delivery.id, due_at=due_at, last_error=error)
+    behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _PENDING)
+    is_early = (DELIVERY.c.ordinal > delivery.ordinal, DELIVERY.c.due_at < due_at)
+    connection.execute(DELIVERY.update().where(*behind, *is_early).values(due_at=due_at))
 
 
 def record_dead(connection: Connection, delivery_id: str, error: str | None, why: str) -> None:
@@ -94,9 +146,17 @@ def release_leases(connection: Connection) -> int:
 
 def next_due(connection: Connection, receiver: str, now: datetime) -> datetime | None:
     """Give when the next row of a receiver that can be claimed falls due; None when none is waiting."""
-    statement = select(DELIVERY.c.due_at).where(_PENDING, DELIVERY.c.receiver == receiver, *_is_claimable(now))
-    due: datetime | None = connection.execute(statement.order_by(DELIVERY.c.due_at).limit(1)).scalar()
+    due: datetime | None = connection.execute(_NEXT_DUE, {"wanted": receiver, "now": now}).scalar()
     return due
+
+
+def read_last(connection: Connection, alert_id: str) -> dict[str, Delivery]:
+    """Read the last row of an alert for each of its receivers."""
+    later = DELIVERY.alias()
+    is_later = (later.c.alert_id == DELIVERY.c.alert_id, later.c.receiver == DELIVERY.c.receiver)
+    is_last = ~exists().where(*is_later, later.c.ordinal > DELIVERY.c.ordinal)
+    statement = select(DELIVERY).where(DELIVERY.c.alert_id == alert_id, is_last).order_by(DELIVERY.c.receiver)
+    return {row.receiver: _delivery(row) for row in connection.execute(statement)}
 
 
 def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
@@ -107,11 +167,9 @@ def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
 
 def told(connection: Connection, alert_ids: Collection[str], receiver: str) -> set[str]:
     """Say which of these alerts a receiver took any message of."""
-    sent = DELIVERY.c.status == DeliveryStatus.SENT.value
-    statement = select(DELIVERY.c.alert_id).where(
-        DELIVERY.c.alert_id.in_(alert_ids), DELIVERY.c.receiver == receiver, sent
-    )
-    return set(connection.execute(statement.distinct()).scalars())
+    # The status is looked at here: asked for in SQL, it would lead SQLite to the index of all that was ever sent.
+    rows = connection.execute(_STATUSES, {"alert_ids": list(alert_ids), "wanted": receiver})
+    return {row.alert_id for row in rows if row.status == DeliveryStatus.SENT.value}
 
 
 def turn_untried(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
@@ -138,6 +196,12 @@ def read(connection: Connection, delivery_id: str) -> Delivery | None:
     """Read one row."""
     row = connection.execute(select(DELIVERY).where(DELIVERY.c.id == delivery_id)).first()
     return _delivery(row) if row else None
+
+
+def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
+    """Read the rows whose id begins so; at most two, which is enough to know that it is not the only one."""
+    statement = select(DELIVERY).where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
+    return [_delivery(row) for row in connection.execute(statement)]
 
 
 def replay(connection: Connection, ids: Collection[str] | None, now: datetime) -> int:
@@ -167,7 +231,7 @@ def count_queues(connection: Connection) -> dict[str, Queue]:
     """Count what each receiver has pending and dead."""
     statement = (
         select(DELIVERY.c.receiver, DELIVERY.c.status, func.count())
-        .where(DELIVERY.c.status != DeliveryStatus.SENT.value)
+        .where(DELIVERY.c.status.in_((DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value)))
         .group_by(DELIVERY.c.receiver, DELIVERY.c.status)
     )
     counts: dict[str, dict[str, int]] = {}
@@ -197,18 +261,6 @@ def delivered_latencies(connection: Connection, limit: int) -> list[tuple[dateti
     told = first.subquery()
     statement = select(ALERT.c.first_at, ALERT.c.opened_at, told.c.at).join(told, told.c.alert_id == ALERT.c.id)
     return [(row[0], row[1], row[2]) for row in connection.execute(statement.order_by(told.c.at.desc()).limit(limit))]
-
-
-def _is_claimable(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Nobody holds the row, and no earlier row of this alert and receiver is pending."""
-    earlier = DELIVERY.alias()
-    is_before = (
-        earlier.c.alert_id == DELIVERY.c.alert_id,
-        earlier.c.receiver == DELIVERY.c.receiver,
-        earlier.c.ordinal < DELIVERY.c.ordinal,
-        earlier.c.status == DeliveryStatus.PENDING.value,
-    )
-    return or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < now), ~exists().where(*is_before)
 
 
 def _only_dead(statement: Select[Any]) -> Select[Any]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import RECEIVER, REFERENCE
+
+# Built once: every message asks it.
+_REFERENCES = select(REFERENCE.c.alert_id, REFERENCE.c.value).where(
+    REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)), REFERENCE.c.receiver == bindparam("wanted")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ def read_all(connection: Connection) -> dict[str, Health]:
 
 def note_success(connection: Connection, name: str, at: datetime) -> None:
     """Note that a receiver took a message: it fails no longer."""
-    values = {"name": name, "last_sent_at": at, "failing_since": None, "paused_until": None, "last_error": None}
+    values = {"name": name, "last_sent_at": at, "failing_since": None, "last_error": None}
     upsert(connection, RECEIVER, values, key=("name",))
 
 
@@ -42,11 +48,10 @@ def note_failure(connection: Connection, name: str, at: datetime, error: str, pa
     upsert(connection, RECEIVER, values, key=("name",))
 
 
-def read_reference(connection: Connection, alert_id: str, receiver: str) -> str | None:
-    """Give what a receiver calls the message of an alert (a Slack `ts`), None where it has told nothing."""
-    statement = select(REFERENCE.c.value).where(REFERENCE.c.alert_id == alert_id, REFERENCE.c.receiver == receiver)
-    value: str | None = connection.execute(statement).scalar()
-    return value
+def read_references(connection: Connection, alert_ids: Collection[str], receiver: str) -> Mapping[str, str]:
+    """Give what a receiver calls the messages of alerts (a Slack `ts`); an alert of which it told nothing has no key."""
+    rows = connection.execute(_REFERENCES, {"alert_ids": list(alert_ids), "wanted": receiver})
+    return {row.alert_id: row.value for row in rows}
 
 
 def write_reference(connection: Connection, alert_id: str, receiver: str, value: str) -> None:

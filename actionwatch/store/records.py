@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, exists, func, or_, select, type_coerce
 from sqlalchemy.types import BigInteger
 
 from actionwatch.model import NOTHING, Entity, Record
@@ -20,6 +21,32 @@ _SELECTED = [
     type_coerce(column, BigInteger).label(column.name) if column.name in ("occurred_at", "seen_at") else column
     for column in RECORD.columns
 ]
+
+
+Judge = Callable[[Record], tuple[bool, timedelta | None]]
+"""Says whether a record is backlog, and by how much it is late."""
+
+_by_key = attrgetter("key")
+
+
+def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
+    return record.is_backlog, record.late_by
+
+
+_RANKED = (
+    select(
+        *_SELECTED,
+        JOINED.c.alert_id,
+        func.row_number()
+        .over(partition_by=JOINED.c.alert_id, order_by=(RECORD.c.occurred_at.desc(), RECORD.c.id.desc()))
+        .label("rank"),
+    )
+    .join(JOINED, JOINED.c.record_id == RECORD.c.id)
+    .where(JOINED.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
+    .subquery()
+)
+# Built once: every message asks it.
+_OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +64,14 @@ class RecordFilter:
     until: datetime | None = None
 
 
-def insert_new(connection: Connection, records: Sequence[Record]) -> int:
-    """Store the records whose source and key are not known yet, in the given order; give how many were new."""
-    return bulk_insert(connection, RECORD, _COLUMNS, [_values(record) for record in records])
+def insert_new(connection: Connection, records: Iterable[Record], judge: Judge = _as_it_is) -> int:
+    """Store the records whose source and key are not known yet, in the order of their keys; give how many were new.
+
+    `judge` says of each whether it is backlog and how late it is; without one that is left as the record has it. (A changed
+    copy of each record instead would cost a third of what storing it does.)
+    """
+    ordered = sorted(records, key=_by_key)
+    return bulk_insert(connection, RECORD, _COLUMNS, [_values(record, *judge(record)) for record in ordered])
 
 
 def read_after(connection: Connection, position: int, limit: int) -> list[Record]:
@@ -50,16 +82,8 @@ def read_after(connection: Connection, position: int, limit: int) -> list[Record
 
 def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: int) -> dict[str, list[Record]]:
     """Read the newest `limit` records (by event time) joined to each of these alerts, newest last; a key for every id."""
-    newest = (RECORD.c.occurred_at.desc(), RECORD.c.id.desc())
-    rank = func.row_number().over(partition_by=JOINED.c.alert_id, order_by=newest).label("rank")
-    ranked = (
-        select(*_SELECTED, JOINED.c.alert_id, rank)
-        .join(JOINED, JOINED.c.record_id == RECORD.c.id)
-        .where(JOINED.c.alert_id.in_(alert_ids))
-        .subquery()
-    )
     found: dict[str, list[Record]] = {alert_id: [] for alert_id in alert_ids}
-    for row in connection.execute(select(ranked).where(ranked.c.rank <= limit).order_by(ranked.c.rank.desc())):
+    for row in connection.execute(_OF_ALERTS, {"alert_ids": list(alert_ids), "most": limit}):
         found[row.alert_id].append(_record(row))
     return found
 
@@ -86,6 +110,11 @@ def count_by_source(connection: Connection) -> dict[str, int]:
     """Count the stored records of each source."""
     rows = connection.execute(select(RECORD.c.source, func.count()).group_by(RECORD.c.source))
     return {row[0]: row[1] for row in rows}
+
+
+def count_joined(connection: Connection) -> int:
+    """Count the records that belong to any alert."""
+    return connection.execute(select(func.count(JOINED.c.record_id.distinct()))).scalar() or 0
 
 
 def count_kinds(connection: Connection, source: str, start: datetime, end: datetime) -> dict[str, int]:
@@ -146,11 +175,15 @@ def newest_id(connection: Connection) -> int:
 
 
 def delete_older(connection: Connection, before: datetime, up_to_id: int, limit: int) -> int:
-    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`; give how many."""
+    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`; give how many.
+
+    Records of an alert stay. So do those stored after one that is not old enough: looking stops there, not at the table's end.
+    """
+    young = select(RECORD.c.id).where(RECORD.c.seen_at >= before).order_by(RECORD.c.id).limit(1).scalar_subquery()
     doomed = (
         select(RECORD.c.id)
-        .where(RECORD.c.id <= up_to_id, RECORD.c.seen_at < before)
-        .where(RECORD.c.id.not_in(select(JOINED.c.record_id)))
+        .where(RECORD.c.id <= up_to_id, RECORD.c.id < func.coalesce(young, up_to_id + 1))
+        .where(~exists().where(JOINED.c.record_id == RECORD.c.id))
         .order_by(RECORD.c.id)
         .limit(limit)
     )
@@ -184,7 +217,7 @@ def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
     if wanted.operations:
         tests.append(c.operation.in_(wanted.operations))
     if wanted.user:
-        tests.append(func.lower(c.user_name) == wanted.user.lower())
+        tests.append(func.lower(c.user_name) == func.lower(wanted.user))  # SQLite's knows only ASCII: use one
     if wanted.scope:
         tests.append(c.scope == wanted.scope)
     if wanted.account:
@@ -200,7 +233,7 @@ def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
     return statement.where(*tests)
 
 
-def _values(record: Record) -> tuple[Any, ...]:
+def _values(record: Record, is_backlog: bool, late_by: timedelta | None) -> tuple[Any, ...]:
     """Give the row of a record, in the order of the table's columns after the id."""
     account, cluster, organisation = record.account, record.cluster, record.organisation
     return (
@@ -223,8 +256,8 @@ def _values(record: Record) -> tuple[Any, ...]:
         organisation.name,
         record.upstream_id,
         record.is_time_readable,
-        record.is_backlog,
-        None if record.late_by is None else record.late_by // MICROSECOND,
+        is_backlog,
+        None if late_by is None else late_by // MICROSECOND,
         record.raw,
     )
 

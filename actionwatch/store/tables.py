@@ -156,6 +156,7 @@ JOINED = Table(
     METADATA,
     Column("alert_id", Text, primary_key=True),
     Column("record_id", BigInteger, primary_key=True),
+    Index("joined_by_record", "record_id"),
 )
 
 DELIVERY = Table(

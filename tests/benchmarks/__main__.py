@@ -1,0 +1,19 @@
+"""Run a benchmark by hand: `python -m tests.benchmarks NAME [ARGUMENT]`. Results, with versions, go to docs/performance.md."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("tail", "rules", "deliveries")
+
+
+def main() -> None:
+    """Run the named benchmark."""
+    if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+        sys.exit(f"usage: python -m tests.benchmarks {'|'.join(NAMES)} [COUNT]")
+    module = importlib.import_module(f"tests.benchmarks.{sys.argv[1]}")
+    module.main(*(int(argument) for argument in sys.argv[2:]))
+
+
+main()
