@@ -25,6 +25,7 @@ from actionwatch.options import (
     is_loopback,
     secret,
 )
+from actionwatch.settings.timeintervals import TimeIntervalOptions
 from actionwatch.settings.words import (
     Address,
     CaFile,
@@ -170,7 +171,7 @@ def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile 
 
 
 class Web(Options):
-    """The dashboard, health and metrics. Whoever may reach them off loopback has to show a token."""
+    """Health and metrics. Whoever may reach them off loopback has to show a token."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     token: Secret | None = None
@@ -188,12 +189,13 @@ class Heartbeat(Options):
     """Somebody else's dead man's switch: asked while every source is proved fresh."""
 
     url: Annotated[SecretStr, AfterValidator(parse_heartbeat)] | None = None
+    url_file: Annotated[SecretFile | None, AfterValidator(take_one_of("url"))] = None
     interval: PositiveDuration = timedelta(minutes=1)
 
     @property
     def address(self) -> str | None:
         """The URL, which is a secret with most such services."""
-        return secret(self.url, None)
+        return secret(self.url, self.url_file)
 
 
 class Log(Options):
@@ -214,6 +216,7 @@ class Settings(Options):
     extra_kinds: tuple[Word, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     route: RouteOptions = RouteOptions()
+    time_intervals: tuple[TimeIntervalOptions, ...] = ()
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)
     log: Log = Log()

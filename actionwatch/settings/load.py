@@ -117,7 +117,7 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
     faults: list[Fault] = []
     if not data.get("sources"):
         faults.append(document.fault(("sources",), "no source is configured", "add one, as `actionwatch init` shows"))
-    for section in ("sources", "receivers"):
+    for section in ("sources", "receivers", "time_intervals"):
         seen: set[str] = set()
         for index, item in enumerate(data[section] if isinstance(data.get(section), list) else []):
             name = item.get("name") if isinstance(item, dict) else None

@@ -114,7 +114,8 @@ TOP = [
     ("log: {level: warn}", "2:7: level: must be one of debug, info, warning or error: did you mean 'warning'?"),
     ("log: {format: 5}", "2:7: format: must be one of auto, text or json"),
     ("inhibit_rules: []", "2:1: unknown key 'inhibit_rules': accepted here"),
-    ("heartbeat: {}", "2:1: unknown key 'heartbeat': accepted here"),
+    ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
+    ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than nothing"),
     (
         "log: {level: '${LEVEL}'}",
         "2:7: the environment variable LEVEL is not set: set it, or give a default: ${LEVEL:-…}",
@@ -155,7 +156,7 @@ SOURCES = [
     ("field_aliases: {usr: [x]}", "6:21: usr: a record has no field 'usr': did you mean 'user'?"),
     ("field_aliases: {user: x}", "6:21: user: must be a list, not text: put it in [ ]"),
     ("api_key_file: gone", "6:5: api_key_file: cannot read the secret file "),
-    ("sweeps: [1h]", "6:5: unknown key 'sweeps': accepted here: name, organisation_id, username, api_key, api_key_file,"),
+    ("sweeps: [1h, 0s]", "6:18: sweeps: must be longer than nothing"),
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
         "base_url": "https://api.instaclustr.com",
         "poll_interval": timedelta(seconds=30),
         "overlap": timedelta(minutes=15),
+        "sweeps": (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24), timedelta(days=7)),
         "start": "now",
         "alert_backlog": False,
         "page_size": 1000,
@@ -51,6 +52,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
         "give_up_after": timedelta(hours=24),
     }
     assert (settings.route.targets, settings.route.matchers, settings.route.routes) == ((), (), ())
+    assert (settings.heartbeat.address, settings.heartbeat.interval) == (None, timedelta(minutes=1))
     assert (settings.web.listen, settings.web.access_token) == (Address("127.0.0.1", 8080), None)
     assert (settings.log.level, settings.log.format) == ("info", "auto")
 

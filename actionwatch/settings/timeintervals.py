@@ -1,0 +1,92 @@
+"""The keys of `time_intervals`: Alertmanager's format, so that intervals can be copied over as they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from actionwatch.options import Options
+from actionwatch.settings.words import Word
+from actionwatch.timeintervals import (
+    Period,
+    Range,
+    TimeInterval,
+    parse_days_of_month,
+    parse_location,
+    parse_months,
+    parse_times,
+    parse_weekdays,
+    parse_years,
+)
+
+
+def _minute_of_day(text: Any) -> str:
+    if text != "00:00":
+        parse_times("00:00", text)
+    return str(text)
+
+
+def _after_start(end: str, info: ValidationInfo) -> str:
+    start = info.data.get("start_time")
+    if start is not None:
+        parse_times(start, end)
+    return end
+
+
+def _range_text(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": ["string", "integer"], "examples": [example]})
+
+
+Weekdays = Annotated[Range, BeforeValidator(parse_weekdays), _range_text("monday:friday")]
+DaysOfMonth = Annotated[Range, BeforeValidator(parse_days_of_month), _range_text("-3:-1")]
+Months = Annotated[Range, BeforeValidator(parse_months), _range_text("april:june")]
+Years = Annotated[Range, BeforeValidator(parse_years), _range_text("2026:2028")]
+Location = Annotated[
+    Any, BeforeValidator(parse_location), WithJsonSchema({"type": "string", "examples": ["Australia/Sydney"]})
+]
+_clock = WithJsonSchema({"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"})
+
+
+class Times(Options):
+    """A stretch of the day: the start included, the end not."""
+
+    start_time: Annotated[str, BeforeValidator(_minute_of_day), _clock]
+    end_time: Annotated[str, BeforeValidator(_minute_of_day), AfterValidator(_after_start), _clock]
+
+
+class PeriodOptions(Options):
+    """All that is given must hold; of several ranges of one key, one."""
+
+    times: tuple[Times, ...] = ()
+    weekdays: tuple[Weekdays, ...] = ()
+    days_of_month: tuple[DaysOfMonth, ...] = ()
+    months: tuple[Months, ...] = ()
+    years: tuple[Years, ...] = ()
+    location: Location = UTC
+
+    @property
+    def period(self) -> Period:
+        """What is asked about times."""
+        location: tzinfo = self.location
+        return Period(
+            times=tuple(parse_times(times.start_time, times.end_time) for times in self.times),
+            weekdays=self.weekdays,
+            days_of_month=self.days_of_month,
+            months=self.months,
+            years=self.years,
+            location=location,
+        )
+
+
+class TimeIntervalOptions(Options):
+    """A name for some periods."""
+
+    name: Word
+    time_intervals: Annotated[tuple[PeriodOptions, ...], Field(min_length=1)]
+
+    @property
+    def interval(self) -> TimeInterval:
+        """The interval as rules and routes use it."""
+        return TimeInterval(self.name, tuple(options.period for options in self.time_intervals))
