@@ -1,15 +1,15 @@
 """The API itself: the four documented operations over one organisation.
 
 A user-actions request passes through `Stages`, one function each; a fault, or another shape of the answer, replaces
-stages and leaves the handlers alone.
+stages for a request and leaves the handlers alone.
 """
 
 import base64
 import binascii
 import hmac
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
 from threading import Lock
 
@@ -25,9 +25,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.emulator import wire
 from actionwatch.emulator.control import control_routes
-from actionwatch.emulator.log import Slice
+from actionwatch.emulator.faults.fault import Fault
+from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.openapi import document
-from actionwatch.emulator.query import InvalidParameterError, Parameters, Query, parse_query
+from actionwatch.emulator.query import InvalidParameterError
+from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
 
 BASE = "/v1/organisations/{organisation_id}"
@@ -37,25 +39,12 @@ MAX_BODY_BYTES = 65_536  # far above any account name
 MAX_NAME_LENGTH = 255
 
 
-@dataclass(frozen=True)
-class Stages:
-    """What a user-actions request passes through, in order; each may be replaced alone."""
-
-    gate: Callable[[Request], Response | None] = lambda _: (
-        None
-    )  # an answer here ends any request before it is looked at
-    parse: Callable[[Parameters], Query] = parse_query
-    select: Callable[[Organisation, Query], Slice] = lambda organisation, query: organisation.page(
-        query.wanted, query.start, query.end, query.offset, query.limit, with_counts=query.with_counts
-    )
-    envelop: Callable[[Slice, int, Organisation], object] = wire.envelope
-    encode: Callable[[object], bytes] = msgspec.json.encode
-    respond: Callable[[bytes], Response] = lambda body: Response(body, media_type="application/json")
-
-
 @dataclass
 class Traffic:
-    """How often each operation was asked for, and what it answered: `{(operation, status): requests}`."""
+    """How often each operation was asked for, and what it answered: `{(operation, status): requests}`.
+
+    Status 0 is an answer that a fault let never leave.
+    """
 
     _counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
@@ -77,11 +66,12 @@ class Traffic:
 
 @dataclass
 class Emulator:
-    """What the handlers share; `stages` may be exchanged while the server runs."""
+    """What the handlers share; `stages` and `faults` may be changed while the server runs."""
 
     organisation: Organisation
     user_name: str
     api_key: str
+    faults: Faults
     may_write: bool = True
     stages: Stages = field(default_factory=Stages)
     traffic: Traffic = field(default_factory=Traffic)
@@ -96,15 +86,19 @@ def create_app(
     user_name: str = DEMO_USER,
     api_key: str = DEMO_KEY,
     may_write: bool = True,
+    faults: Iterable[Fault | str] = (),
     stages: Stages | None = None,
     control_token: str | None = None,
 ) -> Starlette:
     """Build the API of one organisation; the shared `Emulator` is at `app.state.emulator`.
 
     `may_write=False` is a key whose user may not create accounts. Without a control token the control API answers
-    loopback clients only.
+    loopback clients only. Faults play from now on: on records, on those logged from now on.
+
+    Raises: `FaultError` for a fault that there is not.
     """
-    emulator = Emulator(organisation, user_name, api_key, may_write, stages or Stages())
+    playing = Faults(organisation, faults)
+    emulator = Emulator(organisation, user_name, api_key, playing, may_write, stages or Stages())
     operations: list[tuple[str, str, Handler]] = [
         (f"{BASE}/user-actions", "GET", _user_actions),
         (f"{BASE}/linked-accounts", "GET", _linked_accounts),
@@ -113,7 +107,7 @@ def create_app(
     ]
     routes = _operation_routes(emulator, operations)
     routes.append(Route("/openapi.json", lambda _: _json(200, document(organisation.id)), methods=["GET"]))
-    routes.extend(control_routes(organisation, emulator.traffic.counts, control_token))
+    routes.extend(control_routes(organisation, playing, emulator.traffic.counts, control_token))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     app.state.emulator = emulator
     app.add_middleware(_DateHeader, clock=organisation.clock)
@@ -138,7 +132,7 @@ def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Requ
         handler = handlers["GET" if request.method == "HEAD" else request.method]
         body = await _body(request)
         response = await run_in_threadpool(_answer, emulator, handler, request, body)
-        emulator.traffic.note(handler.__name__.lstrip("_"), response.status_code)
+        emulator.traffic.note(_operation(handler), response.status_code)
         return response
 
     return endpoint
@@ -155,6 +149,15 @@ async def _body(request: Request) -> bytes:
 
 
 def _answer(emulator: Emulator, handler: Handler, request: Request, body: bytes) -> Response:
+    stages = emulator.faults.compose(_operation(handler), emulator.stages)
+    return stages.carry(_uncarried(replace(emulator, stages=stages), handler, request, body))
+
+
+def _operation(handler: Handler) -> str:
+    return handler.__name__.lstrip("_")
+
+
+def _uncarried(emulator: Emulator, handler: Handler, request: Request, body: bytes) -> Response:
     if (early := emulator.stages.gate(request)) is not None:
         return early
     if not _is_authorised(request.headers.get("authorization", ""), emulator.user_name, emulator.api_key):
@@ -263,7 +266,9 @@ class _DateHeader:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("date", format_datetime(self.clock(), usegmt=True))
+                headers = MutableHeaders(scope=message)
+                if not headers.setdefault("date", format_datetime(self.clock(), usegmt=True)):
+                    del headers["date"]  # a fault's way to say: none
             await send(message)
 
         await self.app(scope, receive, send_dated)

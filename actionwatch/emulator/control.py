@@ -13,12 +13,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from actionwatch.emulator import wire
-from actionwatch.emulator.log import Named, from_ms
+from actionwatch.emulator.faults.fault import Fault, FaultError, plain
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.log import Action, Named, from_ms
 from actionwatch.emulator.query import parse_iso
+from actionwatch.emulator.spans import read_span
 from actionwatch.emulator.state import Organisation
 
 PREFIX = "/_emulator"
 Counts = Mapping[tuple[str, int], int]
+Handler = Callable[[Request, bytes], Response]
 T = TypeVar("T")
 
 
@@ -46,36 +50,79 @@ class RefusedError(ValueError):
     """A control request that cannot be done; the text says why."""
 
 
-def control_routes(organisation: Organisation, counts: Callable[[], Counts], token: str | None) -> list[Route]:
+def control_routes(
+    organisation: Organisation, faults: Faults, counts: Callable[[], Counts], token: str | None
+) -> list[Route]:
     """Give the routes: with a token, for who sends it as `Authorization: Bearer`; without one, for loopback alone."""
 
-    def append(body: bytes) -> Response:
+    def append(_: Request, body: bytes) -> Response:
         return _json({"appended": append_all(organisation, _decode(body, list[NewAction]))})
 
-    def append_synthetic(body: bytes) -> Response:
+    def append_synthetic(_: Request, body: bytes) -> Response:
         wanted = _decode(body, Synthetic)
         organisation.extend_synthetic(wanted.count, _time(wanted.start), _time(wanted.end))
         return _json({"appended": wanted.count})
 
-    def truth(_: bytes) -> Response:
-        return _lines(wire.record(action, organisation) for action in organisation.truth())
+    def truth(_request: Request, _body: bytes) -> Response:
+        return _lines(_true(action, organisation) for action in organisation.truth())
 
-    def planted(_: bytes) -> Response:
+    def visible(request: Request, _: bytes) -> Response:
+        given = {name: _moment(request, name) for name in ("at", "start", "end")}
+        found = organisation.visible(given["at"] or organisation.clock(), given["start"], given["end"])
+        return _lines(_true(action, organisation) for action in found)
+
+    def planted(_request: Request, _body: bytes) -> Response:
         return _lines(organisation.planted)
 
-    def traffic(_: bytes) -> Response:
+    def traffic(_request: Request, _body: bytes) -> Response:
         answer: dict[str, dict[str, int]] = {}
         for (operation, status), count in sorted(counts().items()):
             answer.setdefault(operation, {})[str(status)] = count
         return _json(answer)
 
     return [
-        _route("/actions", "POST", append, token),
-        _route("/synthetic", "POST", append_synthetic, token),
-        _route("/truth", "GET", truth, token),
-        _route("/planted", "GET", planted, token),
-        _route("/traffic", "GET", traffic, token),
+        _route("/actions", {"POST": append}, token),
+        _route("/synthetic", {"POST": append_synthetic}, token),
+        _route("/truth", {"GET": truth}, token),
+        _route("/visible", {"GET": visible}, token),
+        _route("/planted", {"GET": planted}, token),
+        _route("/traffic", {"GET": traffic}, token),
+        _route("/faults", _fault_handlers(organisation, faults), token),
     ]
+
+
+def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Handler]:
+    """List, set, add and clear faults; each answers with the list that it leaves."""
+
+    def listed(_request: Request, _body: bytes) -> Response:
+        now = organisation.clock()
+        running = [{**plain(one.fault), "played": one.played, "isOver": one.is_over(now)} for one in faults.running]
+        return _json(running)
+
+    def put(request: Request, body: bytes) -> Response:
+        faults.set(*_decode(body, list[Fault | str]))
+        return listed(request, body)
+
+    def post(request: Request, body: bytes) -> Response:
+        faults.add(*_decode(body, list[Fault | str]))
+        return listed(request, body)
+
+    def delete(request: Request, body: bytes) -> Response:
+        faults.clear(request.query_params.get("fault"))
+        return listed(request, body)
+
+    return {"GET": listed, "PUT": put, "POST": post, "DELETE": delete}
+
+
+def _true(action: Action, organisation: Organisation) -> wire.Json:
+    """Give a record as the API would send it, and when it disappeared if it did."""
+    record = wire.record(action, organisation)
+    return record if action.gone_at is None else {**record, "goneAt": wire.time(action.gone_at)}
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    return None if text is None else _time(int(text) if text.lstrip("-").isdecimal() else text)
 
 
 def append_all(organisation: Organisation, wanted: Iterable[NewAction]) -> int:
@@ -119,22 +166,23 @@ def _time(value: str | int) -> datetime:
 
 def _decode(body: bytes, form: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=form)
+        return msgspec.json.decode(body, type=form, dec_hook=read_span)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RefusedError(str(exc)) from exc
 
 
-def _route(path: str, method: str, handler: Callable[[bytes], Response], token: str | None) -> Route:
+def _route(path: str, handlers: Mapping[str, Handler], token: str | None) -> Route:
     async def endpoint(request: Request) -> Response:
         if not _is_admitted(request, token):
             return Response(status_code=403)
         body = await request.body()
+        handler = handlers["GET" if request.method == "HEAD" else request.method]
         try:
-            return await run_in_threadpool(handler, body)
-        except RefusedError as exc:
+            return await run_in_threadpool(handler, request, body)
+        except (RefusedError, FaultError) as exc:
             return _json({"message": str(exc)}, 400)
 
-    return Route(PREFIX + path, endpoint, methods=[method])
+    return Route(PREFIX + path, endpoint, methods=list(handlers))
 
 
 def _is_admitted(request: Request, token: str | None) -> bool:

@@ -18,9 +18,11 @@ import msgspec
 from actionwatch.emulator.catalogue import ORGANISATION, domain_type_of, operation_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_MS, LAST_MS = -(2**62), 2**62  # bounds of a window that has none: inside a column's 64 bits
 KEPT_SELECTIONS = 4  # a walk asks for the same window page after page; a few walkers at once is plenty
 
 T = TypeVar("T", bound=Hashable)
+Arrange = Callable[[list[int], Callable[[int], int]], list[int]]  # rows newest first, the time of a row -> rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Action(msgspec.Struct, frozen=True):
     account: Named | None = None
     cluster: Named | None = None
     domain_type: str = ""  # empty: what the kind says
+    gone_at: datetime | None = None  # told by the truth alone: when the entry disappeared
 
     def with_domain_type(self) -> str:
         """Give the domain type, worked out from the kind where none was said."""
@@ -68,6 +71,7 @@ class Slice:
     actions: list[Action]
     total: int
     counts: dict[str, int] | None
+    rows: Sequence[int] = ()  # the arrival number of each action
 
 
 def to_ms(moment: datetime) -> int:
@@ -156,18 +160,49 @@ class ActionLog:
             domain_type,
         )
 
+    def time_of(self, row: int) -> int:
+        """Give the time (ms) of a row."""
+        return self._row_times[row]
+
+    def rows(self, wanted: Filter, start: int, end: int) -> "array[int]":
+        """Give the rows of what is wanted between two times (ms, both included), oldest first."""
+        low, high = bisect_left(self._times, start), bisect_right(self._times, end)
+        window = self._rows[low:high]
+        return window if wanted == Filter() else self._selected(wanted, start, end, window)
+
+    def arranged(
+        self,
+        wanted: Filter,
+        start: int,
+        end: int,
+        offset: int,
+        limit: int,
+        *,
+        with_counts: bool,
+        is_visible: Callable[[int], bool] | None,
+        arrange: Arrange | None,
+    ) -> Slice:
+        """Give a page as `slice` does, of the visible rows alone and in another order; walks the whole selection."""
+        rows = [row for row in reversed(self.rows(wanted, start, end)) if is_visible is None or is_visible(row)]
+        if arrange is not None:
+            rows = arrange(rows, self.time_of)
+        page = rows[offset : offset + limit]
+        counts = self._row_counts(rows) if with_counts else None
+        return Slice([self.action(row) for row in page], len(rows), counts, page)
+
     def slice(self, wanted: Filter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> Slice:
         """Give a page of what is wanted between two times (ms, both included), newest first."""
-        low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         if wanted == Filter():
+            low, high = bisect_left(self._times, start), bisect_right(self._times, end)
             rows, total = self._rows[max(low, high - offset - limit) : max(low, high - offset)], max(0, high - low)
             counts = self._class_counts(start, end) if with_counts else None
         else:
-            selected = self._selected(wanted, start, end, self._rows[low:high])
+            selected = self.rows(wanted, start, end)
             total = len(selected)
             rows = selected[max(0, total - offset - limit) : max(0, total - offset)]
             counts = self._row_counts(selected) if with_counts else None
-        return Slice([self.action(row) for row in reversed(rows)], total, counts)
+        page = rows[::-1]
+        return Slice([self.action(row) for row in page], total, counts, page)
 
     def _codes_of(self, action: Action) -> tuple[int, int, int, int, int]:
         of_class = self._classes.code((action.kind, action.with_domain_type()))
@@ -194,7 +229,7 @@ class ActionLog:
             counts[kind] += bisect_right(times, end) - bisect_left(times, start)
         return {kind: count for kind, count in sorted(counts.items()) if count > 0}
 
-    def _row_counts(self, rows: "array[int]") -> dict[str, int]:
+    def _row_counts(self, rows: Sequence[int]) -> dict[str, int]:
         counts: Counter[str] = Counter()
         for of_class, count in Counter(map(self._row_codes[0].__getitem__, rows)).items():
             counts[self._classes.values[of_class][0]] += count

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
-from actionwatch.emulator.log import Filter, to_ms
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter, to_ms
 
 MAX_INT32 = 2**31 - 1
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 10
-FIRST_MS, LAST_MS = -(2**62), 2**62  # bounds of a window that has none: inside the log's 64-bit column
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 
 

@@ -2,37 +2,33 @@
 
 A file is YAML or JSON: `seed`, `history` (`14d`), `lapse` (how many times as fast as the clock), `head_office` (a time
 zone), `ordinary` (false: nothing but what is listed happens), `recur` (mean time between further incidents), `incidents`
-(`{incident: firewall_burst, at: 10s}`) and `actions` (`{at: 5s, action: DELETE_CLUSTER, userName: eve@acme.example}`).
-`at` is counted in planned time from the start; a negative one lies in the past.
+(`{incident: firewall_burst, at: 10s}`), `actions` (`{at: 5s, action: DELETE_CLUSTER, userName: eve@acme.example}`) and
+`faults` (`{fault: order, arg: ascending}`), which whoever serves the organisation hands to `create_app`. `at` is counted
+in planned time from the start; a negative one lies in the past.
 """
 
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import yaml
 
 from actionwatch.emulator.cast import SYDNEY, Office, found_organisation, off_hours_zone
+from actionwatch.emulator.faults.fault import Fault
 from actionwatch.emulator.habits import begin_ordinary_life
 from actionwatch.emulator.incidents import INCIDENTS, recur
 from actionwatch.emulator.life import Life
 from actionwatch.emulator.log import Named
+from actionwatch.emulator.spans import Span, read_span
 from actionwatch.emulator.state import Clock, system_clock
 
 DEMO_LAPSE = 300.0  # a planned hour in twelve seconds: a working day's variety within a demo's minute
-UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-SPAN: Final = re.compile(r"(-?)(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 
 
 class ScenarioError(ValueError):
     """A scenario file that cannot be used; the text names file and place."""
-
-
-class Span(timedelta):
-    """A duration; its own type, as files write `10s` where msgspec would read `PT10S` into a plain `timedelta`."""
 
 
 class PlannedIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +62,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recur: Span | None = None
     incidents: tuple[PlannedIncident, ...] = ()
     actions: tuple[PlannedAction, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what would never end or never begin; msgspec adds the place to the text."""
@@ -140,7 +137,7 @@ def load_scenario(path: Path) -> Scenario:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        read = msgspec.convert({} if document is None else document, Scenario, dec_hook=_read_span)
+        read = msgspec.convert({} if document is None else document, Scenario, dec_hook=read_span)
     except OSError as exc:
         raise ScenarioError(f"{path}: {exc.strerror}") from exc
     except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as exc:
@@ -152,12 +149,3 @@ def load_scenario(path: Path) -> Scenario:
                 f"{path}: {planned.incident!r} is none of {known} - at `$.incidents[{number}].incident`"
             )
     return read
-
-
-def _read_span(form: type, value: object) -> object:
-    """Read a duration; whatever this raises, msgspec reports with the value's place."""
-    found = SPAN.fullmatch(value) if isinstance(value, str) else None
-    if form is not Span or found is None:
-        raise ValueError(f"{value!r} is not a duration such as 10s, 5m, 2h or 14d")
-    sign, number, unit = found.groups()
-    return Span(seconds=float(number) * UNITS[unit] * (-1 if sign else 1))

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from actionwatch.emulator.app import create_app
+from actionwatch.emulator.connection import ConnectedProtocol
 from actionwatch.emulator.state import Organisation
 
 START_TIMEOUT_SECONDS = 10
@@ -96,6 +97,7 @@ class _ThreadServer(uvicorn.Server):
 def _config(app: ASGIApp | Organisation) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(app) if isinstance(app, Organisation) else app,
+        http=ConnectedProtocol,
         log_config=None,
         access_log=False,
         date_header=False,  # the app sends the organisation's clock

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import RLock
 
-from actionwatch.emulator.catalogue import KINDS
-from actionwatch.emulator.log import Action, ActionLog, Filter, Named, Slice, from_ms, to_ms
+import msgspec
+
+from actionwatch.emulator.fates import Arrival, ArrivalHook, Fates
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, Action, ActionLog, Arrange, Filter, Named, Slice, from_ms, to_ms
+from actionwatch.emulator.synthetic import prototypes
 
 Clock = Callable[[], datetime]
-
-PROTOTYPES = 4999  # a prime: no period of the synthetic actions falls together with a page size
 
 
 def system_clock() -> datetime:
@@ -88,6 +89,9 @@ class Organisation:
     def __post_init__(self) -> None:
         self._lock = RLock()
         self._log = ActionLog()
+        self._fates = Fates()
+        self._hooks: list[ArrivalHook] = []
+        self._before_looks: list[Callable[[], None]] = []
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
         self._planted: list[Planted] = []
@@ -187,25 +191,93 @@ class Organisation:
     def extend(self, actions: Iterable[Action]) -> None:
         """Log several actions at one instant: a reader sees all of them or none."""
         with self._lock:
-            for action in actions:
-                self._log.append(action)
+            now = to_ms(self.clock())
+            for arrival in self._arrivals(actions):
+                self._log.append(arrival.action)
+                self._fates.arrive(1, now)
+                if arrival.visible_from is not None:
+                    self._fates.delay(len(self._log) - 1, arrival.visible_from)
+
+    def on_arrival(self, hook: ArrivalHook) -> None:
+        """Have every action pass through a hook on its way into the log; synthetic ones do not.
+
+        The hook is called under the organisation's lock: it must not wait for one whose holder calls the organisation.
+        """
+        with self._lock:
+            self._hooks.append(hook)
+
+    def on_look(self, hook: Callable[[], None]) -> None:
+        """Have something done before each look at the log, outside the lock."""
+        with self._lock:
+            self._before_looks.append(hook)
+
+    def _before_look(self) -> None:
+        for hook in self._before_looks:
+            hook()
+
+    def _arrivals(self, actions: Iterable[Action]) -> Iterable[Arrival]:
+        for action in actions:
+            arrivals = [Arrival(action)]
+            for hook in self._hooks:
+                arrivals = [after for before in arrivals for after in hook(before)]
+            yield from arrivals
 
     def extend_synthetic(self, count: int, start: datetime, end: datetime) -> None:
         """Log many made-up actions, evenly spread over [start, end): a million in about two seconds."""
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
             times = array("q", (first + number * span // count for number in range(count)))
-            self._log.extend_cycled(times, self._prototypes())
+            self._log.extend_cycled(times, prototypes(self.seed, [one.named for one in self.accounts], self.new_id))
+            self._fates.arrive(count, to_ms(self.clock()))
 
-    def page(self, wanted: Filter, start: int, end: int, offset: int, limit: int, *, with_counts: bool = True) -> Slice:
-        """Give a page of the log, as `ActionLog.slice`; one page is one consistent view."""
+    def page(
+        self,
+        wanted: Filter,
+        start: int,
+        end: int,
+        offset: int,
+        limit: int,
+        *,
+        with_counts: bool = True,
+        arrange: Arrange | None = None,
+    ) -> Slice:
+        """Give a page of what can be seen now, newest first or as arranged; one page is one consistent view."""
+        self._before_look()
         with self._lock:
-            return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
+            is_visible = self._fates.sight(to_ms(self.clock()))
+            if is_visible is None and arrange is None:
+                return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
+            return self._log.arranged(
+                wanted, start, end, offset, limit, with_counts=with_counts, is_visible=is_visible, arrange=arrange
+            )
+
+    def take_away(self, wanted: Filter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
+        """Let entries disappear that are not younger than `until` (ms).
+
+        `gone_at` is given each row that is still there, and its time, and says when it disappeared; None: it stays.
+        """
+        with self._lock:
+            for row in self._log.rows(wanted, FIRST_MS, until):
+                if self._fates.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
+                    self._fates.take(row, at)
 
     def truth(self, since: int = 0) -> list[Action]:
-        """Give every action from arrival number `since` on, in the order of arrival."""
+        """Give every action from arrival number `since` on, in the order of arrival; what disappeared says when."""
+        self._before_look()
         with self._lock:
-            return [self._log.action(row) for row in range(since, len(self._log))]
+            return [self._true(row) for row in range(since, len(self._log))]
+
+    def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
+        """Give what could be seen at a time, of a window with both bounds included, the oldest first."""
+        self._before_look()
+        first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
+        with self._lock:
+            rows = self._log.rows(Filter(), first, last)
+            return [self._true(row) for row in rows if self._fates.was_visible(row, to_ms(at))]
+
+    def _true(self, row: int) -> Action:
+        action, gone_at = self._log.action(row), self._fates.gone_at(row)
+        return action if gone_at is None else msgspec.structs.replace(action, gone_at=from_ms(gone_at))
 
     def __len__(self) -> int:
         with self._lock:
@@ -221,20 +293,3 @@ class Organisation:
         """Remember an incident that was played."""
         with self._lock:
             self._planted.append(planted)
-
-    def _prototypes(self) -> list[Action]:
-        chance = random.Random(self.seed)
-        accounts = [account.named for account in self.accounts] or [Named(self.new_id(), "synthetic")]
-        clusters = [Named(self.new_id(), f"synthetic-{number}") for number in range(50)]
-        kinds, epoch = list(KINDS), from_ms(0)
-        return [
-            Action(
-                chance.choice(kinds),
-                epoch,
-                f"user{chance.randrange(100)}@example.com",
-                f"Synthetic action {number % 1009}",
-                accounts[number % len(accounts)],
-                clusters[chance.randrange(50)],
-            )
-            for number in range(PROTOTYPES)
-        ]

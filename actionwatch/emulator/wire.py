@@ -1,5 +1,7 @@
 """Turn what the organisation holds into the JSON that the API sends: pure functions, no request in sight."""
 
+from datetime import datetime
+
 from actionwatch.emulator.log import Action, Slice
 from actionwatch.emulator.state import Account, Organisation
 
@@ -12,7 +14,7 @@ def record(action: Action, organisation: Organisation) -> Json:
     return {
         "action": action.kind,
         "domainType": action.with_domain_type(),
-        "timestamp": action.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": time(action.at),
         "userName": action.user_name,
         "description": action.description,
         "organisationId": organisation.id,
@@ -22,6 +24,11 @@ def record(action: Action, organisation: Organisation) -> Json:
         "clusterId": cluster and cluster.id,
         "clusterName": cluster and cluster.name,
     }
+
+
+def time(moment: datetime) -> str:
+    """Give a UTC time as the API sends it."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def envelope(page: Slice, offset: int, organisation: Organisation) -> list[Json]:

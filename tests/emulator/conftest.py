@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation, create_app, running
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Faults, Organisation, create_app, running
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -31,6 +31,7 @@ class World:
     clock: FakeClock
     account: Account
     cluster: Cluster
+    faults: Faults
     url: str
     client: httpx.Client
 
@@ -73,7 +74,8 @@ def a_world() -> Iterator[World]:
     organisation = Organisation(clock=clock)
     account = organisation.add_account("payments")
     cluster = organisation.add_cluster("payments-prod-kafka", account=account)
-    with running(create_app(organisation)) as url:
+    app = create_app(organisation)
+    with running(app) as url:
         base = f"{url}/v1/organisations/{organisation.id}"
         with httpx.Client(base_url=base, auth=(DEMO_USER, DEMO_KEY)) as client:
-            yield World(organisation, clock, account, cluster, url, client)
+            yield World(organisation, clock, account, cluster, app.state.emulator.faults, url, client)

@@ -1,0 +1,133 @@
+"""Read what a fault is told, from a file, a request or a command line; and say what it may be told."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+
+from actionwatch.emulator.faults.kinds import REQUIRED, Kind
+from actionwatch.emulator.spans import Span, read_span, write_span
+
+
+def read_argument(kind: Kind, given: object) -> object:
+    """Read an argument; None: none was given.
+
+    Raises: `ValueError` with what is accepted.
+    """
+    if kind.argument is None:
+        if given is not None:
+            raise ValueError(f"takes no argument, but was given {given!r}")
+        return None
+    if given is None and kind.default is not REQUIRED:
+        return kind.default
+    if not isinstance(kind.argument, type) and get_origin(kind.argument) is not Annotated:
+        return _choose(given, list(_names(kind)))
+    if isinstance(kind.argument, type) and isinstance(given, kind.argument):
+        return given
+    if (fields := _fields(kind.argument)) is not None and not isinstance(given, dict):
+        given = {} if given is None else {next(iter(fields)): given}  # a lone value means the first field
+    if given in (None, {}) and not _has_defaults(kind.argument):
+        raise ValueError(f"needs {describe(kind)}")
+    try:
+        return msgspec.convert(given, kind.argument, strict=not isinstance(given, str | dict), dec_hook=read_span)
+    except msgspec.ValidationError as exc:
+        raise ValueError(f"{_placed(exc)}; it takes {describe(kind)}") from exc
+
+
+def arrange_tokens(kind: Kind, tokens: list[str], named: dict[str, str]) -> object:
+    """Make an argument of the parts of a command line's: for a structure, those without a name in the fields' order.
+
+    Raises: `ValueError` if there are more parts than can be meant.
+    """
+    fields = _fields(kind.argument)
+    if fields is None:
+        if named or len(tokens) > 1:
+            raise ValueError(f"takes {describe(kind) or 'no argument'}, but was given {[*tokens, *named]}")
+        return tokens[0] if tokens else None
+    if len(tokens) > len(fields):
+        raise ValueError(f"takes {describe(kind)}, but was given {tokens}")
+    return {**dict(zip(fields, tokens, strict=False)), **named} or None
+
+
+def suggest(text: str, known: list[str]) -> str:
+    """Say what is near to a name that is unknown; empty if nothing is."""
+    near = get_close_matches(text, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def describe(kind: Kind) -> str:
+    """Say what a fault may be told: names, a form, or the fields of a structure with their defaults."""
+    if kind.argument is None:
+        return ""
+    fields = _fields(kind.argument)
+    if fields is not None:
+        return ", ".join(_describe_field(field) for field in fields.values())
+    default = "" if kind.default is REQUIRED else f" (default {_written(kind.default)})"
+    if isinstance(kind.argument, type) or get_origin(kind.argument) is Annotated:
+        return f"a {_form(kind.argument)}{default}"
+    return " ".join(_names(kind)) + default
+
+
+def examples(kind: Kind) -> list[str]:
+    """Give arguments as a command line would, each name once: what a test of everything has to cover."""
+    if isinstance(kind.argument, Mapping | tuple):
+        return [f":{name}" for name in _names(kind)]
+    if kind.default is REQUIRED and kind.argument is not None and not _has_defaults(kind.argument):
+        return [":10s"]  # whatever must be told and is no name is a duration
+    return [""]
+
+
+def _placed(exc: msgspec.ValidationError) -> str:
+    """Put the field in front: the place of the whole fault is added behind, and two places behind are one too many."""
+    text, _, place = str(exc).partition(" - at `$.")
+    return f"{place.rstrip('`')}: {text}" if place else text
+
+
+def _choose(given: object, known: list[str]) -> object:
+    if given is None:
+        raise ValueError(f"needs one of {', '.join(known)}")
+    if given not in known:
+        raise ValueError(f"{given!r} is none of {', '.join(known)}{suggest(str(given), known)}")
+    return given
+
+
+def _names(kind: Kind) -> list[str]:
+    return list(kind.argument) if isinstance(kind.argument, Mapping | tuple) else []
+
+
+def _fields(form: object) -> dict[str, msgspec.structs.FieldInfo] | None:
+    if isinstance(form, type) and issubclass(form, msgspec.Struct):
+        return {field.encode_name: field for field in msgspec.structs.fields(form)}
+    return None
+
+
+def _has_defaults(form: object) -> bool:
+    return all(not field.required for field in (_fields(form) or {"": _REQUIRED}).values())
+
+
+class _Needed(msgspec.Struct):
+    needed: int
+
+
+(_REQUIRED,) = msgspec.structs.fields(_Needed)
+
+
+def _describe_field(field: msgspec.structs.FieldInfo) -> str:
+    default = "" if field.required or field.default is None else f"={_written(field.default)}"
+    return f"{field.encode_name}{default} ({_form(field.type)})"
+
+
+def _form(form: Any) -> str:
+    options = [option for option in get_args(form) if option is not type(None)]
+    if get_origin(form) is Literal:
+        return " ".join(str(option) for option in options)
+    if options:  # Annotated, or a union with None
+        return _form(options[0])
+    return {Span: "duration", int: "number", str: "text"}.get(form, str(form))
+
+
+def _written(value: object) -> str:
+    text = write_span(value) if isinstance(value, Span) else str(value)
+    return repr(text) if re.search(r"\s", text) else text

@@ -1,0 +1,150 @@
+"""What happens in the log itself: its order, entries that come late, in between, doubled, or disappear."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import groupby
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from actionwatch.emulator.fates import Arrival
+from actionwatch.emulator.faults.kinds import Play, Select
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter, Slice, from_ms, to_ms
+from actionwatch.emulator.query import Query
+from actionwatch.emulator.spans import Span
+from actionwatch.emulator.state import Organisation
+
+WALKER = "between.pages@example.com"  # no user of any scenario, so that a test can tell these records
+
+Rows = list[int]
+TimeOf = Callable[[int], int]
+
+
+class Late(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long after its time a record can be seen: exactly, or at random between two spans."""
+
+    least: Span
+    most: Span | None = None
+
+
+class Vanish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which entries disappear, and at what age; without an age, at once."""
+
+    age: Span = Span()
+    kind: str | None = None
+    user: str | None = None
+    account: str | None = None
+    cluster: str | None = None
+    keyword: str | None = None
+
+
+class Appear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is logged after which page of a walk, and where in it: before or after the offset that the walk has reached,
+    in the middle of its window, or now."""
+
+    page: Annotated[int, msgspec.Meta(ge=1)] = 1
+    place: Literal["before", "after", "inside", "now"] = "before"
+    count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    kind: str = "BACKUP"
+    user: str = WALKER
+    description: str = "Appeared between two pages"
+
+
+# Order
+
+
+def _ties_shuffled(rows: Rows, time_of: TimeOf, play: Play) -> Rows:
+    groups = [list(group) for _, group in groupby(rows, time_of)]
+    return [row for group in groups for row in play.chance.sample(group, len(group))]
+
+
+ORDERS: Final[dict[str, Callable[[Rows, TimeOf, Play], Rows]]] = {
+    "descending": lambda rows, _time, _play: rows,
+    "ascending": lambda rows, _time, _play: rows[::-1],
+    "shuffled": lambda rows, _time, play: sorted(rows, key=lambda row: zlib.crc32(f"{play.seed} {row}".encode())),
+    "reshuffled": lambda rows, _time, play: play.chance.sample(rows, len(rows)),
+    "ties": _ties_shuffled,
+}
+
+
+def order(_: Select, organisation: Organisation, query: Query, play: Play) -> Slice:
+    """Find the same records in another order."""
+    return organisation.page(
+        query.wanted,
+        query.start,
+        query.end,
+        query.offset,
+        query.limit,
+        with_counts=query.with_counts,
+        arrange=lambda rows, time_of: ORDERS[play.arg](rows, time_of, play),
+    )
+
+
+# Records on their way into the log
+
+
+def delay(arrival: Arrival, play: Play) -> list[Arrival]:
+    """Let a record be seen only a while after its time."""
+    late: Late = play.arg
+    wait = late.least + play.chance.random() * ((late.most or late.least) - late.least)
+    return [Arrival(arrival.action, to_ms(arrival.action.at + wait))]
+
+
+def double(arrival: Arrival, play: Play) -> list[Arrival]:
+    """Log the same action several times: they are real, and nothing tells them apart."""
+    return [arrival] * int(play.arg)
+
+
+def coarsen(arrival: Arrival, play: Play) -> list[Arrival]:
+    """Log an action with a coarser time, so that many fall into one instant."""
+    unit = max(1, play.arg // timedelta(milliseconds=1))
+    at = from_ms(to_ms(arrival.action.at) // unit * unit)
+    return [Arrival(msgspec.structs.replace(arrival.action, at=at), arrival.visible_from)]
+
+
+def vanishing(vanish: Vanish) -> tuple[Filter, int]:
+    """Say which entries disappear, and how old (ms) they must be."""
+    wanted = Filter(
+        kinds=None if vanish.kind is None else frozenset([vanish.kind]),
+        user_name=vanish.user,
+        account=vanish.account,
+        cluster_id=vanish.cluster,
+        keyword=vanish.keyword,
+    )
+    return wanted, vanish.age // timedelta(milliseconds=1)
+
+
+# Records that appear while a walk is under way
+
+
+def appear(select: Select, organisation: Organisation, query: Query, play: Play) -> Slice:
+    """Log records right after a certain page of a walk was found; a walk begins at offset 0 of a window."""
+    walk, script = (query.wanted, query.start, query.end), play.arg
+    number = 1 if query.offset == 0 else play.memory.get(walk, 0) + 1
+    play.memory[walk] = number
+    page = select(organisation, query)
+    if number == script.page and play.draw():
+        organisation.append(
+            script.kind,
+            user_name=script.user,
+            description=script.description,
+            at=from_ms(_place(script, page, query, to_ms(organisation.clock()))),
+            times=script.count,
+        )
+    return page
+
+
+def _place(script: Appear, page: Slice, query: Query, now: int) -> int:
+    """Choose a time (ms) within the window; of equal times the latest arrival comes first, newest first."""
+    if script.place == "now":
+        return now
+    times: Sequence[int] = [to_ms(action.at) for action in page.actions] or [min(max(now, query.start), query.end)]
+    if script.place == "inside":
+        first = query.start if query.start != FIRST_MS else min(times)
+        last = query.end if query.end != LAST_MS else max(times)
+        return (first + last) // 2
+    is_ascending = times[0] < times[-1]
+    if script.place == "before":
+        return max(query.start, times[0] - 1) if is_ascending else times[0]
+    return times[-1] if is_ascending else max(query.start, times[-1] - 1)

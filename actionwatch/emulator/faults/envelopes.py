@@ -1,0 +1,126 @@
+"""The forms that an answer may take around its records: totals, counts, names, wrappings."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from actionwatch.emulator.faults.kinds import Play
+from actionwatch.emulator.faults.records import ABSENT
+from actionwatch.emulator.log import Slice
+from actionwatch.emulator.wire import Json
+
+MAX_ENVELOPES = 3
+
+# Totals
+
+TOTALS: Final[dict[str, Callable[[int, Slice], object]]] = {
+    "null": lambda _total, _page: None,
+    "string": lambda total, _: str(total),
+    "zero": lambda _total, _page: 0,
+    "more": lambda total, _: total + 1,
+    "fewer": lambda total, _: max(0, total - 1),
+    "page": lambda _, page: len(page.actions),
+}
+
+
+def total(envelope: Json, page: Slice, play: Play) -> Json:
+    """Say another total, or none."""
+    if play.arg == ABSENT:
+        return {key: value for key, value in envelope.items() if key != "totalResults"}
+    return {**envelope, "totalResults": TOTALS[play.arg](page.total, page)}
+
+
+# Counts
+
+
+def _listed(kind: str, number: str) -> Callable[[dict[str, int], Slice], object]:
+    return lambda counts, _: [{kind: name, number: count} for name, count in counts.items()]
+
+
+COUNTS: Final[dict[str, Callable[[dict[str, int], Slice], object]]] = {
+    "null": lambda _counts, _page: None,
+    "empty": lambda _counts, _page: {},
+    "page": lambda _, page: dict(Counter(action.kind for action in page.actions)),
+    "more": lambda counts, _: {kind: count + 1 for kind, count in counts.items()},
+    "fewer": lambda counts, _: dict(list(counts.items())[1:]),
+    "string": lambda counts, _: {kind: str(count) for kind, count in counts.items()},
+    **{
+        f"{kind}_{number}": _listed(kind, number)
+        for kind in ("action", "kind", "name")
+        for number in ("count", "total")
+    },
+}
+
+
+def count(envelope: Json, page: Slice, play: Play) -> Json:
+    """Send other counts, in another form, or none; only where counts were asked for."""
+    if page.counts is None:
+        return envelope
+    if play.arg == ABSENT:
+        return {key: value for key, value in envelope.items() if key != "actionCounts"}
+    return {**envelope, "actionCounts": COUNTS[play.arg](page.counts, page)}
+
+
+def move_counts(envelope: Json, _: Slice, play: Play) -> Json:
+    """Send the counts under another name."""
+    return {play.arg if key == "actionCounts" else key: value for key, value in envelope.items()}
+
+
+# Resources
+
+RESOURCES: Final[dict[str, Callable[[Json, object], Json]]] = {
+    "Resources": lambda rest, records: {**rest, "Resources": records},
+    "null": lambda rest, _: {**rest, "resources": None},
+    ABSENT: lambda rest, _: rest,
+    "null_when_empty": lambda rest, records: {**rest, "resources": records or None},
+    "absent_when_empty": lambda rest, records: {**rest, "resources": records} if records else rest,
+}
+ODD_RECORDS: Final[dict[str, object]] = {"null": None, "text": "record", "number": 7, "list": [], "object": {}}
+
+
+def move_resources(envelope: Json, _: Slice, play: Play) -> Json:
+    """Send the records under another name, or not at all."""
+    rest = {key: value for key, value in envelope.items() if key != "resources"}
+    return RESOURCES[play.arg](rest, envelope.get("resources"))
+
+
+def add_odd_record(envelope: Json, _: Slice, play: Play) -> Json:
+    """Put among the records something that is none."""
+    records = envelope.get("resources")
+    return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[play.arg]]}
+
+
+def drop_indices(envelope: Json, _page: Slice, _play: Play) -> Json:
+    """Leave out where a page begins and how much it holds."""
+    return {key: value for key, value in envelope.items() if key not in ("startIndex", "itemsPerPage")}
+
+
+# Wrappings
+
+
+def _records(envelope: Json) -> list[object]:
+    found = envelope.get("resources", envelope.get("Resources"))
+    return list(found) if isinstance(found, list) else []
+
+
+def _several(envelope: Json) -> list[Json]:
+    """Spread the records over up to three envelopes, each with the total of all."""
+    records = _records(envelope)
+    key = "Resources" if "Resources" in envelope else "resources"
+    size = max(1, -(-len(records) // MAX_ENVELOPES))
+    parts = [records[at : at + size] for at in range(0, len(records), size)]
+    return [{**envelope, "itemsPerPage": len(part), key: part} for part in parts] or [envelope]
+
+
+SHAPES: Final[dict[str, Callable[[Json], object]]] = {
+    "listed": lambda envelope: [envelope],
+    "bare": lambda envelope: envelope,
+    "records": _records,
+    "empty_list": lambda envelope: [envelope] if _records(envelope) else [],
+    "several": _several,
+}
+
+
+def shape(envelope: Json, play: Play) -> object:
+    """Wrap the envelope in another way."""
+    return SHAPES[play.arg](envelope)

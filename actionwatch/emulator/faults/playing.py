@@ -1,0 +1,165 @@
+"""The set of faults that play on one server, and whose turn it is."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+
+from actionwatch.emulator.fates import Arrival
+from actionwatch.emulator.faults.fault import Fault, FaultError, as_faults
+from actionwatch.emulator.faults.kinds import Kind, OnArrival, OnEntries, OnRequest, Play
+from actionwatch.emulator.faults.table import FAULTS
+from actionwatch.emulator.log import LAST_MS, to_ms
+from actionwatch.emulator.stages import Stages
+from actionwatch.emulator.state import Organisation
+
+PLACES = {name: place for place, name in enumerate(FAULTS)}
+
+
+@dataclass
+class Running:
+    """A fault that was set, and how it has fared; `played` counts requests, records or walks."""
+
+    fault: Fault
+    since: datetime
+    asked: int = 0
+    played: int = 0
+    memory: dict[object, int] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Give the line of the table."""
+        return self.fault.kind
+
+    def is_over(self, now: datetime) -> bool:
+        """Say whether it will not play again."""
+        is_spent = self.fault.times is not None and self.played >= self.fault.times
+        return is_spent or (self.fault.for_ is not None and now >= self.since + self.fault.for_)
+
+
+class Faults:
+    """The faults of one server; every method may be called from any thread.
+
+    Its lock is never held while the organisation is called: records arrive under the organisation's lock.
+    """
+
+    def __init__(self, organisation: Organisation, faults: Iterable[Fault | str] = ()) -> None:
+        self._organisation = organisation
+        self._lock = Lock()
+        self._running: tuple[Running, ...] = ()
+        organisation.on_arrival(self._arrive)
+        organisation.on_look(self._settle)
+        self.set(*faults)
+
+    def set(self, *faults: Fault | str) -> None:
+        """Let exactly these play from now on; limits count anew.
+
+        Raises: `FaultError`, and then nothing has changed.
+        """
+        self._put(as_faults(faults), is_added=False)
+
+    def add(self, *faults: Fault | str) -> None:
+        """Let these play, too.
+
+        Raises: `FaultError`, and then nothing has changed.
+        """
+        self._put(as_faults(faults), is_added=True)
+
+    def clear(self, name: str | None = None) -> int:
+        """End all faults, or those of one name, and say how many that were; what they did to the log stays done.
+
+        Raises: `FaultError` if there is no fault of that name at all.
+        """
+        if name is not None and name not in FAULTS:
+            raise FaultError(f"no fault is called {name!r}")
+        with self._lock:
+            before = self._running
+            self._running = tuple(one for one in before if name not in (None, one.fault.fault))
+            return len(before) - len(self._running)
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """Give what was set, those that are over included, in the order of composition."""
+        return self._running
+
+    def compose(self, operation: str, stages: Stages) -> Stages:
+        """Give the stages of one request, with everything in them whose turn it is."""
+        now = self._organisation.clock()
+        for running in self._running:
+            effect = running.kind.effect
+            if not isinstance(effect, OnRequest) or not _plays_on(running, operation):
+                continue
+            if effect.counts != "requests":
+                stages = effect.change(stages, self._play(running, now, running.asked))
+            elif (number := self._draw(running, now)) is not None:
+                stages = effect.change(stages, self._play(running, now, number))
+        return stages
+
+    def _put(self, faults: list[Fault], *, is_added: bool) -> None:
+        now = self._organisation.clock()
+        with self._lock:
+            running = [*(self._running if is_added else ()), *(Running(fault, now) for fault in faults)]
+            self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
+        self._settle()
+
+    def _draw(self, running: Running, now: datetime) -> int | None:
+        """Say whether it is a fault's turn, and the how manieth (from 0) that is; None: it is not."""
+        with self._lock:
+            if running.is_over(now):
+                return None
+            running.asked += 1
+            if running.asked % running.fault.every:
+                return None
+            running.played += 1
+            return running.played - 1
+
+    def _play(self, running: Running, now: datetime, number: int) -> Play:
+        fault = running.fault
+        return Play(
+            fault.arg,
+            fault.seed,
+            random.Random(f"{fault.seed} {fault.fault} {number}"),
+            running.memory,
+            self._organisation.clock,
+            lambda: self._draw(running, now) is not None,
+        )
+
+    def _arrive(self, arrival: Arrival) -> list[Arrival]:
+        arrivals = [arrival]
+        for running in self._running:
+            if isinstance(effect := running.kind.effect, OnArrival):
+                arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
+        return arrivals
+
+    def _arrive_one(self, running: Running, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
+        now = self._organisation.clock()
+        number = self._draw(running, now)
+        return [arrival] if number is None else effect.change(arrival, self._play(running, now, number))
+
+    def _settle(self) -> None:
+        """Let disappear what is due to; the organisation has it done before anybody looks."""
+        for running in self._running:
+            if isinstance(running.kind.effect, OnEntries):
+                self._take_away(running, running.kind.effect)
+
+    def _take_away(self, running: Running, effect: OnEntries) -> None:
+        """Let a fault's entries disappear, each asked for once, at the moment when it came of age."""
+        now = self._organisation.clock()
+        ends = running.since + running.fault.for_ if running.fault.for_ else None
+        moment = min(now, ends - timedelta(milliseconds=1)) if ends else now
+        wanted, age = effect.chooses(running.fault.arg)
+
+        def gone_at(row: int, at: int) -> int | None:
+            if row in running.memory:
+                return None
+            running.memory[row] = 1
+            if self._draw(running, moment) is None:
+                return None
+            return max(at + age, to_ms(running.since)) if age else to_ms(moment)
+
+        self._organisation.take_away(wanted, to_ms(moment) - age if age else LAST_MS, gone_at)
+
+
+def _plays_on(running: Running, operation: str) -> bool:
+    return operation in running.kind.effect.operations and running.fault.operation in (None, operation)

@@ -1,0 +1,204 @@
+"""The forms that one record may take: names of its fields, forms of its time, ids or none."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from actionwatch.emulator.catalogue import operation_of
+from actionwatch.emulator.faults.kinds import Play
+from actionwatch.emulator.log import Action, to_ms
+from actionwatch.emulator.wire import Json
+
+SYDNEY_ISH = timezone(timedelta(hours=10))
+PADDING_NS = 7919  # turns a log's millisecond into digits below it; equal instants keep equal digits
+
+ABSENT = "absent"
+ACTION_NAMES: Final = ("action", "actionKind", "kind", "actionType", "type")
+DOMAIN_NAMES: Final = ("domainType", "domain", "level", "scope", ABSENT)
+TIME_NAMES: Final = (
+    "timestamp",
+    "time",
+    "actionTime",
+    "timeCreated",
+    "created",
+    "createdAt",
+    "date",
+    "eventTime",
+    ABSENT,
+)
+USER_NAMES: Final = (
+    *("userName", "username", "user", "userId", "actor", "performedBy", "createdBy", "email"),
+    *("user.name", "user.username", "user.email", "actor.name", ABSENT),
+)
+DESCRIPTION_NAMES: Final = ("description", "details", "message", "summary", ABSENT)
+ID_NAMES: Final = ("id", "actionId", "uuid", "userActionId")
+ORGANISATION_NAMES: Final = ("organisation", "organization", ABSENT)
+
+
+def rename(field: str) -> Callable[[Json, Action, int, Play], Json]:
+    """Give a field another name; `a.b` puts it into an object, `absent` leaves it out."""
+    return lambda record, _action, _row, play: _renamed(record, field, play.arg)
+
+
+def _renamed(record: Json, field: str, name: str) -> Json:
+    if name == ABSENT:
+        return _without(record, field)
+    outer, _, inner = name.partition(".")
+    return {
+        outer if key == field else key: {inner: value} if key == field and inner else value
+        for key, value in record.items()
+    }
+
+
+def _without(record: Json, *fields: str) -> Json:
+    return {key: value for key, value in record.items() if key not in fields}
+
+
+# Action kinds and operations
+
+LABELS: Final[dict[str, Callable[[str], str]]] = {
+    "words": lambda kind: kind.replace("_", " ").capitalize(),
+    "hyphens": lambda kind: kind.replace("_", "-").lower(),
+    "lower": str.lower,
+    "padded": lambda kind: f"  {kind} ",
+}
+OPERATION_NAMES: Final = ("crudOperation", "operation", "crud", "bare")
+
+
+def label(record: Json, action: Action, _: int, play: Play) -> Json:
+    """Write the kind as a label for people."""
+    return {**record, "action": LABELS[play.arg](action.kind)}
+
+
+def add_operation(record: Json, action: Action, _: int, play: Play) -> Json:
+    """Say the operation: with its prefix under one of three names, or the bare verb."""
+    operation = operation_of(action.kind)
+    if play.arg == "bare":
+        return {**record, "operation": operation and operation.rpartition("_")[2]}
+    return {**record, play.arg: operation}
+
+
+# Accounts, clusters, the organisation
+
+NAMINGS: Final[dict[str, Callable[[str, object, object], Json]]] = {
+    "id_only": lambda what, identity, _: {f"{what}Id": identity},
+    "name_only": lambda what, _, name: {f"{what}Name": name},
+    "string_id": lambda what, identity, _: {what: identity},
+    "string_name": lambda what, _, name: {what: name},
+    "object": lambda what, identity, name: {what: identity and {"id": identity, "name": name}},
+    "domain": lambda _, identity, name: {"domainId": identity, "domainName": name},
+    ABSENT: lambda _what, _identity, _name: {},
+}
+
+
+def name(what: str) -> Callable[[Json, Action, int, Play], Json]:
+    """Name an account or a cluster in another way; `domain` for records whose domain type it is, and no others."""
+
+    def change(record: Json, action: Action, _: int, play: Play) -> Json:
+        if play.arg == "domain" and action.with_domain_type() != what.upper():
+            return record
+        identity, known_as = record.get(f"{what}Id"), record.get(f"{what}Name")
+        return {**_without(record, f"{what}Id", f"{what}Name"), **NAMINGS[play.arg](what, identity, known_as)}
+
+    return change
+
+
+def name_organisation(record: Json, _action: Action, _row: int, play: Play) -> Json:
+    """Spell the organisation in another way."""
+    rest = _without(record, "organisationId", "organisationName")
+    if play.arg == ABSENT:
+        return rest
+    return {**rest, f"{play.arg}Id": record["organisationId"], f"{play.arg}Name": record["organisationName"]}
+
+
+def rewrite_names(record: Json, _action: Action, _row: int, play: Play) -> Json:
+    """Let accounts and clusters have been renamed since: old records change with them."""
+    names = {key: f"{record[key]}{play.arg}" for key in ("accountName", "clusterName") if record.get(key)}
+    return {**record, **names}
+
+
+# Ids
+
+
+def add_id(record: Json, action: Action, row: int, play: Play) -> Json:
+    """Give a record an id of its own."""
+    del action
+    return {play.arg: str(uuid.uuid5(uuid.NAMESPACE_OID, str(row))), **record}
+
+
+def add_repeated_id(record: Json, action: Action, row: int, play: Play) -> Json:
+    """Give a record an id that its neighbours have, too."""
+    del action
+    return {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"shared {row // int(play.arg)}")), **record}
+
+
+# Time
+
+
+def _nanoseconds(at: datetime) -> int:
+    ms = to_ms(at)
+    return ms * 1_000_000 + ms * PADDING_NS % 1_000_000
+
+
+def _iso(digits: int, zone: timezone = UTC, suffix: str = "Z") -> Callable[[datetime], str]:
+    def write(at: datetime) -> str:
+        fraction = f".{_nanoseconds(at) % 10**9:09d}"[: digits + 1] if digits else ""
+        return f"{at.astimezone(zone):%Y-%m-%dT%H:%M:%S}{fraction}{suffix}"
+
+    return write
+
+
+NUMBERS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
+
+def _number(divisor: int) -> Callable[[datetime], int]:
+    return lambda at: _nanoseconds(at) // divisor
+
+
+def _digits(divisor: int) -> Callable[[datetime], str]:
+    return lambda at: str(_nanoseconds(at) // divisor)
+
+
+TIME_FORMS: Final[dict[str, Callable[[datetime], object]]] = {
+    **{unit: _number(divisor) for unit, divisor in NUMBERS.items()},
+    **{f"{unit}_text": _digits(divisor) for unit, divisor in NUMBERS.items()},
+    **{f"iso_{digits}": _iso(digits) for digits in range(10)},
+    "iso_sydney": _iso(3, SYDNEY_ISH, "+10:00"),
+    "iso_basic_sydney": _iso(3, SYDNEY_ISH, "+1000"),
+    "iso_basic_utc": _iso(3, UTC, "+0000"),
+    "iso_no_zone": _iso(3, UTC, ""),
+    "iso_blank": lambda at: _iso(3)(at).replace("T", " "),
+    "unreadable": lambda _: "last Tuesday",
+    "empty": lambda _: "",
+    "null": lambda _: None,
+}
+
+
+def write_time(record: Json, action: Action, _: int, play: Play) -> Json:
+    """Write the time in another form."""
+    return {**record, "timestamp": TIME_FORMS[play.arg](action.at)}
+
+
+# The record as a whole
+
+CASES: Final[dict[str, Callable[[str], str]]] = {
+    "lower": str.lower,
+    "upper": str.upper,
+    "pascal": lambda key: key[:1].upper() + key[1:],
+}
+
+
+def change_case(record: Json, _action: Action, _row: int, play: Play) -> Json:
+    """Write the names of all fields in another case."""
+    return {CASES[play.arg](key): value for key, value in record.items()}
+
+
+def drop_nulls(record: Json, _action: Action, _row: int, _play: Play) -> Json:
+    """Leave out what a record has not."""
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def add_field(record: Json, _action: Action, _row: int, play: Play) -> Json:
+    """Add a field that nobody has heard of, with something nested in it."""
+    return {**record, play.arg: {"nested": [1, "two", None, {"deep": True}]}}
