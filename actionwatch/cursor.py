@@ -15,6 +15,7 @@ from itertools import pairwise
 
 MAX_WINDOW_RECORDS = 20_000  # read in one go: bounds memory, and what a change during the walk makes us read again
 MIN_WINDOW = timedelta(milliseconds=10)  # the query's bounds are milliseconds: much shorter cannot be asked, nor cut
+TWO_WALKS = "two walks"  # the method where nothing that counts is told
 EDGE_SECOND = timedelta(
     seconds=1
 )  # servers may cut a bound to whole seconds: this near to one, presence proves nothing
@@ -47,6 +48,13 @@ class Claim:
 
     total: int | None = None
     counts: Mapping[str, int] | None = None
+
+    @property
+    def size(self) -> int | None:
+        """How many records there are: the total, or else the sum of the counts."""
+        if self.total is not None or self.counts is None:
+            return self.total
+        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +97,32 @@ def slice_count(total: int) -> int:
 
 
 def covers_pages(page_length: int, claim: Claim) -> bool:
-    """Say whether an answer shows that totals count the window and not just the page: more than came with it."""
-    return claim.total is not None and claim.total > page_length
+    """Say whether an answer shows that claims are about the window and not just the page: more than came with it."""
+    return claim.size is not None and claim.size > page_length
 
 
 def judge(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[str | None, str]:
     """Say what a walk proves, given the one just before it over the same window (None: it is the first).
 
-    Returns: the method that proved it (`counts`, `totals` or `two walks`) or None, and the reason in words.
+    Returns: the method that proved it (`counts`, `totals` or `TWO_WALKS`) or None, and the reason in words.
     `is_total_trusted`: totals of this source were once seen to cover more than a page.
     """
     is_same = earlier is not None and earlier.keys == walk.keys
-    totals = (walk.before.total, walk.after.total)
-    if is_total_trusted and totals == (walk.received, walk.received):
+    sizes = (walk.before.size, walk.after.size)
+    if is_total_trusted and sizes == (walk.received, walk.received):
         if walk.page_count > 1 and len(walk.keys) < walk.received and not is_same:
             return None, "equal records came on several pages: one more walk tells twins from a shifted page"
         is_counted = _is_equal(walk.before.counts, walk.kinds) and _is_equal(walk.after.counts, walk.kinds)
         return ("counts" if is_counted else "totals"), "as many came as the upstream counts, before and after"
     if is_same and not _is_contradicted(walk, is_total_trusted=is_total_trusted):
-        return "two walks", "two walks in other page boundaries brought the same records"
+        return TWO_WALKS, "two walks in other page boundaries brought the same records"
     return None, _doubt(walk, earlier, is_total_trusted=is_total_trusted)
 
 
 def _is_contradicted(walk: Walk, *, is_total_trusted: bool) -> bool:
     """Say whether a total claims more than came; one that claims less is wrong by itself and says nothing."""
     return is_total_trusted and any(
-        claim.total is not None and claim.total > walk.received for claim in (walk.before, walk.after)
+        claim.size is not None and claim.size > walk.received for claim in (walk.before, walk.after)
     )
 
 
@@ -123,10 +131,10 @@ def _is_equal(counts: Mapping[str, int] | None, kinds: Counter[str]) -> bool:
 
 
 def _doubt(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> str:
-    if is_total_trusted and walk.before.total != walk.after.total:
-        return f"the window changed: {walk.before.total} records before, {walk.after.total} after"
-    if is_total_trusted and walk.before.total is not None:
-        return f"{walk.received} records came, the upstream counts {walk.before.total}"
+    if is_total_trusted and walk.before.size != walk.after.size:
+        return f"the window changed: {walk.before.size} records before, {walk.after.size} after"
+    if is_total_trusted and walk.before.size is not None:
+        return f"{walk.received} records came, the upstream counts {walk.before.size}"
     if earlier is None:
         return "the upstream counts nothing: a second walk is needed"
     return f"two walks differ: {earlier.received} and {walk.received} records"

@@ -100,7 +100,7 @@ class Reading:
     @property
     def size(self) -> int:
         """How many records the window holds, as far as that is known by now."""
-        return max(self.record_count, (self.claims[0].total or 0) if self.claims else 0)
+        return max(self.record_count, (self.claims[0].size or 0) if self.claims else 0)
 
     @property
     def is_too_large(self) -> bool:

@@ -105,9 +105,9 @@ class Sweeper:
 
 def _agrees(claim: Claim, sure: dict[str, int], near: dict[str, int], *, is_total_trusted: bool) -> bool:
     """Say whether what the upstream counts can be what is stored: at least the sure ones, at most those near the bounds too."""
-    if claim.counts is not None and is_total_trusted and sum(claim.counts.values()) == claim.total:
+    if claim.counts is not None and is_total_trusted and sum(claim.counts.values()) == claim.size:
         kinds = claim.counts.keys() | sure.keys() | near.keys()
         return all(sure.get(kind, 0) <= claim.counts.get(kind, 0) <= near.get(kind, 0) for kind in kinds)
-    if claim.total is not None and is_total_trusted:
-        return sum(sure.values()) <= claim.total <= sum(near.values())
+    if claim.size is not None and is_total_trusted:
+        return sum(sure.values()) <= claim.size <= sum(near.values())
     return False  # nothing that counts is told: only reading again shows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.cursor import EDGE_SECOND, Claim, Walk, Window, covers_pages, judge, slice_count
+from actionwatch.cursor import EDGE_SECOND, TWO_WALKS, Claim, Walk, Window, covers_pages, judge, slice_count
 from actionwatch.instaclustr.identity import twin_key
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
@@ -28,6 +29,7 @@ from actionwatch.store import marks, receipts, records
 from actionwatch.store.database import Database
 
 WALKS = 3  # readings of one window before it is cut in halves
+PARTITION_EVERY = timedelta(days=1)
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` says less than our own clock
 
 log = structlog.get_logger()
@@ -89,6 +91,7 @@ class WindowReader:
         self._clock = clock
         self._on_stored = on_stored
         self._account_name = account_name
+        self._partitioned_at: datetime | None = None
         self.server = ServerClock(clock)
         self.stopping = threading.Event()
         self.marks: marks.Marks
@@ -104,11 +107,13 @@ class WindowReader:
         reading = Reading(window)
         earlier: Walk | None = None
         for number in range(walks):
-            walk = self._walk(reading, report, number)
+            walk = self._walk(reading, report, number, earlier)
             if walk is None:
                 reading.parts = window.slices(slice_count(reading.size))
                 return reading
             reading.method, reading.doubt = judge(walk, earlier, is_total_trusted=self._is_total_trusted())
+            if reading.method == TWO_WALKS:
+                self._check_partition(reading, walk, report)
             if reading.method:
                 self._complete(reading, walk, report, advance)
                 return reading
@@ -118,7 +123,7 @@ class WindowReader:
 
     def glance(self, window: Window, report: PollReport) -> None:
         """Read a window once and store what it brings, proving nothing."""
-        self._walk(Reading(window), report, 0)
+        self._walk(Reading(window), report, 0, None)
 
     def count(self, window: Window, report: PollReport) -> Claim:
         """Ask what the upstream counts in a window: one small request."""
@@ -129,10 +134,12 @@ class WindowReader:
 
     # -- one walk ------------------------------------------------------------------------------------------------------
 
-    def _walk(self, reading: Reading, report: PollReport, number: int) -> Walk | None:
+    def _walk(self, reading: Reading, report: PollReport, number: int, earlier: Walk | None) -> Walk | None:
         """Read all pages once, storing each; None where there are too many records for one reading."""
         # Every other walk has other page boundaries: what a shifted page hid in one, the next one shows.
         size = self._page_size if number % 2 == 0 else max(self._page_size * 2 // 3, 1)
+        # Where one page was all there is, the walk before asked for what follows it: this one need not.
+        is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
         reading.begin_walk()
         query = Query(start=reading.window.start, end=reading.window.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size):
@@ -142,24 +149,45 @@ class WindowReader:
                 raise Stopped
             if reading.is_too_large:
                 return None
+            if is_one_page and not self._is_total_trusted():
+                return reading.walk()
         self._close_walk(reading, query, report)
         return reading.walk()
 
     def _close_walk(self, reading: Reading, query: Query, report: PollReport) -> None:
         """Ask once more what the window holds, unless the last page told it after all records, or no total is ever told."""
-        is_told = reading.claims[0].total is not None
+        is_told = reading.claims[0].size is not None
         is_one_page = reading.page_count == 1 and self._is_total_trusted()
         if is_told and not is_one_page and not reading.is_last_empty:
             page = self._upstream.counts(query)
             self._take(reading, page, report)
             reading.claims.append(Claim(page.total, page.counts))
 
+    def _check_partition(self, reading: Reading, walk: Walk, report: PollReport) -> None:
+        """Where nothing counts, once a day: the organisation's and the accounts' logs together must make the whole."""
+        if self._partitioned_at is not None and self._clock() - self._partitioned_at < PARTITION_EVERY:
+            return
+        whole = Query(start=reading.window.start, end=reading.window.end)
+        parts = [replace(whole, organisation_only=True), replace(whole, account_only=True)]
+        keys: Counter[str] = Counter()
+        for page in (page for part in parts for page in self._upstream.user_actions(part, page_size=self._page_size)):
+            self._take(reading, page, report)
+            keys.update(record.key for record in page.records)
+        self._partitioned_at = self._clock()
+        if keys == walk.keys:
+            reading.method = f"{TWO_WALKS}, partition"
+        elif keys == walk.keys + walk.keys:
+            report.ignored_filters |= {"organisationLogsOnly", "accountLogsOnly"}
+        else:
+            self._partitioned_at, reading.method = None, None
+            reading.doubt = "the organisation's and the accounts' logs together do not make the whole"
+
     def _take(self, reading: Reading, page: Page, report: PollReport) -> None:
         """Take from an answer its records, and what it says beside them: the clock, what totals are worth, ignored filters."""
         report.request_count += 1
         self.server.watch(page)
         reading.note_server_time(page)
-        if not self.marks.totals_cover_pages and covers_pages(len(page.records), Claim(page.total)):
+        if not self.marks.totals_cover_pages and covers_pages(len(page.records), Claim(page.total, page.counts)):
             self.marks = replace(self.marks, totals_cover_pages=True)
         report.ignored_filters |= reading.is_bound_ignored(page)
         report.kinds.update(record.action_kind for record in page.records)
