@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -18,19 +20,20 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "See it work: an emulated organisation, the real service, real alerts. Needs nothing."),
-    "init": ("init", "Write a commented configuration, the shipped rules and deployment examples."),
-    "check": ("check", "Find everything that is wrong with configuration, rules, lists and templates."),
-    "run": ("run", "Run the service (or one round of it, with --once)."),
-    "status": ("status", "Show on one screen how far each source is read, what waits, and what is wrong."),
-    "actions": ("actions", "Ask the upstream for user actions directly, with every documented filter."),
-    "accounts": ("accounts", "List, create and unlink the organisation's linked accounts."),
+    "demo": ("demo", "See it work: real alerts from an emulated organisation."),
+    "init": ("init", "Write a configuration, the rules, deployment examples."),
+    "check": ("check", "Find all that is wrong with configuration and rules."),
+    "probe": ("probe", "Find out the shape of the live upstream, never its values."),
+    "run": ("run", "Run the service, or one round of it with --once."),
+    "status": ("status", "Say how far it got, what waits, and what is wrong."),
+    "actions": ("actions", "Ask the upstream for user actions, past the store."),
+    "accounts": ("accounts", "List, create and unlink the linked accounts."),
     "records": ("records", "List and export the stored records."),
     "rules": ("rules", "List and check the rules."),
-    "alerts": ("alerts", "List alerts and show one with all that belongs to it."),
+    "alerts": ("alerts", "List alerts, show one with its records and its story."),
     "deliveries": ("deliveries", "List deliveries, show one, retry dead letters."),
-    "receivers": ("receivers", "List receivers, send a test alert, print the webhook's schema."),
-    "emulator": ("emulator", "Run the upstream's stand-in, all four operations."),
+    "receivers": ("receivers", "List receivers, test one, print the webhook's schema."),
+    "emulator": ("emulator", "Run the upstream's stand-in on loopback."),
 }
 """Command -> its module under `cli/`, and the line that `--help` shows."""
 
@@ -49,6 +52,18 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"actionwatch.cli.{COMMANDS[cmd_name][0]}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called.
+
+        Raises: click.UsageError, with the command that was likely meant.
+        """
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands' lines from the table, importing none."""
         with formatter.section("Commands"):
@@ -61,7 +76,7 @@ class LazyGroup(click.Group):
     "--config",
     "config",
     metavar="FILE",
-    default=lambda: os.environ.get("ACTIONWATCH_CONFIG", "actionwatch.yaml"),
+    default=lambda: os.environ.get("ACTIONWATCH_CONFIG") or "actionwatch.yaml",
     help="The configuration file.  [default: $ACTIONWATCH_CONFIG, then actionwatch.yaml]",
 )
 @click.version_option(__version__, prog_name="actionwatch")
@@ -76,18 +91,28 @@ def group(ctx: click.Context, config: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its status."""
-    sys.exit(run(arguments))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal in ASCII gets what it lacks as escapes: no alert may be lost to a character.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(call(arguments))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; give its exit status. Errors go to stderr, each fault on a line of its own."""
+def call(arguments: Sequence[str] | None = None) -> int:
+    """Run a command in this process; give its exit status. Errors go to stderr, each fault on a line of its own.
+
+    Not called `run`: the module of that command, once imported, would take its place here.
+    """
     try:
         result: Any = group.main(args=arguments, prog_name="actionwatch", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as exc:
         return exc.exit_code
-    except click.ClickException as exc:
+    except click.UsageError as exc:
         exc.show()
-        return exc.exit_code
+        return EXIT_USAGE
+    except click.ClickException as exc:
+        return _fail(exc.format_message())
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except ConfigError as exc:
@@ -95,10 +120,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
             click.echo(str(fault), err=True)
         return EXIT_USAGE
     except ActionwatchError as exc:
-        click.echo(f"actionwatch: {exc}", err=True)
-        return EXIT_FAILED
+        return _fail(str(exc))
     except BrokenPipeError:
         # The reader of a pipe went away; nothing is left to say to it, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    click.echo(f"actionwatch: {message}", err=True)
+    return EXIT_FAILED

@@ -27,7 +27,7 @@ def list_accounts(config: str, source_name: str | None, form: str) -> None:
         found,
         form,
         document=lambda account: dict(account.raw),
-        columns=("id", "name", "type", "PCI", "identity provider synced"),
+        columns=("account", "name", "type", "PCI", "identity provider synced"),
         row=lambda account: (
             account.id,
             account.name,
@@ -36,6 +36,8 @@ def list_accounts(config: str, source_name: str | None, form: str) -> None:
             account.raw.get("isEnabledIdpSyncedToOrganisation"),
         ),
         nothing="no linked accounts",
+        cut=("name",),
+        leave_out=("identity provider synced", "PCI", "type"),
     )
 
 

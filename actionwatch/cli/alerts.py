@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.cli.opened import opened_store
 from actionwatch.cli.output import (
+    STYLES,
     Moment,
     console,
+    hang,
     level_text,
     output_option,
     print_document,
@@ -17,9 +21,10 @@ from actionwatch.cli.output import (
     print_table,
     spell,
 )
-from actionwatch.documents import RECORDS_SHOWN, alert_document, instant
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from actionwatch.model import Delivery
     from actionwatch.store.database import Database
 
@@ -34,29 +39,37 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, the newest.")
 @output_option
 @click.pass_obj
-def list_alerts(config: str, since: Any, limit: int, form: str) -> None:
+def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> None:
     """List alerts, the one opened last first."""
-    from actionwatch.store import alerts, records
+    from actionwatch.documents import RECORDS_SHOWN, alert_document
+    from actionwatch.store import alerts, outbox, records
 
     with opened_store(config) as (_, database), database.read() as connection:
         found = alerts.read_newest(connection, limit, since=since)
         ids = [alert.id for alert in found]
-        shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if form != "table" else {}
+        is_json = form != "table"
+        shown = records.read_of_alerts(connection, ids, RECORDS_SHOWN) if is_json else {}
+        rows = {alert_id: outbox.read_of_alert(connection, alert_id) for alert_id in ids} if is_json else {}
     print_items(
         found,
         form,
-        document=lambda alert: {**alert_document(alert, shown[alert.id]), "suppressed": []},
-        columns=("opened (UTC)", "level", "status", "count", "title", "rule", "id"),
+        document=lambda alert: {
+            **alert_document(alert, shown[alert.id]),
+            "suppressed": _suppressed(rows[alert.id]),
+        },
+        columns=("opened (UTC)", "level", "status", "count", "id", "title", "rule"),
         row=lambda alert: (
             alert.opened_at,
             level_text(alert.level.word),
             alert.status.value,
             alert.count,
+            alert.id,
             alert.title,
             alert.rule.name,
-            alert.id,
         ),
         nothing="no alerts",
+        cut=("title",),
+        leave_out=("rule", "count"),
     )
 
 
@@ -72,7 +85,11 @@ def show(config: str, alert_id: str, form: str) -> None:
 
 
 def describe(database: Database, alert_id: str) -> dict[str, Any]:
-    """Give an alert as the contract's JSON, with `deliveries` and `history`."""
+    """Give an alert as the contract's JSON, with `deliveries` and `history`.
+
+    Raises: click.ClickException, where no alert or more than one has an id that begins so.
+    """
+    from actionwatch.documents import RECORDS_SHOWN, alert_document, instant
     from actionwatch.store import alerts, outbox, records, story
 
     with database.read() as connection:
@@ -87,11 +104,7 @@ def describe(database: Database, alert_id: str) -> dict[str, Any]:
         lines = story.read(connection, alert.id)
     return {
         **alert_document(alert, shown),
-        "suppressed": [
-            {"receiver": row.receiver, "by": "told", "ref": row.why}
-            for row in deliveries
-            if row.status.value == "suppressed"
-        ],
+        "suppressed": _suppressed(deliveries),
         "deliveries": [delivery_document(delivery) for delivery in deliveries],
         "history": [{"at": instant(line.at), "stage": line.stage, "what": line.what} for line in lines],
     }
@@ -99,6 +112,8 @@ def describe(database: Database, alert_id: str) -> dict[str, Any]:
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:
     """Give a delivery as the contract's JSON."""
+    from actionwatch.documents import instant
+
     return {
         "id": delivery.id,
         "alert": delivery.alert_id,
@@ -115,28 +130,69 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
     }
 
 
+def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
+    return [
+        {"receiver": row.receiver, "by": "told", "ref": row.why} for row in rows if row.status.value == "suppressed"
+    ]
+
+
 def _print(document: dict[str, Any]) -> None:
+    from rich.text import Text
+
     out = console()
-    out.print(level_text(document["level"]), spell(document["title"]), style="bold", markup=False)
+    title = Text(f" {document['level'].upper()} ", STYLES.get(document["level"], "dim") + " reverse")
+    out.print(hang(title, document["title"]))
     out.print(spell(document["body"]), markup=False)
     facts = [
         ("rule", f"{document['rule']['name']} ({document['rule']['id']})"),
         ("alert", document["id"]),
         ("status", document["status"]),
+        ("resolved by", document["resolved_by"]),
         ("count", document["count"]),
         ("first, last", f"{document['first_at']}, {document['last_at']}"),
         ("group", ", ".join(f"{name}={value}" for name, value in document["group"].items())),
     ]
     for name, value in facts:
         if value:
-            out.print(f"  {name:<12} {spell(value)}", markup=False)
+            out.print(hang(Text(f"{name:<11}", "dim"), str(value)))
     if document["runbook"]:
         out.print("\nwhat to do", style="bold")
-        out.print("\n".join(f"  {spell(line)}" for line in document["runbook"].splitlines()), markup=False)
-    out.print("\nrecords", style="bold")
+        for line in document["runbook"].splitlines():
+            out.print(hang(Text(" "), line))
+    _print_parts(document, out)
+
+
+def _print_parts(document: dict[str, Any], out: Console) -> None:
+    count = len(document["records"])
+    out.print(f"\nrecords{f' (the newest {count})' if 0 < count < document['count'] else ''}", style="bold")
     rows = [
-        (item["timestamp"], item["actionKind"], item["userName"], item["description"]) for item in document["records"]
+        (_time(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
+        for item in document["records"]
     ]
-    print_table(("time", "kind", "user", "description"), rows, nothing="none: this alert is about actionwatch itself")
+    if rows:
+        print_table(
+            ("time (UTC)", "kind", "user", "description"),
+            rows,
+            cut=("description",),
+            leave_out=("kind",),
+            is_wrapped=True,
+        )
+    else:
+        out.print("none: this alert is about actionwatch itself")
+    out.print("\ndeliveries", style="bold")
+    sent = [
+        (item["receiver"], item["event"], item["status"], item["attempts"], item["id"], item["last_error"])
+        for item in document["deliveries"]
+    ]
+    if sent:
+        columns = ("receiver", "event", "status", "attempts", "id", "last error")
+        print_table(columns, sent, cut=("last error",), is_wrapped=True)
+    else:
+        out.print("none: no receiver was to be told")
     out.print("\nstory", style="bold")
-    print_table(("at", "stage", "what"), [(line["at"], line["stage"], line["what"]) for line in document["history"]])
+    story = [(_time(line["at"]), line["stage"], line["what"]) for line in document["history"]]
+    print_table(("at (UTC)", "stage", "what"), story, cut=("what",), is_wrapped=True)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

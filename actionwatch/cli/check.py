@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli import EXIT_USAGE
+from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
+from actionwatch.cli.opened import read_settings
 from actionwatch.cli.output import output_option, print_items
 from actionwatch.cli.rules import fault_document
 from actionwatch.errors import ConfigError, Fault
+from actionwatch.text import one_line
+
+if TYPE_CHECKING:
+    from actionwatch.live import Outcome
 
 
 @click.command()
+@click.option(
+    "--live", "is_live", is_flag=True, help="Also try each key, the clocks and each receiver; sends no alert."
+)
 @output_option
 @click.pass_obj
-def command(config: str, form: str) -> int:
+def command(config: str, is_live: bool, form: str) -> int:
     """Find everything that is wrong with configuration, rules, lists and templates.
 
     Prints each fault as file:line:column: what: remedy, and exits 2 when there is any. Notes point at what works but may not
-    do what was meant; they do not fail the check.
+    do what was meant; they do not fail the check. With --live, exits 1 when a key, a clock or a receiver fails.
     """
     from actionwatch import app
 
     notes: list[Fault] = []
+    outcomes: list[Outcome] = []
     rule_count = 0
     try:
-        settings = app.read_settings(Path(config))
+        settings = read_settings(config)
         faults, notes = app.check(settings)
         rule_count = len(app.read_rules(settings).rules)
+        if is_live:
+            from actionwatch import live
+
+            outcomes = live.check(settings)
     except ConfigError as exc:
         faults = list(exc.faults)
     if form == "table":
         _print(faults, notes, f"{config}: all is well: {rule_count} rules")
+        _print_live(outcomes)
     else:
-        found = [("fault", fault) for fault in faults] + [("note", note) for note in notes]
-        print_items(found, form, document=lambda item: fault_document(item[1], item[0]), columns=(), row=lambda _: ())
-    return EXIT_USAGE if faults else 0
+        found: list[dict[str, Any]] = [fault_document(fault, "fault") for fault in faults]
+        found += [fault_document(note, "note") for note in notes]
+        print_items([*found, *(outcome.document() for outcome in outcomes)], form, document=lambda item: item)
+    if faults:
+        return EXIT_USAGE
+    return 0 if all(outcome.is_fine for outcome in outcomes) else EXIT_FAILED
+
+
+def _print_live(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        click.echo(one_line(str(outcome)), err=not outcome.is_fine)
 
 
 def _print(faults: list[Fault], notes: list[Fault], praise: str) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.opened import opened_store
-from actionwatch.cli.output import console, output_option, print_document, print_items, spell
+from actionwatch.cli.output import console, hang, output_option, print_document, print_items
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from actionwatch.model import Delivery
 
 
 @click.group()
@@ -30,17 +37,19 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
         found,
         form,
         document=delivery_document,
-        columns=("created (UTC)", "receiver", "event", "status", "attempts", "last error", "id"),
+        columns=("created (UTC)", "receiver", "event", "status", "attempts", "id", "last error"),
         row=lambda row: (
             row.created_at,
             row.receiver,
             row.event.value,
             row.status.value,
             row.attempts,
-            row.last_error or row.why,
             row.id,
+            row.last_error or row.why,
         ),
         nothing="no dead letters" if is_dead else "no deliveries",
+        cut=("last error", "receiver"),
+        leave_out=("attempts",),
     )
 
 
@@ -49,42 +58,65 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
 @output_option
 @click.pass_obj
 def show(config: str, delivery_id: str, form: str) -> None:
-    """Show one delivery, with the receiver's last answer and the message as it was frozen."""
+    """Show one delivery, with the receiver's last answer and the message as it was frozen.
+
+    A beginning of the id is enough.
+    """
     import json
 
-    from actionwatch.store import outbox
-
     with opened_store(config) as (_, database), database.read() as connection:
-        found = outbox.read(connection, delivery_id)
-    if found is None:
-        raise click.ClickException(f"no delivery has the id {delivery_id}: see 'actionwatch deliveries list'")
+        found = _find(connection, delivery_id)
     document = {**delivery_document(found), "message": json.loads(found.body) if found.body else None}
-
-    def as_text() -> None:
-        out = console()
-        for name, value in document.items():
-            if name != "message" and value is not None:
-                out.print(f"{name:<12} {spell(value)}", markup=False)
-        out.print("\nmessage" if document["message"] else "\nno message yet: it is written at the first attempt")
-        if document["message"]:
-            out.print_json(data=document["message"], default=str, ensure_ascii=True)
-
-    print_document(document, form, as_text=as_text)
+    print_document(document, form, as_text=lambda: _print(document))
 
 
 @command.command("retry")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--dead", "is_all", is_flag=True, help="Every dead letter.")
 @click.pass_obj
-def retry(config: str, ids: tuple[str, ...], is_all: bool) -> int:
-    """Send dead letters again, each under the id it had. A running service takes them up within a second."""
-    from datetime import UTC, datetime
+def retry(config: str, ids: tuple[str, ...], is_all: bool) -> None:
+    """Send dead letters again, each under the id it had. A running service takes them up within a second.
 
+    A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent.
+    """
+    from actionwatch import app
+    from actionwatch.model import DeliveryStatus
     from actionwatch.store import outbox
 
     if bool(ids) == is_all:
         raise click.UsageError("give the ids of dead letters, or --dead for all of them")
     with opened_store(config) as (_, database), database.write() as connection:
-        count = outbox.replay(connection, None if is_all else ids, datetime.now(UTC))
-    click.echo(f"{count} dead letters will be tried again")
-    return 0 if count or is_all else 1
+        chosen = [_find(connection, delivery_id) for delivery_id in ids]
+        for delivery in chosen:
+            if delivery.status is not DeliveryStatus.DEAD:
+                raise click.ClickException(f"{delivery.id} is {delivery.status.value}, no dead letter")
+        count = outbox.replay(connection, None if is_all else [found.id for found in chosen], app.utc_now())
+    if count:
+        click.echo(f"{count} dead {'letter' if count == 1 else 'letters'} will be tried again")
+    else:
+        click.echo("no dead letters", err=True)
+
+
+def _find(connection: Connection, beginning: str) -> Delivery:
+    from actionwatch.store import outbox
+
+    found = outbox.read_by_prefix(connection, beginning)
+    if not found:
+        raise click.ClickException(f"no delivery has the id {beginning}: see 'actionwatch deliveries list'")
+    if len(found) > 1:
+        raise click.ClickException(f"several deliveries begin with {beginning}: give more of the id")
+    return found[0]
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    out = console()
+    for name, value in document.items():
+        if name != "message" and value is not None:
+            out.print(hang(Text(f"{name:<11}", "dim"), str(value)))
+    if document["message"] is None:
+        out.print("\nno message yet: it is written at the first attempt")
+    else:
+        out.print("\nmessage", style="bold")
+        out.print_json(data=document["message"], ensure_ascii=True)

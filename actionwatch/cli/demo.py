@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import signal
+import socket
 import tempfile
 import threading
 import time
@@ -16,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.output import Span, spell
-from actionwatch.options import spell_duration
+from actionwatch.cli.output import Span, console, spell
+from actionwatch.cli.signals import ended_by_signal
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from actionwatch.app import App
     from actionwatch.model import Record
-    from actionwatch.store.database import Database
 
-STREAM_SECONDS = 0.25  # how often new records are printed
+ROOMY = 96  # from this width on, a record's columns stand in line whatever they hold
+PIPE_WIDTH = 100
 CONFIGURATION = """\
 # What `actionwatch demo` ran with. The emulator it points at ended with the demo.
 sources:
@@ -41,6 +43,10 @@ rules: [rules/]
 receivers:
   - name: screen
     console: {{}}
+time_intervals:
+  - name: business-hours
+    time_intervals:
+      - {{weekdays: ["monday:friday"], times: [{{start_time: "08:00", end_time: "18:00"}}], location: {time_zone}}}
 web: {{listen: "127.0.0.1:{port}"}}
 log: {{level: warning, format: text}}
 """
@@ -53,7 +59,10 @@ log: {{level: warning, format: text}}
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="For the web listener.  [default: a free one]")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option(
-    "--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep configuration, rules and store here."
+    "--keep",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep configuration, rules and store here.",
 )
 def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> None:
     """See it work: an emulated organisation, the real service, real alerts.
@@ -61,14 +70,23 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
     Starts the upstream's stand-in on loopback, with people who work and incidents that happen, and runs the service on it with
     the shipped rules. Needs no account, no network and no configuration; ends with a summary.
     """
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with _folder(keep) as folder, _organisation(seed) as upstream:
+    _refuse_taken(port)
+    with ended_by_signal() as ended, _folder(keep) as folder, _organisation(seed) as upstream:
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream, duration, ended)
     if keep:
-        click.echo(f"kept: {keep.resolve()} (actionwatch -c {keep / 'actionwatch.yaml'} alerts list)")
+        click.echo(f"Kept in {keep}: look around with `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
+
+
+def _refuse_taken(port: int) -> None:
+    """Say that a port is taken before anything starts: the service would speak of a configuration nobody has written."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    except OSError as exc:
+        raise click.ClickException(
+            f"cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}: choose another --port"
+        ) from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +101,19 @@ class _Upstream:
 
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="actionwatch-demo-") as folder:
+            yield Path(folder)
         return
-    with tempfile.TemporaryDirectory(prefix="actionwatch-demo-") as folder:
-        yield Path(folder)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(keep.iterdir())
+    except OSError as exc:
+        raise click.ClickException(f"cannot keep anything in {keep}: {exc.strerror}") from exc
+    if not is_empty:
+        # A configuration may be there already, and an earlier demo's store holds marks of another upstream.
+        raise click.UsageError(f"{keep} is not empty: name a folder that is, or that is not there yet")
+    yield keep
 
 
 @contextmanager
@@ -109,16 +134,17 @@ def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
 
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
     config = folder / "actionwatch.yaml"
+    config.touch(mode=0o600)
     config.write_text(
         CONFIGURATION.format(
             organisation_id=upstream.organisation.id,
             username=upstream.user_name,
             api_key=upstream.api_key,
             base_url=upstream.url,
+            time_zone=upstream.organisation.time_zone,
             port=port,
         )
     )
-    config.chmod(0o600)
     return config
 
 
@@ -127,12 +153,12 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: threadi
 
     settings = app.read_settings(config)
     app.set_up_logs(settings)
-    built = app.App(settings)
-    out = _console()
+    out = console(PIPE_WIDTH)
+    built = _streaming_app(settings, out, ended)
     started = time.monotonic()
     try:
         service = app.Service(built)
-        with service.running(), _streaming(built.database, out):
+        with service.running():
             _greet(out, upstream, built, service.url, duration)
             ended.wait(duration.total_seconds() or None)
         _summarise(out, built, time.monotonic() - started)
@@ -140,92 +166,110 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: threadi
         built.close()
 
 
-def _console() -> Console:
-    from rich.console import Console
+def _streaming_app(settings: Any, out: Console, ended: threading.Event) -> App:
+    """Build the service's App so that records are printed as they are stored, before the alerts that follow from them."""
+    from actionwatch import app
+    from actionwatch.store import records
 
-    return Console(highlight=False)
+    class Streaming(app.App):
+        _printed_through = 0
+        _lock = threading.Lock()
+
+        def wake_matcher(self) -> None:
+            """Print what was stored, then let it be matched."""
+            with self._lock, self.database.read() as connection:
+                batch = records.read_after(connection, self._printed_through, 100_000)
+                self._printed_through = batch[-1].id if batch else self._printed_through
+            live = sorted((record for record in batch if not record.is_backlog), key=lambda record: record.occurred_at)
+            try:
+                for record in live:
+                    out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
+            except OSError:
+                ended.set()  # nobody reads any more
+            super().wake_matcher()
+
+    return Streaming(settings)
+
+
+def _line(record: Record, width: int) -> Text:
+    from rich.text import Text
+
+    where = record.cluster.name or record.account.name or ""
+    at, kind, user = f"{record.occurred_at:%H:%M:%S}", spell(record.action_kind), spell(record.user_name)
+    parts = (at, f"{kind:<30}", f"{user:<22}", where) if width >= ROOMY else (at, f"{kind:<26}", f"{user:<17}", where)
+    gap = "  " if width >= ROOMY else " "
+    return Text("· " + gap.join(spell(part) for part in parts), style="dim")
 
 
 def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: timedelta) -> None:
     from rich.rule import Rule
 
-    length = f"for {spell_duration(duration)}" if duration else "until you press Ctrl-C"
+    from actionwatch.options import spell_duration
+
+    length = f"for {spell_duration(duration)} (Ctrl-C: sooner)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
     out.print(
-        f"An emulated organisation, [bold]{upstream.organisation.name}[/], lives at {upstream.url} {length}: an hour of its "
-        f"working day takes 12 seconds.\nThe real service tails its audit log once a second, with {len(built.rules.rules)} "
-        f"shipped rules. Health and metrics: {url}/metrics"
+        f"An emulated organisation, [bold]{upstream.organisation.name}[/], lives at {upstream.url} {length}.\n"
+        "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
+        f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics"
     )
-    out.print("[dim]· a record as it is stored      a card: an alert as it is delivered[/]")
+    out.print("[dim]·[/] a record as it is stored    [dim]▌[/] an alert as it is delivered")
     out.print(Rule(style="dim"))
-
-
-@contextmanager
-def _streaming(database: Database, out: Console) -> Iterator[None]:
-    """Print every live record as it is stored, until the block ends."""
-    from actionwatch.store import records
-
-    is_over = threading.Event()
-
-    def stream() -> None:
-        position = 0
-        while not is_over.wait(STREAM_SECONDS):
-            with database.read() as connection:
-                batch = records.read_after(connection, position, 1000)
-            position = batch[-1].id if batch else position
-            for record in sorted(batch, key=lambda record: record.occurred_at):
-                if not record.is_backlog:
-                    out.print(_line(record), overflow="ellipsis", no_wrap=True)
-
-    thread = threading.Thread(target=stream, name="stream", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
-def _line(record: Record) -> Any:
-    from rich.text import Text
-
-    where = record.cluster.name or record.account.name or ""
-    parts = (f"{record.occurred_at:%H:%M:%S}", f"{record.action_kind:<32}", f"{record.user_name or '':<22}", where)
-    return Text("· " + "  ".join(spell(part) for part in parts), style="dim")
 
 
 def _summarise(out: Console, built: App, seconds: float) -> None:
     from rich.panel import Panel
     from rich.table import Table
 
-    from actionwatch.store import alerts, marks, outbox, records
+    from actionwatch.options import spell_duration
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in _facts(built):
+        table.add_row(name, value)
+    out.print(Panel(table, title=f"[bold]{spell_duration(timedelta(seconds=seconds))} of actionwatch[/]", expand=False))
+    out.print(
+        "Next: [bold]actionwatch init[/], three environment variables, [bold]actionwatch check[/], [bold]actionwatch run[/]."
+    )
+
+
+def _facts(built: App) -> Iterator[tuple[str, str]]:
+    """Give the lines of the summary, all of them read from the store."""
+    from actionwatch.store import alerts, marks, outbox, records, troubles
 
     with built.database.read() as connection:
         seen = sum(records.count_by_source(connection).values())
         proved = [found.proved_through for found in marks.read_all(connection).values()]
+        matched = records.count_joined(connection)
         by_level = alerts.count_by_level(connection)
-        queues = outbox.count_queues(connection)
+        queues = outbox.count_queues(connection).values()
         sent = outbox.count_sent(connection)
         times = outbox.delivered_latencies(connection, 10_000)
-    lag = max((datetime.now(UTC) - at for at in proved), default=timedelta(0))
+        wrong = troubles.read_all(connection)
+    yield "seen", f"{seen:,} {'record' if seen == 1 else 'records'}, two days of history among them"
+    yield "proved", _spell_proof(proved)
     levels = ", ".join(f"{count} {level.word}" for level, count in sorted(by_level.items(), reverse=True))
-    waiting = sum(queue.pending for queue in queues.values())
-    dead = sum(queue.dead for queue in queues.values())
-    table = Table.grid(padding=(0, 2))
-    table.add_row("records seen", f"{seen:,}, 2 days of history among them")
-    table.add_row("proved", f"complete through {spell_duration(lag)} ago: as many as the upstream counts, kind by kind")
-    table.add_row("alerts", f"{sum(by_level.values())} ({levels})" if by_level else "none")
-    table.add_row("delivered", f"{sent} messages, {waiting} waiting, {dead} given up")
-    table.add_row("latency", _spell_latency(times))
-    out.print(Panel(table, title=f"[bold]{spell_duration(timedelta(seconds=seconds))} of actionwatch[/]", expand=False))
-    out.print(
-        "Next: [bold]actionwatch init[/], three values in its file, [bold]actionwatch check[/], [bold]actionwatch run[/]."
+    count = sum(by_level.values())
+    made = f"{matched} {'record' if matched == 1 else 'records'} made {count} {'alert' if count == 1 else 'alerts'}"
+    yield (
+        "matched",
+        f"{made} ({levels})" if by_level else "no record met a rule yet: the first incident comes within seconds",
     )
+    waiting, dead = sum(queue.pending for queue in queues), sum(queue.dead for queue in queues)
+    yield "delivered", f"{sent} {'message' if sent == 1 else 'messages'}, {waiting} waiting, {dead} given up"
+    yield "latency", _spell_latency(times)
+    for trouble in wrong:
+        yield "trouble", f"{trouble.trouble}: {trouble.subject}: {trouble.what}"
+
+
+def _spell_proof(proved: list[datetime]) -> str:
+    if not proved:
+        return "nothing yet: the first poll did not end"
+    return f"complete through {min(proved):%H:%M:%S} UTC: as many as the upstream counts, kind by kind"
 
 
 def _spell_latency(times: list[tuple[datetime, datetime, datetime]]) -> str:
     if not times:
-        return "no alert yet"
+        return "no alert was delivered yet"
     seconds = sorted((delivered - happened).total_seconds() for happened, _, delivered in times)
     middle = seconds[len(seconds) // 2]
-    return f"{middle:.2f} s from action to delivery in the middle, {seconds[-1]:.2f} s at most (polls: once a second)"
+    return f"median {middle:.2f} s from action to delivery, {seconds[-1]:.2f} s at most, polling once a second"

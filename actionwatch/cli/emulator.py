@@ -7,23 +7,34 @@ from pathlib import Path
 
 import click
 
+from actionwatch.cli.output import print_table
+
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0: a free one.")
 @click.option("--scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="What happens, as YAML.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
-def command(port: int, scenario: Path | None, seed: int) -> None:
+@click.option(
+    "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that plays from the start (repeatable)."
+)
+@click.option("--list-faults", "is_list", is_flag=True, help="Print every fault there is, and end.")
+def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...], is_list: bool) -> None:
     """Run the upstream's API, all four operations, over an organisation that lives. Ends with SIGINT or SIGTERM.
 
-    Without a scenario it plays the demo's. It listens on loopback only; user and key are `demo` and `demo-key`.
+    Without a scenario it plays the demo's. It listens on loopback only; user and key are `demo` and `demo-key`. A fault is
+    written NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10; limits are times, every, for, operation and seed.
     """
     from actionwatch import emulator
 
+    if is_list:
+        _list_faults()
+        return
     try:
         chosen = emulator.load_scenario(scenario) if scenario else emulator.demo_scenario(datetime.now(UTC), seed)
-    except emulator.ScenarioError as exc:
+        life = emulator.bring_to_life(chosen)
+        app = emulator.create_app(life.organisation, faults=faults)
+    except (emulator.ScenarioError, emulator.FaultError) as exc:
         raise click.UsageError(str(exc)) from exc
-    life = emulator.bring_to_life(chosen)
     organisation = life.organisation
 
     def announce(url: str) -> None:
@@ -33,5 +44,15 @@ def command(port: int, scenario: Path | None, seed: int) -> None:
         click.echo(f"api_key: {emulator.DEMO_KEY}")
         click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C ends it")
 
-    with emulator.living(life):
-        emulator.serve_forever(emulator.create_app(organisation), port=port, announce=announce)
+    try:
+        with emulator.living(life):
+            emulator.serve_forever(app, port=port, announce=announce)
+    except OSError as exc:
+        raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {exc.strerror}: choose another --port") from exc
+
+
+def _list_faults() -> None:
+    from actionwatch import emulator
+
+    rows = [(name, does, argument) for name, argument, does, _ in emulator.described()]
+    print_table(("fault", "what it does", "argument"), rows, cut=("what it does", "argument"), is_wrapped=True)

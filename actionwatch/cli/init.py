@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+FIRST = "actionwatch.yaml"  # listed before the others: it is the one to open
+
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path), default=Path())
 def command(folder: Path) -> None:
-    """Write a commented configuration, the shipped rules, and compose and systemd examples. Never overwrites."""
-    written = skipped = 0
-    for source, name in _files():
-        target = folder / name
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:  # x: never overwrite
-                file.write(source.read_bytes())
-        except FileExistsError:
-            click.echo(f"kept     {target} (was there)")
-            skipped += 1
-            continue
-        except OSError as exc:
-            raise click.ClickException(f"cannot write {target}: {exc.strerror}") from exc
-        click.echo(f"wrote    {target}")
-        written += 1
+    """Write a commented configuration, the shipped rules, and compose and systemd examples into DIR, by default here.
+
+    The JSON Schemas of configuration and rules go into `schemas`, for editors.
+
+    Never overwrites: a file that is there is kept.
+    """
+    rules = {True: 0, False: 0}
+    for content, name in _files():
+        is_new = _write(content, folder / name)
+        if name.parent.name == "rules":
+            rules[is_new] += 1
+        else:
+            click.echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (was there)'}")
+    if rules[True]:
+        click.echo(f"wrote  {folder / 'rules'}/ ({rules[True]} rules)")
+    if rules[False]:
+        click.echo(f"kept   {folder / 'rules'}/ ({rules[False]} rules were there)")
+    option = "" if folder == Path() else f" -c {folder / FIRST}"
     click.echo(
-        f"{written} written, {skipped} kept. Next: set the three values at the top of {folder / 'actionwatch.yaml'},"
+        "\nNext: set ACTIONWATCH_ORGANISATION_ID, ACTIONWATCH_USERNAME and ACTIONWATCH_API_KEY in the environment\n"
+        f"(or write them into {folder / FIRST}), then `actionwatch{option} check` and `actionwatch{option} run`."
     )
-    click.echo("then `actionwatch check` and `actionwatch run`.")
 
 
-def _files() -> Iterator[tuple[Path, Path]]:
-    """Give each file to write, and its name in the new folder."""
-    from actionwatch.app import shipped
+def _files() -> Iterator[tuple[bytes, Path]]:
+    """Give what each file to write holds, and its name in the new folder."""
+    from actionwatch import app
+    from actionwatch.rules.schema import FILE as RULE_SCHEMA
+    from actionwatch.settings.schema import FILE as CONFIG_SCHEMA
 
-    own = Path(__file__).parent.parent / "_init"
-    for path in sorted(own.iterdir()):
-        if path.is_file() and path.suffix != ".py":
-            yield path, Path(path.name)
-    for path in sorted(shipped("rules").rglob("*.yml")):
-        yield path, Path("rules") / path.relative_to(shipped("rules"))
+    own = [path for path in (Path(__file__).parent.parent / "_init").iterdir() if path.is_file()]
+    for path in sorted(own, key=lambda path: (path.name != FIRST, path.name)):
+        yield path.read_bytes(), Path(path.name)
+    for name, schema in ((CONFIG_SCHEMA, app.config_schema()), (RULE_SCHEMA, app.rule_schema())):
+        yield json.dumps(schema, indent=2).encode(), Path("schemas") / name
+    for path in sorted(app.shipped("rules").rglob("*.yml")):
+        yield path.read_bytes(), Path("rules") / path.relative_to(app.shipped("rules"))
+
+
+def _write(content: bytes, target: Path) -> bool:
+    """Write a file unless it is there; say whether it was written."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:  # x: never overwrite
+            file.write(content)
+    except FileExistsError as exc:
+        if target.exists() or target.is_symlink():
+            return False
+        raise click.ClickException(f"cannot write {target}: {target.parent} is no folder") from exc
+    except OSError as exc:
+        raise click.ClickException(f"cannot write {target}: {exc.strerror}") from exc
+    return True

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from actionwatch.store.database import Database
 
 
+def read_settings(config: str) -> Settings:
+    """Read the configuration for a command that answers a person: only errors are logged, and no secret.
+
+    Raises: ConfigError, with every fault of it.
+    """
+    from actionwatch import app, logs
+
+    settings = app.read_settings(Path(config))
+    logs.set_up("error", settings.log.format, list(logs.secrets_in(settings)))
+    return settings
+
+
 @contextmanager
 def opened_store(config: str) -> Iterator[tuple[Settings, Database]]:
     """Read the configuration and open its store until the block ends."""
     from actionwatch import app
 
-    settings = app.read_settings(Path(config))
+    settings = read_settings(config)
     database = app.open_store(settings)
     try:
         yield settings, database
@@ -29,9 +41,12 @@ def opened_store(config: str) -> Iterator[tuple[Settings, Database]]:
 
 def chosen_source(config: str, name: str | None) -> Source:
     """Give the source of that name; without one, the only source there is."""
-    from actionwatch import app
+    return named_source(read_settings(config), name)
 
-    sources = {source.name: source for source in app.read_settings(Path(config)).sources}
+
+def named_source(settings: Settings, name: str | None) -> Source:
+    """Give the source of that name in settings that were read already; without one, the only source there is."""
+    sources = {source.name: source for source in settings.sources}
     if name is None and len(sources) == 1:
         return next(iter(sources.values()))
     if name is None:

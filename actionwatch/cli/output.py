@@ -6,15 +6,25 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.decorators import FC
 
-from actionwatch.options import parse_duration
 from actionwatch.text import one_line
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
 Item = TypeVar("Item")
+
+GAP = 2  # blanks between two columns
+ROOMY = 100  # from this width on, times are printed with their year
+COMFORTABLE = 28  # a column that may be cut keeps this much before any other is left out
+NARROWEST = 10
+SHORT_ID = 8  # what a terminal shows of an id; commands take such a beginning
+STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 
 
 def output_option(function: FC) -> FC:
@@ -30,18 +40,20 @@ def print_items(
     form: str,
     *,
     document: Callable[[Item], Any],
-    columns: Sequence[str],
-    row: Callable[[Item], Sequence[object]],
+    columns: Sequence[str] = (),
+    row: Callable[[Item], Sequence[object]] = lambda _: (),
     nothing: str = "nothing to show",
+    cut: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
 ) -> None:
-    """Print a list: each item's document as JSON, or its row in a table."""
+    """Print a list: each item's document as JSON, or its row in a table (see `print_table`)."""
     if form == "jsonl":
         for item in items:
             click.echo(dump(document(item)))
     elif form == "json":
         click.echo(dump([document(item) for item in items], indent=2))
     else:
-        print_table(columns, [row(item) for item in items], nothing=nothing)
+        print_table(columns, [row(item) for item in items], nothing=nothing, cut=cut, leave_out=leave_out)
 
 
 def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> None:
@@ -52,34 +64,72 @@ def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> 
         click.echo(dump(document, indent=2 if form == "json" else None))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str = "nothing to show") -> None:
-    """Print a table as wide as the terminal; in a pipe, lines are never cut."""
-    from rich import box
-    from rich.table import Table
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    nothing: str = "nothing to show",
+    cut: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+    is_wrapped: bool = False,
+) -> None:
+    """Print a table, one line a row. In a pipe nothing is cut; a terminal too narrow for all cuts and leaves out columns.
+
+    `cut` names the columns that may be shortened, `leave_out` those that may go, each in the order of doing so. With
+    `is_wrapped` the last column goes on in further lines instead of being shortened.
+    """
     from rich.text import Text
 
     if not rows:
         click.echo(nothing, err=True)
         return
-    table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    for cells in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(spell(cell)) for cell in cells))
-    console().print(table)
+    out = console()
+    is_terminal = sys.stdout.isatty()
+    width = out.width if is_terminal else None
+    cells = [[_cell(value, name, width) for name, value in zip(columns, row, strict=True)] for row in rows]
+    natural = [max(line[index].cell_len for line in [_head(columns), *cells]) for index in range(len(columns))]
+    widths = natural if width is None else _fit(columns, natural, width, cut, leave_out)
+    for line in [_head(columns), *cells]:
+        last = line[-1].wrap(out, widths[-1]) if is_wrapped and is_terminal else [line[-1]]
+        for number, part in enumerate(last):
+            before = line[:-1] if number == 0 else [Text("")] * (len(line) - 1)
+            joined = _join([*before, part], widths)
+            out.print(joined, no_wrap=True, overflow="ellipsis" if is_terminal else "ignore", crop=is_terminal)
 
 
-def console() -> Any:
-    """Make the console that tables and texts are printed on."""
+def console(width: int | None = None) -> Console:
+    """Make the console that tables and texts are printed on: as wide as the terminal; in a pipe `width`, else without end."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty(), highlight=False)
+    class Terminal(Console):
+        """rich's console, but for its answer to a broken pipe, which is to exit."""
+
+        def on_broken_pipe(self) -> None:
+            """Raise the BrokenPipeError that is being handled."""
+            raise
+
+    if sys.stdout.isatty():
+        return Terminal(highlight=False, emoji=False)
+    return Terminal(width=width or 10_000, soft_wrap=width is None, highlight=False, emoji=False)
 
 
-def level_text(word: str) -> Any:
+def hang(label: Text, body: str) -> Any:
+    """Give a text that wraps beside its label instead of under it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_row(label, Text(one_line(body)))
+    return table
+
+
+def level_text(word: str) -> Text:
     """Give a level in its colour."""
     from rich.text import Text
 
-    styles = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
-    return Text(f" {word} " if word == "critical" else word, style=styles.get(word, "dim"))
+    return Text(word, style=STYLES.get(word, "dim"))
 
 
 def spell(value: object) -> str:
@@ -91,9 +141,83 @@ def spell(value: object) -> str:
     return one_line(str(value))
 
 
+def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
+    """Say how long ago something was: `3m12s ago`; `never` for None."""
+    from actionwatch.options import spell_duration
+
+    if at is None:
+        return "never"
+    span = (now or datetime.now(UTC)) - at
+    return f"{spell_duration(span)} ago" if span >= timedelta(0) else f"in {spell_duration(-span)}"
+
+
 def dump(document: Any, indent: int | None = None) -> str:
     """Give JSON that any reader takes: ASCII, so that no terminal or pipe can trip over a character."""
     return json.dumps(document, indent=indent, ensure_ascii=True)
+
+
+def _head(columns: Sequence[str]) -> list[Text]:
+    from rich.text import Text
+
+    return [Text(name, style="bold") for name in columns]
+
+
+def _cell(value: object, column: str, width: int | None) -> Text:
+    from rich.text import Text
+
+    if isinstance(value, Text):
+        return value.copy()
+    text = spell(value)
+    if width is not None and width < ROOMY and isinstance(value, datetime):
+        text = text[len("2026-") :]
+    if width is not None and column == "id" and len(text) == len("a3ea4780-2262-5bf0-bfa0-78bef589fd47"):
+        text = text[:SHORT_ID]
+    return Text(text)
+
+
+def _fit(
+    columns: Sequence[str], natural: Sequence[int], width: int, cut: Sequence[str], leave_out: Sequence[str]
+) -> list[int]:
+    """Give each column's width so that a row fits; 0: left out."""
+    left_out: list[str] = []
+    widths = _shrink(columns, natural, width, cut, COMFORTABLE)
+    for name in leave_out:
+        if _excess(widths, width) > 0:
+            left_out.append(name)
+            kept = [0 if column in left_out else size for column, size in zip(columns, natural, strict=True)]
+            widths = _shrink(columns, kept, width, cut, COMFORTABLE)
+    return _shrink(columns, widths, width, cut, NARROWEST)
+
+
+def _shrink(columns: Sequence[str], sizes: Sequence[int], width: int, names: Sequence[str], least: int) -> list[int]:
+    widths = list(sizes)
+    for name in names:
+        index = columns.index(name)
+        if widths[index] > least:
+            widths[index] = max(least, widths[index] - max(_excess(widths, width), 0))
+    return widths
+
+
+def _excess(widths: Sequence[int], width: int) -> int:
+    shown = [size for size in widths if size]
+    return sum(shown) + GAP * (len(shown) - 1) - width
+
+
+def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
+    """Put cells side by side; the last one is not padded, so that lines end where their text does."""
+    from rich.text import Text
+
+    shown = [(cell, size) for cell, size in zip(cells, widths, strict=True) if size]
+    line = Text()
+    for number, (cell, size) in enumerate(shown):
+        is_last = number == len(shown) - 1
+        cell = cell.copy()
+        cell.truncate(size, overflow="ellipsis", pad=not is_last)
+        line.append_text(cell)
+        if not is_last:
+            line.append(" " * GAP)
+    line.rstrip()
+    return line
 
 
 class Moment(click.ParamType[datetime]):
@@ -103,19 +227,22 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read it."""
+        # pydantic comes with it: `--help` must not wait for that.
+        from actionwatch.options import parse_duration
+
         if isinstance(value, datetime):
             return value
         try:
             return datetime.now(UTC) - parse_duration(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
         try:
             at = datetime.fromisoformat(value)
-        except ValueError:
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no time: write RFC 3339 (2026-11-25T09:00:00Z) or a duration back (7d)", param, ctx
             )
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 class Span(click.ParamType[timedelta]):
@@ -125,7 +252,9 @@ class Span(click.ParamType[timedelta]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Read it."""
+        from actionwatch.options import parse_duration
+
         try:
             return parse_duration("0s" if value == "0" else value)
         except ValueError as exc:
-            self.fail(str(exc), param, ctx)
+            self.fail(f"{value!r} is {exc}", param, ctx)

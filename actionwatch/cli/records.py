@@ -13,7 +13,6 @@ from click.decorators import FC
 
 from actionwatch.cli.opened import opened_store
 from actionwatch.cli.output import Moment, dump, output_option, print_items
-from actionwatch.documents import instant, record_document
 
 if TYPE_CHECKING:
     from actionwatch.model import Record
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
 COLUMNS = ("time (UTC)", "kind", "user", "account", "cluster", "description")
+CUT = ("description", "user", "kind", "cluster")
+LEAVE_OUT = ("account", "cluster")
 CSV_COLUMNS = (
     "key",
     "timestamp",
@@ -43,9 +44,13 @@ def filter_options(function: FC) -> FC:
         click.option("--kind", "kinds", multiple=True, metavar="K", help="Only this kind (repeatable)."),
         click.option("--user", metavar="U", help="Only this user."),
         click.option("--account", metavar="A", help="Only this account, by id or name."),
-        click.option("--cluster", metavar="ID", help="Only this cluster."),
+        click.option("--cluster", metavar="ID", help="Only this cluster, by id."),
         click.option(
-            "--operation", "operations", multiple=True, type=click.Choice(OPERATIONS), help="Only these classes."
+            "--operation",
+            "operations",
+            multiple=True,
+            type=click.Choice(OPERATIONS, case_sensitive=False),
+            help="Only this class (repeatable).",
         ),
         click.option("--scope", type=click.Choice(["organisation", "account"]), help="Only this scope."),
         click.option("--keyword", metavar="W", help="Only where the description holds this."),
@@ -55,6 +60,20 @@ def filter_options(function: FC) -> FC:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def warn_of_unknown_kinds(kinds: Sequence[str]) -> None:
+    """Say on stderr which kinds are not documented: most are misspelt."""
+    from difflib import get_close_matches
+
+    from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+
+    for kind in map(normalise_kind, kinds):
+        if kind not in KINDS:
+            near = get_close_matches(kind, list(KINDS), n=1)
+            click.echo(
+                f"note: no documented kind is called {kind}" + (f": did you mean {near[0]}?" if near else ""), err=True
+            )
 
 
 def row(record: Record) -> tuple[object, ...]:
@@ -82,11 +101,21 @@ def command() -> None:
 @click.pass_obj
 def list_records(config: str, /, limit: int, form: str, **wanted: Any) -> None:
     """List stored records, newest first."""
+    from actionwatch.documents import record_document
     from actionwatch.store import records
 
     with opened_store(config) as (_, database), database.read() as connection:
         found = records.find(connection, _filter(**wanted), limit)
-    print_items(found, form, document=record_document, columns=COLUMNS, row=row, nothing="no such records")
+    print_items(
+        found,
+        form,
+        document=record_document,
+        columns=COLUMNS,
+        row=row,
+        nothing="no such records",
+        cut=CUT,
+        leave_out=LEAVE_OUT,
+    )
 
 
 @command.command("export")
@@ -95,6 +124,7 @@ def list_records(config: str, /, limit: int, form: str, **wanted: Any) -> None:
 @click.pass_obj
 def export(config: str, /, form: str, **wanted: Any) -> None:
     """Write every stored record that the filters admit to standard output, in the order stored."""
+    from actionwatch.documents import record_document
     from actionwatch.store import records
 
     with opened_store(config) as (_, database), database.read() as connection:
@@ -107,6 +137,8 @@ def export(config: str, /, form: str, **wanted: Any) -> None:
 
 
 def _write_csv(found: Iterator[Record]) -> None:
+    from actionwatch.documents import instant
+
     writer = csv.writer(sys.stdout)
     writer.writerow(CSV_COLUMNS)
     for record in found:
@@ -133,10 +165,12 @@ def _filter(
     since: datetime | None,
     until: datetime | None,
 ) -> RecordFilter:
+    from actionwatch.instaclustr.kinds import normalise_kind
     from actionwatch.store.records import RecordFilter
 
+    warn_of_unknown_kinds(kinds)
     return RecordFilter(
-        kinds=[kind.upper() for kind in kinds],
+        kinds=[normalise_kind(kind) for kind in kinds],
         user=user,
         account=account,
         cluster=cluster,

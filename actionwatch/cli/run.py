@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import contextlib
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Span
+from actionwatch.cli.signals import ended_by_signal
 
 if TYPE_CHECKING:
     from actionwatch.app import App
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
 def command(config: str, once: bool, wait: timedelta) -> int:
     """Run the service until SIGTERM or SIGINT, which end it cleanly within 10 seconds.
 
-    A broken configuration stops it from starting (exit 2); a broken rule turns off that rule alone, and an alert says so. With
-    --once, exit 1 when a source could not be polled or messages are left undelivered.
+    A broken configuration stops it from starting (exit 2); a broken rule turns off that rule alone, and an alert says so.
+    With --once, exit 1 when a source could not be polled or messages are left undelivered.
     """
     from actionwatch import app
 
+    if wait and not once:
+        raise click.UsageError("--wait goes with --once")
     settings = app.read_settings(Path(config))
     app.set_up_logs(settings)
-    built = app.App(settings)
-    try:
-        return _round(built, wait) if once else _serve(built)
-    finally:
-        built.close()
+    if once:
+        with contextlib.closing(app.App(settings)) as built:
+            return _round(built, wait)
+    with ended_by_signal() as ended, contextlib.closing(app.App(settings)) as built, app.Service(built).running():
+        ended.wait()
+    return 0
 
 
 def _round(built: App, wait: timedelta) -> int:
@@ -46,19 +49,17 @@ def _round(built: App, wait: timedelta) -> int:
 
     reports = app.run_once(built, wait)
     with built.database.read() as connection:
-        waiting = sum(queue.pending + queue.dead for queue in outbox.count_queues(connection).values())
+        queues = outbox.count_queues(connection)
+    waiting, dead = (sum(getattr(queue, name) for queue in queues.values()) for name in ("pending", "dead"))
     for report in reports:
         if report.error:
             click.echo(f"actionwatch: {report.error}", err=True)
-    return EXIT_FAILED if waiting or any(report.error for report in reports) else 0
+    if waiting or dead:
+        click.echo(f"actionwatch: {_left(waiting, dead)}: 'actionwatch deliveries list' shows them", err=True)
+    return EXIT_FAILED if waiting or dead or any(report.error for report in reports) else 0
 
 
-def _serve(built: App) -> int:
-    from actionwatch.app import Service
-
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with Service(built).running():
-        ended.wait()
-    return 0
+def _left(waiting: int, dead: int) -> str:
+    parts = [f"{waiting} waiting"] if waiting else []
+    parts += [f"{dead} given up"] if dead else []
+    return f"messages not delivered: {', '.join(parts)}"

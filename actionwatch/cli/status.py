@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.opened import opened_store
-from actionwatch.cli.output import console, output_option, print_document, print_table, spell
-from actionwatch.documents import instant
-from actionwatch.options import spell_duration
+from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
     from actionwatch.store.database import Database
+    from actionwatch.store.polls import Poll
+    from actionwatch.store.troubles import OpenTrouble
 
 
 @click.command()
 @output_option
 @click.pass_obj
 def command(config: str, form: str) -> int:
-    """Show how far each source is read and proved, what waits for each receiver, the rules, and what is wrong.
+    """Say how far each source is read and proved, what waits for each receiver, and what is wrong.
 
     Exit 1 while there are troubles.
     """
+    from actionwatch.store import polls, troubles
+
     with opened_store(config) as (settings, database):
         document = describe(settings, database)
-    print_document(document, form, as_text=lambda: _print(document))
+        with database.read() as connection:
+            last_polls, opened = polls.read_all(connection), troubles.read_all(connection)
+    print_document(document, form, as_text=lambda: _print(document, last_polls, opened))
     return EXIT_FAILED if document["troubles"] else 0
 
 
 def describe(settings: Settings, database: Database) -> dict[str, Any]:
     """Give the contract's JSON."""
     from actionwatch import app
+    from actionwatch.documents import instant
+    from actionwatch.model import Mode
     from actionwatch.store import marks, outbox, polls, receivers, records, troubles
+
+    def spell(at: datetime | None) -> str | None:
+        return instant(at) if at else None
 
     rules = app.read_rules(settings)
     with database.read() as connection:
@@ -59,54 +69,68 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
     described = []
     for receiver in settings.receivers:
         queue, state = queues.get(receiver.name, outbox.Queue()), health.get(receiver.name, receivers.Health())
-        last_sent = state.last_sent_at and instant(state.last_sent_at)
-        described.append({"name": receiver.name, "pending": queue.pending, "dead": queue.dead, "last_sent": last_sent})
+        described.append(
+            {
+                "name": receiver.name,
+                "pending": queue.pending,
+                "dead": queue.dead,
+                "last_sent": spell(state.last_sent_at),
+            }
+        )
     return {
         "sources": sources,
         "receivers": described,
-        "rules": {"live": len(rules.rules), "shadow": 0, "off": 0, "broken": len(rules.faults)},
+        "rules": {
+            **{mode.value: sum(rule.mode is mode for rule in rules.rules) for mode in Mode},
+            "broken": len({fault.file for fault in rules.faults}),
+        },
         "troubles": [
-            {
-                "trouble": trouble.trouble,
-                "since": instant(trouble.since),
-                "remedy": trouble.remedy,
-                "subject": trouble.subject,
-                "what": trouble.what,
-            }
+            {"trouble": trouble.trouble, "since": instant(trouble.since), "remedy": trouble.remedy}
             for trouble in opened
         ],
     }
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any], last_polls: Mapping[str, Poll], opened: list[OpenTrouble]) -> None:
+    from rich.text import Text
+
     progress = [
         (
             source["name"],
             source["records"],
-            _ago(source["mark"]),
-            _ago(source["seen_through"]),
-            _ago(source["proved_through"]),
-            _ago(source["last_poll"]),
+            *(_ago(source[name]) for name in ("mark", "seen_through", "proved_through", "last_poll")),
         )
         for source in document["sources"]
     ]
-    print_table(("source", "records", "newest record", "seen through", "proved through", "last poll"), progress)
+    print_table(
+        ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
+    )
+    out = console()
+    out.print()
     rows = [(item["name"], item["pending"], item["dead"], _ago(item["last_sent"])) for item in document["receivers"]]
     print_table(
         ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored, nobody is told"
     )
-    rules, out = document["rules"], console()
-    out.print(f"\nrules: {rules['live']} live, {rules['broken']} broken")
-    for trouble in document["troubles"]:
-        out.print(f"[bold red]trouble[/] since {_ago(trouble['since'])}: ", end="")
-        out.print(spell(f"{trouble['trouble']}: {trouble['subject']}: {trouble['what']}"), markup=False)
-        out.print(f"        remedy: {spell(trouble['remedy'])}", markup=False)
-    if not document["troubles"]:
+    rules = document["rules"]
+    shadow = f"[bold magenta]{rules['shadow']} shadow (nobody is told)[/]" if rules["shadow"] else "0 shadow"
+    off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
+    out.print(f"\nrules: {rules['live']} live, {shadow}, {off}, {rules['broken']} broken")
+    for source in document["sources"]:
+        poll = last_polls.get(source["name"])
+        if poll is not None and poll.failures:
+            out.print(hang(Text(f"{source['name']}:", "yellow"), f"{_failed(poll.failures)}: {poll.last_error}"))
+    for trouble in opened:
+        label = Text(f"{trouble.trouble}:", "bold red")
+        out.print(hang(label, f"{trouble.subject}, since {spell_ago(trouble.since)}: {trouble.what}"))
+        if trouble.remedy:
+            out.print(hang(Text("  remedy:"), trouble.remedy))
+    if not opened:
         out.print("[green]no troubles[/]")
 
 
+def _failed(count: int) -> str:
+    return "the last poll failed" if count == 1 else f"the last {count} polls failed"
+
+
 def _ago(at: str | None) -> str:
-    if at is None:
-        return "never"
-    span = datetime.now(UTC) - datetime.fromisoformat(at)
-    return f"{spell(datetime.fromisoformat(at))} ({spell_duration(span)} ago)"
+    return spell_ago(datetime.fromisoformat(at) if at else None)

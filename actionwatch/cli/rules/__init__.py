@@ -1,0 +1,131 @@
+"""`rules`: what is watched for, and the tools of those who write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.output import level_text, output_option, print_items
+from actionwatch.cli.rules import backtest, coverage, explain, export, new, schema, test
+from actionwatch.errors import Fault
+
+if TYPE_CHECKING:
+    from actionwatch.rules.engine import Rule
+
+MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
+
+
+@click.group()
+def command() -> None:
+    """List, check, test and explain the rules; see what they would have fired."""
+
+
+for module in (test, explain, backtest, new, schema, export, coverage):
+    command.add_command(module.command)
+
+
+@command.command("list")
+@output_option
+@click.pass_obj
+def list_rules(config: str, form: str) -> int:
+    """List the rules that load. Exit 1 where one does not."""
+    from actionwatch import app
+
+    loaded = app.read_rules(app.read_settings(Path(config)))
+    print_items(
+        loaded.rules,
+        form,
+        document=_document,
+        columns=("level", "mode", "name", "title", "where"),
+        row=_row,
+        nothing="no rules",
+        cut=("title", "where"),
+        leave_out=("title",),
+    )
+    for mode, means in (("shadow", "evaluated and recorded, but nobody is told"), ("off", "not evaluated at all")):
+        names = [rule.name.name for rule in loaded.rules if rule.mode == mode]
+        if names and form == "table":
+            click.secho(f"{_count(names, 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True)
+    for fault in loaded.faults:
+        click.echo(str(fault), err=True)
+    return EXIT_FAILED if loaded.faults else 0
+
+
+@command.command("check")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@output_option
+@click.pass_obj
+def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
+    """Check the rules of the configuration, or of these files and folders. Exit 1 where one is broken.
+
+    Notes point at what works but may not do what was meant; they do not fail the check.
+    """
+    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.rules.lint import lint
+
+    pack = load_pack(config, paths)
+    loaded = pack.loaded
+    notes = [*loaded.notes, *lint(loaded, pack.documents, pack.known_kinds)]
+    if form == "table":
+        parts = [_count(loaded.faults, "fault"), _count(notes, "note")]
+        for note in notes:
+            click.echo(f"{note} (note)", err=True)
+        for fault in loaded.faults:
+            click.echo(str(fault), err=True)
+        click.echo(", ".join([_count(loaded.rules, "rule") + " loaded", *parts]))
+    else:
+        found = [("fault", fault) for fault in loaded.faults] + [("note", note) for note in notes]
+        print_items(found, form, document=lambda item: fault_document(item[1], item[0]))
+    return EXIT_FAILED if loaded.faults else 0
+
+
+def fault_document(fault: Fault, kind: str) -> dict[str, object]:
+    """Give a fault or note as JSON."""
+    return {
+        "kind": kind,
+        "file": fault.file,
+        "line": fault.line,
+        "column": fault.column,
+        "what": fault.what,
+        "remedy": fault.remedy,
+    }
+
+
+def _document(rule: Rule) -> dict[str, object]:
+    return {
+        "id": rule.name.id,
+        "name": rule.name.name,
+        "title": rule.name.title,
+        "level": rule.level.word,
+        "mode": rule.mode.value,
+        "when": str(rule.when) if rule.when else None,
+        "filters": [each.name.name for each in rule.filters],
+        "tags": list(rule.name.tags),
+        "feeds_only": rule.is_silent,
+        "tests": len(rule.tests),
+        "file": rule.file,
+        "line": rule.line,
+    }
+
+
+def _row(rule: Rule) -> Sequence[Any]:
+    from rich.text import Text
+
+    # A rule that only feeds a correlation makes no alert of its own, as Sigma has it.
+    word = f"{rule.mode.value}, feeds" if rule.is_silent else rule.mode.value
+    mode = Text(word, style=MODE_STYLES.get(rule.mode.value, "dim"))
+    return level_text(rule.level.word), mode, rule.name.name, rule.name.title, f"{_beside(rule.file)}:{rule.line}"
+
+
+def _beside(file: str) -> str:
+    """Give a file's name as seen from where the command was called."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
+def _count(items: Sequence[object], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

@@ -1,0 +1,282 @@
+"""`rules backtest`: what would rules have fired?"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table
+from actionwatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from actionwatch.cli.rules.candidates import Candidates
+    from actionwatch.cli.rules.pack import Pack
+    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.fired import Fired
+
+BACK = timedelta(days=90)
+BARS = " ▁▂▃▄▅▆▇█"
+HISTOGRAM_CHARS = 30
+
+
+@click.command("backtest")
+@click.argument("rules", nargs=-1, required=True)
+@click.option("--since", type=Moment(), help="From this time on.  [default: 90d back; a file is read whole]")
+@click.option("--until", type=Moment(), help="Up to this time.")
+@click.option(
+    "--records",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Records from this file: JSON lines, as the upstream gives them or as 'records export' writes them.",
+)
+@click.option("--from", "origin", type=click.Choice(["store", "upstream"]), help="Else from here.  [default: store]")
+@click.option("--source", "source", metavar="NAME", help="Only this configured source.")
+@click.option("--estimate", is_flag=True, help="Ask for counts alone: at most how many records could match.")
+@click.option("--compare", "others", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="OTHER_RULES",
+              help="Say what would change against these rules (repeatable).")  # fmt: skip
+@click.option("--max-alerts", type=click.IntRange(0), metavar="N", help="Exit 1 where a rule fires more than this.")
+@output_option
+@click.pass_obj
+def command(
+    config: str,
+    /,
+    rules: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    file: Path | None,
+    origin: str | None,
+    source: str | None,
+    estimate: bool,
+    others: tuple[Path, ...],
+    max_alerts: int | None,
+    form: str,
+) -> int:
+    """Say what RULES (files, folders, or names of configured rules) would have fired.
+
+    Over the store, a file, or the upstream itself, which is then asked only for records that the rules can be about. Rules in
+    shadow mode or off run as if they were live. Nothing is stored and nobody is told.
+    """
+    from actionwatch.cli.rules import candidates
+    from actionwatch.rules.reach import reach_of
+
+    if file is not None and origin is not None:
+        raise click.UsageError("choose one: --records or --from")
+    pack, chosen = choose_rules(config, rules)
+    if since is None and file is None:
+        since = datetime.now(UTC) - BACK
+    span = candidates.Span(since, until)
+    compared = choose_rules(config, [str(path) for path in others])[1] if others else None
+    about = reach_of([*chosen, *(compared or ())], pack.loaded.rules)
+    if estimate:
+        _show_estimate(pack, chosen, candidates.count(config, about, origin or "upstream", source, span), form)
+        return 0
+    if file is not None:
+        found = candidates.from_file(file, pack.settings, span)
+    elif origin == "upstream":
+        found = candidates.from_upstream(config, about, source, span)
+    else:
+        found = candidates.from_store(config, about, source, span)
+    alerts = _run(chosen, found)
+    if compared is not None:
+        _show_changes(chosen, compared, alerts, _run(compared, found), form)
+    elif form == "table":
+        _show(chosen, alerts, found)
+    else:
+        print_items(alerts, form, document=alert_document)
+    return _judge_noise(chosen, alerts, max_alerts)
+
+
+def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
+    """Load the rules of these files and folders, or those of the configuration that have these names; all live.
+
+    Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
+    """
+    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.model import Mode
+    from actionwatch.rules.report import suggest
+
+    paths = [Path(name) for name in names if Path(name).exists()]
+    plain = [name for name in names if not Path(name).exists()]
+    if paths and plain:
+        raise click.ClickException(f"there is no {plain[0]}: name files and folders, or configured rules, not both")
+    pack = load_pack(config, paths)
+    if paths and pack.loaded.faults:
+        raise ConfigError(*pack.loaded.faults)
+    by_name = {key: rule for rule in pack.loaded.rules for key in (rule.name.id, rule.name.name)}
+    for name in plain:
+        if name not in by_name:
+            known = [rule.name.name for rule in pack.loaded.rules]
+            raise click.ClickException(f"no file or rule is named {name!r}: {suggest(name, known, 'rules are')}")
+    chosen = [by_name[name] for name in plain] if plain else list(pack.loaded.rules)
+    chosen = _with_what_feeds(chosen, pack.loaded.rules)
+    return pack, [dataclasses.replace(rule, mode=Mode.LIVE) for rule in chosen]
+
+
+def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
+    """Add the rules that correlations among the chosen feed on; by themselves those are silent, or were not asked for."""
+    known = {rule.name.id: rule for rule in rules}
+    wanted = {rule.name.id: rule for rule in chosen}
+    pending = list(chosen)
+    while pending:
+        correlation = pending.pop().correlation
+        for step in correlation.steps if correlation is not None else ():
+            feeder = known.get(step.rule_id)
+            if feeder is not None and feeder.name.id not in wanted:
+                wanted[feeder.name.id] = dataclasses.replace(feeder, is_silent=True)
+                pending.append(feeder)
+    return list(wanted.values())
+
+
+def alert_document(alert: Fired) -> dict[str, Any]:
+    """Give an alert the contract's shape."""
+    from actionwatch.documents import instant, record_document
+
+    ends = (
+        [record_document(record) for record in (alert.records[0], alert.records[-1])] if alert.records else [None] * 2
+    )
+    return {
+        "id": alert.id,
+        "rule": {"id": alert.rule.id, "name": alert.rule.name},
+        "level": alert.level.word,
+        "group": dict(alert.group),
+        "count": alert.count,
+        "first_at": instant(alert.first_at),
+        "last_at": instant(alert.last_at),
+        "late": alert.late_by is not None,
+        "first_record": ends[0],
+        "last_record": ends[1],
+    }
+
+
+def _run(rules: Sequence[Rule], found: Candidates | None) -> list[Fired]:
+    from actionwatch.pipeline.rehearse import simulate
+
+    if found is None:
+        return []
+    with progress("running the rules"):
+        outcome = simulate(
+            rules, found.records, begin=found.begin, start=found.begin, until=found.end, verified_until=found.end
+        )
+    for failure in outcome.failures[:5]:
+        click.echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
+    return list(outcome.alerts)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show that something is under way, on a terminal."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | None) -> None:
+    if found is None:
+        click.echo("no records: nothing to run the rules on", err=True)
+        return
+    begin, end = found.begin, found.end
+    days = max((end - begin).total_seconds() / 86_400, 1e-9)
+    rows = []
+    for rule in rules:
+        if rule.is_silent:
+            continue
+        own = [alert for alert in alerts if alert.rule.id == rule.name.id]
+        rate = f"{len(own) / days:.2f}" if days >= 1 else ""
+        counted = sum(alert.count for alert in own)
+        rows.append((level_text(rule.level.word), rule.name.name, len(own), counted, rate, histogram(own, begin, end)))
+    rows.sort(key=lambda row: -row[2])
+    print_table(("level", "rule", "alerts", "records", "a day", "over time"), rows, cut=("rule",))
+    click.echo(
+        f"{len(alerts)} alerts from {len(found.records)} records, {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC "
+        f"(a bar is {_spell_bar(end - begin)})"
+    )
+
+
+def histogram(alerts: Sequence[Fired], begin: datetime, end: datetime) -> str:
+    """Draw the alerts over time as a row of bars."""
+    counts = [0] * HISTOGRAM_CHARS
+    width = (end - begin) / HISTOGRAM_CHARS or timedelta(microseconds=1)
+    for alert in alerts:
+        place = int((alert.first_at - begin) / width)
+        counts[min(max(place, 0), HISTOGRAM_CHARS - 1)] += 1
+    top = max(counts)
+    return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts).rstrip()
+
+
+def _spell_bar(span: timedelta) -> str:
+    from actionwatch.options import spell_duration
+
+    return spell_duration(span / HISTOGRAM_CHARS)
+
+
+def _show_changes(
+    rules: Sequence[Rule], others: Sequence[Rule], alerts: Sequence[Fired], before: Sequence[Fired], form: str
+) -> None:
+    """Compare by rule name and alert: what opens for the same first record of the same group is the same alert."""
+    now, then = ({_identity(alert): alert for alert in found} for found in (alerts, before))
+    merged = {**then, **now}
+
+    def change(key: Any) -> str:
+        return "same" if key in now and key in then else "added" if key in now else "removed"
+
+    if form != "table":
+        items = sorted(merged, key=lambda key: merged[key].first_at)
+        print_items(items, form, document=lambda key: {**alert_document(merged[key]), "change": change(key)})
+        return
+    rows = []
+    for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):
+        own = [change(key) for key in merged if key[0] == name]
+        counts = {word: own.count(word) for word in ("removed", "same", "added")}
+        total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
+        if any(own):
+            rows.append((name, *total, f"+{counts['added']}", f"-{counts['removed']}"))
+    print_table(("rule", "before", "after", "new", "gone"), rows, nothing="neither fires", cut=("rule",))
+
+
+def _identity(alert: Fired) -> tuple[Any, ...]:
+    group = tuple(sorted((name, value or "") for name, value in alert.group.items()))
+    return alert.rule.name, group, alert.records[0].key if alert.records else alert.first_at
+
+
+def _show_estimate(pack: Pack, rules: Sequence[Rule], counts: Mapping[str, int], form: str) -> None:
+    from actionwatch.rules.reach import admitted_kinds, conditions_of
+
+    known = {rule.name.id: rule for rule in (*pack.loaded.rules, *rules)}
+
+    def at_most(rule: Rule) -> int:
+        kinds = {kind for each in conditions_of(rule, known) for kind in admitted_kinds(each, [*counts])}
+        return sum(counts[kind] for kind in kinds)
+
+    print_items(
+        rules,
+        form,
+        document=lambda rule: {"rule": {"id": rule.name.id, "name": rule.name.name}, "at_most": at_most(rule)},
+        columns=("level", "rule", "at most"),
+        row=lambda rule: (level_text(rule.level.word), rule.name.name, at_most(rule)),
+    )
+    if form == "table":
+        click.echo(f"candidate records, by kind alone, of {sum(counts.values())} counted")
+
+
+def _judge_noise(rules: Sequence[Rule], alerts: Sequence[Fired], max_alerts: int | None) -> int:
+    """Hold each rule to its budget."""
+    if max_alerts is None:
+        return 0
+    counts = {rule.name.name: sum(alert.rule.id == rule.name.id for alert in alerts) for rule in rules}
+    noisy = {name: count for name, count in counts.items() if count > max_alerts}
+    for name, count in noisy.items():
+        click.echo(f"{name}: {count} alerts are more than the {max_alerts} allowed", err=True)
+    return EXIT_FAILED if noisy else 0

@@ -1,0 +1,61 @@
+"""`rules coverage`: what is and is not watched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from actionwatch.cli.output import output_option, print_document, print_table
+
+if TYPE_CHECKING:
+    from actionwatch.rules.coverage import KindRow, TechniqueRow
+
+
+@click.command("coverage")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--gaps", is_flag=True, help="Only what no rule watches.")
+@output_option
+@click.pass_obj
+def command(config: str, paths: tuple[Path, ...], gaps: bool, form: str) -> None:
+    """Show which kinds of the catalogue and which ATT&CK techniques the rules watch, and which nobody does."""
+    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.instaclustr.kinds import KINDS
+    from actionwatch.rules.coverage import cover_kinds, cover_techniques
+
+    loaded = load_pack(config, paths).loaded
+    kinds = cover_kinds(loaded.rules, {kind.name: kind.area for kind in KINDS.values()})
+    techniques = cover_techniques(loaded.rules)
+    document = {
+        "kinds": [{"kind": row.kind, "area": row.area, "rules": list(row.rules)} for row in kinds],
+        "attack": [
+            {"tactic": row.tactic, "technique": row.technique, "name": row.name, "rules": list(row.rules)}
+            for row in techniques
+        ],
+    }
+    severities = {name: kind.severity for name, kind in KINDS.items()}
+    print_document(document, form, as_text=lambda: _print(kinds, techniques, severities, gaps))
+
+
+def _print(
+    kinds: Sequence[KindRow], techniques: Sequence[TechniqueRow], severities: dict[str, str], is_gaps: bool
+) -> None:
+    rows = [
+        (row.area, row.kind, severities[row.kind], ", ".join(row.rules) or "-")
+        for row in kinds
+        if not (is_gaps and row.rules)
+    ]
+    print_table(("area", "kind", "severity", "rules"), rows, nothing="every kind is watched", cut=("rules", "area"))
+    click.echo()
+    rows = [
+        (row.tactic, row.technique, row.name, ", ".join(row.rules) or "-")
+        for row in techniques
+        if not (is_gaps and row.rules)
+    ]
+    print_table(
+        ("tactic", "technique", "name", "rules"), rows, nothing="every technique is watched", cut=("rules", "name")
+    )
+    watched = (sum(bool(row.rules) for row in kinds), sum(bool(row.rules) for row in techniques))
+    click.echo(f"\n{watched[0]} of {len(kinds)} kinds and {watched[1]} of {len(techniques)} techniques are watched")

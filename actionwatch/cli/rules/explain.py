@@ -1,0 +1,89 @@
+"""`rules explain`: what a rule makes of a record, and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionwatch.cli.output import output_option, print_document, spell
+
+if TYPE_CHECKING:
+    from actionwatch.model import Record
+    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.explain import Finding
+
+
+@click.command("explain")
+@click.argument("record")
+@click.argument("rule")
+@output_option
+@click.pass_obj
+def command(config: str, record: str, rule: str, form: str) -> None:
+    """Say what RULE makes of RECORD: the rule as a tree, each line with whether it holds (+, -) and the record's value.
+
+    RECORD is the key of a stored record, a JSON file, or - for standard input: an object as the upstream gives it, or as
+    `records export` does. RULE is a rule's name or id, or a rule file.
+    """
+    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.rules.explain import explain
+
+    path = Path(rule)
+    is_file = path.suffix in (".yml", ".yaml") and path.exists()
+    pack = load_pack(config, [path] if is_file else [])
+    chosen = pack.loaded.rules if is_file else tuple(r for r in pack.loaded.rules if rule in (r.name.name, r.name.id))
+    if not chosen:
+        for fault in pack.loaded.faults:
+            click.echo(str(fault), err=True)
+        raise click.ClickException(_no_rule(rule, pack.loaded.rules))
+    found = _record(config, record)
+    findings = [explain(each, found, pack.lists) for each in chosen]
+    documents = [finding.document() for finding in findings]
+    print_document(documents[0] if len(documents) == 1 else documents, form, as_text=lambda: _print(found, findings))
+
+
+def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
+    from actionwatch.rules.report import suggest
+
+    remedy = suggest(name, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
+    return f"no rule has the name or id {name!r}: {remedy}"
+
+
+def _record(config: str, where: str) -> Record:
+    from actionwatch.cli.rules.reading import read_objects
+
+    if where == "-" or Path(where).is_file():
+        text = sys.stdin.buffer.read() if where == "-" else Path(where).read_bytes()
+        try:
+            value: Any = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise click.ClickException(f"{where} is not JSON: {exc}") from exc
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, dict):
+            raise click.ClickException(f"{where} must hold one JSON object")
+        return read_objects([value])[0]
+    return _stored(config, where)
+
+
+def _stored(config: str, key: str) -> Record:
+    from actionwatch.cli.opened import opened_store
+    from actionwatch.store import records
+
+    with opened_store(config) as (_, database), database.read() as connection:
+        found = records.read_by_key(connection, key)
+    if found is None:
+        raise click.ClickException(f"no stored record has the key {key!r}: see `actionwatch records list -o jsonl`")
+    return found
+
+
+def _print(record: Record, findings: list[Finding]) -> None:
+    from actionwatch.rules.wording import plain_body
+
+    click.echo(spell(plain_body(record)))
+    for finding in findings:
+        for line in finding.lines():
+            click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))

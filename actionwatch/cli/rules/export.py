@@ -1,0 +1,39 @@
+"""`rules export`: the rules for other tools."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actionwatch.cli import EXIT_FAILED
+
+
+@click.command("export")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--sigma", is_flag=True, help="As plain Sigma, for pySigma, sigma-cli and their kind (the only format).")
+@click.pass_obj
+def command(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
+    """Print the rules of the configuration, or of these files and folders, as plain Sigma documents.
+
+    What Sigma has no word for is left out, and named on standard error. Exit 1 where a rule is broken.
+    """
+    import yaml
+
+    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.rules.export import export_rules
+
+    if not sigma:
+        raise click.UsageError("say which format: --sigma")
+    loaded = load_pack(config, paths).loaded
+    documents: list[Any] = []
+    for exported in export_rules(loaded.rules, loaded.filters, datetime.now(UTC)):
+        documents += exported.documents
+        for lost in exported.lost:
+            click.echo(lost, err=True)
+    for fault in loaded.faults:
+        click.echo(str(fault), err=True)
+    click.echo(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    return EXIT_FAILED if loaded.faults else 0

@@ -1,0 +1,170 @@
+"""`rules new`: a few questions, and a rule with its tests."""
+
+from __future__ import annotations
+
+import re
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+LEVELS = ("informational", "low", "medium", "high", "critical")
+SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
+NEAR = 5  # kinds that are offered where a word is none
+
+
+@click.command("new")
+@click.option("--title", help="What the rule finds, in a few words.")
+@click.option("--name", help="What routes and commands call it.  [default: made of the title]")
+@click.option("--kind", "kinds", multiple=True, metavar="K", help="The kind it is about (repeatable).")
+@click.option("--level", type=click.Choice(LEVELS), help="How bad a match is.  [default: medium]")
+@click.option("--except-user", "users", multiple=True, metavar="U", help="Not when this user does it (repeatable).")
+@click.option("--cluster", metavar="C", help="Only on this cluster, by id or name; wildcards work.")
+@click.option(
+    "--group-by", "group_by", multiple=True, metavar="FIELD", help="One alert for all that agree in this field."
+)
+@click.option("--outside", metavar="INTERVAL", help="Only outside this time interval, such as business-hours.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("rules"), show_default=True)
+@click.option("--print", "is_printed", is_flag=True, help="Print the rule instead of writing a file.")
+@click.pass_obj
+def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
+    """Write a rule with two tests: one that alerts, one that does not. Asks for what the options leave open on a terminal."""
+    answers = _ask(given)
+    text = render(**answers)
+    _check(config, text)
+    if is_printed:
+        click.echo(text, nl=False)
+        return
+    path = folder / f"{answers['name']}.yml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:  # x: never overwrite
+            file.write(text)
+    except FileExistsError as exc:
+        raise click.ClickException(f"{path} is there already: choose another --name") from exc
+    except OSError as exc:
+        raise click.ClickException(f"cannot write {path}: {exc.strerror}") from exc
+    click.echo(f"wrote {path}\nNext: actionwatch rules test {path}, then actionwatch rules backtest {path}")
+
+
+def render(
+    *,
+    title: str,
+    name: str,
+    kinds: Sequence[str],
+    level: str,
+    users: Sequence[str],
+    cluster: str | None,
+    group_by: Sequence[str],
+    outside: str | None,
+) -> str:
+    """Write the rule's text, keys in the order in which people read them."""
+    import yaml
+
+    def flow(value: Any) -> str:
+        text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
+        return text.removesuffix("...\n").strip()
+
+    selection: dict[str, Any] = {"actionKind": kinds[0] if len(kinds) == 1 else list(kinds)}
+    if cluster:
+        selection["cluster"] = cluster
+    hit: dict[str, Any] = {"actionKind": kinds[0], "userName": "eve"}
+    if cluster:
+        hit["cluster"] = cluster.replace("*", "x").replace("?", "x")
+    at = {"at": "2026-03-07T23:00:00Z"} if outside else {}  # a Saturday night
+    miss = (
+        {**at, **hit, "userName": users[0].replace("*", "x").replace("?", "x")}
+        if users
+        else {**at, **hit, "actionKind": "BACKUP"}
+    )
+    if not users and "BACKUP" in kinds:
+        miss["actionKind"] = "CREATE_CLUSTER"
+    lines = [
+        SCHEMA_LINE,
+        f"title: {flow(title)}",
+        f"id: {uuid.uuid4()}",
+        f"name: {name}",
+        "status: experimental",
+        f"level: {level}",
+        "logsource: {product: instaclustr, service: user_actions}",
+        "detection:",
+        f"  action: {flow(selection)}",
+        *([f"  expected: {flow({'userName': list(users)})}"] if users else []),
+        f"  condition: action{' and not expected' if users else ''}",
+        *([f"when: {flow({'outside': [outside]})}"] if outside else []),
+        "alert:",
+        '  title: "{{ userName }}: {{ actionKind }} on {{ cluster }}"',
+        *([f"  group_by: {flow(list(group_by))}"] if group_by else []),
+        "  fields: [timestamp, userName, account.name, cluster.name, clusterId, description]",
+        "  runbook: |",
+        "    1. Ask the user whether this was meant.",
+        "tests:",
+        "  - name: it happens",
+        f"    event: {flow({**at, **hit})}",
+        "    expect: alert",
+        f"  - name: {'an expected user does it' if users else 'something else happens'}",
+        f"    event: {flow(miss)}",
+        "    expect: nothing",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _ask(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the options; ask for what is missing where somebody is there to answer."""
+    is_person = sys.stdin.isatty()
+    if not is_person and not (given["title"] and given["kinds"]):
+        raise click.UsageError("nobody is here to ask: give at least --title and --kind")
+    is_asking = is_person and not (given["title"] and given["kinds"])
+    title = given["title"] or click.prompt("What does the rule find, in a few words")
+    kinds = list(given["kinds"]) or click.prompt("Which kinds is it about (several with commas)").split(",")
+    level, users, group_by = given["level"], list(given["users"]), list(given["group_by"])
+    if is_asking:
+        level = level or click.prompt("How bad is it", type=click.Choice(LEVELS), default="medium")
+        users = users or _words(click.prompt("Who may do it (users with commas, nobody: empty)", default=""))
+        group_by = group_by or _words(click.prompt("One alert per which fields (none: each record)", default=""))
+    name = given["name"] or re.sub(r"\W+", "_", title.lower()).strip("_") or "rule"
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", name):
+        raise click.UsageError("a name is made of letters, digits, _, . and -")
+    return {
+        "title": title,
+        "name": name,
+        "kinds": [_known(kind) for kind in kinds],
+        "level": level or "medium",
+        "users": users,
+        "cluster": given["cluster"],
+        "group_by": group_by,
+        "outside": given["outside"],
+    }
+
+
+def _known(kind: str) -> str:
+    from difflib import get_close_matches
+
+    from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+
+    name = normalise_kind(kind)
+    if name in KINDS:
+        return name
+    near = get_close_matches(name, KINDS, n=NEAR, cutoff=0.5) or [each for each in KINDS if name in each][:NEAR]
+    click.echo(f"no documented kind is {name}{': did you mean ' + ', '.join(near) + '?' if near else ''}", err=True)
+    return name
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _check(config: str, text: str) -> None:
+    """Refuse to write what would not load. Raises: ConfigError."""
+    from actionwatch.cli.rules.pack import surroundings
+    from actionwatch.errors import ConfigError
+    from actionwatch.located import read_text
+    from actionwatch.rules.load import build_rules
+
+    lists, kinds, intervals, _ = surroundings(config, [Path()])
+    built = build_rules(read_text(text, "the new rule"), lists=lists, known_kinds=kinds, time_intervals=intervals)
+    if built.faults:
+        raise ConfigError(*built.faults)

@@ -1,0 +1,168 @@
+"""`rules test`: do the rules do what their own tests say?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree  # nosec B405  (written here, never parsed)
+
+import click
+
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.output import output_option, print_items, spell
+
+if TYPE_CHECKING:
+    from actionwatch.cli.rules.pack import Pack
+    from actionwatch.rules.check import Verdict
+    from actionwatch.rules.engine import Rule
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the outcome: a test that ran, or (`verdict` is None) what a rule lacks."""
+
+    rule: Rule
+    verdict: Verdict | None
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The test's name."""
+        return self.verdict.case.name if self.verdict else "has tests"
+
+    @property
+    def where(self) -> str:
+        """File and line, as editors jump by."""
+        return f"{self.rule.file}:{self.verdict.case.line if self.verdict else self.rule.line}"
+
+
+@click.command("test")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--min-tests",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Tests each rule needs that expect an alert, and as many that expect nothing.",
+)
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write a JUnit report here.")
+@output_option
+@click.pass_obj
+def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | None, form: str) -> int:
+    """Run the tests in the rules of the configuration, or of these files and folders.
+
+    They run through the engine of the service, on a virtual clock. A test that fails shows what each selection said of each
+    record, with its values. Exit 1 where a test fails, a rule lacks tests, or a document is broken.
+    """
+    from actionwatch.cli.rules.pack import load_pack
+
+    pack = load_pack(config, paths, borrowed=True)
+    results = list(_run(pack, min_tests))
+    for fault in pack.loaded.faults:
+        click.echo(str(fault), err=True)
+    if junit is not None:
+        _write_junit(results, pack, junit)
+    if form == "table":
+        _print(results, pack)
+    else:
+        print_items(results, form, document=_document)
+    return EXIT_FAILED if pack.loaded.faults or any(result.problems for result in results) else 0
+
+
+def _run(pack: Pack, min_tests: int) -> Iterator[Result]:
+    from actionwatch.instaclustr.kinds import KINDS
+    from actionwatch.pipeline.rehearse import simulate
+    from actionwatch.rules.check import Bench, missing_tests
+
+    bench = Bench(pack.loaded.rules, simulate, KINDS, pack.lists, pack.rebuild)
+    for rule in pack.loaded.rules:
+        for verdict in bench.run(rule):
+            yield Result(rule, verdict, verdict.problems)
+        lacking = missing_tests(rule, min_tests)
+        if lacking:
+            yield Result(rule, None, (lacking,))
+
+
+def _print(results: Sequence[Result], pack: Pack) -> None:
+    for result in results:
+        if not result.problems:
+            continue
+        click.secho(f"FAILED {result.rule.name.name}: {spell(result.name)}", fg="red", bold=True, nl=False)
+        click.echo(f"  ({result.where})")
+        for problem in result.problems:
+            click.echo(f"  {spell(problem)}")
+        for record, finding in result.verdict.explained if result.verdict else ():
+            click.echo(f"  on {record.occurred_at.isoformat()} {spell(record.action_kind)}:")
+            for line in finding.lines(2):
+                # Indentation is ours; what a record or a rule holds is made harmless.
+                click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
+    ran = [result for result in results if result.verdict]
+    failed = sum(bool(result.problems) for result in ran)
+    lacking = len(results) - len(ran)
+    summary = f"{len(pack.loaded.rules)} rules, {len(ran)} tests: {len(ran) - failed} passed, {failed} failed"
+    summary += f"; {lacking} rules lack tests (--min-tests 0 waives it)" if lacking else ""
+    summary += f"; {len(pack.loaded.faults)} faults" if pack.loaded.faults else ""
+    click.secho(summary, fg="red" if failed or lacking or pack.loaded.faults else "green")
+
+
+def _document(result: Result) -> dict[str, Any]:
+    from actionwatch.documents import record_document
+
+    explained = result.verdict.explained if result.verdict else ()
+    return {
+        "rule": {"id": result.rule.name.id, "name": result.rule.name.name},
+        "test": result.verdict.case.name if result.verdict else None,
+        "passed": not result.problems,
+        "problems": list(result.problems),
+        "file": result.rule.file,
+        "line": result.verdict.case.line if result.verdict else result.rule.line,
+        "records": [
+            {"record": record_document(record), "explanation": finding.document()} for record, finding in explained
+        ],
+    }
+
+
+def _write_junit(results: Sequence[Result], pack: Pack, path: Path) -> None:
+    """Write the report that CI systems read: a suite a rule, and one for documents that are broken."""
+    root = ElementTree.Element("testsuites", name="actionwatch rules test")
+    suites: dict[str, ElementTree.Element] = {}
+    for result in results:
+        name = result.rule.name.name
+        suite = suites.get(name)
+        if suite is None:
+            suite = suites[name] = ElementTree.SubElement(root, "testsuite", name=_xml(name))
+        line = result.where.rpartition(":")[2]
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_xml(name), name=_xml(result.name), file=_xml(result.rule.file), line=line
+        )
+        if result.problems:
+            lines = (
+                [line for _, finding in result.verdict.explained for line in finding.lines()] if result.verdict else []
+            )
+            failure = ElementTree.SubElement(case, "failure", message=_xml("; ".join(result.problems)))
+            failure.text = _xml("\n".join([result.where, *result.problems, *lines]))
+    if pack.loaded.faults:
+        suite = ElementTree.SubElement(root, "testsuite", name="faults")
+        for fault in pack.loaded.faults:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname="faults", name=_xml(f"{fault.file}:{fault.line}")
+            )
+            ElementTree.SubElement(case, "error", message=_xml(str(fault)))
+    for element in (*root, root):
+        for tag, attribute in (("testcase", "tests"), ("failure", "failures"), ("error", "errors")):
+            element.set(attribute, str(sum(1 for _ in element.iter(tag))))
+    try:
+        ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    except OSError as exc:
+        raise click.ClickException(f"cannot write {path}: {exc.strerror}") from exc
+
+
+def _xml(text: str) -> str:
+    """Leave out what XML 1.0 cannot hold."""
+    return "".join(
+        char
+        for char in text
+        if char in "\t\n" or (char >= " " and not "\ud800" <= char <= "\udfff" and char not in "\ufffe\uffff")
+    )

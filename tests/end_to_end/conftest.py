@@ -1,0 +1,70 @@
+"""One emulator and one certificate authority for all these tests; a webhook's receiver for each."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.end_to_end import kit
+from tests.integration.notifiers.http_end import HttpEnd
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the commands keep their bytecode for each other, as installed ones do: compiling takes most of a start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[kit.Upstream]:
+    """An emulator in its own process."""
+    with kit.upstream(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def soar() -> kit.Soar:
+    """What came to the webhook."""
+    return kit.Soar()
+
+
+@pytest.fixture
+def webhook(soar: kit.Soar) -> Iterator[HttpEnd]:
+    """The webhook's far end."""
+    with HttpEnd(soar.take) as end:
+        yield end
+
+
+@pytest.fixture
+def post(tmp_path: Path, up: kit.Upstream, webhook: HttpEnd) -> kit.Post:
+    """A folder with a configuration that leads from the emulator to the webhook."""
+    return kit.Post(tmp_path / "post", up).write(webhook)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority of these tests."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The authority's certificate, for `ca_file`."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    """A server's side of TLS, for 127.0.0.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context

@@ -1,0 +1,96 @@
+"""`demo` and `emulator` as a newcomer runs them: in an empty folder, with nothing configured."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end import kit
+
+SUMMARY = ("seen", "proved", "matched", "delivered", "latency")
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in, and another one for temporary files."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    return tmp_path / "empty"
+
+
+def test_two_demos_at_once(empty: Path) -> None:
+    """Each prints records, alerts and a true summary; one ends by itself, one at Ctrl-C; both exit 0 and leave nothing."""
+    pipe = subprocess.PIPE
+    with (
+        kit.started("demo", "--for", "8s", folder=empty, stdout=pipe, stderr=pipe) as timed,
+        kit.started("demo", "--for", "0", folder=empty, stdout=pipe, stderr=pipe) as endless,
+    ):
+        assert endless.stdout is not None
+        before = kit.read_until(endless.stdout, "· opened")
+        endless.send_signal(signal.SIGINT)
+        rest, interrupted_err = endless.communicate(timeout=kit.PATIENCE_SECONDS)
+        timed_out, timed_err = timed.communicate(timeout=kit.PATIENCE_SECONDS)
+    assert (endless.returncode, timed.returncode) == (0, 0)
+    assert (interrupted_err, timed_err) == ("", "")
+    for text in (before + rest, timed_out):
+        assert all(re.search(rf"│ {name} ", text) for name in SUMMARY)
+        assert "\x1b" not in text
+        records = [line for line in text.splitlines() if line.startswith("· ") and re.match(r"· \d\d:\d\d:\d\d", line)]
+        assert records
+    made, told = re.search(r"made (\d+) alerts?", before + rest), len(re.findall(r"· opened\n", before + rest))
+    assert made is not None
+    assert int(made[1]) == told >= 1
+    assert list(empty.iterdir()) == []
+    assert os.listdir(empty.parent / "tmp") == []  # noqa: PTH208
+
+
+def test_a_demo_may_be_kept(empty: Path) -> None:
+    """`--keep` leaves a folder in which the other commands work; one that is not empty is refused with exit 2."""
+    kept = kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty)
+    assert kept.returncode == 0, kept.stderr
+    assert [path.name for path in empty.iterdir()] == ["kept"]
+    status = kit.finished("-c", "kept/actionwatch.yaml", "status", folder=empty)
+    assert status.returncode == 0, status.stdout
+    listed = kit.finished("-c", "kept/actionwatch.yaml", "records", "list", folder=empty)
+    assert len(listed.stdout.splitlines()) > 10
+    assert kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2
+
+
+def test_a_demo_whose_reader_leaves(empty: Path) -> None:
+    """`actionwatch demo | head` ends soon, without a traceback, and leaves nothing."""
+    with kit.started("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.wait(kit.PATIENCE_SECONDS)
+        assert "Traceback" not in process.stderr.read()
+    assert os.listdir(empty.parent / "tmp") == []  # noqa: PTH208
+
+
+def test_a_taken_port(empty: Path, up: kit.Upstream) -> None:
+    """`emulator` and `demo` on a taken port exit 1 and name the option that would help."""
+    port = up.base_url.rpartition(":")[2]
+    for command in ("emulator", "demo"):
+        ran = kit.finished(command, "--port", port, folder=empty)
+        assert ran.returncode == 1
+        assert (
+            ran.stderr
+            == f"actionwatch: cannot listen on 127.0.0.1:{port}: Address already in use: choose another --port\n"
+        )
+
+
+def test_the_module_is_the_command(empty: Path) -> None:
+    """`--version` and `--help` work from the installed command; a closed pipe is no traceback."""
+    assert kit.finished("--version", folder=empty).stdout.startswith("actionwatch, version ")
+    assert kit.finished("--help", folder=empty).stdout.startswith("Usage: actionwatch")
+    full = subprocess.run(
+        f"{kit.COMMAND} receivers schema | true", shell=True, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in full.stderr

@@ -1,0 +1,188 @@
+"""A desk to call commands from: a folder with a configuration, an emulated upstream and a webhook's receiver on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from actionwatch import cli
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation, create_app, running
+from tests.integration.notifiers.http_end import HttpEnd, Reply
+
+RULE = """\
+title: Cluster deleted
+id: 11111111-1111-4111-8111-111111111111
+name: cluster_deleted
+status: stable
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  selection:
+    actionKind: DELETE_CLUSTER
+  condition: selection
+level: critical
+alert:
+  title: '{{ userName }} deleted {{ cluster.name }}'
+"""
+BROKEN_RULE = """\
+title: Broken
+id: 22222222-2222-4222-8222-222222222222
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  selection:
+    actionKin: DELETE_CLUSTER
+  condition: selection
+level: high
+"""
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Called:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its output as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def jsonl(self) -> list[Any]:
+        """Its output as one JSON document a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def call(*arguments: str, is_terminal: bool = False, stdin: str = "") -> Called:
+    """Call the command in this process, as a shell would."""
+    out = Terminal() if is_terminal else io.StringIO()
+    err = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin):
+        status = cli.call(arguments)
+    return Called(status, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _stdin(text: str) -> Iterator[None]:
+    class Redirect(contextlib.redirect_stdout[io.StringIO]):
+        _stream = "stdin"
+
+    with Redirect(io.StringIO(text)):
+        yield
+
+
+@dataclass
+class Desk:
+    """Where commands are called."""
+
+    folder: Path
+    organisation: Organisation
+    account: Account
+    cluster: Cluster
+    url: str
+    webhook: HttpEnd
+    more: str = ""
+    source: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "actionwatch.yaml"
+
+    def write(self, **source: str) -> Desk:
+        """Write the configuration, with other values for the source's keys."""
+        (self.folder / "rules").mkdir(exist_ok=True)
+        (self.folder / "rules" / "cluster_deleted.yml").write_text(RULE)
+        keys = {
+            "name": "acme",
+            "organisation_id": self.organisation.id,
+            "username": DEMO_USER,
+            "api_key": DEMO_KEY,
+            "base_url": self.url,
+            "start": "1d",
+            "alert_backlog": "true",
+            "timeout": "2s",
+            **source,
+        }
+        lines = "\n    ".join(f"{name}: {value}" for name, value in keys.items())
+        self.config.write_text(
+            f"sources:\n  - {lines}\n"
+            f"receivers:\n  - name: soar\n    webhook: {{url: '{self.webhook.url}/hook', timeout: 2s}}\n"
+            "    retry: {first: 0.05s, max: 0.1s, give_up_after: 10s}\n"
+            f"web: {{listen: '127.0.0.1:0'}}\nlog: {{level: warning}}\n{self.more}"
+        )
+        return self
+
+    def call(self, *arguments: str, is_terminal: bool = False, stdin: str = "") -> Called:
+        """Call a command with this configuration."""
+        return call("-c", str(self.config), *arguments, is_terminal=is_terminal, stdin=stdin)
+
+    def act(self, kind: str, minutes_ago: float, user: str = "alice@example.com", text: str = "") -> None:
+        """Log an action in the upstream, on the cluster."""
+        self.organisation.append(
+            kind,
+            user_name=user,
+            at=datetime.now(UTC) - timedelta(minutes=minutes_ago),
+            description=text or f"{kind} by {user}",
+            account=self.account.named,
+            cluster=self.cluster.named,
+        )
+
+
+@contextlib.contextmanager
+def a_desk(folder: Path) -> Iterator[Desk]:
+    """Start upstream and receiver; end both."""
+    organisation = Organisation()
+    account = organisation.add_account("payments")
+    cluster = organisation.add_cluster("payments-prod", account=account)
+    with running(create_app(organisation)) as url, HttpEnd(lambda _: Reply(204)) as webhook:
+        yield Desk(folder, organisation, account, cluster, url, webhook).write()
+
+
+@pytest.fixture(autouse=True)
+def logs_left_alone() -> Iterator[None]:
+    """Take back what a command sets up for its logs: they go to a stream that ends with the call."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk of one's own, nothing in its store yet."""
+    with a_desk(tmp_path) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk after one round, for tests that leave it as it is: five records, two alerts, both delivered."""
+    with a_desk(tmp_path_factory.mktemp("filled")) as full:
+        full.act("CREATE_CLUSTER", 50, "bob@example.com")
+        full.act("DELETE_CLUSTER", 40, "eve@example.com", "Deleted cluster payments-prod")
+        full.act("DELETE_CLUSTER", 30, "mallory@example.com", "=cmd()|'\u202e")
+        full.act("CHANGE_CLUSTER_FIREWALL_RULES", 20, "Alice@example.com")
+        full.act("LIST_KAFKA_ACLS", 10)
+        called = full.call("run", "--once")
+        assert called.status == 0, called.err
+        yield full

@@ -1,0 +1,347 @@
+"""What does something: `run --once`, `deliveries retry`, `receivers test`, `actions`, `accounts`, `init`; and exit codes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from actionwatch import app
+from tests.integration.cli.conftest import BROKEN_RULE, Desk, call
+from tests.integration.notifiers.http_end import Reply, dead_port
+
+SHIPPED = sorted(path.name for path in app.shipped("rules").rglob("*.yml"))
+
+
+def test_a_round_twice_does_nothing_twice(desk: Desk) -> None:
+    """Two runs for cron store each record once, open each alert once, and send each message once."""
+    desk.act("DELETE_CLUSTER", 5)
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("run", "--once").status == 0
+    assert len(desk.call("records", "list", "-o", "json").json) == 1
+    assert len(desk.call("alerts", "list", "-o", "json").json) == 1
+    assert len(desk.webhook.requests) == 1
+
+
+def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> None:
+    """A receiver that is down makes exit 1 and a pending message; the next round delivers it under the same id."""
+    desk.act("DELETE_CLUSTER", 5)
+    desk.webhook.queue.append(Reply(503, headers={"retry-after": "1"}))
+    first = desk.call("run", "--once")
+    assert first.status == 1
+    assert "1 waiting" in first.err
+    assert desk.call("run", "--once", "--wait", "5s").status == 0
+    failed, taken = desk.webhook.requests
+    assert failed.headers["webhook-id"] == taken.headers["webhook-id"]
+    assert failed.body == taken.body
+
+
+def test_a_round_waits_for_retries_due_soon(desk: Desk) -> None:
+    """With --wait, a message that fails at first is delivered in the same round."""
+    desk.act("DELETE_CLUSTER", 5)
+    desk.webhook.queue += [Reply(503), Reply(503)]
+    assert desk.call("run", "--once", "--wait", "10s").status == 0
+    assert len(desk.webhook.requests) == 3
+
+
+def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
+    """A refused key makes exit 1, a self alert, and a trouble in `status`; the next good round resolves it."""
+    desk.write(api_key="wrong-key-123")
+    refused = desk.call("run", "--once")
+    assert refused.status == 1
+    assert "refused the key" in refused.err
+    assert "wrong-key-123" not in refused.err + refused.out
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    (trouble,) = status.json["troubles"]
+    assert list(trouble) == ["trouble", "since", "remedy"]
+    assert trouble["trouble"] == "key_refused"
+    assert "key_refused" in desk.call("status").out
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    assert (alert["rule"]["name"], alert["labels"]) == ("actionwatch_self", {"trouble": "key_refused"})
+    desk.write()
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("status", "-o", "json").json["troubles"] == []
+    assert [request.json["type"] for request in desk.webhook.requests] == ["alert.opened", "alert.resolved"]
+
+
+def test_an_upstream_that_is_down(desk: Desk) -> None:
+    """Nothing listening makes exit 1 and one line that says what to look at, for every command that asks the upstream."""
+    desk.write(base_url=f"http://127.0.0.1:{dead_port()}")
+    for command in (["actions"], ["accounts", "list"]):
+        called = desk.call(*command)
+        assert called.status == 1
+        assert called.err.startswith("actionwatch: no answer from")
+        assert "Traceback" not in called.err
+        assert len(called.err.splitlines()) == 1
+
+
+def test_a_broken_rule_turns_off_itself_alone(desk: Desk) -> None:
+    """One broken file is one alert and one trouble, however much is wrong in it, while the other rules go on."""
+    (desk.folder / "rules" / "broken.yml").write_text(BROKEN_RULE + "colour: red\n")
+    desk.act("DELETE_CLUSTER", 5)
+    assert desk.call("run", "--once").status == 0
+    titles = sorted(request.json["data"]["rule"]["name"] for request in desk.webhook.requests)
+    assert titles == ["actionwatch_self", "cluster_deleted"]
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    assert status.json["rules"] == {"live": 1, "shadow": 0, "off": 0, "broken": 1}
+    assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["rule_broken"]
+    assert desk.call("rules", "list").status == 1
+    checked = desk.call("check")
+    assert checked.status == 2
+    assert "broken.yml:6:5: unknown field 'actionKin'" in checked.err
+    faults = desk.call("check", "-o", "json")
+    assert faults.status == 2
+    assert list(faults.json[0]) == ["kind", "file", "line", "column", "what", "remedy"]
+
+
+BAD = """\
+sources:
+  - name: acme
+    organisation_id: ${ACTIONWATCH_TEST_UNSET}
+    username: demo
+    api_key_file: nowhere/key
+    poll_intervall: 1s
+    timeout: 5x
+receivers:
+  - name: soar
+    webhook: {url: "http://127.0.0.1:9/x"}
+rules: []
+route:
+  receiver: saor
+"""
+FAULTS = [
+    "3:5: the environment variable ACTIONWATCH_TEST_UNSET is not set",
+    "5:5: api_key_file: cannot read the secret file",
+    "6:5: unknown key 'poll_intervall': did you mean 'poll_interval'?",
+    "7:5: timeout: not a duration",
+    "13:3: receiver: no receiver has the name 'saor': did you mean 'soar'?",
+]
+EVERY_READER = [
+    ["check"], ["run"], ["run", "--once"], ["status"], ["actions"], ["accounts", "list"], ["records", "list"],
+    ["records", "export"], ["rules", "list"], ["rules", "check"], ["alerts", "list"], ["alerts", "show", "x"],
+    ["deliveries", "list"], ["deliveries", "show", "x"], ["deliveries", "retry", "--dead"], ["receivers", "list"],
+    ["receivers", "test", "soar"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
+def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
+    """Whatever reads the configuration prints every fault of it with file:line:column, exits 2, and makes nothing."""
+    config = tmp_path / "actionwatch.yaml"
+    config.write_text(BAD)
+    called = call("-c", str(config), *command)
+    assert called.status == 2
+    lines = called.err.splitlines()
+    assert len(lines) == len(FAULTS)
+    for line, fault in zip(lines, FAULTS, strict=True):
+        assert line.startswith(f"{config}:{fault}")
+    assert list(tmp_path.iterdir()) == [config]
+
+
+@pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
+def test_no_configuration(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a configuration, one line says how to name or make one, with exit 2."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ACTIONWATCH_CONFIG", raising=False)
+    called = call(*command)
+    assert called.status == 2
+    assert "actionwatch init" in called.err
+    assert len(called.err.splitlines()) == 1
+
+
+def test_the_configuration_may_be_named_in_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ACTIONWATCH_CONFIG names the file where -c does not; -c comes first."""
+    monkeypatch.setenv("ACTIONWATCH_CONFIG", str(desk.config))
+    assert call("status", "-o", "json").json["sources"][0]["name"] == "acme"
+    assert call("-c", "nowhere.yaml", "status").status == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["records", "list", "--since", "yesterday"],
+        ["records", "list", "--limit", "0"],
+        ["records", "list", "--operation", "DESTROY"],
+        ["records", "list", "-o", "yaml"],
+        ["run", "--once", "--wait", "5"],
+        ["run", "--wait", "5s"],
+        ["run", "--twice"],
+        ["alerts", "show"],
+        ["deliveries", "retry"],
+        ["deliveries", "retry", "x", "--dead"],
+        ["receivers", "test", "nobody"],
+        ["actions", "--source", "nobody"],
+        ["demo", "--for", "soon"],
+        ["demo", "--port", "99999"],
+        ["emulator", "--scenario", "nowhere.yml"],
+        ["emulator", "--fault", "nope"],
+        ["rules", "check", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(desk: Desk, arguments: list[str]) -> None:
+    """A wrong option or argument is told with exit 2 and without a traceback."""
+    called = desk.call(*arguments)
+    assert called.status == 2
+    assert "Error: " in called.err
+    assert called.out == ""
+
+
+def test_a_dead_letter_is_tried_again(desk: Desk) -> None:
+    """A refused message is a dead letter, listed and an alert of its own; `retry` sends it again under the id it had."""
+    desk.act("DELETE_CLUSTER", 5)
+    desk.webhook.queue.append(Reply(400, b"no such field"))
+    assert desk.call("run", "--once").status == 1
+    (dead,) = desk.call("deliveries", "list", "--dead", "-o", "json").json
+    assert dead["status"] == "dead"
+    assert "no such field" in dead["last_error"]
+    assert "no such field" in desk.call("deliveries", "list", "--dead").out
+    retried = desk.call("deliveries", "retry", dead["id"][:8])
+    assert (retried.status, retried.out) == (0, "1 dead letter will be tried again\n")
+    again = desk.call("deliveries", "retry", dead["id"])
+    assert again.status == 1
+    assert "is pending, no dead letter" in again.err
+    assert desk.call("deliveries", "retry", "zzzz").status == 1
+    assert desk.call("run", "--once", "--wait", "5s").status == 0
+    sent = [request for request in desk.webhook.requests if request.headers["webhook-id"] == dead["id"]]
+    assert len(sent) == 2
+    assert desk.call("status").status == 0
+    none_left = desk.call("deliveries", "retry", "--dead")
+    assert (none_left.status, none_left.err) == (0, "no dead letters\n")
+
+
+def test_every_dead_letter_at_once(desk: Desk) -> None:
+    """`retry --dead` takes up all of them."""
+    desk.act("DELETE_CLUSTER", 5, "eve")
+    desk.act("DELETE_CLUSTER", 4, "bob")
+    desk.webhook.queue += [Reply(410), Reply(410)]
+    desk.call("run", "--once")
+    assert desk.call("deliveries", "retry", "--dead").out == "2 dead letters will be tried again\n"
+
+
+def test_a_receiver_is_tested_through_the_real_path(desk: Desk) -> None:
+    """A test message arrives marked as one; a refusal is exit 1 with the receiver's words."""
+    called = desk.call("receivers", "test", "soar")
+    assert called.status == 0, called.err
+    (request,) = desk.webhook.requests
+    assert request.json["type"] == "receiver.test"
+    assert request.headers["webhook-id"] in called.out
+    desk.webhook.queue.append(Reply(403, b"who are you"))
+    refused = desk.call("receivers", "test", "soar")
+    assert refused.status == 1
+    assert "who are you" in refused.err
+
+
+def test_a_second_service_on_one_store_is_refused(desk: Desk) -> None:
+    """While a service has the store, another round ends at once with exit 1 and says why; reading goes on."""
+    settings = app.read_settings(desk.config)
+    database = app.open_store(settings)
+    try:
+        with database.owned():
+            called = desk.call("run", "--once")
+            assert called.status == 1
+            assert "another actionwatch runs" in called.err
+            assert desk.call("status").status == 0
+    finally:
+        database.close()
+
+
+def test_the_web_port_is_taken(desk: Desk) -> None:
+    """A taken port stops the service from starting, with exit 1 and the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        desk.config.write_text(desk.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        called = desk.call("run")
+    assert called.status == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in called.err
+
+
+def test_an_unwritable_store(desk: Desk) -> None:
+    """A store that cannot be made is exit 1 and one line that names it."""
+    (desk.folder / "file").write_text("")
+    desk.config.write_text(desk.config.read_text() + "store: {url: 'sqlite:///file/actionwatch.db'}\n")
+    called = desk.call("status")
+    assert called.status == 1
+    assert called.err.startswith("actionwatch: cannot open the store")
+
+
+def test_actions_come_from_the_upstream(desk: Desk) -> None:
+    """`actions` asks past the store, in the shape of the message's records, with each filter, limit and counts."""
+    desk.act("CREATE_CLUSTER", 50, "bob@example.com")
+    desk.act("DELETE_CLUSTER", 40, "eve@example.com")
+    desk.act("DELETE_CLUSTER", 30, "eve@example.com", "for good")
+
+    def found(*arguments: str) -> list[str]:
+        called = desk.call("actions", "-o", "jsonl", *arguments)
+        assert called.status == 0, called.err
+        return [record["actionKind"] for record in called.jsonl]
+
+    assert sorted(found()) == ["CREATE_CLUSTER", "DELETE_CLUSTER", "DELETE_CLUSTER"]
+    assert found("--kind", "create_cluster") == ["CREATE_CLUSTER"]
+    assert found("--user", "bob@example.com") == ["CREATE_CLUSTER"]
+    assert found("--keyword", "for good") == ["DELETE_CLUSTER"]
+    assert found("--operation", "CREATE") == ["CREATE_CLUSTER"]
+    assert found("--scope", "organisation") == []
+    assert found("--account", "payments", "--since", "35m") == ["DELETE_CLUSTER"]
+    assert found("--cluster", desk.cluster.id, "--until", "45m") == ["CREATE_CLUSTER"]
+    assert len(found("--limit", "2")) == 2
+    assert desk.call("actions", "--counts", "-o", "json").json == {"CREATE_CLUSTER": 1, "DELETE_CLUSTER": 2}
+    assert desk.call("actions", "--counts", "--kind", "DELETE_CLUSTR", "-o", "json").json == {}
+    assert desk.call("actions", "--counts").out.splitlines()[1].split() == ["DELETE_CLUSTER", "2"]
+    assert desk.call("records", "list", "-o", "json").json == []
+
+
+def test_linked_accounts(desk: Desk) -> None:
+    """Accounts are listed, created and unlinked; what writes asks first and does nothing without a yes (exit 130)."""
+    (listed,) = desk.call("accounts", "list", "-o", "json").json
+    assert (listed["accountId"], listed["accountName"]) == (desk.account.id, "payments")
+    assert desk.account.id in desk.call("accounts", "list").out
+    assert desk.call("accounts", "create", "billing", stdin="n\n").status == 130
+    assert desk.call("accounts", "create", "billing").status == 130
+    assert len(desk.organisation.accounts) == 1
+    created = desk.call("accounts", "create", "billing", stdin="y\n")
+    assert created.status == 0
+    new = created.out.split()[-1]
+    assert [account.id for account in desk.organisation.accounts] == [desk.account.id, new]
+    refused = desk.call("accounts", "create", "billing", "--yes")
+    assert refused.status == 1
+    assert "taken" in refused.err
+    assert desk.call("accounts", "unlink", new, "--yes").status == 0
+    assert desk.call("accounts", "unlink", new, "--yes").status == 1
+    assert [account.id for account in desk.organisation.accounts] == [desk.account.id]
+
+
+def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`init` makes a folder that `check` is content with, and leaves alone whatever is there already."""
+    folder = tmp_path / "new"
+    called = call("init", str(folder))
+    assert called.status == 0
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == {"actionwatch.yaml", "actionwatch.service", "compose.yaml", *(f"rules/{name}" for name in SHIPPED)}
+    (folder / "actionwatch.yaml").write_text("mine")
+    (folder / "rules" / SHIPPED[0]).unlink()
+    again = call("init", str(folder))
+    assert again.status == 0
+    assert (folder / "actionwatch.yaml").read_text() == "mine"
+    assert (folder / "rules" / SHIPPED[0]).exists()
+    assert "kept" in again.out
+    (folder / "actionwatch.yaml").unlink()
+    call("init", str(folder))
+    for name in ("ORGANISATION_ID", "USERNAME", "API_KEY"):
+        assert call("-c", str(folder / "actionwatch.yaml"), "check").status == 2
+        monkeypatch.setenv(f"ACTIONWATCH_{name}", "a-value-of-mine")
+    checked = call("-c", str(folder / "actionwatch.yaml"), "check")
+    assert checked.status == 0, checked.err
+    assert "all is well" in checked.out
+
+
+def test_init_where_it_cannot_write(tmp_path: Path) -> None:
+    """A folder that cannot be made is exit 1, one that is a file exit 2, both without a traceback."""
+    (tmp_path / "file").write_text("")
+    assert call("init", str(tmp_path / "file")).status == 2
+    called = call("init", str(tmp_path / "file" / "below"))
+    assert called.status in (1, 2)
+    assert "Traceback" not in called.err

@@ -1,0 +1,100 @@
+"""`--help`: everywhere, at once, without a configuration; and docs/commands.md, which is made of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from actionwatch.cli import COMMANDS, group
+from tests import docs
+from tests.integration.cli.conftest import call
+
+HEAVY = (
+    "sqlalchemy", "httpx", "pydantic", "rich", "yaml", "ruamel", "starlette", "uvicorn", "structlog", "sigma", "re2", "jinja2",
+)  # fmt: skip
+LATER = [name for name in ("probe", "silences", "explain", "store", "templates") if name not in COMMANDS]
+LATER_BELOW = [("alerts", "ack"), ("alerts", "resolve"), ("deliveries", "drop")]
+
+
+def _paths() -> list[tuple[str, ...]]:
+    return [(), *(path for path, _ in docs.every_command())]
+
+
+@pytest.mark.parametrize("path", _paths(), ids=" ".join)
+def test_help_needs_nothing(path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command explains itself in an empty folder, says each of its options, and exits 0."""
+    monkeypatch.chdir(tmp_path)
+    called = call(*path, "--help")
+    assert called.status == 0
+    assert called.out.startswith("Usage: actionwatch")
+    assert called.err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """No `--help` loads a library that takes time to import, so that all of them answer at once."""
+    code = (
+        "import contextlib, io, json, sys\n"
+        "from actionwatch import cli\n"
+        "loaded = {}\n"
+        "for path in json.loads(sys.argv[1]):\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        assert cli.call([*path, '--help']) == 0\n"
+        "    loaded[' '.join(path)] = [name for name in json.loads(sys.argv[2]) if name in sys.modules]\n"
+        "print(json.dumps({path: names for path, names in loaded.items() if names}))"
+    )
+    arguments = [json.dumps(_paths()), json.dumps(HEAVY)]
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == {}
+
+
+def test_commands_of_the_contract() -> None:
+    """The commands are those of this stage, in the order in which a newcomer meets them."""
+    expected = "demo init check run status actions accounts records rules alerts deliveries receivers emulator"
+    assert [name for name in COMMANDS if name in expected.split()] == expected.split()
+    context = click.Context(group)
+    below = {
+        name: set(found.commands)
+        for name in expected.split()
+        if isinstance(found := group.get_command(context, name), click.Group)
+    }
+    assert {"list", "check"} <= below.pop("rules")  # the tools of those who write rules are tested beside them
+    assert below == {
+        "accounts": {"list", "create", "unlink"},
+        "records": {"list", "export"},
+        "alerts": {"list", "show"},
+        "deliveries": {"list", "show", "retry"},
+        "receivers": {"list", "test", "schema"},
+    }
+
+
+@pytest.mark.parametrize("path", [*((name,) for name in LATER), *LATER_BELOW], ids=" ".join)
+def test_later_commands_are_unknown(path: tuple[str, ...]) -> None:
+    """What comes in a later stage is no command now."""
+    called = call(*path)
+    assert called.status == 2
+    assert "No such command" in called.err
+
+
+def test_a_misspelt_command_is_guessed() -> None:
+    """A command that is nearly one is told which."""
+    called = call("statsu")
+    assert called.status == 2
+    assert "Did you mean 'status'?" in called.err
+
+
+def test_help_fits_a_narrow_terminal() -> None:
+    """The overview has one line a command at 80 columns."""
+    lines = call("--help").out.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    assert max(map(len, lines)) <= 78
+
+
+def test_the_documentation_is_the_help() -> None:
+    """docs/commands.md is what `--help` says: `python -m tests.docs` writes it anew."""
+    assert docs.COMMANDS_FILE.read_text() == docs.commands_page()

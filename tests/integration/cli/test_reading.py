@@ -1,0 +1,293 @@
+"""What reads the store: `records`, `alerts`, `deliveries`, `receivers list`, `status`, as tables and as the contract's JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from tests.integration.cli.conftest import Desk
+
+RECORD = [
+    "key", "timestamp", "actionKind", "userName", "description", "account", "cluster", "scope", "crudOperation", "source",
+    "raw",
+]  # fmt: skip
+ALERT = [
+    "id", "rule", "level", "title", "body", "runbook", "labels", "source", "group", "status", "acked_by", "resolved_by",
+    "count", "first_at", "last_at", "late", "late_by_seconds", "records", "suppressed",
+]  # fmt: skip
+DELIVERY = [
+    "id", "alert", "receiver", "event", "status", "attempts", "created_at", "due_at", "sent_at", "last_error",
+    "fallback_of", "why",
+]  # fmt: skip
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z")
+NEWEST_FIRST = [
+    "LIST_KAFKA_ACLS", "CHANGE_CLUSTER_FIREWALL_RULES", "DELETE_CLUSTER", "DELETE_CLUSTER", "CREATE_CLUSTER",
+]  # fmt: skip
+
+
+def kinds(desk: Desk, *arguments: str) -> list[str]:
+    """Give the kinds that `records list` finds, in its order."""
+    called = desk.call("records", "list", "-o", "json", *arguments)
+    assert called.status == 0, called.err
+    return [record["actionKind"] for record in called.json]
+
+
+def test_records_have_the_shape_of_the_message(filled: Desk) -> None:
+    """A record has exactly the contract's fields, with times in RFC 3339 and the upstream's own object as `raw`."""
+    newest = filled.call("records", "list", "-o", "json", "--limit", "1").json[0]
+    assert list(newest) == RECORD
+    assert TIME.fullmatch(newest["timestamp"])
+    assert newest["account"] == {"id": filled.account.id, "name": "payments"}
+    assert newest["cluster"] == {"id": filled.cluster.id, "name": "payments-prod"}
+    assert (newest["scope"], newest["crudOperation"], newest["source"]) == ("account", "READ", "acme")
+    assert newest["raw"]["action"] == "LIST_KAFKA_ACLS"
+
+
+def test_json_and_jsonl_say_the_same(filled: Desk) -> None:
+    """`-o jsonl` prints the documents of `-o json`, one a line, for each list."""
+    for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"], ["receivers", "list"]):
+        as_json, as_lines = filled.call(*command, "-o", "json"), filled.call(*command, "-o", "jsonl")
+        assert as_json.status == as_lines.status == 0
+        assert as_json.json == as_lines.jsonl != []
+        assert as_json.out.isascii()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], NEWEST_FIRST),
+        (["--limit", "2"], NEWEST_FIRST[:2]),
+        (["--kind", "DELETE_CLUSTER"], ["DELETE_CLUSTER"] * 2),
+        (["--kind", "delete cluster", "--kind", "create_cluster"], ["DELETE_CLUSTER", "DELETE_CLUSTER", "CREATE_CLUSTER"]),
+        (["--user", "alice@EXAMPLE.com"], ["LIST_KAFKA_ACLS", "CHANGE_CLUSTER_FIREWALL_RULES"]),
+        (["--account", "payments"], NEWEST_FIRST),
+        (["--account", "elsewhere"], []),
+        (["--cluster", "payments-prod", "--limit", "1"], ["LIST_KAFKA_ACLS"]),
+        (["--operation", "DELETE"], ["DELETE_CLUSTER"] * 2),
+        (["--operation", "create", "--operation", "READ"], ["LIST_KAFKA_ACLS", "CREATE_CLUSTER"]),
+        (["--scope", "account", "--limit", "1"], ["LIST_KAFKA_ACLS"]),
+        (["--scope", "organisation"], []),
+        (["--keyword", "payments-PROD"], ["DELETE_CLUSTER"]),
+        (["--keyword", "100%_"], []),
+        (["--since", "25m"], NEWEST_FIRST[:2]),
+        (["--until", "35m"], NEWEST_FIRST[3:]),
+        (["--since", "45m", "--until", "25m"], ["DELETE_CLUSTER"] * 2),
+    ],
+)  # fmt: skip
+def test_filters_of_records(filled: Desk, arguments: list[str], expected: list[str]) -> None:
+    """Each filter keeps exactly what it names, and together they all hold."""
+    assert kinds(filled, *arguments) == expected
+
+
+def test_times_in_rfc_3339(filled: Desk) -> None:
+    """A time with any offset means that instant; one without an offset is UTC."""
+    at = datetime.now(UTC) - timedelta(minutes=25)
+    for text in (at.isoformat(), at.replace(tzinfo=None).isoformat(), at.strftime("%Y-%m-%dT%H:%M:%SZ")):
+        assert kinds(filled, "--since", text) == NEWEST_FIRST[:2]
+
+
+def test_an_unknown_kind_is_pointed_out(filled: Desk) -> None:
+    """A kind that is not documented finds nothing, and the one that was likely meant is named on stderr."""
+    called = filled.call("records", "list", "--kind", "DELETE_CLUSTR", "-o", "json")
+    assert (called.status, called.json) == (0, [])
+    assert "did you mean DELETE_CLUSTER?" in called.err
+
+
+def test_export_gives_every_record_in_the_order_stored(filled: Desk) -> None:
+    """`records export` writes all records, oldest first, as JSON lines."""
+    exported = filled.call("records", "export").jsonl
+    assert [record["actionKind"] for record in exported] == NEWEST_FIRST[::-1]
+    assert exported[::-1] == filled.call("records", "list", "-o", "json").json
+
+
+def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
+    """Text that a spreadsheet would run as a formula begins with a quote; the columns have names."""
+    called = filled.call("records", "export", "--format", "csv", "--user", "mallory@example.com")
+    (row,) = csv.DictReader(io.StringIO(called.out))
+    assert row["description"] == "'=cmd()|'\u202e"
+    assert (row["account.name"], row["crudOperation"], row["source"]) == ("payments", "DELETE", "acme")
+
+
+def test_alerts_have_the_shape_of_the_message(filled: Desk) -> None:
+    """An alert has the message's fields and `suppressed`; the message's own JSON Schema takes it."""
+    alerts = filled.call("alerts", "list", "-o", "json").json
+    assert [list(alert) for alert in alerts] == [ALERT, ALERT]
+    assert {alert["title"] for alert in alerts} == {
+        "eve@example.com deleted payments-prod",
+        "mallory@example.com deleted payments-prod",
+    }
+    for alert in alerts:
+        assert (alert["level"], alert["status"], alert["count"], alert["suppressed"]) == ("critical", "open", 1, [])
+        assert alert["rule"]["name"] == "cluster_deleted"
+        assert list(alert["records"][0]) == RECORD
+    schema = filled.call("receivers", "schema").json
+    data = {key: value for key, value in alerts[0].items() if key != "suppressed"}
+    jsonschema_rs.validator_for(schema).validate(
+        {"type": "alert.opened", "timestamp": alerts[0]["first_at"], "data": data}
+    )
+
+
+def test_an_alert_is_shown_with_all_that_belongs_to_it(filled: Desk) -> None:
+    """`alerts show` takes a beginning of the id and adds the deliveries and the history, each in its contract's shape."""
+    alert = filled.call("alerts", "list", "-o", "json").json[0]
+    shown = filled.call("alerts", "show", alert["id"][:8], "-o", "json").json
+    assert list(shown) == [*ALERT, "deliveries", "history"]
+    assert {key: shown[key] for key in ALERT} == alert
+    assert [list(row) for row in shown["deliveries"]] == [DELIVERY]
+    assert [line["stage"] for line in shown["history"]] == ["opened", "routed", "delivery to soar"]
+    assert [list(line) for line in shown["history"]] == [["at", "stage", "what"]] * 3
+    text = filled.call("alerts", "show", alert["id"]).out
+    for part in (alert["id"], alert["title"], "cluster_deleted", "DELETE_CLUSTER", "alert.opened taken"):
+        assert part in text
+
+
+def test_alerts_since_and_limit(filled: Desk) -> None:
+    """`--since` counts from the opening, not from the action, and `--limit` keeps the newest."""
+    assert len(filled.call("alerts", "list", "--since", "5m", "-o", "json").json) == 2
+    assert len(filled.call("alerts", "list", "--limit", "1", "-o", "json").json) == 1
+    later = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    assert filled.call("alerts", "list", "--since", later, "-o", "json").json == []
+
+
+def test_deliveries_have_the_shape_of_the_contract(filled: Desk) -> None:
+    """A delivery has exactly the contract's fields, and `show` adds the message as it was frozen."""
+    rows = filled.call("deliveries", "list", "-o", "json").json
+    assert [list(row) for row in rows] == [DELIVERY, DELIVERY]
+    for row in rows:
+        assert (row["receiver"], row["event"], row["status"], row["attempts"]) == ("soar", "opened", "sent", 1)
+        assert (row["last_error"], row["fallback_of"], row["why"]) == (None, None, None)
+        assert all(TIME.fullmatch(row[name]) for name in ("created_at", "due_at", "sent_at"))
+    shown = filled.call("deliveries", "show", rows[0]["id"][:8], "-o", "json").json
+    assert list(shown) == [*DELIVERY, "message"]
+    assert shown["message"]["data"]["id"] == rows[0]["alert"]
+    assert rows[0]["id"] in {request.headers["webhook-id"] for request in filled.webhook.requests}
+    assert "alert.opened" in filled.call("deliveries", "show", rows[0]["id"]).out
+
+
+def test_filters_of_deliveries(filled: Desk) -> None:
+    """`--receiver`, `--dead` and `--limit` each narrow the list."""
+    assert len(filled.call("deliveries", "list", "--limit", "1", "-o", "json").json) == 1
+    assert filled.call("deliveries", "list", "--receiver", "nobody", "-o", "json").json == []
+    assert filled.call("deliveries", "list", "--dead", "-o", "json").json == []
+
+
+@pytest.mark.parametrize("noun", ["alerts", "deliveries"])
+def test_an_unknown_id(filled: Desk, noun: str) -> None:
+    """An id that is nobody's, or a beginning that several share, is an error that says what to do; no traceback."""
+    unknown = filled.call(noun, "show", "zzzz")
+    assert unknown.status == 1
+    assert f"actionwatch {noun} list" in unknown.err
+    several = filled.call(noun, "show", "")
+    assert several.status == 1
+    assert "give more of the id" in several.err
+
+
+def test_status_is_the_contract_s(filled: Desk) -> None:
+    """`status -o json` has exactly the contract's keys, true numbers, and exit 0 where there is no trouble."""
+    called = filled.call("status", "-o", "json")
+    assert called.status == 0
+    status = called.json
+    assert list(status) == ["sources", "receivers", "rules", "troubles"]
+    (source,), (receiver,) = status["sources"], status["receivers"]
+    assert list(source) == ["name", "mark", "seen_through", "proved_through", "last_poll", "records"]
+    assert (source["name"], source["records"]) == ("acme", 5)
+    assert all(TIME.fullmatch(source[name]) for name in ("mark", "seen_through", "proved_through", "last_poll"))
+    assert source["mark"] <= source["seen_through"]
+    assert {**receiver, "last_sent": None} == {"name": "soar", "pending": 0, "dead": 0, "last_sent": None}
+    assert TIME.fullmatch(receiver["last_sent"])
+    assert status["rules"] == {"live": 1, "shadow": 0, "off": 0, "broken": 0}
+    assert status["troubles"] == []
+
+
+def test_receivers_are_listed_with_their_queues(filled: Desk) -> None:
+    """`receivers list` says type, level and how much waits."""
+    assert filled.call("receivers", "list", "-o", "json").json == [
+        {"name": "soar", "type": "webhook", "min_level": "informational", "pending": 0, "dead": 0, "last_error": None}
+    ]
+
+
+def test_rules_are_listed(filled: Desk) -> None:
+    """`rules list` names each rule and where it stands; `rules check` is content with them."""
+    (rule,) = filled.call("rules", "list", "-o", "json").json
+    assert (rule["name"], rule["level"]) == ("cluster_deleted", "critical")
+    assert rule["file"].endswith("cluster_deleted.yml")
+    assert filled.call("rules", "list").status == 0
+    assert filled.call("rules", "check").status == 0
+    assert filled.call("check").status == 0
+    assert filled.call("check", "-o", "json").json == []
+
+
+TABLES = [
+    ["records", "list"], ["alerts", "list"], ["deliveries", "list"], ["receivers", "list"], ["rules", "list"], ["status"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", TABLES, ids=" ".join)
+def test_a_table_in_a_pipe_is_never_cut(filled: Desk, command: list[str]) -> None:
+    """In a pipe, lines hold the whole ids and texts, no colour, and no blanks at their ends."""
+    called = filled.call(*command)
+    assert called.status == 0
+    assert "…" not in called.out
+    assert "\x1b" not in called.out
+    assert all(line == line.rstrip() for line in called.out.splitlines())
+    for row in filled.call(*command, "-o", "json").json if command[0] in ("alerts", "deliveries") else []:
+        assert row["id"] in called.out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+@pytest.mark.parametrize("command", TABLES, ids=" ".join)
+def test_a_table_fits_its_terminal(
+    filled: Desk, command: list[str], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal no line is longer than the terminal is wide, and each row is one line."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    called = filled.call(*command, is_terminal=True)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", called.out).splitlines()
+    assert max(map(len, lines)) <= width
+    if command != ["status"]:
+        assert len(lines) == 1 + len(filled.call(*command, "-o", "json").json)
+
+
+def test_hostile_text_is_shown_escaped(filled: Desk) -> None:
+    """What would turn a line around, or run in a spreadsheet, is shown as an escape and does nothing."""
+    for command in (["records", "list"], ["alerts", "list"]):
+        assert "\u202e" not in filled.call(*command).out
+    assert "\\u202e" in filled.call("records", "list").out
+
+
+def test_an_empty_store(desk: Desk) -> None:
+    """Before the first poll every list is empty, says so to people, and is still JSON to scripts."""
+    for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"]):
+        called = desk.call(*command)
+        assert (called.status, called.out) == (0, "")
+        assert called.err.startswith("no ")
+        assert desk.call(*command, "-o", "json").json == []
+        assert desk.call(*command, "-o", "jsonl").out == ""
+    assert desk.call("records", "export").out == ""
+    source = desk.call("status", "-o", "json").json["sources"][0]
+    assert source == {
+        "name": "acme",
+        "mark": None,
+        "seen_through": None,
+        "proved_through": None,
+        "last_poll": None,
+        "records": 0,
+    }
+    assert "never" in desk.call("status").out
+
+
+def test_the_schema_is_json_schema(filled: Desk) -> None:
+    """`receivers schema` prints a JSON Schema that takes every message the webhook got, and needs no configuration."""
+    schema: Any = filled.call("receivers", "schema").json
+    validator = jsonschema_rs.validator_for(schema)
+    assert len(filled.webhook.requests) == 2
+    for request in filled.webhook.requests:
+        validator.validate(json.loads(request.body))
