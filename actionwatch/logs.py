@@ -5,10 +5,12 @@ Log events are past-tense names with fields (`alert_opened`, `delivery_failed`);
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Collection, Iterator, MutableMapping
 from typing import Any, Literal
+from urllib.parse import quote
 
 import structlog
 from pydantic import BaseModel, SecretStr
@@ -16,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 REDACTED = "**redacted**"
 MIN_SECRET_CHARS = 4  # shorter ones would blank out half of every line, and are no secrets
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-NOISY = ("apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")  # only their errors are news
+NOISY = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")  # only their errors are news
 
 
 def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:
@@ -51,7 +53,10 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
 
 def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
     """Make a processor that blanks these secrets out of every value of a log line, however deep."""
-    hidden = sorted({text for text in secrets if len(text) >= MIN_SECRET_CHARS}, key=len, reverse=True)
+    known = [text for text in secrets if len(text) >= MIN_SECRET_CHARS]
+    # Errors repeat requests: a secret may stand there as it is spelled in JSON or in a URL.
+    spellings = {form for text in known for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
+    hidden = sorted(spellings, key=len, reverse=True)
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):
@@ -59,7 +64,7 @@ def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
                 value = value.replace(text, REDACTED)
             return value
         if isinstance(value, dict):
-            return {key: clean(item) for key, item in value.items()}
+            return {clean(key): clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [clean(item) for item in value]
         return value if isinstance(value, bool | int | float | None) else clean(str(value))

@@ -83,6 +83,14 @@ class LinkedAccount:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Mode(StrEnum):
+    """What becomes of a rule: it alerts; it is evaluated and recorded, but nobody is told; it does not run."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class RuleName:
     """A rule as an alert names it. `id` is the rule's own id, or its name where it has none."""
@@ -91,6 +99,14 @@ class RuleName:
     name: str
     title: str
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Who else is told, and how long after its opening, if nobody has taken an alert on by then."""
+
+    after: timedelta
+    to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,7 @@ class Match:
     group: Mapping[str, str | None] | None = None
     """The values of the rule's `group_by` fields; None where each record makes an alert of its own."""
     realert: timedelta = timedelta(0)
+    escalation: Escalation | None = None
 
 
 class Status(StrEnum):
@@ -143,6 +160,22 @@ class Alert:
     resolved_at: datetime | None = None
     count: int = 1
     late_by: timedelta | None = None
+    seen_at: datetime | None = None
+    """When we saw its first record; None for an alert that has none."""
+    told_at: datetime | None = None
+    """When a receiver first took a message of it."""
+    escalation: Escalation | None = None
+    """Known while it is opened only: from then on it is a row of the outbox."""
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether it is recorded only, and delivered to nobody: its rule says `mode: shadow`, which the label repeats."""
+        return self.labels.get("mode") == Mode.SHADOW
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it tells of something that lasts until it is over: a trouble of ours. A match only happened."""
+        return "trouble" in self.labels
 
 
 class Event(StrEnum):
@@ -151,6 +184,7 @@ class Event(StrEnum):
     OPENED = "opened"
     UPDATED = "updated"
     RESOLVED = "resolved"
+    SUMMARY = "summary"
     TEST = "test"
 
 
@@ -158,7 +192,15 @@ MESSAGE_TYPES: dict[Event, str] = {
     Event.OPENED: "alert.opened",
     Event.UPDATED: "alert.updated",
     Event.RESOLVED: "alert.resolved",
+    Event.SUMMARY: "alerts.summary",
     Event.TEST: "receiver.test",
+}
+
+SUMMARY_HEADLINES = {
+    "storm": "Storm: {} in one message",
+    "digest": "Digest: {}",
+    "mute": "{} came while notifications were muted",
+    "silence": "{} came under a silence",
 }
 
 
@@ -175,6 +217,22 @@ class Message:
     timestamp: datetime
     data: Mapping[str, Any]
     fields: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """Say in a few words what it is about: the alert's title, or what a summary sums up."""
+        if self.type != MESSAGE_TYPES[Event.SUMMARY]:
+            return str(self.data.get("title") or self.type)
+        count = self.data.get("count", 0)
+        words = "1 alert" if count == 1 else f"{count} alerts"
+        return SUMMARY_HEADLINES.get(str(self.data.get("reason")), "{} in one message").format(words)
+
+    @property
+    def level(self) -> str:
+        """The alert's level, a summary's highest one; empty where there is none."""
+        if self.type != MESSAGE_TYPES[Event.SUMMARY]:
+            return str(self.data.get("level") or "")
+        return next((word for word in reversed(LEVELS) if self.data.get("levels", {}).get(word)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +254,41 @@ class Receipt:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A promise to be quiet about some alerts for some time, with a name and a reason. `file`: where it was reviewed."""
+
+    id: str
+    matchers: tuple[str, ...]
+    author: str
+    comment: str
+    starts_at: datetime
+    ends_at: datetime
+    file: str | None = None
+
+    def status(self, now: datetime) -> str:
+        """Say `pending`, `active` or `expired`."""
+        if now >= self.ends_at:
+            return "expired"
+        return "active" if now >= self.starts_at else "pending"
+
+
 class DeliveryStatus(StrEnum):
-    """Where a delivery is: every one ends `sent` or `dead`, or is `suppressed` for a reason before any attempt."""
+    """Where a delivery is: every one ends `sent` or `dead`, or is stopped by a gate before any attempt.
+
+    Stopped are the `suppressed`, which are never sent later; the `collapsed`, told of in a storm's summary; and the `held`, told of
+    in a digest.
+    """
 
     PENDING = "pending"
     SENT = "sent"
     DEAD = "dead"
     SUPPRESSED = "suppressed"
+    COLLAPSED = "collapsed"
+    HELD = "held"
+
+
+ESCALATION = -1  # the ordinal of an escalation: it stands outside the order of its alert's messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +311,11 @@ class Delivery:
     why: str | None = None
     body: str | None = None
     """The frozen message as JSON; None until the first attempt."""
+    ref: str | None = None
+    """What `why` refers to: the silence, the inhibiting alert, the time interval."""
+    mutes: tuple[str, ...] = ()
+    """The time intervals of its route in which it is not to be delivered."""
+    fallback_of: str | None = None
+    """The delivery it stands in for, where its receiver is the fallback of another."""
+    awaits: str | None = None
+    """The summary (its reason) that is still to tell of it, where a gate stopped it."""

@@ -6,27 +6,21 @@ batching, and on another machine.
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from actionwatch.ids import group_id, stable_id
 from actionwatch.model import Alert, Match
 
-_NAMESPACE = uuid.UUID("8a4f3c58-6a4e-5c56-9d0b-8f2f3f0c9a11")  # ours alone; changing it would change every id
-
-
-def stable_id(*parts: str) -> str:
-    """Make an id that is a function of its parts alone (RFC 9562 §5.5, UUIDv5)."""
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=True)))
+__all__ = ["alert_to_join", "grouping_key", "join", "open_alert", "stable_id"]
 
 
 def grouping_key(match: Match) -> str:
     """Name the group a match belongs to: rule and the values of its `group_by`; without one, the record itself."""
     if match.group is None:
         return stable_id("record", match.rule.id, match.record.key)
-    return stable_id("group", match.rule.id, json.dumps(dict(match.group), sort_keys=True))
+    return group_id(match.rule.id, match.group)
 
 
 def open_alert(match: Match, now: datetime) -> Alert:
@@ -48,6 +42,8 @@ def open_alert(match: Match, now: datetime) -> Alert:
         last_at=record.occurred_at,
         opened_at=now,
         late_by=record.late_by,
+        seen_at=record.seen_at,
+        escalation=match.escalation,
     )
 
 

@@ -96,12 +96,16 @@ def _unquote(written: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the tree. `receivers` is never empty where the settings name any receiver."""
+    """A node of the tree. `receivers` is never empty where the settings name any receiver.
+
+    `mutes` name the time intervals in which it delivers nothing. As in Alertmanager, its children do not inherit them.
+    """
 
     receivers: tuple[str, ...]
     matchers: tuple[Matcher, ...] = ()
     is_continued: bool = False
     routes: tuple[Route, ...] = ()
+    mutes: tuple[str, ...] = ()
 
 
 class RouteText(Protocol):
@@ -114,6 +118,8 @@ class RouteText(Protocol):
     @property
     def is_continued(self) -> bool: ...
     @property
+    def mute_time_intervals(self) -> tuple[str, ...]: ...
+    @property
     def routes(self) -> Sequence[RouteText]: ...
 
 
@@ -124,7 +130,8 @@ def build(root: RouteText, everyone: Sequence[str]) -> Route:
     """
     receivers = root.targets or tuple(everyone)
     matchers = tuple(parse_matcher(text) for text in root.matchers)
-    return Route(receivers, matchers, root.is_continued, tuple(build(child, receivers) for child in root.routes))
+    children = tuple(build(child, receivers) for child in root.routes)
+    return Route(receivers, matchers, root.is_continued, children, root.mute_time_intervals)
 
 
 def receivers_for(route: Route, labels: Labels) -> tuple[str, ...]:
@@ -133,7 +140,16 @@ def receivers_for(route: Route, labels: Labels) -> tuple[str, ...]:
     Depth first: the first child that matches ends the search unless it continues; a node of which no child matches receives
     itself. Empty only where the root does not match, or names no one.
     """
-    return tuple(dict.fromkeys(name for node in _matching(route, labels) for name in node.receivers))
+    return tuple(mutes_for(route, labels))
+
+
+def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
+    """Name the receivers as `receivers_for` does, each with the mute intervals of the first route that names it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in _matching(route, labels):
+        for name in node.receivers:
+            found.setdefault(name, node.mutes)
+    return found
 
 
 def _matching(route: Route, labels: Labels) -> list[Route]:

@@ -6,7 +6,6 @@ with it. The records' kinds begin with an underscore, their keys with `own-`, so
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,7 +18,8 @@ from actionwatch.documents import instant
 from actionwatch.errors import SourceError
 from actionwatch.model import Entity, LinkedAccount, Record
 from actionwatch.store import accounts, records
-from actionwatch.store.database import Database, to_micros
+from actionwatch.store.database import Database
+from actionwatch.store.instants import to_micros
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
 
@@ -66,6 +66,7 @@ class AccountWatch:
         self._database = database
         self._clock = clock
         self._on_stored = on_stored
+        self._names: Mapping[str, Sequence[tuple[datetime | None, str]]] | None = None
 
     def run_once(self) -> int:
         """List the accounts and store what changed, with a record of each change; give how many those were.
@@ -82,21 +83,31 @@ class AccountWatch:
             is_first = not accounts.is_known(connection, self._source)
             known = accounts.read_current(connection, self._source)
             found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
+            if is_first:
+                accounts.note_listed(connection, self._source, now)
             for account_id in [key for key in known if known[key] != listed.get(key)]:
                 accounts.end(connection, self._source, account_id, now)
             for account in [account for key, account in listed.items() if known.get(key) != account]:
                 accounts.begin(connection, self._source, account, now)
             records.insert_new(connection, found)
-        self.name_at.cache_clear()
+        self._names = None
         if found:
             self._on_stored()
         return len(found)
 
-    @functools.lru_cache(maxsize=10_000)  # noqa: B019 - one watch lives as long as its source
-    def name_at(self, account_id: str, at: datetime) -> str | None:
-        """Name an account as of a time."""
-        with self._database.read() as connection:
-            return accounts.name_at(connection, self._source, account_id, at)
+    def name_at(self, account_id: str, at: datetime, told: str | None) -> str | None:
+        """Name an account as of a time: as a record told it, unless it told none, or the name that holds by now."""
+        names = self._read_names().get(account_id)
+        if not names or told not in (None, names[-1][1]):
+            return told
+        return next((name for until, name in names if until is None or until > at), names[-1][1])
+
+    def _read_names(self) -> Mapping[str, Sequence[tuple[datetime | None, str]]]:
+        # Asked for every record of a backfill: read once, until the accounts are listed anew.
+        if self._names is None:
+            with self._database.read() as connection:
+                self._names = accounts.name_history(connection, self._source)
+        return self._names
 
     def _record(self, kind: str, account: LinkedAccount, before: LinkedAccount | None, now: datetime) -> Record:
         operation, severity, text = OWN_KINDS[kind]

@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import stable_id
-from actionwatch.alerts.routes import Route, alert_labels, receivers_for
-from actionwatch.model import Alert, Delivery, DeliveryStatus, Event, Level, Record
-from actionwatch.store import outbox, story
+from actionwatch.alerts.routes import Route, alert_labels, mutes_for
+from actionwatch.model import ESCALATION, Alert, Delivery, DeliveryStatus, Event, Level, Record
+from actionwatch.options import spell_duration
+from actionwatch.pipeline.owing import owed
+from actionwatch.store import outbox, standing, story
+from actionwatch.store.standing import Standing
 
 Steps = Sequence[tuple[Alert, Record | None]]
 """An alert as it was after each match that joined it, with that match's record; never empty, the newest state last.
@@ -45,88 +47,127 @@ class Addressing:
         self._destinations = destinations
 
     def open(self, connection: Connection, opened: Sequence[Steps], now: datetime) -> None:
-        """Owe `opened` to every receiver of these new alerts."""
+        """Owe `opened` to every receiver of these new alerts, and later to whom they escalate."""
         rows: list[Delivery] = []
         lines: list[story.Entry] = []
         for steps in opened:
-            alert, names = steps[-1][0], self._receivers(steps)
-            rows += [_delivery(alert.id, name, Event.OPENED, 1, now, now) for name in names]
+            alert, routed = steps[-1][0], self._routed(steps)
+            rows += [owed(alert.id, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
             lines.append(story.Entry(now, alert.id, "opened", alert.title))
-            lines.append(
-                story.Entry(now, alert.id, "routed", ", ".join(names) or "no receiver: see route and min_level")
-            )
+            nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
+            lines.append(story.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
+            if alert.escalation and not alert.is_shadow:
+                rows.append(_escalation(alert, now))
+                after, to = spell_duration(alert.escalation.after), alert.escalation.to
+                lines.append(story.Entry(now, alert.id, "escalation", f"to {to} in {after}, unless acknowledged"))
         outbox.insert_new(connection, rows)
         story.append(connection, lines)
 
     def update(self, connection: Connection, steps: Steps, now: datetime) -> None:
         """Owe the newest state to every receiver that is owed or was told anything, `opened` to those routed to only now."""
-        alert = steps[-1][0]
-        known = outbox.read_last(connection, alert.id)
-        rows = [self._update_after(last, alert, now) for last in known.values() if not _is_untried(last)]
-        added = [name for name in self._receivers(steps) if name not in known]
-        rows += [_delivery(alert.id, name, Event.OPENED, 1, now, now) for name in added]
+        alert, routed = steps[-1][0], self._routed(steps)
+        known = standing.read(connection, alert.id)
+        rows: list[Delivery] = []
+        added: list[str] = []
+        for name in dict.fromkeys((*known, *routed)):
+            found = known.get(name, Standing())
+            if found.last is not None:
+                mutes = routed.get(name, found.last.mutes)
+                rows += self._news(found, found.last, alert, mutes, now)
+            elif name in routed:
+                rows.append(owed(alert.id, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
+                added.append(name)
         outbox.insert_new(connection, rows)
         if added:
             story.append(connection, [story.Entry(now, alert.id, "routed", f"also {', '.join(added)}")])
 
+    def acknowledge(self, connection: Connection, alert: Alert, now: datetime) -> None:
+        """Tell those who were told that somebody took the alert on; not by mail, which cannot be brought up to date."""
+        rows: list[Delivery] = []
+        for name, found in standing.read(connection, alert.id).items():
+            last, destination = found.last, self._destination(name)
+            if last is None or not found.is_told or destination.is_updated_last or takes_newest_state(last):
+                continue
+            due_at = self._spaced(last, destination, now)
+            rows.append(owed(alert.id, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
+        outbox.insert_new(connection, rows)
+        story.append(connection, [story.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
+
     def resolve(self, connection: Connection, alert: Alert, now: datetime) -> None:
         """Owe `resolved` to every receiver of an alert; an update that was not tried yet says it instead."""
-        known = outbox.read_last(connection, alert.id)
-        rows = [
-            _delivery(alert.id, name, Event.RESOLVED, last.ordinal + 1, now, _not_before(last, now))
-            for name, last in known.items()
-            if not outbox.turn_untried(connection, alert.id, name, Event.RESOLVED)
-        ]
+        rows: list[Delivery] = []
+        for name, found in standing.read(connection, alert.id).items():
+            if found.last is None or _is_left_alone(found, found.last):
+                continue
+            if not outbox.turn_untried(connection, alert.id, name, Event.RESOLVED):
+                due_at = _not_before(found.last, now)
+                rows.append(
+                    owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
+                )
         outbox.insert_new(connection, rows)
         story.append(connection, [story.Entry(now, alert.id, "resolved", f"by {alert.resolved_by}")])
 
     def test(self, connection: Connection, alert: Alert, receiver: str, now: datetime) -> str:
         """Owe a marked test message to one receiver, whatever the routes say; give the delivery's id."""
-        row = _delivery(alert.id, receiver, Event.TEST, 1, now, now)
+        row = owed(alert.id, receiver, Event.TEST, 1, now, now)
         outbox.insert_new(connection, [row])
         story.append(connection, [story.Entry(now, alert.id, "tested", receiver)])
         return row.id
 
-    def _receivers(self, steps: Steps) -> list[str]:
-        """Name whom the routes lead to, after any of these steps, and whose level it reaches."""
-        routed = (
-            name
-            for alert, record in steps
-            for name in receivers_for(self._route, alert_labels(alert, record))
-            if alert.level >= self._destinations[name].min_level
-        )
-        return list(dict.fromkeys(routed))
+    def _routed(self, steps: Steps) -> dict[str, tuple[str, ...]]:
+        """Name whom the routes lead to after any of these steps, each with the mute intervals of the first route to it."""
+        routed: dict[str, tuple[str, ...]] = {}
+        for alert, record in steps:
+            if not alert.is_shadow:
+                routed = {**mutes_for(self._route, alert_labels(alert, record)), **routed}
+        return {name: routed[name] for name in self._destinations if name in routed}
 
-    def _update_after(self, last: Delivery, alert: Alert, now: datetime) -> Delivery:
-        """Space an update from the message before it, or hold it back until nothing more can join."""
-        destination = self._destinations.get(last.receiver, Destination(last.receiver))
-        due_at = max(now, (last.sent_at or _not_before(last, now)) + destination.updates)
+    def _news(
+        self, found: Standing, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
+    ) -> list[Delivery]:
+        """Owe a receiver the news of a match, unless a row that waits will tell it, or nothing more is to be told."""
+        destination = self._destination(last.receiver)
+        is_low = last.why == "min_level" and alert.level < destination.min_level
+        if takes_newest_state(last) or is_low or _is_collapsed(found, last):
+            return []
+        if not found.is_told and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
+            return [owed(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
+        due_at = self._spaced(last, destination, now)
         if destination.is_updated_last:
             due_at = max(due_at, alert.first_at + alert.realert)
-        return _delivery(alert.id, last.receiver, Event.UPDATED, last.ordinal + 1, now, due_at)
+        return [owed(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
+
+    def _spaced(self, last: Delivery, destination: Destination, now: datetime) -> datetime:
+        """Say when an update may come after the message before it."""
+        return max(now, (last.sent_at or _not_before(last, now)) + destination.updates)
+
+    def _destination(self, name: str) -> Destination:
+        return self._destinations.get(name, Destination(name))
 
 
-def _is_untried(row: Delivery) -> bool:
-    """Say whether a row will take the newest state anyway: what it says is frozen at its first attempt only."""
-    return row.status is DeliveryStatus.PENDING and row.body is None and row.event is not Event.RESOLVED
+def takes_newest_state(row: Delivery) -> bool:
+    """Say whether a row will tell the newest state anyway: it is frozen at its first attempt only, a digest when it is made."""
+    is_untried = row.status is DeliveryStatus.PENDING and row.body is None and row.event is not Event.RESOLVED
+    return is_untried or (row.status is DeliveryStatus.HELD and row.awaits is not None)
+
+
+def _is_collapsed(found: Standing, last: Delivery) -> bool:
+    """Say whether the alert went into a storm's summary, which is all that is told of it."""
+    return last.status is DeliveryStatus.COLLAPSED and not found.is_told
+
+
+def _is_left_alone(found: Standing, last: Delivery) -> bool:
+    """Say whether a receiver is told nothing of a resolution: it was told nothing at all, or its digest will say so."""
+    is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_told
+    return is_suppressed or _is_collapsed(found, last) or (last.status is DeliveryStatus.HELD and takes_newest_state(last))
+
+
+def _escalation(alert: Alert, now: datetime) -> Delivery:
+    """Make the row that falls due when nobody has taken the alert on; to one who was told it is an update, else the alert."""
+    assert alert.escalation is not None
+    return owed(alert.id, alert.escalation.to, Event.UPDATED, ESCALATION, now, now + alert.escalation.after)
 
 
 def _not_before(last: Delivery, now: datetime) -> datetime:
     """Say when a row that comes after `last` may fall due: looking for it before its turn would be idle."""
     return max(now, last.due_at) if last.status is DeliveryStatus.PENDING else now
-
-
-def _delivery(alert_id: str, receiver: str, event: Event, ordinal: int, now: datetime, due_at: datetime) -> Delivery:
-    """Make a row. Its id comes from the ordinal, not from event and count, which relabelling would make collide."""
-    return Delivery(
-        id=stable_id("delivery", alert_id, receiver, str(ordinal)),
-        alert_id=alert_id,
-        receiver=receiver,
-        event=event,
-        ordinal=ordinal,
-        status=DeliveryStatus.PENDING,
-        attempts=0,
-        created_at=now,
-        started_at=now,
-        due_at=due_at,
-    )

@@ -16,10 +16,13 @@ from typing import Protocol
 
 import structlog
 
+from actionwatch.alerts.policy import Policy
 from actionwatch.errors import DeliveryError, TransientDeliveryError
 from actionwatch.model import Delivery, Message, Receipt, Rendered
 from actionwatch.notifiers.base import Notifier
 from actionwatch.retry import RetryPolicy
+
+IN_HAND = 4  # jobs a thread: none waits for the dispatcher's commit, and a commit carries many
 
 log = structlog.get_logger()
 
@@ -42,6 +45,7 @@ class Channel:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int = 4
     rate_per_second: float | None = None
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,17 @@ class Line:
     outcomes: queue.SimpleQueue[Outcome | None]
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
-    under_way: int = 0
+    in_hand: set[str] = field(default_factory=set)
+    """The deliveries handed in whose outcome has not come yet."""
     paused_until: datetime | None = None
     next_at: float = 0.0
     """When the rate lets the next message go, on the monotonic clock."""
 
     def free(self, now: datetime) -> int:
-        """Say how many more messages may be handed in now: twice the concurrency, so that no thread waits for a commit."""
+        """Say how many more messages may be handed in now."""
         if self.wait_seconds(now) > 0:
             return 0
-        slots = max(self.channel.concurrency * 2 - self.under_way, 0)
+        slots = max(self.channel.concurrency * IN_HAND - len(self.in_hand), 0)
         return slots if self.channel.rate_per_second is None else min(slots, 1)
 
     def wait_seconds(self, now: datetime) -> float:
@@ -96,10 +101,10 @@ class Line:
 
     def send(self, job: Job) -> None:
         """Hand a job to the receiver's threads, starting one where all are busy."""
-        self.under_way += 1
+        self.in_hand.add(job.delivery.id)
         if self.channel.rate_per_second:
             self.next_at = max(self.next_at, time.monotonic()) + 1 / self.channel.rate_per_second
-        if len(self.threads) < min(self.channel.concurrency, self.under_way):
+        if len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process that was told to end.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
             self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
@@ -112,8 +117,8 @@ class Line:
         for _ in self.threads:
             self.jobs.put(None)
         for thread in self.threads:
-            thread.join(timeout=0 if self.under_way else 1)
-        if not self.under_way:
+            thread.join(timeout=0 if self.in_hand else 1)
+        if not self.in_hand:
             self.channel.notifier.close()
 
     def _drop_jobs(self) -> None:

@@ -30,22 +30,21 @@ class Composer:
         self._field_texts = field_texts
 
     def compose(
-        self, connection: Connection, receiver: str, claimed: Sequence[Delivery], now: datetime
+        self, connection: Connection, passed: Sequence[tuple[Delivery, Event]], now: datetime
     ) -> dict[str, Message]:
-        """Give what each delivery says, by delivery id; one that has nothing to say is missing, and ended in the store."""
-        found = {delivery.id: thaw(delivery.id, delivery.body) for delivery in claimed if delivery.body is not None}
-        untried = [delivery for delivery in claimed if delivery.body is None]
+        """Give what each delivery says, by delivery id; one that cannot be written is missing, and buried in the store.
+
+        `passed` are the deliveries that the gates let through, each with what it is to its receiver.
+        """
+        found = {delivery.id: thaw(delivery.id, delivery.body) for delivery, _ in passed if delivery.body is not None}
+        untried = [(delivery, event) for delivery, event in passed if delivery.body is None]
         if not untried:
             return found
-        ids = {delivery.alert_id for delivery in untried}
+        ids = {delivery.alert_id for delivery, _ in untried}
         known = alerts.read_many(connection, ids)
         newest = records.read_of_alerts(connection, ids, RECORDS_SHOWN)
-        told = outbox.told(connection, ids, receiver)
         frozen: list[outbox.Frozen] = []
-        for delivery in untried:
-            event = self._event(connection, delivery, is_told=delivery.alert_id in told)
-            if event is None:
-                continue
+        for delivery, event in untried:
             try:
                 message = self._message(delivery, event, known[delivery.alert_id], newest[delivery.alert_id], now)
                 frozen.append(outbox.Frozen(delivery.id, event, freeze(message)))
@@ -58,15 +57,6 @@ class Composer:
                 found[delivery.id] = message
         outbox.freeze(connection, frozen)
         return found
-
-    def _event(self, connection: Connection, delivery: Delivery, *, is_told: bool) -> Event | None:
-        """Say what a message is to this receiver; None where it has no sense, which is then recorded."""
-        if is_told or delivery.event not in (Event.UPDATED, Event.RESOLVED):
-            return delivery.event
-        if delivery.event is Event.UPDATED:
-            return Event.OPENED  # told nothing so far: to this receiver the news is the alert itself
-        outbox.suppress(connection, delivery.id, "this receiver was never told that it opened")
-        return None
 
     def _message(
         self, delivery: Delivery, event: Event, alert: Alert, shown: Sequence[Record], now: datetime

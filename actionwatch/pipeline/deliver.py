@@ -13,30 +13,35 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
+from actionwatch.alerts.policy import House
 from actionwatch.documents import instant
 from actionwatch.errors import DeliveryError, StoreError, TransientDeliveryError
-from actionwatch.model import Delivery, Receipt
+from actionwatch.model import Delivery, Event, Receipt
 from actionwatch.pipeline.channels import Channel, Job, Line, Outcome, Renderer
 from actionwatch.pipeline.composing import Composer, FieldTexts
+from actionwatch.pipeline.fallback import Fallbacks
+from actionwatch.pipeline.gates import Gatekeeper
+from actionwatch.pipeline.receiverwatch import FAILING_AFTER as FAILING_AFTER
+from actionwatch.pipeline.receiverwatch import ReceiverWatch
+from actionwatch.pipeline.summaries import Summaries
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.retry import Bury, RetryAt, decide
-from actionwatch.store import outbox, receivers, story
+from actionwatch.store import latency, outbox, receivers, story
 from actionwatch.store.database import Database
 from actionwatch.text import visible
 
 LEASE = timedelta(minutes=5)  # longer than any send can take; a process that died gives its rows back after it
 POLL_SECONDS = 1.0  # other processes (a replay by hand, another step) fill the outbox too: looked for once a second
 STOP_SECONDS = 8.0  # within the 10 s that a clean end may take; what still hangs is tried again at the next start
-FAILING_AFTER = timedelta(minutes=10)  # a receiver that refuses everything for this long is a trouble of its own
+SUMMARIES_EVERY = timedelta(seconds=1)
+JUDGED_AT_ONCE = 500  # rows a transaction that go through the gates: a storm of thousands must not hold the store for long
 TROUBLES_EVERY = timedelta(seconds=5)  # how often the health of receivers is judged: counting is not free
-DEAD_REMEDY = (
-    "mend the receiver, look at 'actionwatch deliveries list --dead', then 'actionwatch deliveries retry --dead'"
-)
 
 log = structlog.get_logger()
 
@@ -54,10 +59,15 @@ class Deliverer:
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
         stop_seconds: float = STOP_SECONDS,
+        house: House = House(),  # noqa: B008 - a frozen value
     ) -> None:
+        policies = {channel.name: channel.policy for channel in channels}
         self._database = database
+        self._gatekeeper = Gatekeeper(house)
         self._composer = Composer(field_texts)
-        self._troubles = troubles
+        self._fallbacks = Fallbacks(policies)
+        self._summaries = Summaries(database, house, policies)
+        self._watch = ReceiverWatch(database, troubles, policies)
         self._clock = clock
         self._jitter = jitter
         self._stop_seconds = stop_seconds
@@ -69,6 +79,7 @@ class Deliverer:
         self._is_alone = False
         """Whether `recover` ran: no other process delivers from this store, and all its receivers are ours."""
         self._judged_at: datetime | None = None
+        self._summed_up_at: datetime | None = None
 
     def wake(self) -> None:
         """Look at the outbox now: something was written to it."""
@@ -87,7 +98,7 @@ class Deliverer:
             except Exception as exc:
                 log.exception("step_failed", step="deliver", error=str(exc))
                 self._stopping.wait(POLL_SECONDS)
-        self._finish()
+        self.finish()
 
     def stop(self) -> None:
         """End `run`: nothing more is claimed, what is under way is given its time and recorded."""
@@ -111,6 +122,8 @@ class Deliverer:
     def run_once(self, patience: float = 0.0) -> int:
         """Record the outcomes that came within `patience` seconds, claim what is due, hand it out; give how many."""
         self._collect(patience)
+        if not self._stopping.is_set():
+            self._sum_up()
         jobs: list[Job] = []
         lines = self._open_lines() if self._ended else self._due_lines()
         if self._ended or lines:
@@ -135,21 +148,22 @@ class Deliverer:
                 if not self._is_wanted(deadline):
                     break
             self.run_once(self._patience())
-        self._finish()
+        self.finish()
 
     def under_way(self) -> int:
         """Count the messages that were handed out and whose end is not recorded."""
-        return sum(line.under_way for line in self._lines.values()) + len(self._ended)
+        return sum(len(line.in_hand) for line in self._lines.values()) + len(self._ended)
 
     # -- what one round does, in order ---------------------------------------------------------------------------------
 
     def _collect(self, patience: float) -> None:
         """Wait for the first outcome (or a wake-up), then take all that is there."""
+        patience = 0.0 if self._ended else patience
         try:
             outcome = self._outcomes.get(timeout=patience) if patience > 0 else self._outcomes.get_nowait()
             while True:
                 if outcome is not None:
-                    self._lines[outcome.job.delivery.receiver].under_way -= 1
+                    self._lines[outcome.job.delivery.receiver].in_hand.discard(outcome.job.delivery.id)
                     self._ended.append(outcome)
                 outcome = self._outcomes.get_nowait()
         except queue.Empty:
@@ -166,16 +180,39 @@ class Deliverer:
         return [line for line, due_at in self._next_dues(self._open_lines()) if due_at <= now]
 
     def _claim(self, connection: Connection, line: Line) -> list[Job]:
-        """Lease what is due for a receiver, and freeze what each message says at its first attempt."""
-        now, receiver = self._clock(), line.channel.name
-        claimed = outbox.claim(connection, receiver, now, line.free(now), now + LEASE)
-        if not claimed:
-            return []
-        messages = self._composer.compose(connection, receiver, claimed, now)
-        references = receivers.read_references(connection, [delivery.alert_id for delivery in claimed], receiver)
+        """Lease what is due for a receiver and passes the gates, and freeze what each message says at its first attempt."""
+        now, channel = self._clock(), line.channel
+        jobs: list[Job] = []
+        free = limit = line.free(now)
+        looked_at = 0
+        while free > 0 and looked_at < JUDGED_AT_ONCE:
+            due = outbox.read_due(connection, channel.name, now, limit)
+            if not due:
+                break
+            judged = self._gatekeeper.judge(connection, channel.policy, due, free, now)
+            self._fallbacks.follow(connection, judged.ended_untold, now)
+            jobs += self._lease(connection, line, judged.passed, now)
+            free -= len(judged.passed)
+            looked_at += len(due)
+            limit = min(limit * 4, JUDGED_AT_ONCE)  # what gates stop takes no slot: look further, in ever larger steps
+        return jobs
+
+    def _lease(
+        self, connection: Connection, line: Line, passed: Sequence[tuple[Delivery, Event]], now: datetime
+    ) -> list[Job]:
+        leased = outbox.lease(connection, [delivery for delivery, _ in passed], now + LEASE)
+        claimed = [
+            (delivery, event)
+            for delivery, (_, event) in zip(leased, passed, strict=True)
+            # A send that outlasts its lease is not begun once more beside itself: claiming it has renewed the lease.
+            if delivery.id not in line.in_hand
+        ]
+        messages = self._composer.compose(connection, claimed, now)
+        ids = [delivery.alert_id for delivery, _ in claimed]
+        references = receivers.read_references(connection, ids, line.channel.name)
         return [
-            Job(delivery, messages[delivery.id], references.get(delivery.alert_id))
-            for delivery in claimed
+            Job(replace(delivery, event=event), messages[delivery.id], references.get(delivery.alert_id))
+            for delivery, event in claimed
             if delivery.id in messages
         ]
 
@@ -186,6 +223,9 @@ class Deliverer:
         outbox.record_sent(connection, {delivery_id: receipt.note for delivery_id, receipt in taken.items()}, now)
         for name in {outcome.job.delivery.receiver for outcome in ended if outcome.error is None}:
             receivers.note_success(connection, name, now)
+        rows = [outcome.job.delivery for outcome in ended if outcome.error is None]
+        opened = [(row.alert_id, row.receiver) for row in rows if row.event is Event.OPENED]
+        latency.note(connection, opened, now)
         entries: list[story.Entry] = []
         for outcome in ended:
             delivery = outcome.job.delivery
@@ -203,7 +243,7 @@ class Deliverer:
 
     def _note_taken(self, connection: Connection, outcome: Outcome, receipt: Receipt) -> str:
         delivery = outcome.job.delivery
-        if receipt.reference is not None:
+        if receipt.reference is not None and delivery.event is not Event.SUMMARY:  # each summary is a message of its own
             receivers.write_reference(connection, delivery.alert_id, delivery.receiver, receipt.reference)
         log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
         return f"{outcome.job.message.type} taken" + (f"; {receipt.note}" if receipt.note else "")
@@ -221,44 +261,40 @@ class Deliverer:
             case Bury(why):
                 outbox.record_dead(connection, delivery.id, text, visible(why))
                 what = f"{text}; dead letter: {visible(why)}"
+                self._fallbacks.stand_in(connection, delivery, visible(why), now)
         event = "delivery_failed" if isinstance(decision, RetryAt) else "delivery_buried"
         log.warning(event, delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts, error=text)
         return what
 
     def _judge_receivers(self, *, is_overdue: bool = False) -> None:
-        """Report dead letters and receivers that keep failing; settle what is over."""
+        """Report what is wrong with receivers, settle what is over, and let others stand in for those that keep failing."""
         now = self._clock()
         if not is_overdue and self._judged_at is not None and now - self._judged_at < TROUBLES_EVERY:
             return
         self._judged_at = now
-        with self._database.read() as connection:
-            queues, health = outbox.count_queues(connection), receivers.read_all(connection)
-        if self._is_alone:
-            health = {name: found for name, found in health.items() if name in self._lines}
-            self._bury_strangers({name for name, waiting in queues.items() if waiting.pending})
-        dead = {name: waiting.dead for name, waiting in queues.items() if waiting.dead}
-        for name, count in dead.items():
-            self._troubles.report("dead_letters", name, f"{count} of its messages were given up", DEAD_REMEDY)
-        self._troubles.settle_others("dead_letters", set(dead))
-        failing = {name: found.failing_since for name, found in health.items() if found.failing_since is not None}
-        for name, since in failing.items():
-            if now - since >= FAILING_AFTER:
-                error = health[name].last_error or "no answer"
-                self._troubles.report("receiver_failing", name, f"no message taken since {instant(since)}: {error}", "")
-        self._troubles.settle_others("receiver_failing", set(failing))
-
-    def _bury_strangers(self, waiting: set[str]) -> None:
-        """Bury what a replay by hand made pending again for a receiver that is no longer configured."""
-        if waiting - self._lines.keys():
+        health = self._watch.judge(now, is_alone=self._is_alone)
+        for name in self._fallbacks.failing(health, now):
             with self._database.write() as connection:
-                outbox.bury_strangers(connection, list(self._lines))
+                # What was never tried goes through the gates first, and says from now on what its copy says.
+                due = outbox.read_due(connection, name, now, JUDGED_AT_ONCE)
+                untried = [delivery for delivery in due if delivery.body is None]
+                policy = self._lines[name].channel.policy
+                judged = self._gatekeeper.judge(connection, policy, untried, len(untried), now)
+                self._fallbacks.follow(connection, judged.ended_untold, now)
+                self._composer.compose(connection, judged.passed, now)
+                self._fallbacks.stand_in_for_all(connection, name, now)
+
+    def _sum_up(self) -> None:
+        """Make the summaries that are due; looking once a second is enough."""
+        now = self._clock()
+        if self._summed_up_at is None or abs(now - self._summed_up_at) >= SUMMARIES_EVERY:
+            self._summed_up_at = now
+            self._summaries.make_due(now)
 
     # -- waiting and ending --------------------------------------------------------------------------------------------
 
     def _patience(self) -> float:
         """Say how long nothing can be claimed: until a row falls due or a receiver opens, at most POLL_SECONDS."""
-        if self._ended:
-            return 0.0
         now = self._clock()
         waits = [seconds for line in self._lines.values() if (seconds := line.wait_seconds(now)) > 0]
         waits += [(due_at - now).total_seconds() for _, due_at in self._next_dues(self._open_lines())]
@@ -268,6 +304,9 @@ class Deliverer:
         """Say whether anything can be tried now or by the deadline, as far as due times and the receivers' wishes go."""
         until = max(deadline, self._clock())
         dues = self._next_dues(list(self._lines.values()))
+        summary_due_at = self._summaries.next_due(until)
+        if summary_due_at is not None and summary_due_at <= until:
+            return True
         return any(max(due_at, line.paused_until or due_at) <= until for line, due_at in dues)
 
     def _next_dues(self, lines: Sequence[Line]) -> list[tuple[Line, datetime]]:
@@ -279,8 +318,8 @@ class Deliverer:
             dues = [(line, outbox.next_due(connection, line.channel.name, now)) for line in lines]
         return [(line, due_at) for line, due_at in dues if due_at is not None]
 
-    def _finish(self) -> None:
-        """Give what is under way its time, record it, close the notifiers."""
+    def finish(self) -> None:
+        """Give what is under way its time, record it, close the notifiers; `run` and `drain` end so by themselves."""
         deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
         while self.under_way() and time.monotonic() < deadline:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert
 from actionwatch.model import Alert, Match, Record
 from actionwatch.pipeline.addressing import Addressing
+from actionwatch.pipeline.correlating import Correlating, Sight
 from actionwatch.store import alerts, positions, records
 from actionwatch.store.database import Database
 
@@ -61,8 +62,11 @@ class Matcher:
         addressing: Addressing,
         clock: Callable[[], datetime],
         batch_size: int = BATCH,
+        correlating: Correlating | None = None,
     ) -> None:
         self._database = database
+        self._correlating = None if correlating is None or correlating.is_idle else correlating
+        self._verified: datetime | None = None
         self._batch_size = batch_size
         self._engine = engine
         self._addressing = addressing
@@ -71,13 +75,27 @@ class Matcher:
 
     def run_once(self) -> int:
         """Match every record stored so far; give how many alerts were opened."""
-        opened = 0
         with self._lock:
-            while (in_batch := self._match_batch()) is not None:
-                opened += in_batch
+            if self._correlating is None:
+                return self._match_all(None)
+            try:
+                return self._match_all(self._correlating)
+            except BaseException:
+                self._correlating.forget()  # what it took in may not have been committed
+                raise
+
+    def _match_all(self, correlating: Correlating | None) -> int:
+        opened = 0
+        # Read before the records: what is verified up to here is among those that are stored by now.
+        sight = self._look(correlating) if correlating is not None else None
+        while (in_batch := self._match_batch(correlating, sight)) is not None:
+            opened += in_batch
+        if correlating is not None and sight is not None:
+            self._verified = sight.verified
+            opened += self._judge(correlating)
         return opened
 
-    def _match_batch(self) -> int | None:
+    def _match_batch(self, correlating: Correlating | None, sight: Sight | None) -> int | None:
         """Match the next records and commit what follows; None where there are none."""
         with self._database.read() as connection:
             position = positions.read(connection, POSITION)
@@ -85,16 +103,42 @@ class Matcher:
         if not batch:
             return None
         # In event time, so that it does not matter in which order the upstream gave what came together.
-        live = sorted((record for record in batch if not record.is_backlog), key=_event_order)
-        matches = list(self._engine.evaluate(live))
-        for failure in self._engine.take_failures():
-            log.error("rule_failed", failure=str(failure))
+        ordered = sorted(batch, key=_event_order)
+        matches = list(self._engine.evaluate([record for record in ordered if not record.is_backlog]))
+        self._log_failures(self._engine.take_failures())
+        if correlating is not None and sight is not None:
+            correlating.prepare(self._database, sight, position)
+            correlating.take(self._database, ordered, batch[-1].id)
         with self._database.write() as connection:
             opened = self._write(connection, matches)
+            if correlating is not None:
+                opened += correlating.write(connection, self._verified, self._clock())
             positions.write(connection, POSITION, batch[-1].id)
-        for alert in opened:
-            log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
+        _log_opened(opened)
         return len(opened)
+
+    def _look(self, correlating: Correlating) -> Sight:
+        """See how far the sources see, and have the state of the correlations that belongs to the position."""
+        with self._database.read() as connection:
+            sight = correlating.look(connection)
+            position = positions.read(connection, POSITION)
+        correlating.prepare(self._database, sight, position)
+        return sight
+
+    def _judge(self, correlating: Correlating) -> int:
+        """Let what is verified now open and resolve alerts, though no record came."""
+        self._log_failures(correlating.take_failures())
+        correlating.report_evictions()
+        if not correlating.is_due(self._verified):
+            return 0
+        with self._database.write() as connection:
+            opened = correlating.write(connection, self._verified, self._clock())
+        _log_opened(opened)
+        return len(opened)
+
+    def _log_failures(self, failures: Sequence[object]) -> None:
+        for failure in failures:
+            log.error("rule_failed", failure=str(failure))
 
     def _write(self, connection: Connection, matches: Sequence[Match]) -> list[Alert]:
         """Write what a batch of matches changes; give the alerts it opened."""
@@ -138,6 +182,11 @@ def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -
         touched[alert.id].append((alert, match.record))
     batch.known[key][alert.id] = alert
     batch.joined.append((alert.id, match.record.id))
+
+
+def _log_opened(opened: Iterable[Alert]) -> None:
+    for alert in opened:
+        log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:

@@ -43,10 +43,14 @@ class Reading:
     kinds: Counter[str] = field(default_factory=Counter)
     claims: list[Claim] = field(default_factory=list)
     repeated: dict[str, Record] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    has_repeats: bool = False
     inner_keys: set[str] = field(default_factory=set)
     """Keys of the records so far within the window that no reading of its bounds can leave them out."""
     page_count: int = 0
     record_count: int = 0
+    request_count: int = 0
+    """Of all walks."""
     is_last_empty: bool = False
     is_unbounded: bool = False
     """The upstream ignores the window's bounds: cutting it into parts would bring everything again for each."""
@@ -57,6 +61,7 @@ class Reading:
     def begin_walk(self) -> None:
         """Forget the walk before; what was stored stays stored."""
         self.keys, self.kinds, self.claims, self.repeated, self.inner_keys = Counter(), Counter(), [], {}, set()
+        self.order, self.has_repeats, self.is_last_empty = [], False, False
         self.page_count = self.record_count = 0
         self.newest = self.server_time = None
 
@@ -81,10 +86,14 @@ class Reading:
         self.is_last_empty = not page.records
         self.claims.append(Claim(page.total, page.counts))
         start, end = self.window.start + EDGE_SECOND, self.window.end - EDGE_SECOND
+        on_this_page: set[str] = set()
         for record in page.records:
             key, at = record.key, record.occurred_at
             if key in self.keys:
                 self.repeated[key] = record
+                self.has_repeats = self.has_repeats or key not in on_this_page
+            on_this_page.add(key)
+            self.order.append(key)
             self.keys[key] += 1
             self.kinds[record.action_kind] += 1
             if record.is_time_readable and start <= at <= end:
@@ -102,13 +111,22 @@ class Reading:
         """How many records the window holds, as far as that is known by now."""
         return max(self.record_count, (self.claims[0].size or 0) if self.claims else 0)
 
-    @property
-    def is_too_large(self) -> bool:
-        """Say whether it should be read in parts."""
-        return self.size > MAX_WINDOW_RECORDS and self.window.is_divisible and not self.is_unbounded
+    def is_too_large(self, *, is_total_trusted: bool) -> bool:
+        """Say whether it should be read in parts. A total that may be about something else must not have it cut to pieces."""
+        size = self.size if is_total_trusted else self.record_count
+        return size > MAX_WINDOW_RECORDS and self.window.is_divisible and not self.is_unbounded
 
     def walk(self) -> Walk:
         """Give the walk just read."""
         first = self.claims[0] if self.claims else Claim()
         last = self.claims[-1] if self.claims else Claim()
-        return Walk(self.keys, self.kinds, first, last, self.page_count - self.is_last_empty)
+        return Walk(
+            self.keys,
+            self.kinds,
+            first,
+            last,
+            self.page_count - self.is_last_empty,
+            order=self.order,
+            has_repeats=self.has_repeats,
+            is_ended=self.is_last_empty,
+        )

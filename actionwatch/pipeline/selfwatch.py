@@ -21,6 +21,7 @@ LAG_POLLS = 20  # poll intervals without proof
 LAG_LEAST = timedelta(minutes=10)
 MAX_SKEW = timedelta(minutes=2)
 FIELD_NEWS = timedelta(days=1)  # how long a field that was never seen before is told of
+LOOKED = ""  # kept among the known fields from the first record on: it may have none that we do not map
 LOW_BYTES = 1024**3  # less than this is left on the disk, or less than LOW_SHARE where the disk is small
 LOW_SHARE = 0.05
 
@@ -73,7 +74,7 @@ class SourceWatch:
         self._judge_proof(report, reader)
         self._judge_filters(report)
         self._judge_kinds(report)
-        self._judge_fields()
+        self._judge_fields(report)
         self._judge_vanished(report, reader)
 
     def _judge_clock(self, skew: timedelta) -> None:
@@ -94,13 +95,15 @@ class SourceWatch:
     def _judge_kinds(self, report: PollReport) -> None:
         """Report the first sight of a kind; it stays open until the configuration knows it."""
         for kind in sorted(report.kinds - self._known_kinds):
-            self._known_kinds.add(kind)
             what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
             self._troubles.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
+            self._known_kinds.add(kind)
 
-    def _judge_fields(self) -> None:
+    def _judge_fields(self, report: PollReport) -> None:
         """Report fields that no record had when the source was first read."""
         now, met = self._clock(), set(self._unmapped_fields())
+        if report.kinds:
+            met.add(LOOKED)
         with self._database.read() as connection:
             known = fields.read(connection, self._source)
         if met - known.keys():

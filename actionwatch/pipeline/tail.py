@@ -21,7 +21,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.pipeline.reading import PollReport, Reading
 from actionwatch.pipeline.selfwatch import SourceWatch
 from actionwatch.pipeline.sweeping import Sweeper
-from actionwatch.pipeline.windows import Stopped, Upstream, WindowReader
+from actionwatch.pipeline.windows import AccountName, Stopped, Upstream, WindowReader
 from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 
@@ -54,9 +54,9 @@ class Tail:
         watch: SourceWatch,
         clock: Callable[[], datetime],
         on_stored: Callable[[], None] = lambda: None,
-        account_name: Callable[[str, datetime], str | None] = lambda _, __: None,
+        account_name: AccountName = lambda _, __, told: told,
     ) -> None:
-        """`on_stored` is called whenever new records were committed; `account_name` names an account as of a time."""
+        """`on_stored` is called whenever new records were committed; `account_name` gives the name of the day."""
         self._options = options
         self._upstream = upstream
         self._database = database
@@ -103,7 +103,8 @@ class Tail:
             part = pending.pop()
             reading = self._reader.read(part, report, advance=self._advance if is_gapless else self._stay)
             pieces = reading.parts
-            if not pieces and reading.method is None and part.is_divisible and halvings_left > 0:
+            is_cut_any_use = part.is_divisible and not reading.is_unbounded
+            if not pieces and reading.method is None and is_cut_any_use and halvings_left > 0:
                 halvings_left -= 1
                 pieces = part.slices(2)
             pending += reversed(pieces)
@@ -114,12 +115,22 @@ class Tail:
                 live_at = time.monotonic()
                 self._read_live(report)
                 log.info("backlog_read", source=self._options.name, through=part.end, windows_left=len(pending))
+        if not is_gapless:
+            self._note_seen(reading.through)
         return is_gapless
+
+    def _note_seen(self, through: datetime) -> None:
+        """Write down how far everything was read though not proved: what turns up before that from now on is late."""
+        known = self._reader.marks
+        seen = replace(known, seen_through=max(known.seen_through, through))
+        with self._database.write() as connection:
+            marks.write(connection, seen)
+        self._reader.marks = seen
 
     def _read_live(self, report: PollReport) -> None:
         """While a backlog is read, keep the newest records coming; only the backlog's own windows move the marks."""
         now = self._reader.server.now()
-        self._reader.glance(next_window(now - self._options.overlap, now, now, self._options.overlap), report)
+        self._reader.glance(next_window(self._reader.marks.begins_at, now, now, self._options.overlap), report)
 
     def _advance(self, reading: Reading) -> marks.Marks:
         """Give the marks after a window that was proved and has no gap before it."""

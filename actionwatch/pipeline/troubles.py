@@ -27,6 +27,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
     "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
+    "slo_burning": (Level.MEDIUM, "Alerts reach {} later than promised"),
     "rule_broken": (Level.HIGH, "A rule is off: {}"),
     "unknown_kind": (Level.MEDIUM, "A kind of action never seen before: {}"),
     "unknown_field": (Level.LOW, "Records of {} carry new fields"),

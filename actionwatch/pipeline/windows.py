@@ -19,7 +19,17 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.cursor import EDGE_SECOND, TWO_WALKS, Claim, Walk, Window, covers_pages, judge, slice_count
+from actionwatch.cursor import (
+    EDGE_SECOND,
+    TWO_WALKS,
+    Claim,
+    Walk,
+    Window,
+    confirms_totals,
+    judge,
+    refutes_totals,
+    slice_count,
+)
 from actionwatch.instaclustr.identity import twin_key
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
@@ -35,11 +45,15 @@ MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date`
 log = structlog.get_logger()
 
 
+AccountName = Callable[[str, datetime, str | None], str | None]
+"""Names an account as of a time, given its id and what a record calls it."""
+
+
 class Upstream(Protocol):
     """The reading client of `instaclustr/`."""
 
-    def user_actions(self, query: Query, *, page_size: int = 1000) -> Iterator[Page]:
-        """Give the pages of a window, in order."""
+    def user_actions(self, query: Query, *, page_size: int = 1000, trusts_total: bool | None = None) -> Iterator[Page]:
+        """Give the pages of a window, in order; up to the empty one, unless a trusted total was reached before."""
         ...
 
     def counts(self, query: Query) -> Page:
@@ -81,7 +95,7 @@ class WindowReader:
         database: Database,
         clock: Callable[[], datetime],
         on_stored: Callable[[], None],
-        account_name: Callable[[str, datetime], str | None],
+        account_name: AccountName,
     ) -> None:
         self._source = source
         self._page_size = page_size
@@ -92,6 +106,7 @@ class WindowReader:
         self._on_stored = on_stored
         self._account_name = account_name
         self._partitioned_at: datetime | None = None
+        self._ignored: set[str] = set()  # filters that the last partition showed to be ignored
         self.server = ServerClock(clock)
         self.stopping = threading.Event()
         self.marks: marks.Marks
@@ -111,6 +126,7 @@ class WindowReader:
             if walk is None:
                 reading.parts = window.slices(slice_count(reading.size))
                 return reading
+            self._weigh_totals(walk)
             reading.method, reading.doubt = judge(walk, earlier, is_total_trusted=self._is_total_trusted())
             if reading.method == TWO_WALKS:
                 self._check_partition(reading, walk, report)
@@ -142,12 +158,12 @@ class WindowReader:
         is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
         reading.begin_walk()
         query = Query(start=reading.window.start, end=reading.window.end, with_counts=True)
-        for page in self._upstream.user_actions(query, page_size=size):
+        for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._is_total_trusted()):
             self._take(reading, page, report)
             reading.take(page)
             if self.stopping.is_set():
                 raise Stopped
-            if reading.is_too_large:
+            if reading.is_too_large(is_total_trusted=self._is_total_trusted()):
                 return None
             if is_one_page and not self._is_total_trusted():
                 return reading.walk()
@@ -163,32 +179,47 @@ class WindowReader:
             self._take(reading, page, report)
             reading.claims.append(Claim(page.total, page.counts))
 
+    def _weigh_totals(self, walk: Walk) -> None:
+        """Learn whether totals are about the window, from a walk that did not end by one; unlearn it where one is too small."""
+        is_trusted = not refutes_totals(walk) if self._is_total_trusted() else confirms_totals(walk)
+        if is_trusted != self._is_total_trusted():
+            self.marks = replace(self.marks, totals_cover_pages=is_trusted)
+
     def _check_partition(self, reading: Reading, walk: Walk, report: PollReport) -> None:
-        """Where nothing counts, once a day: the organisation's and the accounts' logs together must make the whole."""
-        if self._partitioned_at is not None and self._clock() - self._partitioned_at < PARTITION_EVERY:
-            return
-        whole = Query(start=reading.window.start, end=reading.window.end)
-        parts = [replace(whole, organisation_only=True), replace(whole, account_only=True)]
+        """Where nothing counts, once a day: neither the organisation's nor the accounts' log may hold what the whole does not.
+
+        Where the two together make the whole, the method says so; where one of them is the whole, its filter is ignored.
+        """
+        is_done = self._partitioned_at is not None and self._clock() - self._partitioned_at < PARTITION_EVERY
+        if not is_done and walk.received:
+            whole = Query(start=reading.window.start, end=reading.window.end)
+            of_organisation = self._keys(replace(whole, organisation_only=True), reading, report)
+            of_accounts = self._keys(replace(whole, account_only=True), reading, report)
+            if not (of_organisation | of_accounts) <= walk.keys:
+                reading.method = None
+                reading.doubt = "the organisation's or the accounts' log holds records that the whole does not"
+                return
+            self._partitioned_at, self._ignored = self._clock(), set()
+            if of_organisation + of_accounts == walk.keys:
+                reading.method = f"{TWO_WALKS}, partition"
+            elif of_organisation and of_accounts:
+                self._ignored |= {"organisationLogsOnly"} if of_organisation == walk.keys else set()
+                self._ignored |= {"accountLogsOnly"} if of_accounts == walk.keys else set()
+        report.ignored_filters |= self._ignored
+
+    def _keys(self, part: Query, reading: Reading, report: PollReport) -> Counter[str]:
         keys: Counter[str] = Counter()
-        for page in (page for part in parts for page in self._upstream.user_actions(part, page_size=self._page_size)):
+        for page in self._upstream.user_actions(part, page_size=self._page_size, trusts_total=False):
             self._take(reading, page, report)
             keys.update(record.key for record in page.records)
-        self._partitioned_at = self._clock()
-        if keys == walk.keys:
-            reading.method = f"{TWO_WALKS}, partition"
-        elif keys == walk.keys + walk.keys:
-            report.ignored_filters |= {"organisationLogsOnly", "accountLogsOnly"}
-        else:
-            self._partitioned_at, reading.method = None, None
-            reading.doubt = "the organisation's and the accounts' logs together do not make the whole"
+        return keys
 
     def _take(self, reading: Reading, page: Page, report: PollReport) -> None:
         """Take from an answer its records, and what it says beside them: the clock, what totals are worth, ignored filters."""
         report.request_count += 1
+        reading.request_count += 1
         self.server.watch(page)
         reading.note_server_time(page)
-        if not self.marks.totals_cover_pages and covers_pages(len(page.records), Claim(page.total, page.counts)):
-            self.marks = replace(self.marks, totals_cover_pages=True)
         report.ignored_filters |= reading.is_bound_ignored(page)
         report.kinds.update(record.action_kind for record in page.records)
         self._store(page, report)
@@ -202,12 +233,12 @@ class WindowReader:
         self._count_new(new_count, report)
 
     def _named(self, record: Record) -> Record:
-        """Name a record's account as of its day, where the record does not."""
+        """Name a record's account as of its day, where the record tells none, or the name it got since."""
         account = record.account
-        if account.id is None or account.name is not None:
+        if account.id is None:
             return record
-        named = Entity(account.id, self._account_name(account.id, record.occurred_at))
-        return msgspec.structs.replace(record, account=named)
+        name = self._account_name(account.id, record.occurred_at, account.name)
+        return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
 
     def _judge(self, record: Record) -> tuple[bool, timedelta | None]:
         """Say whether a record is backlog, and by how much it is late."""
@@ -238,7 +269,7 @@ class WindowReader:
             new_count = records.insert_new(connection, twins, self._judge)
             reading.vanished = self._mark_vanished(connection, reading, walk)
             marks.write(connection, moved)
-            receipts.insert(connection, self._receipt(reading, walk, report))
+            receipts.insert(connection, self._receipt(reading, walk))
         self.marks = moved
         report.proved_count += 1
         report.vanished += reading.vanished
@@ -253,17 +284,14 @@ class WindowReader:
         if start >= end:
             return []
         present = {key: n for key, n in walk.keys.items() if key in reading.inner_keys}
-        present_count = sum(present.values())
-        stored_count = sum(records.count_kinds(connection, self._source, start, end).values())
-        if stored_count == present_count:
-            return []
         known = {twin_key(key, ordinal) for key, n in present.items() for ordinal in range(n)}
-        if stored_count < present_count:
-            records.unmark_vanished(connection, self._source, known)
+        records.unmark_vanished(connection, self._source, start, end, known)
+        # Every record that came is stored by now: as many and no more means the same ones.
+        if sum(records.count_kinds(connection, self._source, start, end).values()) == len(known):
             return []
         return records.mark_vanished(connection, self._source, start, end, known, self._clock())
 
-    def _receipt(self, reading: Reading, walk: Walk, report: PollReport) -> receipts.WindowReceipt:
+    def _receipt(self, reading: Reading, walk: Walk) -> receipts.WindowReceipt:
         keys = sorted(twin_key(key, ordinal) for key, count in walk.keys.items() for ordinal in range(count))
         return receipts.WindowReceipt(
             source=self._source,
@@ -274,7 +302,7 @@ class WindowReader:
             record_count=walk.received,
             kind_counts=walk.kinds,
             digest=hashlib.sha256("\n".join(keys).encode()).hexdigest(),
-            request_count=report.request_count,
+            request_count=reading.request_count,
         )
 
     def _is_total_trusted(self) -> bool:

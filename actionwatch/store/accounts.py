@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from actionwatch.model import LinkedAccount
 from actionwatch.store.tables import LINKED_ACCOUNT
@@ -19,22 +19,26 @@ def read_current(connection: Connection, source: str) -> dict[str, LinkedAccount
     return {row.account_id: LinkedAccount(row.account_id, row.name, json.loads(row.raw)) for row in rows}
 
 
+def name_history(connection: Connection, source: str) -> dict[str, list[tuple[datetime | None, str]]]:
+    """Read, for each account ever linked, its names, oldest first, each with the time up to which it held (None: it holds)."""
+    found: dict[str, list[tuple[datetime | None, str]]] = {}
+    rows = connection.execute(
+        select(LINKED_ACCOUNT).where(_TABLE.source == source).order_by(_TABLE.valid_from, _TABLE.id)
+    )
+    for row in rows:
+        found.setdefault(row.account_id, []).append((row.valid_to, row.name))
+    return found
+
+
+def note_listed(connection: Connection, source: str, at: datetime) -> None:
+    """Note that this source's accounts were listed, though there may be none."""
+    values = {"source": source, "account_id": "", "name": "", "raw": "{}", "valid_from": at, "valid_to": at}
+    connection.execute(LINKED_ACCOUNT.insert().values(values))
+
+
 def is_known(connection: Connection, source: str) -> bool:
     """Say whether this source's accounts were ever listed."""
     return connection.execute(select(_TABLE.id).where(_TABLE.source == source).limit(1)).first() is not None
-
-
-def name_at(connection: Connection, source: str, account_id: str, at: datetime) -> str | None:
-    """Give an account's name as of a time; before we knew it, the first name we know."""
-    statement = (
-        select(_TABLE.name)
-        .where(_TABLE.source == source, _TABLE.account_id == account_id)
-        .where(or_(_TABLE.valid_to.is_(None), _TABLE.valid_to > at))
-        .order_by(_TABLE.valid_from)
-        .limit(1)
-    )
-    name: str | None = connection.execute(statement).scalar()
-    return name
 
 
 def begin(connection: Connection, source: str, account: LinkedAccount, at: datetime) -> None:

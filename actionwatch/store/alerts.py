@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, select
+from sqlalchemy import BigInteger, Connection, Row, bindparam, exists, func, select, type_coerce
 
 from actionwatch.model import Alert, Level, RuleName, Status
-from actionwatch.store.database import MICROSECOND, bulk_insert, to_micros
+from actionwatch.store.database import bulk_insert
+from actionwatch.store.instants import MICROSECOND, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED, REFERENCE, STORY
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
@@ -68,6 +69,17 @@ def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, A
 def read_unresolved(connection: Connection, group_key: str) -> list[Alert]:
     """Read the unresolved alerts of a grouping key, oldest first."""
     statement = select(ALERT).where(ALERT.c.group_key == group_key, ALERT.c.status != Status.RESOLVED.value)
+    return [_alert(row) for row in connection.execute(statement.order_by(ALERT.c.first_at, ALERT.c.id))]
+
+
+def read_at_work(
+    connection: Connection, first: datetime, last: datetime, rules: Collection[str] | None
+) -> list[Alert]:
+    """Read the unresolved alerts, of these rules only (None: of any), whose matches with `realert` after reach into a time span."""
+    reaches = type_coerce(ALERT.c.last_at, BigInteger) + ALERT.c.realert >= to_micros(first)
+    statement = select(ALERT).where(ALERT.c.status != Status.RESOLVED.value, ALERT.c.first_at <= last, reaches)
+    if rules is not None:
+        statement = statement.where(ALERT.c.rule_name.in_(rules))
     return [_alert(row) for row in connection.execute(statement.order_by(ALERT.c.first_at, ALERT.c.id))]
 
 
@@ -140,6 +152,8 @@ def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
         to_micros(alert.last_at),
         to_micros(alert.opened_at),
         _micros(alert.late_by),
+        alert.seen_at and to_micros(alert.seen_at),
+        alert.told_at and to_micros(alert.told_at),
     )
 
 
@@ -165,6 +179,8 @@ def _alert(row: Row[Any]) -> Alert:
         last_at=row.last_at,
         opened_at=row.opened_at,
         late_by=None if row.late_by is None else timedelta(microseconds=row.late_by),
+        seen_at=row.seen_at,
+        told_at=row.told_at,
     )
 
 

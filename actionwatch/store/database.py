@@ -11,11 +11,10 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Dialect, Engine, Table, TypeDecorator, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -29,46 +28,19 @@ WRITER_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",  # a process may be killed anywhere; a power cut may lose the last commits, all of which are repeated
 )
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime as integer microseconds since the epoch: sorts and compares alike in every database."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Turn a datetime into microseconds."""
-        return None if value is None else to_micros(value)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Turn microseconds into a datetime."""
-        return None if value is None else from_micros(value)
-
-
-def to_micros(at: datetime) -> int:
-    """Give an aware datetime as microseconds since the epoch, exactly."""
-    return (at - EPOCH) // MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """Give microseconds since the epoch as an aware UTC datetime."""
-    return EPOCH + timedelta(microseconds=micros)
 
 
 class Database:
     """One database. Safe to share between threads; every transaction has its own connection."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
         """Open the database at an SQLAlchemy URL, making the file (mode 0600) if there is none; the schema is not touched.
 
         Raises: StoreError, when the file cannot be made or opened.
         """
         self.path = _prepare_file(url)
-        self._writer = _engine(url, begin="BEGIN IMMEDIATE", pragmas=WRITER_PRAGMAS)
-        self._reader = _engine(url, begin="BEGIN", pragmas=("query_only=ON",))
+        self._writer = _engine(url, begin="BEGIN IMMEDIATE", pragmas=WRITER_PRAGMAS, timeout_ms=busy_timeout_ms)
+        self._reader = _engine(url, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -167,8 +139,8 @@ def _prepare_file(url: str) -> Path:
     return path
 
 
-def _engine(url: str, *, begin: str, pragmas: Sequence[str]) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
+def _engine(url: str, *, begin: str, pragmas: Sequence[str], timeout_ms: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": timeout_ms / 1000, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:

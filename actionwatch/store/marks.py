@@ -17,7 +17,7 @@ class Marks:
 
     `mark` is the newest `occurred_at` stored by a completed poll; `seen_through` is the end of the last completed window: all
     before it was read. `proved_through` is as far as counts or two agreeing walks proved it without a gap. Records before
-    `alerts_from` are backlog. `totals_cover_pages`: a total was once larger than the page that carried it.
+    `alerts_from` are backlog. `totals_cover_pages`: a walk up to an empty page confirmed that totals count the window.
     """
 
     name: str

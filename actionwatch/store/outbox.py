@@ -6,6 +6,7 @@ runs out, so that a killed process gives back what it held.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, exists, func, or_, select
 
-from actionwatch.model import Delivery, DeliveryStatus, Event
-from actionwatch.store.database import Instant, bulk_insert, to_micros
+from actionwatch.model import ESCALATION, Delivery, DeliveryStatus, Event
+from actionwatch.store.database import bulk_insert
+from actionwatch.store.instants import Instant, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY
 
 _COLUMNS = (
@@ -28,8 +30,14 @@ _COLUMNS = (
     "created_at",
     "started_at",
     "due_at",
+    "mutes",
+    "fallback_of",
+    "ref",
+    "body",
 )
 _PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
+# Written so, SQLite does not take it for a reason to walk the index of all that waits instead of one alert's rows.
+_PENDING_OF_ALERT = DELIVERY.c.status.concat("") == DeliveryStatus.PENDING.value
 
 # The questions of every round, built once: to build one anew costs as much as its answer.
 _NOW = bindparam("now", type_=Instant)
@@ -42,7 +50,8 @@ _CLAIMABLE = (
         _EARLIER.c.alert_id == DELIVERY.c.alert_id,
         _EARLIER.c.receiver == DELIVERY.c.receiver,
         _EARLIER.c.ordinal < DELIVERY.c.ordinal,
-        _EARLIER.c.status == DeliveryStatus.PENDING.value,
+        _EARLIER.c.ordinal > 0,  # an escalation waits for nobody, and nobody for it
+        _EARLIER.c.status.concat("") == DeliveryStatus.PENDING.value,
     ),
 )
 """Nobody holds the row, and no earlier row of this alert and receiver is pending."""
@@ -99,12 +108,20 @@ def claim(connection: Connection, receiver: str, now: datetime, limit: int, leas
 
     Returns: the rows as they are after the claim; `attempts` is the number of the attempt about to be made.
     """
+    return lease(connection, read_due(connection, receiver, now, limit), leased_until)
+
+
+def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -> list[Delivery]:
+    """Read the due rows of a receiver that nobody holds, longest due first."""
     asked = {"wanted": receiver, "now": now, "most": limit}
-    found = [_delivery(row) for row in connection.execute(_DUE, asked)]
-    if not found:
-        return []
-    connection.execute(_LEASE, {"ids": [delivery.id for delivery in found], "until": leased_until})
-    return [replace(delivery, attempts=delivery.attempts + 1) for delivery in found]
+    return [delivery_of(row) for row in connection.execute(_DUE, asked)]
+
+
+def lease(connection: Connection, deliveries: Sequence[Delivery], until: datetime) -> list[Delivery]:
+    """Lease rows and count the attempt that follows; gives them as they are then."""
+    if deliveries:
+        connection.execute(_LEASE, {"ids": [delivery.id for delivery in deliveries], "until": until})
+    return [replace(delivery, attempts=delivery.attempts + 1) for delivery in deliveries]
 
 
 def freeze(connection: Connection, messages: Sequence[Frozen]) -> None:
@@ -127,7 +144,9 @@ def record_sent(connection: Connection, notes: Mapping[str, str | None], at: dat
 def record_retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> None:
     """Put a delivery back for another attempt; what waits behind it need not be looked at before."""
     _end(connection, delivery.id, due_at=due_at, last_error=error)
-    behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _PENDING)
+    if delivery.ordinal == ESCALATION:
+        return
+    behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _PENDING_OF_ALERT)
     is_early = (DELIVERY.c.ordinal > delivery.ordinal, DELIVERY.c.due_at < due_at)
     connection.execute(DELIVERY.update().where(*behind, *is_early).values(due_at=due_at))
 
@@ -156,13 +175,13 @@ def read_last(connection: Connection, alert_id: str) -> dict[str, Delivery]:
     is_later = (later.c.alert_id == DELIVERY.c.alert_id, later.c.receiver == DELIVERY.c.receiver)
     is_last = ~exists().where(*is_later, later.c.ordinal > DELIVERY.c.ordinal)
     statement = select(DELIVERY).where(DELIVERY.c.alert_id == alert_id, is_last).order_by(DELIVERY.c.receiver)
-    return {row.receiver: _delivery(row) for row in connection.execute(statement)}
+    return {row.receiver: delivery_of(row) for row in connection.execute(statement)}
 
 
 def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     """Read the rows of one alert, by receiver and order."""
     statement = select(DELIVERY).where(DELIVERY.c.alert_id == alert_id)
-    return [_delivery(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
+    return [delivery_of(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
 
 
 def told(connection: Connection, alert_ids: Collection[str], receiver: str) -> set[str]:
@@ -174,8 +193,9 @@ def told(connection: Connection, alert_ids: Collection[str], receiver: str) -> s
 
 def turn_untried(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
     """Make a pending update that was never tried say `event` instead; gives whether there was one."""
-    untried = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _PENDING, DELIVERY.c.body.is_(None))
-    statement = DELIVERY.update().where(*untried, DELIVERY.c.event == Event.UPDATED.value)
+    its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _PENDING_OF_ALERT)
+    is_untried = (DELIVERY.c.body.is_(None), DELIVERY.c.event == Event.UPDATED.value, DELIVERY.c.ordinal != ESCALATION)
+    statement = DELIVERY.update().where(*its, *is_untried)
     return connection.execute(statement.values(event=event.value, due_at=DELIVERY.c.created_at)).rowcount > 0
 
 
@@ -189,19 +209,19 @@ def find(connection: Connection, *, limit: int, is_dead: bool = False, receiver:
     statement = select(DELIVERY).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id).limit(limit)
     if receiver:
         statement = statement.where(DELIVERY.c.receiver == receiver)
-    return [_delivery(row) for row in connection.execute(_only_dead(statement) if is_dead else statement)]
+    return [delivery_of(row) for row in connection.execute(_only_dead(statement) if is_dead else statement)]
 
 
 def read(connection: Connection, delivery_id: str) -> Delivery | None:
     """Read one row."""
     row = connection.execute(select(DELIVERY).where(DELIVERY.c.id == delivery_id)).first()
-    return _delivery(row) if row else None
+    return delivery_of(row) if row else None
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     """Read the rows whose id begins so; at most two, which is enough to know that it is not the only one."""
     statement = select(DELIVERY).where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
-    return [_delivery(row) for row in connection.execute(statement)]
+    return [delivery_of(row) for row in connection.execute(statement)]
 
 
 def replay(connection: Connection, ids: Collection[str] | None, now: datetime) -> int:
@@ -284,10 +304,15 @@ def _values(delivery: Delivery) -> tuple[Any, ...]:
         to_micros(delivery.created_at),
         to_micros(delivery.started_at),
         to_micros(delivery.due_at),
+        json.dumps(delivery.mutes) if delivery.mutes else None,
+        delivery.fallback_of,
+        delivery.ref,
+        delivery.body,
     )
 
 
-def _delivery(row: Row[Any]) -> Delivery:
+def delivery_of(row: Row[Any]) -> Delivery:
+    """Make the noun of a whole row."""
     return Delivery(
         id=row.id,
         alert_id=row.alert_id,
@@ -303,4 +328,8 @@ def _delivery(row: Row[Any]) -> Delivery:
         last_error=row.last_error,
         why=row.why,
         body=row.body,
+        ref=row.ref,
+        mutes=tuple(json.loads(row.mutes)) if row.mutes else (),
+        fallback_of=row.fallback_of,
+        awaits=row.awaits,
     )

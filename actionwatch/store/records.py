@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, exists
 from sqlalchemy.types import BigInteger
 
 from actionwatch.model import NOTHING, Entity, Record
-from actionwatch.store.database import MICROSECOND, bulk_insert, from_micros, to_micros
+from actionwatch.store.database import bulk_insert
+from actionwatch.store.instants import MICROSECOND, from_micros, to_micros
 from actionwatch.store.tables import JOINED, RECORD
 
 _COLUMNS = tuple(column.name for column in RECORD.columns if column.name not in ("id", "vanished_at"))
@@ -33,13 +34,13 @@ def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
     return record.is_backlog, record.late_by
 
 
+# By key where times are equal: what a message shows must not hang on the order in which records came.
+_NEWEST_FIRST = (RECORD.c.occurred_at.desc(), RECORD.c.record_key.desc(), RECORD.c.id.desc())
 _RANKED = (
     select(
         *_SELECTED,
         JOINED.c.alert_id,
-        func.row_number()
-        .over(partition_by=JOINED.c.alert_id, order_by=(RECORD.c.occurred_at.desc(), RECORD.c.id.desc()))
-        .label("rank"),
+        func.row_number().over(partition_by=JOINED.c.alert_id, order_by=_NEWEST_FIRST).label("rank"),
     )
     .join(JOINED, JOINED.c.record_id == RECORD.c.id)
     .where(JOINED.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
@@ -106,6 +107,14 @@ def stream(connection: Connection, wanted: RecordFilter) -> Iterator[Record]:
     return (_record(row) for row in rows)
 
 
+def stream_since(connection: Connection, since: datetime | None, up_to_id: int) -> Iterator[Record]:
+    """Read the records of a time or later (None: all) with an id up to one, by time, without holding them all."""
+    statement = _select().where(RECORD.c.id <= up_to_id).order_by(RECORD.c.occurred_at, RECORD.c.id)
+    if since is not None:
+        statement = statement.where(RECORD.c.occurred_at >= since)
+    return (_record(row) for row in connection.execution_options(yield_per=1000).execute(statement))
+
+
 def count_by_source(connection: Connection) -> dict[str, int]:
     """Count the stored records of each source."""
     rows = connection.execute(select(RECORD.c.source, func.count()).group_by(RECORD.c.source))
@@ -137,10 +146,13 @@ def mark_vanished(
     return vanished
 
 
-def unmark_vanished(connection: Connection, source: str, present: Collection[str]) -> None:
-    """Take the mark from the records that the upstream shows again."""
-    gone = select(RECORD.c.record_key).where(RECORD.c.source == source, RECORD.c.vanished_at.is_not(None))
-    for key in set(connection.execute(gone).scalars()) & set(present):
+def unmark_vanished(
+    connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str]
+) -> None:
+    """Take the mark from the records of start..end that the upstream shows again."""
+    in_time = _between(source, start, end)
+    gone = select(RECORD.c.record_key).where(*in_time, RECORD.c.vanished_at.is_not(None))
+    for key in [key for key in connection.execute(gone).scalars() if key in present]:
         is_it = (RECORD.c.source == source, RECORD.c.record_key == key)
         connection.execute(RECORD.update().where(*is_it).values(vanished_at=None))
 
@@ -166,6 +178,14 @@ def lateness(connection: Connection, source: str, limit: int) -> list[timedelta]
         .limit(limit)
     )
     return sorted(timedelta(microseconds=value) for value in connection.execute(statement).scalars())
+
+
+def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
+    """Give the newest time of the records with an id up to one; None for no records."""
+    found: datetime | None = connection.execute(
+        select(func.max(RECORD.c.occurred_at)).where(RECORD.c.id <= up_to_id)
+    ).scalar()
+    return found
 
 
 def newest_id(connection: Connection) -> int:
@@ -197,11 +217,14 @@ def key_floor(at: datetime) -> str:
 
 def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
     """Give the conditions for a source's upstream records with start <= occurred_at <= end, still held there."""
+    return (*_between(source, start, end), RECORD.c.vanished_at.is_(None))
+
+
+def _between(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         RECORD.c.source == source,
         RECORD.c.record_key >= key_floor(start),
         RECORD.c.record_key < key_floor(end + MICROSECOND),
-        RECORD.c.vanished_at.is_(None),
     )
 
 

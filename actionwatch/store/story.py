@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.database import bulk_insert, to_micros
+from actionwatch.store.database import bulk_insert
+from actionwatch.store.instants import to_micros
 from actionwatch.store.tables import STORY
 
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.database import MICROSECOND, upsert
+from actionwatch.store.database import upsert
+from actionwatch.store.instants import MICROSECOND
 from actionwatch.store.tables import SWEEP
 
 

@@ -5,9 +5,23 @@ Written for SQLite and PostgreSQL alike. A change here needs a migration under `
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from typing import Any
 
-from actionwatch.store.database import Instant
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    literal_column,
+)
+
+from actionwatch.store.instants import Instant
 
 METADATA = MetaData()
 
@@ -147,8 +161,12 @@ ALERT = Table(
     Column("last_at", Instant, nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("late_by", BigInteger),
+    # With first_at and opened_at (matched), the stamps of its way: happened, seen, matched, first delivered.
+    Column("seen_at", Instant),
+    Column("told_at", Instant),
     Index("alert_by_group", "group_key", "first_at"),
     Index("alert_by_opening", "opened_at"),
+    Index("alert_by_rule", "rule_name", "last_at"),
 )
 
 JOINED = Table(
@@ -177,10 +195,31 @@ DELIVERY = Table(
     Column("sent_at", Instant),
     Column("last_error", Text),
     Column("why", Text),
+    Column("ref", Text),
+    Column("mutes", Text),
+    Column("fallback_of", Text),
+    # The reason of the summary that is still to tell of a stopped message, then the summary that did.
+    Column("awaits", Text),
+    Column("reported_in", Text),
     Column("body", Text),
     Index("delivery_by_due", "status", "receiver", "due_at"),
     Index("delivery_by_order", "alert_id", "receiver", "ordinal", unique=True),
 )
+
+IS_LET_THROUGH = and_(DELIVERY.c.event == literal_column("'opened'"), DELIVERY.c.body.is_not(None))
+"""An alert that the gates let through to a receiver. Literal, because SQLite compares it with the index's own words."""
+
+
+def _only(condition: ColumnElement[bool]) -> dict[str, Any]:
+    """Make an index hold only the rows that meet a condition, in both databases."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+# Small, and never chosen by SQLite where their condition is not spelt out.
+Index("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, **_only(IS_LET_THROUGH))
+Index("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, **_only(DELIVERY.c.awaits.is_not(None)))
+Index("delivery_reported", DELIVERY.c.reported_in, **_only(DELIVERY.c.reported_in.is_not(None)))
+Index("delivery_copied", DELIVERY.c.fallback_of, **_only(DELIVERY.c.fallback_of.is_not(None)))
 
 REFERENCE = Table(
     "reference",
@@ -198,6 +237,33 @@ RECEIVER = Table(
     Column("failing_since", Instant),
     Column("paused_until", Instant),
     Column("last_error", Text),
+    # The summary of its last storm: the next one waits for it.
+    Column("storm_summary", Text),
+)
+
+SILENCE = Table(
+    "silence",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("matchers", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("file", Text),
+    Index("silence_by_end", "ends_at"),
+)
+
+LATENCY = Table(
+    "latency",
+    METADATA,
+    Column("rule", Text, primary_key=True),
+    Column("receiver", Text, primary_key=True),
+    Column("since", Text, primary_key=True),
+    # Each bucket counts on its own, up to so many seconds; -1: beyond the last bound.
+    Column("bucket", Integer, primary_key=True),
+    Column("message_count", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
 )
 
 TROUBLE = Table(
@@ -220,4 +286,33 @@ STORY = Table(
     Column("stage", Text, nullable=False),
     Column("what", Text, nullable=False),
     Index("story_by_alert", "alert_id"),
+)
+
+# The alerts that correlations found, told or only learned: a fold goes on from them after a restart.
+CORRELATED = Table(
+    "correlated",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("rule_id", Text, nullable=False),
+    Column("group_values", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("fired_at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("is_told", Boolean, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("is_current", Boolean, nullable=False),
+    # The alert people know it as, where it took the place of one that a late record made fall away.
+    Column("told_as", Text),
+    Column("resolved_at", Instant),
+    Index("correlated_by_rule", "rule_id", "until"),
+)
+
+# Which version of a correlation runs, and the newest record from before it: what is older cannot open an alert by itself.
+CORRELATION = Table(
+    "correlation",
+    METADATA,
+    Column("rule_id", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("floor", BigInteger, nullable=False),
 )

@@ -19,6 +19,7 @@ from actionwatch.errors import ActionwatchError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes carry no token, and these say nothing of the records
 STOP_SECONDS = 3.0
+BACKLOG = 128
 
 
 @contextlib.contextmanager
@@ -53,9 +54,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as exc:
+        listener.listen(BACKLOG)  # from here on a client waits for the server's start instead of being refused
+    except (OSError, UnicodeError) as exc:  # a name with an empty or overlong part is no OSError
         listener.close()
-        raise ActionwatchError(f"cannot listen on {host}:{port}: {exc.strerror}: choose another web.listen") from exc
+        reason = exc.strerror if isinstance(exc, OSError) else "not a host name"
+        raise ActionwatchError(f"cannot listen on {host}:{port}: {reason}: choose another web.listen") from exc
     return listener
 
 
@@ -68,7 +71,7 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            given = Request(scope).headers.get("authorization", "").encode()
+            given = Request(scope).headers.get("authorization", "").encode("latin-1")  # the bytes as they came
             if not hmac.compare_digest(given, self._token):
                 refusal = PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
                 await refusal(scope, receive, send)

@@ -152,6 +152,7 @@ class Node:
     matchers: tuple[str, ...] = ()
     is_continued: bool = False
     routes: tuple[RouteText, ...] = ()
+    mute_time_intervals: tuple[str, ...] = ()
 
 
 def _walk(root: Node, **labels: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -81,14 +82,43 @@ def message(
     **changes: Any,
 ) -> Message:
     """Make a message of an alert; `changes` go to the alert."""
+    if event == "alerts.summary":
+        return summary(id=id, **changes)
     if event == "alert.resolved":
         changes.setdefault("status", Status.RESOLVED)
     document = alert_document(alert(**changes), [record()] if records is None else records)
     return Message(id, event, AT, document, fields)
 
 
+def summary(
+    reason: str = "silence",
+    *,
+    id: str = "message-1",  # noqa: A002
+    alerts: Sequence[Alert] | None = None,
+    receiver: str = "soc",
+    **changes: Any,
+) -> Message:
+    """Make a summary of these alerts, or of one; `changes` go to that one."""
+    shown = [alert(**changes)] if alerts is None else list(alerts)
+    documents = [alert_document(each, []) for each in shown[:50]]
+    for document in documents:
+        del document["records"]
+    levels = Counter(each.level.word for each in shown)
+    data = {
+        "reason": reason,
+        "receiver": receiver,
+        "count": len(shown),
+        "levels": dict(levels),
+        "alerts": documents,
+        "omitted": len(shown) - len(documents),
+    }
+    return Message(id, "alerts.summary", AT, data)
+
+
 def hostile_message(text: str, event: str = "alert.opened") -> Message:
     """Put a text wherever audit text can come to stand."""
+    if event == "alerts.summary":
+        return summary(receiver=text, title=text, labels={"label": text}, group={"userName": text}, acked_by=text)
     return message(
         event,
         title=text,

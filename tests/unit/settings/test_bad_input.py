@@ -72,7 +72,17 @@ TOP = [
     ("receivers: [{name: a, screen: {}, retry: {factor: .inf}}]", "2:43: factor: must be a finite number"),
     ("receivers: [{name: a, screen: {}, retry: {max: 1ms}}]", "2:43: max: not a duration: write"),
     ("receivers: [{name: a, screen: {}, retry: {first: 1h}}]", "2:35: max: must not be shorter than 'first'"),
-    ("receivers: [{name: a, screen: {}, fallback: b}]", "2:35: unknown key 'fallback': accepted here: name, "),
+    ("receivers: [{name: a, screen: {}, fallback: b}]", "2:35: fallback: no receiver has the name 'b': there are: a"),
+    ("receivers: [{name: a, screen: {}, fallback: a}]", "2:35: fallback: goes in a circle: a -> a: let one of them"),
+    (
+        "receivers: [{name: a, screen: , fallback: b}, {name: b, screen: , fallback: c}, {name: c, screen: , fallback: b}]",
+        "2:67: fallback: goes in a circle: b -> c -> b: let one of them have none",
+    ),
+    ("receivers: [{name: a, screen: {}, storm: on}]", "2:35: storm: not a storm: write {above: 30, per: 1m}, or off"),
+    ("receivers: [{name: a, screen: {}, storm: {above: 0}}]", "2:43: above: must be at least 1"),
+    ("receivers: [{name: a, screen: {}, storm: {over: 3}}]", "2:43: unknown key 'over': "),
+    ("receivers: [{name: a, screen: {}, slo: {p99: 0s}}]", "2:41: p99: must be longer than nothing"),
+    ("receivers: [{name: a, screen: {}, slo: {p95: 1s}}]", "2:41: unknown key 'p95': did you mean 'p99'?"),
     (
         "receivers:\n- {name: a, screen: }\n- {name: ' a', screen: }",
         "4:4: 'a' is the name of an earlier one of the receivers",
@@ -100,7 +110,11 @@ TOP = [
         '5:23: matchers: not a matcher: write label="value"',
     ),
     ("route: {routes: [{matchers: ['a=~\"(\"']}]}", "2:30: matchers: not a regular expression (missing ): (): RE2"),
-    ("route: {mute_time_intervals: []}", "2:9: unknown key 'mute_time_intervals': accepted here: receiver, receivers,"),
+    ("route: {mute_time_intervals: [x]}", "2:31: mute_time_intervals: no time interval has the name 'x': add it under"),
+    (
+        "time_intervals: [{name: nights, time_intervals: [{}]}]\nroute: {routes: [{mute_time_intervals: [night]}]}",
+        "3:41: mute_time_intervals: no time interval has the name 'night': did you mean 'nights'?",
+    ),
     (
         "route: {is_continued: true}",
         "2:9: unknown key 'is_continued': did you mean 'continue'?",
@@ -113,7 +127,9 @@ TOP = [
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("log: {level: warn}", "2:7: level: must be one of debug, info, warning or error: did you mean 'warning'?"),
     ("log: {format: 5}", "2:7: format: must be one of auto, text or json"),
-    ("inhibit_rules: []", "2:1: unknown key 'inhibit_rules': accepted here"),
+    ("inhibit_rules: [{source_matchers: [a=b]}]", "2:17: the key 'target_matchers' is missing: add it"),
+    ("inhibit_rules: [{source_matchers: [], target_matchers: [a=b]}]", "2:18: source_matchers: must not be empty"),
+    ("inhibit_rules: [{source_matchers: [a], target_matchers: [a=b]}]", "2:36: source_matchers: not a matcher"),
     ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
     ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than nothing"),
     (

@@ -1,0 +1,70 @@
+"""Inhibition: while an alert of one kind lasts, those it explains are not delivered. Pure.
+
+Source: Alertmanager's `inhibit/inhibit.go`: the labels named in `equal` must agree (two absent ones do), nothing inhibits itself,
+and what meets both sides of a rule is not inhibited by another that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from actionwatch.alerts.routes import Labels, Matcher
+from actionwatch.model import Alert, Status
+
+
+@dataclass(frozen=True, slots=True)
+class InhibitRule:
+    """Alerts that meet `sources` keep those quiet that meet `targets` and agree with them in the labels `equal`."""
+
+    sources: tuple[Matcher, ...]
+    targets: tuple[Matcher, ...]
+    equal: tuple[str, ...] = ()
+
+    @property
+    def source_rules(self) -> tuple[str, ...]:
+        """The rule names that alone can be sources; empty where any can."""
+        return tuple(matcher.value for matcher in self.sources if (matcher.label, matcher.operator) == ("rule", "="))
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An alert and the labels that matchers look at."""
+
+    alert: Alert
+    labels: Labels
+
+
+def inhibitor_of(target: Labelled, rules: Iterable[InhibitRule], candidates: Iterable[Labelled]) -> Alert | None:
+    """Find the alert that inhibits a target, the first one in the order of the candidates."""
+    hit = [rule for rule in rules if _meets(rule.targets, target.labels)]
+    if not hit:
+        return None
+    near = [found for found in candidates if _is_near(found.alert, target.alert)]
+    return next((found.alert for rule in hit for found in near if _inhibits(rule, found, target)), None)
+
+
+def _inhibits(rule: InhibitRule, source: Labelled, target: Labelled) -> bool:
+    if not _meets(rule.sources, source.labels):
+        return False
+    if _meets(rule.sources, target.labels) and _meets(rule.targets, source.labels):
+        return False
+    return all(_agree(source.labels.get(name, ""), target.labels.get(name, "")) for name in rule.equal)
+
+
+def _is_near(source: Alert, target: Alert) -> bool:
+    """Say whether a source is at work where the target is: by event time, so that late records change nothing."""
+    is_at_work = source.status is not Status.RESOLVED and source.id != target.id
+    return is_at_work and source.first_at <= target.last_at <= source.last_at + source.realert
+
+
+def _meets(matchers: Iterable[Matcher], labels: Labels) -> bool:
+    return all(matcher.is_met(labels) for matcher in matchers)
+
+
+def _agree(one: str | tuple[str, ...], other: str | tuple[str, ...]) -> bool:
+    """Compare two labels; of the names of one thing (a cluster's id and name) one in common is enough."""
+    values, others = (
+        {text for text in ((label,) if isinstance(label, str) else label) if text} for label in (one, other)
+    )
+    return bool(values & others) or not (values or others)

@@ -1,0 +1,45 @@
+"""What a receiver wants of the messages it is sent, beyond the messages themselves. Pure values, made by `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.crontab import Crontab
+from actionwatch.model import Level
+from actionwatch.timeintervals import TimeInterval
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """More than `above` alerts within `per` are a storm: what comes beyond is told in summaries."""
+
+    above: int = 30
+    per: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One receiver's wishes. `storm` None: one message per alert, whatever comes. `objective`: its p99 of latency."""
+
+    min_level: Level = Level.INFORMATIONAL
+    storm: Storm | None = None
+    digest: Crontab | None = None
+    updates: timedelta = timedelta(seconds=10)
+    fallback: str | None = None
+    fallback_after: timedelta = timedelta(minutes=10)
+    objective: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What holds for every receiver: what inhibits what, and the time intervals that routes name."""
+
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
+
+    def muting(self, names: Iterable[str], at: datetime) -> str | None:
+        """Name the first of these intervals that holds; one that is no longer configured never does."""
+        return next((name for name in names if name in self.intervals and self.intervals[name].holds(at)), None)

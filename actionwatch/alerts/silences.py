@@ -1,0 +1,91 @@
+"""Silences: matchers with an author, a reason and an end, that keep alerts from being delivered for a while. Pure.
+
+Source: Alertmanager's `silence/silence.go`: all matchers must be met, and at least one must not match what has no labels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from actionwatch.alerts.routes import Labels, Matcher, parse_matcher
+from actionwatch.ids import stable_id
+from actionwatch.model import Alert, Record, Silence
+
+EVER = datetime(1900, 1, 1, tzinfo=UTC)  # the start of one whose file names none, until it is seen for the first time
+SILENCED_LABELS = ("actionKind", "userName", "account", "cluster", "scope", "crudOperation")
+"""The labels by which a group of alerts can be told from the rule's others."""
+
+
+def check_matchers(texts: Sequence[str]) -> None:
+    """Insist on matchers that can be used and that do not silence everything.
+
+    Raises: ValueError with `what: remedy`.
+    """
+    matchers = [parse_matcher(text) for text in texts]
+    if not matchers:
+        raise ValueError('a silence needs a matcher: for example rule="cluster_deleted"')
+    if all(matcher.is_met({}) for matcher in matchers):
+        raise ValueError('this would silence every alert: name one, for example rule="cluster_deleted"')
+
+
+def make_silence(
+    matchers: Sequence[str],
+    author: str,
+    comment: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    *,
+    made_at: datetime,
+    file: str | None = None,
+) -> Silence:
+    """Make a silence; equal ones made at one time are one.
+
+    Raises: ValueError with `what: remedy`.
+    """
+    check_matchers(matchers)
+    if not comment.strip():
+        raise ValueError("a silence needs a reason: say in the comment why, and who knows more")
+    if not author.strip():
+        raise ValueError("a silence needs an author: say who answers for it")
+    if ends_at <= starts_at:
+        raise ValueError("a silence must end after it starts: correct its end")
+    made = made_at.isoformat()
+    silence_id = stable_id("silence", *matchers, author, comment, starts_at.isoformat(), ends_at.isoformat(), made)
+    return Silence(silence_id, tuple(matchers), author.strip(), comment.strip(), starts_at, ends_at, file)
+
+
+def silence_for(labels: Labels, silences: Iterable[Silence], now: datetime) -> Silence | None:
+    """Find the silence that keeps an alert with these labels quiet; of several, the one that ends last."""
+    silencing = [
+        silence
+        for silence in silences
+        if silence.status(now) == "active" and all(_matcher(text).is_met(labels) for text in silence.matchers)
+    ]
+    return max(silencing, key=lambda silence: (silence.ends_at, silence.id), default=None)
+
+
+def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
+    """Write the matchers that silence an alert and what comes after it: its rule, and the group it stands for.
+
+    An alert of a rule without `group_by` stands for its user; one of ours, for its trouble and subject.
+    """
+    pairs: list[tuple[str, str | None]] = [("rule", alert.rule.name)]
+    if "trouble" in alert.labels:
+        pairs += [("trouble", alert.labels["trouble"]), ("source", alert.source)]
+    elif alert.group is None:
+        pairs.append(("userName", newest.user_name if newest else None))
+    else:
+        pairs += [(name, value) for name, value in alert.group.items() if name in SILENCED_LABELS]
+    return tuple(f"{label}={_quote(value)}" for label, value in pairs if value)
+
+
+def _quote(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+@functools.lru_cache(maxsize=4096)
+def _matcher(text: str) -> Matcher:
+    return parse_matcher(text)

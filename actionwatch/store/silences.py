@@ -1,0 +1,63 @@
+"""The silences: those made by command or button, and those read from reviewed files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from actionwatch.model import Silence
+from actionwatch.store.database import upsert
+from actionwatch.store.tables import SILENCE
+
+
+def write(connection: Connection, silence: Silence) -> None:
+    """Store a silence, replacing what its id stood for."""
+    values = {name: getattr(silence, name) for name in silence.__dataclass_fields__}
+    upsert(connection, SILENCE, {**values, "matchers": json.dumps(silence.matchers)}, key=("id",))
+
+
+def read_all(connection: Connection) -> list[Silence]:
+    """Read every silence, the one that ends last first."""
+    rows = connection.execute(select(SILENCE).order_by(SILENCE.c.ends_at.desc(), SILENCE.c.id))
+    return [_silence(row) for row in rows]
+
+
+def read_active(connection: Connection, now: datetime) -> list[Silence]:
+    """Read those at work now."""
+    rows = connection.execute(select(SILENCE).where(SILENCE.c.ends_at > now, SILENCE.c.starts_at <= now))
+    return [_silence(row) for row in rows]
+
+
+def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
+    """Read the silences whose id begins so; at most two, which is enough to know that it is not the only one."""
+    statement = select(SILENCE).where(SILENCE.c.id.startswith(beginning, autoescape=True)).limit(2)
+    return [_silence(row) for row in connection.execute(statement)]
+
+
+def expire(connection: Connection, ids: Collection[str], now: datetime) -> int:
+    """End silences that would go on, those yet to start included; give how many there were."""
+    going_on = (SILENCE.c.id.in_(ids), SILENCE.c.ends_at > now)
+    return connection.execute(SILENCE.update().where(*going_on).values(ends_at=now)).rowcount
+
+
+def replace_of_files(connection: Connection, found: Sequence[Silence], broken: Collection[str], now: datetime) -> None:
+    """Make those of files what the files say now: what is gone ends; what stood in a file that is broken now is left alone."""
+    for silence in found:
+        write(connection, silence)
+    gone = (
+        SILENCE.c.file.is_not(None),
+        SILENCE.c.file.not_in(broken),
+        SILENCE.c.id.not_in([silence.id for silence in found]),
+        SILENCE.c.ends_at > now,
+    )
+    connection.execute(SILENCE.update().where(*gone).values(ends_at=now))
+
+
+def _silence(row: Row[Any]) -> Silence:
+    return Silence(
+        row.id, tuple(json.loads(row.matchers)), row.author, row.comment, row.starts_at, row.ends_at, row.file
+    )

@@ -1,0 +1,106 @@
+"""Makes valid objects: a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actionwatch.alerts.grouping import stable_id
+from actionwatch.model import Alert, Delivery, DeliveryStatus, Event, Level, Match, Message, Record, RuleName
+from actionwatch.store.database import Database
+from actionwatch.store.instants import to_micros
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+RULE = RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",))
+QUARTER = timedelta(minutes=15)
+
+
+@dataclass
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        """Move on, by what `timedelta` takes."""
+        self.now += timedelta(**span)
+
+
+def make_record(number: int = 1, *, minutes: float = 0, **changes: Any) -> Record:
+    """Make a record some minutes after noon; the number tells records of one instant apart."""
+    at = changes.pop("occurred_at", NOON + timedelta(minutes=minutes))
+    plain = Record(
+        key=f"{to_micros(at):016x}-{number:020x}",
+        source="acme",
+        occurred_at=at,
+        seen_at=at,
+        action_kind="DELETE_CLUSTER",
+        raw="{}",
+        user_name="eve",
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def make_match(record: Record | None = None, **changes: Any) -> Match:
+    """Make a match of the rule that groups by user."""
+    record = record or make_record()
+    values: dict[str, Any] = {
+        "rule": RULE,
+        "record": record,
+        "level": Level.HIGH,
+        "title": "Cluster deleted",
+        "body": "eve deleted a cluster",
+        "group": {"userName": record.user_name},
+        "realert": QUARTER,
+    }
+    return Match(**{**values, **changes})
+
+
+def make_alert(alert_id: str = "alert-1", **changes: Any) -> Alert:
+    """Make an open alert of noon."""
+    values: dict[str, Any] = {
+        "rule": RULE,
+        "level": Level.HIGH,
+        "title": "Cluster deleted",
+        "body": "eve deleted a cluster",
+        "source": "acme",
+        "first_at": NOON,
+        "last_at": NOON,
+        "opened_at": NOON,
+    }
+    return Alert(alert_id, **{**values, **changes})
+
+
+def make_delivery(alert_id: str = "alert-1", receiver: str = "hook", ordinal: int = 1, **changes: Any) -> Delivery:
+    """Make a pending delivery that is due at noon."""
+    values: dict[str, Any] = {
+        "event": Event.OPENED,
+        "status": DeliveryStatus.PENDING,
+        "attempts": 0,
+        "created_at": NOON,
+        "started_at": NOON,
+        "due_at": NOON,
+    }
+    delivery_id = stable_id("delivery", alert_id, receiver, str(ordinal))
+    return Delivery(delivery_id, alert_id, receiver, ordinal=ordinal, **{**values, **changes})
+
+
+def make_message(data: Mapping[str, Any] | None = None, **changes: Any) -> Message:
+    """Make a message."""
+    values: dict[str, Any] = {"type": "alert.opened", "timestamp": NOON, "data": data or {"title": "t"}}
+    return Message(**{"id": "message-1", **values, **changes})
+
+
+def open_database(folder: Path, name: str = "store.db") -> Database:
+    """Open a store with the newest schema; whoever opens it closes it."""
+    database = Database(f"sqlite:///{folder / name}")
+    database.upgrade()
+    return database

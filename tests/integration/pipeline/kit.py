@@ -1,0 +1,243 @@
+"""The far ends of the pipeline as tests need them: rules by kind, and notifiers that do what they are told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from actionwatch.alerts.routes import Route
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.model import Alert, Delivery, Level, Match, Message, Receipt, Record, Rendered, RuleName
+from actionwatch.pipeline.addressing import Addressing, Destination
+from actionwatch.pipeline.channels import Channel
+from actionwatch.pipeline.deliver import Deliverer
+from actionwatch.pipeline.match import Matcher
+from actionwatch.pipeline.troubles import SELF_RULE, Troubles
+from actionwatch.store import alerts, outbox, records, troubles
+from actionwatch.store.database import Database
+from tests.builders import Clock, make_alert, make_delivery
+
+DOWN = TransientDeliveryError("the receiver answered 503")
+REFUSED = PermanentDeliveryError("the receiver answered 400")
+
+Answer = Receipt | Exception | None
+
+
+@dataclass
+class KindRule:
+    """A rule that one kind of action meets; grouped by user when it has a `realert`."""
+
+    kind: str = "DELETE_CLUSTER"
+    name: str = "cluster_deleted"
+    realert: timedelta | None = None
+    level: Callable[[Record], Level] = lambda record: Level.HIGH
+
+    def match(self, record: Record) -> Match:
+        """Make the match of a record."""
+        return Match(
+            rule=RuleName(self.name, self.name, self.name.title()),
+            record=record,
+            level=self.level(record),
+            title=f"{self.name} by {record.user_name}",
+            body="",
+            group=None if self.realert is None else {"userName": record.user_name},
+            realert=self.realert or timedelta(0),
+        )
+
+
+class KindEngine:
+    """Rules as the matcher sees them."""
+
+    def __init__(self, *rules: KindRule, failures: Sequence[object] = ()) -> None:
+        self.rules = rules
+        self.seen: list[Record] = []
+        self._failures = list(failures)
+
+    def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
+        """Give the matches of a batch."""
+        self.seen += batch
+        return [rule.match(record) for record in batch for rule in self.rules if rule.kind == record.action_kind]
+
+    def take_failures(self) -> Sequence[object]:
+        """Give what went wrong, once."""
+        taken, self._failures = self._failures, []
+        return taken
+
+
+@dataclass
+class Sender:
+    """A notifier whose answers a test decides: `answer` is asked for each message, after `gate` lets it pass."""
+
+    answer: Callable[[Message], Answer] = lambda message: None
+    gate: threading.Event = field(default_factory=threading.Event)
+    sent: list[Message] = field(default_factory=list)
+    references: list[str | None] = field(default_factory=list)
+    texts: list[Rendered] = field(default_factory=list)
+    most_at_once: int = 0
+    is_closed: bool = False
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
+        """Note the attempt; answer as told."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.sent.append(message)
+            self.references.append(reference)
+            self.texts.append(rendered)
+        try:
+            assert self.gate.wait(30)
+            answer = self.answer(message)
+        finally:
+            with self._lock:
+                self._at_once -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or Receipt()
+
+    def close(self) -> None:
+        """Note it."""
+        self.is_closed = True
+
+    @property
+    def types(self) -> list[str]:
+        """The types of what came, in order; what is about ourselves left out."""
+        return [message.type for message in self.sent if message.data["rule"]["id"] != SELF_RULE.id]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of what came, in order."""
+        return [message.id for message in self.sent]
+
+
+@dataclass
+class PlainRenderer:
+    """A renderer whose templates are all fine, unless it is told what failed."""
+
+    failures: Sequence[str] = ()
+
+    def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[str]]:
+        """Say the message's type in every template."""
+        return Rendered(dict.fromkeys(names, message.type)), self.failures
+
+
+@dataclass
+class Post:
+    """Receivers and routes over one store, and the steps that use them; a fresh deliverer is a restarted process."""
+
+    database: Database
+    clock: Clock = field(default_factory=Clock)
+    senders: dict[str, Sender] = field(default_factory=lambda: {"hook": Sender()})
+    route: Route | None = None
+    destinations: dict[str, Destination] = field(default_factory=dict)
+    renderer: PlainRenderer = field(default_factory=PlainRenderer)
+    channel: dict[str, Any] = field(default_factory=dict)
+    """What channels have beyond name and notifier: `concurrency`, `retry`, …"""
+    jitter: float = 1 - 2**-53
+
+    @property
+    def addressing(self) -> Addressing:
+        """The routing tree."""
+        names = tuple(self.senders)
+        known = {name: Destination(name) for name in names} | self.destinations
+        return Addressing(self.route or Route(names), known)
+
+    @property
+    def troubles(self) -> Troubles:
+        """What is wrong with ourselves."""
+        return Troubles(self.database, self.addressing, self.clock)
+
+    def matcher(self, *rules: KindRule, batch_size: int = 2000) -> Matcher:
+        """Make the matching step."""
+        return Matcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
+
+    def deliverer(self, **changes: Any) -> Deliverer:
+        """Make the delivering step of a process that just started."""
+        channels = [Channel(name, sender, ("t.txt",), **self.channel) for name, sender in self.senders.items()]
+        return Deliverer(
+            self.database,
+            channels,
+            self.renderer,
+            lambda record, names: (("userName", record.user_name or ""),),
+            self.troubles,
+            self.clock,
+            **{"jitter": lambda: self.jitter, "stop_seconds": 5.0, **changes},
+        )
+
+    def store(self, *stored: Record) -> None:
+        """Store records one after the other, so that ids follow this order."""
+        with self.database.write() as connection:
+            for record in stored:
+                records.insert_new(connection, [record])
+
+    def owe(self, *alert_ids: str, receiver: str = "hook") -> None:
+        """Open alerts that owe one receiver a message, due now."""
+        now = self.clock()
+        with self.database.write() as connection:
+            alerts.insert_new(connection, [(make_alert(name, title=name), name) for name in alert_ids])
+            rows = [
+                make_delivery(name, receiver, created_at=now, started_at=now, due_at=now + timedelta(microseconds=n))
+                for n, name in enumerate(alert_ids)
+            ]
+            outbox.insert_new(connection, rows)
+        self.clock.advance(microseconds=len(alert_ids))
+
+    def rows(self, alert_id: str | None = None) -> list[Delivery]:
+        """Read the outbox, oldest first, self alerts left out."""
+        with self.database.read() as connection:
+            own = {found.id for found in alerts.read_newest(connection, 1000) if found.rule == SELF_RULE}
+            found = outbox.find(connection, limit=10_000)
+        rows = [row for row in found if row.alert_id not in own and alert_id in (None, row.alert_id)]
+        return sorted(rows, key=lambda row: (row.alert_id, row.receiver, row.ordinal))
+
+    def states(self) -> list[str]:
+        """Say of each row what became of it."""
+        return [f"{row.receiver} {row.event.value} {row.status.value}" for row in self.rows()]
+
+    def alerts(self) -> dict[str, Alert]:
+        """Read the alerts that are not about ourselves, by id."""
+        with self.database.read() as connection:
+            found = alerts.read_newest(connection, 10_000)
+        return {alert.id: alert for alert in found if alert.rule != SELF_RULE}
+
+    def open_troubles(self) -> list[str]:
+        """Name what is wrong now."""
+        with self.database.read() as connection:
+            return [f"{found.trouble} {found.subject}" for found in troubles.read_all(connection)]
+
+    @contextmanager
+    def delivering(self, **changes: Any) -> Iterator[Deliverer]:
+        """Be the delivering process for a while; what hangs is let go at the end, all threads ended."""
+        deliverer = self.deliverer(**changes)
+        deliverer.recover()
+        try:
+            yield deliverer
+        finally:
+            for sender in self.senders.values():
+                sender.gate.set()
+            deliverer.finish()
+
+    def deliver(self) -> None:
+        """Deliver what is due now, as a process that starts and ends."""
+        with self.delivering() as deliverer:
+            settle(deliverer)
+
+
+def settle(deliverer: Deliverer, rounds: int = 1000) -> None:
+    """Deliver what is due now, and what that makes due, until nothing is under way."""
+    for _ in range(rounds):
+        handed = deliverer.run_once(0.0)
+        while deliverer.under_way():
+            deliverer.run_once(5.0)
+            handed += 1
+        if not handed:
+            return
+    raise AssertionError("never settles")

@@ -1,0 +1,78 @@
+"""Retention deletes what is old and done with, and nothing that is still needed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from actionwatch.pipeline import prune
+from actionwatch.pipeline.prune import Retention
+from actionwatch.store import receipts, records, story
+from actionwatch.store.receipts import WindowReceipt
+from tests.builders import NOON, make_record
+from tests.integration.pipeline.kit import REFUSED, KindRule, Post
+
+RETENTION = Retention(records=timedelta(days=10), deliveries=timedelta(days=5), receipts=timedelta(days=10))
+
+
+def pruned(post: Post) -> dict[str, int]:
+    """Prune; give what was deleted, without zeros."""
+    return {name: n for name, n in prune.run_once(post.database, RETENTION, post.clock()).items() if n}
+
+
+def test_all_goes_in_its_time(post: Post) -> None:
+    """Deliveries go first; an alert with its story once nothing speaks of it; its records with it."""
+    post.store(make_record(1), make_record(2, action_kind="READ"))
+    post.matcher(KindRule()).run_once()
+    (alert_id,) = post.alerts()
+    post.deliver()
+    receipt = WindowReceipt(
+        source="acme",
+        starts_at=NOON,
+        ends_at=NOON,
+        judged_at=NOON,
+        method="counts",
+        record_count=0,
+        kind_counts={},
+        digest="",
+        request_count=1,
+    )
+    with post.database.write() as connection:
+        receipts.insert(connection, receipt)
+    assert pruned(post) == {}
+    post.clock.advance(days=5, seconds=1)
+    assert pruned(post) == {"deliveries": 1}
+    post.clock.advance(days=5)
+    assert pruned(post) == {"alerts": 1, "records": 2, "receipts": 1}
+    assert pruned(post) == {}
+    with post.database.read() as connection:
+        assert story.read(connection, alert_id) == []
+
+
+def test_unmatched_records_stay(post: Post) -> None:
+    """A record that no rule has seen yet stays, however old; once seen, it goes."""
+    post.store(make_record())
+    post.clock.advance(days=100)
+    assert pruned(post) == {}
+    post.matcher(KindRule("OTHER")).run_once()
+    assert pruned(post) == {"records": 1}
+
+
+def test_what_is_owed_stays(post: Post) -> None:
+    """A message that is pending stays with its alert and records, however old."""
+    post.store(make_record())
+    post.matcher(KindRule()).run_once()
+    post.clock.advance(days=100)
+    assert pruned(post) == {}
+    post.senders["hook"].answer = lambda message: REFUSED
+    post.deliver()
+    assert pruned(post)["deliveries"] == 1
+
+
+def test_more_than_one_batch(post: Post) -> None:
+    """Everything old goes in one run, however much it is."""
+    count = prune.BATCH * 2 + 1
+    with post.database.write() as connection:
+        records.insert_new(connection, [make_record(n) for n in range(count)])
+    post.matcher(KindRule("OTHER"), batch_size=20_000).run_once()
+    post.clock.advance(days=11)
+    assert pruned(post) == {"records": count}

@@ -1,0 +1,204 @@
+"""One SQLite file: who may read and write it when, and which schema it has."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from actionwatch.errors import SchemaMismatch, StoreBusy, StoreError
+from actionwatch.store import positions
+from actionwatch.store.database import SCHEMA_VERSION, Database
+from actionwatch.store.instants import from_micros, to_micros
+from actionwatch.store.tables import METADATA
+from tests.builders import NOON, open_database
+
+
+def test_empty_store_is_migrated(tmp_path: Path) -> None:
+    """A store that did not exist has, after one upgrade, the newest schema; a second upgrade changes nothing."""
+    database = Database(f"sqlite:///{tmp_path / 'deep' / 'down' / 'store.db'}")
+    assert database.schema_version() is None
+    database.upgrade()
+    assert database.schema_version() == SCHEMA_VERSION
+    database.upgrade()
+    database.close()
+
+
+def test_schema_is_what_the_tables_say(database: Database) -> None:
+    """The migrations make exactly the tables, columns and indexes that the code believes in."""
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_newer_schema_is_refused(tmp_path: Path) -> None:
+    """A store that a newer actionwatch wrote is left alone."""
+    database = open_database(tmp_path)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch, match=r"schema 9999.*use the newer version"):
+        database.upgrade()
+    database.close()
+
+
+def test_two_starts_migrate_once(tmp_path: Path) -> None:
+    """Two processes that start on an empty store at once both find it ready."""
+    code = (
+        "import sys; from actionwatch.store.database import Database; "
+        "d = Database(sys.argv[1]); d.upgrade(); print(d.schema_version()); d.close()"
+    )
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    starts = [subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [start.communicate(timeout=60)[0].strip() for start in starts] == [SCHEMA_VERSION] * 2
+
+
+def test_file_is_private(tmp_path: Path) -> None:
+    """Nobody but the owner can read the store, nor the files SQLite keeps beside it."""
+    before = os.umask(0)
+    try:
+        database = open_database(tmp_path)
+        with database.write() as connection:
+            positions.write(connection, "match", 1)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir() if path.suffix != ".lock"}
+        database.close()
+    finally:
+        os.umask(before)
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
+
+
+def test_file_that_cannot_be_made(tmp_path: Path) -> None:
+    """A place where no file can be is said, with its path."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot open the store .*file/store\.db"):
+        Database(f"sqlite:///{tmp_path / 'file' / 'store.db'}")
+
+
+def test_file_that_is_no_database(tmp_path: Path) -> None:
+    """A file that holds something else is refused as a store, not overwritten."""
+    path = tmp_path / "store.db"
+    path.write_text("something else, long enough to be looked at" * 100)
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(StoreError, match="not a database"):
+        database.upgrade()
+    database.close()
+    assert path.read_text().startswith("something else")
+
+
+def test_reader_cannot_write(database: Database) -> None:
+    """A read transaction that tries to write fails and changes nothing."""
+    with pytest.raises(StoreError, match="readonly"), database.read() as connection:
+        positions.write(connection, "match", 1)
+    with database.read() as connection:
+        assert positions.read(connection, "match") == 0
+
+
+def test_reader_sees_one_state(database: Database) -> None:
+    """A read transaction does not see what is committed while it lasts, and holds up no writer."""
+    with database.read() as reading:
+        assert positions.read(reading, "match") == 0
+        with database.write() as connection:
+            positions.write(connection, "match", 1)
+        assert positions.read(reading, "match") == 0
+    with database.read() as reading:
+        assert positions.read(reading, "match") == 1
+
+
+def test_error_rolls_back(database: Database) -> None:
+    """Nothing of a write transaction stays when its block raises, and the next one works."""
+
+    def fail() -> None:
+        with database.write() as connection:
+            positions.write(connection, "match", 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.write() as connection:
+        assert positions.read(connection, "match") == 0
+
+
+def test_writers_wait_for_each_other(database: Database) -> None:
+    """Writers that read first and write then take turns: no addition is lost, none fails."""
+
+    def add() -> None:
+        for _ in range(20):
+            with database.write() as connection:
+                positions.write(connection, "match", positions.read(connection, "match") + 1)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as connection:
+        assert positions.read(connection, "match") == 80
+
+
+def test_second_database_waits(tmp_path: Path) -> None:
+    """A writer of another connection pool, as of another process, waits until the first has committed."""
+    one, other = open_database(tmp_path), open_database(tmp_path)
+    begun = threading.Event()
+
+    def write() -> None:
+        begun.set()
+        with other.write() as connection:
+            positions.write(connection, "match", positions.read(connection, "match") + 1)
+
+    with one.write() as connection:
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert begun.wait(5)
+        thread.join(0.05)
+        assert thread.is_alive()
+        positions.write(connection, "match", 10)
+    thread.join(10)
+    with one.read() as connection:
+        assert positions.read(connection, "match") == 11
+    one.close()
+    other.close()
+
+
+def test_busy_store_is_named(tmp_path: Path) -> None:
+    """A store that stays locked is a StoreBusy, which passes, and leaves the pool usable."""
+    one, other = open_database(tmp_path), Database(f"sqlite:///{tmp_path / 'store.db'}", busy_timeout_ms=10)
+    with one.write(), pytest.raises(StoreBusy), other.write():
+        raise AssertionError("two writers at once")
+    with other.write() as connection:
+        positions.write(connection, "match", 1)
+    one.close()
+    other.close()
+
+
+def test_owned_excludes_another_process(database: Database) -> None:
+    """While one process is the service on a store, another is refused; after it ended, even killed, the next is let in."""
+    code = (
+        "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
+        "with d.owned():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
+    )
+    url = f"sqlite:///{database.path}"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "owned\n"
+        with pytest.raises(StoreBusy, match="another actionwatch runs on"), database.owned():
+            raise AssertionError("two owners")
+        other.communicate("\n", timeout=10)
+    with database.owned():
+        pass
+    with database.owned():
+        pass
+
+
+@pytest.mark.parametrize("offset", [timedelta(0), timedelta(microseconds=1), timedelta(days=-30_000)])
+def test_instants(offset: timedelta) -> None:
+    """A time comes back to the microsecond, before 1970 too."""
+    assert from_micros(to_micros(NOON + offset)) == NOON + offset

@@ -1,0 +1,301 @@
+"""The outbox: leases, the order within alert and receiver, ends, and questions that stay quick when it is long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection, event
+
+from actionwatch.model import Delivery, DeliveryStatus, Event
+from actionwatch.store import alerts, outbox, records
+from actionwatch.store.database import Database
+from actionwatch.store.outbox import Frozen, Queue
+from tests.builders import NOON, make_alert, make_delivery, make_record
+
+LEASE = timedelta(minutes=5)
+SECOND = timedelta(seconds=1)
+
+
+def put(database: Database, *rows: Delivery) -> int:
+    """Put rows into the outbox."""
+    with database.write() as connection:
+        return outbox.insert_new(connection, rows)
+
+
+def claim(database: Database, at: datetime = NOON, limit: int = 10, receiver: str = "hook") -> list[Delivery]:
+    """Claim at a time."""
+    with database.write() as connection:
+        return outbox.claim(connection, receiver, at, limit, at + LEASE)
+
+
+def row(database: Database, delivery: Delivery) -> Delivery:
+    """Read a row that is there."""
+    with database.read() as connection:
+        found = outbox.read(connection, delivery.id)
+    assert found is not None
+    return found
+
+
+def test_known_rows_are_skipped(database: Database) -> None:
+    """A row that is there already is not put in again, nor a second one of its place in the order."""
+    first = make_delivery()
+    assert put(database, first) == 1
+    assert put(database, replace(first, event=Event.UPDATED), make_delivery(ordinal=2)) == 1
+    assert put(database, replace(first, id="other")) == 0
+    assert row(database, first) == first
+
+
+def test_claim(database: Database) -> None:
+    """What is due is claimed once, longest due first, so many at most, for this receiver, and counts as an attempt."""
+    rows = [make_delivery(f"a{n}", due_at=NOON - n * SECOND) for n in range(4)]
+    put(database, *rows, make_delivery("x", due_at=NOON + SECOND), make_delivery("a1", "other"))
+    assert claim(database, limit=3) == [replace(found, attempts=1) for found in (rows[3], rows[2], rows[1])]
+    assert [found.alert_id for found in claim(database)] == ["a0"]
+    assert claim(database) == []
+    assert row(database, rows[0]).attempts == 1
+
+
+def test_lease_runs_out(database: Database) -> None:
+    """A claim that nobody ended is claimable again after its lease, not before; releasing gives it back at once."""
+    put(database, make_delivery())
+    claim(database)
+    assert claim(database, NOON + LEASE) == []
+    assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [2]
+    with database.write() as connection:
+        assert outbox.release_leases(connection) == 1
+        assert outbox.release_leases(connection) == 0
+    assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [3]
+
+
+def test_order(database: Database) -> None:
+    """A row waits while an earlier one of its alert and receiver is pending; a dead or sent one frees it."""
+    rows = [make_delivery(ordinal=n, due_at=NOON - n * SECOND) for n in (1, 2, 3)]
+    put(database, *rows, make_delivery("other", ordinal=2))
+    assert sorted(found.alert_id for found in claim(database)) == ["alert-1", "other"]
+    with database.write() as connection:
+        assert outbox.next_due(connection, "hook", NOON) is None
+        outbox.record_dead(connection, rows[0].id, "503", "gave up")
+    assert [found.ordinal for found in claim(database)] == [2]
+    with database.write() as connection:
+        outbox.record_sent(connection, {rows[1].id: None}, NOON)
+    assert [found.ordinal for found in claim(database)] == [3]
+
+
+def test_sent(database: Database) -> None:
+    """A sent row says when, keeps its note, forgets earlier errors and its lease, and is never claimed again."""
+    put(database, make_delivery(), make_delivery("b"))
+    first, second = claim(database)
+    with database.write() as connection:
+        outbox.record_retry(connection, first, NOON, "503")
+        outbox.record_sent(connection, {first.id: "two refused", second.id: None}, NOON + SECOND)
+        outbox.record_sent(connection, {}, NOON)
+        assert outbox.count_sent(connection) == 2
+    found = row(database, first)
+    assert (found.status, found.sent_at, found.why, found.last_error) == (
+        DeliveryStatus.SENT,
+        NOON + SECOND,
+        "two refused",
+        None,
+    )
+    assert claim(database, NOON + 2 * LEASE) == []
+
+
+def test_retry_holds_back_what_follows(database: Database) -> None:
+    """A row put back is due when said, and so is what waits behind it, unless that is due later still."""
+    rows = [make_delivery(ordinal=n) for n in (1, 2)] + [make_delivery(ordinal=3, due_at=NOON + 9 * SECOND)]
+    other = make_delivery("b")
+    put(database, *rows, other)
+    with database.write() as connection:
+        outbox.record_retry(connection, rows[0], NOON + 5 * SECOND, "503")
+    assert [(row(database, found).due_at - NOON) // SECOND for found in (*rows, other)] == [5, 5, 9, 0]
+    assert row(database, rows[0]).last_error == "503"
+
+
+def test_freeze(database: Database) -> None:
+    """What a message says is fixed with what it turned out to be; frozen rows are no longer turned."""
+    row_two = make_delivery(ordinal=2, event=Event.UPDATED)
+    put(database, make_delivery(), row_two)
+    with database.write() as connection:
+        outbox.freeze(connection, [])
+        outbox.freeze(connection, [Frozen(row_two.id, Event.OPENED, "{}")])
+        assert not outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
+    assert (row(database, row_two).event, row(database, row_two).body) == (Event.OPENED, "{}")
+
+
+def test_turn_untried(database: Database) -> None:
+    """Only an update that nobody tried becomes a resolve, at once due; an opened stays what it is."""
+    update = make_delivery(ordinal=2, event=Event.UPDATED, due_at=NOON + LEASE)
+    put(database, make_delivery(), update, make_delivery(receiver="other"))
+    with database.write() as connection:
+        assert outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
+        assert not outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
+        assert not outbox.turn_untried(connection, "alert-1", "other", Event.RESOLVED)
+    assert (row(database, update).event, row(database, update).due_at) == (Event.RESOLVED, NOON)
+
+
+def test_told(database: Database) -> None:
+    """A receiver was told of an alert when it took any message of it, and only that receiver."""
+    put(database, make_delivery("a"), make_delivery("b"), make_delivery("a", "other"), make_delivery("c"))
+    with database.write() as connection:
+        outbox.record_sent(connection, {make_delivery("a").id: None}, NOON)
+        outbox.record_dead(connection, make_delivery("b").id, None, "x")
+        assert outbox.told(connection, ["a", "b", "c", "none"], "hook") == {"a"}
+        assert outbox.told(connection, ["a"], "other") == set()
+        assert outbox.told(connection, [], "hook") == set()
+
+
+def test_replay(database: Database) -> None:
+    """Dead rows are pending again under their ids, fresh but for what they say; others are left alone."""
+    dead, other, alive = make_delivery("a"), make_delivery("b"), make_delivery("c")
+    put(database, dead, other, alive)
+    with database.write() as connection:
+        outbox.freeze(connection, [Frozen(dead.id, Event.OPENED, "{}")])
+        for buried in (dead, other):
+            outbox.record_dead(connection, buried.id, "503", "gave up")
+        assert outbox.find(connection, limit=9, is_dead=True, receiver="none") == []
+        assert len(outbox.find(connection, limit=9, is_dead=True)) == 2
+        assert outbox.replay(connection, [dead.id, alive.id, "unknown"], NOON + LEASE) == 1
+        assert outbox.count_queues(connection) == {"hook": Queue(pending=2, dead=1)}
+        assert outbox.replay(connection, None, NOON + LEASE) == 1
+    found = row(database, dead)
+    assert (found.status, found.attempts, found.body, found.why) == (DeliveryStatus.PENDING, 0, "{}", None)
+    assert (found.due_at, found.started_at, found.created_at) == (NOON + LEASE, NOON + LEASE, NOON)
+
+
+def test_strangers(database: Database) -> None:
+    """What waits for receivers that are gone is dead with the reason; what was sent stays sent."""
+    sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
+    put(database, sent, waiting, make_delivery("c"))
+    with database.write() as connection:
+        outbox.record_sent(connection, {sent.id: None}, NOON)
+        assert outbox.bury_strangers(connection, ["hook"]) == 1
+        assert outbox.bury_strangers(connection, ["hook"]) == 0
+        assert outbox.bury_strangers(connection, []) == 1
+    assert row(database, waiting).why == "no longer configured"
+    assert row(database, sent).status is DeliveryStatus.SENT
+
+
+def test_queues(database: Database) -> None:
+    """Queues count what waits and what is dead, not what was sent or suppressed."""
+    rows = [make_delivery(name) for name in "abcd"]
+    put(database, *rows, make_delivery("a", "other"))
+    with database.write() as connection:
+        outbox.record_sent(connection, {rows[0].id: None}, NOON)
+        outbox.record_dead(connection, rows[1].id, None, "x")
+        outbox.suppress(connection, rows[2].id, "why")
+        assert outbox.count_queues(connection) == {"hook": Queue(1, 1), "other": Queue(1, 0)}
+    assert (row(database, rows[2]).status, row(database, rows[2]).why) == (DeliveryStatus.SUPPRESSED, "why")
+
+
+def test_last_rows(database: Database) -> None:
+    """The last row of each receiver is the one of the highest ordinal, whatever became of it."""
+    put(database, *(make_delivery(ordinal=n) for n in (1, 3, 2)), make_delivery(receiver="a"), make_delivery("b"))
+    with database.read() as connection:
+        last = outbox.read_last(connection, "alert-1")
+        assert {name: found.ordinal for name, found in last.items()} == {"a": 1, "hook": 3}
+        every = outbox.read_of_alert(connection, "alert-1")
+        assert [(found.receiver, found.ordinal) for found in every] == [("a", 1), ("hook", 1), ("hook", 2), ("hook", 3)]
+        assert outbox.read(connection, "unknown") is None
+
+
+def test_retention(database: Database) -> None:
+    """Only rows that ended are deleted, when they are old enough, so many at a time."""
+    rows = [make_delivery(name, created_at=NOON - timedelta(days=at)) for name, at in (("a", 2), ("b", 2), ("c", 0))]
+    put(database, *rows, make_delivery("d", created_at=NOON - timedelta(days=9)))
+    with database.write() as connection:
+        outbox.record_sent(connection, {found.id: None for found in rows}, NOON)
+        before = NOON - timedelta(days=1)
+        assert [outbox.delete_older(connection, before, 1) for _ in range(3)] == [1, 1, 0]
+        assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
+
+
+def test_latencies(database: Database) -> None:
+    """The times of an alert are those of its first message that was taken."""
+    put(database, make_delivery(), make_delivery(receiver="other"))
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(opened_at=NOON + SECOND), "group")])
+        outbox.record_sent(connection, {make_delivery().id: None}, NOON + 3 * SECOND)
+        outbox.record_sent(connection, {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND)
+        found = outbox.delivered_latencies(connection, 10)
+    assert found == [(NOON, NOON + SECOND, NOON + 2 * SECOND)]
+
+
+# -- what must stay quick ----------------------------------------------------------------------------------------------
+
+ROWS = 500  # SQLite plans by the indexes alone: more would only take longer
+
+
+@pytest.fixture
+def crowded(database: Database) -> Database:
+    """Fill the outbox: thousands pending and due in one instant, as many sent."""
+    put(database, *(make_delivery(f"p{n}") for n in range(ROWS)))
+    put(database, *(make_delivery(f"s{n}") for n in range(ROWS)))
+    with database.write() as connection:
+        outbox.record_sent(connection, {make_delivery(f"s{n}").id: None for n in range(ROWS)}, NOON)
+        records.insert_new(connection, [make_record(n) for n in range(ROWS)])
+        alerts.join(connection, [(f"p{n}", n + 1) for n in range(ROWS)])
+    return database
+
+
+def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[tuple[str, str]]:
+    """Give the SQL and the plan of every statement that a question makes."""
+    statements: list[tuple[str, object]] = []
+    with database.write() as connection:
+
+        def note(_: object, __: object, statement: str, parameters: object, ___: object, ____: object) -> None:
+            statements.append((statement, parameters))
+
+        event.listen(connection, "before_cursor_execute", note)
+        ask(connection)
+        event.remove(connection, "before_cursor_execute", note)
+        for statement, parameters in statements:
+            given = parameters[0] if isinstance(parameters, list) else parameters
+            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)  # type: ignore[arg-type]
+            yield statement, "\n".join(step[3] for step in steps)
+
+
+QUESTIONS: dict[str, Callable[[Connection], object]] = {
+    "claim": lambda c: outbox.claim(c, "hook", NOON, 8, NOON + LEASE),
+    "next_due": lambda c: outbox.next_due(c, "hook", NOON),
+    "told": lambda c: outbox.told(c, ["s1", "s2"], "hook"),
+    "turn_untried": lambda c: outbox.turn_untried(c, "p1", "hook", Event.RESOLVED),
+    "retry": lambda c: outbox.record_retry(c, make_delivery("p1"), NOON, "x"),
+    "sent": lambda c: outbox.record_sent(c, {make_delivery("p1").id: None}, NOON),
+    "freeze": lambda c: outbox.freeze(c, [Frozen(make_delivery("p1").id, Event.OPENED, "{}")]),
+    "read_last": lambda c: outbox.read_last(c, "p1"),
+    "release": outbox.release_leases,
+    "queues": outbox.count_queues,
+    "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
+    "joined": lambda c: alerts.read_joined(c, {1, 2, 3}),
+    "retention": lambda c: records.delete_older(c, NOON, 2000, 10),
+    "settled": lambda c: alerts.delete_settled(c, NOON, 10),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_scan(crowded: Database, name: str) -> None:
+    """No question of the running service reads a whole table, nor sorts what is pending."""
+    for statement, plan in plans(crowded, QUESTIONS[name]):
+        scans = [
+            line
+            for line in plan.splitlines()
+            if line.startswith("SCAN") and not re.search("subquery|anon_1|CONSTANT", line)
+        ]
+        # `young` walks records by id and stops at the first that is kept.
+        if name == "retention":
+            scans = [line for line in scans if not line.startswith("SCAN record")]
+        assert scans == [], (statement, plan)
+        if name in ("claim", "next_due"):
+            assert "TEMP B-TREE" not in plan, (statement, plan)
+            assert "delivery_by_due" in plan or statement.startswith("UPDATE"), (statement, plan)
+
+
+@pytest.mark.parametrize("name", ["told", "turn_untried", "read_last", "retry"])
+def test_by_alert(crowded: Database, name: str) -> None:
+    """What concerns one alert is found by it, not among all that was ever sent or waits."""
+    for statement, plan in plans(crowded, QUESTIONS[name]):
+        assert "delivery_by_due" not in plan, (statement, plan)

@@ -1,0 +1,259 @@
+"""Records in the store: kept once, read in the order stored, found by what people ask, let go when nothing needs them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection
+
+from actionwatch.model import Entity, Record
+from actionwatch.store import alerts, records
+from actionwatch.store.database import Database
+from actionwatch.store.records import RecordFilter
+from tests.builders import NOON, make_alert, make_record
+
+FULL = make_record(
+    domain_type="cluster",
+    description="50% of_all",
+    account=Entity("a-1", "Acme"),
+    cluster=Entity("c-1", "prod"),
+    organisation=Entity("o-1", None),
+    operation="DELETE",
+    scope="account",
+    severity="high",
+    upstream_id="u-1",
+    raw='{"x": 1}',
+    is_time_readable=False,
+    is_backlog=True,
+    late_by=timedelta(microseconds=3),
+)
+
+
+def store(database: Database, *stored: Record) -> int:
+    """Store records; give how many were new."""
+    with database.write() as connection:
+        return records.insert_new(connection, stored)
+
+
+def users(found: list[Record]) -> list[str]:
+    """Give their users, which tests use as names."""
+    return [record.user_name or "" for record in found]
+
+
+@pytest.mark.parametrize("record", [make_record(), FULL])
+def test_comes_back_whole(database: Database, record: Record) -> None:
+    """What is stored comes back as it was, with a local id."""
+    store(database, record)
+    with database.read() as connection:
+        (found,) = records.read_after(connection, 0, 10)
+    assert found == msgspec.structs.replace(record, id=1)
+
+
+def test_known_records_are_skipped(database: Database) -> None:
+    """A record whose source and key are known is not stored again; twins and other sources' records are."""
+    record = make_record()
+    assert store(database, record, make_record(2)) == 2
+    twin, elsewhere = make_record(key=f"{record.key}~1"), make_record(source="other")
+    assert store(database, record, twin, elsewhere, make_record(3)) == 3
+    with database.read() as connection:
+        found = records.read_after(connection, 0, 10)
+        assert records.count_by_source(connection) == {"acme": 4, "other": 1}
+    assert len({(one.source, one.key) for one in found}) == 5
+
+
+def test_judged_on_the_way(database: Database) -> None:
+    """What the caller judges of a record is stored instead of what the record says."""
+    with database.write() as connection:
+        records.insert_new(connection, [make_record()], judge=lambda record: (True, timedelta(seconds=9)))
+        (found,) = records.read_after(connection, 0, 9)
+    assert (found.is_backlog, found.late_by) == (True, timedelta(seconds=9))
+
+
+def test_first_version_stays(database: Database) -> None:
+    """A record that comes again with other fields beside its key is not rewritten."""
+    store(database, make_record(description="first"))
+    store(database, make_record(description="second"))
+    with database.read() as connection:
+        assert [found.description for found in records.read_after(connection, 0, 9)] == ["first"]
+
+
+def test_read_after(database: Database) -> None:
+    """Records are read in the order stored, whatever their time, from a position on, so many at most."""
+    store(database, make_record(user_name="a", minutes=5))
+    store(database, make_record(user_name="c"), make_record(user_name="b", minutes=-5))
+    with database.read() as connection:
+        assert users(records.read_after(connection, 0, 10)) == ["a", "b", "c"]
+        assert users(records.read_after(connection, 1, 1)) == ["b"]
+        assert records.read_after(connection, 3, 10) == []
+        assert records.newest_id(connection) == 3
+
+
+def test_ids_are_never_used_twice(database: Database) -> None:
+    """After retention took the newest records, the next one still comes after every position."""
+    store(database, make_record(1), make_record(2))
+    with database.write() as connection:
+        assert records.delete_older(connection, NOON + timedelta(days=1), 2, 10) == 2
+        assert records.newest_id(connection) == 0
+    store(database, make_record(3))
+    with database.read() as connection:
+        assert records.newest_id(connection) == 3
+
+
+PEOPLE = (
+    make_record(1, user_name="a", action_kind="READ", operation="READ", account=Entity("a-1", "Acme"), scope="account"),
+    make_record(2, minutes=1, user_name="b", description="Used 50% of it", cluster=Entity("c-1", "prod")),
+    make_record(3, minutes=2, user_name="c", description="used 50x of_it", cluster=Entity(None, "c-1")),
+    make_record(4, minutes=3, user_name="JÜRGEN", description="Ünder \\ back", account=Entity("Acme", None)),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, ["JÜRGEN", "c", "b", "a"]),
+        ({"kinds": ["READ"]}, ["a"]),
+        ({"kinds": ["READ", "DELETE_CLUSTER"]}, ["JÜRGEN", "c", "b", "a"]),
+        ({"operations": ["READ"]}, ["a"]),
+        ({"user": "B"}, ["b"]),
+        ({"user": "JÜRGEN"}, ["JÜRGEN"]),
+        ({"user": "jÜrgen"}, ["JÜRGEN"]),
+        ({"user": "nobody"}, []),
+        ({"account": "a-1"}, ["a"]),
+        ({"account": "Acme"}, ["JÜRGEN", "a"]),
+        ({"cluster": "c-1"}, ["c", "b"]),
+        ({"cluster": "prod"}, ["b"]),
+        ({"scope": "account"}, ["a"]),
+        ({"keyword": "50%"}, ["b"]),
+        ({"keyword": "f_i"}, ["c"]),
+        ({"keyword": "USED"}, ["c", "b"]),
+        ({"keyword": "\\"}, ["JÜRGEN"]),
+        ({"keyword": "%"}, ["b"]),
+        ({"since": NOON + timedelta(minutes=2)}, ["JÜRGEN", "c"]),
+        ({"until": NOON + timedelta(minutes=1)}, ["b", "a"]),
+        ({"since": NOON + timedelta(minutes=1), "until": NOON + timedelta(minutes=1)}, ["b"]),
+        ({"since": NOON + timedelta(minutes=1, microseconds=1), "until": NOON + timedelta(minutes=2)}, ["c"]),
+        ({"user": "b", "kinds": ["READ"]}, []),
+    ],
+)
+def test_filter(database: Database, wanted: dict[str, Any], expected: list[str]) -> None:
+    """A filter admits exactly what it names, its bounds included, and takes % and _ as they are; newest first."""
+    store(database, *PEOPLE)
+    with database.read() as connection:
+        asked = RecordFilter(**wanted)
+        assert users(records.find(connection, asked, None)) == expected
+        assert users(records.find(connection, asked, 1)) == expected[:1]
+        assert users(list(records.stream(connection, asked))) == expected[::-1]
+
+
+def test_stream_is_long(database: Database) -> None:
+    """Every record is streamed, over more than one portion."""
+    store(database, *(make_record(n) for n in range(2500)))
+    with database.read() as connection:
+        assert sum(1 for _ in records.stream(connection, RecordFilter())) == 2500
+
+
+def test_read_by_key(database: Database) -> None:
+    """A key finds its record; one nobody has finds nothing."""
+    record = make_record(user_name="a")
+    store(database, record)
+    with database.read() as connection:
+        found = records.read_by_key(connection, record.key)
+        assert found is not None
+        assert found.user_name == "a"
+        assert records.read_by_key(connection, "unknown") is None
+
+
+def test_newest_of_alerts(database: Database) -> None:
+    """Of each alert the newest records by event time are read, newest last, ties by key; every alert is named."""
+    for n in range(10):
+        store(database, make_record(n, minutes=-(n // 2), user_name=str(n)))
+    with database.write() as connection:
+        alerts.join(connection, [("one", n + 1) for n in range(10)] + [("two", 4)])
+        found = records.read_of_alerts(connection, ["one", "two", "none"], 3)
+    assert {alert_id: users(shown) for alert_id, shown in found.items()} == {
+        "one": ["3", "0", "1"],
+        "two": ["3"],
+        "none": [],
+    }
+
+
+def test_count_kinds(database: Database) -> None:
+    """Records are counted per kind within bounds that both belong to the window, of one source alone."""
+    edge = timedelta(microseconds=1)
+    store(
+        database,
+        make_record(1, action_kind="A"),
+        make_record(2, action_kind="A", occurred_at=NOON + timedelta(minutes=1)),
+        make_record(3, action_kind="B", occurred_at=NOON - edge),
+        make_record(4, action_kind="B", occurred_at=NOON + timedelta(minutes=1) + edge),
+        make_record(5, action_kind="B", source="other"),
+    )
+    with database.read() as connection:
+        assert records.count_kinds(connection, "acme", NOON, NOON + timedelta(minutes=1)) == {"A": 2}
+        assert records.count_kinds(connection, "acme", NOON - edge, NOON - edge) == {"B": 1}
+
+
+def test_vanished(database: Database) -> None:
+    """Records that the upstream holds no more are marked, counted out, and taken back when they show again."""
+    gone, there = make_record(1, user_name="gone"), make_record(2, user_name="there")
+    store(database, gone, there)
+    end = NOON + timedelta(minutes=1)
+    with database.write() as connection:
+        assert users(records.mark_vanished(connection, "acme", NOON, end, {there.key}, end)) == ["gone"]
+        assert records.mark_vanished(connection, "acme", NOON, end, {there.key}, end) == []
+        assert records.count_vanished(connection, "acme", NOON) == 1
+        assert sum(records.count_kinds(connection, "acme", NOON, end).values()) == 1
+        records.unmark_vanished(connection, "acme", NOON, NOON + timedelta(hours=1), {gone.key})
+        assert records.count_vanished(connection, "acme", NOON) == 0
+        assert not records.is_quiet(connection, "acme", NOON, end)
+        assert records.is_quiet(connection, "other", NOON, end)
+        assert records.is_quiet(connection, "acme", end, end)
+
+
+def test_lateness(database: Database) -> None:
+    """The delays of the newest records come sorted, without backlog and unreadable times."""
+    store(
+        database,
+        *(make_record(n, seen_at=NOON + timedelta(seconds=seconds)) for n, seconds in enumerate((9, 3, 5))),
+        make_record(8, is_backlog=True, seen_at=NOON + timedelta(days=9)),
+        make_record(9, is_time_readable=False, seen_at=NOON + timedelta(days=9)),
+    )
+    with database.read() as connection:
+        assert records.lateness(connection, "acme", 2) == [timedelta(seconds=3), timedelta(seconds=5)]
+
+
+def remaining(connection: Connection) -> list[int]:
+    """Give the ids that are left."""
+    return [record.id for record in records.read_after(connection, 0, 100)]
+
+
+def test_retention(database: Database) -> None:
+    """Only records that are old enough, matched, and of no alert are deleted; oldest first, so many at a time."""
+    old, young = NOON - timedelta(days=401), NOON
+    seen = [old, old, old, old, young, old]
+    store(database, *(make_record(n, seen_at=at) for n, at in enumerate(seen)))
+    with database.write() as connection:
+        alerts.join(connection, [("one", 2)])
+        before = NOON - timedelta(days=400)
+        assert records.delete_older(connection, before, 0, 10) == 0
+        assert records.delete_older(connection, before, 3, 1) == 1
+        assert remaining(connection) == [2, 3, 4, 5, 6]
+        assert records.delete_older(connection, before, 3, 10) == 1
+        assert remaining(connection) == [2, 4, 5, 6]
+        assert records.delete_older(connection, before, 6, 10) == 1
+        assert remaining(connection) == [2, 5, 6]
+        assert records.delete_older(connection, NOON + timedelta(days=1), 6, 10) == 2
+
+
+def test_alert_and_its_records_go_together(database: Database) -> None:
+    """Once an alert is let go, its records may be."""
+    store(database, make_record(seen_at=NOON - timedelta(days=401)))
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(opened_at=NOON - timedelta(days=401)), "group")])
+        alerts.join(connection, [("alert-1", 1)])
+        assert records.delete_older(connection, NOON, 1, 10) == 0
+        assert alerts.delete_settled(connection, NOON, 10) == 1
+        assert records.delete_older(connection, NOON, 1, 10) == 1

@@ -1,0 +1,173 @@
+"""Marks, polls, positions, receipts, receivers, references, troubles, stories, accounts, fields, sweeps: kept as they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.errors import StoreError
+from actionwatch.model import LinkedAccount
+from actionwatch.store import (
+    accounts,
+    fields,
+    marks,
+    polls,
+    positions,
+    receipts,
+    receivers,
+    story,
+    sweeps,
+    troubles,
+)
+from actionwatch.store.database import Database
+from actionwatch.store.marks import Marks
+from tests.builders import NOON
+
+LATER = NOON + timedelta(hours=1)
+MARKS = Marks(name="acme", begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=LATER, proved_through=NOON)
+
+
+def test_marks(database: Database) -> None:
+    """A source's marks come back as written last, and no other source's."""
+    with database.write() as connection:
+        assert marks.read(connection, "acme") is None
+        marks.write(connection, MARKS)
+        moved = replace(MARKS, mark=LATER, totals_cover_pages=True)
+        marks.write(connection, moved)
+        marks.write(connection, replace(MARKS, name="aaa"))
+        assert marks.read(connection, "acme") == moved
+        assert list(marks.read_all(connection)) == ["aaa", "acme"]
+
+
+def test_polls(database: Database) -> None:
+    """Failures in a row are counted, and a poll that went well ends the row."""
+    with database.write() as connection:
+        assert polls.read_all(connection) == {}
+        assert [polls.note(connection, "acme", NOON, text) for text in ("a", "b", None, "c")] == [1, 2, 0, 1]
+        assert polls.note(connection, "other", LATER, None) == 0
+        assert polls.read_all(connection) == {"acme": polls.Poll(NOON, 1, "c"), "other": polls.Poll(LATER, 0, None)}
+
+
+def test_positions(database: Database) -> None:
+    """A step's position begins at nothing and is what was written last."""
+    with database.write() as connection:
+        assert positions.read(connection, "match") == 0
+        positions.write(connection, "match", 5)
+        positions.write(connection, "match", 2**40)
+        assert positions.read(connection, "match") == 2**40
+        assert positions.read(connection, "other") == 0
+
+
+def test_receipts(database: Database) -> None:
+    """Receipts come back newest first, and only those of windows long over are deleted."""
+    first = receipts.WindowReceipt(
+        source="acme",
+        starts_at=NOON,
+        ends_at=LATER,
+        judged_at=LATER,
+        method="counts",
+        record_count=3,
+        kind_counts={"B": 2, "A": 1},
+        digest="d",
+        request_count=2,
+    )
+    second = replace(first, starts_at=LATER, ends_at=LATER + timedelta(hours=1), kind_counts={})
+    with database.write() as connection:
+        for receipt in (first, second, replace(first, source="other")):
+            receipts.insert(connection, receipt)
+        assert receipts.read(connection, "acme", 10) == [second, first]
+        assert receipts.read(connection, "acme", 1) == [second]
+        assert receipts.delete_older(connection, LATER, 10) == 0
+        assert receipts.delete_older(connection, LATER + timedelta(seconds=1), 1) == 1
+        assert receipts.delete_older(connection, LATER + timedelta(seconds=1), 9) == 1
+        assert receipts.read(connection, "acme", 10) == [second]
+
+
+def test_receivers(database: Database) -> None:
+    """A receiver fails since its first failure in a row, and a success ends that; a pause stays what it was."""
+    with database.write() as connection:
+        receivers.note_failure(connection, "hook", NOON, "a", None)
+        receivers.note_failure(connection, "hook", LATER, "b", LATER + timedelta(hours=1))
+        assert receivers.read_all(connection) == {
+            "hook": receivers.Health(None, NOON, LATER + timedelta(hours=1), "b"),
+        }
+        receivers.note_success(connection, "hook", LATER)
+        assert receivers.read_all(connection)["hook"].failing_since is None
+        assert receivers.read_all(connection)["hook"].last_sent_at == LATER
+        receivers.note_failure(connection, "hook", LATER, "c", None)
+        assert receivers.read_all(connection)["hook"] == receivers.Health(LATER, LATER, None, "c")
+
+
+def test_references(database: Database) -> None:
+    """What a receiver calls an alert's message is kept for that alert and receiver, the newest word."""
+    with database.write() as connection:
+        receivers.write_reference(connection, "one", "slack", "1")
+        receivers.write_reference(connection, "one", "slack", "2")
+        receivers.write_reference(connection, "one", "other", "3")
+        assert receivers.read_references(connection, ["one", "two"], "slack") == {"one": "2"}
+        assert receivers.read_references(connection, [], "slack") == {}
+
+
+def test_troubles(database: Database) -> None:
+    """A trouble is there from its beginning to its end, once; the oldest comes first."""
+    one = troubles.OpenTrouble("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
+    other = replace(one, trouble="key_refused", subject="acme", since=NOON)
+    with database.write() as connection:
+        assert troubles.read(connection, "dead_letters", "hook") is None
+        troubles.insert(connection, one)
+        troubles.insert(connection, other)
+        assert troubles.read_all(connection) == [other, one]
+        assert troubles.read(connection, "dead_letters", "hook") == one
+    with pytest.raises(StoreError), database.write() as connection:
+        troubles.insert(connection, one)
+    with database.write() as connection:
+        troubles.delete(connection, "dead_letters", "hook")
+        troubles.delete(connection, "dead_letters", "hook")
+        assert troubles.read_all(connection) == [other]
+
+
+def test_story(database: Database) -> None:
+    """An alert's story is told in the order it was written, times or not, and without another's."""
+    entries = [story.Entry(at, "one", "stage", str(at)) for at in (LATER, NOON)]
+    with database.write() as connection:
+        story.append(connection, entries)
+        story.append(connection, [])
+        story.append(connection, [story.Entry(NOON, "two", "stage", "x")])
+        assert story.read(connection, "one") == entries
+
+
+def test_accounts(database: Database) -> None:
+    """An account's names are told in order, each with the time up to which it held."""
+    with database.write() as connection:
+        assert not accounts.is_known(connection, "acme")
+        accounts.begin(connection, "acme", LinkedAccount("a-1", "Old", {"x": 1}), NOON)
+        accounts.end(connection, "acme", "a-1", LATER)
+        accounts.begin(connection, "acme", LinkedAccount("a-1", "New"), LATER)
+        assert accounts.is_known(connection, "acme")
+        assert accounts.read_current(connection, "acme") == {"a-1": LinkedAccount("a-1", "New", {})}
+        assert accounts.name_history(connection, "acme") == {"a-1": [(LATER, "Old"), (None, "New")]}
+        accounts.note_listed(connection, "other", NOON)
+        assert accounts.is_known(connection, "other")
+        assert accounts.read_current(connection, "other") == {}
+
+
+def test_fields(database: Database) -> None:
+    """A field's first sight stays."""
+    with database.write() as connection:
+        fields.insert_new(connection, "acme", ["a", "b"], NOON)
+        fields.insert_new(connection, "acme", ["b", "c"], LATER)
+        assert fields.read(connection, "acme") == {"a": NOON, "b": NOON, "c": LATER}
+        assert fields.read(connection, "other") == {}
+
+
+def test_sweeps(database: Database) -> None:
+    """Each reach remembers when it was asked last."""
+    hour = timedelta(hours=1)
+    with database.write() as connection:
+        sweeps.note(connection, "acme", hour, NOON)
+        sweeps.note(connection, "acme", hour, LATER)
+        sweeps.note(connection, "acme", 6 * hour, NOON)
+        assert sweeps.read(connection, "acme") == {hour: LATER, 6 * hour: NOON}
+        assert sweeps.read(connection, "other") == {}

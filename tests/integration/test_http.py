@@ -1,0 +1,164 @@
+"""The HTTP client against real sockets: a whole answer within its bounds, or an error that shows no secret."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.errors import TransportError
+from actionwatch.http import USER_AGENT, HttpClient
+
+QUICK = timedelta(seconds=0.4)
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+Act = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(act: Act) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve each connection with `act` after its request's head came; yields the URL and the heads."""
+    heads: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.settimeout(5)
+                    head = b""
+                    while b"\r\n\r\n" not in head:
+                        chunk = connection.recv(65536)
+                        if not chunk:
+                            break
+                        head += chunk
+                    if head:
+                        heads.append(head)
+                        try:
+                            act(connection)
+                        except OSError:
+                            continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", heads
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(6)
+            assert not thread.is_alive()
+
+
+def answering(data: bytes) -> Act:
+    """Answer with these bytes."""
+    return lambda connection: connection.sendall(data)
+
+
+def drip(connection: socket.socket) -> None:
+    """Send a byte now and then, for longer than anybody waits."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+    for _ in range(40):
+        connection.sendall(b"x")
+        time.sleep(0.05)
+
+
+def hang(connection: socket.socket) -> None:
+    """Answer nothing until the other side gives up."""
+    while connection.recv(65536):
+        continue
+
+
+def test_request() -> None:
+    """What is asked is what arrives: method, path with its query, own headers, body; and no header of another's."""
+    with server(answering(OK)) as (url, heads), HttpClient(timeout=QUICK, headers={"x-own": "1"}) as client:
+        answer = client.request("POST", f"{url}/a?b=c%2Fd", headers={"x-one": "2"}, content=b"body")
+        client.request("GET", f"{url}/list", params=[("from", "a b"), ("to", 3)])
+    assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"ok", "2")
+    assert answer.took > timedelta(0)
+    first, second = heads
+    assert first.startswith(b"POST /a?b=c%2Fd HTTP/1.1\r\n")
+    for wanted in (f"user-agent: {USER_AGENT}", "x-own: 1", "x-one: 2", "content-length: 4"):
+        assert wanted.encode() in first.lower()
+    assert second.startswith((b"GET /list?from=a%20b&to=3 HTTP/1.1\r\n", b"GET /list?from=a+b&to=3 HTTP/1.1\r\n"))
+
+
+def test_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy in the environment is not used."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    with server(answering(OK)) as (url, _), HttpClient(timeout=QUICK) as client:
+        assert client.request("GET", url).status == 200
+
+
+def test_redirect_is_an_answer() -> None:
+    """A redirect is given back, not followed."""
+    data = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
+    with server(answering(data)) as (url, heads), HttpClient(timeout=QUICK, auth=("user", "word")) as client:
+        answer = client.request("GET", url)
+    assert (answer.status, answer.headers["location"]) == (302, "http://127.0.0.1:1/")
+    assert len(heads) == 1
+
+
+def test_compressed_answer_is_bounded() -> None:
+    """The size limit counts what an answer unpacks to, so that a small one cannot fill the memory."""
+    packed = gzip.compress(b"0" * 5_000_000)
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n".encode()
+    with server(answering(head + packed)) as (url, _):
+        small = HttpClient(timeout=5 * QUICK, max_body_bytes=1_000_000)
+        with small, pytest.raises(TransportError, match="larger than 1000000 bytes"):
+            small.request("GET", url)
+        with HttpClient(timeout=5 * QUICK, max_body_bytes=5_000_000) as client:
+            assert len(client.request("GET", url).body) == 5_000_000
+
+
+FAULTS: dict[str, tuple[Act, str]] = {
+    "cut off": (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"), "connection broke"),
+    "closed": (answering(b""), "connection broke"),
+    "no HTTP": (answering(b"SSH-2.0-OpenSSH\r\n\r\n"), "connection broke"),
+    "hangs": (hang, "no answer within the timeout"),
+    "drips": (drip, "did not end within the timeout"),
+    "bad gzip": (
+        answering(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"),
+        "compression is broken",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(name: str) -> None:
+    """An exchange that brings no whole answer in time is an error, soon, and shows nothing of the URL."""
+    act, words = FAULTS[name]
+    started = time.monotonic()
+    with server(act) as (url, _), HttpClient(timeout=QUICK) as client:
+        with pytest.raises(TransportError, match=words) as caught:
+            client.request("POST", f"{url}/services/T0/SECRET?token=SECRET", content=b"{}")
+        assert time.monotonic() - started < 2
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1/SECRET",
+        "http://[::1/SECRET",
+        "nothing://x/SECRET",
+        "SECRET",
+        "http://a b/SECRET",
+        "http://x:99999/SECRET",
+    ],
+)
+def test_unusable_addresses(url: str) -> None:
+    """An address that leads nowhere is an error of ours, without the URL."""
+    with HttpClient(timeout=QUICK) as client, pytest.raises(TransportError) as caught:
+        client.request("GET", url)
+    assert "SECRET" not in str(caught.value)

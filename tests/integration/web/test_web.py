@@ -1,0 +1,223 @@
+"""What machines are told over HTTP is true, and told to nobody without the token."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from actionwatch.errors import ActionwatchError
+from actionwatch.model import Level, Status
+from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, troubles
+from actionwatch.store.database import Database
+from actionwatch.web.health import MISSED_POLLS, health_routes
+from actionwatch.web.metrics import metrics_routes
+from actionwatch.web.server import serving
+from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
+
+INTERVAL = timedelta(seconds=30)
+WORKERS: dict[str, bool] = {}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at noon."""
+    return Clock()
+
+
+@pytest.fixture
+def workers() -> dict[str, bool]:
+    """The threads of the service, all alive."""
+    return {"match": True, "deliver": True}
+
+
+@pytest.fixture
+def web(database: Database, clock: Clock, workers: Mapping[str, bool]) -> Iterator[httpx.Client]:
+    """Serve health and metrics of one source."""
+    routes = [
+        *health_routes(database, {"acme": INTERVAL}, lambda: workers, clock),
+        *metrics_routes(database, clock),
+    ]
+    with serving(routes, "127.0.0.1", 0, None) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        yield client
+
+
+def poll(database: Database, clock: Clock, error: str | None = None) -> None:
+    """Note a poll."""
+    with database.write() as connection:
+        polls.note(connection, "acme", clock(), error)
+
+
+def test_healthz(web: httpx.Client, workers: dict[str, bool]) -> None:
+    """The process is healthy exactly while all its threads live; else the dead ones are named."""
+    assert (web.get("/healthz").status_code, web.get("/healthz").json()) == (200, {"status": "ok", "dead": []})
+    workers["match"] = False
+    answer = web.get("/healthz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "dead", "dead": ["match"]})
+
+
+def test_readyz(web: httpx.Client, database: Database, clock: Clock) -> None:
+    """It is ready exactly while each source was polled well, and lately; else the reason is said."""
+
+    def asked() -> tuple[int, list[str]]:
+        answer = web.get("/readyz")
+        assert answer.json()["ready"] == (answer.status_code == 200)
+        return answer.status_code, answer.json()["reasons"]
+
+    assert asked() == (503, ["source acme: not polled yet"])
+    poll(database, clock)
+    assert asked() == (200, [])
+    clock.now += INTERVAL * MISSED_POLLS
+    assert asked() == (200, [])
+    clock.advance(seconds=1)
+    assert asked() == (503, [f"source acme: last polled at {NOON.isoformat()}"])
+    poll(database, clock, "refused")
+    assert asked() == (503, ["source acme: 1 polls failed in a row: refused"])
+    poll(database, clock)
+    assert asked() == (200, [])
+
+
+def test_broken_store_is_not_ready(web: httpx.Client, database: Database, clock: Clock) -> None:
+    """A store that cannot be read is a reason, not an error page."""
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE poll")
+    answer = web.get("/readyz")
+    assert answer.status_code == 503
+    assert "the store failed" in answer.json()["reasons"][0]
+
+
+def metrics(web: httpx.Client) -> dict[str, float]:
+    """Scrape; give the samples."""
+    answer = web.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    lines = [line for line in answer.text.splitlines() if line and not line.startswith("#")]
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
+
+
+def test_metrics_of_nothing(web: httpx.Client) -> None:
+    """An empty store has metrics too."""
+    assert metrics(web) == {"actionwatch_records_stored": 0, "actionwatch_records_unmatched": 0}
+
+
+def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
+    """Every sample says what the store holds at this moment."""
+    known = marks.Marks(
+        name="acme",
+        begins_at=NOON,
+        alerts_from=NOON,
+        mark=NOON,
+        seen_through=NOON,
+        proved_through=NOON - timedelta(seconds=60),
+    )
+    dead = make_delivery("two")
+    with database.write() as connection:
+        marks.write(connection, known)
+        polls.note(connection, "acme", NOON, "x")
+        records.insert_new(connection, [make_record(n) for n in range(5)])
+        positions.write(connection, "match", 3)
+        alerts.insert_new(
+            connection, [(make_alert("a"), "g"), (make_alert("b", level=Level.LOW, status=Status.RESOLVED), "g")]
+        )
+        outbox.insert_new(connection, [make_delivery("one"), dead])
+        outbox.record_dead(connection, dead.id, None, "x")
+        receivers.note_failure(connection, "hook", NOON, "x", None)
+        receivers.note_success(connection, "fine", NOON)
+        troubles.insert(connection, troubles.OpenTrouble("dead_letters", 'ho"ok', NOON, "x", "", "id"))
+    clock.advance(seconds=7)
+    assert metrics(web) == {
+        'actionwatch_seen_through_lag_seconds{source="acme"}': 7,
+        'actionwatch_proved_through_lag_seconds{source="acme"}': 67,
+        'actionwatch_poll_failures{source="acme"}': 1,
+        "actionwatch_records_stored": 5,
+        "actionwatch_records_unmatched": 2,
+        'actionwatch_alerts{level="high",status="open"}': 1,
+        'actionwatch_alerts{level="low",status="resolved"}': 1,
+        'actionwatch_deliveries_pending{receiver="hook"}': 1,
+        'actionwatch_deliveries_dead{receiver="hook"}': 1,
+        'actionwatch_receiver_failing_seconds{receiver="hook"}': 7,
+        'actionwatch_receiver_failing_seconds{receiver="fine"}': 0,
+        'actionwatch_troubles{subject="ho\\"ok",trouble="dead_letters"}': 1,
+    }
+    with database.write() as connection:
+        positions.write(connection, "match", 5)
+    assert metrics(web)["actionwatch_records_unmatched"] == 0
+
+
+def secret(_: Request) -> Response:
+    """Tell something."""
+    return PlainTextResponse("told")
+
+
+PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", secret)]
+
+
+@pytest.mark.parametrize("token", ["open-sesame", "tökén"])
+def test_token(token: str) -> None:
+    """Only who shows the whole token is told anything, but for the probes."""
+    with serving(PAGES, "127.0.0.1", 0, token) as url, httpx.Client(base_url=url, trust_env=False) as client:
+
+        def asked(path: str, given: str | None) -> int:
+            headers = {} if given is None else {b"authorization": given.encode()}
+            return client.get(path, headers=headers).status_code
+
+        assert asked("/page", f"Bearer {token}") == 200
+        for wrong in (None, "", "Bearer", f"Bearer {token}x", f"Bearer {token[:-1]}", f"Basic {token}", token):
+            assert asked("/page", wrong) == 401
+        assert asked("/unknown", None) == 401
+        assert asked("/healthz/", None) == 401
+        assert [asked(path, None) for path in ("/healthz", "/readyz")] == [200, 200]
+        refused = client.get("/page")
+        assert refused.headers["www-authenticate"] == "Bearer"
+        assert "server" not in refused.headers
+
+
+def test_answers_from_the_start() -> None:
+    """Whoever is told the address can connect at once, every time."""
+    for _ in range(10):
+        with serving(PAGES, "127.0.0.1", 0, None) as url:
+            assert httpx.get(f"{url}/page", trust_env=False).text == "told"
+
+
+def test_nothing_listens_afterwards() -> None:
+    """The port is free once the block has ended."""
+    with serving(PAGES, "127.0.0.1", 0, None) as url:
+        port = int(url.rsplit(":", 1)[1])
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_ipv6() -> None:
+    """It listens on an IPv6 address too, and gives it as a URL."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with serving(PAGES, "::1", 0, None) as url:
+        assert url.startswith("http://[::1]:")
+        assert httpx.get(f"{url}/page", trust_env=False).text == "told"
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a..b", "x" * 70])
+def test_bad_address(host: str) -> None:
+    """An address that cannot be listened on is said, with what to change."""
+    words = r"cannot listen on .*:0: .*: choose another web\.listen"
+    with pytest.raises(ActionwatchError, match=words), serving(PAGES, host, 0, None):
+        raise AssertionError
+
+
+def test_port_in_use() -> None:
+    """A port that another process has is said."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ActionwatchError, match="in use"), serving(PAGES, "127.0.0.1", port, None):
+            raise AssertionError

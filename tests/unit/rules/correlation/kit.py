@@ -1,0 +1,102 @@
+"""Makes correlations, hits and records for the tests of correlation: a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actionwatch.model import Entity, Level, Record, RuleName
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.spec import Correlation, Hit, Kind, Step
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.fired import Fired
+from tests.unit.rules.builders import rules_in
+
+START = datetime(2026, 3, 4, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HEAD = "title: T\nname: t\nlogsource: {product: instaclustr}\n"
+ALWAYS = START + timedelta(days=1000)
+
+
+def at(minutes: float) -> datetime:
+    """Give a time some minutes after the start."""
+    return START + minutes * MINUTE
+
+
+def make(kind: Kind = Kind.EVENT_COUNT, *, steps: int = 1, **more: Any) -> Correlation:
+    """Make a correlation with a timespan of ten minutes that realerts as long."""
+    values: dict[str, Any] = {
+        "name": RuleName("id", "t", "T"),
+        "level": Level.MEDIUM,
+        "alert": AlertBlock(),
+        "kind": kind,
+        "steps": tuple(Step(f"r{number}") for number in range(steps)),
+        "timespan": 10 * MINUTE,
+        "realert": 10 * MINUTE,
+    }
+    return Correlation(**{**values, **more})
+
+
+def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
+    """Make a hit; by default its key is its minute."""
+    name = key or f"{minutes:06.2f}"
+    return Hit(at(minutes), step, name, "acme", (record_at(minutes, key=name),), value)
+
+
+def record_at(minutes: float, kind: str = "BACKUP", *, key: str = "", seen: float | None = None, **more: Any) -> Record:
+    """Make a record some minutes after the start; `user`, `cluster` and what else a record has may be named."""
+    moment = at(minutes)
+    values: dict[str, Any] = {
+        "key": key or f"{int(moment.timestamp() * 1e6):016x}-{kind}-{more.get('user', 'eve')}",
+        "source": "acme",
+        "occurred_at": moment,
+        "seen_at": at(minutes if seen is None else seen),
+        "action_kind": kind,
+        "raw": "{}",
+        "user_name": more.pop("user", "eve"),
+        "cluster": Entity(more.pop("cluster", None), more.pop("cluster_name", None)),
+        "account": Entity(more.pop("account", None)),
+    }
+    return Record(**{**values, **more})
+
+
+def loaded(text: str, lists: Mapping[str, tuple[str, ...]] | None = None) -> Sequence[Rule]:
+    """Load rules that have neither faults nor notes worth a word."""
+    from actionwatch.rules.lists import Lists
+
+    rules = rules_in(text, Lists(lists or {}))
+    assert rules.faults == ()
+    return rules.rules
+
+
+def run(
+    rules: Sequence[Rule],
+    records: Iterable[Record],
+    *,
+    verified: float = 10_000,
+    begin: float | None = None,
+    until: float = 10_000,
+) -> list[Fired]:
+    """Run rules over records on a virtual clock, by default verified for long after."""
+    outcome = simulate(
+        rules,
+        list(records),
+        begin=None if begin is None else at(begin),
+        start=START,
+        until=at(until),
+        verified_until=at(verified),
+    )
+    assert outcome.failures == ()
+    return list(outcome.alerts)
+
+
+def minutes(moment: datetime | None) -> float | None:
+    """Give a time as minutes after the start."""
+    return None if moment is None else (moment - START) / MINUTE
+
+
+def shapes(alerts: Iterable[Fired]) -> list[tuple[int, float | None, float | None]]:
+    """Give of each alert how many records it holds, and its first and last minute."""
+    return [(alert.count, minutes(alert.first_at), minutes(alert.last_at)) for alert in alerts]

@@ -1,0 +1,101 @@
+"""The fold against a naive reading of the specification, on many small cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actionwatch.rules.correlations.fold import fold, machine
+from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
+from tests.unit.rules.correlation.kit import ALWAYS, MINUTE, START, at, make
+from tests.unit.rules.correlation.oracle import Shape, expected
+
+MANY = settings(max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def _shape(found: Found) -> Shape:
+    return found.origin, found.first_at, found.fired_at, tuple((hit.key, hit.step) for hit in found.hits)
+
+
+@st.composite
+def _hits(draw: st.DrawFn, steps: int, values: st.SearchStrategy[Any] | None = None) -> list[Hit]:
+    """Draw records at whole minutes, ties included; each meets one step or several."""
+    drawn: list[Hit] = []
+    for number, minute in enumerate(draw(st.lists(st.integers(0, 45), max_size=14))):
+        met = draw(st.sets(st.integers(0, steps - 1), min_size=1, max_size=2))
+        value = None if values is None else draw(values)
+        drawn += [Hit(at(minute), step, f"k{number:02}", "acme", (), value) for step in sorted(met)]
+    return drawn
+
+
+@st.composite
+def _counts(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
+    kind = draw(st.sampled_from([Kind.EVENT_COUNT, *VALUE_KINDS]))
+    threshold = Threshold(draw(st.sampled_from(["gte", "gt", "eq", "neq", "lt"])), draw(st.integers(1, 6)))
+    rule = make(
+        kind,
+        threshold=threshold,
+        timespan=draw(st.integers(1, 12)) * MINUTE,
+        realert=draw(st.integers(1, 12)) * MINUTE,
+        percentile=draw(st.sampled_from([0, 25, 50, 100])),
+    )
+    return rule, draw(_hits(1, st.integers(0, 5)))
+
+
+@st.composite
+def _patterns(draw: st.DrawFn, steps: int) -> tuple[Pattern, ...]:
+    found = []
+    for _ in range(draw(st.integers(1, 2))):
+        wanted = draw(st.sets(st.integers(0, steps - 1), min_size=1))
+        unwanted = draw(st.sets(st.integers(0, steps - 1))) - wanted
+        found.append(Pattern(tuple(sorted(wanted)), tuple(sorted(unwanted))))
+    return tuple(dict.fromkeys(found))
+
+
+@st.composite
+def _sequences(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
+    rule = make(
+        draw(st.sampled_from([Kind.TEMPORAL, Kind.TEMPORAL_ORDERED])),
+        steps=4,
+        patterns=draw(_patterns(4)),
+        timespan=draw(st.integers(1, 15)) * MINUTE,
+        realert=draw(st.integers(1, 12)) * MINUTE,
+    )
+    return rule, draw(_hits(4))
+
+
+@MANY
+@given(_counts())
+def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
+    """Whatever is counted or measured, the alerts are those of the specification, with their hits."""
+    rule, hits = case
+    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits)
+
+
+@MANY
+@given(_sequences())
+def test_sequences(case: tuple[Correlation, list[Hit]]) -> None:
+    """In order or not, with whatever must be missing, the alerts are those of the specification, with their hits."""
+    rule, hits = case
+    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits)
+
+
+@MANY
+@given(st.one_of(_counts(), _sequences()), st.integers(0, 14))
+def test_a_copy_goes_its_own_way(case: tuple[Correlation, list[Hit]], cut: int) -> None:
+    """A state copied in the middle gives the same alerts, and leaves the first as it was."""
+    rule, hits = case
+    ordered = sorted(hits, key=lambda hit: hit.order)
+    whole, part = machine(rule, START), machine(rule, START)
+    for hit in ordered[:cut]:
+        whole.push(hit)
+        part.push(hit)
+    before = [_shape(found) for found in part.alerts()]
+    copied = part.copy()
+    for hit in ordered[cut:]:
+        whole.push(hit)
+        copied.push(hit)
+    assert [_shape(found) for found in copied.alerts()] == [_shape(found) for found in whole.alerts()]
+    assert [_shape(found) for found in part.alerts()] == before

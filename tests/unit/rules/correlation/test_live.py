@@ -1,0 +1,202 @@
+"""Live: any order, any batches, restarts in between, and a bounded memory give the alerts of the plain run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actionwatch.model import Record
+from actionwatch.rules.correlate import Correlator, Past, Row, What, needs
+from actionwatch.rules.engine import Rule
+from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
+
+FEED = "name: {0}\ntitle: {0}\nlogsource: {{product: instaclustr}}\ndetection: {{s: {{actionKind: {1}}}, condition: s}}\n"
+RULES = "---\n".join(
+    [
+        FEED.format("a", "BACKUP"),
+        FEED.format("b", "CREATE_CLUSTER"),
+        FEED.format("c", "DELETE_CLUSTER"),
+        "name: burst\ntitle: burst\ncorrelation: {type: event_count, rules: a, group-by: [userName], timespan: 5m, condition: {gte: 3}}\n",
+        "name: kinds\ntitle: kinds\ncorrelation: {type: value_count, rules: [a, b, c], group-by: [userName], timespan: 8m,"
+        " condition: {gte: 3, field: actionKind}}\nalert: {realert: 4m}\n",
+        "name: order\ntitle: order\ncorrelation: {type: temporal_ordered, rules: [a, b, c], group-by: [userName], timespan: 9m}\n",
+        "name: unanswered\ntitle: unanswered\ncorrelation: {type: temporal_ordered, rules: [b, c], group-by: [userName], timespan: 6m,"
+        " condition: b and not c}\n",
+        "name: alone\ntitle: alone\ncorrelation: {type: temporal, rules: [a, b], group-by: [userName], timespan: 4m,"
+        " condition: a and not b}\n",
+        "name: again\ntitle: again\ncorrelation: {type: event_count, rules: [burst], group-by: [userName], timespan: 40m,"
+        " condition: {gte: 2}, generate: true}\n",
+        "name: both\ntitle: both\ncorrelation: {type: temporal, rules: [order, unanswered], group-by: [userName], timespan: 30m,"
+        " generate: true}\n",
+        "name: quiet\ntitle: quiet\ncorrelation: {type: event_count, rules: c, group-by: [userName], timespan: 12m,"
+        " condition: {lt: 1}, expect-groups: {userName: [eve, bob]}}\n",
+        "name: new\ntitle: new\ncorrelation: {type: new_term, rules: c, fields: [userName], history: 20m, baseline: b}\n",
+        "name: spike\ntitle: spike\ncorrelation: {type: spike, rules: a, group-by: [userName], timespan: 5m, windows: 3,"
+        " condition: {factor: 2, min: 3}}\n",
+    ]
+)
+ALL = loaded(RULES)
+END = at(1000)
+FEW = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@dataclass
+class Service:
+    """What `pipeline/` is around a correlator: it remembers records, what was found, and what people were told."""
+
+    rules: Sequence[Rule]
+    keep: timedelta | None = 5 * MINUTE
+    records: list[Record] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+    held: dict[str, list[str]] = field(default_factory=dict)
+    resolved: dict[str, datetime | None] = field(default_factory=dict)
+    verified: datetime | None = None
+    rebuilt: int = 0
+
+    def __post_init__(self) -> None:
+        self.correlator = self._make(None)
+
+    def take(self, batch: Sequence[Record], verified: datetime) -> None:
+        """Take a batch in, in event order, as the matching step does."""
+        numbered = [msgspec.structs.replace(each, id=len(self.records) + n + 1) for n, each in enumerate(batch)]
+        self.records += numbered
+        self.correlator.take(sorted(numbered, key=lambda each: (each.occurred_at, each.key)))
+        if self.correlator.too_late is not None:
+            self._rebuild(self.correlator.too_late)
+        self.judge(verified)
+
+    def judge(self, verified: datetime) -> None:
+        """Write down what changes."""
+        self.verified = verified
+        for change in self.correlator.changes(verified):
+            self.rows[change.told.id] = Row(change.rule.name.id, change.group, copy.deepcopy(change.told))
+            name = change.told.public_id
+            if change.what is What.OPEN:
+                self.opened.append(name)
+                self.held[name] = []
+            if change.what in (What.OPEN, What.JOIN):
+                self.held[name] += [each.key for each in change.records]
+            if change.what is What.RESOLVE:
+                self.resolved[name] = change.at
+
+    def restart(self) -> None:
+        """Lose all memory."""
+        self._rebuild(None)
+
+    def _rebuild(self, target: datetime | None) -> None:
+        moments = [each for each in (self.verified, target) if each is not None]
+        if self.records:
+            moments.append(max(each.occurred_at for each in self.records))
+        needed = needs(self.correlator.rules)
+        room = max(needed[rule.name.id] + rule.realert for rule in self.correlator.rules)
+        since = min(moments) - room - (self.keep or timedelta(0)) if moments else None
+        since = None if since is not None and since <= START else since
+        self.correlator = self._make(since)
+        rows = [
+            Row(row.rule_id, row.group, copy.deepcopy(row.told))
+            for row in self.rows.values()
+            if since is None or row.told.until >= since or row.told.is_open
+        ]
+        for row in rows:
+            row.told.taken = 0
+        self.correlator.restore(rows, [each for each in self.records if since is None or each.occurred_at >= since])
+        self.rebuilt += since is not None
+
+    def _make(self, since: datetime | None) -> Correlator:
+        return Correlator(self.rules, Past(begin=lambda _: START, since=since), keep=self.keep)
+
+
+@st.composite
+def _records(draw: st.DrawFn) -> list[Record]:
+    """Draw records, busy or quiet, over three hours, at whole minutes."""
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 180),
+                st.sampled_from(["BACKUP", "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"]),
+                st.sampled_from(["eve", "eve", "bob"]),
+            ),
+            max_size=70,
+        )
+    )
+    return [record_at(minute, kind, user=user, key=f"k{n:03}") for n, (minute, kind, user) in enumerate(drawn)]
+
+
+def _plain(records: Sequence[Record], rules: Sequence[Rule] = ALL) -> dict[str, tuple[list[str], datetime | None]]:
+    fired = run(rules, [msgspec.structs.replace(each, seen_at=each.occurred_at) for each in records], begin=0, verified=1000)
+    correlated = {rule.name.id for rule in rules if rule.correlation is not None}
+    return {
+        each.id: (sorted(record.key for record in each.records), each.resolved_at)
+        for each in fired
+        if each.rule.id in correlated
+    }
+
+
+def _batches(draw: st.DrawFn, records: Sequence[Record]) -> list[list[Record]]:
+    batches: list[list[Record]] = [[]]
+    for each in records:
+        batches[-1].append(each)
+        if draw(st.booleans()):
+            batches.append([])
+    return batches
+
+
+@FEW
+@given(st.data())
+def test_in_order(data: st.DataObject) -> None:
+    """In any batches, with restarts between them and whatever lag of verified time, the alerts are those of the plain run."""
+    records = sorted(data.draw(_records()), key=lambda each: (each.occurred_at, each.key))
+    plain = _plain(records)
+    service = Service(ALL)
+    for batch in data.draw(st.composite(_batches)(records)):
+        newest = batch[-1].occurred_at if batch else (service.verified or START)
+        lag = data.draw(st.sampled_from([0, 0, 1, 7]))
+        service.take(batch, max(service.verified or START, newest - lag * MINUTE))
+        if data.draw(st.integers(0, 3)) == 0:
+            service.restart()
+    service.judge(END)
+    found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
+    assert found == plain
+    assert len(service.opened) == len(plain)
+
+
+@FEW
+@given(st.data())
+def test_out_of_order(data: st.DataObject) -> None:
+    """Whatever comes late, with restarts: no id opens twice, and every alert of the plain run is told, with its records."""
+    records = data.draw(_records())
+    service = Service(ALL)
+    for batch in data.draw(st.composite(_batches)(data.draw(st.permutations(records)))):
+        oldest = min((each.occurred_at for each in batch), default=START)
+        service.take(batch, max(service.verified or START, oldest))
+        if data.draw(st.integers(0, 4)) == 0:
+            service.restart()
+    service.judge(END)
+    assert len(set(service.opened)) == len(service.opened)
+    for name, (keys, resolved_at) in _plain(records).items():
+        row = service.rows[name]
+        assert row.told.is_told
+        assert row.told.is_current
+        told_as = row.told.public_id
+        assert set(keys) <= set(service.held[told_as])
+        if row.told.told_as is None:
+            assert (service.resolved.get(told_as) is None) == (resolved_at is None)
+
+
+@FEW
+@given(st.data())
+def test_one_batch_in_any_order(data: st.DataObject) -> None:
+    """All at once, in whatever order, the alerts are exactly those of the plain run."""
+    records = data.draw(_records())
+    service = Service(ALL, keep=None)
+    service.correlator.take(data.draw(st.permutations(records)))
+    service.judge(END)
+    found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
+    assert found == _plain(records)

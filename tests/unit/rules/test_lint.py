@@ -1,0 +1,124 @@
+"""Lint: what a rule says without meaning it, at its place; and nothing where all is well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actionwatch.emulator.catalogue import KINDS
+from actionwatch.located import read_text
+from actionwatch.rules.anchors import always_matches, never_matches
+from actionwatch.rules.lint import lint
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import build_rules, load_rules, read_documents
+from actionwatch.timeintervals import Period, TimeInterval
+
+HEAD = "title: T\nlogsource: {product: instaclustr}\ndetection:\n"
+OFFICE = {"office": TimeInterval("office", (Period(times=((480, 1080),)),))}
+FILTER = "\n---\ntitle: F\nlogsource: {product: instaclustr}\nowner: o\nreason: r\nexpires: 2030-01-01\nfilter:\n  rules: [t]\n"
+DELETION = HEAD + "  s: {actionKind: DELETE_CLUSTER, userName: [eve, eva]}\n  condition: s\nname: t"
+
+
+def notes(text: str) -> list[str]:
+    """Give the lint's notes on a text that loads."""
+    documents = read_text(text, "r.yml")
+    loaded = build_rules(documents, lists=Lists({"x": ("a",)}), known_kinds=[*KINDS], time_intervals=OFFICE)
+    assert loaded.faults == ()
+    return [str(note).removeprefix("r.yml:") for note in lint(loaded, documents, [*KINDS])]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + "  s: {source: a}\n  t: {source: b}\n  condition: s\n", "5:3: the selection 't' is not used"),
+        (HEAD + "  s: {source: a}\n  t: {source: b}\n  condition: s or (s and t)\n",
+         "5:3: the selection 't' makes no difference"),
+        (HEAD + "  s: {source: a}\n  condition: s and not s\n", "5:3: the condition is never met"),
+        (HEAD + "  s: {source: a}\n  condition: s or not s\n", "5:3: the condition is always met"),
+        (HEAD + "  s: {actionKind: DELETE_CLUSTER}\n  t: {actionKind: BACKUP}\n  condition: s and not t\n",
+         "5:3: the exception 't' can never apply: the rule is about other kinds"),
+        (HEAD + "  s: {actionKind: BAKCUP}\n  condition: s\n", "3:1: no known kind can reach this rule"),
+        (HEAD + "  s: {actionKind: BACKUP}\n  t: {actionKind: RESTORE}\n  condition: s and t\n",
+         "3:1: no record can meet this rule"),
+        (HEAD + "  s: {userName: a}\n  t: {userName: [b, c]}\n  condition: s and t\n",
+         "3:1: no record can meet this rule: 'userName' would have to hold two different texts"),
+        (HEAD + "  s: {userName: a}\n  t: {userName: [A, c]}\n  condition: s and not t\n",
+         "3:1: no record can meet this rule"),
+        (HEAD + "  s: {userName|re: 'a^b'}\n  condition: s\n", "4:7: the pattern 'a^b' never matches"),
+        (HEAD + "  s: {userName|re: '.*'}\n  condition: s\n",
+         "4:7: the pattern '.*' matches every text: write userName|exists: true"),
+        (HEAD + "  s: {userName|re: 'svc-*'}\n  condition: s\n", "4:7: 'svc-*' looks like a wildcard"),
+        (HEAD + "  s: {userName: '*svc*'}\n  condition: s\n",
+         "4:7: '*svc*' is read as a wildcard: clearer: userName|contains: svc"),
+        (HEAD + "  s: {userName: 'svc*'}\n  condition: s\n",
+         "4:7: 'svc*' is read as a wildcard: clearer: userName|startswith: svc"),
+        (HEAD + "  s: [{userName: '*svc'}]\n  condition: s\n",
+         "4:8: '*svc' is read as a wildcard: clearer: userName|endswith: svc"),
+        (HEAD + "  s: {userName|contains: '*svc*'}\n  condition: s\n",
+         "4:7: the * at the end of '*svc*' is what |contains means"),
+        (HEAD + "  s: {userName: '%x%'}\n  condition: s\n",
+         "4:7: '%' in '%x%' is a plain character: a list is userName|expand"),
+        (HEAD + "  s: {userName: '^svc-.*'}\n  condition: s\n", "4:7: '^svc-.*' looks like a regular expression"),
+        (HEAD + "  s: {source: a}\n  condition: s\nwhen: {during: [office], outside: [office]}\n",
+         "6:1: no time is both"),
+        (HEAD + "  s: {userName: xoxb-1234567890-abc}\n  condition: s\n", "4:7: this looks like a secret"),
+        (DELETION + "\n---\n" + HEAD + "  s: {source: b}\n  condition: s\nname: z\n",
+         "8:1: the rule at r.yml:1 has the same title"),
+        (DELETION + "\n---\n" + DELETION.replace("title: T", "title: U").replace("name: t", "name: u"),
+         "10:1: matches the same records as 't' at r.yml:1"),
+        (DELETION + FILTER + "  s: {userName: ev*}\n  condition: not s\n",
+         "13:1: this filter hides everything that 't' finds"),
+        (DELETION + FILTER + "  s: {actionKind: '*'}\n  condition: not s\n",
+         "13:1: this filter hides everything that 't' finds"),
+        (DELETION + FILTER + "  s: {actionKind: BACKUP}\n  condition: not s\n",
+         "13:1: this filter can hide nothing of its rules"),
+    ],
+)  # fmt: skip
+def test_notes(text: str, expected: str) -> None:
+    """Each thing is found, where it stands."""
+    found = notes(text)
+    assert [note for note in found if note.startswith(expected)], found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DELETION,
+        HEAD + "  s: {userName: [svc-terraform, svc-ci-*]}\n  condition: s\n",
+        HEAD + "  s: {userName|expand: '%x%'}\n  condition: s\n",
+        HEAD + "  s: {userName|re: '^(a|b)$', description|re: 'x.*y'}\n  condition: s\n",
+        HEAD + "  s: {userName: 'a*b', description: '100%', cluster: '*'}\n  condition: s\n",
+        HEAD + "  s: {account: a}\n  t: {account: b}\n  condition: s and t\n",  # an id and a name
+        HEAD
+        + "  s: {actionKind|startswith: ADMIN_}\n  t: {actionKind: ADMIN_SET_ACCESS_LEVEL}\n  condition: s and not t\n",
+        HEAD + "  s: {raw.a: x}\n  t: {raw.a: y}\n  condition: s and t\n",  # a list may hold both
+        DELETION + FILTER + "  s: {userName: eve}\n  condition: not s\n",
+        DELETION + FILTER + "  s: {cluster.name|startswith: ci-}\n  condition: not s\n",
+        DELETION + FILTER + "  s: {actionKind: DELETE_CLUSTER, cluster: x}\n  condition: not s\n",
+    ],
+)
+def test_what_is_well(text: str) -> None:
+    """What is meant as it stands is left alone."""
+    assert notes(text) == []
+
+
+def test_the_shipped_rules_are_well() -> None:
+    """There is nothing to say about them."""
+    folder = Path(__file__).parents[3] / "rules"
+    intervals = {"business-hours": TimeInterval("business-hours", (Period(),))}
+    loaded = load_rules([folder], lists=None, known_kinds=[*KINDS], time_intervals=intervals)
+    assert lint(loaded, read_documents([folder]).documents, [*KINDS]) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_never", "is_always"),
+    [
+        ("^a", False, False), ("a^", True, False), ("$a", True, False), ("(a^|b^)", True, False), ("(a^|b)", False, False),
+        ("x?^a", False, False), ("(?m)a$b", False, False), (".*", False, True), ("a*b?", False, True), ("^.*$", False, False),
+        ("a+", False, False), ("[", False, False), ("(" * 500 + ")" * 500, False, False), ("", False, True),
+    ],
+)  # fmt: skip
+def test_patterns(pattern: str, is_never: bool, is_always: bool) -> None:
+    """Anchors that nothing can meet, and patterns that ask for nothing."""
+    assert (never_matches(pattern), always_matches(pattern)) == (is_never, is_always)

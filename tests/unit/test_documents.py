@@ -1,0 +1,84 @@
+"""Records and alerts leave in the shapes of the contract."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from actionwatch.documents import alert_document, instant, record_document
+from actionwatch.model import Entity, Status
+from tests.builders import NOON, make_alert, make_record
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (NOON, "2026-11-25T12:00:00.000Z"),
+        (NOON + timedelta(milliseconds=7), "2026-11-25T12:00:00.007Z"),
+        (NOON + timedelta(microseconds=7), "2026-11-25T12:00:00.000007Z"),
+        (NOON.astimezone(timezone(timedelta(hours=2))), "2026-11-25T12:00:00.000Z"),
+    ],
+)
+def test_instant(at: datetime, expected: str) -> None:
+    """A time is RFC 3339 in UTC, with milliseconds, and loses no microsecond."""
+    assert instant(at) == expected
+
+
+def test_record() -> None:
+    """A record carries the contract's keys, in its order, and the upstream's own object as it was."""
+    record = make_record(
+        raw='{"a":1.0,"b":"\\ud800"}',
+        account=Entity("a-1", "Acme"),
+        cluster=Entity("c-1"),
+        operation="DELETE",
+        scope="account",
+    )
+    assert record_document(record) == {
+        "key": record.key,
+        "timestamp": "2026-11-25T12:00:00.000Z",
+        "actionKind": "DELETE_CLUSTER",
+        "userName": "eve",
+        "description": None,
+        "account": {"id": "a-1", "name": "Acme"},
+        "cluster": {"id": "c-1", "name": None},
+        "scope": "account",
+        "crudOperation": "DELETE",
+        "source": "acme",
+        "raw": {"a": 1.0, "b": "\ud800"},
+    }
+
+
+def test_alert() -> None:
+    """An alert carries exactly the contract's keys, in its order."""
+    alert = make_alert(
+        group={"userName": "eve"}, late_by=timedelta(seconds=90.5), status=Status.RESOLVED, resolved_by="eve", count=3
+    )
+    found = alert_document(alert, [make_record()])
+    assert " ".join(found) == (
+        "id rule level title body runbook labels source group status acked_by resolved_by count first_at last_at late "
+        "late_by_seconds records"
+    )
+    assert found["rule"] == {
+        "id": "rule-1",
+        "name": "cluster_deleted",
+        "title": "Cluster deleted",
+        "tags": ["attack.impact"],
+    }
+    assert (found["level"], found["status"], found["resolved_by"], found["count"]) == ("high", "resolved", "eve", 3)
+    assert (found["late"], found["late_by_seconds"]) == (True, 90.5)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_plain_alert() -> None:
+    """What an alert does not have is null, false or empty, never missing."""
+    found = alert_document(make_alert(), [])
+    assert (found["late"], found["late_by_seconds"], found["group"], found["records"]) == (False, None, {}, [])
+
+
+def test_newest_records() -> None:
+    """Of more than fifty records the newest fifty are shown, the newest last."""
+    records = [make_record(n, minutes=n) for n in range(60)]
+    shown = alert_document(make_alert(count=60), records)["records"]
+    assert [item["key"] for item in shown] == [record.key for record in records[10:]]

@@ -1,0 +1,77 @@
+"""What an HTTP answer says of time: its clock, and how long it asks us to wait."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.http import MAX_RETRY_AFTER, Answer, retry_after
+from tests.builders import NOON
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", timedelta(0)),
+        ("120", 120 * SECOND),
+        (" 7 ", 7 * SECOND),
+        ("999999999999", MAX_RETRY_AFTER),
+        ("9" * 5000, None),
+        ("Wed, 25 Nov 2026 12:00:30 GMT", 30 * SECOND),
+        ("Wed, 25 Nov 2026 11:59:00 GMT", timedelta(0)),
+        ("Wed, 25 Nov 2099 12:00:00 GMT", MAX_RETRY_AFTER),
+        ("Wednesday, 25-Nov-26 12:00:30 GMT", 30 * SECOND),
+        ("-5", None),
+        ("1.5", None),
+        ("²", None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 25 Nov 99999 12:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, expected: timedelta | None) -> None:
+    """Retry-After is seconds or a date, never negative, never more than a day; what cannot be read is none."""
+    assert retry_after({"retry-after": value}, NOON) == expected
+
+
+def test_no_retry_after() -> None:
+    """An answer without the header asks for nothing."""
+    assert retry_after({}, NOON) is None
+
+
+@given(st.text(max_size=40))
+def test_any_retry_after(value: str) -> None:
+    """Whatever stands in the header, it is read or left, within bounds."""
+    found = retry_after({"retry-after": value}, NOON)
+    assert found is None or timedelta(0) <= found <= MAX_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Wed, 25 Nov 2026 12:00:00 GMT", NOON),
+        ("Wed, 25 Nov 2026 14:00:00 +0200", NOON),
+        ("Wed, 25 Nov 2026 12:00:00 -0000", NOON),
+        ("today", None),
+        (None, None),
+    ],
+)
+def test_date(value: str | None, expected: datetime | None) -> None:
+    """The server's clock is read in UTC, or not at all."""
+    headers = {} if value is None else {"date": value}
+    found = Answer(200, headers, b"", SECOND).date
+    assert found == expected
+    assert found is None or found.tzinfo is UTC
+
+
+def test_excerpt() -> None:
+    """An excerpt is at most so many characters, whatever the bytes."""
+    answer = Answer(500, {}, "ü".encode() * 600 + b"\xff", SECOND)
+    assert answer.excerpt() == "ü" * 500
+    assert Answer(500, {}, b" \xff\xfe \n", SECOND).excerpt() == "��"
+    assert Answer(500, {}, b"", SECOND).excerpt() == ""

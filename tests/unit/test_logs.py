@@ -1,0 +1,214 @@
+"""Secrets never reach a log line, and a line is JSON or text as asked."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from typing import Any
+
+import pytest
+import structlog
+from pydantic import BaseModel, SecretStr
+
+from actionwatch.logs import REDACTED, redactor, secrets_in, set_up
+
+SECRET = "hunter2-with-ünicode"
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Leave logging as it was."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines_of(form: Any, act: Callable[[], object], secrets: tuple[str, ...] = (SECRET,), level: str = "debug") -> str:
+    """Give what is printed while something happens."""
+    with redirect_stderr(io.StringIO()) as out:
+        set_up(level, form, secrets)
+        act()
+    return out.getvalue()
+
+
+def fail(text: str) -> None:
+    """Raise with a text."""
+    raise ValueError(text)
+
+
+def log_failure() -> None:
+    """Log an exception, and one that caused it."""
+    try:
+        try:
+            fail(f"first {SECRET}")
+        except ValueError as exc:
+            raise RuntimeError(f"second {SECRET}") from exc
+    except RuntimeError:
+        structlog.get_logger().exception("step_failed", step="deliver")
+
+
+def log_library_failure() -> None:
+    """Log an exception as a library does."""
+    try:
+        fail(f"deep {SECRET}")
+    except ValueError:
+        logging.getLogger("some.library").exception("failed with %s", SECRET)
+
+
+EVENTS: dict[str, Callable[[], object]] = {
+    "value": lambda: structlog.get_logger().warning("asked", url=f"https://x/{SECRET}?a=1"),
+    "event": lambda: structlog.get_logger().warning(f"asked {SECRET}"),
+    "nested": lambda: structlog.get_logger().warning("asked", a={"b": [{"c": (SECRET,)}]}),
+    "key": lambda: structlog.get_logger().warning("asked", a={SECRET: 1}),
+    "object": lambda: structlog.get_logger().warning("asked", error=ValueError(SECRET), kind={SECRET}),
+    "bytes": lambda: structlog.get_logger().warning("asked", body=b"token=plain-secret"),
+    "bound": lambda: structlog.get_logger().bind(token=SECRET).warning("asked"),
+    "exception": log_failure,
+    "library": lambda: logging.getLogger("some.library").warning("asked %s", SECRET),
+    "library, exception": log_library_failure,
+    "library, stack": lambda: logging.getLogger("some.library").warning("at %s", SECRET, stack_info=True),
+}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("name", EVENTS)
+def test_no_secret(name: str, form: str) -> None:
+    """No part of a line shows a secret, whoever logged it, however deep it lies."""
+    printed = lines_of(form, EVENTS[name], (SECRET, "plain-secret"))
+    assert printed.strip()
+    assert SECRET not in printed
+    assert "plain-secret" not in printed
+    assert json.dumps(SECRET)[1:-1] not in printed
+    assert REDACTED in printed
+
+
+@pytest.mark.parametrize(
+    ("secret", "printed"),
+    [
+        ("two\nlines-long", "two\\nlines-long"),
+        ('with "quotes" and \\', 'with \\"quotes\\" and \\\\'),
+        ("a b/c+d=", "a%20b%2Fc%2Bd%3D"),
+    ],
+)
+def test_spellings(secret: str, printed: str) -> None:
+    """A secret is found in the spellings that other layers give it: in quotes, or in a URL."""
+    clean = redactor([secret])
+    assert clean(None, "", {"event": f"<{printed}>"}) == {"event": f"<{REDACTED}>"}
+
+
+def test_longest_first() -> None:
+    """A secret that holds another is blanked out whole."""
+    clean = redactor(["hunter", "hunter2-long"])
+    assert clean(None, "", {"event": "hunter2-long"}) == {"event": REDACTED}
+
+
+def test_short_words_stay() -> None:
+    """What is too short to be a secret does not eat the log."""
+    clean = redactor(["", "a", "abc"])
+    assert clean(None, "", {"event": "abc a", "count": 3, "is_new": True, "none": None}) == {
+        "event": "abc a",
+        "count": 3,
+        "is_new": True,
+        "none": None,
+    }
+
+
+def test_json_lines() -> None:
+    """JSON is one object a line: event, level, time and the fields, of ours and of libraries alike."""
+
+    def act() -> None:
+        structlog.get_logger().info("page_stored", new=3, deep={"a": [1, None]})
+        logging.getLogger("some.library").warning("odd %d", 7)
+
+    ours, theirs = (json.loads(line) for line in lines_of("json", act).splitlines())
+    assert {key: ours[key] for key in ("event", "level", "new", "deep")} == {
+        "event": "page_stored",
+        "level": "info",
+        "new": 3,
+        "deep": {"a": [1, None]},
+    }
+    assert ours["timestamp"].endswith("Z")
+    assert (theirs["event"], theirs["level"]) == ("odd 7", "warning")
+
+
+def test_exception_is_one_line_of_json() -> None:
+    """An exception in JSON stays within its line, with its traceback."""
+    (line,) = lines_of("json", log_failure).splitlines()
+    assert "RuntimeError: second" in json.loads(line)["exception"]
+
+
+def test_library_exception_is_one_line_of_json() -> None:
+    """A library's exception in JSON stays within its line too."""
+    (line,) = lines_of("json", log_library_failure).splitlines()
+    assert "ValueError: deep" in json.loads(line)["exception"]
+
+
+def test_text() -> None:
+    """Text names event and fields for people, without colours where nobody looks."""
+    printed = lines_of("text", lambda: structlog.get_logger().warning("delivery_failed", receiver="hook"))
+    assert "delivery_failed" in printed
+    assert "receiver=hook" in printed
+    assert "\x1b" not in printed
+
+
+def test_level() -> None:
+    """Lines below the level are not printed, nor the small talk of noisy libraries at any."""
+
+    def act() -> None:
+        structlog.get_logger().info("page_stored")
+        logging.getLogger("some.library").info("hello")
+        for name in ("httpx", "slack_sdk.web", "uvicorn.error", "apscheduler.scheduler"):
+            logging.getLogger(name).warning("small talk")
+
+    assert lines_of("auto", act, level="warning") == ""
+
+
+def test_auto() -> None:
+    """Away from a terminal, `auto` is JSON."""
+    assert json.loads(lines_of("auto", lambda: structlog.get_logger().info("hello")))["event"] == "hello"
+
+
+class Inner(BaseModel):
+    """A part of a configuration."""
+
+    token: SecretStr
+    name: str = "plain"
+
+
+class Outer(BaseModel):
+    """A configuration with secrets in every corner."""
+
+    one: Inner
+    many: tuple[Inner, ...]
+    by_name: dict[str, Inner | SecretStr | None]
+    nothing: SecretStr | None = None
+
+
+def test_secrets_in() -> None:
+    """Every secret of a configuration is found, and nothing else."""
+    outer = Outer(
+        one=Inner(token=SecretStr("a")),
+        many=(Inner(token=SecretStr("b")), Inner(token=SecretStr("c"))),
+        by_name={"x": Inner(token=SecretStr("d")), "y": SecretStr("e"), "z": None},
+    )
+    assert sorted(secrets_in(outer)) == ["a", "b", "c", "d", "e"]
+
+
+def test_stderr_alone() -> None:
+    """Logs go to stderr, so that they never mix with what a command prints."""
+    before = sys.stdout
+    with redirect_stderr(io.StringIO()) as err:
+        set_up("info", "json", ())
+        structlog.get_logger().info("hello")
+    assert "hello" in err.getvalue()
+    assert sys.stdout is before

@@ -1,0 +1,74 @@
+"""What follows a failed delivery: another attempt at a time, or a dead letter with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.retry import Bury, RetryAt, RetryPolicy, decide
+from tests.builders import NOON
+
+SECOND = timedelta(seconds=1)
+DOWN = TransientDeliveryError("no answer within the timeout")
+NEARLY_ONE = 1 - 2**-53
+
+
+@pytest.mark.parametrize(
+    ("attempt", "seconds"),
+    [(1, 1), (2, 2), (3, 4), (10, 512), (11, 600), (12, 600), (64, 600), (1000, 600), (10**9, 600)],
+)
+def test_steps(attempt: int, seconds: float) -> None:
+    """The longest wait doubles from the first one up to the maximum, and stays there."""
+    found = decide(DOWN, attempt, NOON, NOON, NEARLY_ONE, RetryPolicy())
+    assert isinstance(found, RetryAt)
+    assert found.at - NOON == pytest.approx(timedelta(seconds=seconds), abs=timedelta(milliseconds=1))
+
+
+def test_jitter_is_full() -> None:
+    """A jitter of nothing waits for nothing, one of a half waits half the step."""
+    policy = RetryPolicy(first=10 * SECOND)
+    assert decide(DOWN, 1, NOON, NOON, 0.0, policy) == RetryAt(NOON)
+    assert decide(DOWN, 1, NOON, NOON, 0.5, policy) == RetryAt(NOON + 5 * SECOND)
+
+
+@given(
+    attempt=st.integers(1, 10_000),
+    jitter=st.floats(0, 1, exclude_max=True),
+    factor=st.floats(1, 100),
+    wished=st.integers(0, 86_400),
+    age=st.integers(0, 200_000),
+)
+def test_any_failure(attempt: int, jitter: float, factor: float, wished: int, age: int) -> None:
+    """A retry is never sooner than Retry-After, never later than the longer of it and the maximum, never past giving up."""
+    policy = RetryPolicy(factor=factor)
+    error = TransientDeliveryError("busy", retry_after=timedelta(seconds=wished))
+    started_at = NOON - timedelta(seconds=age)
+    found = decide(error, attempt, started_at, NOON, jitter, policy)
+    if isinstance(found, RetryAt):
+        wait = found.at - NOON
+        assert timedelta(seconds=wished) <= wait <= max(timedelta(seconds=wished), policy.max)
+        assert found.at <= started_at + policy.give_up_after
+    else:
+        assert age + max(wished, policy.max.total_seconds()) > policy.give_up_after.total_seconds()
+        assert found.why.startswith("gave up after")
+
+
+def test_gives_up_by_age() -> None:
+    """The last attempt begins exactly `give_up_after` from the start, never later."""
+    policy = RetryPolicy(give_up_after=timedelta(hours=1))
+    error = TransientDeliveryError("busy", retry_after=timedelta(minutes=10))
+    at = NOON + timedelta(minutes=50)
+    assert decide(error, 7, NOON, at, 0.0, policy) == RetryAt(NOON + timedelta(hours=1))
+    assert decide(error, 7, NOON, at + timedelta(microseconds=1), 0.0, policy) == Bury("gave up after 7 attempts: busy")
+    one = decide(TransientDeliveryError("busy", retry_after=timedelta(days=1)), 1, NOON, at, 0.0, policy)
+    assert one == Bury("gave up after 1 attempt: busy")
+
+
+@pytest.mark.parametrize("error", [PermanentDeliveryError("gone", answer="secret words"), DeliveryError("gone")])
+def test_what_stays_is_buried(error: DeliveryError) -> None:
+    """An error that no further attempt can mend is a dead letter at once; its reason leaves out the receiver's words."""
+    assert decide(error, 1, NOON, NOON, 0.5, RetryPolicy()) == Bury("refused: gone")
