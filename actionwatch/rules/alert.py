@@ -10,7 +10,7 @@ from typing import Any
 
 from actionwatch.errors import TemplateError
 from actionwatch.located import Place
-from actionwatch.model import LEVELS, Level, Match, RuleName
+from actionwatch.model import LEVELS, Escalation, Level, Match, RuleName
 from actionwatch.options import parse_duration
 from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value
@@ -19,9 +19,9 @@ from actionwatch.rules.selections import Surroundings, check_field, read_selecti
 from actionwatch.rules.wording import Wording, compile_wording, one_line, plain_body, plain_title, word
 
 DEFAULT_REALERT = timedelta(minutes=15)
-KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook")
-NOT_YET = ("escalate",)
-OWN_LABELS = ("rule", "level", "source", "trouble")  # routes match on these by the same names
+KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook", "escalate")
+ESCALATE_KEYS = ("after", "unless", "to")
+OWN_LABELS = ("rule", "level", "source", "trouble", "mode")  # routes match on these by the same names
 _LABEL = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
@@ -38,21 +38,35 @@ class AlertBlock:
     realert: timedelta = timedelta(0)
     labels: Mapping[str, str] = field(default_factory=dict)
     runbook: str | None = None
+    escalation: Escalation | None = None
 
 
 def make_match(
-    rule: RuleName, level: Level, block: AlertBlock, subject: Subject, on_failure: Callable[[str], None]
+    rule: RuleName,
+    level: Level,
+    block: AlertBlock,
+    subject: Subject,
+    on_failure: Callable[[str], None],
+    *,
+    group: Mapping[str, str | None] | None = None,
+    count: int = 1,
+    plain: str | None = None,
 ) -> Match:
-    """Make the match of a record that met a rule. A template that fails is told to `on_failure`, and a plain text stands in."""
+    """Make the match of a record that met a rule. A template that fails is told to `on_failure`, and a plain text stands in.
+
+    A correlation gives the `group`, `count` and a `plain` body of its alert, whose newest record this is.
+    """
     record = subject.record
-    level = next((high for high, holds in block.levels if holds(subject)), block.level or level)
-    group = None if block.group_by is None else {name: group_value(record, name) for name in block.group_by}
+    sentence = plain_body(record) if plain is None else plain
+    level = level_of(level, block, subject)
+    if group is None and block.group_by is not None:
+        group = {name: group_value(record, name) for name in block.group_by}
 
     def text(key: str, wording: Wording | None, default: str, plain: Callable[[], str]) -> str:
         if wording is None:
             return default
         try:
-            return word(wording, subject, rule, level, group).strip() or default
+            return word(wording, subject, rule, level, group, count).strip() or default
         except TemplateError as exc:
             on_failure(f"alert.{key}: {'; '.join(fault.what for fault in exc.faults)}")
             return plain()
@@ -62,22 +76,30 @@ def make_match(
         record=record,
         level=level,
         title=one_line(text("title", block.title, rule.title, lambda: plain_title(rule, record))),
-        body=text("body", block.body, plain_body(record), lambda: plain_body(record)),
+        body=text("body", block.body, sentence, lambda: sentence),
         runbook=block.runbook,
         labels=block.labels,
         fields=block.fields,
         group=group,
         realert=block.realert,
+        escalation=block.escalation,
     )
 
 
-def read_alert(value: Any, report: Report, surroundings: Surroundings) -> AlertBlock:
-    """Read the block; what is wrong in it goes to the report."""
+def level_of(level: Level, block: AlertBlock, subject: Subject) -> Level:
+    """Give the level that a record has under a rule of some level."""
+    return next((high for high, holds in block.levels if holds(subject)), block.level or level)
+
+
+def read_alert(
+    value: Any, report: Report, surroundings: Surroundings, *, is_correlated: bool = False
+) -> AlertBlock:
+    """Read the block; what is wrong in it goes to the report. A correlation has groups without naming any here."""
     place: Place = ("alert",)
     if not isinstance(value, dict):
         report.fault(place, "'alert' must hold keys", f"keys: {', '.join(KEYS)}")
         return AlertBlock()
-    report.check_keys(value, place, KEYS, NOT_YET)
+    report.check_keys(value, place, KEYS)
     level, levels = _read_level(value.get("level"), report, surroundings)
     group_by = _read_names(value, "group_by", report)
     return AlertBlock(
@@ -87,9 +109,10 @@ def read_alert(value: Any, report: Report, surroundings: Surroundings) -> AlertB
         levels=levels,
         fields=_read_names(value, "fields", report) or (),
         group_by=group_by,
-        realert=_read_realert(value, group_by is not None or "group_by" in value, report),
+        realert=_read_realert(value, is_correlated or group_by is not None or "group_by" in value, report),
         labels=_read_labels(value.get("labels", {}), report),
         runbook=_read_text(value, "runbook", report),
+        escalation=_read_escalation(value["escalate"], report) if "escalate" in value else None,
     )
 
 
@@ -185,3 +208,23 @@ def _read_labels(value: Any, report: Report) -> Mapping[str, str]:
         else:
             labels[str(name)] = str(text).lower() if isinstance(text, bool) else str(text)
     return labels
+
+
+def _read_escalation(value: Any, report: Report) -> Escalation | None:
+    """Read who else is told, and when, if nobody has acknowledged an alert by then."""
+    place: Place = ("alert", "escalate")
+    if not isinstance(value, dict) or "after" not in value or "to" not in value:
+        report.fault(place, "'escalate' must say when and to whom", "for example: {after: 15m, to: on-call}")
+        return None
+    report.check_keys(value, place, ESCALATE_KEYS)
+    if value.get("unless", "acked") != "acked":
+        report.fault((*place, "unless"), "'unless' can only be acked", "write acked, or leave the key out")
+    if not isinstance(value["to"], str) or not value["to"].strip():
+        report.fault((*place, "to"), "'to' must be the name of a receiver", "name one of the configuration's receivers")
+        return None
+    try:
+        after = parse_duration(value["after"])
+    except ValueError as exc:
+        report.fault((*place, "after"), str(exc))
+        return None
+    return Escalation(after, value["to"].strip())

@@ -120,7 +120,8 @@ def _leaf(name: str, value: SigmaType) -> Leaf:
     key = (name, type(value).__name__, repr(vars(value)))
     if isinstance(value, SigmaFieldReference):
         return Leaf(key, name, *_reference(field, value))
-    return Leaf(key, name, field.read, _make_test(value), field.slot)
+    pattern = _pattern(value) if isinstance(value, SigmaRegularExpression) else None
+    return Leaf(key, name, field.read, _make_test(value), field.slot, pattern=pattern)
 
 
 def _keyword_leaf(value: SigmaType) -> Leaf:
@@ -159,9 +160,12 @@ def _cased(value: SigmaCasedString) -> Test:
 
 
 def _regex(value: SigmaRegularExpression) -> Test:
+    return on_text(pattern_check(_pattern(value)))
+
+
+def _pattern(value: SigmaRegularExpression) -> str:
     flags = "".join(sorted(value.sigma_to_re_flag[flag] for flag in value.flags))
-    pattern = str(value.regexp)
-    return on_text(pattern_check(f"(?{flags}){pattern}" if flags else pattern))
+    return f"(?{flags}){value.regexp}" if flags else str(value.regexp)
 
 
 def _number(value: SigmaNumber) -> Test:

@@ -6,7 +6,7 @@ Trees compare by meaning (the keys of their leaves), so that rules which share a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from actionwatch.rules.fields import Candidates, Reader, Subject, spell
@@ -17,7 +17,10 @@ Test = Callable[[Candidates], bool]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One test on one field. `field` is None for keywords; `equals` holds the folded texts where the test is mere equality."""
+    """One test on one field, or on keywords (`field` is None).
+
+    `equals` holds the folded texts where the test is mere equality, `pattern` the regular expression where it looks for one.
+    """
 
     key: tuple[object, ...]
     field: str | None = dataclasses.field(compare=False)
@@ -25,6 +28,7 @@ class Leaf:
     test: Test = dataclasses.field(compare=False, repr=False)
     slot: str | None = dataclasses.field(compare=False, default=None)
     equals: frozenset[str] | None = dataclasses.field(compare=False, default=None)
+    pattern: str | None = dataclasses.field(compare=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,30 +137,47 @@ def undecided(condition: Condition, slots: Iterable[str]) -> Condition:
 
 
 def demand(condition: Condition, slot: str) -> Condition | None:
-    """Say what must hold of one slot of a record for the condition to hold at all; None where it demands nothing.
+    """Say what must hold of one slot of a record for the condition to hold at all; None where it demands nothing."""
+    return demand_of(condition, lambda leaf: leaf.slot == slot)
+
+
+def demand_of(condition: Condition, is_asked: Callable[[Leaf], bool]) -> Condition | None:
+    """Say what must hold of the leaves asked about for the condition to hold at all; None where it demands nothing of them.
 
     AND demands what any part demands; OR only if every branch demands something; NOT nothing, for its part may fail on
     another field.
     """
     match condition:
         case Every(parts):
-            demands = [found for part in parts if (found := demand(part, slot)) is not None]
+            demands = [found for part in parts if (found := demand_of(part, is_asked)) is not None]
             return all_of(demands) if demands else None
         case Some(parts):
-            branches = [demand(part, slot) for part in parts]
+            branches = [demand_of(part, is_asked) for part in parts]
             found_all = [branch for branch in branches if branch is not None]
             return any_of(found_all) if len(found_all) == len(branches) else None
         case Not():
             return None
         case Leaf():
-            return condition if condition.slot == slot else None
+            return condition if is_asked(condition) else None
 
 
-def _join(leaves: list[Leaf]) -> Leaf:
-    if len(leaves) == 1:
-        return leaves[0]
-    first = leaves[0]
-    texts = frozenset[str]().union(*(leaf.equals or frozenset() for leaf in leaves))
+def leaves(condition: Condition) -> Iterator[Leaf]:
+    """Give every leaf of a tree."""
+    match condition:
+        case Every(parts) | Some(parts):
+            for part in parts:
+                yield from leaves(part)
+        case Not(part):
+            yield from leaves(part)
+        case Leaf():
+            yield condition
+
+
+def _join(equalities: list[Leaf]) -> Leaf:
+    if len(equalities) == 1:
+        return equalities[0]
+    first = equalities[0]
+    texts = frozenset[str]().union(*(leaf.equals or frozenset() for leaf in equalities))
     return Leaf(("equals", first.field, texts), first.field, first.read, one_of(texts), first.slot, texts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -30,11 +31,18 @@ from sigma.exceptions import (
 )
 from sigma.rule import SigmaRule
 
-from actionwatch.model import LEVELS, Level, RuleName
+from actionwatch.model import LEVELS, Level, Mode, RuleName
+from actionwatch.rules import filters
 from actionwatch.rules.alert import AlertBlock, read_alert
+from actionwatch.rules.cases import Case, read_cases
+from actionwatch.rules.compile import Compiled
+from actionwatch.rules.conditions import Some, all_of
+from actionwatch.rules.correlations.read import Around, read_correlation
 from actionwatch.rules.engine import Rule
+from actionwatch.rules.filters import Filter, read_filter
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import PARSE_ERRORS, Surroundings, explain, read_detection
+from actionwatch.rules.when import When, read_when
 
 PRODUCT = "instaclustr"
 SERVICE = "user_actions"
@@ -44,8 +52,9 @@ METADATA = (
     "title", "id", "name", "taxonomy", "related", "status", "description", "license", "references", "tags", "author",
     "date", "modified", "fields", "falsepositives", "level", "scope",
 )  # fmt: skip
-OURS = ("logsource", "detection", "alert")
-NOT_YET = ("correlation", "filter", "when", "mode", "tests")
+OURS = ("logsource", "detection", "correlation", "alert", "when", "mode", "tests")
+FILTER_KEYS = ("logsource", "filter", *filters.KEYS)
+NOTHING = Compiled(Some(()), {})  # what a correlation meets by itself
 LOGSOURCE = ("category", "product", "service", "definition")
 
 # pySigma says what is wrong by the exception's type; a plain type error is its word for a name that is no text, a plain
@@ -79,31 +88,111 @@ _REMEDIES = {
 }
 
 
-def read_rule(report: Report, surroundings: Surroundings) -> Rule | None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extras:
+    """What any rule may say besides its detection and its alert."""
+
+    mode: Mode = Mode.LIVE
+    when: When | None = None
+    tests: tuple[Case, ...] = ()
+
+
+def read_document(report: Report, surroundings: Surroundings) -> Rule | Filter | None:
     """Read the report's document; None where it has faults, or is for another log source, which the report says."""
     value = report.document.value
     if not isinstance(value, dict):
         report.fault((), "a rule must hold keys", "begin with 'title:', 'logsource:' and 'detection:'")
         return None
-    if "correlation" in value or "filter" in value:
-        key = "correlation" if "correlation" in value else "filter"
-        report.fault((key,), f"'{key}' is not supported yet by this version", "remove the document for now")
-        return None
     if _is_for_another(value.get("logsource"), report):
         return None
-    report.check_keys(value, (), (*METADATA, *OURS), NOT_YET)
+    if "filter" in value:
+        return _read_filter(value, report, surroundings)
+    return _read_rule(value, report, surroundings)
+
+
+def read_extras(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Extras:
+    """Read `mode`, `when` and `tests`; what is wrong in them goes to the report."""
+    return Extras(
+        _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE,
+        read_when(value["when"], report, surroundings.time_intervals) if "when" in value else None,
+        read_cases(value["tests"], report, surroundings) if "tests" in value else (),
+    )
+
+
+def labelled(alert: AlertBlock, mode: Mode) -> AlertBlock:
+    """Mark the alerts of a rule in shadow mode as such: by the label, whoever is asked to deliver them knows."""
+    if mode is not Mode.SHADOW:
+        return alert
+    return dataclasses.replace(alert, labels={**alert.labels, "mode": mode.value})
+
+
+def _read_rule(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Rule | None:
+    report.check_keys(value, (), (*METADATA, *OURS))
     name, level = _read_metadata(value, report)
-    _check_logsource(value, report)
-    compiled = None
+    is_correlated = "correlation" in value
+    if "detection" in value or not is_correlated:
+        _check_logsource(value, report)
+    compiled = NOTHING if is_correlated else None
     if "detection" in value:
-        compiled = read_detection(value["detection"], report, surroundings)
-    else:
+        compiled = read_detection(_with_condition(value), report, surroundings)
+    elif not is_correlated:
         report.fault((), "a rule needs a 'detection'", "for example: detection: {selection: {…}, condition: selection}")
-    alert = read_alert(value["alert"], report, surroundings) if "alert" in value else AlertBlock()
-    if report.faults or compiled is None or name is None:
+    alert = AlertBlock()
+    if "alert" in value:
+        alert = read_alert(value["alert"], report, surroundings, is_correlated=is_correlated)
+    extras = read_extras(value, report, surroundings)
+    if compiled is None or name is None:
         return None
-    line, _ = report.document.position(())
-    return Rule(name, level, compiled.condition, compiled.selections, alert, report.document.file, line)
+    alert = labelled(alert, extras.mode)
+    correlation = None
+    if is_correlated:
+        own = compiled if "detection" in value else None
+        correlation = read_correlation(Around(name, level, alert, extras.when, own, surroundings), report)
+    if report.faults:
+        return None
+    condition = compiled.condition
+    if extras.when is not None:
+        condition = all_of([condition, extras.when.as_condition()])
+    return Rule(
+        name=name,
+        level=level,
+        condition=condition,
+        selections=compiled.selections,
+        alert=alert,
+        file=report.document.file,
+        line=report.document.position(())[0],
+        mode=extras.mode,
+        when=extras.when,
+        tests=extras.tests,
+        document=report.document,
+        correlation=correlation,
+    )
+
+
+def _with_condition(value: Mapping[Any, Any]) -> Any:
+    """Give the detection; one whose selections a correlation names by themselves needs no condition: any of them."""
+    detection, correlation = value["detection"], value.get("correlation")
+    if not isinstance(detection, dict) or not isinstance(correlation, dict) or "condition" in detection:
+        return detection
+    names = [str(name) for name in detection if isinstance(name, str)]
+    return {**detection, "condition": " or ".join(names)} if "rules" in correlation and names else detection
+
+
+def _read_filter(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Filter | None:
+    report.check_keys(value, (), (*METADATA, *FILTER_KEYS))
+    name, _ = _read_metadata(value, report)
+    _check_logsource(value, report)
+    found = read_filter(name, value, report, surroundings) if name is not None else None
+    return None if report.faults else found
+
+
+def _read_mode(value: Any, report: Report) -> Mode:
+    if isinstance(value, str) and value.lower() in list(Mode):
+        return Mode(value.lower())
+    if value is False:
+        return Mode.OFF  # what YAML 1.1 makes of a bare `off`
+    report.fault(("mode",), f"unknown mode '{value}'", suggest(str(value), list(Mode), "modes"))
+    return Mode.LIVE
 
 
 def _is_for_another(logsource: Any, report: Report) -> bool:

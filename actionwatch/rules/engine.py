@@ -9,12 +9,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from actionwatch.model import Level, Match, Record, RuleName
+from actionwatch.located import Document
+from actionwatch.model import Level, Match, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock, make_match
 from actionwatch.rules.conditions import Condition, Predicate, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
+
+if TYPE_CHECKING:
+    from actionwatch.rules.cases import Case
+    from actionwatch.rules.correlations.spec import Correlation
+    from actionwatch.rules.filters import Filter
+    from actionwatch.rules.when import When
 
 MAX_FAILURES = 1000  # kept until they are taken; the same trouble repeats with every record
 MAX_KNOWN_MASKS = 10_000  # distinct sets of survivors whose rules are remembered
@@ -25,7 +33,11 @@ TROUBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule ready to run. `selections` are its parts by name, for an explanation; `file` and `line` say where it begins."""
+    """A rule ready to run. `selections` are its parts by name, for an explanation; `file` and `line` say where it begins.
+
+    `condition` holds all that a record must meet, `when` and `filters` included; they and `document` are here to explain it.
+    One with a `correlation` makes its alerts of several records (`correlate.py`); one that `is_silent` only feeds such a rule.
+    """
 
     name: RuleName
     level: Level
@@ -34,6 +46,13 @@ class Rule:
     alert: AlertBlock
     file: str
     line: int
+    mode: Mode = Mode.LIVE
+    when: When | None = None
+    filters: tuple[Filter, ...] = ()
+    tests: tuple[Case, ...] = ()
+    document: Document | None = None
+    correlation: Correlation | None = None
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +65,12 @@ class Failure:
 
 
 class Engine:
-    """A fixed set of rules over any number of records; what it remembers only makes it faster."""
+    """A fixed set of rules over any number of records, those that are off left out; what it remembers only makes it faster."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = tuple(rules)
+    def __init__(self, rules: Sequence[Rule], *, is_feeding: bool = False) -> None:
+        """Take the rules that alert by themselves; `is_feeding`: every rule given, to `meet` records with."""
+        alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
+        self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
         self.failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
         self._index = Index([rule.condition for rule in self.rules])
         self._runnable = [(rule, predicate(self._index.rest(rule.condition))) for rule in self.rules]
@@ -58,23 +79,32 @@ class Engine:
     def evaluate(self, records: Iterable[Record]) -> list[Match]:
         """Give every match. Failures are added to `failures`, never raised."""
         matches: list[Match] = []
-        for record, mask in self._index.possible(records):
-            matches.extend(self._run(mask, Subject(record)))
+        for rule, subject in self.meet(records):
+            try:
+                on_failure = partial(self._fail, rule, subject)
+                matches.append(make_match(rule.name, rule.level, rule.alert, subject, on_failure))
+            except TROUBLES as exc:
+                self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
         return matches
+
+    def meet(self, records: Iterable[Record]) -> Iterator[tuple[Rule, Subject]]:
+        """Give each record with each rule whose condition it meets."""
+        for record, mask in self._index.possible(records):
+            subject = Subject(record)
+            for rule, holds in self._survivors(mask):
+                try:
+                    is_met = holds(subject)
+                except TROUBLES as exc:
+                    self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
+                    continue
+                if is_met:
+                    yield rule, subject
 
     def take_failures(self) -> list[Failure]:
         """Give the failures since the last call, oldest first, and forget them."""
         taken = list(self.failures)
         self.failures.clear()
         return taken
-
-    def _run(self, mask: int, subject: Subject) -> Iterator[Match]:
-        for rule, holds in self._survivors(mask):
-            try:
-                if holds(subject):
-                    yield make_match(rule.name, rule.level, rule.alert, subject, partial(self._fail, rule, subject))
-            except TROUBLES as exc:
-                self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
 
     def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
         self.failures.append(Failure(rule.name, subject.record.key, what))

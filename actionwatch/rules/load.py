@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import Document, read_file
-from actionwatch.rules.document import read_rule
+from actionwatch.rules.correlations.link import link, with_filters
+from actionwatch.rules.document import read_document
 from actionwatch.rules.engine import Rule
+from actionwatch.rules.filters import Filter, apply_filters, check_filters
 from actionwatch.rules.lists import Lists, read_lists
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import Surroundings
+from actionwatch.timeintervals import TimeInterval
 
 SUFFIXES = (".yml", ".yaml")
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
@@ -30,10 +34,41 @@ class Rules:
     rules: tuple[Rule, ...] = ()
     faults: tuple[Fault, ...] = ()
     notes: tuple[Fault, ...] = ()
+    filters: tuple[Filter, ...] = ()
 
 
-def load_rules(paths: Sequence[Path], *, lists: Path | None, known_kinds: Collection[str]) -> Rules:
-    """Read files and folders (`*.yml`, `*.yaml`, folders in them too), in the order given, by name within a folder."""
+def load_rules(
+    paths: Sequence[Path],
+    *,
+    lists: Path | None,
+    known_kinds: Collection[str],
+    time_intervals: Mapping[str, TimeInterval] | None = None,
+    now: datetime | None = None,
+) -> Rules:
+    """Read files and folders (`*.yml`, `*.yaml`, folders in them too), in the order given, by name within a folder.
+
+    `time_intervals` are those that `when` may name; with `now`, filters that have expired are noted.
+    """
+    read = read_documents(paths)
+    known_lists = read_lists(lists)
+    built = build_rules(
+        read.documents, lists=known_lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now
+    )
+    faults = (*read.faults, *known_lists.faults, *built.faults)
+    return Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFiles:
+    """The documents of rule files, not yet looked into, and the files that could not be read."""
+
+    documents: tuple[Document, ...]
+    faults: tuple[Fault, ...]
+    notes: tuple[Fault, ...]
+
+
+def read_documents(paths: Sequence[Path]) -> ReadFiles:
+    """Read the files and folders that `load_rules` would."""
     documents: list[Document] = []
     faults: list[Fault] = []
     notes: list[Fault] = []
@@ -42,31 +77,47 @@ def load_rules(paths: Sequence[Path], *, lists: Path | None, known_kinds: Collec
             documents.extend(read_file(path))
         except ConfigError as exc:
             faults.extend(exc.faults)
-    known_lists = read_lists(lists)
-    built = build_rules(documents, lists=known_lists, known_kinds=known_kinds)
-    return Rules(built.rules, (*faults, *known_lists.faults, *built.faults), (*notes, *built.notes))
+    return ReadFiles(tuple(documents), tuple(faults), tuple(notes))
 
 
-def build_rules(documents: Iterable[Document], *, lists: Lists, known_kinds: Collection[str]) -> Rules:
+def build_rules(
+    documents: Iterable[Document],
+    *,
+    lists: Lists,
+    known_kinds: Collection[str],
+    time_intervals: Mapping[str, TimeInterval] | None = None,
+    now: datetime | None = None,
+) -> Rules:
     """Turn documents into rules. A document with a fault drops only itself, and so does the second of two namesakes."""
-    surroundings = Surroundings(lists, {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": SCOPES})
+    known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": SCOPES}
+    surroundings = Surroundings(lists, known_values, time_intervals or {})
     rules: list[Rule] = []
-    faults: list[Fault] = []
-    notes: list[Fault] = []
-    taken: dict[tuple[str, str], Rule] = {}
+    filters: list[Filter] = []
+    reports: list[Report] = []
+    reports_of: dict[str, Report] = {}
+    taken: dict[tuple[str, str], Rule | Filter] = {}
     for document in documents:
         report = Report(document)
-        rule = read_rule(report, surroundings)
-        if rule is not None:
-            _check_unique(rule, taken, report)
-            if not report.faults:
-                rules.append(rule)
-        faults.extend(report.faults)
-        notes.extend(report.notes)
-    return Rules(tuple(rules), tuple(faults), tuple(notes))
+        reports.append(report)
+        found = read_document(report, surroundings)
+        if found is None:
+            continue
+        _check_unique(found, taken, report)
+        if not report.faults and isinstance(found, Rule):
+            rules.append(found)
+            reports_of[found.name.id] = report
+        elif not report.faults and isinstance(found, Filter):
+            filters.append(found)
+    rules = link(rules, reports_of)
+    check_filters(filters, rules, now)
+    sound = [each for each in filters if not each.report.faults]
+    filtered = [with_filters(rule) for rule in apply_filters(rules, sound)]
+    faults = [fault for report in reports for fault in report.faults]
+    notes = [note for report in reports for note in report.notes]
+    return Rules(tuple(filtered), tuple(faults), tuple(notes), tuple(sound))
 
 
-def _check_unique(rule: Rule, taken: dict[tuple[str, str], Rule], report: Report) -> None:
+def _check_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filter], report: Report) -> None:
     keys = {"id": ("id", rule.name.id), "name": ("name", rule.name.name)}
     for key, identity in keys.items():
         first = taken.get(identity)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sigma.conditions import ConditionIdentifier, ConditionSelector, SigmaCondition
@@ -22,6 +22,7 @@ from actionwatch.rules.fields import FIELDS, RAW, field_named
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import pattern_check
 from actionwatch.rules.report import Report, suggest
+from actionwatch.timeintervals import TimeInterval
 
 # What pySigma raises on input it did not foresee, besides its own SigmaError, which is a ValueError.
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -34,26 +35,28 @@ _OPERATORS = ("and", "or", "not", "of", "them", "all", "any", "1")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a rule is read against: the operator's lists, and the values that some fields can have at all."""
+    """What a rule is read against: the operator's lists and time intervals, and the values that some fields can have at all."""
 
     lists: Lists
     known_values: Mapping[str, tuple[str, ...]]
+    time_intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
 
 
-def read_detection(value: Any, report: Report, surroundings: Surroundings) -> Compiled | None:
-    """Read a `detection` block; None where it has faults, which go to the report."""
-    place: Place = ("detection",)
+def read_detection(
+    value: Any, report: Report, surroundings: Surroundings, place: Place = ("detection",)
+) -> Compiled | None:
+    """Read a `detection` block, or one that is built like it; None where it has faults, which go to the report."""
     if not isinstance(value, dict):
-        report.fault(place, "'detection' must hold selections and a 'condition'")
+        report.fault(place, f"'{place[-1]}' must hold selections and a 'condition'")
         return None
     before = len(report.faults)
     selections = {name: selection for name, selection in value.items() if name != "condition"}
     for name, selection in selections.items():
-        _check_name(name, report)
+        _check_name(name, place, report)
         _check_selection(selection, (*place, str(name)), report, surroundings)
     if not selections:
         report.fault(place, "no selection is defined", "for example: selection: {actionKind: DELETE_CLUSTER}")
-    _check_condition(value, report)
+    _check_condition(value, place, report)
     if len(report.faults) > before:
         return None
     try:
@@ -96,8 +99,8 @@ def explain(exc: BaseException) -> str:
     return f"not acceptable here: {exc}"
 
 
-def _check_name(name: Any, report: Report) -> None:
-    place = ("detection", str(name))
+def _check_name(name: Any, place: Place, report: Report) -> None:
+    place = (*place, str(name))
     if name == "timeframe":
         report.fault(place, "'timeframe' is Sigma's old way to count", "use a correlation")
     elif not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -187,11 +190,11 @@ def _note_impossible(
         report.note(place, f"no known {name} meets '{value}'", suggest(value.strip("*"), known, "known are"))
 
 
-def _check_condition(detection: Mapping[Any, Any], report: Report) -> None:
+def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:
     """Check the form of the condition, and that each selection it names is there."""
-    place: Place = ("detection", "condition")
+    place: Place = (*parent, "condition")
     if "condition" not in detection:
-        report.fault(("detection",), "a detection needs a 'condition'", "for example: condition: selection")
+        report.fault(parent, f"a {parent[-1]} needs a 'condition'", "for example: condition: selection")
         return
     names = [str(name) for name in detection if name != "condition"]
     conditions = detection["condition"]

@@ -20,7 +20,7 @@ from actionwatch.sandbox import fill, sandbox
 MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
 MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable whatever the upstream records
 
-_OURS = ("rule", "level", "group")
+_OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
 
 
@@ -59,9 +59,14 @@ def compile_wording(text: str) -> Wording:
 
 
 def word(
-    wording: Wording, subject: Subject, rule: RuleName, level: Level, group: Mapping[str, str | None] | None
+    wording: Wording,
+    subject: Subject,
+    rule: RuleName,
+    level: Level,
+    group: Mapping[str, str | None] | None,
+    count: int = 1,
 ) -> str:
-    """Fill a wording in for a record.
+    """Fill a wording in for a record; `count` is how many the alert holds.
 
     Raises: TemplateError.
     """
@@ -69,6 +74,7 @@ def word(
         "rule": lambda: rule,
         "level": lambda: level.word,
         "group": lambda: dict(group or {}),
+        "count": lambda: count,
     }
     variables = {name: ours[name]() if name in ours else variable(subject, name) for name in wording.names}
     return fill(wording.template, variables)

@@ -1,0 +1,270 @@
+"""The `tests` block of a rule: what happens, and what is expected of the rule. Read here, run by `check.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actionwatch.located import Place
+from actionwatch.model import LEVELS, Level
+from actionwatch.options import parse_duration
+from actionwatch.rules.fields import FIELDS, RAW
+from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.selections import Surroundings, check_field
+
+KEYS = ("name", "event", "events", "until", "verified_until", "history", "lists", "expect")
+EVENT_KEYS = ("at", "repeat", "every", "seen_at")
+EXPECT_KEYS = (
+    "alerts", "events", "group", "late", "title", "body", "level", "labels", "first_at", "last_at", "resolved_at",
+)  # fmt: skip
+MAX_EVENTS = 20_000  # of one test: a rule that needs more is better served by a backtest
+
+Moment = timedelta | datetime
+"""A span from the test's start (may be negative), or an instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One entry of `events`: so many records with these fields, `every` apart."""
+
+    fields: Mapping[str, Any]
+    at: Moment = timedelta(0)
+    repeat: int = 1
+    every: timedelta = timedelta(0)
+    seen_at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What must come of it. `alerts` counts all of the rule's, None: at least one; all the rest must hold for one of them."""
+
+    alerts: int | None = None
+    events: int | None = None
+    group: Mapping[str, str | None] = field(default_factory=dict)
+    late: bool | timedelta | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Title and body."""
+    level: Level | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[str, Moment] = field(default_factory=dict)
+    """First, last and resolved."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether silence is expected."""
+        return self.alerts == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test. None where the document does not say: `check.py` knows the defaults."""
+
+    name: str
+    events: tuple[Happening, ...]
+    expect: Expectation
+    line: int
+    until: Moment | None = None
+    verified_until: Moment | None = None
+    history: timedelta | None = None
+    lists: Mapping[str, tuple[str, ...]] | None = None
+
+
+def read_cases(value: Any, report: Report, surroundings: Surroundings) -> tuple[Case, ...]:
+    """Read the block; what is wrong in it goes to the report."""
+    if not isinstance(value, list):
+        report.fault(("tests",), "'tests' must be a list", "for example: [{event: {…}, expect: alert}]")
+        return ()
+    cases = [_read_case(item, ("tests", index), report, surroundings) for index, item in enumerate(value)]
+    return tuple(case for case in cases if case is not None)
+
+
+def _read_case(value: Any, place: Place, report: Report, surroundings: Surroundings) -> Case | None:
+    if not isinstance(value, dict):
+        report.fault(place, "a test must hold keys", f"keys: {', '.join(KEYS)}")
+        return None
+    report.check_keys(value, place, KEYS)
+    before = len(report.faults)
+    name = value.get("name", f"test {int(place[-1]) + 1}")
+    if not isinstance(name, str) or not name.strip():
+        report.fault((*place, "name"), "'name' must be a text", "say what the test shows")
+    case = Case(
+        name=str(name),
+        events=_read_events(value, place, report, surroundings),
+        expect=_read_expectation(value, place, report),
+        line=report.document.position(place)[0],
+        until=_read_moment(value, "until", place, report),
+        verified_until=_read_moment(value, "verified_until", place, report),
+        history=_read_span(value, "history", place, report),
+        lists=_read_lists(value["lists"], (*place, "lists"), report) if "lists" in value else None,
+    )
+    return case if len(report.faults) == before else None
+
+
+def _read_events(
+    value: Mapping[str, Any], place: Place, report: Report, surroundings: Surroundings
+) -> tuple[Happening, ...]:
+    if ("event" in value) == ("events" in value):
+        what = "a test has 'event' or 'events', not both" if "event" in value else "a test needs an 'event' or 'events'"
+        report.fault(place, what, "write: event: {actionKind: …}")
+        return ()
+    if "event" in value:
+        found = [_read_happening(value["event"], (*place, "event"), report, surroundings)]
+    elif isinstance(value["events"], list):
+        where = (*place, "events")
+        found = [_read_happening(item, (*where, i), report, surroundings) for i, item in enumerate(value["events"])]
+    else:
+        report.fault((*place, "events"), "'events' must be a list", "begin each with '- '")
+        return ()
+    events = tuple(each for each in found if each is not None)
+    if sum(each.repeat for each in events) > MAX_EVENTS:
+        report.fault(place, f"a test of more than {MAX_EVENTS} records", "use rules backtest")
+    return events
+
+
+def _read_happening(value: Any, place: Place, report: Report, surroundings: Surroundings) -> Happening | None:
+    if not isinstance(value, dict):
+        report.fault(place, "an event must hold fields", "for example: {actionKind: DELETE_CLUSTER, userName: eve}")
+        return None
+    fields = {key: item for key, item in value.items() if key not in EVENT_KEYS}
+    for name, item in fields.items():
+        _check_value(name, item, (*place, str(name)), report, surroundings)
+    repeat = value.get("repeat", 1)
+    if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= MAX_EVENTS:
+        report.fault((*place, "repeat"), f"'repeat' must be a number from 1 to {MAX_EVENTS}")
+        repeat = 1
+    at = _read_moment(value, "at", place, report)
+    if "timestamp" in fields:
+        at = _read_moment(value, "timestamp", place, report) if at is None else at
+        del fields["timestamp"]
+    return Happening(
+        fields=fields,
+        at=timedelta(0) if at is None else at,
+        repeat=repeat,
+        every=_read_span(value, "every", place, report) or timedelta(0),
+        seen_at=_read_moment(value, "seen_at", place, report),
+    )
+
+
+def _check_value(name: Any, item: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+    if not isinstance(name, str) or (name not in FIELDS and not name.startswith(RAW)):
+        if (suggestion := suggest(str(name), EVENT_KEYS, "")) and suggestion.startswith("did"):
+            report.fault(place, f"unknown field '{name}'", suggestion)
+            return
+        check_field(name, place, report)
+        return
+    if name.startswith(RAW):
+        check_field(name, place, report)
+    elif isinstance(item, dict | list):
+        report.fault(place, f"'{name}' must be a text", "write one value")
+    known = surroundings.known_values.get(name)
+    if known and isinstance(item, str) and item.upper() not in map(str.upper, known):
+        report.note(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
+
+
+def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) -> Expectation:
+    expect, where = value.get("expect"), (*place, "expect")
+    if expect == "alert":
+        return Expectation()
+    if expect == "nothing":
+        return Expectation(alerts=0)
+    if not isinstance(expect, dict) or not expect:
+        what = "a test needs 'expect'" if "expect" not in value else f"cannot expect '{expect}'"
+        report.fault(where if "expect" in value else place, what, "expect: alert, nothing, or {alerts: 2, group: {…}}")
+        return Expectation()
+    report.check_keys(expect, where, EXPECT_KEYS)
+    return Expectation(
+        alerts=_read_count(expect, "alerts", where, report),
+        events=_read_count(expect, "events", where, report),
+        group=_read_texts(expect, "group", where, report, is_null_allowed=True),
+        late=_read_late(expect, where, report),
+        texts={key: str(expect[key]) for key in ("title", "body") if key in expect},
+        level=_read_level(expect, where, report),
+        labels={key: text or "" for key, text in _read_texts(expect, "labels", where, report).items()},
+        times={
+            key: moment
+            for key in ("first_at", "last_at", "resolved_at")
+            if (moment := _read_moment(expect, key, where, report)) is not None
+        },
+    )
+
+
+def _read_count(value: Mapping[str, Any], key: str, place: Place, report: Report) -> int | None:
+    count = value.get(key)
+    if key in value and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+        report.fault((*place, key), f"'{key}' must be a number")
+        return None
+    return count
+
+
+def _read_texts(
+    value: Mapping[str, Any], key: str, place: Place, report: Report, *, is_null_allowed: bool = False
+) -> dict[str, str | None]:
+    texts = value.get(key, {})
+    if not isinstance(texts, dict):
+        report.fault((*place, key), f"'{key}' must be names with texts", "for example: {userName: eve}")
+        return {}
+    found: dict[str, str | None] = {}
+    for name, text in texts.items():
+        if isinstance(text, dict | list) or (text is None and not is_null_allowed):
+            report.fault((*place, key, str(name)), f"'{name}' must be a text")
+        elif key != "group" or check_field(name, (*place, key, str(name)), report):
+            found[str(name)] = None if text is None else str(text).lower() if isinstance(text, bool) else str(text)
+    return found
+
+
+def _read_late(value: Mapping[str, Any], place: Place, report: Report) -> bool | timedelta | None:
+    late = value.get("late")
+    return late if late is None or isinstance(late, bool) else _read_span(value, "late", place, report)
+
+
+def _read_level(value: Mapping[str, Any], place: Place, report: Report) -> Level | None:
+    word = value.get("level")
+    level = LEVELS.get(word.lower()) if isinstance(word, str) else None
+    if level is None and "level" in value:
+        report.fault((*place, "level"), f"unknown level '{word}'", suggest(str(word), LEVELS, "levels"))
+    return level
+
+
+def _read_span(value: Mapping[str, Any], key: str, place: Place, report: Report) -> timedelta | None:
+    if key not in value:
+        return None
+    try:
+        return parse_duration("0s" if value[key] in (0, "0") else value[key])
+    except ValueError as exc:
+        report.fault((*place, key), str(exc))
+        return None
+
+
+def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Report) -> Moment | None:
+    """Read a duration from the test's start, negative allowed, or an RFC 3339 time."""
+    text = value.get(key)
+    if key not in value:
+        return None
+    try:
+        if text in (0, "0") and not isinstance(text, bool):
+            return timedelta(0)
+        if isinstance(text, str) and "T" in text.upper()[:20] and ":" in text:
+            at = datetime.fromisoformat(text.strip().upper())
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if isinstance(text, str) and text.strip().startswith("-"):
+            return -parse_duration(text.strip()[1:])
+        return parse_duration(text)
+    except (ValueError, OverflowError):
+        remedy = "write a duration from the test's start, such as 5m or -1h, or a time: 2026-11-25T09:00:00Z"
+        report.fault((*place, key), f"'{key}' is no time", remedy)
+        return None
+
+
+def _read_lists(value: Any, place: Place, report: Report) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        report.fault(place, "'lists' must be names with lists", "for example: {admins: [root]}")
+        return {}
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, items in value.items():
+        if isinstance(items, list) and not any(item is None or isinstance(item, dict | list | bool) for item in items):
+            lists[str(name)] = tuple(str(item) for item in items)
+        else:
+            report.fault((*place, str(name)), f"the list '{name}' must hold texts", "write: [a, b]")
+    return lists

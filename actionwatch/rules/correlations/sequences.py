@@ -1,0 +1,208 @@
+"""Folds of `temporal` and `temporal_ordered`: several rules in one window, in any order or in theirs, and what must be missing."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from actionwatch.rules.correlations.spec import Correlation, Found, Hit, Kind, Pattern
+
+MAX_WAYS = (
+    32  # ways to use the records of one instant, remembered per step: beyond it only bursts of one instant suffer
+)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A hit within reach. Once `is_spent` it counts towards no alert any more, but what must be missing was there."""
+
+    hit: Hit
+    is_spent: bool = False
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A pattern that is complete, and waits until nothing unwanted came by `due` (inclusive)."""
+
+    first: _Entry
+    completing: Hit
+    due: datetime
+
+
+class Sequences:
+    """One group of a temporal rule."""
+
+    def __init__(self, rule: Correlation) -> None:
+        self._rule = rule
+        self._is_ordered = rule.kind is Kind.TEMPORAL_ORDERED
+        self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
+        self._recent: deque[_Entry] = deque()
+        self._fresh: Counter[int] = Counter()
+        self._pending: dict[int, _Pending] = {}
+        self._open: Found | None = None
+        self.found: list[Found] = []
+
+    def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
+        """Take the next hit; quietly: as one that is known to have fired nothing."""
+        self._expire(hit.at)
+        if self._open is not None and hit.at <= self._open.until:
+            if hit.step in self._wanted:
+                self._open.hits.append(hit)
+            self._recent.append(_Entry(hit, is_spent=True))
+            return
+        self._open = None
+        self._drop_old(hit.at - self._rule.timespan)
+        self._recent.append(_Entry(hit))
+        self._fresh[hit.step] += 1
+        self._block(hit)
+        if not is_quiet:
+            self._complete(hit)
+
+    def restore(self, found: Found) -> None:
+        """Go on from an alert that is known: the window after it starts empty."""
+        self._open = found
+        self.found.append(found)
+        self._pending.clear()
+        self._fresh.clear()
+        for entry in self._recent:
+            entry.is_spent = True
+
+    def alerts(self, start: int = 0) -> list[Found]:
+        """Give what was found, in order, from a place on; the last may be what will be, once so much is verified."""
+        found = self.found[start:]
+        return [*found, self._make(self._first_due())] if self._pending else found
+
+    def copy(self) -> Sequences:
+        """Copy the state, with the alert that may still grow."""
+        other = Sequences(self._rule)
+        copies = {id(entry): _Entry(entry.hit, entry.is_spent) for entry in self._recent}
+        other._recent = deque(copies.values())
+        other._fresh = Counter(self._fresh)
+        other._pending = {
+            place: _Pending(copies.get(id(found.first), found.first), found.completing, found.due)
+            for place, found in self._pending.items()
+        }
+        other.found = list(self.found)
+        if self._open is not None:
+            other._open = self._open.copy()
+            if other.found and other.found[-1] is self._open:
+                other.found[-1] = other._open
+        return other
+
+    # -- the window ----------------------------------------------------------------------------------------------------
+
+    def _expire(self, at: datetime) -> None:
+        """Fire what waited for a time that has passed without anything unwanted."""
+        if self._pending:
+            first = self._first_due()
+            if first.due < at:
+                self.restore(self._make(first))
+
+    def _first_due(self) -> _Pending:
+        return min(self._pending.values(), key=lambda found: (found.due, found.first.hit.order))
+
+    def _drop_old(self, horizon: datetime) -> None:
+        while self._recent and self._recent[0].hit.at < horizon:
+            entry = self._recent.popleft()
+            if not entry.is_spent:
+                self._fresh[entry.hit.step] -= 1
+
+    def _block(self, hit: Hit) -> None:
+        for place in list(self._pending):
+            pattern = self._rule.patterns[place]
+            if hit.step in (pattern.trailing if self._is_ordered else pattern.unwanted):
+                del self._pending[place]
+
+    def _complete(self, hit: Hit) -> None:
+        """Find the patterns this hit completes; the one that began first fires, unless all have to wait."""
+        ready: list[_Pending] = []
+        for place, pattern in enumerate(self._rule.patterns):
+            if place in self._pending or hit.step not in pattern.wanted:
+                continue
+            if any(self._fresh[step] <= 0 for step in pattern.wanted):
+                continue
+            first = self._first_of_chain(pattern, hit) if self._is_ordered else self._first_of_set(pattern)
+            if first is None:
+                continue
+            if pattern.trailing if self._is_ordered else pattern.unwanted:
+                self._pending[place] = _Pending(first, hit, first.hit.at + self._rule.timespan)
+            else:
+                ready.append(_Pending(first, hit, hit.at))
+        if ready:
+            found = self._make(min(ready, key=lambda each: each.first.hit.order))
+            found.judged_at = None
+            self.restore(found)
+
+    def _make(self, pending: _Pending) -> Found:
+        """Make the alert: every hit from the first step that counts on."""
+        first = pending.first.hit
+        hits = [
+            entry.hit
+            for entry in self._recent
+            if not entry.is_spent and entry.hit.step in self._wanted and entry.hit.order >= first.order
+        ]
+        if not hits or hits[0] is not first:
+            hits.insert(0, first)
+        until = pending.due + self._rule.realert
+        return Found(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
+
+    # -- the patterns --------------------------------------------------------------------------------------------------
+
+    def _first_of_set(self, pattern: Pattern) -> _Entry | None:
+        """Give the first entry of a set that is complete, in any order, with nothing unwanted in reach."""
+        if any(entry.hit.step in pattern.unwanted for entry in self._recent):
+            return None
+        return next(entry for entry in self._recent if not entry.is_spent and entry.hit.step in pattern.wanted)
+
+    def _first_of_chain(self, pattern: Pattern, last: Hit) -> _Entry | None:
+        """Give the earliest entry from which the steps follow each other to `last`; None where they do not."""
+        if last.step != pattern.wanted[-1]:
+            return None
+        chain = _Chain(pattern)
+        first: _Entry | None = None
+        for entry in reversed(self._recent):
+            if chain.take_earlier(entry, last):
+                first = entry
+        if first is not None and pattern.leading:
+            before = (entry for entry in self._recent if entry.hit.order < first.hit.order)
+            if any(entry.hit.step in pattern.leading for entry in before):
+                return None
+        return first
+
+
+class _Chain:
+    """Builds chains backwards from the completing hit.
+
+    `_ways[place]` says how the steps from this place on can be had from what was seen: as sets of the records they use at
+    the instant under examination, since one record cannot be two steps.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._steps = pattern.wanted
+        self._unwanted = [pattern.between(place) for place in range(len(pattern.wanted) - 1)]
+        self._ways: list[set[frozenset[tuple[str, str]]]] = [set() for _ in pattern.wanted]
+        self._at: datetime | None = None
+
+    def take_earlier(self, entry: _Entry, last: Hit) -> bool:
+        """Take the entry before those taken so far; say whether a whole chain begins with it."""
+        hit = entry.hit
+        if hit.at != self._at:
+            self._at = hit.at
+            self._ways = [{frozenset()} if ways else set() for ways in self._ways]
+        for place, unwanted in enumerate(self._unwanted):
+            if hit.step in unwanted:
+                self._ways[place + 1].clear()  # what begins after here cannot follow a step before here
+        if entry.is_spent or hit.step not in self._steps:
+            return False
+        place = self._steps.index(hit.step)
+        record = (hit.key, hit.source)
+        if place == len(self._steps) - 1:
+            ways: Iterable[frozenset[tuple[str, str]]] = [frozenset({record})] if hit is last else []
+        else:
+            ways = [way | {record} for way in self._ways[place + 1] if record not in way]
+        new = list(ways)
+        room = MAX_WAYS - len(self._ways[place])
+        self._ways[place].update(new[: max(room, 0)])
+        return place == 0 and bool(new)

@@ -1,0 +1,94 @@
+"""Folds that look at one thing standing still or appearing: absence (nothing came for too long) and `new_term`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Hit
+
+BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 is the rule's own
+
+
+class Absence:
+    """One expected group. Due at the last match + timespan; resolved by the next match."""
+
+    def __init__(self, rule: Correlation, begin: datetime | None) -> None:
+        self._rule = rule
+        self._begin = begin
+        self._due = NEVER if begin is None else begin + rule.timespan
+        self._last_key = ""
+        self._last: Hit | None = None
+        self._closed: list[Found] = []
+
+    def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
+        """Take the next match."""
+        if hit.at > self._due and not is_quiet:
+            found = self._missing()
+            found.resolved_at, found.resolved_by = hit.at, hit
+            self._closed.append(found)
+        self._last, self._last_key = hit, hit.key
+        self._due = hit.at + self._rule.timespan
+
+    def restore(self, found: Found) -> None:
+        """Go on from an alert that is known: what was the last match before it is known too."""
+        self._last_key, self._due = found.origin, found.first_at
+
+    def alerts(self, start: int = 0) -> list[Found]:
+        """Give what was found, in order, from a place on; the last is what will be, once so much is verified."""
+        closed = self._closed[start:]
+        return closed if self._due == NEVER else [*closed, self._missing()]
+
+    def copy(self) -> Absence:
+        """Copy the state."""
+        other = Absence(self._rule, self._begin)
+        other._due, other._last_key, other._last = self._due, self._last_key, self._last
+        other._closed = list(self._closed)
+        return other
+
+    @property
+    def found(self) -> list[Found]:
+        """What can change no more."""
+        return self._closed
+
+    def _missing(self) -> Found:
+        last = self._last.records[-1] if self._last is not None and self._last.records else None
+        return Found(self._last_key, self._due, self._due, NEVER, [], self._due, last_seen=last)
+
+
+class NewTerm:
+    """One term. A hit fires where nothing made the term known within `history` before it."""
+
+    def __init__(self, rule: Correlation, begin: datetime | None) -> None:
+        self._rule = rule
+        self._begin = begin
+        self._known_from = NEVER if begin is None else begin + rule.history
+        self._seen_at: datetime | None = None
+        self.found: list[Found] = []
+
+    def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
+        """Take the next hit or, as step 1, the next record that makes the term known."""
+        if hit.step == BASELINE:
+            self._seen_at = hit.at if self._seen_at is None else max(self._seen_at, hit.at)
+            return
+        is_known = self._seen_at is not None and self._seen_at >= hit.at - self._rule.history
+        if is_known or is_quiet:
+            return
+        self._seen_at = hit.at  # firing makes the term known, and so does what is only learned
+        if not self._rule.is_learning or hit.at >= self._known_from:
+            judged_at = self._known_from if self._rule.is_learning else None
+            self.found.append(Found(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit))
+
+    def restore(self, found: Found) -> None:
+        """Go on from an alert that is known."""
+        self._seen_at = found.first_at if self._seen_at is None else max(self._seen_at, found.first_at)
+        self.found.append(found)
+
+    def alerts(self, start: int = 0) -> list[Found]:
+        """Give what was found, in order, from a place on."""
+        return self.found[start:]
+
+    def copy(self) -> NewTerm:
+        """Copy the state."""
+        other = NewTerm(self._rule, self._begin)
+        other._seen_at, other.found = self._seen_at, list(self.found)
+        return other

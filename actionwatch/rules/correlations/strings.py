@@ -1,0 +1,114 @@
+"""String conditions of temporal rules ("a and not b"): pySigma parses them, and they become patterns, an OR of ANDs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sigma.correlations import (
+    CorrelationConditionAND,
+    CorrelationConditionNOT,
+    CorrelationConditionOR,
+    SigmaExtendedCorrelationCondition,
+    SigmaRuleReference,
+)
+from sigma.exceptions import SigmaError
+
+from actionwatch.rules.correlations.spec import Pattern
+from actionwatch.rules.report import suggest
+
+MAX_CHARS = 2000
+MAX_PARENTHESES = 15  # nested; pyparsing takes exponentially longer with each
+MAX_PATTERNS = 300  # each is looked for by itself
+MAX_NEGATIONS = 50  # `not not …` is parsed by recursion
+_TOKEN = re.compile(r"\(|\)|[^\s()]+")
+_WORDS = ("and", "or", "not")
+
+Literal = tuple[int, bool]
+
+
+def names_in(text: str) -> list[str]:
+    """Give the rules that a condition names, in order of their first appearance."""
+    return list(dict.fromkeys(token for token in _TOKEN.findall(text) if token not in ("(", ")", *_WORDS)))
+
+
+def read_patterns(text: str, names: Sequence[str]) -> tuple[Pattern, ...]:
+    """Read a condition over rules; the place of a name in `names` is its step.
+
+    Raises: ValueError, in words for people.
+    """
+    if len(text) > MAX_CHARS:
+        raise ValueError(f"the condition is longer than {MAX_CHARS} characters")
+    tokens = _TOKEN.findall(text)
+    depths = itertools.accumulate({"(": 1, ")": -1}.get(token, 0) for token in tokens)
+    if max(depths, default=0) > MAX_PARENTHESES or tokens.count("not") > MAX_NEGATIONS:
+        raise ValueError("the condition nests too deeply")
+    steps = {name: step for step, name in enumerate(names)}
+    for name in names_in(text):
+        if name not in steps:
+            raise ValueError(f"the condition names '{name}', which is not among the rules: {_hint(name, names)}")
+    for name in names:
+        if name not in tokens:
+            raise ValueError(f"the condition does not name '{name}', which is among the rules")
+    # pySigma takes only identifiers here; rule names may hold anything.
+    mapped = " ".join(f"r{steps[token]}" if token in steps else token for token in tokens)
+    try:
+        tree = SigmaExtendedCorrelationCondition(mapped).parsed
+    except (SigmaError, RecursionError) as exc:
+        raise ValueError("cannot read the condition: write it with rules, and, or, not and ( )") from exc
+    return _patterns(tree)
+
+
+def any_of_steps(count: int, least: int) -> tuple[Pattern, ...]:
+    """Make the patterns of "at least so many of the rules".
+
+    Raises: ValueError where there would be too many.
+    """
+    found = tuple(itertools.islice(itertools.combinations(range(count), least), MAX_PATTERNS + 1))
+    if len(found) > MAX_PATTERNS:
+        raise ValueError(f"this can be met in more than {MAX_PATTERNS} ways: name fewer rules")
+    return tuple(Pattern(wanted) for wanted in found)
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    return suggest(name, names, "rules")
+
+
+def _patterns(tree: Any) -> tuple[Pattern, ...]:
+    patterns: dict[Pattern, None] = {}
+    for literals in _alternatives(tree, is_wanted=True):
+        wanted = tuple(sorted(step for step, is_wanted in literals if is_wanted))
+        unwanted = tuple(sorted(step for step, is_wanted in literals if not is_wanted))
+        if set(wanted) & set(unwanted):
+            continue
+        if not wanted:
+            raise ValueError("the condition can hold with nothing but 'not': what never happened has no first record")
+        patterns[Pattern(wanted, unwanted)] = None
+    if not patterns:
+        raise ValueError("the condition can never hold")
+    return tuple(patterns)
+
+
+def _alternatives(tree: Any, *, is_wanted: bool) -> list[frozenset[Literal]]:
+    match tree:
+        case SigmaRuleReference():
+            return [frozenset({(int(tree.reference[1:]), is_wanted)})]
+        case CorrelationConditionNOT():
+            return _alternatives(tree.args[0], is_wanted=not is_wanted)
+    parts = [_alternatives(part, is_wanted=is_wanted) for part in tree.args]
+    is_sum = isinstance(tree, CorrelationConditionOR) == is_wanted
+    assert isinstance(tree, CorrelationConditionOR | CorrelationConditionAND)
+    found = list(dict.fromkeys(itertools.islice(_sum(parts) if is_sum else _product(parts), MAX_PATTERNS * 4)))
+    if len(found) > MAX_PATTERNS:
+        raise ValueError(f"the condition can be met in more than {MAX_PATTERNS} ways: split the rule")
+    return found
+
+
+def _sum(parts: list[list[frozenset[Literal]]]) -> Iterator[frozenset[Literal]]:
+    return itertools.chain.from_iterable(parts)
+
+
+def _product(parts: list[list[frozenset[Literal]]]) -> Iterator[frozenset[Literal]]:
+    return (frozenset[Literal]().union(*choice) for choice in itertools.product(*parts))

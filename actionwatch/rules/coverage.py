@@ -1,0 +1,106 @@
+"""What is and is not watched: the catalogue's kinds by area, and ATT&CK's techniques by tactic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from actionwatch.model import Mode
+from actionwatch.rules.conditions import demand
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.reach import admitted_kinds, conditions_of
+
+TACTICS = {
+    "initial-access": {"T1078.004": "Valid accounts: cloud", "T1199": "Trusted relationship"},
+    "persistence": {
+        "T1098": "Account manipulation",
+        "T1098.001": "Additional cloud credentials",
+        "T1098.003": "Additional cloud roles",
+        "T1136": "Create account",
+        "T1556": "Modify authentication process",
+    },
+    "privilege-escalation": {"T1548": "Abuse of elevation control", "T1484": "Domain or tenant policy modified"},
+    "defense-evasion": {
+        "T1562": "Impair defences",
+        "T1562.007": "Cloud firewall disabled or modified",
+        "T1578": "Modify cloud compute infrastructure",
+    },
+    "credential-access": {"T1528": "Steal application access token", "T1552": "Unsecured credentials"},
+    "discovery": {
+        "T1526": "Cloud service discovery",
+        "T1580": "Cloud infrastructure discovery",
+        "T1087": "Account discovery",
+    },
+    "lateral-movement": {"T1550": "Use of alternate authentication material"},
+    "collection": {"T1530": "Data from cloud storage", "T1213": "Data from information repositories"},
+    "exfiltration": {"T1537": "Transfer to another cloud account", "T1567": "Over a web service"},
+    "impact": {
+        "T1485": "Data destruction",
+        "T1490": "Inhibit system recovery",
+        "T1489": "Service stop",
+        "T1496": "Resource hijacking",
+        "T1531": "Account access removal",
+        "T1498": "Denial of service",
+    },
+}
+"""Of ATT&CK's cloud matrices, what somebody with the console of a managed database could do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """A kind, with the names of the rules that can be about it."""
+
+    kind: str
+    area: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TechniqueRow:
+    """A technique, with the names of the rules that are tagged with it or with one of its parts."""
+
+    tactic: str
+    technique: str
+    name: str
+    rules: tuple[str, ...]
+
+
+def cover_kinds(rules: Sequence[Rule], areas: Mapping[str, str]) -> list[KindRow]:
+    """Say of each kind which rules are about it; `areas` maps kind to area. Rules about any kind whatever do not count."""
+    by_kind: dict[str, list[str]] = {kind: [] for kind in areas}
+    known = {rule.name.id: rule for rule in rules}
+    for rule in _running(rules):
+        about = [each for each in conditions_of(rule, known) if demand(each, "action_kind") is not None]
+        for kind in dict.fromkeys(kind for each in about for kind in admitted_kinds(each, areas)):
+            by_kind[kind].append(rule.name.name)
+    return [KindRow(kind, area, tuple(by_kind[kind])) for kind, area in areas.items()]
+
+
+def cover_techniques(rules: Sequence[Rule]) -> list[TechniqueRow]:
+    """Say of each technique which rules are tagged with it; those tagged with others come last, under their tactic."""
+    tagged: dict[str, list[str]] = {}
+    tactic_of: dict[str, str] = {}
+    for rule in _running(rules):
+        words = [tag.removeprefix("attack.") for tag in rule.name.tags if tag.startswith("attack.")]
+        techniques = [word.upper() for word in words if word[:1] in "tT" and word[1:2].isdigit()]
+        tactics = [word.replace("_", "-") for word in words if word.replace("_", "-") in TACTICS]
+        for technique in techniques:
+            tagged.setdefault(technique, []).append(rule.name.name)
+            tactic_of.setdefault(technique, tactics[0] if tactics else "other")
+    rows = [
+        TechniqueRow(tactic, technique, name, tuple(_under(technique, tagged)))
+        for tactic, techniques_of in TACTICS.items()
+        for technique, name in techniques_of.items()
+    ]
+    known = {row.technique for row in rows}
+    others = [technique for technique in sorted(tagged) if not {technique, technique.partition(".")[0]} & known]
+    return rows + [TechniqueRow(tactic_of[each], each, "", tuple(tagged[each])) for each in others]
+
+
+def _under(technique: str, tagged: Mapping[str, Iterable[str]]) -> list[str]:
+    found = [names for tag, names in tagged.items() if tag == technique or tag.startswith(f"{technique}.")]
+    return list(dict.fromkeys(name for names in found for name in names))
+
+
+def _running(rules: Sequence[Rule]) -> list[Rule]:
+    return [rule for rule in rules if rule.mode is not Mode.OFF and not rule.is_silent]

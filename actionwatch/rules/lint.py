@@ -1,0 +1,296 @@
+"""What a rule may say without doing what was meant: notes for its author, each where it stands. Called by the checks alone.
+
+Nothing here is a fault: the rules run as written. What no rule can do at all is refused by the loader.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from actionwatch.errors import Fault
+from actionwatch.located import Document, Place
+from actionwatch.model import Entity, Record
+from actionwatch.rules.anchors import always_matches, never_matches
+from actionwatch.rules.conditions import Condition, Every, Leaf, Not, demand, predicate
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.fields import Subject
+from actionwatch.rules.filters import Filter
+from actionwatch.rules.load import Rules
+from actionwatch.rules.phrase import Joined, Named, Phrase, judge, names_in, parse_phrase
+
+MAX_JUDGED = 10  # selections whose every combination is looked at: 1,024
+MAX_SAMPLES = 200  # records on which a filter is tried
+UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
+_SECRET = re.compile(
+    r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+_PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
+_GLOB_IN_PATTERN = re.compile(r"^\*|(?<![\\.)\]}])(?<=[\w-])\*$")
+# Fields that hold one value at most.
+_SINGLE = frozenset({
+    "actionKind", "crudOperation", "scope", "domainType", "userName", "account.id", "account.name", "cluster.id",
+    "cluster.name", "clusterId", "organisation.id", "organisation.name", "source", "severity",
+})  # fmt: skip
+
+Notes = Iterator[Fault]
+
+
+def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[str]) -> list[Fault]:
+    """Give the notes on rules and filters that load, in the order of the documents."""
+    notes: list[Fault] = []
+    for rule in rules.rules:
+        if rule.document is not None and isinstance(rule.document.value, dict):
+            notes += _lint_rule(rule, rule.document, known_kinds)
+    notes += _lint_twins(rules.rules)
+    for each in rules.filters:
+        notes += _lint_filter(each, [rule for rule in rules.rules if each in rule.filters], known_kinds)
+    for document in documents:
+        notes += _lint_secrets(document, document.value, ())
+    order = {document.file: number for number, document in reversed(list(enumerate(documents)))}
+    unique = dict.fromkeys(notes)
+    return sorted(unique, key=lambda note: (order.get(note.file, 0), note.line, note.column))
+
+
+def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> Notes:
+    detection = document.value.get("detection")
+    if isinstance(detection, dict):
+        names = [name for name in detection if name != "condition"]
+        if "condition" in detection and "correlation" not in document.value:
+            yield from _lint_phrase(parse_phrase(detection["condition"], names), names, document)
+            yield from _lint_exceptions(rule, parse_phrase(detection["condition"], names), document, known_kinds)
+        for name in names:
+            yield from _lint_values(detection[name], ("detection", name), document)
+    yield from _lint_reach(rule, document, known_kinds)
+    if rule.when is not None and set(rule.when.during) & set(rule.when.outside):
+        yield document.fault(("when",), "no time is both during and outside the same interval: the rule never matches")
+
+
+def _lint_phrase(phrase: Phrase, names: Sequence[str], document: Document) -> Notes:
+    """Find selections that are not used, or make no difference, and conditions that are always or never met."""
+    used = set(names_in(phrase))
+    for name in names:
+        if name not in used:
+            what = f"the selection '{name}' is not used"
+            yield document.fault(("detection", name), what, "name it in the condition, or remove it")
+    if len(used) > MAX_JUDGED:
+        return
+    truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
+    answers = {judge(phrase, truth.__getitem__) for truth in truths}
+    if len(answers) == 1:
+        word = "always" if answers == {True} else "never"
+        yield document.fault(("detection", "condition"), f"the condition is {word} met, whatever the selections say")
+        return
+    for name in sorted(used):
+        if all(
+            judge(phrase, {**truth, name: not truth[name]}.__getitem__) is judge(phrase, truth.__getitem__)
+            for truth in truths
+        ):
+            what = f"the selection '{name}' makes no difference: the condition is the same without it"
+            yield document.fault(("detection", name), what, "mend the condition, or remove it")
+
+
+def _lint_exceptions(rule: Rule, phrase: Phrase, document: Document, known_kinds: Collection[str]) -> Notes:
+    """Find exceptions (`and not x`) that can never apply, because the rule is about other kinds."""
+    if not isinstance(phrase, Joined) or phrase.word != "and":
+        return
+    positive = [part.name for part in phrase.parts if isinstance(part, Named) and part.name in rule.selections]
+    negated = [part.parts[0] for part in phrase.parts if isinstance(part, Joined) and part.word == "not"]
+    wanted = [rule.selections[name] for name in positive]
+    kinds = [kind for kind in known_kinds if all(_admits(each, "action_kind", kind) for each in wanted)]
+    for name in (part.name for part in negated if isinstance(part, Named)):
+        if (
+            name in rule.selections
+            and kinds
+            and not any(_admits(rule.selections[name], "action_kind", k) for k in kinds)
+        ):
+            what = f"the exception '{name}' can never apply: the rule is about other kinds"
+            yield document.fault(("detection", name), what, "mend its actionKind, or remove it")
+
+
+def _lint_reach(rule: Rule, document: Document, known_kinds: Collection[str]) -> Notes:
+    """Find rules that no record can meet, as far as kinds and equal texts tell."""
+    if "detection" not in document.value:
+        return
+    if known_kinds and not any(_admits(rule.condition, "action_kind", kind) for kind in known_kinds):
+        what = "no known kind can reach this rule"
+        yield document.fault(("detection",), what, "mend actionKind; kinds of your own go into 'extra_kinds'")
+    for name in _torn(rule.condition):
+        what = f"no record can meet this rule: '{name}' would have to hold two different texts"
+        yield document.fault(("detection",), what, "join the selections with 'or', or list the texts in one")
+
+
+def _torn(condition: Condition) -> Iterator[str]:
+    """Give the fields of which an AND demands different texts; those that hold one value only."""
+    demanded: dict[str, frozenset[str]] = {}
+    for part in condition.parts if isinstance(condition, Every) else ():
+        if isinstance(part, Leaf) and part.equals is not None and part.field in _SINGLE:
+            demanded[part.field] = demanded.get(part.field, part.equals) & part.equals
+        elif isinstance(part, Not) and isinstance(part.part, Leaf) and part.part.field in demanded and part.part.equals:
+            demanded[part.part.field] = demanded[part.part.field] - part.part.equals
+    yield from (name for name, texts in demanded.items() if not texts)
+
+
+def _lint_values(value: Any, place: Place, document: Document) -> Notes:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _lint_values(item, (*place, index), document)
+        return
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        name, *modifiers = str(key).split("|")
+        texts = [each for each in (item if isinstance(item, list) else [item]) if isinstance(each, str)]
+        where = (*place, str(key))
+        if "re" in modifiers and "m" not in modifiers:
+            yield from _lint_patterns(name, texts, where, document)
+        elif texts and "expand" not in modifiers:
+            yield from _lint_texts(name, modifiers, texts, where, document)
+
+
+def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> Notes:
+    for pattern in patterns:
+        if never_matches(pattern):
+            yield document.fault(
+                place, f"the pattern '{pattern}' never matches", "mind ^ and $: nothing is before or after"
+            )
+        elif always_matches(pattern):
+            what = f"the pattern '{pattern}' matches every text"
+            yield document.fault(place, what, f"write {name}|exists: true, or anchor it with ^ and $")
+        elif _GLOB_IN_PATTERN.search(pattern):
+            what = f"'{pattern}' looks like a wildcard, but |re takes a regular expression"
+            yield document.fault(place, what, "leave |re out, or write .*")
+
+
+def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place, document: Document) -> Notes:
+    if {"contains", "startswith", "endswith"} & set(modifiers):
+        for text in texts:
+            if len(text) > 1 and (text.startswith("*") or (text.endswith("*") and not text.endswith("\\*"))):
+                word = next(each for each in modifiers if each in ("contains", "startswith", "endswith"))
+                yield document.fault(place, f"the * at the end of '{text}' is what |{word} means anyway", "remove it")
+        return
+    shapes = {_shape(text) for text in texts}
+    if len(shapes) == 1 and (word := shapes.pop()):
+        example = texts[0].strip("*")
+        yield document.fault(place, f"'{texts[0]}' is read as a wildcard", f"clearer: {name}|{word}: {example}")
+    for text in texts:
+        if _PERCENT.search(text) and not modifiers:
+            what = f"'%' in '{text}' is a plain character"
+            yield document.fault(place, what, f"a list is {name}|expand; for any text write *")
+        elif (".*" in text or text.startswith("^") or text.endswith("$")) and not modifiers:
+            yield document.fault(place, f"'{text}' looks like a regular expression", f"did you mean {name}|re?")
+
+
+def _shape(text: str) -> str:
+    """Name the modifier that says what the wildcards at the ends of a text say; "" where there is none such."""
+    inner = text.strip("*")
+    if not inner or "*" in inner or "?" in inner or "\\" in inner or ".*" in text:
+        return ""
+    return {(True, True): "contains", (True, False): "endswith", (False, True): "startswith"}.get(
+        (text.startswith("*"), text.endswith("*")), ""
+    )
+
+
+def _lint_twins(rules: Sequence[Rule]) -> Notes:
+    """Find rules of one title, and rules that match the same."""
+    by_title: dict[str, Rule] = {}
+    by_condition: dict[tuple[Any, ...], Rule] = {}
+    for rule in rules:
+        document = rule.document
+        if document is None:
+            continue
+        first = by_title.setdefault(rule.name.title.casefold(), rule)
+        if first is not rule:
+            what = f"the rule at {first.file}:{first.line} has the same title"
+            yield document.fault(("title",), what, "say what tells them apart: people read titles")
+        if "correlation" in document.value:
+            continue
+        first = by_condition.setdefault((rule.condition, rule.when, rule.mode), rule)
+        if first is not rule:
+            what = f"matches the same records as '{first.name.name}' at {first.file}:{first.line}"
+            yield document.fault(("detection",), what, "remove one of the two")
+
+
+def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> Notes:
+    """Find filters that leave nothing of a rule, or take nothing away from any."""
+    document, keeps = each.report.document, predicate(each.keeps)
+    is_of_use = False
+    for rule in rules:
+        samples = list(itertools.islice(_samples(rule, known_kinds), MAX_SAMPLES))
+        if samples and not any(keeps(Subject(record)) for record in samples):
+            what = f"this filter hides everything that '{rule.name.name}' finds"
+            yield document.fault(("filter",), what, "narrow its selections, or set the rule to mode: off")
+        kinds = [kind for kind in known_kinds if _admits(rule.condition, "action_kind", kind)]
+        is_of_use = is_of_use or any(_could_exclude(each, kind) for kind in kinds)
+    if rules and known_kinds and not is_of_use:
+        what = "this filter can hide nothing of its rules: they are about other kinds"
+        yield document.fault(("filter",), what, "mend its actionKind, or remove it")
+
+
+def _could_exclude(each: Filter, kind: str) -> bool:
+    block = each.report.document.value["filter"]
+    names = [name for name in block if name not in ("condition", "rules")]
+    selections: Mapping[str, Condition] = each.selections
+
+    def truth(name: str) -> bool:
+        return _admits(selections[name], "action_kind", kind)
+
+    phrase = parse_phrase(block["condition"], names)
+    return not judge(phrase, truth) or any(
+        not judge(phrase, {**dict.fromkeys(names, False), name: truth(name)}.__getitem__) for name in names
+    )
+
+
+def _samples(rule: Rule, known_kinds: Collection[str]) -> Iterator[Record]:
+    """Make records that the rule is about: of each of its kinds, with the texts it demands, and unlikely ones elsewhere."""
+    kinds = [kind for kind in known_kinds if _admits(rule.condition, "action_kind", kind)]
+    users = _demanded(rule.condition, "user_name")
+    clusters = _demanded(rule.condition, "cluster")
+    accounts = _demanded(rule.condition, "account")
+    for kind, user, cluster, account in itertools.product(kinds, users, clusters, accounts):
+        yield _sample(kind, user, Entity(cluster, cluster), Entity(account, account))
+
+
+def _demanded(condition: Condition, slot: str) -> list[str]:
+    found = demand(condition, slot)
+    return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [UNLIKELY]
+
+
+def _admits(condition: Condition, slot: str, value: str) -> bool:
+    """Say whether a condition could hold for a record with this value in a slot."""
+    demanded = demand(condition, slot)
+    return demanded is None or predicate(demanded)(Subject(_sample(value, UNLIKELY, Entity(), Entity())))
+
+
+def _sample(kind: str, user: str, cluster: Entity, account: Entity) -> Record:
+    at = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+    return Record(
+        key="sample",
+        source=UNLIKELY,
+        occurred_at=at,
+        seen_at=at,
+        action_kind=kind,
+        raw="{}",
+        user_name=user,
+        description=UNLIKELY,
+        cluster=cluster,
+        account=account,
+    )
+
+
+def _lint_secrets(document: Document, value: Any, place: Place) -> Notes:
+    """Find what looks like a token: rule files are shared and reviewed."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    elif isinstance(value, str) and _SECRET.search(value):
+        yield document.fault(
+            place, "this looks like a secret", "keep it out of rule files, and replace it where it is used"
+        )
+    for key, item in items:
+        yield from _lint_secrets(document, item, (*place, key if isinstance(key, int) else str(key)))

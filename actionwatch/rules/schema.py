@@ -1,0 +1,222 @@
+"""The JSON Schema of a rule file, for editors: built from the tables that the loader itself goes by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from sigma.modifiers import modifier_mapping
+
+from actionwatch.model import LEVELS, Mode
+from actionwatch.rules import alert, cases, filters, when
+from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS
+from actionwatch.rules.fields import FIELDS
+
+DIALECT = "http://json-schema.org/draft-07/schema#"  # what yaml-language-server knows best
+FILE = "rule.schema.json"
+
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "array", "items": _TEXT}
+_NAMES = {"type": "array", "items": _TEXT, "minItems": 1}
+_DURATION = {
+    "type": "string",
+    "pattern": r"^(\d+(\.\d+)?(s|m|h|d|w))+$",
+    "description": "A duration: 30s, 15m, 26h, 7d.",
+}
+_MOMENT = {
+    "type": ["string", "integer"],
+    "description": "A duration from the test's start (5m, -1h), or an RFC 3339 time.",
+}
+_SCALAR = {"type": ["string", "number", "boolean", "null"]}
+_VALUE = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}
+_LEVEL = {"enum": list(LEVELS)}
+_TABLE = {"type": "object"}
+_LABELS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+
+_DESCRIPTIONS = {
+    "title": "What the rule finds, in a few words; an alert's title unless 'alert' has one.",
+    "id": "A UUID: the rule's identity, whatever it is renamed to.",
+    "name": "What routes, silences and commands call the rule.",
+    "level": "How bad a match is.",
+    "logsource": "{product: instaclustr, service: user_actions}",
+    "detection": "Selections by name, and the condition that joins them.",
+    "correlation": "Counts, sequences, absence: what needs more than one record.",
+    "when": "Only during, or only outside, time intervals of the configuration; on the time of the event.",
+    "mode": "live; shadow: evaluated and recorded, nobody is told; off.",
+    "alert": "What people are told.",
+    "tests": "What must and must not alert: 'actionwatch rules test' runs them.",
+    "filter": "An exclusion: 'rules' names whose, 'condition' is 'not …'.",
+    "owner": "Who answers for the filter.",
+    "reason": "Why these records are harmless.",
+    "expires": "The last day of the filter.",
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    "title": _TEXT,
+    "id": {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
+    "name": _TEXT,
+    "level": _LEVEL,
+    "status": {"enum": ["stable", "test", "experimental", "deprecated", "unsupported"]},
+    "description": _TEXT,
+    "author": _TEXT,
+    "license": _TEXT,
+    "taxonomy": _TEXT,
+    "date": _TEXT,
+    "modified": _TEXT,
+    "tags": {"type": "array", "items": {"type": "string", "pattern": r"^[^.\s]+\..+$"}},
+    "references": _TEXTS,
+    "falsepositives": {"anyOf": [_TEXTS, _TEXT]},
+    "fields": _TEXTS,
+    "scope": _TEXTS,
+    "related": {"type": "array", "items": _TABLE},
+}
+_EXPECTED = {
+    "alerts": {"type": "integer", "minimum": 0},
+    "events": {"type": "integer", "minimum": 0},
+    "group": {"type": "object", "additionalProperties": _SCALAR},
+    "late": {"anyOf": [{"type": "boolean"}, _DURATION]},
+    "level": _LEVEL,
+    "labels": _LABELS,
+    "first_at": _MOMENT,
+    "last_at": _MOMENT,
+    "resolved_at": _MOMENT,
+}
+_CORRELATION = {
+    "type": {
+        "enum": [
+            "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal",
+            "temporal_ordered", "new_term", "spike",
+        ]
+    },
+    "rules": {"anyOf": [_TEXT, _NAMES]},
+    "group-by": {"anyOf": [_TEXT, _NAMES]},
+    "timespan": {"type": "string"},
+    "condition": {"anyOf": [_TEXT, _TABLE]},
+    "aliases": _TABLE,
+    "generate": {"type": "boolean"},
+    "fields": _NAMES,
+    "history": _DURATION,
+    "baseline": _TEXT,
+    "cold-start": {"enum": ["learn", "alert"]},
+    "windows": {"type": "integer", "minimum": 1},
+    "expect-groups": _TABLE,
+}  # fmt: skip
+
+
+def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
+    """Build the schema; `kinds` are offered, others are not refused."""
+    known: dict[str, dict[str, Any]] = {
+        **_METADATA,
+        "logsource": _closed(dict.fromkeys(LOGSOURCE, _TEXT)),
+        "detection": _detection(condition={"anyOf": [_TEXT, _NAMES]}),
+        "correlation": {"type": "object", "properties": _CORRELATION, "patternProperties": {"^x-": {}}},
+        "alert": _alert(),
+        "when": {**_closed(dict.fromkeys(when.KEYS, _NAMES)), "minProperties": 1},
+        "mode": {"enum": [mode.value for mode in Mode]},
+        "tests": {"type": "array", "items": _case()},
+        "filter": _detection(rules={"anyOf": [_TEXT, _NAMES]}, condition=_TEXT),
+        **dict.fromkeys(filters.KEYS, _TEXT),
+    }
+    described = {
+        key: {"description": _DESCRIPTIONS[key], **value} if key in _DESCRIPTIONS else value
+        for key, value in known.items()
+    }
+    assert set(described) >= {*METADATA, *OURS, *FILTER_KEYS}  # noqa: S101  (a key that the loader knows and we do not)
+    definitions = {"selection": _selection(), "fields": _fields(kinds), "values": _VALUE}
+    return {
+        "$schema": DIALECT,
+        "title": "An actionwatch rule: a Sigma document for the audit log of Instaclustr",
+        **_closed(described),
+        "required": ["title", "logsource"],
+        "anyOf": [{"required": [key]} for key in ("detection", "correlation", "filter")],
+        "dependencies": {"filter": list(filters.KEYS)},
+        "definitions": definitions,
+    }
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {"^x-": {}},
+        "additionalProperties": False,
+    }
+
+
+def _detection(**own: Any) -> dict[str, Any]:
+    """Describe selections by name beside some keys, none of them needed: a correlation may do without a condition."""
+    return {"type": "object", "properties": own, "additionalProperties": {"$ref": "#/definitions/selection"}}
+
+
+def _selection() -> dict[str, Any]:
+    fields, words = {"$ref": "#/definitions/fields"}, {"type": ["string", "number"]}
+    return {
+        "description": "Fields and values, all of which must hold; a list of such; or words to look for.",
+        "anyOf": [fields, {"type": "array", "minItems": 1, "items": {"anyOf": [fields, words]}}, words],
+    }
+
+
+def _fields(kinds: Iterable[str]) -> dict[str, Any]:
+    values = {"$ref": "#/definitions/values"}
+    one = {"anyOf": [{"enum": list(kinds)}, _SCALAR]}
+    kind = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    names = "|".join(re.escape(name) for name in FIELDS)
+    modifiers = "|".join(modifier_mapping)
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {name: kind if name == "actionKind" else values for name in FIELDS},
+        "patternProperties": {
+            rf"^({names}|raw\..+)(\|({modifiers}))*$": values,
+            rf"^(\|({modifiers}))+$": values,
+        },
+        "additionalProperties": False,
+    }
+
+
+def _alert() -> dict[str, Any]:
+    by_level = {
+        "type": "object",
+        "properties": {key: {"$ref": "#/definitions/selection"} for key in LEVELS},
+        "additionalProperties": False,
+    }
+    properties = {
+        "title": {**_TEXT, "description": "A Jinja template: {{ userName }}: {{ actionKind }}"},
+        "body": _TEXT,
+        "level": {"anyOf": [_LEVEL, by_level]},
+        "fields": _NAMES,
+        "group_by": {**_NAMES, "description": "Matches that agree in these fields become one alert."},
+        "realert": _DURATION,
+        "labels": _LABELS,
+        "runbook": _TEXT,
+    }
+    assert set(properties) == set(alert.KEYS)  # noqa: S101
+    return _closed(properties)
+
+
+def _case() -> dict[str, Any]:
+    event = {
+        "type": "object",
+        "properties": {
+            "at": _MOMENT,
+            "repeat": {"type": "integer", "minimum": 1, "maximum": cases.MAX_EVENTS},
+            "every": _DURATION,
+            "seen_at": _MOMENT,
+            **dict.fromkeys(FIELDS, _SCALAR),
+        },
+        "patternProperties": {r"^raw\..+": {}},
+        "additionalProperties": False,
+    }
+    expected = _closed({**dict.fromkeys(cases.EXPECT_KEYS, _TEXT), **_EXPECTED})
+    properties = {
+        "name": _TEXT,
+        "event": event,
+        "events": {"type": "array", "items": event},
+        "until": _MOMENT,
+        "verified_until": _MOMENT,
+        "history": _DURATION,
+        "lists": {"type": "object", "additionalProperties": {"type": "array"}},
+        "expect": {"anyOf": [{"enum": ["alert", "nothing"]}, expected]},
+    }
+    assert set(properties) == set(cases.KEYS)  # noqa: S101
+    return {**_closed(properties), "required": ["expect"]}
