@@ -13,41 +13,54 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from actionwatch import logs
-from actionwatch.alerts import routes
+from actionwatch.alerts import routes, silences
+from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.errors import Fault
 from actionwatch.instaclustr import aliases
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
-from actionwatch.model import Record
+from actionwatch.model import Record, Silence
 from actionwatch.notifiers.base import NotifierModule, notifier_module, notifier_types
 from actionwatch.pipeline import prune
 from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
 from actionwatch.pipeline.channels import Channel
+from actionwatch.pipeline.correlating import Correlating
 from actionwatch.pipeline.deliver import Deliverer
 from actionwatch.pipeline.heartbeat import Heartbeat
 from actionwatch.pipeline.match import Matcher
+from actionwatch.pipeline.people import People
 from actionwatch.pipeline.reading import PollReport
 from actionwatch.pipeline.selfwatch import SourceWatch, judge_disk
+from actionwatch.pipeline.silencing import SilenceFiles
 from actionwatch.pipeline.tail import Tail, TailOptions
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.render import Renderer
 from actionwatch.retry import RetryPolicy
+from actionwatch.rules import schema as rules_schema
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.fields import field_text
-from actionwatch.rules.load import Rules, load_rules
+from actionwatch.rules.lint import lint
+from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.settings import Receiver, Settings, Source, load_settings
+from actionwatch.settings import read_silences as settings_of_silences
+from actionwatch.settings import schema as settings_schema
 from actionwatch.store import troubles
 from actionwatch.store.database import Database
+from actionwatch.timeintervals import Period, TimeInterval
+
+READ_BY_PEOPLE = ("apprise", "console", "email", "slack")  # types that a storm would drown; automation wants every message
+SILENCES_SECONDS = 30  # how soon a change of the files is seen
 
 DEFAULT_FIELDS = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
@@ -88,12 +101,45 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 
 def read_rules(settings: Settings) -> Rules:
     """Read the rules that a configuration names; faults are in the result."""
-    return load_rules(settings.rules, lists=settings.lists, known_kinds=known_kinds(settings))
+    return load_rules(
+        settings.rules,
+        lists=settings.lists,
+        known_kinds=known_kinds(settings),
+        time_intervals=time_intervals(settings),
+        now=utc_now(),
+    )
+
+
+def documented_kinds() -> list[str]:
+    """List the kinds of the catalogue and those we make ourselves."""
+    return [*KINDS, *OWN_KINDS]
+
+
+def time_intervals(settings: Settings) -> dict[str, TimeInterval]:
+    """Give the configured time intervals by name."""
+    return {options.name: options.interval for options in settings.time_intervals}
+
+
+def usual_intervals() -> dict[str, TimeInterval]:
+    """Give the time intervals that `init` writes, for rules that are looked at without a configuration."""
+    workday = Period(weekdays=((0, 4),), times=((8 * 60, 18 * 60),))
+    return {"business-hours": TimeInterval("business-hours", (workday,))}
 
 
 def known_kinds(settings: Settings) -> list[str]:
     """List the kinds that are no surprise: the catalogue's, those we make ourselves, and the configuration's."""
-    return [*KINDS, *OWN_KINDS, *settings.extra_kinds]
+    return [*documented_kinds(), *settings.extra_kinds]
+
+
+def rule_schema() -> dict[str, Any]:
+    """Give the JSON Schema of rule files."""
+    return rules_schema.rule_schema(KINDS)
+
+
+def config_schema() -> dict[str, Any]:
+    """Give the JSON Schema of the configuration."""
+    options = {kind: notifier_module(kind).Options for kind in notifier_types()}
+    return settings_schema.config_schema(options, rules_schema.DIALECT)
 
 
 def open_store(settings: Settings) -> Database:
@@ -162,7 +208,11 @@ class App:
     @functools.cached_property
     def matcher(self) -> Matcher:
         """The matching step, over the rules that load."""
-        return Matcher(self.database, Engine(self.rules.rules), self.addressing, utc_now)
+        sources = [source.name for source in self.settings.sources]
+        correlating = Correlating(self.rules.rules, self.addressing, sources=sources)
+        return Matcher(
+            self.database, Engine(self.rules.rules), self.addressing, utc_now, correlating=correlating
+        )
 
     @functools.cached_property
     def tails(self) -> list[SourceTail]:
@@ -173,7 +223,17 @@ class App:
         """Make the delivering step, for all receivers or for these only."""
         chosen = self.settings.receivers if receivers is None else receivers
         channels = [build_channel(receiver) for receiver in chosen]
-        return Deliverer(self.database, channels, self.renderer, field_texts, self.troubles, utc_now)
+        house = build_house(self.settings)
+        return Deliverer(self.database, channels, self.renderer, field_texts, self.troubles, utc_now, house=house)
+
+    def people(self, wake: Callable[[], None] = lambda: None) -> People:
+        """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
+        return People(self.database, self.addressing, utc_now, wake)
+
+    @functools.cached_property
+    def silence_files(self) -> SilenceFiles:
+        """The reviewed silences."""
+        return SilenceFiles(functools.partial(read_silences, self.settings), self.database, utc_now)
 
     @functools.cached_property
     def renderer(self) -> Renderer:
@@ -195,13 +255,24 @@ class App:
             opened = troubles.read_all(connection)
         kinds = {found.subject for found in opened if found.trouble == "unknown_kind"}
         self.troubles.settle_others("unknown_kind", kinds - set(known_kinds(self.settings)))
-        broken = {f"{fault.file}:{fault.line}": fault for fault in self.rules.faults}
-        for subject, fault in broken.items():
+        broken: dict[str, list[Fault]] = {}
+        for fault in (*self.rules.faults, *self.silence_files.run_once()):
             log.error("rule_broken", fault=str(fault))
-            self.troubles.report(
-                "rule_broken", subject, fault.what, fault.remedy or "mend it; 'actionwatch check' shows it"
-            )
+            broken.setdefault(fault.file, []).append(fault)
+        for file, faults in broken.items():
+            # One alert a file, however much is wrong in it: people mend files.
+            what = "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
+            self.troubles.report("rule_broken", file, what, "mend it; 'actionwatch check' shows what is wrong and where")
         self.troubles.settle_others("rule_broken", set(broken))
+
+    def reread_silences(self) -> None:
+        """Take up what changed in the reviewed silences, and tell people which files are broken."""
+        before = self.silence_files.broken
+        faults = self.silence_files.run_once()
+        for file in before - {fault.file for fault in faults}:
+            self.troubles.settle("rule_broken", file)
+        for fault in faults:
+            self.troubles.report("rule_broken", fault.file, str(fault), "mend it; what it said before holds meanwhile")
 
     def close(self) -> None:
         """Close the upstream connections and the store."""
@@ -262,7 +333,60 @@ def build_channel(receiver: Receiver) -> Channel:
         retry=RetryPolicy(retry.first, retry.factor, retry.max, retry.give_up_after),
         concurrency=receiver.concurrency,
         rate_per_second=module.DEFAULT_RATE_PER_SECOND if rate is None else rate,
+        policy=build_policy(receiver),
     )
+
+
+def build_policy(receiver: Receiver) -> Policy:
+    """Say what a receiver wants of the messages it is sent."""
+    digest: DigestOptions | None = getattr(receiver.options, "digest", None)
+    return Policy(
+        min_level=receiver.min_level,
+        storm=_storm(receiver),
+        digest=digest.crontab if digest else None,
+        updates=receiver.updates,
+        fallback=receiver.fallback,
+        fallback_after=receiver.fallback_after,
+        objective=receiver.slo.p99 if receiver.slo else None,
+    )
+
+
+def _storm(receiver: Receiver) -> Storm | None:
+    if receiver.storm is None:
+        return Storm() if receiver.type in READ_BY_PEOPLE else None
+    return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
+
+
+def build_house(settings: Settings) -> House:
+    """Say what holds for every receiver: what inhibits what, and when it is which time."""
+    rules = [
+        InhibitRule(
+            tuple(routes.parse_matcher(text) for text in rule.source_matchers),
+            tuple(routes.parse_matcher(text) for text in rule.target_matchers),
+            rule.equal,
+        )
+        for rule in settings.inhibit_rules
+    ]
+    return House(tuple(rules), time_intervals(settings))
+
+
+def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
+    """Read the reviewed silences of a configuration; gives them, and what is wrong with any."""
+    found, faults = settings_of_silences(settings.silences, silences.check_matchers, routes.parse_matcher)
+    made = [
+        silences.make_silence(
+            text.matchers,
+            text.author,
+            text.comment,
+            text.starts_at or silences.EVER,
+            text.ends_at,
+            made_at=silences.EVER,
+            file=file,
+        )
+        for file, texts in found.items()
+        for text in texts
+    ]
+    return made, faults
 
 
 def build_heartbeat(app: App) -> Heartbeat | None:
@@ -288,7 +412,8 @@ def check(settings: Settings) -> tuple[list[Fault], list[Fault]]:
     """Find what is wrong beyond the configuration file itself: rules, lists, templates. Gives (faults, notes)."""
     rules = read_rules(settings)
     renderer = Renderer([settings.templates, shipped("templates")])
-    return [*rules.faults, *renderer.check()], list(rules.notes)
+    notes = [*rules.notes, *lint(rules, read_documents(settings.rules).documents, known_kinds(settings))]
+    return [*rules.faults, *read_silences(settings)[1], *renderer.check()], notes
 
 
 def run_once(app: App, wait: timedelta) -> list[PollReport]:
@@ -355,7 +480,7 @@ class Service:
         app = self._app
         scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(len(app.tails) + 3)},
+            executors={"default": ThreadPoolExecutor(len(app.tails) + 4)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for source, tail in zip(app.settings.sources, app.tails, strict=True):
@@ -368,6 +493,8 @@ class Service:
         if self._heartbeat:
             seconds = app.settings.heartbeat.interval.total_seconds()
             scheduler.add_job(_guarded, "interval", ("heartbeat", self._heartbeat.run_once), seconds=seconds)
+        reread = ("silences", app.reread_silences)
+        scheduler.add_job(_guarded, "interval", reread, seconds=SILENCES_SECONDS)
         keep = app.settings.store.retention
         retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
         pruning = functools.partial(_prune, app.database, retention)

@@ -8,7 +8,7 @@ equal records there are, moves the mark and proves the window (upstream page, "P
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -62,7 +62,8 @@ class Walk:
     """What one reading of a window brought: how often each record key came, how many of each kind, and the claims around it.
 
     `before` is the first page's claim, `after` the claim of an answer later than the last page (the page itself, where there
-    was only one).
+    was only one). `order` holds the keys as they came. `has_repeats`: a key came again on a later page, as a twin does, and
+    a record that a shifted page shows twice.
     """
 
     keys: Counter[str]
@@ -70,6 +71,10 @@ class Walk:
     before: Claim
     after: Claim
     page_count: int
+    order: Sequence[str] = ()
+    has_repeats: bool = False
+    is_ended: bool = False
+    """An empty page told the end, not a total."""
 
     @property
     def received(self) -> int:
@@ -80,9 +85,10 @@ class Walk:
 def next_window(begins_at: datetime, mark: datetime, now: datetime, overlap: timedelta) -> Window:
     """Give the window of the next poll: from one overlap before the mark to now, never from before the stream's begin.
 
-    `now` is the server's time. The end is rounded up to the query's milliseconds, the start down.
+    `now` is the server's time. The end is rounded up to the query's milliseconds; the start down, and an edge further back: an
+    exclusive bound must not hide what happened at the very begin.
     """
-    start = whole_milliseconds(max(begins_at, mark - overlap))
+    start = whole_milliseconds(max(begins_at, mark - overlap)) - EDGE
     return Window(start, max(whole_milliseconds(now + EDGE - timedelta(microseconds=1)), start + MIN_WINDOW))
 
 
@@ -96,45 +102,79 @@ def slice_count(total: int) -> int:
     return -(-2 * total // MAX_WINDOW_RECORDS)
 
 
-def covers_pages(page_length: int, claim: Claim) -> bool:
-    """Say whether an answer shows that claims are about the window and not just the page: more than came with it."""
-    return claim.size is not None and claim.size > page_length
+def confirms_totals(walk: Walk) -> bool:
+    """Say whether a walk shows that totals are about the window: its end was told by an empty page, which counted what came.
+
+    A total that is always one too small, or that counts its own page, never does.
+    """
+    return walk.is_ended and walk.received > 0 and walk.before.size == walk.after.size == walk.received
+
+
+def refutes_totals(walk: Walk) -> bool:
+    """Say whether more different records came than were counted before and after."""
+    sizes = (walk.before.size, walk.after.size)
+    return all(size is not None and size < len(walk.keys) for size in sizes)
 
 
 def judge(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[str | None, str]:
     """Say what a walk proves, given the one just before it over the same window (None: it is the first).
 
     Returns: the method that proved it (`counts`, `totals` or `TWO_WALKS`) or None, and the reason in words.
-    `is_total_trusted`: totals of this source were once seen to cover more than a page.
+    `is_total_trusted`: a walk of this source once confirmed its totals (`confirms_totals`).
     """
-    is_same = earlier is not None and earlier.keys == walk.keys
-    sizes = (walk.before.size, walk.after.size)
-    if is_total_trusted and sizes == (walk.received, walk.received):
-        if walk.page_count > 1 and len(walk.keys) < walk.received and not is_same:
+    is_same = earlier is not None and _is_same(walk, earlier)
+    if is_total_trusted and (walk.before.size, walk.after.size) == (walk.received, walk.received):
+        if _kinds_differ(walk):
+            return None, "the window changed: as many records as before, but of other kinds"
+        if walk.has_repeats and not is_same:
             return None, "equal records came on several pages: one more walk tells twins from a shifted page"
         is_counted = _is_equal(walk.before.counts, walk.kinds) and _is_equal(walk.after.counts, walk.kinds)
         return ("counts" if is_counted else "totals"), "as many came as the upstream counts, before and after"
-    if is_same and not _is_contradicted(walk, is_total_trusted=is_total_trusted):
+    if is_same and not _is_contradicted(walk):
         return TWO_WALKS, "two walks in other page boundaries brought the same records"
-    return None, _doubt(walk, earlier, is_total_trusted=is_total_trusted)
+    return None, _doubt(walk, earlier)
 
 
-def _is_contradicted(walk: Walk, *, is_total_trusted: bool) -> bool:
+def _is_same(walk: Walk, earlier: Walk) -> bool:
+    """Say whether two walks brought the same; where one repeats keys, in the same order too.
+
+    Of a listing that comes in another order each time, two walks may repeat and miss the same records by chance.
+    """
+    is_order_told = walk.has_repeats or earlier.has_repeats
+    return walk.keys == earlier.keys and (not is_order_told or list(walk.order) == list(earlier.order))
+
+
+def _is_contradicted(walk: Walk) -> bool:
     """Say whether a total claims more than came; one that claims less is wrong by itself and says nothing."""
-    return is_total_trusted and any(
-        claim.size is not None and claim.size > walk.received for claim in (walk.before, walk.after)
+    return any(claim.size is not None and claim.size > walk.received for claim in (walk.before, walk.after))
+
+
+def _kinds_differ(walk: Walk) -> bool:
+    """Say whether whole counts differ from each other, or from what came under the same names: a swap leaves totals alone."""
+    before, after = (_whole(claim) for claim in (walk.before, walk.after))
+    is_swapped = before is not None and after is not None and before != after
+    return is_swapped or any(
+        counts is not None and counts.keys() == walk.kinds.keys() and counts != walk.kinds for counts in (before, after)
     )
 
 
+def _whole(claim: Claim) -> Counter[str] | None:
+    """Give the counts without zeros where they add up to the total: then they are about the same records."""
+    if claim.counts is None or sum(claim.counts.values()) != claim.size:
+        return None
+    return +Counter(claim.counts)
+
+
 def _is_equal(counts: Mapping[str, int] | None, kinds: Counter[str]) -> bool:
-    return counts is not None and Counter({kind: n for kind, n in counts.items() if n}) == kinds
+    return counts is not None and +Counter(counts) == kinds
 
 
-def _doubt(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> str:
-    if is_total_trusted and walk.before.size != walk.after.size:
-        return f"the window changed: {walk.before.size} records before, {walk.after.size} after"
-    if is_total_trusted and walk.before.size is not None:
-        return f"{walk.received} records came, the upstream counts {walk.before.size}"
+def _doubt(walk: Walk, earlier: Walk | None) -> str:
+    before, after = walk.before.size, walk.after.size
+    if before is not None and after is not None and before != after and max(before, after) >= walk.received:
+        return f"the window changed: {before} records before, {after} after"
+    if _is_contradicted(walk):
+        return f"{walk.received} records came, the upstream counts {before if before is not None else after}"
     if earlier is None:
-        return "the upstream counts nothing: a second walk is needed"
+        return "the upstream counts nothing that can be relied on: a second walk is needed"
     return f"two walks differ: {earlier.received} and {walk.received} records"

@@ -6,13 +6,14 @@ One place, because `actions`, `records`, `alerts` and the webhook message promis
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from actionwatch.model import Alert, Entity, Record
+from actionwatch.model import Alert, Entity, Level, Record
 
 RECORDS_SHOWN = 50  # the contract: `records` holds the newest 50, `count` says how many there are
+ALERTS_SHOWN = 50  # so does a summary, of the alerts it tells of
 
 
 def instant(at: datetime) -> str:
@@ -64,6 +65,22 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
         "late": alert.late_by is not None,
         "late_by_seconds": alert.late_by.total_seconds() if alert.late_by is not None else None,
         "records": [record_document(record) for record in records[-RECORDS_SHOWN:]],
+    }
+
+
+def summary_document(
+    reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert]
+) -> dict[str, Any]:
+    """Give a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them."""
+    shown = [alert_document(alert, ()) for alert in alerts[:ALERTS_SHOWN]]
+    count = sum(levels.values())
+    return {
+        "reason": reason,
+        "receiver": receiver,
+        "count": count,
+        "levels": {level.word: levels[level] for level in sorted(levels, reverse=True)},
+        "alerts": [{name: value for name, value in each.items() if name != "records"} for each in shown],
+        "omitted": count - len(shown),
     }
 
 

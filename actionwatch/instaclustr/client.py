@@ -69,10 +69,13 @@ class Client:
         self.has_seen_total_beyond_page = False
         """Whether a total has been seen that covers more than what came so far: only then does one prove anything."""
 
-    def user_actions(self, query: Query, *, page_size: int = PAGE_SIZE, in_flight: int = 4) -> Iterator[Page]:
+    def user_actions(
+        self, query: Query, *, page_size: int = PAGE_SIZE, in_flight: int = 4, trusts_total: bool | None = None
+    ) -> Iterator[Page]:
         """Walk the listing: every page in the order of its offset, the empty one that may end it included.
 
-        The window changed under the walk where totals differ between its pages, or from the number of records.
+        The window changed under the walk where totals differ between its pages, or from the number of records. `trusts_total`
+        says whether a total that was reached may save the empty page; None: once one covered more than its own page.
 
         Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also where `recordIndex` is ignored or
         the listing does not end.
@@ -81,7 +84,10 @@ class Client:
         def fetch(record_index: int, is_wanted: Callable[[], bool]) -> Page:
             return self._page(query, record_index, page_size, is_wanted)
 
-        return walk(fetch, in_flight=in_flight, is_total_trusted=lambda: self.has_seen_total_beyond_page)
+        def is_total_trusted() -> bool:
+            return self.has_seen_total_beyond_page if trusts_total is None else trusts_total
+
+        return walk(fetch, in_flight=in_flight, is_total_trusted=is_total_trusted)
 
     def counts(self, query: Query) -> Page:
         """Ask for the counts of a window: one small page, whose `counts` and `total` matter.
@@ -98,6 +104,20 @@ class Client:
         accounts = read_accounts(self._get(self._accounts, [], lambda: True).body)
         self.reader.know_accounts({account.id: account.name for account in accounts})
         return accounts
+
+    def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> Answer:
+        """Ask for one page and give the answer as it came, unread: for `probe`, which looks at its shape.
+
+        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest, BadResponse (a redirect).
+        """
+        return self._get(self._actions, list(parameters), lambda: True)
+
+    def raw_accounts(self) -> Answer:
+        """Ask for the linked accounts and give the answer as it came.
+
+        Raises: as `raw_actions`.
+        """
+        return self._get(self._accounts, [], lambda: True)
 
     def close(self) -> None:
         """Give up what is under way and close the connections."""

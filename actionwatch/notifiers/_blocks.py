@@ -6,6 +6,7 @@ Limits: https://docs.slack.dev/reference/block-kit/blocks and chat.postMessage. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ MAX_FIELD_CHARS = 2_000
 MAX_SECTION_CHARS = 3_000
 MAX_FALLBACK_CHARS = 1_000
 MAX_PAYLOAD_CHARS = 12_000  # all texts together: past about 13,000 Slack answers msg_blocks_too_long
+
+_DATE = re.compile(r"<!date\^\d+\^[^|]*\|([^>]*)>")
 
 
 def bounded(payload: Mapping[str, Any], *, fallback: str) -> dict[str, Any]:
@@ -96,3 +99,27 @@ def _cut(text: str, limit: int) -> str:
         if at >= 0 and closing not in kept[at:] and len(kept) - at <= longest:
             kept = kept[:at]
     return f"{kept}{mark}{count}"
+
+
+def readable(payload: Mapping[str, Any]) -> str:
+    """Write a bounded payload as the text a person sees in Slack, dates in UTC; attachments behind their bar."""
+    lines = [line for block in payload.get("blocks") or [] for line in _seen(block)]
+    for attachment in payload.get("attachments") or []:
+        shown = [line for block in attachment.get("blocks") or [] for line in _seen(block)]
+        lines += [f"▌ {line}" for line in shown or [str(attachment.get("text") or attachment.get("fallback") or "")]]
+    return "\n".join(lines or [_unescaped(str(payload.get("text") or ""))]) + "\n"
+
+
+def _seen(block: Any) -> list[str]:
+    if not isinstance(block, dict):
+        return []
+    elements = [element for element in block.get("elements") or [] if isinstance(element, dict)]
+    if block.get("type") == "actions":
+        return ["  ".join(f"[{(element.get('text') or {}).get('text')}]" for element in elements)]
+    parts = [block.get("text"), *(block.get("fields") or []), *elements]
+    texts = [str(part["text"]) for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return [line for text in texts for line in _unescaped(text).split("\n")]
+
+
+def _unescaped(text: str) -> str:
+    return _DATE.sub(r"\1", text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

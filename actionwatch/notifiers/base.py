@@ -21,12 +21,13 @@ from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.http import Answer, retry_after
 from actionwatch.model import Message, Receipt
 from actionwatch.model import Rendered as Rendered
-from actionwatch.options import ConfigPath, Options
+from actionwatch.notifiers._posting import Identity, Poster
+from actionwatch.options import ConfigPath, Options, PositiveDuration
 from actionwatch.text import visible
 
 ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
-MAX_ANSWER_BYTES = 8 * 1024 * 1024  # a receiver answers with a line or a page; sixteen of these must fit into memory
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table
+DEFAULT_TIMEOUT = timedelta(seconds=10)  # of receivers that speak HTTP
 MIN_SECRET_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
 
 REMEDIES = {
@@ -57,7 +58,10 @@ class NotifierModule(Protocol):
     """What a module `notifiers/<type>.py` offers."""
 
     TEMPLATES: tuple[str, ...]
-    """Names of the templates to fill for each message, such as `("email.html", "email.txt", "email.subject")`."""
+    """Names of the templates to fill for each message, such as `("email.html", "email.txt", "email.subject")`.
+
+    Where they depend on the options, the module has a function `templates(options)` too: ask `templates_of`.
+    """
     DEFAULT_RATE_PER_SECOND: float | None
     """How many messages a second the service takes; None where it sets no limit."""
     IS_UPDATED_LAST: bool
@@ -65,7 +69,11 @@ class NotifierModule(Protocol):
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:
-        """Make the notifier of one receiver from its validated options. Opens no connection."""
+        """Make the notifier of one receiver from its validated options. Opens no connection.
+
+        Where the protocol lets one try without sending, the module has a function `verify(options)` too, which raises what
+        `send` would: `check --live` calls it.
+        """
         ...
 
 
@@ -82,6 +90,13 @@ def notifier_module(name: str) -> NotifierModule:
     return module  # type: ignore[no-any-return]
 
 
+def templates_of(name: str, options: Options) -> tuple[str, ...]:
+    """Name the templates that a receiver of this type with these options fills."""
+    module: Any = notifier_module(name)
+    names: tuple[str, ...] = module.templates(options) if hasattr(module, "templates") else module.TEMPLATES
+    return names
+
+
 def _loadable(path: Path) -> Path:
     try:
         ssl.create_default_context(cafile=path)
@@ -92,9 +107,13 @@ def _loadable(path: Path) -> Path:
 
 
 def _proxy(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be http://host:port or https://host:port")
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError("must be http://host:port")
     return value
 
 
@@ -102,6 +121,19 @@ CaFile = Annotated[ConfigPath, AfterValidator(_loadable)]
 """A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
 Proxy = Annotated[SecretStr, AfterValidator(_proxy)]
 """An HTTP proxy; a secret, since it may hold a password."""
+
+
+class HttpOptions(Options):
+    """The keys that every receiver has which speaks HTTP."""
+
+    timeout: PositiveDuration = DEFAULT_TIMEOUT
+    ca_file: CaFile | None = None
+    proxy: Proxy | None = None
+
+    def poster(self, identity: Identity | None = None) -> Poster:
+        """Make the client that these keys describe. Opens no connection."""
+        proxy = self.proxy.get_secret_value() if self.proxy else None
+        return Poster(timeout=self.timeout, ca_file=self.ca_file, identity=identity, proxy=proxy)
 
 
 class Redactor:

@@ -5,13 +5,18 @@
 ▌ 2026-11-25 09:00:43 UTC · since 08:59:01
 ▌ cluster_deleted · opened
 ▌ → Ask eve@example.com whether this was planned.
+
+▌ HIGH  12 alerts came under a silence
+▌ 4 high · 8 low
+▌ high  Firewall rules of staging opened  ×2
+▌ … and 11 more
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, TextIO
@@ -23,7 +28,7 @@ from rich.text import Text
 
 from actionwatch import options as words
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Message, Receipt
+from actionwatch.model import LEVELS, MESSAGE_TYPES, Event, Message, Receipt
 from actionwatch.notifiers.base import Rendered
 from actionwatch.text import one_line, shorten
 
@@ -35,6 +40,7 @@ BAR = "▌ "
 SEPARATOR = " · "
 PIPE_WIDTH = 2_000  # a pipe has no width: lines stay whole, for grep
 MAX_TITLE_CHARS = 300
+MAX_LISTED = 10  # alerts of a summary: a card is to be taken in at a glance
 MAX_VALUE_CHARS = 120  # one long name must not push the others off the card
 
 _LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
@@ -120,12 +126,14 @@ class Card:
         yield Segment.line()
 
     def _lines(self) -> list[Text]:
+        if self._is_summary():
+            return [self._headline(), self._levels(), *self._listed(), self._omitted()]
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
         return [self._headline(), self._who_what_where(newest), self._when(), self._origin(), self._advice()]
 
     def _headline(self) -> Text:
-        level = str(self._data.get("level") or "")
+        level = self._message.level or ("summary" if self._is_summary() else "")
         line = Text(overflow="fold")
         if self._message.type == "receiver.test":
             line.append(" TEST ", Style(reverse=True, bold=True)).append(" ")
@@ -133,9 +141,8 @@ class Card:
         badge = "RESOLVED" if self._is_resolved() else level.upper()
         if badge:
             line.append(f" {badge} ", style + Style(reverse=True)).append(" ")
-        line.append(self._value(self._data.get("title") or self._message.type, MAX_TITLE_CHARS), STRONG)
-        count = self._data.get("count") or 1
-        return line.append(self._plain(f"  ×{count}"), style) if count != 1 else line
+        line.append(self._value(self._message.headline, MAX_TITLE_CHARS), STRONG)
+        return line if self._is_summary() else line.append(self._times(self._data), style)
 
     def _who_what_where(self, record: Mapping[str, Any]) -> Text:
         cluster, account = (_name(record.get(key)) for key in ("cluster", "account"))
@@ -175,11 +182,36 @@ class Card:
         first = self._value(_LIST_MARK.sub("", lines[0]).strip(), MAX_TITLE_CHARS)
         return Text(overflow="fold").append(self._plain("→ "), STRONG).append(first, Style(italic=True))
 
+    def _levels(self) -> Text:
+        """Count a summary's alerts by level, the worst first."""
+        levels = self._data.get("levels") or {}
+        parts = [f"{levels[word]} {word}" for word in reversed(LEVELS) if levels.get(word)]
+        return Text(self._join(*parts), overflow="fold")
+
+    def _listed(self) -> Iterator[Text]:
+        for alert in (self._data.get("alerts") or [])[:MAX_LISTED]:
+            level = str(alert.get("level") or "")
+            style = RESOLVED if alert.get("status") == "resolved" else COLOURS.get(level, STRONG)
+            line = Text(overflow="fold").append(f"{self._value(level)}  ", style)
+            yield line.append(self._value(alert.get("title"), MAX_TITLE_CHARS)).append(self._times(alert), style)
+
+    def _omitted(self) -> Text:
+        shown = min(len(self._data.get("alerts") or []), MAX_LISTED)
+        more = int(self._data.get("count") or 0) - shown
+        return Text(self._plain(f"… and {more} more"), QUIET) if more > 0 else Text()
+
+    def _times(self, alert: Mapping[str, Any]) -> str:
+        count = alert.get("count") or 1
+        return self._plain(f"  ×{count}") if count != 1 else ""
+
+    def _is_summary(self) -> bool:
+        return self._message.type == MESSAGE_TYPES[Event.SUMMARY]
+
     def _is_resolved(self) -> bool:
         return bool(self._data.get("status") == "resolved" or self._message.type == "alert.resolved")
 
     def _colour(self) -> Style:
-        return RESOLVED if self._is_resolved() else COLOURS.get(str(self._data.get("level")), STRONG)
+        return RESOLVED if self._is_resolved() else COLOURS.get(self._message.level, STRONG)
 
     def _state_style(self) -> Style:
         return RESOLVED if self._is_resolved() else QUIET

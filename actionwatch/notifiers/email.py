@@ -35,6 +35,7 @@ IS_UPDATED_LAST = True  # a mail cannot be edited: one with the final count, whe
 DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look senders up answer slowly
 DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 TIMEOUTS_PER_MAIL = 4  # so that one mail takes two minutes at most, well within the lease of its delivery
+FOLLOWING = ("alert.updated", "alert.resolved")  # what answers an alert's first mail
 MAX_SUBJECT_CHARS = 250  # clients show 60 to 120
 
 _ADDRESS = HeaderRegistry()
@@ -73,6 +74,7 @@ class Options(words.Options):
     sender: EmailAddress = Field(alias="from")
     to: Annotated[list[EmailAddress], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
     timeout: words.PositiveDuration = DEFAULT_TIMEOUT
+    digest: words.DigestOptions | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Options:
@@ -88,6 +90,14 @@ class Options(words.Options):
 def build(options: Options, *, receiver: str) -> EmailNotifier:
     """Make the notifier of one receiver. Opens no connection."""
     return EmailNotifier(options, receiver=receiver)
+
+
+def verify(options: Options) -> None:
+    """Connect, begin TLS, log in, and say NOOP; no mail is sent.
+
+    Raises: TransientDeliveryError, PermanentDeliveryError.
+    """
+    EmailNotifier(options, receiver="verify").reach()
 
 
 class EmailNotifier:
@@ -117,6 +127,22 @@ class EmailNotifier:
         note = f"refused for {self._describe(refused)}" if refused else None
         return Receipt(str(mail["Message-ID"]) if message.type == "alert.opened" else None, note)
 
+    def reach(self) -> None:
+        """Do all that `send` does before it names a sender.
+
+        Raises: TransientDeliveryError, PermanentDeliveryError.
+        """
+        try:
+            server = self._connect()
+            try:
+                self._introduce(server)
+                server.noop()
+                _part(server)
+            finally:
+                server.close()
+        except (smtplib.SMTPException, OSError, ValueError) as exc:
+            raise self._translate(exc) from exc
+
     def close(self) -> None:
         """Nothing is open between two messages."""
 
@@ -124,16 +150,20 @@ class EmailNotifier:
         """Hand the mail over; gives the recipients that were refused while others were accepted."""
         server = self._connect()
         try:
-            if self._options.tls == "starttls":
-                server.starttls(context=self._context)
-            if self._options.username is not None and self._password is not None:
-                server.login(self._options.username, self._password)
+            self._introduce(server)
             to = [address.addr_spec for address in self._recipients]
             refused = server.sendmail(self._sender.addr_spec, to, content)
             _part(server)
             return refused
         finally:
             server.close()
+
+    def _introduce(self, server: smtplib.SMTP) -> None:
+        """Begin TLS and log in, as the options say."""
+        if self._options.tls == "starttls":
+            server.starttls(context=self._context)
+        if self._options.username is not None and self._password is not None:
+            server.login(self._options.username, self._password)
 
     def _connect(self) -> smtplib.SMTP:
         timeout = self._options.timeout.total_seconds()
@@ -228,7 +258,7 @@ def compose(
         mail["Message-ID"] = head
     else:
         mail["Message-ID"] = _message_id("message", receiver, message.id, sender.domain)
-    if message.type in ("alert.updated", "alert.resolved"):
+    if message.type in FOLLOWING:
         parent = reference if reference and _MESSAGE_ID.fullmatch(reference) else head
         mail["In-Reply-To"] = parent
         mail["References"] = parent
@@ -251,7 +281,9 @@ def _subject(message: Message, rendered: Rendered) -> str:
 
 
 def _plain(message: Message) -> str:
-    return f"[{message.data.get('level', 'alert')}] {message.data.get('title') or message.type}"
+    # Mail programs keep a thread together only while its subject stays the same but for a leading "Re: ".
+    again = "Re: " if message.type in FOLLOWING else ""
+    return f"{again}[{message.level or 'alert'}] {message.headline}"
 
 
 def _message_id(kind: str, receiver: str, name: str, domain: str) -> str:

@@ -1,6 +1,7 @@
 """Webhook: the alert as JSON, posted to any address, signed as Standard Webhooks lays down.
 
-The message is the contract's, described for receivers in docs/webhook.md and by the JSON Schema beside this file.
+The message is the contract's, described for receivers in docs/webhook.md and by the JSON Schema beside this file; or it takes
+another form (`_formats`), or that of an operator's own template.
 """
 
 from __future__ import annotations
@@ -10,27 +11,25 @@ import binascii
 import json
 import math
 import re
-from collections import deque
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+import ssl
+from datetime import UTC, datetime
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import msgspec
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
 from actionwatch import options as words
-from actionwatch.documents import instant
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.http import USER_AGENT, HttpClient
+from actionwatch.errors import TransientDeliveryError, TransportError
+from actionwatch.http import USER_AGENT
 from actionwatch.model import Message, Receipt
-from actionwatch.notifiers.base import MAX_ANSWER_BYTES, CaFile, Proxy, Redactor, Rendered, check_answer
+from actionwatch.notifiers._formats import FORMATS, encode
+from actionwatch.notifiers._posting import Identity, tls_context
+from actionwatch.notifiers.base import HttpOptions, Redactor, Rendered, check_answer
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
-DEFAULT_TIMEOUT = timedelta(seconds=10)
 MAX_KEYS = 2  # the old and the new one, while a key is rotated
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
@@ -38,7 +37,8 @@ _OURS = frozenset(
     {"content-type", "user-agent", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"}
 )
 _TRANSPORTS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-encoding", "expect"})
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})  # names of other templates, and of types
 
 
 def message_schema() -> dict[str, Any]:
@@ -48,9 +48,9 @@ def message_schema() -> dict[str, Any]:
     return schema
 
 
-def message_document(message: Message) -> dict[str, Any]:
-    """Give the message as the contract spells it: `{"type", "timestamp", "data"}`."""
-    return {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
+def templates(options: Options) -> tuple[str, ...]:
+    """Name the template that makes the body, where the format is none of ours."""
+    return () if options.format in FORMATS else (f"{options.format}.json",)
 
 
 def _signing_key(value: SecretStr) -> SecretStr:
@@ -85,6 +85,12 @@ def _own_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
     return headers
 
 
+def _format(name: str) -> str:
+    if name not in FORMATS and (not _TEMPLATE_NAME.fullmatch(name) or name in RESERVED_NAMES):
+        raise ValueError(f"must be one of {', '.join(FORMATS)}, or NAME for a template NAME.json.j2 of your own")
+    return name
+
+
 def _url(value: SecretStr) -> SecretStr:
     words.check_url(value.get_secret_value(), is_plain_allowed=True)
     return value
@@ -94,24 +100,29 @@ _Key = Annotated[words.Secret, AfterValidator(_signing_key)]
 _KeyFile = Annotated[words.SecretFile, AfterValidator(_signing_key)]
 
 
-class Options(words.Options):
+class Options(HttpOptions):
     """The keys of a `webhook:` receiver. The URL counts as a secret: many services put their token there."""
 
     url: Annotated[words.Secret, AfterValidator(_url)] | None = None
     url_file: Annotated[words.SecretFile, AfterValidator(_url)] | None = None
-    format: Literal["actionwatch"] = "actionwatch"
+    format: Annotated[str, AfterValidator(_format)] = "actionwatch"
     signing_key: Annotated[_Key | list[_Key], AfterValidator(_at_most_two)] | None = None
     signing_key_file: Annotated[_KeyFile | list[_KeyFile], AfterValidator(_at_most_two)] | None = None
     headers: Annotated[dict[str, SecretStr], AfterValidator(_own_headers)] = Field(default_factory=dict)
-    timeout: words.PositiveDuration = DEFAULT_TIMEOUT
-    ca_file: CaFile | None = None
-    proxy: Proxy | None = None
+    client_cert_file: words.ConfigPath | None = None
+    client_key_file: words.ConfigPath | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Options:
         words.require_one(self, "url", "url_file")
         words.refuse_both(self, "signing_key", "signing_key_file")
+        _check_identity(self)
         return self
+
+    @property
+    def identity(self) -> Identity | None:
+        """What proves us to the receiver, where it asks."""
+        return Identity(self.client_cert_file, self.client_key_file) if self.client_cert_file else None
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
@@ -121,9 +132,36 @@ class Options(words.Options):
         return tuple(key.get_secret_value() for key in keys)
 
 
+def _check_identity(options: Options) -> None:
+    """Try the client certificate now, so that a wrong file is no surprise to the first alert."""
+    if options.client_key_file and not options.client_cert_file:
+        raise ValueError("client_key_file goes with client_cert_file: add it")
+    if not options.identity:
+        return
+    try:
+        tls_context(None, options.identity)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = (
+            "no certificate and key in PEM form that fit each other" if isinstance(exc, ssl.SSLError) else exc.strerror
+        )
+        raise ValueError(f"cannot use client_cert_file with client_key_file ({reason}): correct the files") from exc
+
+
 def build(options: Options, *, receiver: str) -> WebhookNotifier:
     """Make the notifier of one receiver. Opens no connection."""
     return WebhookNotifier(options, receiver=receiver)
+
+
+def verify(options: Options) -> None:
+    """Connect to the receiver, TLS included, and send nothing.
+
+    Raises: TransientDeliveryError.
+    """
+    notifier = WebhookNotifier(options, receiver="verify")
+    try:
+        notifier.reach()
+    finally:
+        notifier.close()
 
 
 class WebhookNotifier:
@@ -136,52 +174,50 @@ class WebhookNotifier:
         self._headers = {name: value.get_secret_value() for name, value in options.headers.items()}
         self._signers = tuple(Webhook(key) for key in options.signing_keys)
         self._redact = Redactor(*options.signing_keys, *self._headers.values(), url=self._url)
-        # Lent for one send each: an httpx client that 16 threads share is four times slower than one for each of them.
-        self._idle: deque[HttpClient] = deque()
+        self._poster = options.poster(options.identity)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Post the message once.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
-        body = _encode(message)
-        client = self._borrow()
+        content_type, body = self._body(message, rendered)
         try:
-            answer = client.request("POST", self._url, headers=self._sign(message.id, body), content=body)
+            answer = self._poster.post(self._url, headers=self._sign(message.id, content_type, body), content=body)
         except TransportError as exc:
             raise TransientDeliveryError(self._redact(str(exc))) from exc
-        finally:
-            self._idle.append(client)
         check_answer(answer, self._redact)
         return Receipt()
 
+    def reach(self) -> None:
+        """Connect as `send` would.
+
+        Raises: TransientDeliveryError.
+        """
+        try:
+            self._poster.reach(self._url)
+        except TransportError as exc:
+            raise TransientDeliveryError(self._redact(str(exc))) from exc
+
     def close(self) -> None:
         """Close the connections."""
-        while self._idle:
-            self._idle.pop().close()
+        self._poster.close()
 
-    def _borrow(self) -> HttpClient:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._open()
+    def _body(self, message: Message, rendered: Rendered) -> tuple[str, bytes]:
+        """Give content type and body; where the operator's template gave nothing, the contract's message stands in."""
+        name = self._options.format
+        text = rendered.texts.get(f"{name}.json")
+        if name not in FORMATS and text is not None:
+            return "application/json", text.encode("utf-8", "replace")
+        form = FORMATS.get(name, FORMATS["actionwatch"])
+        return form.content_type, encode(form.document(message, self.receiver))
 
-    def _open(self) -> HttpClient:
-        proxy = self._options.proxy
-        return HttpClient(
-            timeout=self._options.timeout,
-            ca_file=self._options.ca_file,
-            proxy=proxy.get_secret_value() if proxy else None,
-            max_connections=1,
-            max_body_bytes=MAX_ANSWER_BYTES,
-        )
-
-    def _sign(self, message_id: str, body: bytes) -> dict[str, str]:
+    def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:
         """Give the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""
         now = datetime.now(UTC)
         headers = {
             **self._headers,
-            "content-type": "application/json",
+            "content-type": content_type,
             "user-agent": USER_AGENT,
             "idempotency-key": message_id,
             "webhook-id": message_id,
@@ -191,38 +227,3 @@ class WebhookNotifier:
             text = body.decode()
             headers["webhook-signature"] = " ".join(signer.sign(message_id, now, text) for signer in self._signers)
         return headers
-
-
-def _encode(message: Message) -> bytes:
-    """Write the message as JSON in UTF-8.
-
-    Raises: PermanentDeliveryError, for a message nested too deep to write.
-    """
-    document = message_document(message)
-    try:
-        return msgspec.json.encode(document)
-    except RecursionError as exc:
-        raise PermanentDeliveryError("the message is nested too deep to be written as JSON") from exc
-    except (UnicodeEncodeError, OverflowError, ValueError, TypeError):
-        # Lone surrogates and integers beyond 64 bits, which msgspec refuses and an upstream's JSON may hold.
-        return _encode_slowly(document)
-
-
-def _encode_slowly(document: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(_mended(document), ensure_ascii=False, separators=(",", ":")).encode()
-    except (ValueError, TypeError, RecursionError) as exc:
-        raise PermanentDeliveryError(f"the message cannot be written as JSON: {exc}") from exc
-
-
-def _mended(value: Any) -> Any:
-    """Replace what JSON in UTF-8 cannot hold: lone surrogates by U+FFFD, NaN and infinities by null."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {_mended(key): _mended(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mended(item) for item in value]
-    return value

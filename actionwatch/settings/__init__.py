@@ -18,6 +18,7 @@ from actionwatch.settings.keys import (
     Web,
 )
 from actionwatch.settings.load import load_settings
+from actionwatch.settings.silences import read_silences
 from actionwatch.settings.words import Address
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "Store",
     "Web",
     "load_settings",
+    "read_silences",
 ]

@@ -31,6 +31,7 @@ from actionwatch.settings.words import (
     CaFile,
     Existing,
     Flag,
+    KnownInterval,
     KnownReceiver,
     MatcherText,
     Proxy,
@@ -44,6 +45,7 @@ from actionwatch.settings.words import (
     parse_origin,
     parse_rate,
     parse_start,
+    parse_storm,
     resolve_store,
     take_one_of,
 )
@@ -126,6 +128,19 @@ class Retry(Options):
     give_up_after: PositiveDuration = timedelta(hours=24)
 
 
+class StormOptions(Options):
+    """More than `above` alerts within `per` collapse into summaries."""
+
+    above: Annotated[WholeNumber, Field(ge=1, le=1_000_000)] = 30
+    per: PositiveDuration = timedelta(minutes=1)
+
+
+class Objective(Options):
+    """How soon 99 of 100 alerts are to be told, counted from when they happened."""
+
+    p99: PositiveDuration
+
+
 class ReceiverOptions(Options):
     """The keys that a receiver of any type takes, beside its type."""
 
@@ -136,6 +151,11 @@ class ReceiverOptions(Options):
     concurrency: Annotated[WholeNumber, Field(ge=1, le=64)] = 4
     updates: Duration = timedelta(seconds=10)
     retry: Retry = Retry()
+    fallback: KnownReceiver | None = None
+    fallback_after: Duration = timedelta(minutes=10)
+    storm: Annotated[StormOptions | Literal["off"] | None, BeforeValidator(parse_storm)] = None
+    """None: the default of its type."""
+    slo: Objective | None = None
 
 
 class Receiver(ReceiverOptions):
@@ -154,12 +174,21 @@ class RouteOptions(Options):
     ] = None
     matchers: tuple[MatcherText, ...] = ()
     is_continued: Flag = Field(default=False, alias="continue")
+    mute_time_intervals: tuple[KnownInterval, ...] = ()
     routes: tuple[RouteOptions, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The receivers named here; empty where the node inherits its parent's."""
         return (self.receiver,) if self.receiver is not None else self.receivers or ()
+
+
+class InhibitRuleOptions(Options):
+    """Alerts that meet the source's matchers keep those quiet that meet the target's and agree in the labels `equal`."""
+
+    source_matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
+    target_matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
+    equal: tuple[Word, ...] = ()
 
 
 def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile | None:
@@ -216,6 +245,8 @@ class Settings(Options):
     extra_kinds: tuple[Word, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     route: RouteOptions = RouteOptions()
+    inhibit_rules: tuple[InhibitRuleOptions, ...] = ()
+    silences: ConfigPath = Field(default=Path("silences"), validate_default=True)
     time_intervals: tuple[TimeIntervalOptions, ...] = ()
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)

@@ -42,6 +42,7 @@ def load_settings(
     names = [str(item["name"]).strip() for item in _mappings(data, "receivers") if "name" in item]
     context = {
         "receiver_names": list(dict.fromkeys(names)),
+        "interval_names": [str(item["name"]).strip() for item in _mappings(data, "time_intervals") if "name" in item],
         "check_matcher": check_matcher,
         "record_fields": list(record_fields) if record_fields is not None else None,
     }
@@ -126,11 +127,34 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
                 faults.append(document.fault((section, index, "name"), what, "give each its own"))
             elif isinstance(name, str):
                 seen.add(name.strip())
+    faults += _fallback_cycles(data, document)
     route = data.get("route")
     for key in ("matchers", "continue"):
         if isinstance(route, dict) and route.get(key):
             what = f"the root of the route takes no '{key}'"
             faults.append(document.fault(("route", key), what, "every alert starts there; move it under routes"))
+    return faults
+
+
+def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:
+    """Refuse receivers that stand in for each other in a circle: a message that fails would go round for ever."""
+    listed = data.get("receivers") if isinstance(data.get("receivers"), list) else []
+    fallbacks: dict[str, str] = {}
+    places: dict[str, int] = {}
+    for index, item in enumerate(listed or []):
+        if isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("fallback"), str):
+            fallbacks[item["name"].strip()], places[item["name"].strip()] = item["fallback"].strip(), index
+    faults: list[Fault] = []
+    told: set[str] = set()
+    for name in fallbacks:
+        circle, following = [name], fallbacks[name]
+        while following in fallbacks and following not in circle:
+            circle.append(following)
+            following = fallbacks[following]
+        if following == name and not told & set(circle):
+            told |= set(circle)
+            what = f"fallback: goes in a circle: {' -> '.join([*circle, name])}"
+            faults.append(document.fault(("receivers", places[name], "fallback"), what, "let one of them have none"))
     return faults
 
 

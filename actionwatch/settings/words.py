@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from actionwatch.model import LEVELS, Level
-from actionwatch.options import ConfigPath, Secret, check_url, parse_duration
+from actionwatch.options import ConfigPath, Options, Secret, check_url, parse_duration
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
@@ -207,6 +207,24 @@ def _known_receiver(name: str, info: ValidationInfo) -> str:
     raise ValueError(f"no receiver has the name '{name}': {remedy}")
 
 
+def _known_interval(name: str, info: ValidationInfo) -> str:
+    names: list[str] | None = (info.context or {}).get("interval_names")
+    if names is None or name in names:
+        return name
+    remedy = did_you_mean(name, names) or (f"there are: {', '.join(names)}" if names else "add it under time_intervals")
+    raise ValueError(f"no time interval has the name '{name}': {remedy}")
+
+
+def parse_storm(value: object) -> object:
+    """Let `off` through, and whatever may be a mapping of its keys.
+
+    One fault for what is neither: a union would name each of its members.
+    """
+    if value is None or value == "off" or isinstance(value, dict | Options):
+        return value
+    raise ValueError("not a storm: write {above: 30, per: 1m}, or off")
+
+
 def _record_field(name: str, info: ValidationInfo) -> str:
     fields: list[str] | None = (info.context or {}).get("record_fields")
     if fields is None or name in fields:
@@ -232,6 +250,7 @@ Proxy = Annotated[Secret, AfterValidator(_proxy)]
 """A secret, since it may hold a password."""
 RecordField = Annotated[str, AfterValidator(_record_field)]
 KnownReceiver = Annotated[Word, AfterValidator(_known_receiver)]
+KnownInterval = Annotated[Word, AfterValidator(_known_interval)]
 MatcherText = Annotated[str, AfterValidator(_matcher)]
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from actionwatch.model import Message, Receipt
-from actionwatch.notifiers import console, email, slack, webhook
-from actionwatch.notifiers.base import Notifier, NotifierModule, notifier_module
+from actionwatch.notifiers import apprise, console, email, pagerduty, slack, webhook
+from actionwatch.notifiers.base import Notifier, templates_of
 from actionwatch.render import Renderer
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, RawEnd, SmtpEnd, hang, part, reset, say
@@ -27,14 +27,19 @@ SECRET_PATH = "T0S3CRETPATH"
 KEY = "whsec_c2VjcmV0LXNpZ25pbmcta2V5LW9mLTMyLWJ5dGVz"
 HEADER = "Bearer s3cret-header"
 
-RENDERER = Renderer([TEMPLATES])
+ROUTING_KEY = "R0UT1NGK3Y0123456789ABCDEFGHIJKL"
+
+RENDERER = Renderer([Path(__file__).parent / "templates", TEMPLATES])
 Fault = Callable[[], None]
+_ANY_WEBHOOK = webhook.Options.model_validate({"url": "https://x.example"})
 
 
-def deliver(notifier: Notifier, type_name: str, message: Message, reference: str | None = None) -> Receipt:
-    """Render and send, as the outbox does."""
-    module: NotifierModule = notifier_module(type_name)
-    rendered, failures = RENDERER.render(module.TEMPLATES, message)
+def deliver(
+    notifier: Notifier, type_name: str, message: Message, reference: str | None = None, made_of: Any = None
+) -> Receipt:
+    """Render and send, as the outbox does; `made_of` are the receiver's options, where its templates depend on them."""
+    names = templates_of(type_name, made_of or _ANY_WEBHOOK)
+    rendered, failures = RENDERER.render(names, message)
     assert failures == []
     return notifier.send(message, rendered, reference)
 
@@ -90,6 +95,71 @@ class WebhookEnd:
         request = self.server.requests[-1]
         assert set(request.json) == {"type", "timestamp", "data"}
         assert not [name for name in request.headers if name.startswith("bcc")]
+
+
+@dataclass
+class PagerDutyEnd:
+    """PagerDuty's Events API."""
+
+    server: HttpEnd
+    options: pagerduty.Options
+    type_name: str = "pagerduty"
+    secrets: tuple[str, ...] = (ROUTING_KEY,)
+    notifier: Notifier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notifier = pagerduty.build(self.options, receiver="on-call")
+        self.transient = http_transient(self.server)
+        self.permanent = http_permanent(self.server)
+
+    def heal(self) -> None:
+        self.server.queue.clear()
+
+    def ids(self) -> list[str]:
+        return [request.headers["idempotency-key"] for request in self.server.requests]
+
+    def shown(self) -> str:
+        return str(self.server.requests[-1].json)
+
+    def assert_harmless(self) -> None:
+        request = self.server.requests[-1]
+        assert len(request.body) < 512 * 1024
+        payload = request.json["payload"]
+        assert len(payload["summary"]) <= 1_024
+        assert len(payload["summary"].splitlines()) == 1
+        assert request.json.get("event_action") in (None, "trigger", "acknowledge", "resolve")
+
+
+@dataclass
+class AppriseEnd:
+    """One of Apprise's services: a server that takes JSON."""
+
+    server: HttpEnd
+    options: apprise.Options
+    type_name: str = "apprise"
+    secrets: tuple[str, ...] = (SECRET_PATH,)
+    notifier: Notifier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notifier = apprise.build(self.options, receiver="anything-else")
+        self.transient = http_transient(self.server)
+        self.permanent = http_permanent(self.server)
+
+    def heal(self) -> None:
+        self.server.queue.clear()
+
+    def ids(self) -> list[str]:
+        return [request.json["title"] for request in self.server.requests]
+
+    def shown(self) -> str:
+        sent = self.server.requests[-1].json
+        return f"{sent['title']}\n{sent['message']}"
+
+    def assert_harmless(self) -> None:
+        shown = self.shown()
+        assert not re.search(r"[<>]|://|www\.|\]\(|(?<![\w.+-])@\w", shown)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\u202a-\u202e\u2066-\u2069]", shown)
+        assert len(shown) < 4_000
 
 
 @dataclass
@@ -335,7 +405,10 @@ class _Elements(HTMLParser):
         self.attributes.update(name for name, _ in attrs)
 
 
-ENDS = ("webhook", "webhook over tls", "slack", "slack incoming webhook", "email starttls", "email implicit", "console")
+ENDS = (
+    "webhook", "webhook over tls", "slack", "slack incoming webhook", "pagerduty", "apprise", "email starttls",
+    "email implicit", "console",
+)  # fmt: skip
 
 
 @contextmanager
@@ -361,6 +434,14 @@ def _open(name: str, server_context: ssl.SSLContext, ca_file: Path, stack: ExitS
         else:
             given = {"webhook_url": f"{server.url}/services/T0/B0/{SECRET_PATH}"}
         return SlackEnd(server, options(slack.Options, **given), is_incoming="webhook_url" in given)
+    if name == "pagerduty":
+        server = stack.enter_context(HttpEnd(lambda _: Reply(202, b'{"status": "success"}')))
+        return PagerDutyEnd(server, options(pagerduty.Options, routing_key=ROUTING_KEY, base_url=server.url))
+    if name == "apprise":
+        server = stack.enter_context(HttpEnd(lambda _: Reply(200)))
+        # `retry` and `redirect` are for Apprise: both must be overruled.
+        url = f"{server.url}/{SECRET_PATH}?retry=2&wait=0.1&redirect=yes".replace("http", "json", 1)
+        return AppriseEnd(server, options(apprise.Options, url=url))
     if name.startswith("email"):
         is_implicit = name.endswith("implicit")
         # aiosmtpd offers no AUTH on implicit TLS.

@@ -19,8 +19,9 @@ from tests.integration.notifiers.ends import ENDS, End, WebhookEnd, deliver, ope
 from tests.integration.notifiers.http_end import Reply
 from tests.unit.render.messages import HOSTILE, hostile_message, message
 
-EVENTS = ("alert.opened", "alert.updated", "alert.resolved", "receiver.test")
-HTTP_ENDS = [name for name in ENDS if name.startswith(("webhook", "slack"))]
+EVENTS = ("alert.opened", "alert.updated", "alert.resolved", "alerts.summary", "receiver.test")
+NAMELESS = ("console", "apprise")  # channels that carry no ids
+HTTP_ENDS = [name for name in ENDS if name.startswith(("webhook", "slack", "pagerduty"))]
 
 
 @pytest.fixture(params=ENDS)
@@ -69,8 +70,8 @@ def test_a_repeat_carries_the_same_id(end: End) -> None:
 
 def test_other_messages_carry_other_ids(end: End) -> None:
     """A receiver takes a new message for a repeat."""
-    if end.type_name == "console":
-        pytest.skip("a terminal shows no ids")
+    if end.type_name in NAMELESS:
+        pytest.skip("this channel carries no ids")
     deliver(end.notifier, end.type_name, message("alert.updated", id="one"))
     deliver(end.notifier, end.type_name, message("alert.updated", id="two"))
     assert len(set(end.ids())) == 2
@@ -121,7 +122,7 @@ def test_secrets_stay_secret(end: End, caplog: pytest.LogCaptureFixture) -> None
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_never_acts(end: End, name: str) -> None:
     """Audit text mentions, links, forges a header, runs, moves a cursor, or costs the alert."""
-    for event in ("alert.opened", "alert.resolved"):
+    for event in ("alert.opened", "alert.resolved", "alerts.summary"):
         deliver(end.notifier, end.type_name, hostile_message(HOSTILE[name], event))
         end.assert_harmless()
 
@@ -135,7 +136,7 @@ def test_threads_may_send_at_once(end: End) -> None:
         for future in sent:
             future.result(timeout=20)
     assert len(end.ids()) == 40
-    if end.type_name != "console":
+    if end.type_name not in NAMELESS:
         assert len(set(end.ids())) == 40
 
 

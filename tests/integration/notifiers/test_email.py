@@ -39,7 +39,7 @@ def test_a_mail_says_who_what_and_when_in_two_forms(server: SmtpEnd, ca_file: Pa
     records = [record(n) for n in reversed(range(50))]
     deliver(build(server, ca_file), "email", message(records=records, count=60))
     [mail] = server.mails
-    assert mail["Subject"] == "[critical] Cluster payments-prod deleted (×60)"
+    assert mail["Subject"] == "[critical] Cluster payments-prod deleted"
     assert mail["From"] == "Alerts <actionwatch@example.com>"
     assert mail["To"] == "soc@example.com"
     assert mail["Date"].datetime == AT.replace(microsecond=0)
@@ -65,6 +65,16 @@ def test_the_mails_of_an_alert_make_a_thread(server: SmtpEnd, ca_file: Path) -> 
     assert updated.reference is None
     assert {mail["In-Reply-To"] for mail in later} == {mail["References"] for mail in later} == {opened.reference}
     assert len({mail["Message-ID"] for mail in server.mails}) == 3
+
+
+def test_the_subject_of_a_thread_stays_the_same_but_for_re(server: SmtpEnd, ca_file: Path) -> None:
+    """Gmail, which looks at subjects too, takes an alert's mails apart when its count or state changes."""
+    notifier = build(server, ca_file)
+    for event, count in (("alert.opened", 1), ("alert.updated", 7), ("alert.resolved", 9)):
+        deliver(notifier, "email", message(event, id=event, count=count))
+    head, *later = [str(mail["Subject"]) for mail in server.mails]
+    assert later == [f"Re: {head}"] * 2
+    assert "RESOLVED" in part(server.mails[-1], "plain").splitlines()[0]
 
 
 def test_a_half_refused_mail_is_sent_and_says_who_refused(server: SmtpEnd, ca_file: Path) -> None:
@@ -236,7 +246,8 @@ def test_ids_may_hold_anything(name: str) -> None:
         ({"from": "nobody"}, "not an email address"),
         ({"host": "a b"}, "match pattern"),
         ({"port": 0}, "greater than"),
-        ({"digest": {"at": "0 8 * * *"}}, "Extra inputs"),
+        ({"digest": {"at": "0 8 * *"}}, "not a crontab line"),
+        ({"digest": {"at": "0 8 * * mon", "location": "Nowhere"}}, "not a known time zone"),
     ],
 )
 def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:

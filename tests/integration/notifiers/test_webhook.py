@@ -13,6 +13,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -20,9 +22,12 @@ from actionwatch import __version__
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.model import Entity, Message, Rendered
 from actionwatch.notifiers import webhook
+from actionwatch.notifiers._formats import encode, message_document
+from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
-from tests.unit.render.messages import AT, HOSTILE, hostile_message, message, record
+from tests.integration.notifiers.proxy_end import ProxyEnd
+from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
 
 OTHER_KEY = "whsec_YW5vdGhlci1rZXktb2YtdGhpcnR5LXR3by1ieXRlcw=="
 VALIDATOR = jsonschema_rs.validator_for(webhook.message_schema())
@@ -107,6 +112,21 @@ def test_keys_come_from_files_too(server: HttpEnd, tmp_path: Path) -> None:
         Webhook(key).verify(request.body, dict(request.headers))
 
 
+def test_summaries_fit_their_schema() -> None:
+    """The published schema refuses a summary, or takes one for an alert."""
+    for sent in (
+        summary(),
+        summary("storm", alerts=[]),
+        summary("digest", alerts=[alert(id=f"a{n}") for n in range(60)]),
+    ):
+        document = json.loads(encode(message_document(sent)))
+        assert list(VALIDATOR.iter_errors(document)) == []
+        for name in document["data"]:
+            missing = {key: value for key, value in document["data"].items() if key != name}
+            assert not VALIDATOR.is_valid({**document, "data": missing})
+        assert not VALIDATOR.is_valid({**document, "type": "alert.opened"})
+
+
 @pytest.mark.parametrize("event", ["alert.opened", "alert.updated", "alert.resolved", "receiver.test"])
 def test_messages_fit_their_schema(event: str) -> None:
     """The published schema refuses what is sent."""
@@ -115,18 +135,18 @@ def test_messages_fit_their_schema(event: str) -> None:
         message(event, records=[], runbook=None, group=None, labels={}),
         message(event, count=60, records=[record(n, user_name=None, cluster=Entity()) for n in range(60)]),
     ):
-        document = json.loads(webhook._encode(sent))
+        document = json.loads(encode(message_document(sent)))
         assert list(VALIDATOR.iter_errors(document)) == []
 
 
 def test_the_schema_names_every_property() -> None:
     """A property is sent that the schema does not describe, or the schema lets one go missing."""
     schema = webhook.message_schema()
-    document = json.loads(webhook._encode(message()))
-    alert, rule, shown = (schema["$defs"][name] for name in ("alert", "rule", "record"))
+    document = json.loads(encode(message_document(message())))
+    described_alert, rule, shown = (schema["$defs"][name] for name in ("alert", "rule", "record"))
     for described, sent in (
         (schema, document),
-        (alert, document["data"]),
+        (described_alert, document["data"]),
         (rule, document["data"]["rule"]),
         (shown, document["data"]["records"][0]),
     ):
@@ -189,7 +209,7 @@ def test_connections_are_reused_and_few(server: HttpEnd) -> None:
         for worker in workers:
             worker.join()
     assert len(server.requests) == 12
-    assert 1 <= len(notifier._idle) <= 4
+    assert 1 <= len(notifier._poster._idle) <= 4
     notifier.close()
 
 
@@ -201,6 +221,47 @@ def test_a_query_in_the_address_is_kept(server: HttpEnd) -> None:
     assert server.requests[0].path == "/hook?token=abc&x=1"
 
 
+def test_a_receiver_behind_mutual_tls(ca_file: Path, tmp_path: Path) -> None:
+    """A client certificate in the configuration is not shown to the receiver."""
+    issued = CA.issue_cert("actionwatch.example")
+    (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    CA.issue_cert("127.0.0.1").configure_cert(context)
+    CA.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    given = {"client_cert_file": str(tmp_path / "cert.pem"), "client_key_file": str(tmp_path / "key.pem")}
+    with HttpEnd(lambda _: Reply(200), context) as end:
+        send(end, message(), ca_file=ca_file, timeout="2s", **given)
+        assert len(end.requests) == 1
+
+
+def test_a_receiver_behind_a_proxy(server: HttpEnd) -> None:
+    """A proxy in the configuration is passed by."""
+    with ProxyEnd() as proxy:
+        send(server, message(), proxy=proxy.url)
+        assert len(proxy.seen) == len(server.requests) == 1
+
+
+def test_certificates_that_cannot_be_used_are_refused(ca_file: Path, tmp_path: Path) -> None:
+    """A wrong certificate file is found out by the first alert, or asks for a passphrase on the terminal."""
+    key = trustme.CA().issue_cert("x.example").private_key_pem.bytes()
+    locked = serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "key.pem").write_bytes(key)
+    (tmp_path / "locked.pem").write_bytes(locked)
+    for cert, key_name, fault in (
+        (ca_file, tmp_path / "key.pem", "that fit each other"),
+        (ca_file, None, "that fit each other"),
+        (tmp_path / "missing.pem", None, "No such file"),
+        (ca_file, tmp_path / "locked.pem", "encrypted"),
+        (None, tmp_path / "key.pem", "goes with client_cert_file"),
+    ):
+        with pytest.raises(ValidationError, match=fault):
+            options(webhook.Options, url="https://x.example", client_cert_file=cert, client_key_file=key_name)
+
+
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
@@ -208,7 +269,8 @@ def test_a_query_in_the_address_is_kept(server: HttpEnd) -> None:
         ({"url": "https://x.example", "url_file": __file__}, "https|only one"),
         ({"url": "ftp://x.example"}, "https"),
         ({"url": "https://user:pass@x.example"}, "user name"),
-        ({"url": "https://x.example", "format": "cloudevents"}, "actionwatch"),
+        ({"url": "https://x.example", "format": "slack"}, "must be one of actionwatch, cloudevents"),
+        ({"url": "https://x.example", "format": "../x"}, "must be one of actionwatch, cloudevents"),
         ({"url": "https://x.example", "signing_key": "not base64!"}, "base64"),
         ({"url": "https://x.example", "signing_key": "whsec_"}, "base64"),
         ({"url": "https://x.example", "signing_key": [KEY, KEY, KEY]}, "list of two"),

@@ -1,0 +1,167 @@
+"""Which fields records have, which of ours each is taken for, and what the configuration should say of the others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actionwatch.instaclustr.aliases import FIELDS, extend_aliases, plan_for
+from actionwatch.instaclustr.instants import parse_instant
+from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, normalise_kind
+from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.shapes import field_name, types
+
+WANTED = ("kind", "time", "user", "description", "account", "cluster")
+"""What rules and alerts live on; the rest is welcome where it is told."""
+PLACES = ("account", "cluster", "organisation")
+IS_NAMED_LIKE = {
+    "user": re.compile(
+        r"user|principal|actor|login|email|initiat|author|performed|requested|caller|who", re.IGNORECASE
+    ),
+    "description": re.compile(r"desc|detail|message|summary|text|note|reason|comment", re.IGNORECASE),
+    "account": re.compile(r"account|tenant", re.IGNORECASE),
+    "cluster": re.compile(r"cluster", re.IGNORECASE),
+    "domain_type": re.compile(r"domain|level|scope|target.?type|object.?type", re.IGNORECASE),
+    "upstream_id": re.compile(r"(^|_)id$|uuid|[a-z]Id$"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSeen:
+    """One field of the records: its types, in how many of them it is, and which of ours it is taken for ("" for none)."""
+
+    name: str
+    types: str
+    share: str
+    ours: str
+
+    def document(self) -> dict[str, str]:
+        """Give it as JSON."""
+        return {"name": self.name, "types": self.types, "share": self.share, "ours": self.ours}
+
+
+def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[FieldSeen]:
+    """List every top-level field, in the order of their first sight."""
+    values: dict[str, list[Any]] = {}
+    for item in objects:
+        for name, held in item.items():
+            values.setdefault(name, []).append(held)
+    ours = taken_for(tuple(values), aliases)
+    return [
+        FieldSeen(
+            field_name(name),
+            types(held),
+            "all" if len(held) == len(objects) else "most" if 2 * len(held) > len(objects) else "some",
+            ", ".join(ours.get(name, ())),
+        )
+        for name, held in values.items()
+    ]
+
+
+def taken_for(names: tuple[str, ...], aliases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Say which of our fields each name is taken for, by the alias table."""
+    found: dict[str, list[str]] = {}
+    for ours, theirs in plan_for(names, extend_aliases(aliases)).keys.items():
+        for name in theirs:
+            found.setdefault(name, []).append(ours)
+    return found
+
+
+def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Say what is found of what we look for, what is left over, and which aliases would take it."""
+    if not objects:
+        return [unsettled("fields", "the log shows no records")]
+    names = tuple(dict.fromkeys(name for item in objects for name in item))
+    ours = taken_for(names, aliases)
+    taken = {field for fields in ours.values() for field in fields}
+    missing = [name for name in WANTED if not _is_found(name, taken)]
+    left = [name for name in names if name not in ours]
+    suggested = suggest(objects, left, [name for name in FIELDS if not _is_found(name, taken)])
+    is_vital = "time" in missing or "kind" in missing
+    findings = [_missing(missing, suggested, is_vital=is_vital)]
+    if left:
+        says = f"no field of ours takes {joined([field_name(name) for name in left])}"
+        findings.append(fine("unmapped fields", says, "kept with the record; rules read them as raw.NAME", **suggested))
+    several = [
+        f"{field}: {joined([field_name(n) for n in names if field in ours.get(n, ())])}"
+        for field in ("time", "user", "kind")
+    ]
+    several = [words for words in several if "," in words]
+    if several:
+        findings.append(
+            fine("rival fields", "; ".join(several), "the first of the alias table that holds something wins")
+        )
+    return findings
+
+
+def suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: Sequence[str]) -> dict[str, Any]:
+    """Suggest which of the left-over fields may be what is missing, as `field_aliases`; each is suggested once."""
+    found: dict[str, list[str]] = {}
+    rest = [name for name in left if field_name(name) == name]
+    for field in missing:
+        fits = _FITS.get(field)
+        name = next((name for name in rest if fits and fits(name, _values(objects, name))), None)
+        if name is not None:
+            found[field] = [name]
+            rest.remove(name)
+    return {"field_aliases": found} if found else {}
+
+
+def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: bool) -> Finding:
+    if not missing:
+        return fine("fields", "records tell all that rules and alerts live on")
+    means = "rules that ask for these do not match"
+    if "time" in missing:
+        means = "without times the mark never moves: every poll reads all since the beginning"
+    says = f"records tell nothing that is taken for {joined(missing)}"
+    if not is_vital:
+        return fine("fields", says, means, **suggested)
+    found = fatal("fields", says, means) if "time" in missing else costly("fields", says, means)
+    return Finding(found.subject, found.says, found.means, weight=found.weight, configuration=suggested)
+
+
+def _is_found(field: str, taken: set[str]) -> bool:
+    if field in PLACES or field.rpartition("_")[0] in PLACES:
+        place = field.removesuffix("_id").removesuffix("_name")
+        return bool(taken & {place, f"{place}_id", f"{place}_name", "domain_id"})
+    return field in taken or field in ("scope", "domain_id", "domain_name")
+
+
+def _values(objects: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [item[name] for item in objects if item.get(name) is not None]
+
+
+def _all(test: Callable[[Any], bool]) -> Callable[[str, list[Any]], bool]:
+    return lambda _, values: bool(values) and all(map(test, values))
+
+
+def _named(field: str) -> Callable[[str, list[Any]], bool]:
+    pattern = IS_NAMED_LIKE[field]
+    return lambda name, values: bool(pattern.search(name)) and any(isinstance(value, str | dict) for value in values)
+
+
+def _is_operation(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().upper().rpartition("_")[2] in OPERATIONS
+
+
+def _is_distinct(name: str, values: list[Any]) -> bool:
+    if not IS_NAMED_LIKE["upstream_id"].search(name) or not all(isinstance(value, str | int) for value in values):
+        return False
+    return max(Counter(map(str, values)).values(), default=2) == 1
+
+
+_FITS: Mapping[str, Callable[[str, list[Any]], bool]] = {
+    "kind": _all(lambda value: isinstance(value, str) and normalise_kind(value) in KINDS),
+    "time": _all(lambda value: parse_instant(value) is not None),
+    "operation": _all(_is_operation),
+    "user": _named("user"),
+    "description": _named("description"),
+    "account": _named("account"),
+    "cluster": _named("cluster"),
+    "domain_type": _named("domain_type"),
+    "upstream_id": _is_distinct,
+}
+"""Of what is missing: how to know it among what is left over."""

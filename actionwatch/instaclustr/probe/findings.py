@@ -1,0 +1,68 @@
+"""What a probe finds: one thing about the upstream, settled or not, and what it means for the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Weight(StrEnum):
+    """What a finding does to the proof that every record was seen."""
+
+    FINE = "fine"
+    COSTS = "costs"
+    PREVENTS = "prevents"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about the upstream. `says` holds names, types and forms, never a value that a record holds.
+
+    `configuration` maps keys of the configuration to what `probe` suggests for them.
+    """
+
+    subject: str
+    says: str
+    means: str = ""
+    is_settled: bool = True
+    weight: Weight = Weight.FINE
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Give the finding as JSON."""
+        return {
+            "subject": self.subject,
+            "settled": self.is_settled,
+            "says": self.says,
+            "means": self.means,
+            "proof": self.weight.value,
+            "configuration": dict(self.configuration),
+        }
+
+
+def fine(subject: str, says: str, means: str = "", **configuration: Any) -> Finding:
+    """Settle something that the proof can live with."""
+    return Finding(subject, says, means, configuration=configuration)
+
+
+def costly(subject: str, says: str, means: str) -> Finding:
+    """Settle something that makes the proof dearer or weaker, but not impossible."""
+    return Finding(subject, says, means, weight=Weight.COSTS)
+
+
+def fatal(subject: str, says: str, means: str) -> Finding:
+    """Settle something that makes the proof impossible."""
+    return Finding(subject, says, means, weight=Weight.PREVENTS)
+
+
+def unsettled(subject: str, why: str, means: str = "") -> Finding:
+    """Say why something cannot be settled now."""
+    return Finding(subject, why, means, is_settled=False)
+
+
+def joined(words: Sequence[str], most: int = 60) -> str:
+    """List names, saying how many more there are."""
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,72 @@
+"""Say what JSON looks like: names and types, never a value; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MAX_NAMES = 40
+MAX_DEPTH = 3
+
+_FIELD_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9_$.-]{0,60}", re.ASCII)
+_DIGITS = re.compile(r"\d{4,}")  # ids and dates have them, names of fields do not
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+
+
+def field_name(name: str) -> str:
+    """Give the name of a field; what looks like somebody's data used as one is not shown."""
+    if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not _UUID.search(name):
+        return name
+    return "(a name that is not shown)"
+
+
+def type_word(value: Any) -> str:
+    """Name a JSON type."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "text"
+        case list():
+            return "list"
+        case _:
+            return "object"
+
+
+def shape(value: Any, depth: int = MAX_DEPTH) -> str:
+    """Describe a value: `{totalResults: number, resources: [{action: text}]}`."""
+    if isinstance(value, Mapping):
+        if depth == 0 or not value:
+            return "{…}" if value else "{}"
+        members = [f"{field_name(key)}: {shape(held, depth - 1)}" for key, held in list(value.items())[:MAX_NAMES]]
+        return "{" + ", ".join(members) + (", …" if len(value) > MAX_NAMES else "") + "}"
+    if isinstance(value, list):
+        if not value:
+            return "[]"
+        items = dict.fromkeys(shape(item, depth - 1) if depth else type_word(item) for item in value[:100])
+        return "[" + " | ".join(list(items)[:4]) + "]"
+    if isinstance(value, str):
+        return text_form(value)
+    return type_word(value)
+
+
+def text_form(value: str) -> str:
+    """Name the form of a text as far as that says nothing of what it tells."""
+    if not value.strip():
+        return "blank text"
+    if _UUID.fullmatch(value.strip()):
+        return "UUID"
+    return "text"
+
+
+def types(values: Iterable[Any]) -> str:
+    """Name the types that values have, the parts of objects among them: `text or null`."""
+    words: dict[str, None] = {}
+    for value in values:
+        words[shape(value, 1) if isinstance(value, Mapping) else type_word(value)] = None
+    return " or ".join(sorted(words, key=lambda word: (word == "null", word)))

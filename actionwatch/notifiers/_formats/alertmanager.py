@@ -1,0 +1,101 @@
+"""The body that Alertmanager posts (version "4"), so that receivers written for it work as they are.
+
+https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. One alert is one group of one; its `groupKey` and
+`fingerprint` come from the alert's id, so that firing and resolved find each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from actionwatch.documents import instant
+from actionwatch.model import LEVELS, Message
+
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager sends as the end of what still fires
+SUMMARY_NAME = "actionwatch_summary"
+
+_NOT_IN_LABEL = re.compile(r"[^A-Za-z0-9_]")
+
+
+def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
+    """Give the message as a group of one alert: firing while open or acknowledged, then resolved."""
+    data = message.data
+    is_summary = message.type == "alerts.summary"
+    key = message.id if is_summary else str(data.get("id") or message.id)
+    labels = _summary_labels(data) if is_summary else _labels(message)
+    annotations = _summary_annotations(data) if is_summary else _annotations(data)
+    is_resolved = message.type == "alert.resolved" or data.get("status") == "resolved"
+    status = "resolved" if is_resolved else "firing"
+    alert = {
+        "status": status,
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": data.get("first_at") or instant(message.timestamp),
+        "endsAt": instant(message.timestamp) if is_resolved else NEVER,
+        "generatorURL": "",
+        "fingerprint": hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16],
+    }
+    return {
+        "version": "4",
+        "groupKey": key,
+        "truncatedAlerts": 0,
+        "status": status,
+        "receiver": receiver,
+        "groupLabels": {name: labels[name] for name in ("alertname", *_names(data.get("group"))) if name in labels},
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
+        "externalURL": "",
+        "alerts": [alert],
+    }
+
+
+def _labels(message: Message) -> dict[str, str]:
+    """Give the rule's labels and the group's values; ours win, and what is absent is left out, as in Prometheus."""
+    data = message.data
+    rule = data.get("rule") or {}
+    own = {
+        "alertname": rule.get("name"),
+        "severity": data.get("level"),
+        "source": data.get("source"),
+        "test": "true" if message.type == "receiver.test" else None,
+    }
+    return _texts({**(data.get("group") or {}), **(data.get("labels") or {}), **own})
+
+
+def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
+    shown = {
+        "summary": data.get("title"),
+        "description": data.get("body"),
+        "runbook": data.get("runbook"),
+        "count": data.get("count"),
+        "acked_by": data.get("acked_by"),
+        "resolved_by": data.get("resolved_by"),
+    }
+    return _texts(shown)
+
+
+def _summary_labels(data: Mapping[str, Any]) -> dict[str, str]:
+    found = [level for level in reversed(LEVELS) if (data.get("levels") or {}).get(level)]
+    severity = found[0] if found else "informational"
+    return _texts({"alertname": SUMMARY_NAME, "severity": severity, "reason": data.get("reason")})
+
+
+def _summary_annotations(data: Mapping[str, Any]) -> dict[str, str]:
+    titles = [str(alert.get("title")) for alert in data.get("alerts") or []]
+    more = [f"and {data['omitted']} more"] if data.get("omitted") else []
+    summary = f"{data.get('count')} alerts in one message ({data.get('reason')})"
+    return _texts({"summary": summary, "description": "\n".join(titles + more), "count": data.get("count")})
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    named = zip(_names(values), values.values(), strict=True)
+    return {name: str(value) for name, value in named if value is not None and value != ""}
+
+
+def _names(values: Mapping[str, Any] | None) -> list[str]:
+    """Spell names as Prometheus allows: letters, digits, `_`, no digit first."""
+    spelt = [_NOT_IN_LABEL.sub("_", name) for name in values or ()]
+    return [f"_{name}" if not name or name[0].isdigit() else name for name in spelt]

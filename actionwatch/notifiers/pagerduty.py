@@ -1,0 +1,244 @@
+"""PagerDuty: one incident per alert through Events API v2; acknowledging and resolving an alert does so there too.
+
+https://developer.pagerduty.com/docs/events-api-v2-overview. The alert's id is the dedup key, so that nothing opens twice. What
+only reports (a digest, the end of a mute or a silence) is sent as a change event, which pages nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, SecretStr, model_validator
+
+from actionwatch import options as words
+from actionwatch.documents import instant
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.http import Answer
+from actionwatch.model import Message, Receipt
+from actionwatch.notifiers._formats import encode
+from actionwatch.notifiers.base import ANSWER_CHARS, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.text import one_line, shorten, visible
+
+TEMPLATES: tuple[str, ...] = ()
+DEFAULT_RATE_PER_SECOND: float | None = None
+IS_UPDATED_LAST = False
+
+MAX_SUMMARY_CHARS = 1_024
+MAX_KEY_CHARS = 255
+# An event may have 512 KB in all; with three bytes a character these come to 350 KB.
+MAX_VALUE_CHARS = 1_000
+MAX_DETAILS = 60
+MAX_STEPS = 20
+MAX_RECORDS = 10
+MAX_LISTED = 50
+SEVERITIES = {"critical": "critical", "high": "error", "medium": "warning", "low": "info", "informational": "info"}
+EVENTS, CHANGES = "/v2/enqueue", "/v2/change/enqueue"
+
+
+def _base_url(value: str) -> str:
+    return words.check_url(value).rstrip("/")
+
+
+def _routing_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch("[A-Za-z0-9]{8,128}", value.get_secret_value()):
+        raise ValueError("must be the integration key of an Events API v2 integration: letters and digits only")
+    return value
+
+
+class Options(HttpOptions):
+    """The keys of a `pagerduty:` receiver."""
+
+    routing_key: Annotated[words.Secret, AfterValidator(_routing_key)] | None = None
+    routing_key_file: Annotated[words.SecretFile, AfterValidator(_routing_key)] | None = None
+    base_url: Annotated[str, AfterValidator(_base_url)] = "https://events.pagerduty.com"
+
+    @model_validator(mode="after")
+    def _check(self) -> Options:
+        words.require_one(self, "routing_key", "routing_key_file")
+        return self
+
+
+def build(options: Options, *, receiver: str) -> PagerDutyNotifier:
+    """Make the notifier of one receiver. Opens no connection."""
+    return PagerDutyNotifier(options, receiver=receiver)
+
+
+def verify(options: Options) -> None:
+    """Connect to PagerDuty, TLS included, and send nothing: only an event would show whether the routing key is right.
+
+    Raises: TransientDeliveryError.
+    """
+    poster = options.poster()
+    try:
+        poster.reach(options.base_url)
+    except TransportError as exc:
+        raise TransientDeliveryError(f"cannot reach PagerDuty: {exc}") from exc
+    finally:
+        poster.close()
+
+
+def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
+    """Give the events that would be sent, with a key that opens nothing."""
+    events = [event for _, event in events_of(message, receiver, "ROUTING-KEY")]
+    return {"pagerduty.json": json.dumps(events, ensure_ascii=False, indent=2, default=str)}
+
+
+class PagerDutyNotifier:
+    """Sends events to one integration of one service."""
+
+    def __init__(self, options: Options, *, receiver: str) -> None:
+        self.receiver = receiver
+        self._key = words.secret(options.routing_key, options.routing_key_file) or ""
+        self._base_url = options.base_url
+        self._redact = Redactor(self._key)
+        self._poster = options.poster()
+
+    def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
+        """Send the message's event; a repeat changes nothing, since the dedup key is the alert's id.
+
+        Raises: TransientDeliveryError, PermanentDeliveryError.
+        """
+        headers = {"content-type": "application/json", "idempotency-key": message.id}
+        for path, event in events_of(message, self.receiver, self._key):
+            try:
+                answer = self._poster.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
+            except TransportError as exc:
+                raise TransientDeliveryError(f"cannot reach PagerDuty: {self._redact(str(exc))}") from exc
+            self._check(answer)
+        return Receipt()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._poster.close()
+
+    def _check(self, answer: Answer) -> None:
+        """Take 2xx for an answer; a 400 says what is wrong with the event."""
+        reasons = _reasons(answer) if answer.status == 400 else ""
+        if reasons:
+            what = "PagerDuty refused the event (400): check the routing key, which must be of an Events API v2 integration"
+            raise PermanentDeliveryError(what, answer=self._redact(reasons)[:ANSWER_CHARS])
+        check_answer(answer, self._redact)
+
+
+def events_of(message: Message, receiver: str, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
+    """Give what a message becomes, each with its path: one event; a test is opened and resolved at once."""
+    if message.type == "alerts.summary" and message.data.get("reason") != "storm":
+        return [(CHANGES, {"routing_key": routing_key, "payload": _change(message, receiver)})]
+    event = {
+        "routing_key": routing_key,
+        "event_action": _action(message),
+        "dedup_key": _dedup_key(message, receiver),
+        "client": "actionwatch",
+        "payload": _payload(message, receiver),
+    }
+    resolved = {**event, "event_action": "resolve"}
+    return [(EVENTS, event), (EVENTS, resolved)] if message.type == "receiver.test" else [(EVENTS, event)]
+
+
+def _action(message: Message) -> str:
+    if message.type == "alert.resolved":
+        return "resolve"
+    return "acknowledge" if message.data.get("status") == "acked" and message.type == "alert.updated" else "trigger"
+
+
+def _dedup_key(message: Message, receiver: str) -> str:
+    """Name the incident: an alert's own, one for a receiver's storms, one for each test."""
+    if message.type == "alerts.summary":
+        return f"actionwatch-storm-{hashlib.sha256(receiver.encode()).hexdigest()[:16]}"
+    key = message.id if message.type == "receiver.test" else str(message.data.get("id") or message.id)
+    is_plain = len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()
+    return key if is_plain else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+def _payload(message: Message, receiver: str) -> dict[str, Any]:
+    data = message.data
+    rule = data.get("rule") or {}
+    test = "[test] " if message.type == "receiver.test" else ""
+    return {
+        "summary": _line(test + message.headline),
+        "source": _text(data.get("source") or receiver),
+        "severity": "info" if test else SEVERITIES.get(message.level, "info"),
+        "timestamp": data.get("last_at") or instant(message.timestamp),
+        "class": _text(rule.get("name") or message.type),
+        "group": _text(", ".join(str(value) for value in (data.get("group") or {}).values() if value)) or None,
+        "custom_details": _summed_up(message) if message.type == "alerts.summary" else _details(message),
+    }
+
+
+def _change(message: Message, receiver: str) -> dict[str, Any]:
+    return {
+        "summary": _line(message.headline),
+        "source": receiver,
+        "timestamp": instant(message.timestamp),
+        "custom_details": _summed_up(message),
+    }
+
+
+def _details(message: Message) -> dict[str, Any]:
+    """Show the alert as a table of short values; the runbook and the newest records as lists."""
+    data = message.data
+    details = {
+        "description": data.get("body"),
+        "level": data.get("level"),
+        "count": data.get("count"),
+        "first_at": data.get("first_at"),
+        "last_at": data.get("last_at"),
+        "acked_by": data.get("acked_by"),
+        "resolved_by": data.get("resolved_by"),
+        "alert": data.get("id"),
+        "message": message.id,
+        **{f"label {_line(name, 80)}": value for name, value in (data.get("labels") or {}).items()},
+        **{_line(name, 80): value for name, value in message.fields},
+    }
+    shown = {name: _text(value) for name, value in details.items() if value not in (None, "")}
+    runbook = [_text(line) for line in str(data.get("runbook") or "").splitlines() if line.strip()][:MAX_STEPS]
+    records = [_record(record) for record in reversed((data.get("records") or [])[-MAX_RECORDS:])]
+    shown = dict(itertools.islice(shown.items(), MAX_DETAILS))
+    return {**shown, **({"runbook": runbook} if runbook else {}), "records": records}
+
+
+def _record(record: Mapping[str, Any]) -> dict[str, str]:
+    shown = {name: record.get(name) for name in ("timestamp", "actionKind", "userName", "description")}
+    shown |= {name: (record.get(name) or {}).get("name") for name in ("account", "cluster")}
+    return {name: _bounded(str(value), 300) for name, value in shown.items() if value}
+
+
+def _summed_up(message: Message) -> dict[str, Any]:
+    data = message.data
+    alerts = [
+        f"[{alert.get('level')}] {_line(str(alert.get('title')), 300)} ({_line(str(alert.get('id')), 100)})"
+        for alert in (data.get("alerts") or [])[:MAX_LISTED]
+    ]
+    counts = {name: data.get(name) for name in ("reason", "count", "levels", "omitted")}
+    return {**counts, "alerts": alerts, "message": message.id}
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, int | float) else _bounded(str(value), MAX_VALUE_CHARS)
+
+
+def _bounded(text: str, limit: int) -> str:
+    """Bound a text before it is escaped, which is slow, and after, which makes it longer."""
+    return shorten(visible(shorten(text, limit)), limit)
+
+
+def _line(text: str, limit: int = MAX_SUMMARY_CHARS) -> str:
+    return shorten(one_line(shorten(text, limit)), limit)
+
+
+def _reasons(answer: Answer) -> str:
+    """Read `{"message", "errors": [...]}`; empty where the answer is something else."""
+    try:
+        said = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    given = said.get("errors")
+    errors: list[Any] = given if isinstance(given, list) else []
+    return "; ".join(str(part) for part in (said.get("message"), *errors) if part)

@@ -1,0 +1,150 @@
+"""The filters of templates, beside Jinja's own. docs/templates.md describes each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actionwatch.model import LEVELS
+from actionwatch.options import spell_duration
+from actionwatch.text import one_line, shorten
+
+LEVEL_COLOURS = {
+    "critical": "#d32f2f",
+    "high": "#f4511e",
+    "medium": "#f9a825",
+    "low": "#1e88e5",
+    "informational": "#757575",
+}
+LEVEL_SIGNS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵", "informational": "⚪"}
+RESOLVED_COLOUR = "#2e7d32"
+MAX_BARS = 24
+STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
+
+_LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
+
+
+class JsonText(str):
+    """A text that is JSON already: printed as it is in a `.json` template."""
+
+    __slots__ = ()
+
+
+class SlackMarkup(str):
+    """A text in Slack's own markup, such as a date: escaped for JSON, not for Slack."""
+
+    __slots__ = ()
+
+
+def shown(value: Any) -> str:
+    """Give a value as text; nothing as the empty text."""
+    return "" if value is None else str(value)
+
+
+def _moment(value: Any) -> datetime:
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return at.astimezone(UTC)
+
+
+def _utc(value: Any) -> str:
+    return f"{_moment(value):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _date(value: Any, form: str = "%Y-%m-%d") -> str:
+    return _moment(value).strftime(form)
+
+
+def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> SlackMarkup:
+    """Give a time that Slack shows in each reader's own zone, with UTC for clients that cannot."""
+    at = _moment(value)
+    safe_form = re.sub(r"[<>|^]", "", form)
+    return SlackMarkup(f"<!date^{int(at.timestamp())}^{safe_form}|{_utc(at)}>")
+
+
+def _duration(value: Any) -> str:
+    return spell_duration(value if isinstance(value, timedelta) else timedelta(seconds=float(value)))
+
+
+def _steps(text: Any) -> list[str]:
+    """Split a runbook into its steps: its lines, without their own numbers and bullets."""
+    lines = (_LIST_MARK.sub("", line, count=1).strip() for line in str(text or "").splitlines())
+    return [line for line in lines if line]
+
+
+def _colour(alert: Mapping[str, Any] | str) -> str:
+    """Colour an alert, or a level."""
+    level = alert if isinstance(alert, str) else str(alert.get("level"))
+    if isinstance(alert, Mapping) and alert.get("status") == "resolved":
+        return RESOLVED_COLOUR
+    return LEVEL_COLOURS.get(level, LEVEL_COLOURS["informational"])
+
+
+def _sign(alert: Mapping[str, Any] | str) -> str:
+    """Mark an alert, or a level."""
+    if isinstance(alert, str):
+        return LEVEL_SIGNS.get(alert, "⚪")
+    return "✅" if alert.get("status") == "resolved" else LEVEL_SIGNS.get(str(alert.get("level")), "⚪")
+
+
+def _entity(value: Any) -> str:
+    """Name an account or a cluster for people: its name, else its id, else nothing."""
+    return str(value.get("name") or value.get("id") or "") if isinstance(value, Mapping) else ""
+
+
+def _bars(levels: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Make a summary's `levels` into bars, the worst first: `level`, `count`, `percent` of the longest."""
+    counts = {word: levels[word] for word in reversed(LEVELS) if levels.get(word)}
+    longest = max(counts.values(), default=1)
+    return [{"level": word, "count": count, "percent": _percent(count, longest)} for word, count in counts.items()]
+
+
+def _timeline(alerts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Count alerts by when they began, in equal steps from an hour up, at most 24 of them; empty unless there are two.
+
+    Each has `at` (its beginning), `step` (seconds), `count` and `percent` of the highest; steps without alerts are there too.
+    """
+    moments = sorted(_moment(alert["first_at"]) for alert in alerts)
+    if not moments:
+        return []
+    step = next((step for step in STEPS if _slots(moments, step) <= MAX_BARS), STEPS[-1])
+    start, slots = _floor(moments[0], step), min(_slots(moments, step), MAX_BARS)
+    counts = [0] * slots
+    for moment in moments:
+        counts[min((moment - start) // step, slots - 1)] += 1
+    seconds = int(step.total_seconds())
+    bars = [
+        {"at": start + step * number, "step": seconds, "count": count, "percent": _percent(count, max(counts))}
+        for number, count in enumerate(counts)
+    ]
+    return bars if len(bars) > 1 else []
+
+
+def _slots(moments: list[datetime], step: timedelta) -> int:
+    return (moments[-1] - _floor(moments[0], step)) // step + 1
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return moment - (moment - epoch) % step
+
+
+def _percent(count: int, longest: int) -> int:
+    return max(round(100 * count / longest), 1) if count else 0
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "shorten": lambda text, limit: shorten(shown(text), limit),
+    "line": lambda text: one_line(shown(text)),
+    "utc": _utc,
+    "date": _date,
+    "slack_date": _slack_date,
+    "duration": _duration,
+    "steps": _steps,
+    "colour": _colour,
+    "sign": _sign,
+    "entity": _entity,
+    "bars": _bars,
+    "timeline": _timeline,
+}

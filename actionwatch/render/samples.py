@@ -1,0 +1,109 @@
+"""Sample messages: every type, with everything an alert may have and with as little as it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actionwatch.documents import alert_document
+from actionwatch.model import MESSAGE_TYPES, Alert, Entity, Event, Level, Message, Record, RuleName, Status
+
+AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
+
+
+def sample_messages() -> Iterator[Message]:
+    """Make messages that between them fill in, and leave out, everything that a message may have."""
+    document = alert_document(_full(), _records())
+    nameless = Record(key="sample", source="acme", occurred_at=AT, seen_at=AT, action_kind="LOGIN", raw="{}")
+    fields = (("User", "eve@example.com"), ("Cluster", "payments-prod"))
+    yield Message("message-1", "alert.opened", AT, document, fields)
+    yield Message("message-2", "alert.updated", AT, {**document, "status": "acked", "acked_by": "sam"})
+    yield Message("message-3", "alert.resolved", AT, alert_document(_bare(), [nameless]))
+    yield Message("message-4", "receiver.test", AT, alert_document(_full(), []))
+    for number, (reason, count) in enumerate((("digest", 60), ("storm", 1), ("mute", 3), ("silence", 0)), 5):
+        yield Message(f"message-{number}", MESSAGE_TYPES[Event.SUMMARY], AT, _summary(reason, count))
+
+
+def _full() -> Alert:
+    return Alert(
+        id="alert-1",
+        rule=RuleName("0001", "cluster_deleted", "Cluster deleted", ("attack.impact",)),
+        level=Level.CRITICAL,
+        title="Cluster payments-prod deleted by eve@example.com",
+        body="eve@example.com deleted the cluster payments-prod.",
+        source="acme",
+        first_at=AT - timedelta(minutes=59),
+        last_at=AT,
+        opened_at=AT,
+        runbook="1. Ask eve whether this was planned.\n2. Restore from the newest backup.",
+        labels={"team": "payments"},
+        group={"userName": "eve@example.com"},
+        count=60,
+        late_by=timedelta(hours=2),
+    )
+
+
+def _bare() -> Alert:
+    return Alert(
+        id="alert-2",
+        rule=RuleName("0002", "bare", "Bare"),
+        level=Level.LOW,
+        title="Bare",
+        body="",
+        source="acme",
+        first_at=AT,
+        last_at=AT,
+        opened_at=AT,
+        status=Status.RESOLVED,
+        resolved_by="sam",
+    )
+
+
+def _records() -> list[Record]:
+    return [
+        Record(
+            key=f"sample-{number}",
+            source="acme",
+            occurred_at=AT - timedelta(minutes=number),
+            seen_at=AT,
+            action_kind="DELETE_CLUSTER",
+            raw='{"action": "DELETE_CLUSTER"}',
+            user_name="eve@example.com",
+            description="Deleted the cluster payments-prod",
+            account=Entity("a-1", "payments"),
+            cluster=Entity("c-1", "payments-prod"),
+            operation="DELETE",
+            scope="account",
+        )
+        for number in reversed(range(50))
+    ]
+
+
+def _summary(reason: str, count: int) -> dict[str, Any]:
+    """Sum up so many alerts over half a day, of all levels."""
+    alerts = [_summed_up(number) for number in range(min(count, 50))]
+    levels = {level.word: len(range(level, count, len(Level))) for level in Level if count > level}
+    return {
+        "reason": reason,
+        "receiver": "soc-mail",
+        "count": count,
+        "levels": levels,
+        "alerts": alerts,
+        "omitted": count - len(alerts),
+    }
+
+
+def _summed_up(number: int) -> dict[str, Any]:
+    at = AT - timedelta(minutes=number * number % 700)
+    values: dict[str, Any] = {
+        "level": Level(number % len(Level)).word,
+        "id": f"alert-{number}",
+        "title": f"Firewall rules of staging-{number % 7} opened by eve@example.com",
+        "first_at": at.isoformat().replace("+00:00", "Z"),
+        "last_at": at.isoformat().replace("+00:00", "Z"),
+        "count": number % 4 + 1,
+    }
+    document = {**alert_document(_bare() if number % 5 == 0 else _full(), []), **values}
+    del document["records"]
+    return document

@@ -1,0 +1,103 @@
+"""The JSON Schema of the configuration file, for editors: made by pydantic from the keys, in the words of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from actionwatch.model import LEVELS, Level
+from actionwatch.options import Options, spell_duration
+from actionwatch.settings.keys import ReceiverOptions, Settings
+from actionwatch.settings.words import Address
+
+FILE = "config.schema.json"
+_DURATION = {
+    "type": "string",
+    "pattern": r"^((\d+(\.\d+)?(s|m|h|d|w))+|.*\$\{.*)$",
+    "examples": ["30s", "15m", "26h", "7d"],
+}
+_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+_NOT_JSON_SCHEMA = ("ge", "gt", "le", "lt", "writeOnly", "format", "title")
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's generator, told how our words are spelt in the file rather than held in memory."""
+
+    ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
+
+    def timedelta_schema(self, schema: core_schema.TimedeltaSchema) -> JsonSchemaValue:  # noqa: ARG002
+        return dict(_DURATION)
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        if schema["cls"] is Address:
+            return {"type": "string", "examples": ["127.0.0.1:8080"]}
+        return super().dataclass_schema(schema)
+
+    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
+        if schema["cls"] is Level:
+            return {"enum": list(LEVELS)}
+        return super().enum_schema(schema)
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return spell_duration(dft)
+        if isinstance(dft, Level):
+            return dft.word
+        if isinstance(dft, Address):
+            return f"{dft.host}:{dft.port}"
+        if isinstance(dft, Path):
+            return str(dft)
+        if isinstance(dft, Options | tuple | dict):
+            return None  # said again by the parts
+        return super().encode_default(dft)
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        made = super().default_schema(schema)
+        if made.get("default") is None:
+            made.pop("default", None)
+        return made
+
+    def generate(self, schema: CoreSchema, mode: Any = "validation") -> JsonSchemaValue:
+        return super().generate(schema, mode)
+
+
+def config_schema(receivers: Mapping[str, type[Options]], dialect: str) -> dict[str, Any]:
+    """Build the schema; `receivers` are the options of each type of receiver."""
+    whole = Settings.model_json_schema(schema_generator=_Generator)
+    definitions: dict[str, Any] = whole.pop("$defs", {})
+    receiver = ReceiverOptions.model_json_schema(schema_generator=_Generator)
+    definitions.update(receiver.pop("$defs", {}))
+    for name, model in receivers.items():
+        options = model.model_json_schema(schema_generator=_Generator)
+        for inner, definition in options.pop("$defs", {}).items():
+            definitions.setdefault(inner, definition)
+        receiver["properties"][name] = {"anyOf": [options, {"type": "null"}]}
+    receiver["oneOf"] = [{"required": [name]} for name in receivers]
+    receiver["properties"]["rate"] = {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
+    definitions["Receiver"] = receiver
+    whole = {"$schema": dialect, **whole, "title": "The configuration of actionwatch", "definitions": definitions}
+    plain: dict[str, Any] = _plain(whole)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Point at `definitions`, let `${NAME}` stand for any plain value, and leave out what is no JSON Schema."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    is_schema = "type" in value or "$ref" in value or "anyOf" in value or "enum" in value
+    made = {
+        key: re.sub(r"^#/\$defs/", "#/definitions/", item) if key == "$ref" else _plain(item)
+        for key, item in value.items()
+        if not (is_schema and key in _NOT_JSON_SCHEMA and not isinstance(item, dict))
+    }
+    if made.get("type") in ("integer", "number", "boolean"):
+        return {"anyOf": [made, _VARIABLE]}
+    return made

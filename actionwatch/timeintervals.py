@@ -1,0 +1,174 @@
+"""Alertmanager's time intervals: named stretches of the week, the month and the year, on the wall clock of a place.
+
+Rules ask about the time of an event (`when`), routes about that of a delivery. Starts are included, ends of times are not;
+ranges of days, months and years include both ends. All is judged on the wall clock, so that daylight saving needs no care.
+Source: https://prometheus.io/docs/alerting/latest/configuration/#time_interval
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+MONTHS = (
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
+MINUTES_A_DAY = 24 * 60
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,4}", re.ASCII)
+
+Range = tuple[int, int]
+"""First and last, both included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """All that is given must hold; of the ranges of one kind, one. Nothing given holds always.
+
+    `times` are minutes of the day, the last one not included; `weekdays` count from Monday as 0; negative `days_of_month` count
+    from the month's end.
+    """
+
+    times: tuple[Range, ...] = ()
+    weekdays: tuple[Range, ...] = ()
+    days_of_month: tuple[Range, ...] = ()
+    months: tuple[Range, ...] = ()
+    years: tuple[Range, ...] = ()
+    location: tzinfo = UTC
+
+    def holds(self, at: datetime) -> bool:
+        """Say whether an aware time lies within."""
+        local = at.astimezone(self.location)
+        return (
+            _is_within(local.year, self.years)
+            and _is_within(local.month, self.months)
+            and (not self.days_of_month or _is_day(local, self.days_of_month))
+            and _is_within(local.weekday(), self.weekdays)
+            and _is_within(local.hour * 60 + local.minute, [(first, end - 1) for first, end in self.times])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TimeInterval:
+    """A name and its periods: it holds where one of them does."""
+
+    name: str
+    periods: tuple[Period, ...]
+
+    def holds(self, at: datetime) -> bool:
+        """Say whether an aware time lies within."""
+        return any(period.holds(at) for period in self.periods)
+
+
+def parse_times(start: str, end: str) -> Range:
+    """Read the two ends of a `times` item.
+
+    Raises: ValueError, saying what is accepted (as do all the functions below).
+    """
+    first, last = _minute(start), _minute(end)
+    if first >= last:
+        raise ValueError("end_time must come after start_time: for a night write two items, up to 24:00 and from 00:00")
+    return first, last
+
+
+def parse_weekdays(text: object) -> Range:
+    """Read `monday`, `monday:friday`, or one that goes past Sunday: `saturday:monday`."""
+    first, last = _ends(text)
+    return _index(first, WEEKDAYS, "weekday"), _index(last, WEEKDAYS, "weekday")
+
+
+def parse_days_of_month(text: object) -> Range:
+    """Read `1`, `1:5`, `-3:-1` (the last three), `1:-1`."""
+    first, last = (_whole(part) for part in _ends(text))
+    for day in (first, last):
+        if day == 0 or abs(day) > 31:
+            raise ValueError("a day of the month is 1 to 31, or -1 to -31 from its end")
+    if first < 0 < last:
+        raise ValueError("a range that begins with a negative day must end with one: for example -3:-1")
+    if (first > 0) == (last > 0) and first > last:
+        raise ValueError("a range must not begin after its end: write the earlier day first")
+    return first, last
+
+
+def parse_months(text: object) -> Range:
+    """Read `january`, `1`, `april:june`, `4:6`."""
+    first, last = (_month(part) for part in _ends(text))
+    if first > last:
+        raise ValueError("a range must not begin after its end: write two items, up to december and from january")
+    return first, last
+
+
+def parse_years(text: object) -> Range:
+    """Read `2026`, `2026:2028`."""
+    first, last = (_whole(part) for part in _ends(text))
+    if first < 0 or first > last:
+        raise ValueError("a range of years must not begin after its end: for example 2026:2028")
+    return first, last
+
+
+def parse_location(text: object) -> tzinfo:
+    """Read the name of a time zone, such as `Australia/Sydney` or `UTC`."""
+    try:
+        if isinstance(text, str) and text and text.isprintable():
+            return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; OSError for the name of a folder
+        pass
+    raise ValueError("not a known time zone: write an IANA name, such as Australia/Sydney, or UTC")
+
+
+def _is_within(value: int, ranges: Collection[Range]) -> bool:
+    """Look for a value in any of the ranges; one that begins after its end goes round the week."""
+    if not ranges:
+        return True
+    return any(first <= value <= last if first <= last else value >= first or value <= last for first, last in ranges)
+
+
+def _is_day(at: datetime, ranges: Collection[Range]) -> bool:
+    """Resolve days from the month's end; what reaches past the month is cut to it, as Alertmanager does."""
+    length = monthrange(at.year, at.month)[1]
+    for first, last in ranges:
+        begin = first if first > 0 else length + first + 1
+        end = last if last > 0 else length + last + 1
+        if begin <= length and end >= 1 and max(begin, 1) <= at.day <= min(end, length):
+            return True
+    return False
+
+
+def _minute(text: object) -> int:
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        raise ValueError("not a time of day: write hours and minutes in quotes, such as '08:00', up to '24:00'")
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _ends(text: object) -> tuple[str, str]:
+    if isinstance(text, bool) or not isinstance(text, str | int):
+        raise ValueError("not a range: write one value, or first:last in quotes")
+    first, colon, last = str(text).strip().lower().partition(":")
+    return first.strip(), last.strip() if colon else first.strip()
+
+
+def _index(word: str, words: tuple[str, ...], noun: str) -> int:
+    if word not in words:
+        raise ValueError(f"not a {noun}: write one of {', '.join(words)}")
+    return words.index(word)
+
+
+def _month(word: str) -> int:
+    if not _NUMBER.fullmatch(word):
+        return _index(word, MONTHS, "month") + 1
+    if not 1 <= int(word) <= 12:
+        raise ValueError("a month is 1 to 12, or its name")
+    return int(word)
+
+
+def _whole(word: str) -> int:
+    if not _NUMBER.fullmatch(word):
+        raise ValueError("not a range of numbers: write one number, or first:last in quotes")
+    return int(word)

@@ -1,0 +1,196 @@
+"""How many records a second the rules are evaluated on, beside libraries a user might pick.
+
+`python -m tests.benchmarks rules [RECORDS]`. The peers are not dependencies: `pip install rule-engine common-expression-language`
+first; one that is missing is left out and said. Each is given as few records as a few seconds allow; rates are comparable.
+Two profiles: `sets`, where each rule is kinds in a set AND user glob AND cluster in a set AND description regex; and `mixed`, where
+one rule in ten is a regex alone, which no index helps.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.model import Entity, Record
+from actionwatch.rules.conditions import predicate
+from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.fields import Subject
+from actionwatch.rules.load import load_rules
+
+USERS, CLUSTERS = 200, 100
+WORDS = ("changed", "deleted", "created", "opened", "0.0.0.0/0", "by", "support", "request", "node", "topic", "rotated", "key")
+SECONDS_A_PEER = 4.0
+
+
+def main(count: int = 300_000) -> None:
+    """Print a table of records a second."""
+    source = random.Random(7)  # noqa: S311 - a benchmark's data
+    batch = [_record(source, number) for number in range(count)]
+    for profile in ("sets", "mixed"):
+        for size in (100, 1000):
+            specs = [_spec(source, number, profile) for number in range(size)]
+            rules = _load(specs)
+            print(f"\n{profile}, {size} rules")
+            _report("actionwatch", len(batch), _timed(lambda rules=rules: Engine(rules).evaluate(batch)))
+            _sampled("one predicate a rule, all tried", batch, _plain(rules))
+            for name, peer in (("rule-engine", _rule_engine), ("CEL (Rust)", _cel)):
+                try:
+                    _sampled(name, batch, peer(specs))
+                except ImportError as exc:
+                    print(f"  {name:<34} not installed ({exc.name})")
+            _sqlite(specs, batch)
+
+
+def _record(source: random.Random, number: int) -> Record:
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+    cluster = source.randrange(CLUSTERS)
+    return Record(
+        key=f"{number:016x}",
+        source="bench",
+        occurred_at=at,
+        seen_at=at,
+        action_kind=source.choice(list(KINDS)),
+        user_name=f"user{source.randrange(USERS)}@team{source.randrange(9)}.example",
+        description=" ".join(source.choices(WORDS, k=6)),
+        cluster=Entity(f"id-{cluster}", f"cluster-{cluster}"),
+        raw="{}",
+    )
+
+
+def _spec(source: random.Random, number: int, profile: str) -> dict[str, Any]:
+    regex = f"{source.choice(WORDS)} .*{source.choice(WORDS)}".replace(".0", "\\.0")
+    if profile == "mixed" and number % 10 == 0:
+        return {"name": f"rule_{number}", "regex": f"{regex} {number}"}
+    return {
+        "name": f"rule_{number}",
+        "kinds": source.sample(list(KINDS), 3),
+        "user": f"user{source.randrange(10)}*@team{source.randrange(9)}.example",
+        "clusters": [f"cluster-{value}" for value in source.sample(range(CLUSTERS), 5)],
+        "regex": regex,
+    }
+
+
+def _load(specs: Sequence[dict[str, Any]]) -> tuple[Rule, ...]:
+    documents = []
+    for spec in specs:
+        fields = f"    description|re: '{spec['regex']}'\n"
+        if "kinds" in spec:
+            fields += f"    actionKind: [{', '.join(spec['kinds'])}]\n    userName: '{spec['user']}'\n"
+            fields += f"    cluster.name: [{', '.join(spec['clusters'])}]\n"
+        documents.append(
+            f"title: {spec['name']}\nname: {spec['name']}\nlogsource: {{product: instaclustr, service: user_actions}}\n"
+            f"detection:\n  selection:\n{fields}  condition: selection\n"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        for start in range(0, len(documents), 100):  # a file may hold 1 MB at most
+            (Path(folder) / f"{start}.yml").write_text("---\n".join(documents[start : start + 100]))
+        loaded = load_rules([Path(folder)], lists=None, known_kinds=list(KINDS))
+    assert not loaded.faults, loaded.faults[0]
+    return loaded.rules
+
+
+def _plain(rules: Sequence[Rule]) -> Callable[[Record], int]:
+    predicates = [predicate(rule.condition) for rule in rules]
+
+    def matches(record: Record) -> int:
+        subject = Subject(record)
+        return sum(holds(subject) for holds in predicates)
+
+    return matches
+
+
+def _rule_engine(specs: Sequence[dict[str, Any]]) -> Callable[[Record], int]:
+    import rule_engine
+
+    def text(spec: dict[str, Any]) -> str:
+        tests = [f"description =~~ {spec['regex']!r}"]
+        if "kinds" in spec:
+            user = spec["user"].replace(".", "\\.").replace("*", ".*")
+            tests = [f"kind in {spec['kinds']!r}", f"user =~ {user!r}", f"cluster in {spec['clusters']!r}", *tests]
+        return " and ".join(tests)
+
+    rules = [rule_engine.Rule(text(spec)) for spec in specs]
+    return lambda record: sum(rule.matches(_flat(record)) for rule in rules)
+
+
+def _cel(specs: Sequence[dict[str, Any]]) -> Callable[[Record], int]:
+    import cel
+
+    def text(spec: dict[str, Any]) -> str:
+        tests = [f"description.matches({spec['regex']!r})"]
+        if "kinds" in spec:
+            user = "^" + spec["user"].replace(".", "[.]").replace("*", ".*") + "$"
+            tests = [f"kind in {spec['kinds']!r}", f"user.matches({user!r})", f"cluster in {spec['clusters']!r}", *tests]
+        return " && ".join(tests).replace("\\\\", "\\\\")
+
+    programs = [cel.compile(text(spec)) for spec in specs]
+    return lambda record: sum(bool(program.execute(_flat(record))) for program in programs)
+
+
+def _sqlite(specs: Sequence[dict[str, Any]], batch: Sequence[Record]) -> None:
+    """pySigma's SQLite backend on an indexed table, each rule a query over all records."""
+    from sigma.backends.sqlite import sqliteBackend
+    from sigma.collection import SigmaCollection
+
+    queries = []
+    for spec in specs:
+        selection: dict[str, Any] = {"description|re": spec["regex"]}
+        if "kinds" in spec:
+            selection |= {"kind": spec["kinds"], "user": spec["user"], "cluster": spec["clusters"]}
+        rule = {
+            "title": spec["name"],
+            "logsource": {"product": "instaclustr"},
+            "detection": {"selection": selection, "condition": "selection"},
+        }
+        queries += sqliteBackend(collate_nocase=True).convert(SigmaCollection.from_dicts([rule]))
+    sample = batch[: max(2000, len(batch) // 20)]
+    connection = sqlite3.connect(":memory:")
+    import re
+
+    connection.create_function("regexp", 2, lambda pattern, text: re.search(pattern, text) is not None, deterministic=True)
+    connection.execute("CREATE TABLE logs (kind TEXT COLLATE NOCASE, user TEXT, cluster TEXT, description TEXT)")
+
+    def run() -> None:
+        connection.executemany("INSERT INTO logs VALUES (?, ?, ?, ?)", [tuple(_flat(record).values()) for record in sample])
+        connection.execute("CREATE INDEX by_kind ON logs (kind)")
+        for query in queries:
+            connection.execute(query.replace("<TABLE_NAME>", "logs")).fetchall()
+
+    _report("pySigma's SQLite backend, indexed", len(sample), _timed(run))
+    connection.close()
+
+
+def _flat(record: Record) -> dict[str, str | None]:
+    return {
+        "kind": record.action_kind,
+        "user": record.user_name,
+        "cluster": record.cluster.name,
+        "description": record.description,
+    }
+
+
+def _sampled(name: str, batch: Sequence[Record], evaluate: Callable[[Record], int]) -> None:
+    started = time.perf_counter()
+    done = 0
+    while done < len(batch) and time.perf_counter() - started < SECONDS_A_PEER:
+        for record in batch[done : done + 20]:
+            evaluate(record)
+        done += 20
+    _report(name, done, time.perf_counter() - started)
+
+
+def _timed(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _report(name: str, count: int, seconds: float) -> None:
+    print(f"  {name:<34} {count / seconds:>12,.0f} records/s")

@@ -1,0 +1,78 @@
+"""A real HTTP proxy on loopback, as small as one can be: CONNECT, and plain requests with a whole address."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from types import TracebackType
+
+
+class ProxyEnd:
+    """Serves until closed. `seen` holds the heads of what came; `answer` takes the place of a tunnel where it is set."""
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.seen: list[str] = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://user:p%40ss@127.0.0.1:{self._listener.getsockname()[1]}"
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._start(self._serve)
+
+    def close(self) -> None:
+        self._closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> ProxyEnd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, work: object, *args: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=args))  # type: ignore[arg-type]
+        self._threads[-1].start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._start(self._treat, client)
+
+    def _treat(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(65_536)
+            text, _, rest = head.partition(b"\r\n\r\n")
+            self.seen.append(text.decode())
+            if self._answer is not None:
+                client.sendall(self._answer)
+                return
+            method, target, _ = text.decode().split("\r\n")[0].split(" ")
+            place = target if method == "CONNECT" else target.removeprefix("http://").partition("/")[0]
+            host, _, port = place.rpartition(":")
+            with socket.create_connection((host, int(port))) as server:
+                if method == "CONNECT":
+                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    server.sendall(text.replace(f"http://{place}".encode(), b"", 1) + b"\r\n\r\n" + rest)
+                self._pump(client, server)
+
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        while not self._closing.is_set():
+            readable, _, _ = select.select([one, other], [], [], 0.02)
+            for source in readable:
+                data = source.recv(65_536)
+                if not data:
+                    return
+                (other if source is one else one).sendall(data)

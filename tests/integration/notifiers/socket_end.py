@@ -1,0 +1,149 @@
+"""Slack with Socket Mode on loopback: `apps.connections.open`, a WebSocket, and presses that a test makes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+import struct
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from tests.integration.notifiers.ends import slack_error, slack_reply
+from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
+
+APP_TOKEN = "xapp-1-A0-s3cret-app-token"
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
+
+class SocketEnd:
+    """Serves until closed. `acks` holds the envelopes that were acknowledged, `connections` how often somebody came."""
+
+    def __init__(self) -> None:
+        self.acks: list[str] = []
+        self.connections = 0
+        self.opening: list[Reply] = []
+        """What to answer `apps.connections.open` with, before it works."""
+        self.api = HttpEnd(self._reply)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._live: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads[0].start()
+
+    def press(self, *names: str, envelope_id: str, value: str = "alert-1", **user: Any) -> None:
+        """Send what Slack sends when somebody presses a button."""
+        posted = next(request.json for request in self.api.requests if request.path.endswith("chat.postMessage"))
+        payload = {
+            "type": "block_actions",
+            "user": {"id": "U123", "username": "sam", **user},
+            "channel": {"id": "C0123456789"},
+            "message": {"ts": "1700000000.000100", **posted},
+            "actions": [{"action_id": name, "value": value, "block_id": "actionwatch"} for name in names],
+        }
+        self.say({"type": "interactive", "envelope_id": envelope_id, "payload": payload})
+
+    def say(self, document: Any) -> None:
+        """Send a text frame to whoever is connected."""
+        self._live[-1].sendall(_frame(TEXT, json.dumps(document).encode()))
+
+    def hang_up(self) -> None:
+        """Break the connection."""
+        self._live[-1].shutdown(socket.SHUT_RDWR)
+
+    def wait_for(self, condition: Any, seconds: float = 8.0) -> None:
+        """Wait until something has come about."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come about in time"
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._live:
+            connection.close()
+        for thread in self._threads:
+            thread.join()
+        self.api.close()
+
+    def __enter__(self) -> SocketEnd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _reply(self, request: Request) -> Reply:
+        if not request.path.endswith("apps.connections.open"):
+            return slack_reply(request)
+        if self.opening:
+            return self.opening.pop(0)
+        if request.headers.get("authorization") != f"Bearer {APP_TOKEN}":
+            return slack_error("invalid_auth")
+        url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/link/?ticket=abc"
+        return Reply(200, json.dumps({"ok": True, "url": url}).encode(), {"content-type": "application/json"})
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._threads.append(threading.Thread(target=self._treat, args=(connection,)))
+            self._threads[-1].start()
+
+    def _treat(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                stream = connection.makefile("rb")
+                self._shake_hands(connection, stream)
+                while True:
+                    opcode, data = _read_frame(stream)
+                    if opcode == PING:
+                        connection.sendall(_frame(PONG, data))
+                    elif opcode == TEXT:
+                        self.acks.append(json.loads(data)["envelope_id"])
+                    elif opcode == CLOSE:
+                        return
+            except (OSError, ValueError, EOFError):
+                return
+            finally:
+                stream.close()
+
+    def _shake_hands(self, connection: socket.socket, stream: Any) -> None:
+        lines = iter(stream.readline, b"\r\n")
+        headers = dict(line.decode().rstrip().split(": ", 1) for line in lines if b": " in line)
+        digest = hashlib.sha1(f"{headers['Sec-WebSocket-Key']}{GUID}".encode()).digest()
+        accept = base64.b64encode(digest).decode()
+        head = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+        connection.sendall("\r\n".join((*head, f"Sec-WebSocket-Accept: {accept}", "", "")).encode())
+        self._live.append(connection)
+        self.connections += 1
+        self.say({"type": "hello", "num_connections": 1})
+
+
+def _frame(opcode: int, data: bytes) -> bytes:
+    length = bytes([len(data)]) if len(data) < 126 else b"\x7e" + struct.pack(">H", len(data))
+    return bytes([0x80 | opcode]) + length + data
+
+
+def _read_frame(stream: Any) -> tuple[int, bytes]:
+    """Read one masked frame, as clients send them."""
+    first, second = _exactly(stream, 2)
+    length = second & 0x7F
+    if length == 126:
+        (length,) = struct.unpack(">H", _exactly(stream, 2))
+    mask = _exactly(stream, 4)
+    return first & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(_exactly(stream, length)))
+
+
+def _exactly(stream: Any, count: int) -> bytes:
+    data: bytes = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data

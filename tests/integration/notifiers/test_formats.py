@@ -1,0 +1,248 @@
+"""The forms of a webhook's body, each checked by what its readers read it with."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http
+from cloudevents.core.formats.json import JSONFormat
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+from standardwebhooks import Webhook
+
+from actionwatch.model import Level, Message, Rendered, Status
+from actionwatch.notifiers import webhook
+from actionwatch.notifiers._formats import FORMATS, encode
+from actionwatch.notifiers._formats.ocsf import ACCOUNT_KINDS, OCSF_VERSION, ocsf_event
+from actionwatch.render import Renderer
+from tests.integration.notifiers.ends import KEY, RENDERER, TEMPLATES, deliver, options
+from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
+from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
+
+EVENTS = ("alert.opened", "alert.updated", "alert.resolved", "alerts.summary", "receiver.test")
+OCSF = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=OCSF_VERSION))
+OCSF_VALIDATORS = {
+    uid: jsonschema_rs.validator_for(
+        OCSF.get_class_schema(class_name=OCSF.lookup_class_name_from_uid(uid), profiles=[])
+    )
+    for uid in (6003, 3001, 0)
+}
+
+
+@pytest.fixture
+def server() -> Iterator[HttpEnd]:
+    """Somebody's receiver."""
+    with HttpEnd(lambda _: Reply(200)) as end:
+        yield end
+
+
+def send(server: HttpEnd, sent: Message, form: str, **given: Any) -> Request:
+    """Send once in a form; gives what arrived."""
+    made = options(webhook.Options, url=f"{server.url}/hook", format=form, signing_key=KEY, **given)
+    notifier = webhook.build(made, receiver="soar")
+    try:
+        deliver(notifier, "webhook", sent, made_of=made)
+    finally:
+        notifier.close()
+    return server.requests[-1]
+
+
+def shape(sent: Message, form: str) -> Any:
+    """Give the body as its reader sees it."""
+    return json.loads(encode(FORMATS[form].document(sent, "soar")))
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "own"])
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_form_carries_every_message(server: HttpEnd, form: str, event: str) -> None:
+    """A form loses a type of message, its id, its signature, or what it is about."""
+    request = send(server, message(event, id="message-7"), form)
+    assert request.headers["webhook-id"] == "message-7"
+    Webhook(KEY).verify(request.body, dict(request.headers))
+    assert "Cluster payments-prod deleted" in json.dumps(request.json)
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "own"])
+def test_every_form_takes_any_text(form: str) -> None:
+    """Some audit text makes a body that is not JSON, or not what its schema says."""
+    for name, event in itertools.product(HOSTILE, ("alert.opened", "alerts.summary")):
+        sent = hostile_message(HOSTILE[name], event)
+        if form == "own":
+            rendered, failures = RENDERER.render(("own.json",), sent)
+            assert failures == [] or name == "megabyte"  # which is more than a template may print
+            json.loads(rendered.texts["own.json"].encode())
+            continue
+        document = shape(sent, form)
+        if form == "ocsf":
+            assert list(OCSF_VALIDATORS[document["class_uid"]].iter_errors(document)) == []
+
+
+# -- CloudEvents -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_sdk_reads_our_cloudevents(server: HttpEnd, event: str) -> None:
+    """The SDK of CloudEvents refuses the event, or reads something else out of it."""
+    sent = message(event, id="message-7")
+    request = send(server, sent, "cloudevents")
+    assert request.headers["content-type"] == "application/cloudevents+json"
+    read = from_http(HTTPMessage(headers=dict(request.headers), body=request.body), JSONFormat())
+    assert read.get_id() == "message-7"
+    assert read.get_type() == f"actionwatch.{event}"
+    assert read.get_subject() == (None if event == "alerts.summary" else "alert-1")
+    assert read.get_source() == ("/actionwatch" if event == "alerts.summary" else "/actionwatch/acme")
+    assert read.get_time() == AT
+    assert read.get_data() == json.loads(encode(sent.data))
+
+
+# -- Alertmanager ----------------------------------------------------------------------------------------------------------
+
+ALERTMANAGER_KEYS = {
+    "version", "groupKey", "truncatedAlerts", "status", "receiver", "groupLabels", "commonLabels", "commonAnnotations",
+    "externalURL", "alerts",
+}  # fmt: skip
+ALERT_KEYS = {"status", "labels", "annotations", "startsAt", "endsAt", "generatorURL", "fingerprint"}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_body_is_alertmanagers(event: str) -> None:
+    """A receiver written for Alertmanager meets a missing key, a number, or a label that Prometheus does not allow."""
+    for text in HOSTILE.values():
+        assert_alertmanagers(shape(hostile_message(text, event), "alertmanager"), event)
+
+
+def assert_alertmanagers(body: Any, event: str) -> None:
+    """Fail unless this is what Alertmanager would send."""
+    [one] = body["alerts"]
+    assert set(body) == ALERTMANAGER_KEYS
+    assert set(one) == ALERT_KEYS
+    assert body["version"] == "4"
+    assert body["status"] == one["status"] == ("resolved" if event == "alert.resolved" else "firing")
+    for labels in (one["labels"], one["annotations"], body["commonLabels"], body["groupLabels"]):
+        assert all(isinstance(value, str) and value for value in labels.values())
+        assert all(name.isascii() and name.isidentifier() for name in labels)
+    for moment in (one["startsAt"], one["endsAt"]):
+        assert datetime.fromisoformat(moment).tzinfo is UTC
+    assert len(one["fingerprint"]) == 16
+
+
+def test_firing_and_resolved_find_each_other() -> None:
+    """A receiver of Alertmanager's never closes what it opened."""
+    opened, resolved = (shape(message(event), "alertmanager") for event in ("alert.opened", "alert.resolved"))
+    other = shape(Message("m", "alert.opened", AT, {**message().data, "id": "alert-2"}), "alertmanager")
+    assert opened["groupKey"] == resolved["groupKey"] == "alert-1"
+    assert opened["alerts"][0]["fingerprint"] == resolved["alerts"][0]["fingerprint"]
+    assert other["alerts"][0]["fingerprint"] != opened["alerts"][0]["fingerprint"]
+    assert opened["alerts"][0]["endsAt"] == "0001-01-01T00:00:00Z"
+    assert resolved["alerts"][0]["endsAt"] == "2026-11-25T09:00:43.770Z"
+
+
+def test_labels_are_the_rules_the_groups_and_ours() -> None:
+    """Somebody's routing by label does not find its label, or a rule's label takes the place of ours."""
+    labels = {"team": "payments", "severity": "mine", "runs-on": "x", "": "empty", "9": "digit"}
+    body = shape(message(labels=labels, group={"userName": "eve", "cluster": None}), "alertmanager")
+    assert body["commonLabels"] == {
+        "alertname": "cluster_deleted", "severity": "critical", "source": "acme", "userName": "eve", "team": "payments",
+        "runs_on": "x", "_": "empty", "_9": "digit",
+    }  # fmt: skip
+    assert body["groupLabels"] == {"alertname": "cluster_deleted", "userName": "eve"}
+    assert body["commonAnnotations"]["summary"] == "Cluster payments-prod deleted"
+
+
+def test_a_summary_is_an_alert_of_its_own() -> None:
+    """What was held back fires as if it were new, or cannot be told from an alert."""
+    body = shape(summary("mute", id="m", alerts=[alert(level=level) for level in Level]), "alertmanager")
+    assert body["commonLabels"] == {"alertname": "actionwatch_summary", "severity": "critical", "reason": "mute"}
+    assert body["groupKey"] == "m"
+
+
+# -- OCSF ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_events_are_valid_ocsf(event: str) -> None:
+    """A lake that checks its schema refuses the event."""
+    kinds, operations = ("DELETE_CLUSTER", *ACCOUNT_KINDS), ("CREATE", "READ", "UPDATE", "DELETE", None, "OTHER")
+    for kind, operation in itertools.product(kinds, operations):
+        records = [record(), record(action_kind=kind, operation=operation)]
+        sent = summary() if event == "alerts.summary" else message(event, records=records, count=2)
+        body = shape(sent, "ocsf")
+        errors = [error.message for error in OCSF_VALIDATORS[body["class_uid"]].iter_errors(body)]
+        assert (kind, operation, errors) == (kind, operation, [])
+        assert body["type_uid"] == body["class_uid"] * 100 + body["activity_id"]
+        assert body["category_uid"] == body["class_uid"] // 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "class_uid", "activity"),
+    [
+        ({"action_kind": "DELETE_CLUSTER", "operation": "DELETE"}, 6003, "Delete"),
+        ({"action_kind": "SOMETHING_NEW", "operation": None}, 6003, "SOMETHING_NEW"),
+        ({"action_kind": "INVITE_USER", "operation": "CREATE"}, 3001, "Create"),
+        ({"action_kind": "DEACTIVATE_USER", "operation": "UPDATE"}, 3001, "Disable"),
+        ({"action_kind": "ADMIN_SET_ACCESS_LEVEL"}, 3001, "ADMIN_SET_ACCESS_LEVEL"),
+    ],
+)
+def test_the_kind_says_the_class(changes: dict[str, Any], class_uid: int, activity: str) -> None:
+    """A change of users is filed under calls, or what was done under something else."""
+    body = shape(message(records=[record(**changes)]), "ocsf")
+    assert (body["class_uid"], body["activity_name"]) == (class_uid, activity)
+
+
+def test_an_event_carries_who_what_and_the_alert() -> None:
+    """An analyst who finds the event does not find the alert, the user, the cluster or the record."""
+    body = shape(message(count=3, first_at=AT - timedelta(hours=1), id="m7", level=Level.HIGH), "ocsf")
+    assert body["actor"]["user"]["name"] == "eve@example.com"
+    assert {"type": "cluster", "uid": "c-1", "name": "payments-prod"} in body["resources"]
+    assert (body["metadata"]["uid"], body["metadata"]["correlation_uid"]) == ("m7", "alert-1")
+    assert (body["severity"], body["count"], body["end_time"] - body["start_time"]) == ("High", 3, 3_600_000)
+    assert json.loads(body["raw_data"])["action"] == "DELETE_CLUSTER"
+    assert body["unmapped"]["actionwatch"]["data"]["rule"]["name"] == "cluster_deleted"
+
+
+def test_a_record_alone_is_an_event_too() -> None:
+    """Exported records are no valid OCSF."""
+    body = ocsf_event(message(records=[record(user_name=None, description=None)]).data["records"][0])
+    assert list(OCSF_VALIDATORS[6003].iter_errors(body)) == []
+
+
+# -- templates of one's own ------------------------------------------------------------------------------------------------
+
+
+def test_a_template_shapes_the_body(server: HttpEnd) -> None:
+    """An operator's own form is not sent."""
+    sent = message(level=Level.LOW, status=Status.ACKED)
+    body = send(server, sent, "own").json
+    assert list(body) == ["kind", "at", "what", "level", "data"]
+    assert (body["kind"], body["at"], body["level"]) == ("alert.opened", "2026-11-25 09:00:43 UTC", "low")
+
+
+@pytest.mark.parametrize("text", ["{{ nothing }}", "not json", "{% if %}", None])
+def test_a_template_that_fails_gives_way_to_the_contracts_body(
+    server: HttpEnd, tmp_path: Path, text: str | None
+) -> None:
+    """An operator's mistake costs the alert."""
+    if text is not None:
+        (tmp_path / "mine.json.j2").write_text(text)
+    made = options(webhook.Options, url=f"{server.url}/", format="mine")
+    rendered, failures = Renderer([tmp_path, TEMPLATES]).render(webhook.templates(made), message())
+    assert len(failures) == 1
+    notifier = webhook.build(made, receiver="soar")
+    for texts in (rendered, Rendered()):
+        notifier.send(message(), texts, None)
+        assert server.requests[-1].json == json.loads(encode(FORMATS["actionwatch"].document(message(), "soar")))
+    notifier.close()
+
+
+def test_a_template_that_is_not_there_is_found_before_the_first_alert(tmp_path: Path) -> None:
+    """A misspelt format is found out by the first alert."""
+    made = options(webhook.Options, url="https://x.example", format="cloudevent")
+    [fault] = Renderer([tmp_path, TEMPLATES]).missing(webhook.templates(made))
+    assert "cloudevent.json.j2" in fault.file
+    assert RENDERER.missing(webhook.templates(options(webhook.Options, url="https://x.example", format="own"))) == []

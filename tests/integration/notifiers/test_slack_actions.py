@@ -1,0 +1,236 @@
+"""Slack's buttons, against a server that speaks Socket Mode."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from actionwatch.errors import ActionwatchError, StoreBusy
+from actionwatch.model import Status
+from actionwatch.notifiers import slack
+from actionwatch.notifiers._slack_actions import SlackActions
+from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
+from tests.integration.notifiers.http_end import Reply
+from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
+from tests.unit.render.messages import message
+
+
+@pytest.fixture
+def server() -> Iterator[SocketEnd]:
+    """Slack."""
+    with SocketEnd() as end:
+        yield end
+
+
+class Pressed:
+    """What the application does with presses: keeps them, or fails."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str]] = []
+        self.error: Exception | None = None
+
+    def __call__(self, action: str, alert_id: str, who: str) -> None:
+        self.calls.append((action, alert_id, who))
+        if self.error:
+            raise self.error
+
+
+def made_of(server: SocketEnd) -> slack.Options:
+    """Options with Socket Mode on."""
+    given = {"token": TOKEN, "app_token": APP_TOKEN, "channel": "#alerts", "base_url": f"{server.api.url}/api"}
+    made: slack.Options = options(slack.Options, **given)
+    return made
+
+
+@contextmanager
+def listening(server: SocketEnd, pressed: Pressed) -> Iterator[SlackActions]:
+    """Post an alert and listen for what is pressed under it."""
+    made = made_of(server)
+    notifier = slack.build(made, receiver="security-slack")
+    deliver(notifier, "slack", message())
+    notifier.close()
+    listener = slack.listener(made, pressed, receiver="security-slack")
+    assert listener is not None
+    listener.start()
+    try:
+        server.wait_for(lambda: listener.is_connected)
+        yield listener
+    finally:
+        listener.close()
+
+
+def buttons(payload: Any) -> list[str]:
+    """Name the buttons of a message, and check what they carry."""
+    found = [block for item in payload.get("attachments", []) for block in item["blocks"] if block["type"] == "actions"]
+    return [element["text"]["text"] for block in found for element in block["elements"]]
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "shown"),
+    [
+        ("alert.opened", Status.OPEN, ["Acknowledge", "Silence 1 h", "Resolve"]),
+        ("alert.updated", Status.ACKED, ["Silence 1 h", "Resolve"]),
+        ("alert.resolved", Status.RESOLVED, []),
+        ("receiver.test", Status.OPEN, []),
+        ("alerts.summary", Status.OPEN, []),
+    ],
+)
+def test_buttons_are_those_that_make_sense(server: SocketEnd, event: str, status: Status, shown: list[str]) -> None:
+    """A resolved alert can be acknowledged, or an open one cannot."""
+    notifier = slack.build(made_of(server), receiver="security-slack")
+    deliver(notifier, "slack", message(event, status=status))
+    notifier.close()
+    payload = server.api.requests[0].json
+    assert buttons(payload) == shown
+    assert not shown or json.dumps(payload).count('"value": "alert-1"') == len(shown)
+
+
+def test_without_socket_mode_there_are_no_buttons(server: SocketEnd) -> None:
+    """Buttons are shown that nobody listens to."""
+    made = options(slack.Options, token=TOKEN, channel="C1", base_url=f"{server.api.url}/api")
+    notifier = slack.build(made, receiver="security-slack")
+    deliver(notifier, "slack", message())
+    notifier.close()
+    assert buttons(server.api.requests[0].json) == []
+    assert slack.listener(made, Pressed(), receiver="security-slack") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "left"),
+    [
+        ("ack", "Acknowledged by sam (U123)", ["Silence 1 h", "Resolve"]),
+        ("silence", "Silenced for 1 h by sam (U123)", ["Acknowledge", "Resolve"]),
+        ("resolve", "Resolved by sam (U123)", []),
+    ],
+)
+def test_a_press_is_done_and_answered_in_place(server: SocketEnd, name: str, said: str, left: list[str]) -> None:
+    """A press does nothing, or the channel does not learn who pressed."""
+    pressed = Pressed()
+    with listening(server, pressed):
+        server.press(f"actionwatch_{name}", envelope_id="e1")
+        server.wait_for(lambda: server.api.requests[-1].path.endswith("chat.update"))
+    assert pressed.calls == [(name, "alert-1", "sam (U123)")]
+    assert server.acks == ["e1"]
+    posted = next(request.json for request in server.api.requests if request.path.endswith("chat.postMessage"))
+    update = server.api.requests[-1].json
+    assert (update["channel"], update["ts"]) == ("C0123456789", "1700000000.000100")
+    assert buttons(update) == left
+    assert f":white_check_mark: {said}" in [text["text"] for text in slack_texts(update)]
+    assert update["blocks"] == posted["blocks"]
+    assert update["attachments"][0]["color"] == posted["attachments"][0]["color"]
+
+
+def test_a_refused_action_is_told_to_the_presser_alone(server: SocketEnd) -> None:
+    """Somebody believes that an alert is acknowledged."""
+    pressed = Pressed()
+    pressed.error = ActionwatchError("the alert is resolved already <!channel>")
+    with listening(server, pressed):
+        for number, error in enumerate((pressed.error, StoreBusy("busy"), ZeroDivisionError())):
+            pressed.error = error
+            server.press("actionwatch_ack", envelope_id=f"e{number}")
+            server.wait_for(lambda: len(server.api.requests) == number + 3)  # noqa: B023
+    said = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
+    texts = [request.json["text"] for request in said]
+    assert texts[0] == "Acknowledge did not work: the alert is resolved already &lt;!channel&gt;"
+    assert texts[1:] == ["Acknowledge did not work: busy", "Acknowledge did not work: unexpected ZeroDivisionError"]
+    assert {request.json["user"] for request in said} == {"U123"}
+
+
+def test_a_repeated_envelope_is_one_press(server: SocketEnd) -> None:
+    """Slack's own repetition silences twice."""
+    pressed = Pressed()
+    with listening(server, pressed):
+        for envelope_id in ("e1", "e1", "e2"):
+            server.press("actionwatch_silence", envelope_id=envelope_id)
+        server.wait_for(lambda: len(server.acks) == 3 and len(pressed.calls) == 2)
+    assert len(pressed.calls) == 2
+
+
+def test_what_is_not_ours_is_left_alone(server: SocketEnd) -> None:
+    """Another app's button, or a broken envelope, does something or ends the listener."""
+    pressed = Pressed()
+    with listening(server, pressed):
+        server.press("somebody_elses", "actionwatch_nonsense", "ack", envelope_id="e1")
+        server.press("actionwatch_ack", envelope_id="e2", value="")
+        server.say(
+            {"type": "events_api", "envelope_id": "e3", "payload": {"actions": [{"action_id": "actionwatch_ack"}]}}
+        )
+        server.say({"type": "interactive", "envelope_id": "e4", "payload": {"actions": None}})
+        server.say([1])
+        server.press("actionwatch_ack", envelope_id="e5", username="eve <!channel>\u202e", id="U9")
+        server.wait_for(lambda: pressed.calls)
+    assert pressed.calls == [("ack", "alert-1", "eve <!channel>\\u202e (U9)")]
+    assert "<!channel>" not in json.dumps(server.api.requests[-1].json)
+
+
+def test_a_lost_connection_is_made_again(server: SocketEnd) -> None:
+    """After Slack's daily refresh, or a broken line, buttons do nothing for ever."""
+    pressed = Pressed()
+    with listening(server, pressed) as listener:
+        server.hang_up()
+        server.wait_for(lambda: server.connections == 2 and listener.is_connected)
+        server.press("actionwatch_ack", envelope_id="e1")
+        server.wait_for(lambda: pressed.calls)
+        server.say({"type": "disconnect", "reason": "refresh_requested"})
+        server.wait_for(lambda: server.connections == 3)
+        server.press("actionwatch_resolve", envelope_id="e2")
+        server.wait_for(lambda: len(pressed.calls) == 2)
+
+
+def test_a_slack_that_is_down_at_the_start_is_asked_again(server: SocketEnd) -> None:
+    """A listener that could not connect at once never does."""
+    server.opening = [
+        Reply(503),
+        Reply(200, b'{"ok": true, "url": "ws://evil.example/"}'),
+        slack_error("internal_error"),
+    ]
+    started = time.monotonic()
+    listener = slack.listener(made_of(server), Pressed(), receiver="security-slack")
+    assert listener
+    listener.start()
+    server.wait_for(lambda: listener.is_connected, 12)
+    assert time.monotonic() - started > 2
+    listener.close()
+
+
+def test_it_ends_at_once_whatever_it_is_doing(server: SocketEnd) -> None:
+    """A clean end takes longer than a service may take to stop."""
+    with listening(server, Pressed()) as listener:
+        started = time.monotonic()
+        listener.close()
+        assert time.monotonic() - started < 2
+    server.opening = [slack_error("invalid_auth")]
+    refused = slack.listener(made_of(server), Pressed(), receiver="security-slack")
+    assert refused
+    refused.start()
+    server.wait_for(lambda: not server.opening)
+    started = time.monotonic()
+    refused.close()
+    assert time.monotonic() - started < 2
+
+
+def test_proxies_of_the_environment_are_not_used(server: SocketEnd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the environment sends presses through another host."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with listening(server, Pressed()) as listener:
+        assert listener.is_connected
+
+
+def test_the_tokens_stay_secret(server: SocketEnd, caplog: pytest.LogCaptureFixture) -> None:
+    """A token stands in a log."""
+    caplog.set_level(0)
+    server.opening = [slack_error("invalid_auth", needed=APP_TOKEN)]
+    listener = slack.listener(made_of(server), Pressed(), receiver="security-slack")
+    assert listener
+    listener.start()
+    server.wait_for(lambda: not server.opening)
+    listener.close()
+    text = caplog.text + repr(listener)
+    assert APP_TOKEN not in text
+    assert TOKEN not in text

@@ -1,0 +1,93 @@
+"""An organisation with a past in it, behind a real socket, and a probe of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Faults, Organisation, create_app, running
+from actionwatch.instaclustr.client import Client, Patience
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.instaclustr.origin import Connection
+from actionwatch.instaclustr.probe.asking import Asker
+from actionwatch.instaclustr.probe.findings import Finding
+from actionwatch.instaclustr.probe.probing import Report, probe
+
+USERS = ("wilhelmina@acme.example", "zacharias@acme.example", "svc-quokka")
+ACCOUNTS = ("wombat-payments", "numbat-identity")
+CLUSTERS = ("wombat-kafka", "numbat-kafka")
+LOGGED = ("CREATE_CLUSTER", "DELETE_CLUSTER", "LINK_USER", "BACKUP", "INVITE_USER", "LIST_KAFKA_ACLS", "USER_LOGIN")
+WORDS = ("platypus", "echidna", "bandicoot", "cassowary", "kookaburra")
+SECRETS = (*USERS, *ACCOUNTS, *CLUSTERS, *WORDS, DEMO_KEY)
+
+
+@dataclass
+class World:
+    """The organisation, its faults, and where it is served."""
+
+    organisation: Organisation
+    faults: Faults
+    url: str
+
+    def probe(self, *faults: str, **changes: Any) -> Report:
+        """Probe it while these faults play."""
+        self.faults.set(*faults)
+        try:
+            return probe_at(self.url, self.organisation.id, **changes)
+        finally:
+            self.faults.clear()
+
+
+@contextmanager
+def a_world(count: int = 130) -> Iterator[World]:
+    """Serve an organisation in which so much was done, from five minutes ago back; the four newest actions share an instant."""
+    organisation = Organisation()
+    accounts = [organisation.add_account(name) for name in ACCOUNTS]
+    clusters = [
+        organisation.add_cluster(name, account=account) for name, account in zip(CLUSTERS, accounts, strict=True)
+    ]
+    newest = datetime.now(UTC).replace(microsecond=137_000) - timedelta(minutes=5)
+    for number in range(count):
+        kind, is_twin = LOGGED[number % len(LOGGED)], number < 4
+        is_of_account = kind not in KINDS or KINDS[kind].scope == "account"
+        organisation.append(
+            kind,
+            at=newest if is_twin else newest - timedelta(seconds=11 * number, milliseconds=29 * number),
+            user_name=USERS[number % len(USERS)],
+            description=f"{WORDS[number % len(WORDS)]} {number}",
+            account=accounts[number % 2].named if is_of_account else None,
+            cluster=clusters[number % 2].named if is_of_account and number % 3 else None,
+        )
+    app = create_app(organisation)
+    with running(app) as url:
+        yield World(organisation, app.state.emulator.faults, url)
+
+
+def probe_at(
+    url: str,
+    organisation_id: str = "org-1",
+    *,
+    aliases: Mapping[str, Sequence[str]] | None = None,
+    known_kinds: Sequence[str] = (),
+    sleep: Callable[[float], None] = lambda _: None,
+) -> Report:
+    """Probe an upstream."""
+    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timedelta(seconds=5))
+    aliases = aliases or {}
+    with Client(connection, source="acme", field_aliases=aliases, patience=Patience(attempts=1)) as client:
+        return probe(Asker(client, sleep=sleep), aliases, known_kinds)
+
+
+def found(report: Report, subject: str) -> Finding:
+    """Give the only finding on a subject."""
+    (one,) = [finding for finding in report.findings if finding.subject == subject]
+    return one
+
+
+def printed(report: Report) -> str:
+    """Give everything that a report could print."""
+    return json.dumps(report.document())

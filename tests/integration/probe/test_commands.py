@@ -1,0 +1,198 @@
+"""`probe` and `check --live`, called as a shell would."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from actionwatch.emulator import DEMO_KEY, DEMO_USER
+from tests.integration.cli.conftest import Called, call
+from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
+from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
+from tests.integration.probe.kit import SECRETS, World, a_world
+
+TOKEN = "xoxb-1-wallaby"
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Serve one organisation to all tests."""
+    with a_world(40) as served:
+        yield served
+
+
+def configure(folder: Path, world: World, receivers: str = "[]", **source: str) -> Path:
+    """Write a configuration without rules of its own."""
+    (folder / "rules").mkdir()
+    keys = {
+        "name": "acme",
+        "organisation_id": world.organisation.id,
+        "username": DEMO_USER,
+        "api_key": DEMO_KEY,
+        "base_url": world.url,
+        **source,
+    }
+    config = folder / "actionwatch.yaml"
+    config.write_text(f"sources: [{yaml.safe_dump(keys, default_flow_style=True).strip()}]\nreceivers: {receivers}\n")
+    return config
+
+
+def run(config: Path, *arguments: str) -> Called:
+    """Call a command."""
+    return call("-c", str(config), *arguments)
+
+
+def test_probe_prints(tmp_path: Path, world: World) -> None:
+    """For people: each finding, the fields, the lines for the configuration, the number of requests; and no value."""
+    called = run(configure(tmp_path, world), "probe")
+    assert called.status == 0, called.err
+    assert called.out.startswith("+ proof: possible with one request a poll")
+    assert "userName" in called.out
+    assert 'extra_kinds: ["USER_LOGIN"]' in called.out
+    assert "requests asked; + settled" in called.out
+    assert not [secret for secret in (*SECRETS, world.organisation.id) if secret in called.out + called.err]
+
+
+def test_probe_json(tmp_path: Path, world: World) -> None:
+    """For scripts: one document, or one line a finding."""
+    config = configure(tmp_path, world)
+    document = run(config, "probe", "-o", "json").json
+    assert (document["source"], document["is_provable"]) == ("acme", True)
+    assert 30 < document["requests"] < document["most_requests"]
+    assert document["findings"][0]["subject"] == "proof"
+    lines = run(config, "probe", "-o", "jsonl").jsonl
+    assert [line["subject"] for line in lines] == [finding["subject"] for finding in document["findings"]]
+
+
+def test_probe_prevented(tmp_path: Path, world: World) -> None:
+    """What makes the proof impossible makes exit status 1."""
+    config = configure(tmp_path, world)
+    world.faults.set("index_ignored")
+    try:
+        called = run(config, "probe")
+    finally:
+        world.faults.clear()
+    assert called.status == 1
+    assert called.out.startswith("! proof: not possible as things are")
+
+
+def test_probe_refused(tmp_path: Path, world: World) -> None:
+    """A refused key is said with its remedy, and an unknown source is a usage error."""
+    config = configure(tmp_path, world, api_key="wrong")
+    called = run(config, "probe")
+    assert (called.status, "was the key revoked" in called.err) == (1, True)
+    assert run(config, "probe", "--source", "nobody").status == 2
+
+
+def test_live_all_well(tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path) -> None:
+    """Every end is tried without anything being sent, and all is well."""
+    with (
+        HttpEnd(lambda _: Reply(200, b'{"ok": true}')) as web,
+        HttpEnd(lambda _: Reply(204), server_context) as hook,
+        SmtpEnd(server_context, is_auth_required=True) as mail,
+    ):
+        called = run(configure(tmp_path, world, receivers(web.url, hook.url, mail.port, ca_file)), "check", "--live")
+        assert called.status == 0, called.err
+        assert not mail.inbox.mails
+        assert not hook.requests
+        assert [request.path for request in web.requests] == ["/api/auth.test"]
+    lines = called.out.splitlines()
+    assert lines[1] == f"source acme: key: it reads the log of organisation Acme ({world.organisation.id})"
+    assert [line.rpartition(": ")[2] for line in lines[4:-1]] == ["it can be reached"] * 5
+    assert "receivers test screen" in lines[-1]
+
+
+def receivers(
+    web: str,
+    hook: str,
+    smtp_port: int,
+    ca_file: Path,
+    *,
+    password: str = PASSWORD,
+    incoming: str | None = None,
+    hook_ca_file: Path | None = None,
+) -> str:
+    """Write one receiver of each type."""
+    mail = {
+        "host": "127.0.0.1", "port": smtp_port, "tls": "starttls", "ca_file": str(ca_file), "username": "watcher",
+        "password": password, "from": "a@example.com", "to": ["b@example.com"], "timeout": "3s",
+    }  # fmt: skip
+    made = [
+        {"name": "slack", "slack": {"token": TOKEN, "channel": "C1", "base_url": f"{web}/api/"}},
+        {"name": "incoming", "slack": {"webhook_url": f"{incoming or web}/services/T0/B0/xyzzy1234"}},
+        {"name": "hook", "webhook": {"url": f"{hook}/x", "ca_file": str(hook_ca_file or ca_file)}},
+        {"name": "pager", "pagerduty": {"routing_key": "k" * 32, "base_url": web}},
+        {"name": "mail", "email": mail},
+        {"name": "screen", "console": {}},
+    ]
+    return yaml.safe_dump(made, default_flow_style=True, width=10_000).strip()
+
+
+def test_live_all_broken(
+    tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path
+) -> None:
+    """Each end that fails says why and what to do; no secret is shown."""
+    refusal = Reply(200, b'{"ok": false, "error": "token_revoked"}')
+    with (
+        HttpEnd(lambda _: refusal) as web,
+        HttpEnd(lambda _: Reply(204), server_context) as hook,
+        SmtpEnd(server_context, is_auth_required=True) as mail,
+    ):
+        given = receivers(
+            web.url,
+            hook.url,
+            mail.port,
+            ca_file,
+            password="wrong-wombat",
+            incoming=f"http://127.0.0.1:{dead_port()}",
+            hook_ca_file=other_ca_file,
+        )
+        config = configure(tmp_path, world, given, api_key="wrong-quoll")
+        called = run(config, "check", "--live")
+        as_json = run(config, "check", "--live", "-o", "json")
+    assert called.status == as_json.status == 1
+    assert "source acme: key: the upstream refused the key" in called.err
+    assert "receiver slack: Slack answered token_revoked: the token was revoked: install the app again" in called.err
+    assert "receiver incoming: cannot reach Slack: cannot connect" in called.err
+    assert "receiver hook: cannot connect" in called.err
+    assert "receiver mail: the mail server refused the login: check username and password" in called.err
+    assert "receiver pager: it can be reached" in called.out
+    assert "'actionwatch receivers test mail' sends a marked alert" in called.err
+    assert not [secret for secret in (TOKEN, "wrong-wombat", "wrong-quoll", "xyzzy1234") if secret in called.err]
+    assert {item["subject"] for item in as_json.json if item["kind"] == "live fault"} == {
+        "source acme: key", "receiver slack", "receiver incoming", "receiver hook", "receiver mail",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        ("clock:-10m", "source acme: clock: the upstream's is 10m behind ours: set this machine's clock"),
+        (
+            "error:404,operation=linked_accounts",
+            "source acme: linked accounts: the upstream does not know the organisation",
+        ),
+        ("error:500", "source acme: key: the upstream has a fault: HTTP 500"),
+    ],
+)
+def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> None:
+    """What is wrong with the upstream is told apart."""
+    world.faults.set(fault)
+    try:
+        called = run(configure(tmp_path, world), "check", "--live")
+    finally:
+        world.faults.clear()
+    assert called.status == 1
+    assert what in called.err
+
+
+def test_live_needs_a_configuration(tmp_path: Path, world: World) -> None:
+    """A broken configuration is exit status 2, live or not."""
+    config = configure(tmp_path, world, timeout="soon")
+    called = run(config, "check", "--live")
+    assert called.status == 2
+    assert "timeout: not a duration" in called.err

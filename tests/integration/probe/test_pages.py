@@ -1,0 +1,76 @@
+"""The pages for operators and auditors say what the code does."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from actionwatch.cursor import TWO_WALKS
+from actionwatch.pipeline.troubles import TITLES
+from actionwatch.web.metrics import metrics_routes
+from actionwatch.web.server import serving
+from tests.builders import open_database
+from tests.integration.probe.kit import a_world
+
+ROOT = Path(__file__).parents[3]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+PROOF = (ROOT / "docs" / "proof.md").read_text()
+CODE = "\n".join(path.read_text() for path in sorted((ROOT / "actionwatch").rglob("*.py")))
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Give the cells of the tables of a section."""
+    section = re.split(r"^#+ ", page.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if not line.startswith("| ---")][
+        1:
+    ]
+
+
+def names(cell: str) -> list[str]:
+    """Give the code words of a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_troubles() -> None:
+    """The table lists every trouble with its level, and none that does not exist."""
+    listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Troubles")}
+    assert listed == {name: level.word for name, (level, _) in TITLES.items()}
+
+
+def test_metrics(tmp_path: Path) -> None:
+    """The table lists every metric that is served, and none that is not."""
+    database = open_database(tmp_path)
+    try:
+        with (
+            serving(metrics_routes(database, lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
+            urllib.request.urlopen(f"{url}/metrics") as answer,
+        ):
+            served = set(re.findall(r"^# HELP (\w+)", answer.read().decode(), re.MULTILINE))
+    finally:
+        database.close()
+    assert {names(row[0])[0] for row in rows(OPERATIONS, "Metrics")} == served
+
+
+@pytest.mark.parametrize("event", [name for row in rows(OPERATIONS, "Logs") for name in names(row[0])])
+def test_log_events(event: str) -> None:
+    """Every event that the page names is logged somewhere."""
+    assert f'"{event}"' in CODE
+
+
+def test_what_the_proof_rests_on() -> None:
+    """What the page says `probe` calls an assumption is what `probe` calls it."""
+    with a_world(30) as world:
+        subjects = {finding.subject for finding in world.probe().findings} | {"bounds"}
+    assert {name for row in rows(PROOF, "What it rests on") for name in names(row[2])} <= subjects
+
+
+def test_methods() -> None:
+    """The page names the methods as receipts do."""
+    assert [names(row[0])[0] for row in rows(PROOF, "A proved window")] == [
+        "counts", "totals", TWO_WALKS, f"{TWO_WALKS}, partition",
+    ]  # fmt: skip

@@ -1,0 +1,178 @@
+"""What the emulator does not play: upstreams that a test answers for by hand."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from actionwatch.errors import AccessDenied, RateLimited
+from actionwatch.instaclustr.probe.asking import ATTEMPTS, MAX_REQUESTS
+from actionwatch.instaclustr.probe.findings import Weight
+from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, answer
+from tests.integration.probe.kit import found, printed, probe_at
+
+NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+
+
+def record(number: int, **changes: Any) -> dict[str, Any]:
+    """Make a record; a change to None takes a field away."""
+    at = NEWEST - timedelta(seconds=61 * number, milliseconds=17 * number + 3)
+    plain = {
+        "action": ("CREATE_CLUSTER", "BACKUP", "LINK_USER")[number % 3],
+        "timestamp": at.isoformat().replace("+00:00", "Z"),
+        "userName": f"user-{number % 3}",
+        "description": f"did {number}",
+        "accountId": str(uuid.UUID(int=number % 2 + 1)),
+    }
+    return {name: value for name, value in {**plain, **changes}.items() if value is not None}
+
+
+def listing(records: list[dict[str, Any]], step: int = 1, **headers: str) -> Answering:
+    """Answer as documented, without filters; `step`: by how much `recordIndex` 1 moves, in pages if -1."""
+
+    def answering(asked: Asked) -> Answered:
+        if asked.path.endswith("linked-accounts"):
+            return answer([], 200, **headers)
+        low, high = (
+            int(asked.params.get(name, [str(default)])[0]) for name, default in (("startTime", 0), ("endTime", 10**15))
+        )
+        inside = [one for one in records if low <= _milliseconds(one) <= high]
+        start = asked.index * (asked.size if step == -1 else step)
+        page = {"totalResults": len(inside), "resources": inside[start : start + asked.size]}
+        return answer([page], 200, **headers)
+
+    return answering
+
+
+def _milliseconds(one: dict[str, Any]) -> int:
+    text = next(value for name, value in one.items() if name in ("timestamp", "occurred", "created"))
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def test_index_that_counts_pages() -> None:
+    """An index in pages would make walks skip records: it prevents the proof."""
+    with Upstream(listing([record(n) for n in range(40)], step=-1)) as upstream:
+        report = probe_at(upstream.url)
+    assert "counts pages" in found(report, "recordIndex").says
+    assert report.is_proof_prevented
+
+
+def test_ids_that_change() -> None:
+    """An id that is made up for each answer is no id."""
+
+    def answering(asked: Asked) -> Answered:
+        return listing([record(n, id=str(uuid.uuid4())) for n in range(40)])(asked)
+
+    with Upstream(answering) as upstream:
+        finding = found(probe_at(upstream.url), "upstream id")
+    assert "changes from answer to answer" in finding.says
+    assert finding.weight is Weight.COSTS
+
+
+def test_names_nobody_guessed() -> None:
+    """Fields under other names are suggested as aliases, and with these nothing is missing any more."""
+    records = []
+    for n in range(30):
+        one = record(n)
+        records.append(
+            {
+                "verb": one["action"],
+                "occurred": one["timestamp"],
+                "principalName": one["userName"],
+                "freeText": one["description"],
+                "tenantRef": one["accountId"],
+                "clusterRef": f"cluster-{n % 2}",
+            }
+        )
+    wanted = {
+        "kind": ["verb"], "time": ["occurred"], "user": ["principalName"],
+        "description": ["freeText"], "account": ["tenantRef"], "cluster": ["clusterRef"],
+    }  # fmt: skip
+    with Upstream(listing(records)) as upstream:
+        before = probe_at(upstream.url)
+        after = probe_at(upstream.url, aliases=wanted)
+    assert before.is_proof_prevented
+    assert before.configuration["field_aliases"] == wanted
+    assert found(after, "fields").says == "records tell all that rules and alerts live on"
+    assert not after.is_proof_prevented
+
+
+def test_rival_times() -> None:
+    """Two fields that may hold the time are pointed out."""
+    with Upstream(listing([record(n, created=record(n)["timestamp"]) for n in range(9)])) as upstream:
+        finding = found(probe_at(upstream.url), "rival fields")
+    assert finding.says == "time: timestamp, created"
+
+
+def test_kinds_that_are_sentences() -> None:
+    """What stands where a kind should is not shown unless it looks like one; only new kinds are suggested."""
+    kinds = ["Zebediah deleted 3 things!", "LOGIN_FAILED", "LOGIN", "BACKUP"]
+    with Upstream(listing([record(n, action=kinds[n % 4]) for n in range(20)])) as upstream:
+        report = probe_at(upstream.url, known_kinds=["LOGIN"])
+    assert "beyond them LOGIN, LOGIN_FAILED; 1 values that do not look like kinds" in found(report, "kinds").says
+    assert report.configuration["extra_kinds"] == ["LOGIN_FAILED"]
+    assert "zebediah" not in printed(report).lower()
+
+
+def test_names_that_are_values() -> None:
+    """A field that is named by somebody's data stays unnamed, in a record and in an answer that cannot be read."""
+    hostile = {"x-2024-55": 1, "bob@acme.example": {"a": 1}, "fine": 2}
+    with Upstream(listing([record(n, **hostile) for n in range(9)])) as upstream:
+        assert "bob@" not in printed(probe_at(upstream.url))
+    with Upstream(lambda asked: answer({"bob@acme.example": {"deeds": ["x"]}})) as upstream:
+        report = probe_at(upstream.url)
+    assert "{(a name that is not shown): {deeds: [text]}}" in found(report, "envelope").says
+    assert report.is_proof_prevented
+
+
+def test_long_log() -> None:
+    """A log of more than a page settles how large pages get and how far back it reaches."""
+    with Upstream(listing([record(n) for n in range(1500)])) as upstream:
+        report = probe_at(upstream.url)
+    assert found(report, "pageSize").says == "it is honoured, up to 1000"
+    assert "reach back 1d" in found(report, "retention").says
+    assert found(report, "proof").weight is Weight.FINE
+
+
+def test_limits_that_are_told() -> None:
+    """The headers that tell of limits are named, without what they say."""
+    with Upstream(listing([record(1)], X_RateLimit_Remaining="8371")) as upstream:
+        report = probe_at(upstream.url)
+    assert "answers carry x-ratelimit-remaining" in found(report, "rate limit").says
+    assert "8371" not in printed(report)
+
+
+def test_ignored_filters() -> None:
+    """A server without any filter is found out, and nothing is taken for honoured."""
+    with Upstream(listing([record(n) for n in range(30)])) as upstream:
+        report = probe_at(upstream.url)
+    for subject in ("actionKinds", "userName", "account by id"):
+        assert "ignored" in found(report, subject).says
+
+
+def test_refused_key() -> None:
+    """A refused key is an error with its remedy, not a finding."""
+    with Upstream(lambda asked: Answered(401)) as upstream, pytest.raises(AccessDenied, match="was the key revoked"):
+        probe_at(upstream.url)
+
+
+def test_limit_that_stays() -> None:
+    """A limit that does not pass ends the probe after a few waits."""
+    waits: list[float] = []
+    with Upstream(lambda asked: Answered(429)) as upstream, pytest.raises(RateLimited):
+        probe_at(upstream.url, sleep=waits.append)
+    assert len(upstream.asked) == 2 * ATTEMPTS
+    assert len(waits) == 2 * (ATTEMPTS - 1)
+
+
+def test_budget() -> None:
+    """However often requests have to be repeated, the probe asks no more than it may, and reports what it has."""
+    rest = listing([record(n) for n in range(30)])
+    numbers = iter(range(10_000))
+    with Upstream(lambda asked: Answered(429) if next(numbers) % 3 else rest(asked)) as upstream:
+        report = probe_at(upstream.url)
+    assert len(upstream.asked) == report.request_count == MAX_REQUESTS
+    assert any("requests are the most" in finding.says for finding in report.findings)

@@ -1,0 +1,98 @@
+"""Every variant and fault of the upstream over real HTTP: nothing is lost, nothing doubled, and what is not proved is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+
+from actionwatch.emulator import Action, every_variant
+from actionwatch.instaclustr.kinds import UNNAMED_KIND
+from actionwatch.pipeline.reading import PollReport
+from actionwatch.pipeline.tail import Tail
+from actionwatch.store import marks, records
+from actionwatch.store.database import Database
+from tests.upstreams import SOURCE, Switch, World, client_of, self_watch, tail_of
+
+MADE_UP = (UNNAMED_KIND, "\ufffd")  # by faults that put an object of their own among the records
+ENDLESS = ("hang", "slow")
+TIMEOUT = 0.3  # seconds, for answers that do not end; the others have all the time that a busy machine needs
+KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "ADD_NODE")
+
+Seen = Counter[tuple[str, str | datetime]]
+
+
+def arrive(world: World, count: int, spread: int) -> None:
+    """Log some actions of the last seconds, every seventh of them several times over."""
+    organisation = world.organisation
+    account = organisation.accounts[0].named
+    cluster = organisation.clusters[0].named
+    for number in range(count):
+        kind = KINDS[number % len(KINDS)]
+        times = 1 + number % 7 % 3 if number % 7 == 4 else 1
+        where = {} if kind == "INVITE_USER" else {"account": account, "cluster": cluster}
+        world.log(kind, ago=spread - number * spread // count, times=times, **where)
+
+
+def poll(world: World, tail: Tail, visible: Seen, *, by_time: bool) -> PollReport:
+    """Poll once; what could be seen before it must be in the store when that is proved."""
+    visible |= told(world.organisation.visible(world.clock()), by_time=by_time)
+    report = tail.run_once()
+    assert report.error or report.unproved or report.proved_count, "it neither proved nor told"
+    return report
+
+
+def told(actions: list[Action], *, by_time: bool) -> Seen:
+    return Counter((action.kind, action.at if by_time else action.description) for action in actions)
+
+
+def kept(database: Database, *, by_time: bool) -> Seen:
+    with database.read() as connection:
+        found = list(records.stream(connection, records.RecordFilter()))
+    return Counter(
+        (record.action_kind, record.occurred_at if by_time else record.description or "")
+        for record in found
+        if record.action_kind not in MADE_UP
+    )
+
+
+@pytest.mark.parametrize("variant", every_variant())
+def test_variant(variant: str, world: World, database: Database, served: tuple[Switch, str]) -> None:
+    """Under this variant a record is lost or doubled, or a window stays unproved without a word."""
+    switch, url = served
+    switch.app = world.app
+    account = world.organisation.add_account("payments")
+    world.organisation.add_cluster("payments-prod", account=account)
+    by_time = variant.startswith("description_name")
+    visible: Seen = Counter()
+    timeout = TIMEOUT if variant in ENDLESS else 10
+    with client_of(url, world.organisation.id, world.clock, timeout) as client:
+        watch = self_watch(database, client, world.clock, "BETWEEN")
+        tail = tail_of(database, client, world.clock, watch, start=timedelta(hours=1))
+        if variant == "vanish":
+            arrive(world, 10, 600)
+            poll(world, tail, visible, by_time=by_time)
+        world.faults.set(variant)
+        arrive(world, 20, 600)
+        reports = []
+        for _ in range(2):
+            reports.append(poll(world, tail, visible, by_time=by_time))
+            world.clock.advance(seconds=30)
+            arrive(world, 5, 25)
+        world.clock.advance(seconds=30)
+        reports.append(poll(world, tail, visible, by_time=by_time))
+        if reports[-1].error or reports[-1].unproved:
+            world.faults.clear()
+            world.clock.advance(seconds=30)
+            reports.append(poll(world, tail, visible, by_time=by_time))
+            assert not reports[-1].error
+            assert not reports[-1].unproved
+        held = kept(database, by_time=by_time)
+        truth = told(world.organisation.truth(), by_time=by_time)
+        assert visible - held == Counter(), "lost"
+        assert held - truth == Counter(), "doubled"
+        with database.read() as connection:
+            found = marks.read(connection, SOURCE)
+        assert found is not None
+        assert found.proved_through <= world.clock() or variant.startswith("clock")

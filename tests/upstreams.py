@@ -1,0 +1,270 @@
+"""The emulator as the far end of a tail: served over HTTP, or asked in process where thousands of polls are wanted.
+
+What the log really held is the truth; `Found.differences` holds a store against it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from actionwatch.alerts.routes import Route
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Action, Emulator, Faults, Organisation, create_app, running
+from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
+from actionwatch.errors import RateLimited, SourceUnavailable
+from actionwatch.http import Answer
+from actionwatch.instaclustr.client import Client, Patience
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.instaclustr.origin import Connection, refusal, words
+from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import Page
+from actionwatch.model import Record
+from actionwatch.pipeline.accounts import OWN_KINDS
+from actionwatch.pipeline.addressing import Addressing, Destination
+from actionwatch.pipeline.selfwatch import SourceWatch
+from actionwatch.pipeline.tail import Tail, TailOptions
+from actionwatch.pipeline.troubles import Troubles
+from actionwatch.pipeline.windows import Upstream
+from actionwatch.store import records, troubles
+from actionwatch.store.database import Database
+from tests.builders import Clock
+
+SOURCE = "acme"
+POLL = timedelta(seconds=30)
+IMPATIENT = Patience(
+    attempts=2,
+    at_most=timedelta(seconds=5),
+    first_wait=timedelta(milliseconds=1),
+    longest_wait=timedelta(milliseconds=2),
+    jitter=timedelta(milliseconds=1),
+)
+HOOK = "hook"
+
+
+class Switch:
+    """An ASGI app that is another one for each test: a server costs 0.2 s, an app nothing."""
+
+    app: Starlette
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on."""
+        await self.app(scope, receive, send)
+
+
+@contextmanager
+def serving() -> Iterator[tuple[Switch, str]]:
+    """Serve whatever app the switch holds; gives it and the base URL."""
+    switch = Switch()
+    with running(switch) as url:
+        yield switch, url
+
+
+@dataclass
+class World:
+    """One organisation with a hand-set clock, its faults, and what is logged there."""
+
+    clock: Clock = field(default_factory=Clock)
+    organisation: Organisation = field(init=False)
+    app: Starlette = field(init=False)
+    logged: int = 0
+
+    def __post_init__(self) -> None:
+        self.organisation = Organisation(clock=self.clock)
+        self.app = create_app(self.organisation)
+
+    @property
+    def emulator(self) -> Emulator:
+        """What the handlers share."""
+        found: Emulator = self.app.state.emulator
+        return found
+
+    @property
+    def faults(self) -> Faults:
+        """What plays."""
+        return self.emulator.faults
+
+    def log(self, kind: str = "BACKUP", *, ago: float = 0, times: int = 1, **fields: Any) -> Action:
+        """Log an action some seconds ago, with a description of its own."""
+        self.logged += 1
+        fields.setdefault("description", f"action {self.logged}")
+        return self.organisation.append(kind, at=self.clock() - timedelta(seconds=ago), times=times, **fields)
+
+    def requests(self) -> int:
+        """Count the requests for user actions so far."""
+        return self.emulator.traffic.requests("user_actions")
+
+
+@contextmanager
+def client_of(url: str, organisation_id: str, clock: Clock, timeout: float = 5) -> Iterator[Client]:
+    """Give the service's client of an emulator."""
+    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timedelta(seconds=timeout))
+    with Client(connection, source=SOURCE, patience=IMPATIENT, clock=clock) as client:
+        yield client
+
+
+class DirectClient(Client):
+    """The service's client with the emulator's handlers in place of the network: what travels broken is no answer."""
+
+    def __init__(self, emulator: Emulator, clock: Callable[[], datetime], attempts: int = 2) -> None:
+        self.reader = RecordReader(SOURCE)
+        self.has_seen_total_beyond_page = False
+        self.before_request: Callable[[], None] = lambda: None
+        self.request_count = 0
+        self._emulator = emulator
+        self._attempts = attempts
+        self._clock = clock
+        self._actions, self._accounts = "user-actions", "linked-accounts"
+        self._origin = _Nowhere()  # type: ignore[assignment] - all that is asked of it without a network
+
+    def user_actions(
+        self, query: Query, *, page_size: int = 1000, in_flight: int = 1, trusts_total: bool | None = None
+    ) -> Iterator[Page]:
+        """Walk as ever, but page by page: the same seed must give the same requests."""
+        return super().user_actions(query, page_size=page_size, in_flight=in_flight, trusts_total=trusts_total)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> Answer:
+        for left in reversed(range(self._attempts)):
+            try:
+                return self._exchange(path, params)
+            except (SourceUnavailable, RateLimited):
+                if not left or not is_wanted():
+                    raise
+        raise AssertionError("an attempt either returns or raises")
+
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+        self.before_request()
+        self.request_count += 1
+        handler = _user_actions if path == self._actions else _linked_accounts
+        organisation = self._emulator.organisation
+        scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "scheme": "http",
+            "server": ("127.0.0.1", 80),
+            "path": f"/v1/organisations/{organisation.id}/{path}",
+            "query_string": "&".join(f"{name}={value}" for name, value in params).encode(),
+            "headers": [(b"authorization", _BASIC)],
+            "path_params": {"organisation_id": organisation.id},
+        }
+        answer = _take(_answer(self._emulator, handler, Request(scope), b""), scope, organisation.clock())
+        if answer.status >= 300:
+            raise refusal(answer, words(answer), organisation.clock())
+        return answer
+
+
+class _Nowhere:
+    def redact(self, text: str) -> str:
+        return text
+
+
+_BASIC = b"Basic ZGVtbzpkZW1vLWtleQ=="
+
+
+def _take(response: Response, scope: Scope, now: datetime) -> Answer:
+    """Take an answer as it would arrive; one that a fault breaks on its way is none."""
+    messages: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if not headers.setdefault("date", format_datetime(now, usegmt=True)):
+                del headers["date"]
+        messages.append(message)
+
+    async def receive() -> Any:
+        raise ConnectionError
+
+    try:
+        _drive(response(scope, receive, send))
+    except Exception as exc:
+        raise SourceUnavailable(f"no answer: {type(exc).__name__}") from exc
+    if not messages or messages[-1].get("more_body"):
+        raise SourceUnavailable("no whole answer")
+    headers = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
+    body = b"".join(message.get("body", b"") for message in messages[1:])
+    return Answer(messages[0]["status"], headers, body, timedelta(0))
+
+
+def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what waits for nothing, without a loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    finally:
+        coroutine.close()
+    raise ConnectionError("it waits")
+
+
+def self_watch(database: Database, upstream: Client, clock: Callable[[], datetime], *kinds: str) -> SourceWatch:
+    """Watch a source, with alerts that go to `HOOK`."""
+    return SourceWatch(
+        SOURCE,
+        POLL,
+        [*KINDS, *OWN_KINDS, *kinds],
+        lambda: upstream.reader.unmapped_fields,
+        database,
+        Troubles(database, addressing(), clock),
+        clock,
+    )
+
+
+def addressing(**options: Any) -> Addressing:
+    """Send everything to `HOOK`."""
+    return Addressing(Route(receivers=(HOOK,)), {HOOK: Destination(HOOK, **options)})
+
+
+def tail_of(
+    database: Database,
+    upstream: Upstream,
+    clock: Callable[[], datetime],
+    watch: SourceWatch,
+    **options: Any,
+) -> Tail:
+    """Make a tail with small pages."""
+    values: dict[str, Any] = {"name": SOURCE, "page_size": 7, "poll_interval": POLL}
+    account_name = options.pop("account_name", lambda _, __, told: told)
+    return Tail(TailOptions(**{**values, **options}), upstream, database, watch, clock, account_name=account_name)
+
+
+# -- the store against the truth
+
+
+def identity(record: Record) -> tuple[str, str]:
+    """Name what tells one action from another here: kind and description."""
+    return record.action_kind, record.description or ""
+
+
+def stored(database: Database) -> Counter[tuple[str, str]]:
+    """Count what the store holds of the upstream's."""
+    with database.read() as connection:
+        found = list(records.stream(connection, records.RecordFilter()))
+    return Counter(identity(record) for record in found if not record.action_kind.startswith("_"))
+
+
+def happened(actions: Iterable[Action]) -> Counter[tuple[str, str]]:
+    """Count what was really logged."""
+    return Counter((action.kind, action.description) for action in actions)
+
+
+def open_troubles(database: Database) -> list[str]:
+    """List the troubles that are not over."""
+    with database.read() as connection:
+        return [found.trouble for found in troubles.read_all(connection)]
+
+
