@@ -30,7 +30,7 @@ from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
 from actionwatch.model import Record, Silence
-from actionwatch.notifiers.base import NotifierModule, notifier_module, notifier_types
+from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types
 from actionwatch.pipeline import prune
 from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
@@ -59,7 +59,12 @@ from actionwatch.store import troubles
 from actionwatch.store.database import Database
 from actionwatch.timeintervals import Period, TimeInterval
 
-READ_BY_PEOPLE = ("apprise", "console", "email", "slack")  # types that a storm would drown; automation wants every message
+READ_BY_PEOPLE = (
+    "apprise",
+    "console",
+    "email",
+    "slack",
+)  # types that a storm would drown; automation wants every message
 SILENCES_SECONDS = 30  # how soon a change of the files is seen
 
 DEFAULT_FIELDS = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
@@ -210,9 +215,7 @@ class App:
         """The matching step, over the rules that load."""
         sources = [source.name for source in self.settings.sources]
         correlating = Correlating(self.rules.rules, self.addressing, sources=sources)
-        return Matcher(
-            self.database, Engine(self.rules.rules), self.addressing, utc_now, correlating=correlating
-        )
+        return Matcher(self.database, Engine(self.rules.rules), self.addressing, utc_now, correlating=correlating)
 
     @functools.cached_property
     def tails(self) -> list[SourceTail]:
@@ -262,7 +265,9 @@ class App:
         for file, faults in broken.items():
             # One alert a file, however much is wrong in it: people mend files.
             what = "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
-            self.troubles.report("rule_broken", file, what, "mend it; 'actionwatch check' shows what is wrong and where")
+            self.troubles.report(
+                "rule_broken", file, what, "mend it; 'actionwatch check' shows what is wrong and where"
+            )
         self.troubles.settle_others("rule_broken", set(broken))
 
     def reread_silences(self) -> None:

@@ -172,11 +172,6 @@ class Alert:
         """Whether it is recorded only, and delivered to nobody: its rule says `mode: shadow`, which the label repeats."""
         return self.labels.get("mode") == Mode.SHADOW
 
-    @property
-    def is_state(self) -> bool:
-        """Whether it tells of something that lasts until it is over: a trouble of ours. A match only happened."""
-        return "trouble" in self.labels
-
 
 class Event(StrEnum):
     """Why a message is sent; with an alert and a receiver it says what a delivery is for."""
@@ -276,8 +271,8 @@ class Silence:
 class DeliveryStatus(StrEnum):
     """Where a delivery is: every one ends `sent` or `dead`, or is stopped by a gate before any attempt.
 
-    Stopped are the `suppressed`, which are never sent later; the `collapsed`, told of in a storm's summary; and the `held`, told of
-    in a digest.
+    Stopped are the `suppressed`, which are never sent later; the `collapsed`, told of in a storm's summary; and the `held`,
+    told of in a digest.
     """
 
     PENDING = "pending"

@@ -15,9 +15,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo
 
-from actionwatch.crontab import Crontab, parse_crontab
-from actionwatch.timeintervals import parse_location
-
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:s|m|h|d|w))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", re.ASCII)
@@ -108,30 +105,6 @@ ConfigPath = Annotated[Path, AfterValidator(_resolve)]
 Secret = Annotated[SecretStr, AfterValidator(_printable_secret)]
 SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_printable_secret)]
 """The `…_file` twin of a secret: given as a path, held as the secret that stood in its first line."""
-
-
-def _location(name: str) -> str:
-    parse_location(name)
-    return name
-
-
-def _at(text: str, info: ValidationInfo) -> str:
-    location = info.data.get("location")
-    if location is not None:
-        parse_crontab(text, parse_location(location))
-    return text
-
-
-class DigestOptions(Options):
-    """Everything in one message at these times: a crontab line on the wall clock of a place."""
-
-    location: Annotated[str, AfterValidator(_location)] = "UTC"
-    at: Annotated[str, AfterValidator(_at)]
-
-    @property
-    def crontab(self) -> Crontab:
-        """When it is due."""
-        return parse_crontab(self.at, parse_location(self.location))
 
 
 def secret(value: SecretStr | None, from_file: SecretStr | None) -> str | None:

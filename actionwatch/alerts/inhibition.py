@@ -1,7 +1,7 @@
 """Inhibition: while an alert of one kind lasts, those it explains are not delivered. Pure.
 
-Source: Alertmanager's `inhibit/inhibit.go`: the labels named in `equal` must agree (two absent ones do), nothing inhibits itself,
-and what meets both sides of a rule is not inhibited by another that does.
+Source: Alertmanager's `inhibit/inhibit.go`: the labels named in `equal` must agree (two absent ones do), nothing inhibits
+itself, and what meets both sides of a rule is not inhibited by another that does.
 """
 
 from __future__ import annotations

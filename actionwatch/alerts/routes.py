@@ -18,6 +18,7 @@ from actionwatch.model import Alert, Entity, Record
 Labels = Mapping[str, str | tuple[str, ...]]
 """What matchers look at. A tuple holds the values that stand for one thing, such as a cluster's id and name."""
 
+RECORD_LABELS = ("actionKind", "userName", "account", "cluster", "scope", "crudOperation")
 _MATCHER = re.compile(r"\s*([A-Za-z_:][A-Za-z0-9_:.-]*)\s*(=~|=|!=|!~)\s*(.*?)\s*", re.DOTALL)
 _NEEDS_QUOTES = frozenset(',{}"')  # Alertmanager would split at the comma and trim the braces
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
@@ -165,14 +166,16 @@ def _matching(route: Route, labels: Labels) -> list[Route]:
 
 
 def alert_labels(alert: Alert, record: Record | None) -> Labels:
-    """Give the labels that routes match on; `record` is the alert's newest, None for one that has none (a self alert).
+    """Give the labels that routes match on; `record` is the alert's newest, None for one that has none.
+
+    Such a one (a self alert, or absence) has those of its group, as far as they are labels.
 
     The rule's own labels come first, so that no rule can pass itself off as another by a label named `rule` or `source`.
     """
     labels: dict[str, str | tuple[str, ...]] = dict(alert.labels)
     labels |= {"rule": alert.rule.name, "level": alert.level.word, "source": alert.source}
     if record is None:
-        return labels
+        return labels | {name: value for name, value in (alert.group or {}).items() if name in RECORD_LABELS and value}
     return labels | {
         "actionKind": record.action_kind,
         "userName": record.user_name or "",

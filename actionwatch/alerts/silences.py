@@ -9,13 +9,11 @@ import functools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from actionwatch.alerts.routes import Labels, Matcher, parse_matcher
+from actionwatch.alerts.routes import RECORD_LABELS, Labels, Matcher, parse_matcher
 from actionwatch.ids import stable_id
 from actionwatch.model import Alert, Record, Silence
 
 EVER = datetime(1900, 1, 1, tzinfo=UTC)  # the start of one whose file names none, until it is seen for the first time
-SILENCED_LABELS = ("actionKind", "userName", "account", "cluster", "scope", "crudOperation")
-"""The labels by which a group of alerts can be told from the rule's others."""
 
 
 def check_matchers(texts: Sequence[str]) -> None:
@@ -77,7 +75,7 @@ def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
     elif alert.group is None:
         pairs.append(("userName", newest.user_name if newest else None))
     else:
-        pairs += [(name, value) for name, value in alert.group.items() if name in SILENCED_LABELS]
+        pairs += [(name, value) for name, value in alert.group.items() if name in RECORD_LABELS]
     return tuple(f"{label}={_quote(value)}" for label, value in pairs if value)
 
 

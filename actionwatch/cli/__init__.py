@@ -30,8 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "accounts": ("accounts", "List, create and unlink the linked accounts."),
     "records": ("records", "List and export the stored records."),
     "rules": ("rules", "List and check the rules."),
-    "alerts": ("alerts", "List alerts, show one with its records and its story."),
-    "deliveries": ("deliveries", "List deliveries, show one, retry dead letters."),
+    "alerts": ("alerts", "List alerts, show one, acknowledge and resolve them."),
+    "deliveries": ("deliveries", "List deliveries, show one, retry or drop dead letters."),
+    "silences": ("silences", "Keep alerts quiet for a while, with a name and a reason."),
+    "explain": ("explain", "Tell the whole story of an alert or a record."),
     "receivers": ("receivers", "List receivers, test one, print the webhook's schema."),
     "emulator": ("emulator", "Run the upstream's stand-in on loopback."),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,16 @@ from actionwatch.cli.output import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from sqlalchemy import Connection
 
-    from actionwatch.model import Delivery
+    from actionwatch.model import Alert, Delivery
+    from actionwatch.pipeline.people import People
     from actionwatch.store.database import Database
 
 
 @click.group()
 def command() -> None:
-    """List alerts and show one with all that belongs to it."""
+    """List alerts, show one with all that belongs to it, acknowledge and resolve."""
 
 
 @command.command("list")
@@ -84,21 +86,49 @@ def show(config: str, alert_id: str, form: str) -> None:
     print_document(document, form, as_text=lambda: _print(document))
 
 
+@command.command("ack")
+@click.argument("alert_id", metavar="ID")
+@click.option("--author", metavar="NAME", help="Who takes it on.  [default: your login name]")
+@click.pass_obj
+def acknowledge(config: str, alert_id: str, author: str | None) -> None:
+    """Take an alert on: it escalates no further. It is counted and updated as before. A beginning of the id is enough."""
+    alert = _decide(config, alert_id, lambda people, found, who: people.acknowledge(found, who), author)
+    if alert.status.value == "resolved":
+        raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: nothing is left to take on")
+    click.echo(f"{alert.id} is acknowledged by {alert.acked_by}")
+
+
+@command.command("resolve")
+@click.argument("alert_id", metavar="ID")
+@click.option("--author", metavar="NAME", help="Who says it is over.  [default: your login name]")
+@click.pass_obj
+def resolve(config: str, alert_id: str, author: str | None) -> None:
+    """End an alert: the next match opens a new one. A beginning of the id is enough."""
+    alert = _decide(config, alert_id, lambda people, found, who: people.resolve(found, who), author)
+    click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
+
+
+def _decide(config: str, alert_id: str, decision: Callable[[People, str, str], Alert], author: str | None) -> Alert:
+    from actionwatch import app
+    from actionwatch.pipeline.people import People, login_name
+
+    with opened_store(config) as (settings, database):
+        with database.read() as connection:
+            found = _one(connection, alert_id)
+        people = People(database, app.build_addressing(settings), app.utc_now)
+        return decision(people, found.id, author or login_name())
+
+
 def describe(database: Database, alert_id: str) -> dict[str, Any]:
     """Give an alert as the contract's JSON, with `deliveries` and `history`.
 
     Raises: click.ClickException, where no alert or more than one has an id that begins so.
     """
     from actionwatch.documents import RECORDS_SHOWN, alert_document, instant
-    from actionwatch.store import alerts, outbox, records, story
+    from actionwatch.store import outbox, records, story
 
     with database.read() as connection:
-        found = alerts.read_by_prefix(connection, alert_id)
-        if not found:
-            raise click.ClickException(f"no alert has the id {alert_id}: see 'actionwatch alerts list'")
-        if len(found) > 1:
-            raise click.ClickException(f"several alerts begin with {alert_id}: give more of the id")
-        alert = found[0]
+        alert = _one(connection, alert_id)
         shown = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
         deliveries = outbox.read_of_alert(connection, alert.id)
         lines = story.read(connection, alert.id)
@@ -110,13 +140,24 @@ def describe(database: Database, alert_id: str) -> dict[str, Any]:
     }
 
 
+def _one(connection: Connection, beginning: str) -> Alert:
+    from actionwatch.store import alerts
+
+    found = alerts.read_by_prefix(connection, beginning)
+    if not found:
+        raise click.ClickException(f"no alert has the id {beginning}: see 'actionwatch alerts list'")
+    if len(found) > 1:
+        raise click.ClickException(f"several alerts begin with {beginning}: give more of the id")
+    return found[0]
+
+
 def delivery_document(delivery: Delivery) -> dict[str, Any]:
     """Give a delivery as the contract's JSON."""
     from actionwatch.documents import instant
 
     return {
         "id": delivery.id,
-        "alert": delivery.alert_id,
+        "alert": None if delivery.event.value == "summary" else delivery.alert_id,
         "receiver": delivery.receiver,
         "event": delivery.event.value,
         "status": delivery.status.value,
@@ -125,15 +166,18 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
         "due_at": instant(delivery.due_at),
         "sent_at": delivery.sent_at and instant(delivery.sent_at),
         "last_error": delivery.last_error,
-        "fallback_of": None,
+        "fallback_of": delivery.fallback_of,
         "why": delivery.why,
     }
 
 
 def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
-    return [
-        {"receiver": row.receiver, "by": "told", "ref": row.why} for row in rows if row.status.value == "suppressed"
-    ]
+    """Say who is not told by a message of its own, by what, and what that refers to; each once, the oldest first."""
+    from actionwatch.model import DeliveryStatus
+
+    stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
+    found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]
+    return [item for number, item in enumerate(found) if item not in found[:number]]
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -147,6 +191,7 @@ def _print(document: dict[str, Any]) -> None:
         ("rule", f"{document['rule']['name']} ({document['rule']['id']})"),
         ("alert", document["id"]),
         ("status", document["status"]),
+        ("acked by", document["acked_by"]),
         ("resolved by", document["resolved_by"]),
         ("count", document["count"]),
         ("first, last", f"{document['first_at']}, {document['last_at']}"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.cli.alerts import delivery_document
 from actionwatch.cli.opened import opened_store
-from actionwatch.cli.output import console, hang, output_option, print_document, print_items
+from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List deliveries, show one, retry dead letters."""
+    """List deliveries, show one, retry or drop dead letters."""
 
 
 @command.command("list")
@@ -73,26 +74,62 @@ def show(config: str, delivery_id: str, form: str) -> None:
 @command.command("retry")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--dead", "is_all", is_flag=True, help="Every dead letter.")
+@click.option("--receiver", metavar="NAME", help="Only those for this receiver.")
+@click.option("--since", type=Moment(), help="Only those made from this time on.")
 @click.pass_obj
-def retry(config: str, ids: tuple[str, ...], is_all: bool) -> None:
+def retry(config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None) -> None:
     """Send dead letters again, each under the id it had. A running service takes them up within a second.
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent.
     """
     from actionwatch import app
-    from actionwatch.model import DeliveryStatus
     from actionwatch.store import outbox
 
-    if bool(ids) == is_all:
-        raise click.UsageError("give the ids of dead letters, or --dead for all of them")
     with opened_store(config) as (_, database), database.write() as connection:
-        chosen = [_find(connection, delivery_id) for delivery_id in ids]
-        for delivery in chosen:
-            if delivery.status is not DeliveryStatus.DEAD:
-                raise click.ClickException(f"{delivery.id} is {delivery.status.value}, no dead letter")
-        count = outbox.replay(connection, None if is_all else [found.id for found in chosen], app.utc_now())
+        chosen = _dead(connection, ids, is_all or bool(receiver or since), "retry")
+        count = outbox.replay(connection, chosen, app.utc_now(), receiver=receiver, since=since)
+    _say(count, "will be tried again")
+
+
+@command.command("drop")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--dead", "is_all", is_flag=True, help="Every dead letter.")
+@click.option("--receiver", metavar="NAME", help="Only those for this receiver.")
+@click.option("--since", type=Moment(), help="Only those made from this time on.")
+@click.option("--author", metavar="NAME", help="Who says so.  [default: your login name]")
+@click.pass_obj
+def drop(
+    config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, author: str | None
+) -> None:
+    """Let dead letters go for good: they are kept and shown, but trouble nobody any more.
+
+    A beginning of an id is enough. An id that is no dead letter's stops it before anything is dropped.
+    """
+    from actionwatch.pipeline.people import login_name
+    from actionwatch.store import outbox
+
+    with opened_store(config) as (_, database), database.write() as connection:
+        chosen = _dead(connection, ids, is_all or bool(receiver or since), "drop")
+        count = outbox.drop(connection, outbox.Wanted(chosen, receiver, since), author or login_name())
+    _say(count, "dropped")
+
+
+def _dead(connection: Connection, ids: tuple[str, ...], is_filtered: bool, verb: str) -> list[str] | None:
+    """Find the dead letters that are named; None for all that the filters admit."""
+    from actionwatch.model import DeliveryStatus
+
+    if bool(ids) == is_filtered:
+        raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")
+    chosen = [_find(connection, delivery_id) for delivery_id in ids]
+    for delivery in chosen:
+        if delivery.status is not DeliveryStatus.DEAD:
+            raise click.ClickException(f"{delivery.id} is {delivery.status.value}, no dead letter")
+    return [found.id for found in chosen] if ids else None
+
+
+def _say(count: int, what: str) -> None:
     if count:
-        click.echo(f"{count} dead {'letter' if count == 1 else 'letters'} will be tried again")
+        click.echo(f"{count} dead {'letter' if count == 1 else 'letters'} {what}")
     else:
         click.echo("no dead letters", err=True)
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, SecretStr, ValidationInfo
 
+from actionwatch.crontab import Crontab, parse_crontab
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.http import Answer, retry_after
 from actionwatch.model import Message, Receipt
@@ -24,6 +25,7 @@ from actionwatch.model import Rendered as Rendered
 from actionwatch.notifiers._posting import Identity, Poster
 from actionwatch.options import ConfigPath, Options, PositiveDuration
 from actionwatch.text import visible
+from actionwatch.timeintervals import parse_location
 
 ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table
@@ -74,6 +76,10 @@ class NotifierModule(Protocol):
         Where the protocol lets one try without sending, the module has a function `verify(options)` too, which raises what
         `send` would: `check --live` calls it.
         """
+        ...
+
+    def preview(self, options: Any, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
+        """Give what `send` would send as files to look at, name -> text, without secrets and without sending."""
         ...
 
 
@@ -134,6 +140,30 @@ class HttpOptions(Options):
         """Make the client that these keys describe. Opens no connection."""
         proxy = self.proxy.get_secret_value() if self.proxy else None
         return Poster(timeout=self.timeout, ca_file=self.ca_file, identity=identity, proxy=proxy)
+
+
+def _location(name: str) -> str:
+    parse_location(name)
+    return name
+
+
+def _at(text: str, info: ValidationInfo) -> str:
+    location = info.data.get("location")
+    if location is not None:
+        parse_crontab(text, parse_location(location))
+    return text
+
+
+class DigestOptions(Options):
+    """Everything in one message at these times: a crontab line on the wall clock of a place."""
+
+    location: Annotated[str, AfterValidator(_location)] = "UTC"
+    at: Annotated[str, AfterValidator(_at)]
+
+    @property
+    def crontab(self) -> Crontab:
+        """When it is due."""
+        return parse_crontab(self.at, parse_location(self.location))
 
 
 class Redactor:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -67,6 +68,13 @@ class Options(words.Options):
 def build(options: Options, *, receiver: str, stream: TextIO | None = None) -> ConsoleNotifier:  # noqa: ARG001
     """Make the notifier of one receiver. `stream` is standard output unless given."""
     return ConsoleNotifier(stream)
+
+
+def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
+    """Give the card as a pipe gets it, without colours."""
+    stream = io.StringIO()
+    build(options, receiver=receiver, stream=stream).send(message, rendered, None)
+    return {"console.txt": stream.getvalue()}
 
 
 class ConsoleNotifier:

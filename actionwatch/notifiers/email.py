@@ -26,7 +26,7 @@ from pydantic import AfterValidator, Field, model_validator
 from actionwatch import options as words
 from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.model import Message, Receipt
-from actionwatch.notifiers.base import ANSWER_CHARS, CaFile, Redactor, Rendered
+from actionwatch.notifiers.base import ANSWER_CHARS, CaFile, DigestOptions, Redactor, Rendered
 from actionwatch.text import shorten, visible
 
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
@@ -74,7 +74,7 @@ class Options(words.Options):
     sender: EmailAddress = Field(alias="from")
     to: Annotated[list[EmailAddress], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
     timeout: words.PositiveDuration = DEFAULT_TIMEOUT
-    digest: words.DigestOptions | None = None
+    digest: DigestOptions | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Options:
@@ -98,6 +98,15 @@ def verify(options: Options) -> None:
     Raises: TransientDeliveryError, PermanentDeliveryError.
     """
     EmailNotifier(options, receiver="verify").reach()
+
+
+def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
+    """Give the HTML for a browser, the plain text, and the whole mail for a mail program."""
+    recipients = [_parse(value) for value in options.to]
+    mail = compose(message, rendered, None, receiver, _parse(options.sender), recipients)
+    parts = {"email.html": mail.get_body(("html",)), "email.txt": mail.get_body(("plain",))}
+    files = {name: str(part.get_content()) for name, part in parts.items() if part is not None}
+    return {**files, "email.eml": mail.as_string()}
 
 
 class EmailNotifier:

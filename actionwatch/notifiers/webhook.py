@@ -164,6 +164,12 @@ def verify(options: Options) -> None:
         notifier.close()
 
 
+def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
+    """Give the body, indented; it is signed and sent without the indentation."""
+    body = json.loads(_body(options.format, message, rendered, receiver)[1])
+    return {"webhook.json": json.dumps(body, ensure_ascii=False, indent=2)}
+
+
 class WebhookNotifier:
     """Posts messages to one address."""
 
@@ -181,7 +187,7 @@ class WebhookNotifier:
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
-        content_type, body = self._body(message, rendered)
+        content_type, body = _body(self._options.format, message, rendered, self.receiver)
         try:
             answer = self._poster.post(self._url, headers=self._sign(message.id, content_type, body), content=body)
         except TransportError as exc:
@@ -203,15 +209,6 @@ class WebhookNotifier:
         """Close the connections."""
         self._poster.close()
 
-    def _body(self, message: Message, rendered: Rendered) -> tuple[str, bytes]:
-        """Give content type and body; where the operator's template gave nothing, the contract's message stands in."""
-        name = self._options.format
-        text = rendered.texts.get(f"{name}.json")
-        if name not in FORMATS and text is not None:
-            return "application/json", text.encode("utf-8", "replace")
-        form = FORMATS.get(name, FORMATS["actionwatch"])
-        return form.content_type, encode(form.document(message, self.receiver))
-
     def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:
         """Give the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""
         now = datetime.now(UTC)
@@ -227,3 +224,12 @@ class WebhookNotifier:
             text = body.decode()
             headers["webhook-signature"] = " ".join(signer.sign(message_id, now, text) for signer in self._signers)
         return headers
+
+
+def _body(name: str, message: Message, rendered: Rendered, receiver: str) -> tuple[str, bytes]:
+    """Give content type and body; where the operator's template gave nothing, the contract's message stands in."""
+    text = rendered.texts.get(f"{name}.json")
+    if name not in FORMATS and text is not None:
+        return "application/json", text.encode("utf-8", "replace")
+    form = FORMATS.get(name, FORMATS["actionwatch"])
+    return form.content_type, encode(form.document(message, receiver))

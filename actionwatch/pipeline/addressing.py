@@ -57,9 +57,11 @@ class Addressing:
             nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
             lines.append(story.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
             if alert.escalation and not alert.is_shadow:
-                rows.append(_escalation(alert, now))
-                after, to = spell_duration(alert.escalation.after), alert.escalation.to
-                lines.append(story.Entry(now, alert.id, "escalation", f"to {to} in {after}, unless acknowledged"))
+                # To one who was told it is an update, to others the alert itself.
+                after, to = alert.escalation.after, alert.escalation.to
+                rows.append(owed(alert.id, to, Event.UPDATED, ESCALATION, now, now + after))
+                what = f"to {to} in {spell_duration(after)}, unless acknowledged"
+                lines.append(story.Entry(now, alert.id, "escalation", what))
         outbox.insert_new(connection, rows)
         story.append(connection, lines)
 
@@ -101,9 +103,7 @@ class Addressing:
                 continue
             if not outbox.turn_untried(connection, alert.id, name, Event.RESOLVED):
                 due_at = _not_before(found.last, now)
-                rows.append(
-                    owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
-                )
+                rows.append(owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes))
         outbox.insert_new(connection, rows)
         story.append(connection, [story.Entry(now, alert.id, "resolved", f"by {alert.resolved_by}")])
 
@@ -159,13 +159,9 @@ def _is_collapsed(found: Standing, last: Delivery) -> bool:
 def _is_left_alone(found: Standing, last: Delivery) -> bool:
     """Say whether a receiver is told nothing of a resolution: it was told nothing at all, or its digest will say so."""
     is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_told
-    return is_suppressed or _is_collapsed(found, last) or (last.status is DeliveryStatus.HELD and takes_newest_state(last))
-
-
-def _escalation(alert: Alert, now: datetime) -> Delivery:
-    """Make the row that falls due when nobody has taken the alert on; to one who was told it is an update, else the alert."""
-    assert alert.escalation is not None
-    return owed(alert.id, alert.escalation.to, Event.UPDATED, ESCALATION, now, now + alert.escalation.after)
+    return (
+        is_suppressed or _is_collapsed(found, last) or (last.status is DeliveryStatus.HELD and takes_newest_state(last))
+    )
 
 
 def _not_before(last: Delivery, now: datetime) -> datetime:

@@ -40,7 +40,9 @@ LEASE = timedelta(minutes=5)  # longer than any send can take; a process that di
 POLL_SECONDS = 1.0  # other processes (a replay by hand, another step) fill the outbox too: looked for once a second
 STOP_SECONDS = 8.0  # within the 10 s that a clean end may take; what still hangs is tried again at the next start
 SUMMARIES_EVERY = timedelta(seconds=1)
-JUDGED_AT_ONCE = 500  # rows a transaction that go through the gates: a storm of thousands must not hold the store for long
+JUDGED_AT_ONCE = (
+    500  # rows a transaction that go through the gates: a storm of thousands must not hold the store for long
+)
 TROUBLES_EVERY = timedelta(seconds=5)  # how often the health of receivers is judged: counting is not free
 
 log = structlog.get_logger()
@@ -243,7 +245,9 @@ class Deliverer:
 
     def _note_taken(self, connection: Connection, outcome: Outcome, receipt: Receipt) -> str:
         delivery = outcome.job.delivery
-        if receipt.reference is not None and delivery.event is not Event.SUMMARY:  # each summary is a message of its own
+        if (
+            receipt.reference is not None and delivery.event is not Event.SUMMARY
+        ):  # each summary is a message of its own
             receivers.write_reference(connection, delivery.alert_id, delivery.receiver, receipt.reference)
         log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
         return f"{outcome.job.message.type} taken" + (f"; {receipt.note}" if receipt.note else "")

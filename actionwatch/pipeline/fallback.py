@@ -79,4 +79,6 @@ class Fallbacks:
 
 
 def _has_failed_since(health: Health | None, now: datetime, policy: Policy) -> bool:
-    return health is not None and health.failing_since is not None and now - health.failing_since >= policy.fallback_after
+    return (
+        health is not None and health.failing_since is not None and now - health.failing_since >= policy.fallback_after
+    )

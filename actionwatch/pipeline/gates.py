@@ -1,7 +1,7 @@
 """Gates: what a message passes when it is first about to be sent, in one list; each lets it through or says why not.
 
-Judged by `deliver.py` in its claiming transaction, only while the message is not frozen; what passed once is never judged again.
-A stopped message is never sent later. The rate, the last gate of all, is the channel's own.
+Judged by `deliver.py` in its claiming transaction, only while the message is not frozen; what passed once is never judged
+again. A stopped message is never sent later. The rate, the last gate of all, is the channel's own.
 """
 
 from __future__ import annotations
@@ -189,7 +189,9 @@ class Gatekeeper:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    def judge(self, connection: Connection, policy: Policy, due: Sequence[Delivery], most: int, now: datetime) -> Judged:
+    def judge(
+        self, connection: Connection, policy: Policy, due: Sequence[Delivery], most: int, now: datetime
+    ) -> Judged:
         """Judge rows until `most` have passed; the rest is left as it is. What is frozen passes."""
         judged, stops = Judged([], []), []
         lines: list[story.Entry] = []
@@ -236,9 +238,7 @@ class Gatekeeper:
                 labels = _labels(alert, newest)
                 is_told = row.alert_id in told
                 event = Event.OPENED if row.event is Event.UPDATED and not is_told else row.event
-                found[row.id] = Context(
-                    row, event, alert, labels, is_told, now, policy, self._house, quiet, inhibitors
-                )
+                found[row.id] = Context(row, event, alert, labels, is_told, now, policy, self._house, quiet, inhibitors)
         return found
 
     def _inhibitors(self, connection: Connection, targets: Sequence[Alert]) -> list[Labelled]:

@@ -30,7 +30,11 @@ class People:
     """The decisions, each by somebody. Safe to share between threads."""
 
     def __init__(
-        self, database: Database, addressing: Addressing, clock: Callable[[], datetime], wake: Callable[[], None]
+        self,
+        database: Database,
+        addressing: Addressing,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._addressing = addressing

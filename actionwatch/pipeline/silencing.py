@@ -15,6 +15,7 @@ from actionwatch.model import Silence
 from actionwatch.store import silences
 from actionwatch.store.database import Database
 
+
 class SilenceFiles:
     """The files, as `read` finds them, and the store."""
 

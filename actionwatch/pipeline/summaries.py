@@ -1,7 +1,7 @@
 """Summaries: one message that tells of the alerts which a storm, a digest, a mute interval or a silence kept back.
 
-All four are one thing: collect what waits for the same reason, write one `alerts.summary` into the outbox, mark what it tells of.
-Used by `deliver.py`, which asks at every round.
+All four are one thing: collect what waits for the same reason, write one `alerts.summary` into the outbox, mark what it
+tells of. Used by `deliver.py`, which asks at every round.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Summaries:
         dues: list[datetime] = []
         with self._database.read() as connection:
             for receiver, policy in self._policies.items():
-                for group in stopped.read_groups(connection, receiver):
-                    if group.awaits == "storm":
-                        dues.append(max(group.due_at, self._storm_may_be_told(connection, receiver, policy, now)))
+                storms = [group for group in stopped.read_groups(connection, receiver) if group.awaits == "storm"]
+                if storms:
+                    least = self._storm_may_be_told(connection, receiver, policy, now)
+                    dues.append(max(least, min(group.due_at for group in storms)))
         return min(dues, default=None)
 
     def _due(self, connection: Connection, now: datetime) -> Iterable[tuple[str, str, list[stopped.Group]]]:
@@ -67,9 +68,7 @@ class Summaries:
             over = [group for group in groups if self._is_over(group, active, now)]
             for reason in REASONS:
                 chosen = [group for group in over if group.awaits == reason]
-                if chosen and (
-                    reason != "storm" or self._storm_may_be_told(connection, receiver, policy, now) <= now
-                ):
+                if chosen and (reason != "storm" or self._storm_may_be_told(connection, receiver, policy, now) <= now):
                     yield receiver, reason, chosen
 
     def _is_over(self, group: stopped.Group, active: Collection[str], now: datetime) -> bool:
@@ -111,7 +110,9 @@ class Summaries:
         subject = stable_id("summary", receiver, reason, *causes, now.isoformat())
         return owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
 
-    def _tell_what_lasts(self, connection: Connection, receiver: str, summary_id: str, reason: str, now: datetime) -> None:
+    def _tell_what_lasts(
+        self, connection: Connection, receiver: str, summary_id: str, reason: str, now: datetime
+    ) -> None:
         """Owe the troubles that last still to a receiver that was told of them in a summary only."""
         for alert in stopped.read_lasting(connection, summary_id):
             found = standing.read(connection, alert.id).get(receiver, standing.Standing())

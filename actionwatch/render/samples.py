@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.documents import alert_document
+from actionwatch.documents import alert_document, summary_document
 from actionwatch.model import MESSAGE_TYPES, Alert, Entity, Event, Level, Message, Record, RuleName, Status
 
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
@@ -82,28 +84,18 @@ def _records() -> list[Record]:
 
 def _summary(reason: str, count: int) -> dict[str, Any]:
     """Sum up so many alerts over half a day, of all levels."""
-    alerts = [_summed_up(number) for number in range(min(count, 50))]
-    levels = {level.word: len(range(level, count, len(Level))) for level in Level if count > level}
-    return {
-        "reason": reason,
-        "receiver": "soc-mail",
-        "count": count,
-        "levels": levels,
-        "alerts": alerts,
-        "omitted": count - len(alerts),
-    }
+    alerts = [_summed_up(number) for number in range(count)]
+    return summary_document(reason, "soc-mail", Counter(alert.level for alert in alerts), alerts)
 
 
-def _summed_up(number: int) -> dict[str, Any]:
+def _summed_up(number: int) -> Alert:
     at = AT - timedelta(minutes=number * number % 700)
-    values: dict[str, Any] = {
-        "level": Level(number % len(Level)).word,
-        "id": f"alert-{number}",
-        "title": f"Firewall rules of staging-{number % 7} opened by eve@example.com",
-        "first_at": at.isoformat().replace("+00:00", "Z"),
-        "last_at": at.isoformat().replace("+00:00", "Z"),
-        "count": number % 4 + 1,
-    }
-    document = {**alert_document(_bare() if number % 5 == 0 else _full(), []), **values}
-    del document["records"]
-    return document
+    return replace(
+        _bare() if number % 5 == 0 else _full(),
+        id=f"alert-{number}",
+        level=Level(number % len(Level)),
+        title=f"Firewall rules of staging-{number % 7} opened by eve@example.com",
+        first_at=at,
+        last_at=at,
+        count=number % 4 + 1,
+    )

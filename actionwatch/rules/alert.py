@@ -91,9 +91,7 @@ def level_of(level: Level, block: AlertBlock, subject: Subject) -> Level:
     return next((high for high, holds in block.levels if holds(subject)), block.level or level)
 
 
-def read_alert(
-    value: Any, report: Report, surroundings: Surroundings, *, is_correlated: bool = False
-) -> AlertBlock:
+def read_alert(value: Any, report: Report, surroundings: Surroundings, *, is_correlated: bool = False) -> AlertBlock:
     """Read the block; what is wrong in it goes to the report. A correlation has groups without naming any here."""
     place: Place = ("alert",)
     if not isinstance(value, dict):

@@ -39,6 +39,12 @@ def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tupl
     return {(row.rule_id, row.record_id) for row in connection.execute(statement)}
 
 
+def read_of_record(connection: Connection, record_id: int) -> list[str]:
+    """Give the ids of the alerts that hold a record."""
+    statement = select(JOINED.c.alert_id).where(JOINED.c.record_id == record_id).order_by(JOINED.c.alert_id)
+    return list(connection.execute(statement).scalars())
+
+
 def update(connection: Connection, alert: Alert) -> None:
     """Store what can change in an alert after its opening."""
     values = {
@@ -72,10 +78,8 @@ def read_unresolved(connection: Connection, group_key: str) -> list[Alert]:
     return [_alert(row) for row in connection.execute(statement.order_by(ALERT.c.first_at, ALERT.c.id))]
 
 
-def read_at_work(
-    connection: Connection, first: datetime, last: datetime, rules: Collection[str] | None
-) -> list[Alert]:
-    """Read the unresolved alerts, of these rules only (None: of any), whose matches with `realert` after reach into a time span."""
+def read_at_work(connection: Connection, first: datetime, last: datetime, rules: Collection[str] | None) -> list[Alert]:
+    """Read the unresolved alerts, of these rules (None: of any), whose matches and a `realert` after reach into a span."""
     reaches = type_coerce(ALERT.c.last_at, BigInteger) + ALERT.c.realert >= to_micros(first)
     statement = select(ALERT).where(ALERT.c.status != Status.RESOLVED.value, ALERT.c.first_at <= last, reaches)
     if rules is not None:

@@ -51,7 +51,9 @@ def note(connection: Connection, told: Sequence[tuple[str, str]], at: datetime) 
     totals: Counter[tuple[str, str, str, int]] = Counter()
     for alert_id, receiver in told:
         row = stamps.get(alert_id)
-        for since in STAMPS if row else ():
+        if row is None:
+            continue
+        for since in STAMPS:
             began = getattr(row, since)
             if began is not None:
                 span = max(at - began, timedelta(0))
@@ -77,7 +79,7 @@ def read_all(connection: Connection) -> list[Histogram]:
 
 _SPAN = type_coerce(DELIVERY.c.sent_at, BigInteger) - type_coerce(ALERT.c.first_at, BigInteger)
 _ARRIVED = (
-    select(func.count(), func.count().filter(_SPAN > bindparam("objective")))
+    select(func.count(), func.count().filter(bindparam("objective") < _SPAN))
     .select_from(DELIVERY)
     .join(ALERT, ALERT.c.id == DELIVERY.c.alert_id)
     .where(IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"), ALERT.c.late_by.is_(None))

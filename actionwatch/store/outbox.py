@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, or_, select
 
 from actionwatch.model import ESCALATION, Delivery, DeliveryStatus, Event
 from actionwatch.store.database import bulk_insert
@@ -204,12 +204,42 @@ def suppress(connection: Connection, delivery_id: str, why: str) -> None:
     _end(connection, delivery_id, status=DeliveryStatus.SUPPRESSED.value, why=why)
 
 
-def find(connection: Connection, *, limit: int, is_dead: bool = False, receiver: str | None = None) -> list[Delivery]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows a command is about; None and empty mean all."""
+
+    ids: Collection[str] | None = None
+    receiver: str | None = None
+    since: datetime | None = None
+    status: DeliveryStatus | None = None
+
+    def tests(self) -> list[ColumnElement[bool]]:
+        """Give the conditions."""
+        tests: list[ColumnElement[bool]] = []
+        if self.status is not None:
+            tests.append(DELIVERY.c.status == self.status.value)
+        if self.ids is not None:
+            tests.append(DELIVERY.c.id.in_(self.ids))
+        if self.receiver is not None:
+            tests.append(DELIVERY.c.receiver == self.receiver)
+        if self.since is not None:
+            tests.append(DELIVERY.c.created_at >= self.since)
+        return tests
+
+
+def find(
+    connection: Connection,
+    *,
+    limit: int,
+    is_dead: bool = False,
+    receiver: str | None = None,
+    since: datetime | None = None,
+    status: DeliveryStatus | None = None,
+) -> list[Delivery]:
     """Read the rows made last, newest first."""
-    statement = select(DELIVERY).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id).limit(limit)
-    if receiver:
-        statement = statement.where(DELIVERY.c.receiver == receiver)
-    return [delivery_of(row) for row in connection.execute(_only_dead(statement) if is_dead else statement)]
+    wanted = Wanted(receiver=receiver, since=since, status=DeliveryStatus.DEAD if is_dead else status)
+    statement = select(DELIVERY).where(*wanted.tests()).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id)
+    return [delivery_of(row) for row in connection.execute(statement.limit(limit))]
 
 
 def read(connection: Connection, delivery_id: str) -> Delivery | None:
@@ -224,8 +254,15 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     return [delivery_of(row) for row in connection.execute(statement)]
 
 
-def replay(connection: Connection, ids: Collection[str] | None, now: datetime) -> int:
-    """Make dead rows (None: all of them) pending again, under the same ids; give how many there were."""
+def replay(
+    connection: Connection,
+    ids: Collection[str] | None,
+    now: datetime,
+    *,
+    receiver: str | None = None,
+    since: datetime | None = None,
+) -> int:
+    """Make dead rows (None: all of them, as far as the filters go) pending again, under the same ids; give how many."""
     again = {
         "status": DeliveryStatus.PENDING.value,
         "due_at": now,
@@ -234,10 +271,15 @@ def replay(connection: Connection, ids: Collection[str] | None, now: datetime) -
         "leased_until": None,
         "why": None,
     }
-    statement = DELIVERY.update().where(DELIVERY.c.status == DeliveryStatus.DEAD.value).values(again)
-    if ids is not None:
-        statement = statement.where(DELIVERY.c.id.in_(ids))
-    return connection.execute(statement).rowcount
+    wanted = Wanted(ids, receiver, since, DeliveryStatus.DEAD)
+    return connection.execute(DELIVERY.update().where(*wanted.tests()).values(again)).rowcount
+
+
+def drop(connection: Connection, wanted: Wanted, who: str) -> int:
+    """Let dead rows go for good: nobody is told of them, and they trouble nobody any more. Gives how many there were."""
+    dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": "dropped", "ref": who}
+    tests = replace(wanted, status=DeliveryStatus.DEAD).tests()
+    return connection.execute(DELIVERY.update().where(*tests).values(dropped)).rowcount
 
 
 def bury_strangers(connection: Connection, receivers: Collection[str]) -> int:
@@ -281,10 +323,6 @@ def delivered_latencies(connection: Connection, limit: int) -> list[tuple[dateti
     told = first.subquery()
     statement = select(ALERT.c.first_at, ALERT.c.opened_at, told.c.at).join(told, told.c.alert_id == ALERT.c.id)
     return [(row[0], row[1], row[2]) for row in connection.execute(statement.order_by(told.c.at.desc()).limit(limit))]
-
-
-def _only_dead(statement: Select[Any]) -> Select[Any]:
-    return statement.where(DELIVERY.c.status == DeliveryStatus.DEAD.value)
 
 
 def _end(connection: Connection, delivery_id: str, **values: Any) -> None:

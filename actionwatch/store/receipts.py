@@ -41,6 +41,13 @@ def read(connection: Connection, source: str, limit: int) -> list[WindowReceipt]
     return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
 
 
+def read_covering(connection: Connection, source: str, at: datetime, limit: int) -> list[WindowReceipt]:
+    """Read a source's receipts whose window holds an instant, the first to prove it first."""
+    covers = (RECEIPT.c.source == source, RECEIPT.c.starts_at <= at, RECEIPT.c.ends_at >= at)
+    statement = select(RECEIPT).where(*covers).order_by(RECEIPT.c.id).limit(limit)
+    return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
+
+
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` receipts of windows that ended before a time; give how many."""
     doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).limit(limit)

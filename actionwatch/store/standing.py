@@ -29,7 +29,9 @@ _SUMS = (
 _STANDING = (
     select(DELIVERY, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_told)
     .select_from(_SUMS)
-    .join(DELIVERY, and_(_ALERT, DELIVERY.c.receiver == _SUMS.c.receiver, DELIVERY.c.ordinal == _SUMS.c.own), isouter=True)
+    .join(
+        DELIVERY, and_(_ALERT, DELIVERY.c.receiver == _SUMS.c.receiver, DELIVERY.c.ordinal == _SUMS.c.own), isouter=True
+    )
     .order_by(_SUMS.c.receiver)
 )
 _TOLD = select(DELIVERY.c.alert_id, DELIVERY.c.status, DELIVERY.c.reported_in).where(
@@ -39,7 +41,7 @@ _TOLD = select(DELIVERY.c.alert_id, DELIVERY.c.status, DELIVERY.c.reported_in).w
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One receiver's rows of one alert, summed up. `last` is its newest own row; None where it has copies or an escalation only."""
+    """One receiver's rows of one alert, summed up. `last` is its newest own row, None where all are copies or an escalation."""
 
     last: Delivery | None = None
     next_ordinal: int = 1
@@ -49,9 +51,7 @@ class Standing:
 def read(connection: Connection, alert_id: str) -> dict[str, Standing]:
     """Read the standing of every receiver that has rows of an alert, by name."""
     return {
-        row.name: Standing(
-            delivery_of(row) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told)
-        )
+        row.name: Standing(delivery_of(row) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told))
         for row in connection.execute(_STANDING, {"wanted": alert_id})
     }
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 from actionwatch.model import Alert, Delivery, DeliveryStatus, Level, Status
 from actionwatch.store import alerts, outbox
 from actionwatch.store.database import upsert
 from actionwatch.store.instants import Instant
-from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, RECEIVER
+from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, JOINED, RECEIVER
 
 _STOP = (
     DELIVERY.update()
@@ -53,7 +53,7 @@ _ON_ITS_WAY = _let_through(DeliveryStatus.PENDING)
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """What a gate decided about one row. `awaits`: the reason of the summary that will tell of it; `due_at`: not before then."""
+    """What a gate decided about one row. `awaits`: the reason of the summary that will tell of it, not before `due_at`."""
 
     delivery: Delivery
     status: DeliveryStatus
@@ -139,18 +139,28 @@ def read_content(connection: Connection, summary_id: str, limit: int) -> Content
 
 
 def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
-    """Read the alerts told of by a summary that tell of something which lasts still."""
+    """Read the alerts told of by a summary that tell of something which lasts still.
+
+    Those hold no records: our own troubles, and what should have happened and did not. A record only happened.
+    """
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
-    statement = select(ALERT.c.id).where(ALERT.c.id.in_(ids), ALERT.c.status != Status.RESOLVED.value)
-    found = alerts.read_many(connection, connection.execute(statement).scalars().all())
-    return [alert for alert in found.values() if alert.is_state]
+    statement = (
+        select(ALERT.c.id)
+        .where(ALERT.c.id.in_(ids), ALERT.c.status != Status.RESOLVED.value)
+        .where(~exists().where(JOINED.c.alert_id == ALERT.c.id))
+    )
+    return list(alerts.read_many(connection, connection.execute(statement).scalars().all()).values())
+
+
+def read_summary_of(connection: Connection, delivery_id: str) -> str | None:
+    """Give the id of the summary that told of a stopped row; None before there is one."""
+    found: str | None = connection.execute(select(DELIVERY.c.reported_in).where(DELIVERY.c.id == delivery_id)).scalar()
+    return found
 
 
 def read_last_storm(connection: Connection, receiver: str) -> Delivery | None:
     """Read the last summary of a storm made for a receiver."""
-    known: str | None = connection.execute(
-        select(RECEIVER.c.storm_summary).where(RECEIVER.c.name == receiver)
-    ).scalar()
+    known: str | None = connection.execute(select(RECEIVER.c.storm_summary).where(RECEIVER.c.name == receiver)).scalar()
     return outbox.read(connection, known) if known else None
 
 

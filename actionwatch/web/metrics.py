@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, troubles
+from actionwatch.store import alerts, latency, marks, outbox, polls, positions, receivers, records, troubles
 from actionwatch.store.database import Database
 
 _SOURCE = ("source",)
@@ -48,6 +48,7 @@ class _StoreCollector(Collector):
             yield from _sources(connection, now)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
+            yield from _latencies(connection)
             yield from _troubles(connection)
 
 
@@ -90,6 +91,22 @@ def _receivers(connection: Connection, now: datetime) -> Iterator[Metric]:
     for name, health in receivers.read_all(connection).items():
         failing.add_metric([name], (now - health.failing_since).total_seconds() if health.failing_since else 0)
     yield from (pending, dead, failing)
+
+
+def _latencies(connection: Connection) -> Iterator[Metric]:
+    metric = HistogramMetricFamily(
+        "actionwatch_alert_latency_seconds",
+        "From when an alert's record happened, was seen or matched, to when a receiver was told",
+        labels=("rule", "receiver", "since"),
+    )
+    for found in latency.read_all(connection):
+        below, buckets = 0, []
+        for bound in latency.BOUNDS:
+            below += found.buckets.get(bound, 0)
+            buckets.append((str(float(bound)), below))
+        buckets.append(("+Inf", below + found.buckets.get(latency.BEYOND, 0)))
+        metric.add_metric([found.rule, found.receiver, found.since], buckets, found.total.total_seconds())
+    yield metric
 
 
 def _troubles(connection: Connection) -> Iterator[Metric]:

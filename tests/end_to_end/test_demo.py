@@ -28,7 +28,7 @@ def test_two_demos_at_once(empty: Path) -> None:
     """Each prints records, alerts and a true summary; one ends by itself, one at Ctrl-C; both exit 0 and leave nothing."""
     pipe = subprocess.PIPE
     with (
-        kit.started("demo", "--for", "8s", folder=empty, stdout=pipe, stderr=pipe) as timed,
+        kit.started("demo", "--for", "4s", folder=empty, stdout=pipe, stderr=pipe) as timed,
         kit.started("demo", "--for", "0", folder=empty, stdout=pipe, stderr=pipe) as endless,
     ):
         assert endless.stdout is not None

@@ -56,7 +56,7 @@ def _record(config: str, where: str) -> Record:
     from actionwatch.cli.rules.reading import read_objects
 
     if where == "-" or Path(where).is_file():
-        text = sys.stdin.buffer.read() if where == "-" else Path(where).read_bytes()
+        text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
         try:
             value: Any = json.loads(text)
         except (ValueError, RecursionError) as exc:

@@ -92,7 +92,7 @@ def render(
         "logsource: {product: instaclustr, service: user_actions}",
         "detection:",
         f"  action: {flow(selection)}",
-        *([f"  expected: {flow({'userName': list(users)})}"] if users else []),
+        *([f"  expected: {flow(_expected(users))}"] if users else []),
         f"  condition: action{' and not expected' if users else ''}",
         *([f"when: {flow({'outside': [outside]})}"] if outside else []),
         "alert:",
@@ -110,6 +110,14 @@ def render(
         "    expect: nothing",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _expected(users: Sequence[str]) -> dict[str, list[str]]:
+    """Say whom to expect: where all names end in a wildcard, by the modifier that says so."""
+    stems = [user.removesuffix("*") for user in users]
+    if all(user.endswith("*") for user in users) and not any({"*", "?"} & set(stem) or not stem for stem in stems):
+        return {"userName|startswith": stems}
+    return {"userName": list(users)}
 
 
 def _ask(given: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.notifiers.base import notifier_module, notifier_types
-from tests.integration.notifiers.ends import ENDS, End, WebhookEnd, deliver, open_end
+from actionwatch.notifiers.base import notifier_module, notifier_types, templates_of
+from tests.integration.notifiers.ends import ENDS, RENDERER, End, WebhookEnd, deliver, open_end
 from tests.integration.notifiers.http_end import Reply
 from tests.unit.render.messages import HOSTILE, hostile_message, message
 
@@ -50,6 +50,19 @@ def test_a_module_offers_what_the_registry_promises(name: str) -> None:
     assert tuple(module.TEMPLATES) == module.TEMPLATES
     assert module.Options.model_config["extra"] == "forbid"
     assert callable(module.build)
+    assert callable(module.preview)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_preview_shows_what_would_be_sent(end: End, event: str) -> None:
+    """`receivers preview` shows something else, sends it, or prints a secret."""
+    sent = message(event)
+    rendered, _ = RENDERER.render(templates_of(end.type_name, end.options), sent)
+    files = notifier_module(end.type_name).preview(end.options, sent, rendered, receiver="soc")
+    assert files
+    assert all("Cluster payments-prod deleted" in text for name, text in files.items() if not name.endswith(".eml"))
+    assert not [secret for secret in end.secrets for text in files.values() if secret in text]
+    assert end.ids() == []
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -237,3 +237,16 @@ def test_the_shipped_template_gives_text_blocks_and_colour() -> None:
     payload = json.loads(rendered.texts["slack.json"])
     assert set(payload) == {"text", "blocks", "attachments"}
     assert "and 55 more" in rendered.texts["slack.json"]
+
+
+def test_the_preview_reads_like_slack() -> None:
+    """Whoever looks at the preview sees markup instead of what people see."""
+    made = options(slack.Options, token=TOKEN, channel="C1", app_token="xapp-1")
+    sent = message(title="deleted <!channel> & more")
+    rendered, _ = RENDERER.render(("slack.json",), sent)
+    files = slack.preview(made, sent, rendered, receiver="slack")
+    lines = files["slack.txt"].splitlines()
+    assert lines[0] == "🔴 *Critical*  deleted <!channel> & more"
+    assert lines[-1] == "▌ [Acknowledge]  [Silence 1 h]  [Resolve]"
+    assert any("2026-11-25 09:00:43 UTC" in line for line in lines)
+    assert set(json.loads(files["slack.json"])) == {"text", "blocks", "attachments"}

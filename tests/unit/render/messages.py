@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.documents import alert_document
+from actionwatch.documents import alert_document, summary_document
 from actionwatch.model import Alert, Entity, Level, Message, Record, RuleName, Status
 
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
@@ -100,18 +100,7 @@ def summary(
 ) -> Message:
     """Make a summary of these alerts, or of one; `changes` go to that one."""
     shown = [alert(**changes)] if alerts is None else list(alerts)
-    documents = [alert_document(each, []) for each in shown[:50]]
-    for document in documents:
-        del document["records"]
-    levels = Counter(each.level.word for each in shown)
-    data = {
-        "reason": reason,
-        "receiver": receiver,
-        "count": len(shown),
-        "levels": dict(levels),
-        "alerts": documents,
-        "omitted": len(shown) - len(documents),
-    }
+    data = summary_document(reason, receiver, Counter(each.level for each in shown), shown)
     return Message(id, "alerts.summary", AT, data)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from actionwatch.render import CHANNELS, Renderer, plain, variables
-from tests.unit.render.messages import HOSTILE, hostile_message, message, record
+from actionwatch.model import Level
+from actionwatch.render import CHANNELS, Renderer, plain, sample_messages, variables
+from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
 
 SHIPPED = Path(__file__).parents[3] / "templates"
-NAMES = ("email.html", "email.txt", "email.subject", "slack.json")
+NAMES = ("email.html", "email.txt", "email.subject", "slack.json", "apprise.subject", "apprise.txt")
 
 
 @pytest.fixture
@@ -120,11 +122,12 @@ def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_shipped_templates_take_any_text(name: str) -> None:
     """Some audit text makes a shipped template fail."""
-    rendered, failures = Renderer([SHIPPED]).render(NAMES, hostile_message(HOSTILE[name]))
-    assert failures == []
-    assert all(text.encode() for text in rendered.texts.values())
-    assert len(rendered.texts["email.subject"].splitlines()) == 1
-    json.loads(rendered.texts["slack.json"])
+    for event in ("alert.opened", "alerts.summary"):
+        rendered, failures = Renderer([SHIPPED]).render(NAMES, hostile_message(HOSTILE[name], event))
+        assert failures == []
+        assert all(text.encode() for text in rendered.texts.values())
+        assert len(rendered.texts["email.subject"].splitlines()) == 1
+        json.loads(rendered.texts["slack.json"])
 
 
 @pytest.mark.parametrize(
@@ -197,6 +200,8 @@ def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
         ("type", "alert.opened"),
         ("fields[0].name ~ fields[0].value", "Usereve@example.com"),
         ("data.id ~ message_id", "alert-1message-1"),
+        ("headline ~ ', ' ~ level", "Cluster payments-prod deleted, critical"),
+        ("(level | colour) ~ (level | sign)", "#d32f2f🔴"),
     ],
 )
 def test_variables_and_filters_are_as_documented(folder: Path, expression: str, printed: str) -> None:
@@ -232,3 +237,92 @@ def test_a_part_can_be_included(folder: Path) -> None:
     """Templates cannot share a footer."""
     (folder / "_footer.txt.j2").write_text("-- {{ alert.rule.name }}")
     assert fill(folder, "email.txt", "{% include '_footer.txt.j2' %}") == "-- cluster_deleted"
+
+
+# -- summaries -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_summary_has_templates_of_its_own(folder: Path) -> None:
+    """An operator's template for alerts, which knows nothing of summaries, fails with each of them."""
+    (folder / "email.txt.j2").write_text("mine: {{ alert.title }}")
+    rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, summary("mute", alerts=[alert()] * 3))
+    assert failures == []
+    assert rendered.texts["email.subject"] == "[critical] 3 alerts came while notifications were muted"
+    assert "rule cluster_deleted" in rendered.texts["email.txt"]
+    (folder / "summary.email.txt.j2").write_text("mine: {{ headline }}")
+    rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, summary("mute"))
+    assert rendered.texts["email.txt"] == "mine: 1 alert came while notifications were muted"
+    assert [str(fault) for fault in Renderer([folder, SHIPPED]).check()] == []
+
+
+def test_a_template_without_a_twin_is_checked_with_summaries_too(folder: Path) -> None:
+    """A template of one's own fails at the first summary, which comes months later."""
+    (folder / "own.json.j2").write_text('{"what": "{{ alert.title }}"}')
+    [fault] = Renderer([folder, SHIPPED]).check()
+    assert "alerts.summary" in fault.what
+    assert "summary.own.json.j2" in fault.remedy
+    (folder / "summary.own.json.j2").write_text('{"what": "{{ headline }}"}')
+    assert Renderer([folder, SHIPPED]).check() == []
+
+
+def test_the_plain_text_of_a_summary_names_its_alerts() -> None:
+    """When templates fail, a summary says nothing."""
+    text = plain("email.txt", summary("silence", alerts=[alert(id=f"a{n}", level=Level.HIGH) for n in range(60)]))
+    assert text.startswith("[high] 60 alerts came under a silence\n")
+    assert "[high] Cluster payments-prod deleted (a49)" in text
+    assert text.endswith("and 10 more\n")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "step", "counts"),
+    [
+        ([], None, []),
+        ([0, 5], None, []),  # within an hour there is nothing to see
+        ([0, 60, 65, 180], 3_600, [1, 0, 2, 1]),
+        ([0, 24 * 60], 3 * 3_600, [1, 0, 0, 0, 0, 0, 0, 0, 1]),
+        ([0, 60 * 24 * 60], 7 * 86_400, [1, 0, 0, 0, 0, 0, 0, 0, 1]),
+        ([0, 60 * 24 * 36_500], 364 * 86_400, [1, *[0] * 22, 1]),
+    ],
+)
+def test_the_timeline_counts_in_equal_steps(
+    folder: Path, minutes: list[int], step: int | None, counts: list[int]
+) -> None:
+    """The chart of a digest leaves alerts or empty spans out, or has more bars than a phone is wide."""
+    half_past_nine = AT + timedelta(minutes=30)
+    alerts = [alert(first_at=half_past_nine - timedelta(minutes=each)) for each in minutes]
+    text = fill(
+        folder,
+        "a.txt",
+        "{% for bar in data.alerts | timeline %}{{ bar.step }}:{{ bar.count }} {% endfor %}",
+        summary(alerts=alerts),
+    )
+    assert text.split() == [f"{step}:{count}" for count in counts]
+
+
+def test_bars_are_by_level_the_worst_first(folder: Path) -> None:
+    """The chart of a digest hides the few that matter behind the many that do not."""
+    alerts = [alert(level=Level.CRITICAL), *[alert(level=Level.LOW)] * 199]
+    text = fill(
+        folder,
+        "a.txt",
+        "{% for bar in data.levels | bars %}{{ bar.level }} {{ bar.count }} {{ bar.percent }};{% endfor %}",
+        summary(alerts=alerts),
+    )
+    assert text == "critical 1 1;low 199 100;"
+
+
+def test_the_samples_have_every_type() -> None:
+    """A template is checked with fewer types of message than it will meet."""
+    assert {sent.type for sent in sample_messages()} == {
+        "alert.opened", "alert.updated", "alert.resolved", "alerts.summary", "receiver.test",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_services_of_any_markup_get_inert_text(folder: Path, name: str) -> None:
+    """One of a hundred services reads audit text as a mention or a link."""
+    sent = message(title=HOSTILE[name][:1_000])
+    for channel in ("apprise.txt", "apprise.subject"):
+        text = fill(folder, channel, "{{ alert.title }}", sent)
+        assert not [mark for mark in ("<", ">", "://", "www.", "](", " @", "\u202e") if mark in text]
+        assert not text.startswith("@")

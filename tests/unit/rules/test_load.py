@@ -38,7 +38,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "when: {outsied: [x]}\n", ["6:8: unknown key 'outsied': did you mean 'outside'?"]),
     (GOOD + "when: {during: x}\n", ["6:8: 'during' must be a list of time intervals"]),
     (GOOD + "tests: {}\n", ["6:1: 'tests' must be a list"]),
-    (GOOD + "correlation: {type: event_count}\n", ["6:1: 'correlation' is not supported yet by this version"]),
+    (GOOD + "correlation: {type: event_count}\n", ["6:1: 'event_count' needs a 'condition'", "6:1: 'event_count' needs 'timespan'"]),
     ("title: F\nlogsource: {product: instaclustr}\nfilter: {rules: [x], s: {source: a}, condition: not s}\n",
      ["1:1: a filter needs 'owner'", "1:1: a filter needs 'reason'", "1:1: a filter needs 'expires'"]),
     # the log source
@@ -99,7 +99,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "alert:\n  escalate: {after: 15m}\n", ["7:3: 'escalate' must say when and to whom"]),
     (GOOD + "alert:\n  escalate: {after: 1, to: b}\n", ["7:14: not a duration"]),
     (GOOD + "alert:\n  escalate: {after: 15m, unless: resolved, to: b}\n", ["7:26: 'unless' can only be acked"]),
-    (GOOD + "alert:\n  escalate: {after: 15m, to: 1, when: x}\n", ["7:26: 'to' must be", "7:33: unknown key 'when'"]),
+    (GOOD + "alert:\n  escalate: {after: 15m, to: 1, when: x}\n", ["7:33: unknown key 'when'", "7:26: 'to' must be"]),
     (GOOD + "alert:\n  title: '{{ usrName }}'\n", ["7:3: unknown variable 'usrName': did you mean 'userName'?"]),
     (GOOD + "alert:\n  title: '{{ cluster.nmae }}'\n", ["7:3: 'cluster' has no 'nmae': did you mean 'name'?"]),
     (GOOD + "alert:\n  body: '{{ userName'\n", ["7:3: not a template: "]),

@@ -1,0 +1,167 @@
+"""`explain`: the whole story of an alert or of a record, from the poll that saw it to each attempt at each receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from actionwatch.cli.opened import opened_store
+from actionwatch.cli.output import output_option, print_document, print_table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from actionwatch.model import Alert, Delivery, Record
+    from actionwatch.rules.explain import Finding
+    from actionwatch.rules.load import Rules
+    from actionwatch.settings import Settings
+
+RECORDS_TOLD = 5  # of an alert: its first record and the newest; `explain` of a record's key tells of any other
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line. `alert` is None where it is about a record, whatever alerts hold it."""
+
+    at: datetime
+    alert: str | None
+    stage: str
+    what: str
+
+
+@click.command()
+@click.argument("subject", metavar="ALERT-ID|RECORD-KEY")
+@output_option
+@click.pass_obj
+def command(config: str, subject: str, form: str) -> None:
+    """Tell the whole story: what saw a record, which rule it met and how, and who was told of it, or why not.
+
+    SUBJECT is an alert's id (a beginning is enough) or a record's key, as `alerts list` and `records list` print them.
+    """
+    from actionwatch import app
+    from actionwatch.documents import instant
+
+    with opened_store(config) as (settings, database), database.read() as connection:
+        name, lines = _story(connection, settings, app.read_rules(settings), subject)
+    document = {
+        "subject": name,
+        "story": [
+            {"at": instant(line.at), "alert": line.alert, "stage": line.stage, "what": line.what} for line in lines
+        ],
+    }
+    rows = [(line.at, line.alert or "", line.stage, line.what) for line in lines]
+    print_document(
+        document,
+        form,
+        as_text=lambda: print_table(("at (UTC)", "alert", "stage", "what"), rows, cut=("alert",), is_wrapped=True),
+    )
+
+
+def _story(connection: Connection, settings: Settings, rules: Rules, subject: str) -> tuple[str, list[_Line]]:
+    """Collect the lines, oldest first; what happened at one instant stays in the order of the path."""
+    from actionwatch.store import alerts, records
+
+    record = records.read_by_key(connection, subject)
+    if record is not None:
+        lines = list(_record_lines(connection, settings, rules, record))
+        for alert_id in alerts.read_of_record(connection, record.id):
+            alert = alerts.read(connection, alert_id)
+            if alert is not None:
+                lines += _alert_lines(connection, alert, record)
+        return record.key, sorted(lines, key=lambda line: line.at)
+    found = alerts.read_by_prefix(connection, subject)
+    if not found:
+        raise click.ClickException(f"no alert has the id {subject} and no record has it as its key")
+    if len(found) > 1:
+        raise click.ClickException(f"several alerts begin with {subject}: give more of the id")
+    alert = found[0]
+    held = records.read_of_alerts(connection, [alert.id], max(alert.count, 1))[alert.id]
+    told = held if len(held) <= RECORDS_TOLD else [held[0], *held[-RECORDS_TOLD + 1 :]]
+    lines = [line for each in told for line in _record_lines(connection, settings, rules, each, alert)]
+    lines += _alert_lines(connection, alert, held[0] if held else None)
+    return alert.id, sorted(lines, key=lambda line: line.at)
+
+
+def _record_lines(
+    connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None = None
+) -> Iterator[_Line]:
+    """Tell of a record: when it happened, which polls saw and proved it, which rules it met and by what."""
+    from actionwatch.documents import instant
+    from actionwatch.store import receipts
+
+    who, where = record.user_name or "nobody", record.cluster.name or record.account.name or record.source
+    yield _Line(record.occurred_at, None, "happened", f"{record.action_kind} by {who} on {where} ({record.key})")
+    late = ", late" if record.late_by is not None else ""
+    backlog = ", from before the start: learned from, not alerted" if record.is_backlog else ""
+    yield _Line(record.seen_at, None, "seen", f"by a poll of {record.source}, stored as no. {record.id}{late}{backlog}")
+    for receipt in receipts.read_covering(connection, record.source, record.occurred_at, 1):
+        window = f"{instant(receipt.starts_at)} to {instant(receipt.ends_at)}"
+        count = f"{receipt.record_count} records, {receipt.request_count} requests"
+        yield _Line(receipt.judged_at, None, "proved", f"window {window}: {count}, by {receipt.method}")
+    if not record.is_backlog:
+        yield from _rule_lines(settings, rules, record, alert)
+
+
+def _rule_lines(settings: Settings, rules: Rules, record: Record, alert: Alert | None) -> Iterator[_Line]:
+    """Tell which rules of today a record meets, with the values that decided."""
+    from actionwatch.rules.explain import explain
+    from actionwatch.rules.lists import read_lists
+
+    lists = read_lists(settings.lists)
+    met = 0
+    for rule in rules.rules:
+        if alert is not None and rule.name.id != alert.rule.id:
+            continue
+        finding = explain(rule, record, lists)
+        if finding.holds:
+            met += 1
+            yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {'; '.join(_decided(finding))}")
+    if not met:
+        which = f"rule {alert.rule.name} as it is today" if alert is not None else "no rule of today"
+        yield _Line(record.seen_at, None, "matched", f"{which} does not tell of this record by itself")
+
+
+def _decided(finding: Finding) -> Iterator[str]:
+    """Give the lines of a rule's tree that hold and have a value."""
+    for part in finding.parts:
+        if part.holds and part.found is not None:
+            yield f"{part.text} <- {part.found}"
+        elif part.holds:
+            yield from _decided(part)
+
+
+def _alert_lines(connection: Connection, alert: Alert, record: Record | None) -> Iterator[_Line]:
+    """Tell an alert's own story: what its stages wrote, what waits for whom, and when people first knew."""
+    from actionwatch.store import outbox, story
+
+    if record is not None:
+        is_first = record.occurred_at == alert.first_at
+        group = ", ".join(f"{name}={value}" for name, value in (alert.group or {}).items()) or "itself"
+        how = f"opened for {group}" if is_first else f"one of {alert.count} records grouped by {group}"
+        yield _Line(max(record.seen_at, alert.opened_at), alert.id, "grouped", how)
+    for entry in story.read(connection, alert.id):
+        yield _Line(entry.at, alert.id, entry.stage, entry.what)
+    for row in outbox.read_of_alert(connection, alert.id):
+        yield from _delivery_lines(connection, row)
+    if alert.told_at is not None:
+        spans = [f"{(alert.told_at - alert.first_at).total_seconds():.1f} s after it happened"]
+        if alert.seen_at is not None:
+            spans.append(f"{(alert.told_at - alert.seen_at).total_seconds():.1f} s after it was seen")
+        yield _Line(alert.told_at, alert.id, "first told", ", ".join(spans))
+
+
+def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
+    from actionwatch.model import DeliveryStatus
+    from actionwatch.store import outbox, stopped
+
+    if row.status is DeliveryStatus.PENDING:
+        yield _Line(row.due_at, row.alert_id, f"delivery to {row.receiver}", f"{row.event} is due then ({row.id})")
+    summary_id = stopped.read_summary_of(connection, row.id)
+    summary = outbox.read(connection, summary_id) if summary_id else None
+    if summary is not None:
+        what = f"told of in the summary {summary.id}, {summary.status}"
+        yield _Line(summary.sent_at or summary.created_at, row.alert_id, f"delivery to {row.receiver}", what)

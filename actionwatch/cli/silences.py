@@ -1,0 +1,144 @@
+"""`silences`: what is kept quiet, by whom, why, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionwatch.cli.opened import opened_store
+from actionwatch.cli.output import Span, output_option, print_items
+
+if TYPE_CHECKING:
+    from actionwatch.model import Silence
+    from actionwatch.settings import Settings
+    from actionwatch.store.database import Database
+
+
+@click.group()
+def command() -> None:
+    """Add silences, list them, end them before their time."""
+
+
+@command.command("add")
+@click.argument("matchers", metavar="MATCHER...", nargs=-1, required=True)
+@click.option(
+    "--for", "span", type=Span(), required=True, metavar="DURATION", help="How long: 2h, 3d. There is no for ever."
+)
+@click.option("--comment", required=True, metavar="TEXT", help="Why, and who knows more.")
+@click.option("--author", metavar="NAME", help="Who answers for it.  [default: your login name]")
+@click.pass_obj
+def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, author: str | None) -> None:
+    """Keep alerts quiet that meet every MATCHER, such as rule="cluster_deleted" or userName=~"ci-.*"; print the id.
+
+    They are counted all the same, and told of in one message when the silence ends. Labels are those of routes.
+    """
+    from actionwatch import app
+    from actionwatch.alerts.silences import make_silence
+    from actionwatch.pipeline.people import login_name
+    from actionwatch.store import silences
+
+    now = app.utc_now()
+    try:
+        made = make_silence(matchers, author or login_name(), comment, now, now + span, made_at=now)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    except OverflowError as exc:
+        raise click.UsageError("a silence must end in our time: shorten --for") from exc
+    with opened_store(config) as (_, database), database.write() as connection:
+        silences.write(connection, made)
+    click.echo(made.id)
+
+
+@command.command("list")
+@click.option("--all", "is_all", is_flag=True, help="The expired ones too.")
+@output_option
+@click.pass_obj
+def list_silences(config: str, is_all: bool, form: str) -> int:
+    """List silences, of the store and of the reviewed files. Exit 1 where a file is broken."""
+    from actionwatch import app
+    from actionwatch.cli import EXIT_FAILED
+    from actionwatch.store import silences
+
+    now = app.utc_now()
+    with opened_store(config) as (settings, database):
+        faults = _read_files(settings, database)
+        with database.read() as connection:
+            found = silences.read_all(connection)
+    shown = [silence for silence in found if is_all or silence.status(now) != "expired"]
+    print_items(
+        shown,
+        form,
+        document=lambda silence: silence_document(silence, now),
+        columns=("status", "ends (UTC)", "author", "id", "matchers", "comment"),
+        row=lambda silence: (
+            silence.status(now),
+            silence.ends_at,
+            silence.author,
+            silence.id,
+            " ".join(silence.matchers),
+            silence.comment,
+        ),
+        nothing="no silences" if is_all else "no silences: --all lists the expired ones too",
+        cut=("comment", "matchers"),
+        leave_out=("author",),
+    )
+    for fault in faults:
+        click.echo(fault, err=True)
+    return EXIT_FAILED if faults else 0
+
+
+@command.command("expire")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def expire(config: str, ids: tuple[str, ...]) -> None:
+    """End silences now. A beginning of an id is enough. What they kept quiet is told of within a second or two."""
+    from actionwatch import app
+    from actionwatch.store import silences
+
+    now = app.utc_now()
+    with opened_store(config) as (settings, database):
+        _read_files(settings, database)
+        with database.write() as connection:
+            chosen = [_one(silences.read_by_prefix(connection, beginning), beginning) for beginning in ids]
+            for silence in chosen:
+                if silence.file is not None:
+                    raise click.ClickException(f"{silence.id} is from {silence.file}: remove it there")
+            count = silences.expire(connection, [silence.id for silence in chosen], now)
+    click.echo(f"{count} {'silence' if count == 1 else 'silences'} ended")
+
+
+def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:
+    """Give a silence as the contract's JSON."""
+    from actionwatch.documents import instant
+
+    return {
+        "id": silence.id,
+        "matchers": list(silence.matchers),
+        "author": silence.author,
+        "comment": silence.comment,
+        "starts_at": instant(silence.starts_at),
+        "ends_at": instant(silence.ends_at),
+        "status": silence.status(now),
+    }
+
+
+def _read_files(settings: Settings, database: Database) -> list[str]:
+    """Bring the store up to date with the reviewed files; give what is wrong with them."""
+    from functools import partial
+
+    from actionwatch import app
+    from actionwatch.pipeline.silencing import SilenceFiles
+
+    files = SilenceFiles(partial(app.read_silences, settings), database, app.utc_now)
+    return [str(fault) for fault in files.run_once()]
+
+
+def _one(found: Sequence[Silence], beginning: str) -> Silence:
+    if not found:
+        raise click.ClickException(f"no silence has the id {beginning}: see 'actionwatch silences list --all'")
+    if len(found) > 1:
+        raise click.ClickException(f"several silences begin with {beginning}: give more of the id")
+    return found[0]

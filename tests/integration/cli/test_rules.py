@@ -1,0 +1,192 @@
+"""The authoring commands: check, test, explain, new, schema, export, coverage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from sigma.collection import SigmaCollection
+
+from tests.integration.cli.conftest import Desk, call
+
+SHIPPED = Path(__file__).parents[3] / "rules"
+GOOD = """\
+title: Backup deleted
+name: backup_deleted
+level: high
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  deletion: {actionKind: DELETE_BACKUP_SCHEDULE}
+  robot: {userName: svc-backup}
+  condition: deletion and not robot
+tests:
+  - name: a person
+    event: {actionKind: DELETE_BACKUP_SCHEDULE, userName: eve}
+    expect: alert
+  - name: the robot
+    event: {actionKind: DELETE_BACKUP_SCHEDULE, userName: svc-backup}
+    expect: nothing
+"""
+
+
+@pytest.fixture
+def rule(tmp_path: Path) -> Path:
+    """Give a rule file with two tests."""
+    path = tmp_path / "good.yml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_shipped_rules_pass_their_tests_without_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an empty folder, with nothing configured, the pack is sound and does what it says."""
+    monkeypatch.chdir(tmp_path)
+    tested = call("rules", "test", str(SHIPPED))
+    assert (tested.status, tested.err) == (0, "")
+    assert ", 0 failed" in tested.out
+    checked = call("rules", "check", str(SHIPPED))
+    assert (checked.status, checked.err) == (0, "")
+
+
+def test_a_failing_test_is_explained(rule: Path) -> None:
+    """Exit 1; what was expected, what came, and which selection said what, with values."""
+    rule.write_text(GOOD.replace("userName: svc-backup}\n    expect", "userName: svc-bakcup}\n    expect"))
+    tested = call("rules", "test", str(rule))
+    assert tested.status == 1
+    assert "FAILED backup_deleted: the robot" in tested.out
+    assert "expected nothing, got 1 alert" in tested.out
+    assert "- userName: svc-backup   <- svc-bakcup" in tested.out
+    (document,) = [item for item in call("rules", "test", str(rule), "-o", "json").json if not item["passed"]]
+    assert (document["rule"]["name"], document["test"], document["line"]) == ("backup_deleted", "the robot", 13)
+    assert document["records"][0]["explanation"]["holds"] is True
+
+
+def test_junit(rule: Path, tmp_path: Path) -> None:
+    """CI systems get every test, its failure, and the faults."""
+    rule.write_text(GOOD.replace("expect: nothing", "expect: alert") + "---\ntitle: broken\n")
+    report = tmp_path / "junit.xml"
+    assert call("rules", "test", str(rule), "--junit", str(report)).status == 1
+    root = ElementTree.parse(report).getroot()
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("5", "2", "2")
+    assert "expected an alert, got none" in str(next(root.iter("failure")).get("message"))
+
+
+def test_rules_need_tests(rule: Path) -> None:
+    """A rule without one test of each sort fails, unless that is waived."""
+    rule.write_text(GOOD.partition("tests:")[0])
+    lacking = call("rules", "test", str(rule))
+    assert lacking.status == 1
+    assert "needs at least 1 test with expect: alert and expect: nothing" in lacking.out
+    assert call("rules", "test", str(rule), "--min-tests", "0").status == 0
+
+
+def test_lists_of_tests_stand_in(rule: Path) -> None:
+    """A rule that names a list can be tested where the operator's lists are not."""
+    text = GOOD.replace("{userName: svc-backup}\n  condition", "{userName|expand: '%robots%'}\n  condition")
+    rule.write_text(text.replace("  - name: the robot\n", "  - name: the robot\n    lists: {robots: [svc-backup]}\n"))
+    assert call("rules", "test", str(rule)).status == 0
+    assert call("rules", "check", str(rule)).status == 1
+
+
+def test_check_notes_what_was_hardly_meant(rule: Path, desk: Desk) -> None:
+    """Lint's notes are shown, with their place, and fail nothing; the whole check shows them too."""
+    rule.write_text(GOOD.replace("svc-backup}\n  cond", "'svc-*'}\n  cond").replace("tests:", "x-tests:"))
+    checked = call("rules", "check", str(rule))
+    assert checked.status == 0
+    assert f"{rule}:7:11: 'svc-*' is read as a wildcard: clearer: userName|startswith: svc- (note)" in checked.err
+    (desk.folder / "rules" / "more.yml").write_text(rule.read_text())
+    whole = desk.call("check")
+    assert whole.status == 0
+    assert "is read as a wildcard" in whole.err
+
+
+def test_a_filter_and_modes_are_listed_loudly(desk: Desk) -> None:
+    """Shadow and off rules, and filters, are seen in `rules list` and `status`."""
+    shadow = GOOD.partition("tests:")[0] + "mode: shadow\n"
+    off = shadow.replace("shadow", "off").replace("backup_deleted", "other").replace("title: B", "title: O")
+    hidden = (
+        "title: F\nname: f\nlogsource: {product: instaclustr}\nowner: dba\nreason: drills\nexpires: 2099-01-01\n"
+        "filter: {rules: [cluster_deleted], s: {userName: driller}, condition: not s}\n"
+    )
+    (desk.folder / "rules" / "more.yml").write_text("---\n".join([shadow, off, hidden]))
+    listed = desk.call("rules", "list")
+    assert "1 rule in mode shadow: evaluated and recorded, but nobody is told: backup_deleted" in listed.err
+    assert "1 rule in mode off: not evaluated at all: other" in listed.err
+    modes = {rule["name"]: (rule["mode"], rule["filters"]) for rule in desk.call("rules", "list", "-o", "json").json}
+    assert modes["cluster_deleted"] == ("live", ["f"])
+    assert (modes["backup_deleted"][0], modes["other"][0]) == ("shadow", "off")
+    assert desk.call("status", "-o", "json").json["rules"] == {"live": 1, "shadow": 1, "off": 1, "broken": 0}
+
+
+def test_a_shadow_alert_is_recorded_and_reaches_nobody(desk: Desk) -> None:
+    """The alert is there to be looked at; no delivery is owed to anybody."""
+    rule = desk.folder / "rules" / "cluster_deleted.yml"
+    rule.write_text(rule.read_text() + "mode: shadow\n")
+    desk.act("DELETE_CLUSTER", 5)
+    assert desk.call("run", "--once").status == 0
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    assert alert["labels"] == {"mode": "shadow"}
+    assert desk.call("deliveries", "list", "-o", "json").json == []
+    assert desk.webhook.requests == []
+
+
+def test_explain_a_stored_record(desk: Desk) -> None:
+    """A key of the store and the name of a rule give the tree; a JSON file or standard input does as well."""
+    desk.act("DELETE_CLUSTER", 5, user="eve")
+    desk.call("run", "--once")
+    (record,) = desk.call("records", "list", "-o", "json").json
+    told = desk.call("rules", "explain", record["key"], "cluster_deleted")
+    assert told.status == 0
+    assert "+ actionKind: DELETE_CLUSTER   <- DELETE_CLUSTER" in told.out
+    file = desk.folder / "record.json"
+    file.write_text(json.dumps(record))
+    for arguments, stdin in ((str(file), ""), ("-", json.dumps(record["raw"]))):
+        document = desk.call("rules", "explain", arguments, "cluster_deleted", "-o", "json", stdin=stdin).json
+        assert document["holds"] is True
+    assert "did you mean 'cluster_deleted'?" in desk.call("rules", "explain", record["key"], "cluster_delted").err
+    assert desk.call("rules", "explain", "nonsense", "cluster_deleted").status == 1
+    assert desk.call("rules", "explain", "-", "cluster_deleted", stdin="[1]").status == 1
+
+
+def test_new(tmp_path: Path) -> None:
+    """A new rule loads without a note, passes its own tests, and overwrites nothing."""
+    options = ["--title", "Node: added", "--kind", "add node", "--except-user", "svc-*", "--group-by", "cluster",
+               "--outside", "business-hours", "--folder", str(tmp_path / "rules")]  # fmt: skip
+    made = call("rules", "new", *options)
+    assert made.status == 0, made.err
+    path = tmp_path / "rules" / "node_added.yml"
+    assert "actionKind: ADD_NODE" in path.read_text()
+    assert call("rules", "test", str(path)).status == 0
+    assert call("rules", "check", str(path), "-o", "json").json == []
+    again = call("rules", "new", *options)
+    assert (again.status, "is there already" in again.err) == (1, True)
+    asked = call("rules", "new")
+    assert (asked.status, "give at least --title and --kind" in asked.err) == (2, True)
+    assert "did you mean" in call("rules", "new", "--title", "T", "--kind", "ADD_NOD", "--print").err
+    assert call("rules", "new", "--title", "T", "--kind", "ADD_NODE", "--group-by", "nonsense", "--print").status == 2
+
+
+def test_schema_export_and_coverage(desk: Desk) -> None:
+    """The schemas are JSON; pySigma reads the export; coverage names what nobody watches."""
+    assert call("rules", "schema").json["properties"]["detection"]
+    assert call("rules", "schema", "--config").json["properties"]["sources"]
+    exported = desk.call("rules", "export", "--sigma")
+    assert [rule.name for rule in SigmaCollection.from_yaml(exported.out).rules] == ["cluster_deleted"]
+    document = desk.call("rules", "coverage", "-o", "json").json
+    kinds = {row["kind"]: row["rules"] for row in document["kinds"]}
+    assert (kinds["DELETE_CLUSTER"], kinds["RESTORE"], len(kinds)) == (["cluster_deleted"], [], 81)
+    assert "RESTORE" in desk.call("rules", "coverage", "--gaps").out
+
+
+def test_an_interval_that_is_not_configured_breaks_its_rule_alone(desk: Desk) -> None:
+    """The rule that names it is at fault, at its place; the others run."""
+    (desk.folder / "rules" / "when.yml").write_text(GOOD.partition("tests:")[0] + "when: {outside: [business-hours]}\n")
+    checked = desk.call("rules", "check")
+    assert checked.status == 1
+    assert "when.yml:9:18: no time interval is named 'business-hours': define it under 'time_intervals'" in checked.err
+    desk.more = "time_intervals: [{name: business-hours, time_intervals: [{weekdays: ['monday:friday']}]}]\n"
+    desk.write()
+    assert desk.call("rules", "check").status == 0

@@ -1,0 +1,148 @@
+"""`rules backtest`: the same alerts from a file, the store and the upstream, and what is made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Desk, call
+
+BURST = """\
+title: Burst
+name: burst
+level: high
+logsource: {product: instaclustr, service: user_actions}
+detection: {s: {actionKind: CHANGE_CLUSTER_FIREWALL_RULES}, condition: s}
+correlation: {type: event_count, group-by: [userName], timespan: 1h, condition: {gte: 3}}
+"""
+
+
+@pytest.fixture
+def busy(desk: Desk) -> Desk:
+    """A desk whose upstream has two deletions, a burst, and other things."""
+    for minutes, kind, user in [
+        (300, "DELETE_CLUSTER", "eve"),
+        (200, "DELETE_CLUSTER", "bob"),
+        (100, "CHANGE_CLUSTER_FIREWALL_RULES", "eve"),
+        (95, "CHANGE_CLUSTER_FIREWALL_RULES", "eve"),
+        (90, "CHANGE_CLUSTER_FIREWALL_RULES", "eve"),
+        (50, "BACKUP", "svc"),
+    ]:
+        desk.act(kind, minutes, user=user)
+    (desk.folder / "burst.yml").write_text(BURST)
+    return desk
+
+
+def test_the_three_origins_agree(busy: Desk, tmp_path: Path) -> None:
+    """Store, upstream and an exported file give the same alerts, with the ids of the service."""
+    busy.call("run", "--once")
+    paths = [str(busy.folder / "rules"), str(busy.folder / "burst.yml")]
+    stored = busy.call("rules", "backtest", *paths, "-o", "json")
+    assert stored.status == 0, stored.err
+    assert [(alert["rule"]["name"], alert["count"]) for alert in stored.json] == [
+        ("cluster_deleted", 1),
+        ("cluster_deleted", 1),
+        ("burst", 3),
+    ]
+    live = {alert["id"] for alert in busy.call("alerts", "list", "-o", "json").json}
+    assert live == {alert["id"] for alert in stored.json if alert["rule"]["name"] == "cluster_deleted"}
+    asked = busy.call("rules", "backtest", *paths, "--from", "upstream", "-o", "json")
+    assert [alert["id"] for alert in asked.json] == [alert["id"] for alert in stored.json]
+    file = tmp_path / "records.jsonl"
+    file.write_text(busy.call("records", "export").out)
+    read = busy.call("rules", "backtest", *paths, "--records", str(file), "-o", "jsonl")
+    assert [alert["id"] for alert in read.jsonl] == [alert["id"] for alert in stored.json]
+
+
+def test_the_json_is_the_contracts(busy: Desk) -> None:
+    """Every key of the contract and no other; records as in the webhook message."""
+    alerts = busy.call("rules", "backtest", str(busy.folder / "burst.yml"), "--from", "upstream", "-o", "json").json
+    (alert,) = alerts
+    assert list(alert) == [
+        "id",
+        "rule",
+        "level",
+        "group",
+        "count",
+        "first_at",
+        "last_at",
+        "late",
+        "first_record",
+        "last_record",
+    ]
+    assert alert["rule"] == {"id": "burst", "name": "burst"}
+    assert (alert["level"], alert["group"], alert["late"]) == ("high", {"userName": "eve"}, False)
+    assert alert["first_record"]["userName"] == "eve"
+    assert alert["first_record"]["timestamp"] == alert["first_at"]
+    assert alert["last_record"]["timestamp"] == alert["last_at"]
+
+
+def test_only_what_rules_can_be_about_is_asked_of_the_upstream(busy: Desk) -> None:
+    """An estimate counts candidates by kind, without reading one."""
+    estimate = busy.call("rules", "backtest", str(busy.folder / "rules"), "--estimate", "-o", "json")
+    assert estimate.json[0]["at_most"] == 2
+    table = busy.call("rules", "backtest", "cluster_deleted", "--estimate")
+    assert (table.status, "of 2 counted" in table.out) == (0, True)
+
+
+def test_a_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
+    """A table a rule a line; more alerts than allowed fail, and say which rule."""
+    busy.call("run", "--once")
+    shown = busy.call("rules", "backtest", str(busy.folder / "rules"), "--max-alerts", "1", "--since", "6h")
+    assert shown.status == 1
+    assert "cluster_deleted: 2 alerts are more than the 1 allowed" in shown.err
+    assert "█" in shown.out
+    assert busy.call("rules", "backtest", "cluster_deleted", "--max-alerts", "2").status == 0
+
+
+def test_compare(busy: Desk, tmp_path: Path) -> None:
+    """What would change against other rules: per rule in a table, per alert in JSON."""
+    other = tmp_path / "other.yml"
+    text = (busy.folder / "rules" / "cluster_deleted.yml").read_text()
+    other.write_text(text.replace("condition: selection", "eve: {userName: eve}\n  condition: selection and eve"))
+    busy.call("run", "--once")
+    compared = busy.call("rules", "backtest", "cluster_deleted", "--compare", str(other))
+    assert [line.split() for line in compared.out.splitlines()[1:]] == [["cluster_deleted", "1", "2", "+1", "-0"]]
+    changes = busy.call("rules", "backtest", "cluster_deleted", "--compare", str(other), "-o", "json").json
+    assert [(item["first_record"]["userName"], item["change"]) for item in changes] == [
+        ("eve", "same"),
+        ("bob", "added"),
+    ]
+
+
+def test_a_file_as_the_upstream_gives_it(tmp_path: Path) -> None:
+    """Objects, whole pages and blank lines are read, in any order; equal records are twins."""
+    deletion = {"action": "DELETE_CLUSTER", "user": "eve", "timestamp": "2026-03-04T12:00:00Z"}
+    earlier = {**deletion, "timestamp": "2026-03-01T12:00:00Z"}
+    page = [{"totalResults": 1, "resources": [{**deletion, "user": "bob"}]}]
+    file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
+    file.write_text("\n".join(map(json.dumps, [deletion, deletion, earlier, page])) + "\n\n")
+    rule.write_text(
+        "title: D\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
+    )
+    found = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file), "-o", "json").json
+    assert [alert["first_record"]["userName"] for alert in found] == ["eve", "bob", "eve", "eve"] or len(found) == 4
+    assert len({alert["id"] for alert in found}) == 4
+    assert found[0]["first_at"] == "2026-03-01T12:00:00.000Z"
+
+
+@pytest.mark.parametrize("line", ["{", "5", '"x"', '{"a": ' + "[" * 5000, "\x00", "null"])
+def test_a_line_that_is_no_record_is_located(line: str, tmp_path: Path) -> None:
+    """File and line are named; nothing crashes."""
+    file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
+    file.write_text(f'{{"action": "BACKUP", "timestamp": "2026-03-04T12:00:00Z"}}\n{line}\n')
+    rule.write_text("title: D\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n")
+    told = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file))
+    assert told.status == 2
+    assert told.err.startswith(f"{file}:2:1: not a record")
+
+
+def test_broken_rules_and_unknown_names(busy: Desk) -> None:
+    """A broken file is a usage error with its place; an unknown name is suggested."""
+    (busy.folder / "burst.yml").write_text(BURST.replace("actionKind", "actionKid"))
+    broken = busy.call("rules", "backtest", str(busy.folder / "burst.yml"))
+    assert (broken.status, "burst.yml:5:" in broken.err) == (2, True)
+    unknown = busy.call("rules", "backtest", "cluster_delted")
+    assert (unknown.status, "did you mean 'cluster_deleted'?" in unknown.err) == (1, True)

@@ -1,0 +1,139 @@
+"""Export, coverage and reach: what other tools, people and upstream filters are told of the rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from sigma.collection import SigmaCollection
+
+from actionwatch.located import read_text
+from actionwatch.rules.coverage import cover_kinds, cover_techniques
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.export import export_rules
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import Rules, build_rules, load_rules
+from actionwatch.rules.reach import reach_of
+from actionwatch.timeintervals import Period, TimeInterval
+from tests.unit.rules.builders import HEAD, KINDS, record
+
+ROOT = Path(__file__).parents[3]
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+INTERVALS = {"business-hours": TimeInterval("business-hours", (Period(),))}
+UUID = "1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01"
+DELETION = (
+    HEAD + "name: d\ntags: [attack.impact, attack.t1485]\ndetection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
+)
+BURST = (
+    HEAD + "name: b\nlevel: high\ndetection: {s: {actionKind: BACKUP}, condition: s}\n"
+    "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 5}}\n"
+)
+SEQUENCE = (
+    HEAD + "name: q\ndetection: {first: {actionKind: BACKUP}, then-so: {actionKind: DELETE_CLUSTER}}\n"
+    "correlation: {type: temporal_ordered, rules: [first, then-so], group-by: [userName], timespan: 10m}\n"
+)
+TERM = (
+    HEAD + "name: n\ndetection: {s: {actionKind: BACKUP}, condition: s}\n"
+    "correlation: {type: new_term, fields: [userName], history: 90d, baseline: any}\n"
+)
+FILTER = (
+    "title: F\nname: f\nlogsource: {product: instaclustr}\nowner: dba\nreason: harmless\nexpires: 2026-12-31\n"
+    "filter: {rules: [d], s: {userName: eve}, condition: not s}\n"
+)
+
+
+def load(*texts: str) -> Rules:
+    """Build rules."""
+    loaded = build_rules(
+        read_text("---\n".join(texts), "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=INTERVALS
+    )
+    assert loaded.faults == ()
+    return loaded
+
+
+def exported(loaded: Rules) -> tuple[str, list[str]]:
+    """Give the Sigma text, and what is lost."""
+    found = list(export_rules(loaded.rules, loaded.filters, NOW))
+    documents = [document for each in found for document in each.documents]
+    return yaml.safe_dump_all(documents, sort_keys=False), [lost for each in found for lost in each.lost]
+
+
+def test_the_shipped_rules_are_plain_sigma() -> None:
+    """pySigma parses every one without an error, and so do we: each matches what it matched."""
+    loaded = load_rules([ROOT / "rules"], lists=None, known_kinds=KINDS, time_intervals=INTERVALS)
+    text, _ = exported(loaded)
+    collection = SigmaCollection.from_yaml(text)
+    assert [rule.errors for rule in collection.rules if rule.errors] == []
+    again = build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS)
+    assert again.faults == ()
+    plain = [rule for rule in loaded.rules if rule.correlation is None and rule.when is None]
+    by_name = {rule.name.name: rule for rule in again.rules}
+    assert [by_name[rule.name.name].condition for rule in plain] == [rule.condition for rule in plain]
+
+
+def test_correlations_are_split_for_sigma() -> None:
+    """The shorthand becomes Sigma's multi-document form, which pySigma resolves."""
+    text, lost = exported(load(BURST, SEQUENCE))
+    collection = SigmaCollection.from_yaml(text)
+    collection.resolve_rule_references()
+    assert lost == []
+    assert [rule.name for rule in collection.rules] == ["b_events", "b", "q_first", "q_then_so", "q"]
+    assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
+
+
+def test_what_sigma_cannot_say_is_told() -> None:
+    """`when`, `mode`, expiry and our own correlations are left out loudly; what is off or expired is left out."""
+    when = DELETION + "when: {outside: [business-hours]}\nmode: shadow\n"
+    off = DELETION.replace("name: d", "name: o").replace("title: T", "title: O") + "mode: off\n"
+    expired = FILTER.replace("name: f", "name: g").replace("2026-12-31", "2026-01-01")
+    text, lost = exported(load(when, TERM, off, FILTER, expired))
+    assert [line.partition(":")[0] for line in lost] == ["d", "d", "n", "o", "f", "g"]
+    (rule,) = SigmaCollection.from_yaml(text).rules
+    assert rule.name == "d"
+
+
+def test_a_filter_goes_on_filtering() -> None:
+    """Sigma's filter documents come out as they went in."""
+    text, _ = exported(load(DELETION, FILTER))
+    again = build_rules(
+        read_text(text.replace("filter:", "owner: a\nreason: b\nexpires: 2027-01-01\nfilter:"), "s.yml"),
+        lists=Lists(),
+        known_kinds=KINDS,
+    )
+    assert again.faults == ()
+    assert Engine(again.rules).evaluate([record()]) == []
+
+
+def test_coverage() -> None:
+    """Each kind and technique has the rules that watch it, correlations among them; rules that are off watch nothing."""
+    off = DELETION.replace("name: d", "name: o").replace("title: T", "title: O") + "mode: off\n"
+    anything = HEAD + "name: any\ndetection: {s: {userName: eve}, condition: s}\n"
+    rules = load(DELETION, BURST, off, anything).rules
+    rows = {row.kind: row.rules for row in cover_kinds(rules, dict.fromkeys(KINDS, "area"))}
+    assert (rows["DELETE_CLUSTER"], rows["BACKUP"], rows["CREATE_CLUSTER"]) == (("d",), ("b",), ())
+    techniques = {row.technique: row.rules for row in cover_techniques(rules)}
+    assert (techniques["T1485"], techniques["T1490"]) == (("d",), ())
+    other = load(DELETION.replace("t1485", "t9999.001")).rules
+    assert cover_techniques(other)[-1].technique == "T9999.001"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kinds", "cluster", "account"),
+    [
+        ([DELETION], ("DELETE_CLUSTER",), None, None),
+        ([DELETION, BURST], ("BACKUP", "DELETE_CLUSTER"), None, None),
+        ([SEQUENCE], ("BACKUP", "DELETE_CLUSTER"), None, None),
+        ([TERM], None, None, None),  # anything makes a term known
+        ([HEAD + "detection: {s: {actionKind: ADMIN_*}, condition: s}\n"], None, None, None),
+        ([HEAD + "detection: {s: {userName: eve}, condition: s}\n"], None, None, None),
+        ([HEAD + f"detection: {{s: {{clusterId: {UUID}, account: {UUID}}}, condition: s}}\n"], None, UUID, UUID),
+        ([HEAD + "detection: {s: {clusterId: prod, account.name: x}, condition: s}\n"], None, None, None),
+        ([HEAD + f"detection: {{s: {{clusterId: {UUID}}}, condition: not s}}\n"], None, None, None),
+    ],
+)
+def test_reach(texts: list[str], kinds: tuple[str, ...] | None, cluster: str | None, account: str | None) -> None:
+    """Filters for the upstream never leave out a record that a rule could be about."""
+    reach = reach_of(load(*texts).rules)
+    assert (reach.kinds, reach.cluster_id, reach.account_id) == (kinds, cluster, account)
