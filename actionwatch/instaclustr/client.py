@@ -25,6 +25,9 @@ from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import Page, describe, parse_page
 from actionwatch.model import LinkedAccount
 
+# stamina tells its own log of each retry, naming a "<context block>"; what matters of it is in the error and in our log.
+stamina.instrumentation.set_on_retry_hooks(())
+
 PAGE_SIZE = 1000  # the documented maximum
 SPACING = timedelta(milliseconds=40)  # 25 requests a second; 35 were seen as the limit of sibling APIs, per user
 SPACED_FOR = timedelta(minutes=1)

@@ -119,7 +119,7 @@ class _Shape(Generic[Piece]):
             found = read_counts(rest)
             if found is not None:
                 counts = (counts or Counter()) + Counter(found)
-        return Page(records, sum(totals) if totals else None, counts, self._seen_at)
+        return Page(records, _whole_total(totals, len(records)), counts, self._seen_at)
 
     def _resources(self, piece: Piece) -> list[Record]:
         beginning = self._parts.beginning(piece)
@@ -132,6 +132,15 @@ class _Shape(Generic[Piece]):
 
     def _records(self, items: Sequence[Piece], objects: Sequence[Mapping[str, Any]]) -> list[Record]:
         return self._reader.read_all(objects, self._parts.texts(items), self._seen_at)
+
+
+def _whole_total(totals: Sequence[int], record_count: int) -> int | None:
+    """Join the totals of several envelopes: each may count its own records or all; None where that cannot be told."""
+    if len(totals) < 2:
+        return totals[0] if totals else None
+    if len(set(totals)) == 1 and totals[0] >= record_count:
+        return totals[0] if totals[0] == record_count else None
+    return sum(totals)
 
 
 def read_total(members: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from actionwatch.located import Place
 from actionwatch.model import LEVELS, Level
-from actionwatch.options import parse_duration
+from actionwatch.options import MAX_DURATION, parse_duration
 from actionwatch.rules.fields import FIELDS, RAW
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import Surroundings, check_field
@@ -19,6 +19,10 @@ EVENT_KEYS = ("at", "repeat", "every", "seen_at")
 EXPECT_KEYS = (
     "alerts", "events", "group", "late", "title", "body", "level", "labels", "first_at", "last_at", "resolved_at",
 )  # fmt: skip
+EARLIEST, LATEST = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2200, 1, 1, tzinfo=UTC),
+)  # a span either way is no overflow
 MAX_EVENTS = 20_000  # of one test: a rule that needs more is better served by a backtest
 
 Moment = timedelta | datetime
@@ -134,6 +138,10 @@ def _read_happening(value: Any, place: Place, report: Report, surroundings: Surr
     if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= MAX_EVENTS:
         report.fault((*place, "repeat"), f"'repeat' must be a number from 1 to {MAX_EVENTS}")
         repeat = 1
+    every = _read_span(value, "every", place, report) or timedelta(0)
+    if every > MAX_DURATION / repeat:
+        report.fault((*place, "every"), "the last of these records would be more than a century away")
+        every = timedelta(0)
     at = _read_moment(value, "at", place, report)
     if "timestamp" in fields:
         at = _read_moment(value, "timestamp", place, report) if at is None else at
@@ -142,7 +150,7 @@ def _read_happening(value: Any, place: Place, report: Report, surroundings: Surr
         fields=fields,
         at=timedelta(0) if at is None else at,
         repeat=repeat,
-        every=_read_span(value, "every", place, report) or timedelta(0),
+        every=every,
         seen_at=_read_moment(value, "seen_at", place, report),
     )
 
@@ -247,7 +255,10 @@ def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Repor
             return timedelta(0)
         if isinstance(text, str) and "T" in text.upper()[:20] and ":" in text:
             at = datetime.fromisoformat(text.strip().upper())
-            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+            if EARLIEST <= at <= LATEST:
+                return at
+            raise ValueError("centuries away")
         if isinstance(text, str) and text.strip().startswith("-"):
             return -parse_duration(text.strip()[1:])
         return parse_duration(text)

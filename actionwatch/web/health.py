@@ -47,7 +47,7 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], now: dateti
         if poll is None:
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures:
-            reasons.append(f"source {name}: {poll.failures} polls failed in a row: {poll.last_error}")
+            reasons.append(f"source {name}: {poll.failures} polls failed in a row; the log says why")
         elif now - poll.last_poll_at > interval * MISSED_POLLS:
             reasons.append(f"source {name}: last polled at {poll.last_poll_at.isoformat()}")
     return reasons

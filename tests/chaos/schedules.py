@@ -177,7 +177,7 @@ class Schedule:
         database.dies = self._dies
         self.world = World(Clock(NOON + timedelta(microseconds=self.chance.randrange(0, 1_000_000, 250))))
         self.nature = self.chance.choice(NATURES)
-        self._page_size = self.chance.choice((3, 5, 7, 20, 1000))
+        self._page_size = self.chance.choice((4, 7, 20, 1000))
         self._start = self.chance.choice(("now", timedelta(minutes=20), timedelta(hours=2)))
         self._overlap = timedelta(minutes=self.chance.choice((5, 15)))
         self._hook = Hook(random.Random(seed))
@@ -248,7 +248,7 @@ class Schedule:
         """Play it to its end; give what went wrong."""
         self.tally.schedules += 1
         self.world.faults.set(*self.nature)
-        for _ in range(self.chance.randint(4, 9)):
+        for _ in range(self.chance.randint(3, 7)):
             self._arrive()
             self._change_faults()
             self._advance(self.chance.choice((5, 30, 30, 30, 90, 400)))
@@ -265,7 +265,7 @@ class Schedule:
         self.database.close()
 
     def _arrive(self) -> None:
-        for _ in range(self.chance.choice((0, 1, 2, 5, 12))):
+        for _ in range(self.chance.choice((0, 1, 2, 4, 8))):
             kind = self.chance.choice(KINDS)
             where = {"account": self.world.organisation.accounts[0].named} if self.chance.random() < 0.7 else {}
             self.world.log(kind, ago=self.chance.uniform(0, 25), user_name=self.chance.choice(("eve", "bob")), **where)

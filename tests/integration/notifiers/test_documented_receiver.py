@@ -12,9 +12,11 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import yaml
 
 from actionwatch.errors import PermanentDeliveryError
 from actionwatch.notifiers import webhook
+from actionwatch.notifiers.base import notifier_module, notifier_types
 from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.unit.render.messages import message
 
@@ -77,3 +79,15 @@ def test_the_documented_message_is_valid() -> None:
     """The page shows a message that is never sent."""
     validator = jsonschema_rs.validator_for(webhook.message_schema())
     assert list(validator.iter_errors(json.loads(block("json")))) == []
+
+
+def test_the_documented_keys_exist() -> None:
+    """The page on receivers shows a key that the configuration refuses."""
+    page = (Path(__file__).parents[3] / "docs" / "receivers.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shown = [receiver for block in blocks for receiver in yaml.safe_load(block)["receivers"]]
+    types = {kind: keys for receiver in shown for kind, keys in receiver.items() if kind in notifier_types()}
+    assert set(types) == {"slack", "pagerduty", "email", "apprise"}
+    for kind, keys in types.items():
+        fields = notifier_module(kind).Options.model_fields.items()
+        assert set(keys) <= {field.alias or name for name, field in fields}

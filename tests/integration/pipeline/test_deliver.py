@@ -264,24 +264,24 @@ def test_backoff(post: Post) -> None:
 def test_retry_after_pauses_the_receiver(post: Post) -> None:
     """A receiver that asks for time is left alone with everything, by the next process too; no other waits."""
     busy = TransientDeliveryError("busy", retry_after=timedelta(minutes=2))
-    answers = [DOWN, busy]
+    answers = [DOWN, TransientDeliveryError("busy", retry_after=SECOND), busy]
     post.channel = {"concurrency": 1}
     post.senders["other"] = Sender()
     hook(post).answer = lambda message: answers.pop() if answers else None
     with post.delivering() as deliverer:
-        post.owe("one", "two")
+        post.owe("one", "two", "three")
         settle(deliverer)
-        post.owe("three")
-        post.owe("four", receiver="other")
+        post.owe("four")
+        post.owe("five", receiver="other")
         settle(deliverer)
-    assert len(hook(post).sent) == 2  # what was in hand when it asked
+    assert len(hook(post).sent) == 3  # what was in hand when it asked
     assert len(post.senders["other"].sent) == 1
     post.clock.advance(seconds=100)
     post.deliver()
-    assert len(hook(post).sent) == 2
+    assert len(hook(post).sent) == 3
     post.clock.advance(seconds=20)
     post.deliver()
-    assert len(hook(post).sent) == 5
+    assert len(hook(post).sent) == 7
 
 
 def test_give_up_replay_and_resolve(post: Post) -> None:

@@ -1,29 +1,64 @@
-"""What docs/rules.md shows is so."""
+"""What the documents on rules show is so."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sigma.modifiers import modifier_mapping
 
 from actionwatch.emulator.catalogue import KINDS
+from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
 from actionwatch.located import read_text
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules import cases
 from actionwatch.rules.alert import KEYS
+from actionwatch.rules.check import Bench, missing_tests
+from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import FIELDS, VARIABLES
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.load import build_rules
+from actionwatch.rules.load import Rules, build_rules
+from actionwatch.timeintervals import Period, TimeInterval
 
-TEXT = (Path(__file__).parents[3] / "docs" / "rules.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+TEXT = (DOCS / "rules.md").read_text(encoding="utf-8")
+TESTS = (DOCS / "rule-tests.md").read_text(encoding="utf-8")
+INTERVALS = {"business-hours": TimeInterval("business-hours", (Period(weekdays=((0, 4),), times=((480, 1080),)),))}
 LONG_NAMES = {"ignorecase", "multiline", "dotall"}  # pySigma's other names of i, m and s
 
 
+def _load(text: str, count: int, lists: Mapping[str, tuple[str, ...]] | None = None) -> Rules:
+    examples = re.findall(r"```yaml\n(title.*?)```", text, re.DOTALL)
+    documents = read_text("---\n".join(examples), "docs")
+    loaded = build_rules(documents, lists=Lists(lists or {}), known_kinds=KINDS, time_intervals=INTERVALS)
+    assert (len(loaded.rules) + len(loaded.filters), loaded.faults, loaded.notes) == (len(documents), (), ())
+    assert len(documents) >= count
+    return loaded
+
+
 def test_examples_load() -> None:
-    """Every example is a rule without faults and notes."""
-    examples = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    loaded = build_rules(read_text("---\n".join(examples), "docs/rules.md"), lists=Lists(), known_kinds=KINDS)
-    assert (len(loaded.rules), loaded.faults, loaded.notes) == (len(examples), (), ())
-    assert len(examples) == 3
+    """Every example is a rule, or a filter, without faults and notes."""
+    _load(TEXT, 5)
+
+
+def test_examples_of_tests_pass() -> None:
+    """Every test that the page on tests shows passes, and every rule there has enough of them."""
+    loaded = _load(TESTS, 3, {"production-clusters": ("c",)})
+
+    def rebuild(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
+        return _load(TESTS, 3, lists).rules
+
+    bench = Bench(loaded.rules, simulate, CATALOGUE, Lists(), rebuild)
+    verdicts = [verdict for rule in loaded.rules for verdict in bench.run(rule)]
+    assert [(verdict.case.name, verdict.problems) for verdict in verdicts if not verdict.is_passed] == []
+    assert [rule.name.name for rule in loaded.rules if missing_tests(rule, 1)] == []
+
+
+def test_every_key_of_a_test_is_named() -> None:
+    """The page on tests names each key of a test, an event and an expectation."""
+    words = set(re.findall(r"\w+", TESTS))
+    assert {*cases.KEYS, *cases.EVENT_KEYS, *cases.EXPECT_KEYS} <= words
 
 
 def test_everything_is_named() -> None:

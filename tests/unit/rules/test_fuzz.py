@@ -9,22 +9,34 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
 from actionwatch.located import Document
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules.cases import KEYS as CASE_KEYS
+from actionwatch.rules.check import Bench
+from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
+from actionwatch.rules.explain import explain
+from actionwatch.rules.export import export_rules
+from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules, load_rules
-from tests.unit.rules.builders import GOOD_TEXT, KINDS, record
+from actionwatch.timeintervals import Period, TimeInterval
+from tests.unit.rules.builders import AT, GOOD_TEXT, KINDS, record
 
 KEYS = [
     "title", "id", "name", "level", "status", "tags", "date", "related", "references", "logsource", "detection", "alert",
     "condition", "s", "userName", "userName|re", "userName|contains|all", "raw.x|cidr", "timestamp|hour", "|all", "product",
     "body", "labels", "fields", "group_by", "realert", "runbook", "x-a", "correlation", "fieldref", "userName|fieldref",
     "userName|expand", "a|b|c", "", "|", "userName|base64offset|windash", "userName|exists", "userName|gt",
-    "userName|wide|re", "critical",
+    "userName|wide|re", "critical", "when", "during", "outside", "mode", "tests", "event", "events", "expect", "at", "seen_at",
+    "repeat", "every", "until", "history", "lists", "alerts", "group", "late", "filter", "rules", "owner", "reason", "expires",
+    "type", "group-by", "timespan", "gte", "lt", "expect-groups",
 ]  # fmt: skip
 WORDS = [
     "instaclustr", "s", "1 of them", "not s", "all of *", "{{ userName }}", "{% for %}", "%x%", "(", "*", "10.0.0.0/8", "15m",
-    "-1d", "\ud800", "s and s", "1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01", "(?i", "a{1000000}",
+    "-1d", "\ud800", "office", "shadow", "off", "alert", "nothing", "any", "2026-12-31", "2026-03-04T12:00:00Z", "event_count",
+    "r", "9999-12-31T23:59:59Z", "-9999d", "*x*", "^a^", "s and s", "1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01", "(?i", "a{1000000}",
 ]  # fmt: skip
 PIECES = ["", ":", "- ", "\n", "\t", "'", '"', "{", "[", "*a", "&a ", "!x ", "|", "#", "---\n", "\x00", "é", "<<: "]
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(WORDS))
@@ -34,6 +46,15 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=15,
 )
+INTERVALS = {"office": TimeInterval("office", (Period(times=((480, 1080),)),))}
+FILTER = {
+    "title": "F",
+    "logsource": {"product": "instaclustr"},
+    "owner": "o",
+    "reason": "r",
+    "expires": "2026-12-31",
+    "filter": {"rules": "any", "s": {"userName": "x"}, "condition": "not s"},
+}
 SOUND = {
     "title": "T",
     "logsource": {"product": "instaclustr"},
@@ -41,16 +62,46 @@ SOUND = {
 }
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
 def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
     """Whatever a document holds, it becomes a rule that runs, a fault or a note."""
     value = {**SOUND, **parts} if is_based else parts
     in_detection = {**SOUND, "detection": {"s": inner, "condition": "s"}, "alert": {"level": {"high": inner}}}
-    for each in (value, inner, in_detection):
-        loaded = build_rules([Document("f.yml", each)], lists=Lists({"x": ("a",)}), known_kinds=KINDS)
-        assert loaded.rules or loaded.faults or loaded.notes
-        Engine(loaded.rules).evaluate([record(), record(user=None)])
+    in_extras = {**SOUND, "when": inner, "mode": inner, "tests": [{"event": {"userName": "a"}, "expect": inner}, inner]}
+    in_filter = {**FILTER, "filter": {"rules": inner, "s": inner, "condition": "not s"}}
+    for each in (value, inner, in_detection, in_extras, in_filter, {**FILTER, **parts}):
+        _use(each)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.dictionaries(st.sampled_from(CASE_KEYS), values, max_size=4), st.dictionaries(keys, values, max_size=4))
+def test_any_test(parts: dict[str, Any], event: dict[Any, Any]) -> None:
+    """Whatever a test in a rule file holds, it runs or is a fault."""
+    _use(
+        {
+            **SOUND,
+            "tests": [{"event": event, "expect": "alert"}, {"event": {"userName": "eve"}, "expect": "alert", **parts}],
+        }
+    )
+
+
+def _use(value: Any) -> None:
+    """Do with a document, beside a sound rule, all that any command does."""
+    documents = [Document("f.yml", value), Document("s.yml", {**SOUND, "title": "Sound", "name": "sound"})]
+    lists = Lists({"x": ("a",)})
+    loaded = build_rules(documents, lists=lists, known_kinds=KINDS, time_intervals=INTERVALS, now=AT)
+    assert "sound" in {rule.name.name for rule in loaded.rules}
+    assert len(loaded.rules) + len(loaded.filters) > 1 or loaded.faults or loaded.notes
+    assert all(fault.line > 0 for fault in loaded.faults)
+    Engine(loaded.rules).evaluate([record(), record(user=None)])
+    lint(loaded, documents, KINDS)
+    list(export_rules(loaded.rules, loaded.filters, AT))
+    cover_kinds(loaded.rules, dict.fromkeys(KINDS, ""))
+    bench = Bench(loaded.rules, simulate, CATALOGUE, lists, lambda _: loaded.rules)
+    for rule in loaded.rules:
+        explain(rule, record(), lists).document()
+        list(bench.run(rule))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

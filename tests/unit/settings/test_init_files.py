@@ -76,9 +76,11 @@ def test_template_and_reference_name_every_key(model: type[Options]) -> None:
 
 
 def test_the_examples_are_well_formed() -> None:
-    """The compose file is YAML that starts the service, and the unit has its sections."""
+    """The compose file is YAML that runs the image as it is, read-only, and the unit has its sections."""
     compose = yaml.safe_load((files("actionwatch") / "_init" / "compose.yaml").read_text())
-    assert compose["services"]["actionwatch"]["command"][-1] == "run"
+    service = compose["services"]["actionwatch"]
+    assert "command" not in service
+    assert service["read_only"] is True
     unit = configparser.RawConfigParser(strict=True)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string((files("actionwatch") / "_init" / "actionwatch.service").read_text())

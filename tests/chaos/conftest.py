@@ -1,0 +1,25 @@
+"""`--soak N`: play N schedules, with as many kills of the real process as that is worth, instead of the default few."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the length of a soak; `pytest tests/chaos --soak 5000` runs for about a quarter of an hour."""
+    parser.addoption("--soak", type=int, default=0, metavar="N", help="play N schedules of chaos, from --soak-from on")
+    parser.addoption("--soak-from", type=int, default=0, metavar="SEED", help="the first seed")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> int:
+    """Say how many schedules were asked for; 0: the default."""
+    found: int = request.config.getoption("--soak", 0)
+    return found
+
+
+@pytest.fixture
+def first_seed(request: pytest.FixtureRequest) -> int:
+    """Say where the seeds begin."""
+    found: int = request.config.getoption("--soak-from", 0)
+    return found
