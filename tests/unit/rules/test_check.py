@@ -170,7 +170,7 @@ def test_all_keys_must_hold_for_one_alert() -> None:
         ("{event: {at: '9999-12-31T23:59:59Z'}, expect: alert}", "r.yml:10:14: 'at' is no time"),
         (
             "{event: {repeat: 9999, every: 100d}, expect: alert}",
-            "r.yml:10:27: the last of these records would be more than",
+            "r.yml:10:28: the last of these records would be more than",
         ),
         ("{event: {every: 5}, expect: alert}", "r.yml:10:14: not a duration"),
         ("{event: {userName: [a]}, expect: alert}", "r.yml:10:14: 'userName' must be a text"),

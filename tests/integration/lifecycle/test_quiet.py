@@ -1,0 +1,239 @@
+"""Silences, mute intervals, inhibition and levels: nobody is disturbed, nothing is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.alerts.policy import House, Policy
+from actionwatch.alerts.routes import Route, parse_matcher
+from actionwatch.model import Level
+from actionwatch.pipeline.addressing import Destination
+from actionwatch.store import silences
+from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, summaries
+from tests.integration.pipeline.kit import Sender
+
+
+def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
+    """Suppressed, never sent later, reported once at the end, and told with the full count at the next match."""
+    made = desk.silence("userName=eve", hours=1)
+    alert_id = desk.happen()
+    desk.deliver()
+    desk.happen(count=2)
+    desk.later(minutes=1)
+    assert desk.told() == []
+    assert set(desk.stopped()) == {"hook opened suppressed by silence"}
+    assert any(made.id in line and "planned" in line and "sam" in line for line in desk.why(alert_id))
+    desk.later(hours=1)
+    assert desk.told() == ["silence: 1"]
+    summary = desk.hook.sent[-1].data
+    assert {name: summary[name] for name in ("reason", "receiver", "count", "levels", "omitted")} == {
+        "reason": "silence", "receiver": "hook", "count": 1, "levels": {"high": 1}, "omitted": 0,
+    }  # fmt: skip
+    assert summary["alerts"][0]["id"] == alert_id
+    assert summary["alerts"][0]["count"] == 3
+    assert "records" not in summary["alerts"][0]
+    desk.later(hours=1)
+    assert desk.told() == ["silence: 1"]
+
+
+def test_the_next_match_tells_the_full_count(desk: Desk) -> None:
+    """After the silence, a match of the same alert is an opening to who was never told."""
+    desk.silence("userName=eve", minutes=5)
+    desk.happen(count=3)
+    desk.deliver()
+    desk.later(minutes=6)
+    desk.happen()
+    desk.deliver()
+    assert desk.told() == ["silence: 1", "opened x4"]
+
+
+def test_a_resolution_goes_to_those_told(desk: Desk) -> None:
+    """Who was told hears the end, under a silence too; who was not, does not."""
+    alert_id = desk.happen()
+    desk.deliver()
+    desk.silence("userName=eve", hours=1)
+    other = desk.happen(Rule(name="other"), user_name="eve")
+    desk.later(seconds=20)
+    desk.people.resolve(alert_id, "sam")
+    desk.people.resolve(other, "sam")
+    desk.later(seconds=20)
+    assert desk.told() == ["opened x1", "resolved x1"]
+    desk.later(hours=1)
+    assert desk.told()[-1] == "silence: 1"
+
+
+def test_an_early_end(desk: Desk) -> None:
+    """A silence that is expired by hand reports at once."""
+    made = desk.silence("userName=eve", hours=9)
+    desk.happen()
+    desk.deliver()
+    with desk.database.write() as connection:
+        silences.expire(connection, [made.id], desk.clock())
+    desk.later(seconds=2)
+    assert desk.told() == ["silence: 1"]
+
+
+def test_a_trouble_that_lasts_is_delivered_at_the_end(desk: Desk) -> None:
+    """Self alerts still open after a silence are told by themselves; those that are over are in the summary only."""
+    desk.silence("rule=actionwatch_self", hours=1)
+    desk.troubles.report("key_refused", "acme", "401", "mend it")
+    desk.troubles.report("clock_skew", "acme", "late", "set it")
+    desk.deliver()
+    desk.troubles.settle("clock_skew", "acme")
+    desk.later(minutes=10)
+    assert desk.hook.sent == []
+    desk.later(hours=1)
+    desk.later(seconds=1)
+    types = [message.type for message in desk.hook.sent]
+    assert types == ["alerts.summary", "alert.opened"]
+    assert desk.hook.sent[0].data["count"] == 2
+    assert desk.hook.sent[1].data["labels"] == {"trouble": "key_refused"}
+
+
+def test_a_match_is_not_told_at_the_end(desk: Desk) -> None:
+    """An alert of records is in the summary only: what it tells of has happened already."""
+    desk.silence("userName=eve", hours=1)
+    desk.happen()
+    desk.deliver()
+    desk.later(hours=2)
+    desk.later(hours=2)
+    assert desk.told() == ["silence: 1"]
+
+
+def test_mute_intervals(desk: Desk) -> None:
+    """What a route mutes at night is one message in the morning; routes that do not mute tell at once."""
+    desk.senders["loud"] = Sender()
+    desk.house = House((), {"nights": NIGHTS})
+    desk.route = Route(
+        ("hook",), routes=(Route(("hook",), is_continued=True, mutes=("nights",)), Route(("hook", "loud")))
+    )
+    desk.clock.now = at("23:00")
+    for user in ("eve", "bob", "amy"):
+        desk.happen(user_name=user)
+    desk.deliver()
+    assert desk.told() == []
+    assert desk.told("loud") == ["opened x1"] * 3
+    desk.later(hours=6, minutes=59)
+    assert desk.told() == []
+    desk.later(minutes=1)
+    assert desk.told() == ["mute: 3"]
+    desk.happen(user_name="zoe")
+    desk.deliver()
+    assert desk.told() == ["mute: 3", "opened x1"]
+
+
+def test_a_muted_resolution_is_reported(desk: Desk) -> None:
+    """An end that falls into the night is in the morning's message."""
+    desk.house = House((), {"nights": NIGHTS})
+    desk.route = Route(("hook",), mutes=("nights",))
+    alert_id = desk.happen()
+    desk.deliver()
+    desk.clock.now = at("23:00")
+    desk.people.resolve(alert_id, "sam")
+    desk.deliver()
+    desk.later(hours=8)
+    assert desk.told() == ["opened x1", "mute: 1"]
+    assert desk.hook.sent[-1].data["alerts"][0]["status"] == "resolved"
+
+
+def test_the_report_of_a_silence_waits_for_the_morning(desk: Desk) -> None:
+    """A silence that ends while its route is mute disturbs nobody."""
+    desk.house = House((), {"nights": NIGHTS})
+    desk.route = Route(("hook",), mutes=("nights",))
+    desk.clock.now = at("21:00")
+    desk.silence("userName=eve", hours=2)
+    desk.happen()
+    desk.deliver()
+    desk.later(hours=3)
+    assert desk.told() == []
+    desk.later(hours=7)
+    assert desk.told() == ["silence: 1"]
+
+
+@pytest.mark.parametrize("is_source_first", [True, False])
+def test_inhibition_in_one_batch(desk: Desk, is_source_first: bool) -> None:
+    """A source that comes in the same batch inhibits, before or after its target; nobody reports it later."""
+    desk.house = House((InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),))
+    rules = [Rule(name="big"), Rule(name="small")]
+    desk.happen(*(rules if is_source_first else rules[::-1]))
+    desk.deliver()
+    assert [message.data["rule"]["name"] for message in desk.hook.sent] == ["big"]
+    assert desk.stopped() == ["hook opened suppressed by inhibition"]
+    desk.later(days=1)
+    assert len(desk.hook.sent) == 1
+
+
+def test_inhibition_ends_with_its_source(desk: Desk) -> None:
+    """A source that is resolved inhibits no longer; nor one that is far away in time."""
+    desk.house = House((InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),))
+    source = desk.happen(Rule(name="big"))
+    desk.people.resolve(source, "sam")
+    desk.happen(Rule(name="small"))
+    desk.deliver()
+    assert desk.told()[-1] == "opened x1"
+    desk.happen(Rule(name="big"))
+    desk.clock.advance(minutes=16)
+    desk.happen(Rule(name="small"))
+    desk.deliver()
+    assert not desk.stopped()[1:]
+
+
+def test_levels(desk: Desk) -> None:
+    """A receiver hears nothing below its level, and `opened` with the full count once the level reaches it."""
+    desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
+    desk.policies["hook"] = Policy(min_level=Level.HIGH)
+    rule = Rule(level=lambda record: Level[record.severity.upper()])
+    desk.happen(rule, severity="low")
+    desk.deliver()
+    desk.happen(rule, severity="low")
+    desk.later(minutes=1)
+    assert desk.told() == []
+    assert desk.stopped() == ["hook opened suppressed by min_level"]
+    alert_id = desk.happen(rule, severity="high")
+    desk.deliver()
+    assert desk.told() == ["opened x3"]
+    assert any("below its min_level high" in line for line in desk.why(alert_id))
+
+
+def test_two_silences_that_end_together(desk: Desk) -> None:
+    """One message tells of both, each alert once."""
+    desk.silence("userName=eve", hours=1)
+    desk.silence("userName=bob", hours=1)
+    desk.happen(user_name="eve")
+    desk.happen(user_name="bob")
+    desk.deliver()
+    desk.later(hours=1)
+    assert desk.told() == ["silence: 2"]
+
+
+def test_a_receiver_without_updates_is_told_at_once(desk: Desk) -> None:
+    """Mail, which waits for the last update, still hears of an alert by the first match after a silence."""
+    desk.destinations["hook"] = Destination("hook", is_updated_last=True)
+    desk.silence("userName=eve", minutes=1)
+    desk.happen()
+    desk.deliver()
+    desk.later(minutes=2)
+    desk.happen()
+    desk.deliver()
+    assert desk.told() == ["silence: 1", "opened x2"]
+
+
+def test_what_is_frozen_is_not_judged_again(desk: Desk) -> None:
+    """A silence that begins after the first attempt does not stop its repetition."""
+    from tests.integration.pipeline.kit import DOWN
+
+    desk.hook.answer = lambda message: DOWN
+    desk.happen()
+    desk.deliver()
+    desk.silence("userName=eve", hours=1)
+    desk.hook.answer = lambda message: None
+    desk.later(minutes=1)
+    assert len({message.id for message in desk.hook.sent}) == 1
+    assert desk.states() == ["hook opened sent"]
+    assert not summaries(desk.hook.sent)
+    assert replace(desk.policies.get("hook", Policy())).objective is None
+    assert timedelta(0) == timedelta()

@@ -1,0 +1,284 @@
+"""Correlations over a real store: opened, joined and resolved in one transaction each, the same after any restart."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from actionwatch.errors import StoreError
+from actionwatch.located import read_text
+from actionwatch.model import Alert, Entity, Level, Record, Status
+from actionwatch.pipeline.correlating import Correlating
+from actionwatch.pipeline.match import Matcher
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import build_rules
+from actionwatch.store import alerts, marks, records
+from actionwatch.store.database import Database
+from actionwatch.store.marks import Marks
+from tests.builders import NOON, make_record, open_database
+from tests.integration.pipeline.kit import Post
+from tests.unit.rules.builders import KINDS
+from tests.unit.rules.correlation.test_live import RULES
+
+MINUTE = timedelta(minutes=1)
+HEAD = "title: {0}\nname: {0}\nlevel: high\nlogsource: {{product: instaclustr}}\n"
+DELETED = "detection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
+BURST = (
+    HEAD.format("burst")
+    + DELETED
+    + "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 3}}\n"
+    + "alert: {title: '{{ count }} by {{ group.userName }}', level: {critical: {cluster.name: prod}}, fields: [userName]}\n"
+)
+MISSING = (
+    HEAD.format("missing")
+    + DELETED
+    + "correlation: {type: event_count, group-by: [clusterId], timespan: 1h, condition: {lt: 1},"
+    + " expect-groups: {clusterId: [c-1]}}\nalert: {title: 'nothing on {{ clusterId }}'}\n"
+)
+UNANSWERED = HEAD.format("unanswered") + (
+    "detection:\n  made: {actionKind: CREATE_CLUSTER}\n  gone: {actionKind: DELETE_CLUSTER}\n"
+    "correlation: {type: temporal_ordered, rules: [made, gone], group-by: [userName], timespan: 10m,"
+    " condition: made and not gone}\n"
+)
+
+
+def rules_of(text: str) -> Sequence[Rule]:
+    """Load rules without a fault."""
+    built = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS)
+    assert built.faults == ()
+    return built.rules
+
+
+def matcher(post: Post, rules: Sequence[Rule], batch_size: int = 2000, **more: timedelta) -> Matcher:
+    """Make the step of a process that just started."""
+    correlating = Correlating(rules, post.addressing, **more)  # type: ignore[arg-type]
+    return Matcher(post.database, Engine(rules), post.addressing, post.clock, batch_size, correlating)
+
+
+def see(
+    database: Database, proved: datetime, *, name: str = "acme", begins: datetime = NOON, alerts_from: datetime = NOON
+) -> None:
+    """Say how far a source has proved what it saw."""
+    with database.write() as connection:
+        marks.write(
+            connection,
+            Marks(
+                name=name,
+                begins_at=begins,
+                alerts_from=alerts_from,
+                mark=proved,
+                seen_through=proved,
+                proved_through=proved,
+            ),
+        )
+
+
+def only(post: Post) -> Alert:
+    """Give the one alert there is."""
+    (alert,) = post.alerts().values()
+    return alert
+
+
+def test_a_burst_opens_one_alert_and_more_of_it_joins(post: Post) -> None:
+    """The third record opens the alert with all three; the fourth joins, and raises the level where the level map says so."""
+    step = matcher(post, rules_of(BURST))
+    post.store(make_record(1, minutes=0), make_record(2, minutes=1))
+    assert step.run_once() == 0
+    post.store(make_record(3, minutes=2, late_by=MINUTE))
+    assert step.run_once() == 1
+    alert = only(post)
+    assert (alert.count, alert.first_at, alert.last_at) == (3, NOON, NOON + 2 * MINUTE)
+    assert (alert.title, alert.level, alert.group) == ("3 by eve", Level.HIGH, {"userName": "eve"})
+    assert (alert.late_by, alert.fields, alert.realert) == (MINUTE, ("userName",), 10 * MINUTE)
+    post.store(make_record(4, minutes=12, cluster=Entity("c", "prod")), make_record(5, minutes=12.1))
+    assert step.run_once() == 0
+    assert (only(post).count, only(post).level) == (4, Level.CRITICAL)
+    assert step.run_once() == 0
+
+
+def test_what_is_missing_opens_and_resolves_with_verified_time(post: Post) -> None:
+    """No record comes: verified time alone opens the alert, the next match resolves it, and both are told."""
+    rules = rules_of(MISSING)
+    step = matcher(post, rules)
+    see(post.database, NOON + 59 * MINUTE)
+    assert step.run_once() == 0
+    see(post.database, NOON + 60 * MINUTE)
+    assert step.run_once() == 1
+    alert = only(post)
+    assert (alert.count, alert.first_at, alert.title, alert.source) == (0, NOON + 60 * MINUTE, "nothing on c-1", "acme")
+    see(post.database, NOON + 90 * MINUTE)
+    assert matcher(post, rules).run_once() == 0
+    post.store(make_record(minutes=95, cluster=Entity("c-1")))
+    assert matcher(post, rules).run_once() == 0
+    alert = only(post)
+    assert (alert.status, alert.resolved_by, alert.resolved_at) == (Status.RESOLVED, "actionwatch", NOON + 95 * MINUTE)
+    assert post.states() == ["hook opened pending", "hook resolved pending"]
+    see(post.database, NOON + 154 * MINUTE)
+    assert matcher(post, rules).run_once() == 0
+    see(post.database, NOON + 155 * MINUTE)
+    assert matcher(post, rules).run_once() == 1
+    assert len(post.alerts()) == 2
+
+
+def test_the_lowest_of_several_sources_counts(post: Post) -> None:
+    """One source that lags keeps what is missing from being judged; one never polled, too, where it is configured."""
+    see(post.database, NOON + 600 * MINUTE)
+    see(post.database, NOON + 30 * MINUTE, name="other")
+    step = matcher(post, rules_of(MISSING))
+    assert step.run_once() == 0
+    see(post.database, NOON + 60 * MINUTE, name="other")
+    assert step.run_once() == 1
+    assert matcher(post, rules_of(MISSING), sources=["acme", "third"]).run_once() == 0  # type: ignore[arg-type]
+
+
+def test_a_trailing_not_waits_for_proof(post: Post) -> None:
+    """Nothing followed: told once that is proved, also by a process that started in between."""
+    rules = rules_of(UNANSWERED)
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + 9 * MINUTE)
+    assert matcher(post, rules).run_once() == 0
+    see(post.database, NOON + 10 * MINUTE)
+    assert matcher(post, rules).run_once() == 1
+    assert (only(post).count, only(post).first_at) == (1, NOON)
+
+
+def test_backlog_is_learned_from(post: Post) -> None:
+    """Backlog records open nothing; a live one that completes their window opens an alert that holds them."""
+    see(post.database, NOON, begins=NOON - 60 * MINUTE)
+    old = [make_record(n, minutes=n - 60, is_backlog=True) for n in range(4)]
+    post.store(*old, make_record(10, minutes=-2, is_backlog=True), make_record(11, minutes=-1, is_backlog=True))
+    step = matcher(post, rules_of(BURST))
+    assert step.run_once() == 0
+    post.store(make_record(12, minutes=0))
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+def test_what_was_missing_in_the_backlog_is_not_told(post: Post) -> None:
+    """An absence that ended before records could alert stays untold; one that goes on is told once live time is proved."""
+    see(post.database, NOON - 100 * MINUTE, begins=NOON - 400 * MINUTE)
+    post.store(make_record(1, minutes=-200, is_backlog=True, cluster=Entity("c-1")))
+    step = matcher(post, rules_of(MISSING))
+    assert step.run_once() == 0
+    see(post.database, NOON + MINUTE, begins=NOON - 400 * MINUTE)
+    assert step.run_once() == 1
+    assert only(post).first_at == NOON - 140 * MINUTE
+
+
+def test_a_new_rule_does_not_dig_up_the_past(post: Post) -> None:
+    """A rule that comes later, or is changed, learns from the stored records, and alerts only with newer ones."""
+    post.store(*(make_record(n, minutes=n) for n in range(3)))
+    assert matcher(post, rules_of(MISSING)).run_once() == 0
+    assert matcher(post, rules_of(BURST)).run_once() == 0
+    post.store(make_record(4, minutes=4))
+    assert matcher(post, rules_of(BURST)).run_once() == 1
+    assert only(post).count == 4
+    changed = BURST.replace("gte: 3", "gte: 2")
+    assert matcher(post, rules_of(changed)).run_once() == 0
+    assert len(post.alerts()) == 1
+
+
+def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the transaction fails, the state is rebuilt, and the alert opens the next time."""
+    step = matcher(post, rules_of(BURST))
+    post.store(*(make_record(n, minutes=n) for n in range(3)))
+
+    def fail(*_: object) -> None:
+        raise StoreError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("actionwatch.store.positions.write", fail)
+        with pytest.raises(StoreError):
+            step.run_once()
+    assert post.alerts() == {}
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+def test_a_very_late_record_has_the_state_rebuilt(post: Post) -> None:
+    """A record from long before what is kept is evaluated in the window it belongs to."""
+    step = matcher(post, rules_of(BURST), keep=10 * MINUTE)
+    post.store(make_record(1, minutes=0), make_record(2, minutes=1))
+    for hours in range(1, 10):
+        post.store(make_record(hours * 10, minutes=60 * hours))
+        see(post.database, NOON + timedelta(hours=hours))
+        assert step.run_once() == 0
+    post.store(make_record(3, minutes=2, late_by=timedelta(hours=9)))
+    assert step.run_once() == 1
+    assert (only(post).first_at, only(post).count, only(post).late_by) == (NOON, 3, timedelta(hours=9))
+
+
+def test_a_person_who_resolved_hears_no_more(post: Post) -> None:
+    """What joins a resolved alert is counted, and sends nothing."""
+    step = matcher(post, rules_of(BURST))
+    post.store(*(make_record(n, minutes=n) for n in range(3)))
+    step.run_once()
+    with post.database.write() as connection:
+        resolved = {**{f: getattr(only(post), f) for f in Alert.__dataclass_fields__}, "status": Status.RESOLVED}
+        alerts.update(connection, Alert(**resolved))
+    post.store(make_record(9, minutes=5))
+    assert step.run_once() == 0
+    assert only(post).count == 4
+    assert post.states() == ["hook opened pending"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_course_gives_the_alerts_of_the_plain_run(tmp_path: Path, seed: int) -> None:
+    """Every kind of correlation at once: batched and restarted at random, the store holds the alerts of a backtest."""
+    chance = random.Random(seed)
+    rules = rules_of(RULES)
+    stored = _stream(chance)
+    post = Post(open_database(tmp_path))
+    see(post.database, NOON)
+    size = chance.choice([3, 2000])
+    step = matcher(post, rules, size, keep=5 * MINUTE)
+    waiting = list(stored)
+    while waiting:
+        batch = [waiting.pop(0) for _ in range(min(len(waiting), chance.randint(1, 9)))]
+        if size > len(batch):
+            chance.shuffle(batch)  # what is matched together is put into order
+        post.store(*batch)
+        see(post.database, max(record.occurred_at for record in batch) - chance.choice([0, 3]) * MINUTE)
+        step.run_once()
+        if chance.random() < 0.3:
+            size = chance.choice([3, 2000])
+            step = matcher(post, rules, size, keep=5 * MINUTE)
+    end = NOON + timedelta(hours=20)
+    see(post.database, end)
+    step.run_once()
+    plain = simulate(rules, stored, begin=NOON, start=NOON, until=end, verified_until=end)
+    assert _told(post.database) == {
+        each.id: (each.count, each.first_at, each.last_at, each.resolved_at, [record.key for record in each.records])
+        for each in plain.alerts
+    }
+    post.database.close()
+
+
+def _stream(chance: random.Random) -> list[Record]:
+    """Make four hours of records in event order, no two at one instant."""
+    at = NOON
+    stored = []
+    for number in range(120):
+        at += timedelta(seconds=chance.choice([1, 20, 40, 60, 90, 120, 300, 900]))
+        kind = chance.choice(["BACKUP", "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"])
+        user = chance.choice(["eve", "eve", "bob"])
+        stored.append(make_record(number, occurred_at=at, action_kind=kind, user_name=user))
+    return stored
+
+
+def _told(database: Database) -> dict[str, tuple[object, ...]]:
+    with database.read() as connection:
+        found = alerts.read_newest(connection, 10_000)
+        held = records.read_of_alerts(connection, [alert.id for alert in found], 10_000)
+    return {
+        alert.id: (
+            alert.count, alert.first_at, alert.last_at, alert.resolved_at, [record.key for record in held[alert.id]]
+        )
+        for alert in found
+    }  # fmt: skip

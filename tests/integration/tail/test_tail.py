@@ -1,0 +1,407 @@
+"""The tail, poll by poll, on the emulator's handlers: where it begins, what it proves, what it asks, what it leaves for later."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from actionwatch.instaclustr.client import Client
+from actionwatch.model import Record
+from actionwatch.pipeline.reading import PollReport
+from actionwatch.pipeline.tail import Tail
+from actionwatch.store import marks, receipts, records
+from actionwatch.store.database import Database
+from tests.builders import NOON
+from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Bench:
+    """A tail on a world, and what a test asks of them."""
+
+    world: World
+    database: Database
+    client: DirectClient
+    tail: Tail
+
+    def poll(self, seconds: float = 30) -> PollReport:
+        """Let time pass, then poll."""
+        self.world.clock.advance(seconds=seconds)
+        return self.tail.run_once()
+
+    def marks(self) -> marks.Marks:
+        """Read the marks."""
+        with self.database.read() as connection:
+            found = marks.read(connection, SOURCE)
+        assert found is not None
+        return found
+
+    def records(self) -> list[Record]:
+        """Read the records in the order in which they were stored."""
+        with self.database.read() as connection:
+            return records.read_after(connection, 0, 100_000)
+
+    def is_complete(self) -> bool:
+        """Say whether the store holds exactly what was ever logged."""
+        return stored(self.database) == happened(self.world.organisation.truth())
+
+
+def bench(world: World, database: Database, *faults: str, **options: Any) -> Bench:
+    """Set a tail on a world whose upstream is so."""
+    world.faults.set(*faults)
+    client = DirectClient(world.emulator, world.clock)
+    options.setdefault("page_size", 1000)
+    return Bench(
+        world, database, client, tail_of(database, client, world.clock, self_watch(database, client, world.clock), **options)
+    )
+
+
+# -- where it begins
+
+
+@pytest.mark.parametrize(
+    ("start", "kept", "backlog"),
+    [
+        ("now", 1, 0),
+        (timedelta(minutes=10), 2, 1),
+        (NOON - timedelta(minutes=30), 3, 2),
+        (NOON + timedelta(days=1), 1, 0),
+    ],
+)
+@pytest.mark.parametrize("is_alerted", [False, True])
+def test_first_poll(
+    world: World, database: Database, start: Any, kept: int, backlog: int, is_alerted: bool
+) -> None:
+    """The first poll begins elsewhere than told, or what is from before it alerts though nobody asked for that."""
+    world.log(ago=1500)
+    world.log(ago=300)
+    on = bench(world, database, start=start, alert_backlog=is_alerted)
+    on.poll(0)
+    world.log(ago=-10)
+    on.poll(30)
+    found = on.records()
+    assert len(found) == kept
+    assert sum(record.is_backlog for record in found) == (0 if is_alerted else backlog)
+
+
+def test_begin_is_the_servers_now(world: World, database: Database) -> None:
+    """ "Now" is this machine's, though its clock is minutes ahead of the upstream's."""
+    on = bench(world, database, "clock:-10m")
+    on.poll(0)
+    assert on.marks().begins_at < NOON - timedelta(minutes=9)
+
+
+@pytest.mark.parametrize("bounds", ["inclusive", "exclusive_start", "exclusive"])
+def test_very_begin(world: World, database: Database, bounds: str) -> None:
+    """What happened in the very millisecond of the begin is hidden by an exclusive bound."""
+    world.log()
+    on = bench(world, database, f"bounds:{bounds}", start=NOON)
+    on.poll()
+    assert on.is_complete()
+
+
+# -- what it asks
+
+
+STEADY = {
+    "": 1,
+    "total:string": 1,
+    "total:absent": 1,  # counts prove
+    "total:zero": 1,
+    "counts:absent": 1,
+    "order:shuffled": 1,
+    "bounds:exclusive": 1,
+    "times_ignored:both": 1,
+    "page_clamped:3": 3,  # two pages of a window of five, and the counts
+    "total:absent counts:absent": 3,
+    "total:page counts:page": 3,
+    "total:fewer": 3,
+    "envelope:records": 3,
+    "time_name:absent": 1,
+}
+
+
+@pytest.mark.parametrize(("faults", "most"), STEADY.items())
+def test_requests_in_the_steady_state(world: World, database: Database, faults: str, most: int) -> None:
+    """A poll asks more often than proof needs."""
+    on = bench(world, database, *faults.split(), start=HOUR)
+    for _ in range(5):
+        world.log()
+        on.poll()
+    asked = [on.poll().request_count for _ in range(4)]
+    assert max(asked) <= most
+    assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
+    assert on.is_complete()
+
+
+def test_requests_after_a_restart(world: World, database: Database) -> None:
+    """What was learned of the upstream's totals is forgotten at each start: `run --once` asks twice for ever."""
+    on = bench(world, database, start=HOUR)
+    world.log()
+    on.poll()
+    again = bench(world, database, start=HOUR)
+    assert again.poll().request_count == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 14, 15, 30])
+@pytest.mark.parametrize("total", ["", "total:fewer", "total:fewer counts:absent", "total:more", "total:zero", "total:page"])
+def test_wrong_totals(world: World, database: Database, count: int, total: str) -> None:
+    """A wrong total ends a walk early, whatever the number of records is to the page's size, and that counts as proof."""
+    on = bench(world, database, *total.split(), start=HOUR, page_size=7)
+    for number in range(count):
+        world.log(ago=600 - number)
+    for _ in range(3):
+        report = on.poll()
+    assert on.is_complete()
+    assert bool(report.unproved) is (total == "total:more")
+
+
+# -- twins and shifted pages
+
+
+@pytest.mark.parametrize("faults", ["", "total:absent counts:absent", "page_clamped:2", "order:shuffled", "id_repeated:3"])
+def test_twins(world: World, database: Database, faults: str) -> None:
+    """Equal actions of one instant are stored more or less often than they are, also one that joins them later."""
+    on = bench(world, database, *faults.split(), start=HOUR, page_size=4)
+    world.log(times=5, description="same")
+    world.log(ago=60)
+    on.poll()
+    assert on.is_complete()
+    world.log(ago=30, description="same")
+    on.poll()
+    on.poll()
+    assert on.is_complete()
+    assert stored(database)["BACKUP", "same"] == 6
+
+
+@pytest.mark.parametrize("totals", ["", "total:absent counts:absent", "counts:absent"])
+@pytest.mark.parametrize("place", ["before", "after", "inside", "now"])
+def test_shifted_page(world: World, database: Database, totals: str, place: str) -> None:
+    """A record that appears between two pages makes a false twin, or is missed."""
+    on = bench(world, database, *totals.split(), start=HOUR, page_size=3)
+    for number in range(8):
+        world.log(ago=600 - 60 * number)
+    world.faults.add(f"appear:1,{place},times=2")
+    on.poll()
+    on.poll()
+    assert on.is_complete()
+    assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
+
+
+def test_record_inside_the_frozen_window(world: World, database: Database) -> None:
+    """A record from the middle of a window that was proved before is missed by the next poll, or not told to be early enough."""
+    on = bench(world, database)
+    on.poll()
+    world.log(ago=-20)
+    on.poll(60)
+    world.log(ago=30)
+    on.poll()
+    assert on.is_complete()
+    assert all(record.late_by is None for record in on.records())
+
+
+def test_late(world: World, database: Database) -> None:
+    """A record that comes after the overlap is not told to be late, or one within it is."""
+    on = bench(world, database, overlap=timedelta(minutes=5), sweeps=(HOUR,))
+    on.poll()
+    for _ in range(30):
+        world.log()
+        on.poll(60)
+    world.log(ago=1200, description="late")
+    world.log(ago=120, description="nearly")
+    for _ in range(10):
+        on.poll(60)
+    late = {record.description: record.late_by for record in on.records() if record.late_by}
+    assert list(late) == ["late"]
+    assert late["late"] is not None
+    assert late["late"] > timedelta(minutes=15)
+    assert on.is_complete()
+
+
+@pytest.mark.parametrize("form", ["unreadable", "null", "empty"])
+def test_no_readable_time(world: World, database: Database, form: str) -> None:
+    """Records without a readable time are dropped, stored again by each poll, or move the mark."""
+    on = bench(world, database, f"time_form:{form}", start=HOUR, page_size=7)
+    for _ in range(20):
+        world.log(ago=60)
+    world.log(times=3)
+    for _ in range(3):
+        on.poll()
+    assert on.is_complete()
+    assert not any(record.is_time_readable for record in on.records())
+    assert on.marks().mark == on.marks().begins_at
+
+
+# -- what is not proved
+
+
+def test_unproved_is_told_and_asked_less(world: World, database: Database) -> None:
+    """A window that never agrees goes unreported, costs as much at each poll, or keeps new records away."""
+    on = bench(world, database, "total:more", start=HOUR)
+    for _ in range(6):
+        world.log()
+    reports = [on.poll() for _ in range(7)]
+    world.log()
+    reports.append(on.poll())
+    assert all(report.unproved for report in reports)
+    asked = [report.request_count for report in reports]
+    assert asked[-1] <= 9
+    assert asked[0] > 3 * asked[-1]
+    assert on.is_complete()
+    assert on.marks().proved_through == on.marks().begins_at
+    assert on.marks().seen_through > world.clock() - timedelta(seconds=2)
+    on.poll(900)
+    assert open_troubles(database) == ["proof_lagging"]
+    world.faults.clear()
+    on.poll()
+    assert open_troubles(database) == []
+    assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
+
+
+def test_halving_isolates_what_changes(world: World, database: Database) -> None:
+    """Where one end of a window keeps changing, all of it stays without proof."""
+    on = bench(world, database, "appear:1,after,every=1", start=HOUR, page_size=3)
+    for number in range(40):
+        world.log(ago=3000 - number * 30)
+    report = on.poll()
+    assert report.proved_count > 0
+    world.faults.clear()
+    on.poll()
+    assert on.is_complete()
+
+
+def test_ignored_bounds_are_not_cut(world: World, database: Database) -> None:
+    """A window whose bounds are ignored is read again for each of its halves, which all bring everything."""
+    on = bench(world, database, "times_ignored:both", "total:more", start=HOUR)
+    world.log(ago=7200)
+    world.log(ago=100)
+    report = on.poll()
+    assert report.request_count <= 8
+    assert report.unproved
+
+
+@pytest.mark.parametrize("name", ["organisationLogsOnly", "accountLogsOnly", "all"])
+def test_partition_with_ignored_filters(world: World, database: Database, name: str) -> None:
+    """Where nothing counts and a filter is ignored, nothing is ever proved, or nobody hears of the filter again and again."""
+    on = bench(world, database, f"filter_ignored:{name}", "total:absent", "counts:absent", start=HOUR)
+    world.log("INVITE_USER")
+    world.log("BACKUP")
+    for _ in range(3):
+        report = on.poll()
+        assert not report.unproved
+        assert report.ignored_filters == ({"organisationLogsOnly", "accountLogsOnly"} if name == "all" else {name})
+        assert open_troubles(database) == ["filter_ignored"]
+    with database.read() as connection:
+        assert {receipt.method for receipt in receipts.read(connection, SOURCE, 9)} == {"two walks"}
+
+
+def test_partition(world: World, database: Database) -> None:
+    """Where nothing counts, the partition is not asked once a day, or more often."""
+    on = bench(world, database, "total:absent", "counts:absent", start=HOUR)
+    world.log("INVITE_USER")
+    world.log("BACKUP")
+    for _ in range(3):
+        on.poll()
+    on.poll(90_000)
+    world.log()
+    on.poll()
+    with database.read() as connection:
+        methods = Counter(receipt.method for receipt in receipts.read(connection, SOURCE, 9))
+    assert methods == {"two walks, partition": 2, "two walks": 3}
+
+
+# -- catching up
+
+
+def test_backlog_is_cut_and_the_newest_keep_coming(world: World, database: Database) -> None:
+    """A backlog is read in one go, loses records at the cuts, or keeps the newest ones waiting for its end."""
+    world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
+    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0))
+    report = on.poll(0)
+    assert report.new_count == 50_000
+    assert report.proved_count > 3
+    found = on.records()
+    assert max(record.occurred_at for record in found[:25_000]) > NOON - timedelta(minutes=1)
+
+
+def test_stopped_and_resumed(world: World, database: Database) -> None:
+    """Told to stop, a tail reads on, or the next one does not go on where it was."""
+    for number in range(50):
+        world.log(ago=600 - number)
+    on = bench(world, database, start=HOUR, page_size=7)
+    on.client.before_request = lambda: on.tail.stop() if on.client.request_count == 4 else None
+    on.poll()
+    assert 0 < len(on.records()) < 50
+    again = bench(world, database, start=HOUR, page_size=7)
+    again.poll()
+    assert again.is_complete()
+
+
+# -- clocks
+
+
+@pytest.mark.parametrize("skew", ["-1h", "-3m", "3m", "1h"])
+def test_clock_skew(world: World, database: Database, skew: str) -> None:
+    """Where the upstream's clock is not ours, records are lost or the skew is not told; or it is told on and on."""
+    on = bench(world, database, f"clock:{skew}", start=timedelta(hours=2))
+    for _ in range(4):
+        world.log()
+        on.poll()
+    assert on.is_complete() or skew.startswith("-")
+    assert open_troubles(database) == ["clock_skew"]
+    world.faults.clear()
+    on.poll()
+    on.poll()
+    assert open_troubles(database) == []
+    assert on.is_complete()
+
+
+def test_marks_never_go_back(world: World, database: Database) -> None:
+    """When the upstream's clock is set back, a mark follows it."""
+    on = bench(world, database)
+    world.log()
+    on.poll()
+    before = on.marks()
+    world.faults.set("clock:-1h")
+    on.poll()
+    on.poll()
+    after = on.marks()
+    assert (after.mark, after.seen_through) >= (before.mark, before.seen_through)
+    assert after.proved_through >= before.proved_through
+
+
+# -- receipts and late news
+
+
+def test_receipts(world: World, database: Database) -> None:
+    """A receipt does not say what was proved, how, and at how many requests."""
+    on = bench(world, database, start=HOUR)
+    world.log("BACKUP", times=2)
+    world.log("ADD_NODE")
+    on.poll()
+    on.poll()
+    with database.read() as connection:
+        newest, first = receipts.read(connection, SOURCE, 9)
+    assert (first.method, first.record_count, dict(first.kind_counts)) == ("counts", 3, {"ADD_NODE": 1, "BACKUP": 2})
+    assert (newest.digest, newest.request_count) == (first.digest, 1)
+    assert newest.ends_at <= world.clock()
+
+
+@pytest.mark.parametrize("client_type", [Client])
+def test_client_is_what_the_tail_needs(client_type: type) -> None:
+    """The service's client lacks something that the tail asks of an upstream."""
+    assert {"user_actions", "counts"} <= set(dir(client_type))
+
+
+def test_datetime_start_in_the_future(world: World, database: Database) -> None:
+    """A start in the future makes a window that ends before it begins."""
+    on = bench(world, database, start=NOON + timedelta(days=3))
+    on.poll()
+    assert on.marks().begins_at <= world.clock()
+    assert isinstance(on.marks().begins_at, datetime)
