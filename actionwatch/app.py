@@ -30,7 +30,7 @@ from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
 from actionwatch.model import Record, Silence
-from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types
+from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types, templates_of
 from actionwatch.pipeline import prune
 from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
@@ -334,7 +334,7 @@ def build_channel(receiver: Receiver) -> Channel:
     return Channel(
         name=receiver.name,
         notifier=module.build(receiver.options, receiver=receiver.name),
-        templates=module.TEMPLATES,
+        templates=templates_of(receiver.type, receiver.options),
         retry=RetryPolicy(retry.first, retry.factor, retry.max, retry.give_up_after),
         concurrency=receiver.concurrency,
         rate_per_second=module.DEFAULT_RATE_PER_SECOND if rate is None else rate,
@@ -416,9 +416,15 @@ def _module(receiver: Receiver) -> NotifierModule:
 def check(settings: Settings) -> tuple[list[Fault], list[Fault]]:
     """Find what is wrong beyond the configuration file itself: rules, lists, templates. Gives (faults, notes)."""
     rules = read_rules(settings)
-    renderer = Renderer([settings.templates, shipped("templates")])
     notes = [*rules.notes, *lint(rules, read_documents(settings.rules).documents, known_kinds(settings))]
-    return [*rules.faults, *read_silences(settings)[1], *renderer.check()], notes
+    return [*rules.faults, *read_silences(settings)[1], *check_templates(settings)], notes
+
+
+def check_templates(settings: Settings) -> list[Fault]:
+    """Find what is wrong with the templates, and which ones receivers name in vain."""
+    renderer = Renderer([settings.templates, shipped("templates")])
+    named = (templates_of(receiver.type, receiver.options) for receiver in settings.receivers)
+    return [*renderer.check(), *(fault for names in named for fault in renderer.missing(names))]
 
 
 def run_once(app: App, wait: timedelta) -> list[PollReport]:
@@ -453,6 +459,7 @@ class Service:
             stack.callback(self._stop_threads)
             self._start("match", self._match)
             self._start("deliver", self._deliverer.run)
+            self._listen_to_buttons(stack)
             scheduler = self._scheduler()
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=True)
@@ -468,6 +475,16 @@ class Service:
     def workers(self) -> dict[str, bool]:
         """Say which of the threads live."""
         return {name: thread.is_alive() for name, thread in self._threads.items()}
+
+    def _listen_to_buttons(self, stack: contextlib.ExitStack) -> None:
+        """Where a receiver has buttons, have presses carried out as decisions of whoever pressed."""
+        people = self._app.people(self._deliverer.wake)
+        for receiver in self._app.settings.receivers:
+            make = getattr(_module(receiver), "listener", None)
+            listener = make and make(receiver.options, people.act, receiver=receiver.name)
+            if listener is not None:
+                listener.start()
+                stack.callback(listener.close)
 
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # starlette and uvicorn are for the service alone; other commands need not wait for them.

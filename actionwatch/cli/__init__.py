@@ -34,7 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deliveries": ("deliveries", "List deliveries, show one, retry or drop dead letters."),
     "silences": ("silences", "Keep alerts quiet for a while, with a name and a reason."),
     "explain": ("explain", "Tell the whole story of an alert or a record."),
-    "receivers": ("receivers", "List receivers, test one, print the webhook's schema."),
+    "receivers": ("receivers", "List receivers, test one, preview what it would get."),
+    "templates": ("templates", "Check the message templates."),
     "emulator": ("emulator", "Run the upstream's stand-in on loopback."),
 }
 """Command -> its module under `cli/`, and the line that `--help` shows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -139,6 +140,32 @@ def _read(built: App, delivery_id: str) -> Delivery:
 
 def _is_tried(delivery: Delivery) -> bool:
     return bool(delivery.sent_at or delivery.last_error or delivery.why)
+
+
+@command.command("preview")
+@click.argument("rule_name", metavar="RULE")
+@click.argument("name", metavar="RECEIVER")
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Write files here, not to the screen."
+)
+@click.pass_obj
+def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
+    """Show what RECEIVER would get from RULE: the mail, the blocks, the body. Sends nothing."""
+    from actionwatch.preview import preview_files
+
+    with opened_store(config) as (settings, database):
+        chosen = [receiver for receiver in settings.receivers if receiver.name == name]
+        if not chosen:
+            known = ", ".join(receiver.name for receiver in settings.receivers) or "none"
+            raise click.UsageError(f"no receiver is named {name}: there are {known}")
+        files = preview_files(settings, database, rule_name, chosen[0])
+    for file_name, text in files.items():
+        if folder is None:
+            click.echo(f"--- {file_name}\n{text}\n")
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file_name).write_text(text, encoding="utf-8")
+        click.echo(str(folder / file_name))
 
 
 @command.command("schema")

@@ -330,12 +330,13 @@ class Correlator:
         is_again = self._refresh(state)
         alerts = state.live.alerts(state.settled)
         judged = [found for found in alerts if found.is_judged(verified)]
-        for found in judged:
+        for found in alerts if is_again else judged:
             if not found.id:
                 found.id = track.rule.alert_id(state.group, found.origin)
+        turned = _turned(state, {found.id for found in alerts}) if is_again else []
         if track.is_feeding:
             self._feed_outer(track, state, alerts, judged, is_again=is_again)
-        changes = list(_compare(track, state, judged, self._may_open(track, verified), is_again=is_again))
+        changes = list(_compare(track, state, judged, turned, self._may_open(track, verified)))
         for found in alerts[:-1]:
             if not found.is_judged(verified):
                 break
@@ -459,11 +460,11 @@ class Correlator:
 
 
 def _compare(
-    track: _Track, state: _State, judged: list[Found], may_open: Callable[[Found], bool], *, is_again: bool
+    track: _Track, state: _State, judged: list[Found], turned: list[Told], may_open: Callable[[Found], bool]
 ) -> Iterator[Change]:
     """Compare what a fold gives with what was told."""
     orphans: list[Told] = []
-    for told in _turned(state, judged) if is_again else ():
+    for told in turned:
         yield Change(What.LEARN, track.rule, state.group, told, None)
         if told.is_told and not told.is_current:
             orphans.append(told)
@@ -518,9 +519,8 @@ def _new_records(told: Told, found: Found) -> tuple[Record, ...]:
     return tuple(sorted(new.values(), key=lambda record: (record.occurred_at, record.key)))
 
 
-def _turned(state: _State, judged: list[Found]) -> list[Told]:
+def _turned(state: _State, current: set[str]) -> list[Told]:
     """Give the alerts that this fold is the first not to find, or to find again, oldest first."""
-    current = {found.id for found in judged}
     turned = []
     for told in sorted(state.told.values(), key=lambda each: (each.first_at, each.id)):
         is_current = told.id in current

@@ -93,6 +93,13 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Alert]:
     return [_alert(row) for row in connection.execute(statement)]
 
 
+def read_newest_of_rule(connection: Connection, rule_id: str) -> Alert | None:
+    """Read the alert of a rule that was opened last."""
+    statement = select(ALERT).where(ALERT.c.rule_id == rule_id).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(1)
+    row = connection.execute(statement).first()
+    return _alert(row) if row else None
+
+
 def read_newest(connection: Connection, limit: int, *, since: datetime | None = None) -> list[Alert]:
     """Read the alerts opened last, newest first."""
     statement = select(ALERT).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)

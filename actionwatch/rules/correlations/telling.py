@@ -50,8 +50,10 @@ def tell(
         match = dataclasses.replace(match, level=level)
     match = dataclasses.replace(match, realert=rule.realert)
     late = [record.late_by for record in records if record.late_by is not None]
-    last_at = records[-1].occurred_at if records else found.first_at
-    return Telling(match, len(records), found.first_at, last_at, max(late, default=None))
+    times = [record.occurred_at for record in records] or [found.first_at]
+    # An inner alert is a hit at its firing time, after its records.
+    first_at = min(found.first_at, times[0])
+    return Telling(match, len(records), first_at, times[-1], max(late, default=None))
 
 
 def highest_level(rule: Correlation, records: Sequence[Record]) -> Level:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
-
 import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
@@ -14,7 +11,7 @@ from actionwatch.model import Level
 from actionwatch.pipeline.addressing import Destination
 from actionwatch.store import silences
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, summaries
-from tests.integration.pipeline.kit import Sender
+from tests.integration.pipeline.kit import DOWN, Sender
 
 
 def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
@@ -174,12 +171,12 @@ def test_inhibition_ends_with_its_source(desk: Desk) -> None:
     desk.people.resolve(source, "sam")
     desk.happen(Rule(name="small"))
     desk.deliver()
-    assert desk.told()[-1] == "opened x1"
+    assert not desk.stopped()
     desk.happen(Rule(name="big"))
     desk.clock.advance(minutes=16)
     desk.happen(Rule(name="small"))
     desk.deliver()
-    assert not desk.stopped()[1:]
+    assert not desk.stopped()
 
 
 def test_levels(desk: Desk) -> None:
@@ -224,8 +221,6 @@ def test_a_receiver_without_updates_is_told_at_once(desk: Desk) -> None:
 
 def test_what_is_frozen_is_not_judged_again(desk: Desk) -> None:
     """A silence that begins after the first attempt does not stop its repetition."""
-    from tests.integration.pipeline.kit import DOWN
-
     desk.hook.answer = lambda message: DOWN
     desk.happen()
     desk.deliver()
@@ -235,5 +230,3 @@ def test_what_is_frozen_is_not_judged_again(desk: Desk) -> None:
     assert len({message.id for message in desk.hook.sent}) == 1
     assert desk.states() == ["hook opened sent"]
     assert not summaries(desk.hook.sent)
-    assert replace(desk.policies.get("hook", Policy())).objective is None
-    assert timedelta(0) == timedelta()

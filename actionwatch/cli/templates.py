@@ -1,0 +1,27 @@
+"""`templates`: how messages look."""
+
+from __future__ import annotations
+
+import click
+
+from actionwatch.cli import EXIT_USAGE
+from actionwatch.cli.opened import read_settings
+
+
+@click.group()
+def command() -> None:
+    """Check the message templates."""
+
+
+@command.command("check")
+@click.pass_obj
+def check(config: str) -> int:
+    """Parse every template, the operator's and the shipped ones, and fill each with sample messages. Exit 2 on a fault."""
+    from actionwatch import app
+
+    faults = app.check_templates(read_settings(config))
+    for fault in faults:
+        click.echo(str(fault), err=True)
+    if not faults:
+        click.echo("all templates are well")
+    return EXIT_USAGE if faults else 0

@@ -1,0 +1,118 @@
+"""Digests: everything in one message at set times; and when those times are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from actionwatch.alerts.policy import Policy, Storm
+from actionwatch.crontab import parse_crontab
+from tests.integration.lifecycle.kit import Desk, Rule, at, spell
+from tests.integration.pipeline.kit import REFUSED, Sender
+
+EIGHT = Policy(digest=parse_crontab("0 8 * * *"), storm=Storm(1))
+
+
+@pytest.mark.parametrize(
+    ("text", "location", "after", "expected"),
+    [
+        ("0 8 * * *", "UTC", "2026-11-25T07:59:59+00:00", "2026-11-25T08:00:00+00:00"),
+        ("0 8 * * *", "UTC", "2026-11-25T08:00:00+00:00", "2026-11-26T08:00:00+00:00"),
+        ("0 8 * * mon-fri", "UTC", "2026-11-27T09:00:00+00:00", "2026-11-30T08:00:00+00:00"),
+        ("0 8 * * 1-5", "UTC", "2026-11-27T09:00:00+00:00", "2026-11-30T08:00:00+00:00"),
+        ("0 8 * * 0", "UTC", "2026-11-25T09:00:00+00:00", "2026-11-29T08:00:00+00:00"),
+        ("0 8 * * 7", "UTC", "2026-11-25T09:00:00+00:00", "2026-11-29T08:00:00+00:00"),
+        ("0 8 * * fri-mon", "UTC", "2026-11-24T09:00:00+00:00", "2026-11-27T08:00:00+00:00"),
+        ("0 8 * * */3", "UTC", "2026-11-25T09:00:00+00:00", "2026-11-28T08:00:00+00:00"),
+        ("*/15 * * * *", "UTC", "2026-11-25T09:07:00+00:00", "2026-11-25T09:15:00+00:00"),
+        ("0 8 * * *", "Australia/Sydney", "2026-11-25T00:00:00+00:00", "2026-11-25T21:00:00+00:00"),
+        ("0 8 * * *", "Australia/Sydney", "2026-06-25T00:00:00+00:00", "2026-06-25T22:00:00+00:00"),
+        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00+00:00", "2026-03-29T01:30:00+00:00"),
+        ("0 8 1 1 *", "UTC", "2026-11-25T00:00:00+00:00", "2027-01-01T08:00:00+00:00"),
+    ],
+)
+def test_next_time(text: str, location: str, after: str, expected: str) -> None:
+    """Crontab's own meaning, on the clock of the place."""
+    crontab = parse_crontab(text, ZoneInfo(location))
+    assert crontab.next_after(datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize("text", ["", "0 8 * *", "0 8 * * * *", "61 8 * * *", "0 8 * * funday", "0 8 31 2 *", "x 8 * * *", "0 8 * * 8"])
+def test_no_crontab(text: str) -> None:
+    """What is none says so."""
+    with pytest.raises(ValueError, match="crontab"):
+        parse_crontab(text)
+
+
+def test_a_day_in_one_message(desk: Desk) -> None:
+    """Openings, updates and ends are held, and told once, each alert as it is then."""
+    desk.policies["hook"] = EIGHT
+    ended = desk.happen(user_name="eve")
+    desk.deliver()
+    desk.people.resolve(ended, "sam")
+    for user in ("bob", "bob", "amy"):
+        desk.happen(user_name=user)
+        desk.later(minutes=1)
+    assert desk.told() == []
+    desk.clock.now = at("23:59")
+    desk.deliver()
+    assert desk.told() == []
+    desk.later(hours=8, minutes=1)
+    assert desk.told() == ["digest: 3"]
+    told = {alert["title"]: (alert["status"], alert["count"]) for alert in desk.hook.sent[0].data["alerts"]}
+    assert told == {
+        "cluster_deleted by eve": ("resolved", 1),
+        "cluster_deleted by bob": ("open", 2),
+        "cluster_deleted by amy": ("open", 1),
+    }
+    desk.later(days=2)
+    assert desk.told() == ["digest: 3"]
+
+
+def test_what_follows_is_in_the_next_one(desk: Desk) -> None:
+    """An alert that goes on, or ends, after its digest is in the next."""
+    desk.policies["hook"] = EIGHT
+    desk.clock.now = at("07:55")
+    alert_id = desk.happen()
+    desk.deliver()
+    desk.clock.now = at("08:00")
+    desk.deliver()
+    desk.happen()
+    desk.later(minutes=1)
+    desk.people.resolve(alert_id, "sam")
+    desk.deliver()
+    desk.later(days=1)
+    assert desk.told() == ["digest: 1", "digest: 1"]
+    assert desk.hook.sent[1].data["alerts"][0]["status"] == "resolved"
+    assert desk.hook.sent[1].data["alerts"][0]["count"] == 2
+
+
+def test_everything_comes_at_its_times(desk: Desk) -> None:
+    """The report of a silence waits for the digest's time too; a test message does not."""
+    desk.policies["hook"] = EIGHT
+    desk.silence("userName=eve", minutes=5)
+    desk.happen()
+    desk.deliver()
+    desk.later(minutes=6)
+    assert desk.told() == []
+    desk.later(hours=20)
+    assert desk.told() == ["silence: 1"]
+
+
+def test_a_fallback_with_a_digest_holds(desk: Desk) -> None:
+    """A copy goes through no gate but the digest."""
+    desk.senders["mail"] = Sender()
+    desk.route = None
+    desk.policies = {"hook": Policy(fallback="mail"), "mail": EIGHT}
+    from actionwatch.alerts.routes import Route
+
+    desk.route = Route(("hook",))
+    desk.hook.answer = lambda message: REFUSED
+    desk.happen(Rule())
+    desk.deliver()
+    desk.deliver()
+    assert desk.told("mail") == []
+    desk.later(hours=20)
+    assert [spell(message) for message in desk.senders["mail"].sent if "rule" not in message.data] == ["digest: 1"]

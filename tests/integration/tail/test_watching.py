@@ -1,0 +1,304 @@
+"""What people hear: linked accounts, troubles opened once and settled, the heartbeat that stops."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actionwatch.model import LinkedAccount
+from actionwatch.pipeline.accounts import IDP_SYNC, AccountWatch
+from actionwatch.pipeline.heartbeat import Heartbeat
+from actionwatch.pipeline.selfwatch import judge_disk
+from actionwatch.pipeline.tail import Tail
+from actionwatch.pipeline.troubles import Troubles
+from actionwatch.store import accounts, records, troubles
+from actionwatch.store.database import Database
+from tests.builders import NOON, Clock
+from tests.integration.tail.test_tail import HOUR, bench
+from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
+
+# -- linked accounts
+
+
+class Listing:
+    """The accounts as a test says."""
+
+    def __init__(self, **names: str) -> None:
+        self.names = names
+        self.raw: dict[str, Any] = {IDP_SYNC: True}
+
+    def linked_accounts(self) -> list[LinkedAccount]:
+        """List them."""
+        return [LinkedAccount(account_id, name, self.raw) for account_id, name in self.names.items()]
+
+
+def changes(database: Database) -> list[tuple[str, str | None]]:
+    """Give the records of our own, in order."""
+    with database.read() as connection:
+        found = records.read_after(connection, 0, 99)
+    return [(record.action_kind, record.account.name) for record in found]
+
+
+def test_accounts(database: Database) -> None:
+    """An account that appears, vanishes, is renamed or loses its sync makes no record, or the first listing makes some."""
+    clock, listing, woken = Clock(), Listing(a="Alpha", b="Beta"), list[bool]()
+    watch = AccountWatch(SOURCE, listing, database, clock, on_stored=lambda: woken.append(True))
+    steps: list[tuple[Callable[[], object], list[tuple[str, str | None]]]] = [
+        (lambda: None, []),
+        (lambda: listing.names.update(c="Gamma"), [("_LINKED_ACCOUNT_ADDED", "Gamma")]),
+        (lambda: listing.names.update(a="Alef"), [("_LINKED_ACCOUNT_RENAMED", "Alef")]),
+        (lambda: listing.names.pop("b"), [("_LINKED_ACCOUNT_REMOVED", "Beta")]),
+        (lambda: listing.names.update(b="Beta"), [("_LINKED_ACCOUNT_ADDED", "Beta")]),
+        (lambda: listing.raw.update({IDP_SYNC: False}), [("_LINKED_ACCOUNT_IDP_SYNC_LOST", name) for name in ("Alef", "Gamma", "Beta")]),
+        (lambda: None, []),
+    ]
+    seen = 0
+    for step, wanted in steps:
+        step()
+        clock.advance(minutes=5)
+        assert watch.run_once() == len(wanted)
+        assert sorted(changes(database)[seen:], key=str) == sorted(wanted, key=str)
+        seen += len(wanted)
+    assert len(woken) == 5
+
+
+def test_first_account_of_all(database: Database) -> None:
+    """The first account of an organisation that had none is taken for what was always there."""
+    clock, listing = Clock(), Listing()
+    watch = AccountWatch(SOURCE, listing, database, clock)
+    watch.run_once()
+    listing.names["a"] = "Alpha"
+    assert watch.run_once() == 1
+    with database.read() as connection:
+        assert list(accounts.read_current(connection, SOURCE)) == ["a"]
+
+
+def test_names_have_a_history(database: Database) -> None:
+    """An old record is shown with the name of today, or a name that a record tells itself is replaced by an older one."""
+    clock, listing = Clock(), Listing(a="Old")
+    watch = AccountWatch(SOURCE, listing, database, clock)
+    watch.run_once()
+    clock.advance(hours=1)
+    listing.names["a"] = "New"
+    watch.run_once()
+    before, after = NOON + timedelta(minutes=30), NOON + timedelta(hours=2)
+    assert watch.name_at("a", before, None) == "Old"
+    assert watch.name_at("a", before, "New") == "Old"
+    assert watch.name_at("a", before - HOUR, "New") == "Old"
+    assert watch.name_at("a", before, "Something else") == "Something else"
+    assert watch.name_at("a", after, None) == "New"
+    assert watch.name_at("b", after, None) is None
+    assert watch.name_at("b", after, "Told") == "Told"
+
+
+def test_late_record_of_a_renamed_account(world: World, database: Database) -> None:
+    """A record that comes after an account was renamed is stored under the name it got since."""
+    account = world.organisation.add_account("payments")
+    client = DirectClient(world.emulator, world.clock)
+    watch = AccountWatch(SOURCE, client, database, world.clock)
+    tail = tail_of(
+        database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, account_name=watch.name_at
+    )
+    watch.run_once()
+    world.clock.advance(minutes=10)
+    world.organisation.remove_account(account.id)
+    renamed = type(account)(account.id, "payments (renamed)")
+    world.organisation._accounts[account.id] = renamed
+    watch.run_once()
+    world.log(ago=540, account=renamed.named, description="old")
+    world.log(account=renamed.named, description="new")
+    tail.run_once()
+    with database.read() as connection:
+        found = records.read_after(connection, 0, 9)
+    names = {record.description: record.account.name for record in found if not record.action_kind.startswith("_")}
+    assert names == {"old": "payments", "new": "payments (renamed)"}
+
+
+def test_accounts_refused(world: World, database: Database) -> None:
+    """A listing that fails removes every account."""
+    world.organisation.add_account("payments")
+    client = DirectClient(world.emulator, world.clock)
+    watch = AccountWatch(SOURCE, client, database, world.clock)
+    watch.run_once()
+    world.faults.set("forbidden:status")
+    assert watch.run_once() == 0
+    assert changes(database) == []
+
+
+# -- troubles
+
+
+def history(database: Database) -> list[str]:
+    """List the troubles ever opened, in order."""
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT labels FROM alert ORDER BY opened_at, id").all()
+    return [row[0].split('"')[3] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("fault", "trouble", "polls"),
+    [
+        ("unauthorised", "key_refused", 1),
+        ("forbidden:html", "key_refused", 1),
+        ("error:503", "upstream_unreachable", 3),
+        ("wrong_answer:html", "upstream_unreachable", 3),
+        ("redirect", "upstream_unreachable", 3),
+        ("rate_limited", "upstream_unreachable", 3),
+        ("clock:4m", "clock_skew", 1),
+        ("times_ignored:both", "filter_ignored", 1),
+        ("unknown_field", "unknown_field", 1),
+    ],
+)
+def test_trouble(world: World, database: Database, fault: str, trouble: str, polls: int) -> None:
+    """A trouble is told too early, too late, more than once, or is not over when it is."""
+    world.log(ago=7200)
+    on = bench(world, database, start=HOUR)
+    world.log()
+    on.poll()
+    assert open_troubles(database) == []
+    world.faults.set(fault)
+    for number in range(1, 7):
+        world.log()
+        on.poll()
+        assert open_troubles(database) == ([trouble] if number >= polls else [])
+    assert history(database) == [trouble]
+    with database.read() as connection:
+        (found,) = troubles.read_all(connection)
+    assert found.remedy
+    world.faults.clear()
+    on.poll(90_000 if trouble == "unknown_field" else 30)
+    on.poll()
+    assert open_troubles(database) == []
+    assert history(database) == [trouble]
+
+
+def test_unknown_kind(world: World, database: Database) -> None:
+    """The first sight of a kind is not told, or told for each record."""
+    on = bench(world, database)
+    on.poll()
+    for _ in range(3):
+        world.log("LOGIN")
+        on.poll()
+    assert history(database) == ["unknown_kind"]
+
+
+def test_trouble_outlives_a_restart(world: World, database: Database) -> None:
+    """A restart opens a trouble again that is not over."""
+    for _ in range(3):
+        bench(world, database, "unauthorised").poll()
+    assert history(database) == ["key_refused"]
+
+
+def test_disk(tmp_path: Path, database: Database) -> None:
+    """A disk that is nearly full is not told of, or one that is not is."""
+    told = Troubles(database, addressing(), Clock())
+    judge_disk(tmp_path / "store.db", told, low_bytes=0)
+    assert open_troubles(database) == []
+    judge_disk(tmp_path / "store.db", told)
+    assert history(database) in ([], ["store_nearly_full"])
+
+
+# -- the heartbeat
+
+
+class Monitor:
+    """Somebody else's service that waits for heartbeats."""
+
+    def __init__(self) -> None:
+        self.beats, self.status = 0, 200
+        monitor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                monitor.beats += 1
+                self.send_response(monitor.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def close(self) -> None:
+        """End."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def test_heartbeat(world: World, database: Database) -> None:
+    """The heartbeat beats before anything is proved, while proof lags, or not while all is well."""
+    monitor = Monitor()
+    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
+    try:
+        assert not heartbeat.run_once()
+        on = bench(world, database)
+        on.poll()
+        assert heartbeat.run_once()
+        world.faults.set("total:more")
+        for _ in range(25):
+            world.log()
+            on.poll()
+        assert not heartbeat.run_once()
+        assert monitor.beats == 1
+        world.faults.clear()
+        on.poll()
+        assert heartbeat.run_once()
+        monitor.status = 500
+        assert not heartbeat.run_once()
+        monitor.close()
+        assert not heartbeat.run_once()
+    finally:
+        heartbeat.close()
+        monitor.close()
+
+
+# -- several sources
+
+
+def test_stuck_source(world: World, database: Database) -> None:
+    """A source whose upstream hangs keeps another one, in the same store, from being read."""
+    other = World(world.clock)
+    hangs, is_hanging = threading.Event(), threading.Event()
+    stuck = bench(other, database, name="stuck")
+
+    def hang() -> None:
+        is_hanging.set()
+        assert hangs.wait(30)
+
+    stuck.client.before_request = hang
+    thread = threading.Thread(target=stuck.tail.run_once)
+    thread.start()
+    try:
+        assert is_hanging.wait(30)
+        on = bench(world, database)
+        on.poll()
+        world.log()
+        on.poll()
+        assert len(on.records()) == 1
+    finally:
+        hangs.set()
+        thread.join()
+
+
+def test_sources_do_not_share(world: World, database: Database) -> None:
+    """Two sources with equal records share marks, or one hides the other's records."""
+    other = World(world.clock)
+    tails: list[Tail] = []
+    for name, one in (("acme", world), ("emca", other)):
+        one.log(description="same", user_name="eve")
+        client = DirectClient(one.emulator, one.clock)
+        client.reader.source = name
+        tails.append(tail_of(database, client, one.clock, self_watch(database, client, one.clock), name=name, start=HOUR))
+    assert [tail.run_once().new_count for tail in tails] == [1, 1]
