@@ -150,11 +150,17 @@ def _is_contradicted(walk: Walk) -> bool:
 
 
 def _kinds_differ(walk: Walk) -> bool:
-    """Say whether whole counts differ from each other, or from what came under the same names: a swap leaves totals alone."""
+    """Say whether whole counts differ from each other, or from what came: a swap leaves totals alone.
+
+    Where both sides have names of their own, kinds are counted under other names: that says nothing.
+    """
     before, after = (_whole(claim) for claim in (walk.before, walk.after))
     is_swapped = before is not None and after is not None and before != after
     return is_swapped or any(
-        counts is not None and counts.keys() == walk.kinds.keys() and counts != walk.kinds for counts in (before, after)
+        counts is not None
+        and (counts.keys() <= walk.kinds.keys() or counts.keys() >= walk.kinds.keys())
+        and counts != walk.kinds
+        for counts in (before, after)
     )
 
 

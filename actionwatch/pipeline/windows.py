@@ -39,6 +39,7 @@ from actionwatch.store import marks, receipts, records
 from actionwatch.store.database import Database
 
 WALKS = 3  # readings of one window before it is cut in halves
+MAX_PAGE_SIZE = 1000  # the documented maximum
 PARTITION_EVERY = timedelta(days=1)
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` says less than our own clock
 
@@ -154,6 +155,8 @@ class WindowReader:
         """Read all pages once, storing each; None where there are too many records for one reading."""
         # Every other walk has other page boundaries: what a shifted page hid in one, the next one shows.
         size = self._page_size if number % 2 == 0 else max(self._page_size * 2 // 3, 1)
+        if earlier is not None and earlier.has_repeats and earlier.received < MAX_PAGE_SIZE:
+            size = MAX_PAGE_SIZE  # on one page, twins are twins: where the order changes, two walks may agree by chance
         # Where one page was all there is, the walk before asked for what follows it: this one need not.
         is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
         reading.begin_walk()

@@ -369,7 +369,7 @@ class Correlator:
                 self._hand_on(track, state, found)
 
     def _hand_on(self, track: _Track, state: _State, found: Found, *, is_restoring: bool = False) -> None:
-        if found.id in state.published:
+        if found.id in state.published or found.is_quiet:
             return
         state.published[found.id] = list(self._feed.inner_hits(track.rule, state.group, found))
         for number, group, hit in state.published[found.id]:
@@ -379,7 +379,7 @@ class Correlator:
         """Make the test whether an alert may be told of: one of its records is no backlog and newer than the rule."""
 
         def may(found: Found) -> bool:
-            if track.rule.is_silent:
+            if track.rule.is_silent or found.is_quiet:
                 return False
             if track.rule.is_absence:
                 resolving = found.resolved_by.records if found.resolved_by is not None else ()

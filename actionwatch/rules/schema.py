@@ -188,6 +188,7 @@ def _alert() -> dict[str, Any]:
         "realert": _DURATION,
         "labels": _LABELS,
         "runbook": _TEXT,
+        "escalate": _closed({"after": _DURATION, "unless": _TEXT, "to": _TEXT}),
     }
     return _closed({**{key: {} for key in alert.KEYS}, **properties})
 

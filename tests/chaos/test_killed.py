@@ -47,9 +47,9 @@ sources:
       alert_backlog: true, poll_interval: 1s, overlap: 1m, sweeps: [2m, 1h], page_size: 10}}
 store: {{url: "sqlite:///{folder}/store.db"}}
 receivers:
-  - {{name: hook, type: webhook, url: "{hook}", allow_private: true}}
+  - {{name: hook, webhook: {{url: "{hook}"}}}}
 route: {{receiver: hook}}
-rules: {folder}/rules
+rules: ["{folder}/rules/"]
 web: {{listen: "127.0.0.1:0"}}
 log: {{level: warning, format: json}}
 """

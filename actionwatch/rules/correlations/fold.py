@@ -55,7 +55,7 @@ def fold(
     state = machine(rule, begin)
     for hit in sorted(hits, key=lambda each: each.order):
         state.push(hit)
-    alerts = [found for found in state.alerts() if found.is_judged(verified)]
+    alerts = [found for found in state.alerts() if found.is_judged(verified) and not found.is_quiet]
     for found in alerts:
         found.id = rule.alert_id(group, found.origin)
     return alerts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -187,6 +187,8 @@ class Found:
     resolved_by: Hit | None = None
     last_seen: Record | None = None
     firing: Hit | None = None
+    is_quiet: bool = False
+    """It fired while its rule was still learning: to be remembered, not told."""
     id: str = ""
 
     def is_judged(self, verified: datetime | None) -> bool:
@@ -195,7 +197,4 @@ class Found:
 
     def copy(self) -> Found:
         """Copy it, so that one may grow without the other."""
-        return Found(
-            self.origin, self.first_at, self.fired_at, self.until, list(self.hits), self.judged_at, self.resolved_at,
-            self.resolved_by, self.last_seen, self.firing, self.id,
-        )  # fmt: skip
+        return replace(self, hits=list(self.hits))

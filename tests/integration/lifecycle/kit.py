@@ -13,7 +13,7 @@ from actionwatch.model import Delivery, Escalation, Event, Match, Message, Recor
 from actionwatch.pipeline.channels import Channel
 from actionwatch.pipeline.deliver import Deliverer
 from actionwatch.pipeline.people import People
-from actionwatch.store import alerts, outbox, silences, story
+from actionwatch.store import alerts, outbox, records, silences, story
 from actionwatch.timeintervals import Period, TimeInterval
 from tests.builders import QUARTER, make_record
 from tests.integration.pipeline.kit import KindRule, Post, Sender
@@ -74,11 +74,16 @@ class Desk(Post):
         for _ in range(count):
             self.number += 1
             made.append(make_record(self.number, occurred_at=self.clock(), **changes))
-        self.store(*made)
+        with self.database.write() as connection:
+            records.insert_new(connection, made)
         self.matcher(*(rules or (Rule(),))).run_once()
         with self.database.read() as connection:
-            newest = max(alerts.read_newest(connection, 10_000), key=lambda alert: (alert.last_at, alert.opened_at))
-        return newest.id
+            held = alerts.read_of_record(connection, records.newest_id(connection))
+        return held[0] if held else ""
+
+    def deliver(self) -> None:
+        """Deliver what is due now, as a process that starts and ends."""
+        self.deliverer().drain()
 
     def later(self, **span: float) -> None:
         """Move on, and deliver what is due then."""

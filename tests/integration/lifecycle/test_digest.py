@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from actionwatch.alerts.policy import Policy, Storm
+from actionwatch.alerts.routes import Route
 from actionwatch.crontab import parse_crontab
 from tests.integration.lifecycle.kit import Desk, Rule, at, spell
 from tests.integration.pipeline.kit import REFUSED, Sender
@@ -104,10 +105,7 @@ def test_everything_comes_at_its_times(desk: Desk) -> None:
 def test_a_fallback_with_a_digest_holds(desk: Desk) -> None:
     """A copy goes through no gate but the digest."""
     desk.senders["mail"] = Sender()
-    desk.route = None
     desk.policies = {"hook": Policy(fallback="mail"), "mail": EIGHT}
-    from actionwatch.alerts.routes import Route
-
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
     desk.happen(Rule())

@@ -129,7 +129,7 @@ def test_an_hour_down_in_a_storm(desk: Desk) -> None:
         desk.later(minutes=11)
     assert len([text for text in desk.told() if text.startswith("opened")]) == 30
     assert len(summaries(desk.hook.sent)) == 2
-    assert counted(desk) == 600
+    assert counted(desk) == 600 + 1  # and the trouble that it kept failing
 
 
 def test_the_worst_come_first(desk: Desk) -> None:

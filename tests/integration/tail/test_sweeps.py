@@ -19,7 +19,7 @@ def seven_hours(world: World, database: Database, *faults: str) -> Bench:
     """Set a tail on a log of seven hours, and poll until both sweeps were asked."""
     for number in range(84):
         world.log("ADD_NODE" if number % 12 == 5 else "BACKUP", ago=300 * number + 20)
-    on = bench(world, database, *faults, start=8 * HOUR, overlap=OVERLAP, sweeps=SWEEPS)
+    on = bench(world, database, *faults, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
     on.poll()
     on.poll()
     return on

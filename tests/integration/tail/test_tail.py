@@ -266,7 +266,7 @@ def test_unproved_is_told_and_asked_less(world: World, database: Database) -> No
 
 def test_halving_isolates_what_changes(world: World, database: Database) -> None:
     """A window that changed during each of its walks is not read in halves, which may be quiet by then."""
-    on = bench(world, database, "appear:1,after,times=3", start=HOUR, page_size=3)
+    on = bench(world, database, "appear:1,after,times=4", start=HOUR, page_size=3)
     for number in range(40):
         world.log(ago=3000 - number * 30)
     report = on.poll()

@@ -162,6 +162,7 @@ def test_trouble(world: World, database: Database, fault: str, trouble: str, pol
     world.log()
     on.poll()
     assert open_troubles(database) == []
+    world.clock.advance(hours=1)  # a new field makes other records of those that are shown again
     world.faults.set(fault)
     for number in range(1, 7):
         world.log()

@@ -82,7 +82,8 @@ def verdicts(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None
          "expect: nothing}"),
         (
             BURST,
-            "{events: [{repeat: 4, every: 1m, actionKind: CHANGE_CLUSTER_FIREWALL_RULES, userName: eve}, {at: 150s, seen_at: 45m, "
+            "{events: [{repeat: 4, every: 1m, actionKind: CHANGE_CLUSTER_FIREWALL_RULES, userName: eve}, "
+            "{at: 150s, seen_at: 45m, "
             "actionKind: CHANGE_CLUSTER_FIREWALL_RULES, userName: eve}], expect: {alerts: 1, late: true, events: 5}}",
         ),
         (SILENCE, "{lists: {prod: [c]}, events: [{actionKind: BACKUP, clusterId: c}], until: 30h, "

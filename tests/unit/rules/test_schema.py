@@ -73,9 +73,11 @@ def test_what_is_misspelt_is_refused(text: str, rule_schema: Is) -> None:
     "text",
     [
         RULE + "x-owner: me\nmode: shadow\nwhen: {outside: [a]}\n",
-        HEAD + "detection:\n  s:\n    - {userName|re|i: a, '|all': [a, b], raw.x.y|gt: 5}\n    - {cluster: null}\n  k: [a, b]\n  condition: s\n",
+        HEAD + "detection:\n  s:\n    - {userName|re|i: a, '|all': [a, b], raw.x.y|gt: 5}\n"
+        "    - {cluster: null}\n  k: [a, b]\n  condition: s\n",
         HEAD + "detection: {s: {actionKind: A_KIND_OF_TOMORROW}, condition: [s]}\n",
-        HEAD + "detection: {s: {source: a}}\ncorrelation: {type: temporal_ordered, rules: [s], group-by: [userName], timespan: 5m}\n",
+        HEAD + "detection: {s: {source: a}}\n"
+        "correlation: {type: temporal_ordered, rules: [s], group-by: [userName], timespan: 5m}\n",
         HEAD + "filter: {rules: any, s: {source: a}, condition: not s}\nowner: a\nreason: b\nexpires: 2027-01-01\n",
     ],
 )  # fmt: skip

@@ -12,7 +12,14 @@ from typing import Any
 
 from actionwatch.rules.correlations.spec import Correlation, Hit, Kind, Pattern
 
-COMPARE = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne}
+COMPARE = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "eq": operator.eq,
+    "neq": operator.ne,
+}
 
 Shape = tuple[str, datetime, datetime, tuple[tuple[str, int], ...]]
 """Of an alert: the key its id comes from, first time, time of firing, and its hits as (key, step)."""
@@ -70,7 +77,11 @@ def _measure(rule: Correlation, values: list[Any]) -> Any:
             return statistics.median(values)
     if len(values) == 1 or rule.percentile == 0:
         return min(values)
-    return max(values) if rule.percentile == 100 else statistics.quantiles(values, n=100, method="inclusive")[rule.percentile - 1]
+    return (
+        max(values)
+        if rule.percentile == 100
+        else statistics.quantiles(values, n=100, method="inclusive")[rule.percentile - 1]
+    )
 
 
 def _temporal(rule: Correlation, hits: Sequence[Hit]) -> Iterator[Shape]:
@@ -96,9 +107,7 @@ def _temporal(rule: Correlation, hits: Sequence[Hit]) -> Iterator[Shape]:
         closed_at = until
 
 
-def _candidates(
-    rule: Correlation, pattern: Pattern, fresh: Sequence[Hit], hits: Sequence[Hit]
-) -> Iterator[Candidate]:
+def _candidates(rule: Correlation, pattern: Pattern, fresh: Sequence[Hit], hits: Sequence[Hit]) -> Iterator[Candidate]:
     for last in fresh:
         firsts = _firsts(rule, pattern, last, fresh, hits)
         if not firsts:
@@ -118,9 +127,7 @@ def _candidates(
         yield Candidate(due if is_waiting else last.at, is_waiting, last, first)
 
 
-def _firsts(
-    rule: Correlation, pattern: Pattern, last: Hit, fresh: Sequence[Hit], hits: Sequence[Hit]
-) -> list[Hit]:
+def _firsts(rule: Correlation, pattern: Pattern, last: Hit, fresh: Sequence[Hit], hits: Sequence[Hit]) -> list[Hit]:
     """Give every hit with which a window can begin that `last` completes."""
     window = [hit for hit in fresh if hit.order <= last.order and hit.at >= last.at - rule.timespan]
     if rule.kind is Kind.TEMPORAL:

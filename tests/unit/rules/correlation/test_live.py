@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,7 +16,9 @@ from actionwatch.rules.correlate import Correlator, Past, Row, What, needs
 from actionwatch.rules.engine import Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
 
-FEED = "name: {0}\ntitle: {0}\nlogsource: {{product: instaclustr}}\ndetection: {{s: {{actionKind: {1}}}, condition: s}}\n"
+FEED = (
+    "name: {0}\ntitle: {0}\nlogsource: {{product: instaclustr}}\ndetection: {{s: {{actionKind: {1}}}, condition: s}}\n"
+)
 RULES = "---\n".join(
     [
         FEED.format("a", "BACKUP"),
@@ -130,7 +132,9 @@ def _records(draw: st.DrawFn) -> list[Record]:
 
 
 def _plain(records: Sequence[Record], rules: Sequence[Rule] = ALL) -> dict[str, tuple[list[str], datetime | None]]:
-    fired = run(rules, [msgspec.structs.replace(each, seen_at=each.occurred_at) for each in records], begin=0, verified=1000)
+    fired = run(
+        rules, [msgspec.structs.replace(each, seen_at=each.occurred_at) for each in records], begin=0, verified=1000
+    )
     correlated = {rule.name.id for rule in rules if rule.correlation is not None}
     return {
         each.id: (sorted(record.key for record in each.records), each.resolved_at)
@@ -139,48 +143,61 @@ def _plain(records: Sequence[Record], rules: Sequence[Rule] = ALL) -> dict[str, 
     }
 
 
-def _batches(draw: st.DrawFn, records: Sequence[Record]) -> list[list[Record]]:
-    batches: list[list[Record]] = [[]]
-    for each in records:
-        batches[-1].append(each)
-        if draw(st.booleans()):
-            batches.append([])
-    return batches
+@dataclass(frozen=True)
+class Leg:
+    """A part of a run: a batch, how far verified time lags behind it, and whether all memory is lost after it."""
+
+    batch: tuple[Record, ...]
+    lag: timedelta
+    is_restarted: bool
+
+
+@st.composite
+def _course(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
+    records = draw(_records())
+    ordered = sorted(records, key=_order) if is_in_order else draw(st.permutations(records))
+    legs: list[Leg] = []
+    while ordered:
+        count = draw(st.integers(1, 6))
+        lag = draw(st.sampled_from([0, 0, 1, 7])) * MINUTE
+        legs.append(Leg(tuple(ordered[:count]), lag, draw(st.integers(0, 3)) == 0))
+        ordered = ordered[count:]
+    return legs
+
+
+def _order(record: Record) -> tuple[datetime, str]:
+    return record.occurred_at, record.key
+
+
+def _sail(legs: Sequence[Leg], verified_by: Callable[[Iterable[datetime]], datetime]) -> Service:
+    service = Service(ALL)
+    for leg in legs:
+        moment = verified_by(each.occurred_at for each in leg.batch) - leg.lag
+        service.take(leg.batch, max(service.verified or START, moment))
+        if leg.is_restarted:
+            service.restart()
+    service.judge(END)
+    return service
 
 
 @FEW
-@given(st.data())
-def test_in_order(data: st.DataObject) -> None:
+@given(_course(is_in_order=True))
+def test_in_order(legs: list[Leg]) -> None:
     """In any batches, with restarts between them and whatever lag of verified time, the alerts are those of the plain run."""
-    records = sorted(data.draw(_records()), key=lambda each: (each.occurred_at, each.key))
-    plain = _plain(records)
-    service = Service(ALL)
-    for batch in data.draw(st.composite(_batches)(records)):
-        newest = batch[-1].occurred_at if batch else (service.verified or START)
-        lag = data.draw(st.sampled_from([0, 0, 1, 7]))
-        service.take(batch, max(service.verified or START, newest - lag * MINUTE))
-        if data.draw(st.integers(0, 3)) == 0:
-            service.restart()
-    service.judge(END)
+    plain = _plain([each for leg in legs for each in leg.batch])
+    service = _sail(legs, max)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == plain
     assert len(service.opened) == len(plain)
 
 
 @FEW
-@given(st.data())
-def test_out_of_order(data: st.DataObject) -> None:
+@given(_course(is_in_order=False))
+def test_out_of_order(legs: list[Leg]) -> None:
     """Whatever comes late, with restarts: no id opens twice, and every alert of the plain run is told, with its records."""
-    records = data.draw(_records())
-    service = Service(ALL)
-    for batch in data.draw(st.composite(_batches)(data.draw(st.permutations(records)))):
-        oldest = min((each.occurred_at for each in batch), default=START)
-        service.take(batch, max(service.verified or START, oldest))
-        if data.draw(st.integers(0, 4)) == 0:
-            service.restart()
-    service.judge(END)
+    service = _sail(legs, min)
     assert len(set(service.opened)) == len(service.opened)
-    for name, (keys, resolved_at) in _plain(records).items():
+    for name, (keys, resolved_at) in _plain([each for leg in legs for each in leg.batch]).items():
         row = service.rows[name]
         assert row.told.is_told
         assert row.told.is_current
@@ -191,12 +208,35 @@ def test_out_of_order(data: st.DataObject) -> None:
 
 
 @FEW
-@given(st.data())
-def test_one_batch_in_any_order(data: st.DataObject) -> None:
+@given(_records().flatmap(st.permutations))
+def test_one_batch_in_any_order(records: list[Record]) -> None:
     """All at once, in whatever order, the alerts are exactly those of the plain run."""
-    records = data.draw(_records())
     service = Service(ALL, keep=None)
-    service.correlator.take(data.draw(st.permutations(records)))
+    service.correlator.take(records)
     service.judge(END)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == _plain(records)
+
+
+def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the cap the group touched least recently goes, and is counted; hits kept are bounded too."""
+    monkeypatch.setattr(correlate, "MAX_KEPT", 100)
+    past = Past(begin=lambda _: START)
+    correlator = Correlator(ALL, past, keep=timedelta(days=1), max_groups=10)
+    for number in range(2000):
+        correlator.take([record_at(number / 100, "BACKUP", user=f"u{number % 200}", key=f"k{number:05}")])
+        correlator.changes(at(number / 100))
+    assert correlator.count_groups() <= 10 * len(correlator.rules)
+    assert correlator.evicted > 1000
+    assert correlator.count_hits() < 1000
+
+
+def test_idle_groups_are_dropped() -> None:
+    """A group in which nothing can go on any more takes no room, however many there were."""
+    correlator = Correlator(ALL, Past(begin=lambda _: START), keep=5 * MINUTE)
+    for number in range(3000):
+        correlator.take([record_at(number, "BACKUP", user=f"u{number}", key=f"k{number:05}")])
+        correlator.changes(at(number))
+    assert correlator.count_groups() < 500
+    assert correlator.count_hits() < 1000
+    assert correlator.evicted == 0
