@@ -145,6 +145,8 @@ class Deliverer:
         self.recover()
         deadline = self._clock() + wait_for_retries
         while not self._stopping.is_set():
+            if self.under_way() == 0:
+                self._sum_up(is_overdue=True)
             if self.under_way() == 0 and not self._is_wanted(deadline):
                 self._judge_receivers(is_overdue=True)  # what this opens is delivered in the same run
                 if not self._is_wanted(deadline):
@@ -288,10 +290,10 @@ class Deliverer:
                 self._composer.compose(connection, judged.passed, now)
                 self._fallbacks.stand_in_for_all(connection, name, now)
 
-    def _sum_up(self) -> None:
+    def _sum_up(self, *, is_overdue: bool = False) -> None:
         """Make the summaries that are due; looking once a second is enough."""
         now = self._clock()
-        if self._summed_up_at is None or abs(now - self._summed_up_at) >= SUMMARIES_EVERY:
+        if is_overdue or self._summed_up_at is None or abs(now - self._summed_up_at) >= SUMMARIES_EVERY:
             self._summed_up_at = now
             self._summaries.make_due(now)
 

@@ -72,24 +72,46 @@ class Matcher:
         self._addressing = addressing
         self._clock = clock
         self._lock = threading.Lock()
+        self._following: tuple[Evaluator, Correlating | None] | None = None
+        self._is_stopping = False
 
     def run_once(self) -> int:
         """Match every record stored so far; give how many alerts were opened."""
+        opened = 0
         with self._lock:
-            if self._correlating is None:
-                return self._match_all(None)
-            try:
-                return self._match_all(self._correlating)
-            except BaseException:
-                self._correlating.forget()  # what it took in may not have been committed
-                raise
+            while True:
+                following = self._following
+                if following is not None:
+                    self._engine, self._correlating = following
+                opened += self._match_whole()
+                if self._is_stopping or self._following is following:
+                    return opened
+
+    def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
+        """Match by other rules, all of them from one batch to the next; what is under way is not waited for."""
+        self._following = (engine, None if correlating is None or correlating.is_idle else correlating)
+
+    def stop(self) -> None:
+        """Have `run_once` leave what is left after the batch under way to a later process."""
+        self._is_stopping = True
+
+    def _match_whole(self) -> int:
+        if self._correlating is None:
+            return self._match_all(None)
+        try:
+            return self._match_all(self._correlating)
+        except BaseException:
+            self._correlating.forget()  # what it took in may not have been committed
+            raise
 
     def _match_all(self, correlating: Correlating | None) -> int:
-        opened = 0
+        opened, following = 0, self._following
         # Read before the records: what is verified up to here is among those that are stored by now.
         sight = self._look(correlating) if correlating is not None else None
         while (in_batch := self._match_batch(correlating, sight)) is not None:
             opened += in_batch
+            if self._is_stopping or self._following is not following:
+                return opened  # not all is matched yet: nothing more can be judged by these rules
         if correlating is not None and sight is not None:
             self._verified = sight.verified
             opened += self._judge(correlating)

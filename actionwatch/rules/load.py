@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,13 +28,16 @@ class Rules:
     """What the rule files hold.
 
     `faults` are documents (or whole files, or lists) that cannot be used; `notes` point at what can, but may not do what was
-    meant: a kind nobody knows, a rule for another product.
+    meant: a kind nobody knows, a rule for another product. Of the documents left out, `broken` are so by what they say
+    themselves, `stranded` by what others do not say: a rule that they name is not there.
     """
 
     rules: tuple[Rule, ...] = ()
     faults: tuple[Fault, ...] = ()
     notes: tuple[Fault, ...] = ()
     filters: tuple[Filter, ...] = ()
+    broken: tuple[Report, ...] = ()
+    stranded: tuple[Report, ...] = ()
 
 
 def load_rules(
@@ -67,14 +70,14 @@ class ReadFiles:
     notes: tuple[Fault, ...]
 
 
-def read_documents(paths: Sequence[Path]) -> ReadFiles:
-    """Read the files and folders that `load_rules` would."""
+def read_documents(paths: Sequence[Path], read: Callable[[Path], Iterable[Document]] = read_file) -> ReadFiles:
+    """Read the files and folders that `load_rules` would; `read` may remember what it read before."""
     documents: list[Document] = []
     faults: list[Fault] = []
     notes: list[Fault] = []
     for path in _rule_files(paths, faults, notes):
         try:
-            documents.extend(read_file(path))
+            documents.extend(read(path))
         except ConfigError as exc:
             faults.extend(exc.faults)
     return ReadFiles(tuple(documents), tuple(faults), tuple(notes))
@@ -87,8 +90,12 @@ def build_rules(
     known_kinds: Collection[str],
     time_intervals: Mapping[str, TimeInterval] | None = None,
     now: datetime | None = None,
+    read: Callable[[Report, Surroundings], Rule | Filter | None] = read_document,
 ) -> Rules:
-    """Turn documents into rules. A document with a fault drops only itself, and so does the second of two namesakes."""
+    """Turn documents into rules. A document with a fault drops only itself, and so does the second of two namesakes.
+
+    `read` may remember what it made of a document before.
+    """
     known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": SCOPES}
     surroundings = Surroundings(lists, known_values, time_intervals or {})
     rules: list[Rule] = []
@@ -99,7 +106,7 @@ def build_rules(
     for document in documents:
         report = Report(document)
         reports.append(report)
-        found = read_document(report, surroundings)
+        found = read(report, surroundings)
         if found is None:
             continue
         _check_unique(found, taken, report)
@@ -108,13 +115,16 @@ def build_rules(
             reports_of[found.name.id] = report
         elif not report.faults and isinstance(found, Filter):
             filters.append(found)
+    broken = [report for report in reports if report.faults]
     rules = link(rules, reports_of)
     check_filters(filters, rules, now)
     sound = [each for each in filters if not each.report.faults]
     filtered = [with_filters(rule) for rule in apply_filters(rules, sound)]
     faults = [fault for report in reports for fault in report.faults]
     notes = [note for report in reports for note in report.notes]
-    return Rules(tuple(filtered), tuple(faults), tuple(notes), tuple(sound))
+    known_broken = set(map(id, broken))
+    stranded = [report for report in reports if report.faults and id(report) not in known_broken]
+    return Rules(tuple(filtered), tuple(faults), tuple(notes), tuple(sound), tuple(broken), tuple(stranded))
 
 
 def _check_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filter], report: Report) -> None:

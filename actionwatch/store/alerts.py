@@ -16,6 +16,7 @@ from actionwatch.store.tables import ALERT, DELIVERY, JOINED, REFERENCE, STORY
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
 # Built once: every message asks it.
+_ONE = select(ALERT).where(ALERT.c.id == bindparam("alert_id"))
 _MANY = select(ALERT).where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
 
 
@@ -63,7 +64,7 @@ def update(connection: Connection, alert: Alert) -> None:
 
 def read(connection: Connection, alert_id: str) -> Alert | None:
     """Read one alert."""
-    row = connection.execute(select(ALERT).where(ALERT.c.id == alert_id)).first()
+    row = connection.execute(_ONE, {"alert_id": alert_id}).first()
     return _alert(row) if row else None
 
 

@@ -88,3 +88,9 @@ def delete_older(connection: Connection, before: datetime) -> int:
     """Delete what was over before a time; give how many."""
     statement = CORRELATED.delete().where(CORRELATED.c.until < before, ~CORRELATED.c.is_open)
     return connection.execute(statement).rowcount
+
+
+def forget_versions(connection: Connection, kept: Collection[str]) -> None:
+    """Forget which version ran of every rule but these: one that comes back starts from then."""
+    for rule_id in read_versions(connection).keys() - set(kept):
+        connection.execute(CORRELATION.delete().where(CORRELATION.c.rule_id == rule_id))

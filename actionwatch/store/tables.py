@@ -316,3 +316,25 @@ CORRELATION = Table(
     Column("version", Text, nullable=False),
     Column("floor", BigInteger, nullable=False),
 )
+
+# The rule documents that run, as they ran last: what stands in for a file that was broken since.
+RULE_VERSION = Table(
+    "rule_version",
+    METADATA,
+    Column("rule_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("mode", Text),
+    Column("document", Text, nullable=False),
+    Column("lists", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+)
+
+# The operator's templates, as they last were in order.
+TEMPLATE_VERSION = Table(
+    "template_version",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)

