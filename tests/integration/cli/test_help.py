@@ -71,7 +71,7 @@ def test_commands_of_the_contract() -> None:
         "alerts": {"list", "show", "ack", "resolve"},
         "deliveries": {"list", "show", "retry", "drop"},
         "silences": {"add", "list", "expire"},
-        "receivers": {"list", "test", "schema"},
+        "receivers": {"list", "test", "schema", "preview"},
     }
 
 
