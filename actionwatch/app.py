@@ -1,23 +1,17 @@
-"""The composition root: settings in, one build function per room, and the service that runs them.
+"""The composition root: settings in, one build function per room.
 
-`App` is everything a command may need, built lazily where it is costly; `Service` is the scheduler, the threads and the web
-listener around it.
+`App` is everything a command may need, built lazily where it is costly; `service.py` runs it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-
-import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
+from typing import Any
 
 from actionwatch import logs
 from actionwatch.alerts import routes, silences
@@ -29,9 +23,9 @@ from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
+from actionwatch.located import Document
 from actionwatch.model import Record, Silence
 from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types, templates_of
-from actionwatch.pipeline import prune
 from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
 from actionwatch.pipeline.channels import Channel
@@ -41,17 +35,20 @@ from actionwatch.pipeline.heartbeat import Heartbeat
 from actionwatch.pipeline.match import Matcher
 from actionwatch.pipeline.people import People
 from actionwatch.pipeline.reading import PollReport
-from actionwatch.pipeline.selfwatch import SourceWatch, judge_disk
+from actionwatch.pipeline.rulebook import Memory, Rulebook
+from actionwatch.pipeline.selfwatch import SourceWatch
 from actionwatch.pipeline.silencing import SilenceFiles
 from actionwatch.pipeline.tail import Tail, TailOptions
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.render import Renderer
 from actionwatch.retry import RetryPolicy
 from actionwatch.rules import schema as rules_schema
-from actionwatch.rules.engine import Engine
+from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.fields import field_text
 from actionwatch.rules.lint import lint
-from actionwatch.rules.load import Rules, load_rules, read_documents
+from actionwatch.rules.lists import Lists, read_lists
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, load_rules, read_documents
+from actionwatch.rules.stamps import correlated
 from actionwatch.settings import Receiver, Settings, Source, load_settings
 from actionwatch.settings import read_silences as settings_of_silences
 from actionwatch.settings import schema as settings_schema
@@ -65,17 +62,9 @@ READ_BY_PEOPLE = (
     "email",
     "slack",
 )  # types that a storm would drown; automation wants every message
-SILENCES_SECONDS = 30  # how soon a change of the files is seen
 
 DEFAULT_FIELDS = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
-MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
-PRUNE_HOURS = 1
 ACCOUNTS_EVERY = timedelta(minutes=5)
-DISK_SECONDS = 60
-
-log = structlog.get_logger()
-
-Result = TypeVar("Result")
 
 
 def utc_now() -> datetime:
@@ -204,18 +193,51 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = open_store(settings)
-        self.rules = read_rules(settings)
+        self._rules: Rules | None = None
+        self._correlating: tuple[object, Correlating] | None = None
         self.addressing = build_addressing(settings)
         self.troubles = Troubles(self.database, self.addressing, utc_now)
         self._match_wanted = threading.Event()
         self._clients: list[Client] = []
 
+    @property
+    def rules(self) -> Rules:
+        """The rules in use; before any are, those that load."""
+        if self._rules is None:
+            self._rules = read_rules(self.settings)
+        return self._rules
+
+    def use(self, rules: Rules) -> None:
+        """Match by these rules from the next batch on. The first call comes before anything runs."""
+        self._rules = rules
+        if "matcher" in self.__dict__:
+            self.matcher.use(Engine(rules.rules), self._correlations(rules.rules))
+            self.wake_matcher()
+        else:
+            _ = self.matcher
+
     @functools.cached_property
     def matcher(self) -> Matcher:
-        """The matching step, over the rules that load."""
-        sources = [source.name for source in self.settings.sources]
-        correlating = Correlating(self.rules.rules, self.addressing, sources=sources)
+        """The matching step, over the rules in use."""
+        correlating = self._correlations(self.rules.rules)
         return Matcher(self.database, Engine(self.rules.rules), self.addressing, utc_now, correlating=correlating)
+
+    def _correlations(self, rules: Sequence[Rule]) -> Correlating:
+        """Make the correlations, or give those there are where nothing changed in them: their state is costly to rebuild."""
+        names = correlated(rules)
+        parts = {
+            rule.name.id: (
+                rule.document and rule.document.value,
+                rule.is_silent,
+                rule.correlation and rule.correlation.version,
+            )
+            for rule in rules
+            if rule.name.id in names
+        }
+        if self._correlating is None or self._correlating[0] != parts:
+            sources = [source.name for source in self.settings.sources]
+            self._correlating = parts, Correlating(rules, self.addressing, sources=sources)
+        return self._correlating[1]
 
     @functools.cached_property
     def tails(self) -> list[SourceTail]:
@@ -252,23 +274,31 @@ class App:
         self._match_wanted.wait(seconds)
         self._match_wanted.clear()
 
-    def settle_what_was_mended(self) -> None:
-        """Tell people which rules are off, and settle what a change of files has mended since the last start."""
+    def settle_known_kinds(self) -> None:
+        """Settle what the configuration has come to know since the last start."""
         with self.database.read() as connection:
             opened = troubles.read_all(connection)
         kinds = {found.subject for found in opened if found.trouble == "unknown_kind"}
         self.troubles.settle_others("unknown_kind", kinds - set(known_kinds(self.settings)))
-        broken: dict[str, list[Fault]] = {}
-        for fault in (*self.rules.faults, *self.silence_files.run_once()):
-            log.error("rule_broken", fault=str(fault))
-            broken.setdefault(fault.file, []).append(fault)
-        for file, faults in broken.items():
-            # One alert a file, however much is wrong in it: people mend files.
-            what = "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
-            self.troubles.report(
-                "rule_broken", file, what, "mend it; 'actionwatch check' shows what is wrong and where"
+
+    def rulebook(self) -> Rulebook:
+        """Make what decides, for `run` alone, which version of each rule runs."""
+        settings = self.settings
+
+        def read(read_file: Callable[[Path], list[Document]]) -> tuple[ReadFiles, Lists]:
+            return read_documents(settings.rules, read_file), read_lists(settings.lists)
+
+        def build(documents: Sequence[Document], lists: Lists, memory: Memory) -> Rules:
+            return build_rules(
+                documents,
+                lists=lists,
+                known_kinds=known_kinds(settings),
+                time_intervals=time_intervals(settings),
+                now=utc_now(),
+                read=memory.read_document,
             )
-        self.troubles.settle_others("rule_broken", set(broken))
+
+        return Rulebook(read, build, self.database, utc_now)
 
     def reread_silences(self) -> None:
         """Take up what changed in the reviewed silences, and tell people which files are broken."""
@@ -425,138 +455,6 @@ def check_templates(settings: Settings) -> list[Fault]:
     renderer = Renderer([settings.templates, shipped("templates")])
     named = (templates_of(receiver.type, receiver.options) for receiver in settings.receivers)
     return [*renderer.check(), *(fault for names in named for fault in renderer.missing(names))]
-
-
-def run_once(app: App, wait: timedelta) -> list[PollReport]:
-    """Poll each source once, match, deliver what is due, and wait for retries due within `wait`."""
-    app.settle_what_was_mended()
-    with app.database.owned():
-        reports = [tail.run_once() for tail in app.tails]
-        app.matcher.run_once()
-        app.deliverer().drain(wait)
-    return reports
-
-
-class Service:
-    """The running service: a scheduler for the polls, a thread each for matching and delivering, the web listener."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._deliverer = app.deliverer()
-        self._heartbeat = build_heartbeat(app)
-        self._stopping = threading.Event()
-        self._threads: dict[str, threading.Thread] = {}
-        self.url = ""
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Run until the block ends, then end cleanly: what is being sent is finished and recorded."""
-        settings = self._app.settings
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._app.database.owned())
-            self._app.settle_what_was_mended()
-            self.url = stack.enter_context(self._web())
-            stack.callback(self._stop_threads)
-            self._start("match", self._match)
-            self._start("deliver", self._deliverer.run)
-            self._listen_to_buttons(stack)
-            scheduler = self._scheduler()
-            scheduler.start()
-            stack.callback(scheduler.shutdown, wait=True)
-            stack.callback(self._stop_polling)
-            if self._heartbeat:
-                stack.callback(self._heartbeat.close)
-            sources = [source.name for source in settings.sources]
-            log.info("service_started", sources=sources, rules=len(self._app.rules.rules), url=self.url)
-            yield
-            log.info("service_stopping")
-        log.info("service_stopped")
-
-    def workers(self) -> dict[str, bool]:
-        """Say which of the threads live."""
-        return {name: thread.is_alive() for name, thread in self._threads.items()}
-
-    def _listen_to_buttons(self, stack: contextlib.ExitStack) -> None:
-        """Where a receiver has buttons, have presses carried out as decisions of whoever pressed."""
-        people = self._app.people(self._deliverer.wake)
-        for receiver in self._app.settings.receivers:
-            make = getattr(_module(receiver), "listener", None)
-            listener = make and make(receiver.options, people.act, receiver=receiver.name)
-            if listener is not None:
-                listener.start()
-                stack.callback(listener.close)
-
-    def _web(self) -> contextlib.AbstractContextManager[str]:
-        # starlette and uvicorn are for the service alone; other commands need not wait for them.
-        from actionwatch.web.health import health_routes
-        from actionwatch.web.metrics import metrics_routes
-        from actionwatch.web.server import serving
-
-        settings, database = self._app.settings, self._app.database
-        intervals = {source.name: source.poll_interval for source in settings.sources}
-        web = [*health_routes(database, intervals, self.workers, utc_now), *metrics_routes(database, utc_now)]
-        return serving(web, settings.web.listen.host, settings.web.listen.port, settings.web.access_token)
-
-    def _scheduler(self) -> BackgroundScheduler:
-        """One job a source, each with a thread of its own, so that a stuck source delays no other."""
-        app = self._app
-        scheduler = BackgroundScheduler(
-            timezone="UTC",
-            executors={"default": ThreadPoolExecutor(len(app.tails) + 4)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
-        for source, tail in zip(app.settings.sources, app.tails, strict=True):
-            seconds = source.poll_interval.total_seconds()
-            scheduler.add_job(
-                _guarded, "interval", (f"tail {source.name}", tail.run_once), seconds=seconds, next_run_time=utc_now()
-            )
-        disk = functools.partial(judge_disk, app.database.path, app.troubles)
-        scheduler.add_job(_guarded, "interval", ("disk", disk), seconds=DISK_SECONDS, next_run_time=utc_now())
-        if self._heartbeat:
-            seconds = app.settings.heartbeat.interval.total_seconds()
-            scheduler.add_job(_guarded, "interval", ("heartbeat", self._heartbeat.run_once), seconds=seconds)
-        reread = ("silences", app.reread_silences)
-        scheduler.add_job(_guarded, "interval", reread, seconds=SILENCES_SECONDS)
-        keep = app.settings.store.retention
-        retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
-        pruning = functools.partial(_prune, app.database, retention)
-        scheduler.add_job(_guarded, "interval", ("prune", pruning), hours=PRUNE_HOURS, next_run_time=utc_now())
-        return scheduler
-
-    def _match(self) -> None:
-        while not self._stopping.is_set():
-            self._app.wait_for_records(MATCH_SECONDS)
-            if _guarded("match", self._app.matcher.run_once):
-                self._deliverer.wake()
-
-    def _start(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads[name] = thread
-        thread.start()
-
-    def _stop_polling(self) -> None:
-        for tail in self._app.tails:
-            tail.stop()
-
-    def _stop_threads(self) -> None:
-        self._stopping.set()
-        self._app.wake_matcher()
-        self._deliverer.stop()
-        for thread in self._threads.values():
-            thread.join(10)
-
-
-def _prune(database: Database, retention: prune.Retention) -> None:
-    prune.run_once(database, retention, utc_now())
-
-
-def _guarded(step: str, run: Callable[[], Result]) -> Result | None:
-    """Run one step; whatever it raises is logged, and the next run tries again: no step may end the service."""
-    try:
-        return run()
-    except Exception as exc:
-        log.exception("step_failed", step=step, error=str(exc))
-        return None
 
 
 def set_up_logs(settings: Settings) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from actionwatch.cli import COMMANDS, group
+from actionwatch.model import Mode
+from actionwatch.rules.engine import Rule
+from tests.benchmarks import noise
 
 COMMANDS_FILE = Path(__file__).parent.parent / "docs" / "commands.md"
+PACK_FILE = COMMANDS_FILE.with_name("rule-pack.md")
+TABLE_BEGIN, TABLE_END = "stale -->\n", "<!-- end of table -->"
 WIDTH = 100
 INTRODUCTION = """\
 # Commands
@@ -53,6 +58,27 @@ def _help(path: tuple[str, ...], command: click.Command) -> str:
     return command.get_help(context)
 
 
+def pack_page(rules: Sequence[Rule], measured: noise.Noise) -> str:
+    """Make docs/rule-pack.md anew around its table of the shipped rules."""
+    before, _, rest = PACK_FILE.read_text().partition(TABLE_BEGIN)
+    counts = measured.by_rule()
+    rows = [_pack_row(rule, counts[rule.name.name] / measured.days) for rule in rules if not rule.is_silent]
+    head = f"**{len(rows)} rules.**\n\n| rule | level | watches | ATT&CK | noise |\n| --- | --- | --- | --- | --- |\n"
+    return f"{before}{TABLE_BEGIN}\n{head}{''.join(sorted(rows))}\n{TABLE_END}{rest.partition(TABLE_END)[2]}"
+
+
+def _pack_row(rule: Rule, per_day: float) -> str:
+    levels = sorted({rule.level, *(level for level, _ in rule.alert.levels)})
+    level = " – ".join(dict.fromkeys([levels[0].word, levels[-1].word]))
+    level += " (shadow)" if rule.mode is Mode.SHADOW else ""
+    tags = (tag.removeprefix("attack.") for tag in rule.name.tags)
+    techniques = ", ".join(tag.upper() for tag in tags if tag[:1] == "t" and tag[1:2].isdigit())
+    word = "none" if not per_day else "daily" if per_day >= 1 else "weekly" if per_day * 7 >= 1 else "rare"
+    return f"| `{rule.name.name}` | {level} | {rule.name.title} | {techniques} | {word} |\n"
+
+
 if __name__ == "__main__":
     COMMANDS_FILE.write_text(commands_page())
-    print(f"wrote {COMMANDS_FILE}")
+    shipped = noise.shipped_rules()
+    PACK_FILE.write_text(pack_page(shipped, noise.measure(shipped)))
+    print(f"wrote {COMMANDS_FILE} and {PACK_FILE}")

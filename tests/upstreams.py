@@ -126,7 +126,7 @@ class DirectClient(Client):
         self._attempts = attempts
         self._clock = clock
         self._actions, self._accounts = "user-actions", "linked-accounts"
-        self._origin = _Nowhere()  # type: ignore[assignment] - all that is asked of it without a network
+        self._origin: Any = _Nowhere()
 
     def user_actions(
         self, query: Query, *, page_size: int = 1000, in_flight: int = 1, trusts_total: bool | None = None
@@ -266,5 +266,3 @@ def open_troubles(database: Database) -> list[str]:
     """List the troubles that are not over."""
     with database.read() as connection:
         return [found.trouble for found in troubles.read_all(connection)]
-
-

@@ -149,7 +149,7 @@ def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
 
 
 def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: threading.Event) -> None:
-    from actionwatch import app
+    from actionwatch import app, service
 
     settings = app.read_settings(config)
     app.set_up_logs(settings)
@@ -157,9 +157,9 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: threadi
     built = _streaming_app(settings, out, ended)
     started = time.monotonic()
     try:
-        service = app.Service(built)
-        with service.running():
-            _greet(out, upstream, built, service.url, duration)
+        running = service.Service(built)
+        with running.running():
+            _greet(out, upstream, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
         _summarise(out, built, time.monotonic() - started)
     finally:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import queue
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +14,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Span
-from actionwatch.cli.signals import ended_by_signal
+from actionwatch.cli.signals import ENDING, on_signals
 
 if TYPE_CHECKING:
     from actionwatch.app import App
@@ -26,28 +29,40 @@ if TYPE_CHECKING:
 def command(config: str, once: bool, wait: timedelta) -> int:
     """Run the service until SIGTERM or SIGINT, which end it cleanly within 10 seconds.
 
-    A broken configuration stops it from starting (exit 2); a broken rule turns off that rule alone, and an alert says so.
+    Changed rules, lists and templates are taken up within a second; SIGHUP reads them all anew, and the configuration. A
+    broken configuration stops it from starting (exit 2), a broken rule goes on as it ran last; an alert says so.
     With --once, exit 1 when a source could not be polled or messages are left undelivered.
     """
-    from actionwatch import app
-
     if wait and not once:
         raise click.UsageError("--wait goes with --once")
-    settings = app.read_settings(Path(config))
-    app.set_up_logs(settings)
     if once:
-        with contextlib.closing(app.App(settings)) as built:
-            return _round(built, wait)
-    with ended_by_signal() as ended, contextlib.closing(app.App(settings)) as built, app.Service(built).running():
-        ended.wait()
+        with on_signals({signal.SIGHUP: lambda: None}):  # it ends by itself, and reads everything anew the next time
+            return _run_once(Path(config), wait)
+    asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+    end, reload = (functools.partial(asked.put, word) for word in ("end", "reload"))
+    with on_signals({**dict.fromkeys(ENDING, end), signal.SIGHUP: reload}):
+        from actionwatch import app, service
+
+        settings = app.read_settings(Path(config))
+        app.set_up_logs(settings)
+        service.serve(Path(config), settings, asked)
     return 0
 
 
-def _round(built: App, wait: timedelta) -> int:
+def _run_once(config: Path, wait: timedelta) -> int:
     from actionwatch import app
+
+    settings = app.read_settings(config)
+    app.set_up_logs(settings)
+    with contextlib.closing(app.App(settings)) as built:
+        return _round(built, wait)
+
+
+def _round(built: App, wait: timedelta) -> int:
+    from actionwatch import service
     from actionwatch.store import outbox
 
-    reports = app.run_once(built, wait)
+    reports = service.run_once(built, wait)
     with built.database.read() as connection:
         queues = outbox.count_queues(connection)
     waiting, dead = (sum(getattr(queue, name) for queue in queues.values()) for name in ("pending", "dead"))

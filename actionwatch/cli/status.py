@@ -39,20 +39,18 @@ def command(config: str, form: str) -> int:
 
 def describe(settings: Settings, database: Database) -> dict[str, Any]:
     """Give the contract's JSON."""
-    from actionwatch import app
     from actionwatch.documents import instant
-    from actionwatch.model import Mode
-    from actionwatch.store import marks, outbox, polls, receivers, records, troubles
+    from actionwatch.store import marks, outbox, polls, receivers, records, rule_versions, troubles
 
     def spell(at: datetime | None) -> str | None:
         return instant(at) if at else None
 
-    rules = app.read_rules(settings)
     with database.read() as connection:
         known, last_polls = marks.read_all(connection), polls.read_all(connection)
         counts = records.count_by_source(connection)
         queues, health = outbox.count_queues(connection), receivers.read_all(connection)
         opened = troubles.read_all(connection)
+        running = rule_versions.count_modes(connection)
     sources = []
     for source in settings.sources:
         found, poll = known.get(source.name), last_polls.get(source.name)
@@ -80,15 +78,25 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
     return {
         "sources": sources,
         "receivers": described,
-        "rules": {
-            **{mode.value: sum(rule.mode is mode for rule in rules.rules) for mode in Mode},
-            "broken": len({fault.file for fault in rules.faults}),
-        },
+        "rules": _count_rules(settings, running, opened),
         "troubles": [
             {"trouble": trouble.trouble, "since": instant(trouble.since), "remedy": trouble.remedy}
             for trouble in opened
         ],
     }
+
+
+def _count_rules(settings: Settings, running: Mapping[str, int], opened: list[OpenTrouble]) -> dict[str, int]:
+    """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
+    from actionwatch import app
+    from actionwatch.model import Mode
+
+    if running:
+        broken = sum(trouble.trouble == "rule_broken" for trouble in opened)
+        return {**{mode.value: running.get(mode.value, 0) for mode in Mode}, "broken": broken}
+    rules = app.read_rules(settings)
+    counts = {mode.value: sum(rule.mode is mode for rule in rules.rules) for mode in Mode}
+    return {**counts, "broken": len({fault.file for fault in rules.faults})}
 
 
 def _print(document: dict[str, Any], last_polls: Mapping[str, Poll], opened: list[OpenTrouble]) -> None:

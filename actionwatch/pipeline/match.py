@@ -73,6 +73,7 @@ class Matcher:
         self._clock = clock
         self._lock = threading.Lock()
         self._following: tuple[Evaluator, Correlating | None] | None = None
+        self._used: tuple[Evaluator, Correlating | None] | None = None
         self._is_stopping = False
 
     def run_once(self) -> int:
@@ -80,11 +81,11 @@ class Matcher:
         opened = 0
         with self._lock:
             while True:
-                following = self._following
-                if following is not None:
-                    self._engine, self._correlating = following
+                self._used = self._following
+                if self._used is not None:
+                    self._engine, self._correlating = self._used
                 opened += self._match_whole()
-                if self._is_stopping or self._following is following:
+                if self._is_stopping or not self._is_superseded():
                     return opened
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
@@ -94,6 +95,9 @@ class Matcher:
     def stop(self) -> None:
         """Have `run_once` leave what is left after the batch under way to a later process."""
         self._is_stopping = True
+
+    def _is_superseded(self) -> bool:
+        return self._following is not self._used
 
     def _match_whole(self) -> int:
         if self._correlating is None:
@@ -105,12 +109,12 @@ class Matcher:
             raise
 
     def _match_all(self, correlating: Correlating | None) -> int:
-        opened, following = 0, self._following
+        opened = 0
         # Read before the records: what is verified up to here is among those that are stored by now.
         sight = self._look(correlating) if correlating is not None else None
         while (in_batch := self._match_batch(correlating, sight)) is not None:
             opened += in_batch
-            if self._is_stopping or self._following is not following:
+            if self._is_stopping or self._is_superseded():
                 return opened  # not all is matched yet: nothing more can be judged by these rules
         if correlating is not None and sight is not None:
             self._verified = sight.verified

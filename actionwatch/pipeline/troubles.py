@@ -28,7 +28,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
     "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
     "slo_burning": (Level.MEDIUM, "Alerts reach {} later than promised"),
-    "rule_broken": (Level.HIGH, "A rule is off: {}"),
+    "rule_broken": (Level.HIGH, "Broken, and not taken up: {}"),
     "unknown_kind": (Level.MEDIUM, "A kind of action never seen before: {}"),
     "unknown_field": (Level.LOW, "Records of {} carry new fields"),
     "filter_ignored": (Level.LOW, "The upstream of {} ignores what it is asked"),

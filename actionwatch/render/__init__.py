@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from actionwatch.render.channels import CHANNELS
 from actionwatch.render.plain import plain
-from actionwatch.render.renderer import Renderer, variables
+from actionwatch.render.renderer import Renderer, read_texts, variables
 from actionwatch.render.samples import sample_messages
 
-__all__ = ["CHANNELS", "Renderer", "plain", "sample_messages", "variables"]
+__all__ = ["CHANNELS", "Renderer", "plain", "read_texts", "sample_messages", "variables"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, Undefined
+from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, Undefined
 from markupsafe import Markup
 
 from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
@@ -26,10 +26,15 @@ _MENTION = re.compile(r"(?<![\w.+-])@(?=\w)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def environment(folders: Sequence[Path], channel: str) -> SandboxedEnvironment:
-    """Make a channel's environment over these folders, the first that has a name winning."""
+Look = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
+"""Finds a template by file name: its text, its file, and whether it is still so."""
+
+
+def environment(folders: Sequence[Path], channel: str, look: Look) -> SandboxedEnvironment:
+    """Make a channel's environment over what `look` finds, then these folders, the first that has a name winning."""
     kind = _ESCAPING[channel]
-    made = sandbox(loader=FileSystemLoader(folders), autoescape=kind.is_html, finalize=kind.print_value)
+    loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])
+    made = sandbox(loader=loader, autoescape=kind.is_html, finalize=kind.print_value)
     made.filters.update(FILTERS)
     if not kind.is_html:
         made.filters["tojson"] = lambda value: JsonText(dump(value))

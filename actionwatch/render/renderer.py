@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -28,17 +28,22 @@ SUMMARY_PREFIX = (
 class Renderer:
     """Fills templates from folders, the first that has a name winning. Safe to share between threads.
 
-    A changed file is read anew at its next use.
+    A changed file is read anew at its next use; from `use` on, the texts it was given last stand for the operator's folder.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         """Read from these folders: the operator's first, the shipped one last. A folder need not exist."""
         self._folders = tuple(folders)
+        self._texts: Mapping[str, str] | None = None
         self._environments = {
-            (folder, channel): environment(self._folders[rank:], channel)
+            (folder, channel): environment(self._folders[rank:], channel, self._look if rank == 0 else _overlook)
             for rank, folder in enumerate(self._folders)
             for channel in CHANNELS
         }
+
+    def use(self, texts: Mapping[str, str]) -> None:
+        """Take these texts, by file name within the folder, for all that the first folder holds."""
+        self._texts = dict(texts)
 
     def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, list[str]]:
         """Fill the templates of these names (`email.html`) with a message.
@@ -59,9 +64,18 @@ class Renderer:
         """Parse every template of every folder and fill it with sample messages; gives all faults, located."""
         faults: list[Fault] = []
         for folder in self._folders:
-            for path in sorted(folder.glob(f"**/*{SUFFIX}")):
+            for path in _files(folder):
                 name = path.relative_to(folder).as_posix().removesuffix(SUFFIX)
                 faults += self._check(folder, name, path)
+        return list(dict.fromkeys(faults))
+
+    def check_texts(self, texts: Mapping[str, str]) -> list[Fault]:
+        """Do so for texts that `use` may take, by file name within the first folder."""
+        folder, other = self._folders[0], Renderer(self._folders)
+        other.use(texts)
+        faults = [
+            fault for name in sorted(texts) for fault in other._check(folder, name.removesuffix(SUFFIX), folder / name)
+        ]
         return list(dict.fromkeys(faults))
 
     def missing(self, names: Sequence[str]) -> list[Fault]:
@@ -75,7 +89,18 @@ class Renderer:
         ]
 
     def _has(self, name: str) -> bool:
-        return any((folder / f"{name}{SUFFIX}").is_file() for folder in self._folders)
+        return any(self._is_in(folder, name) for folder in self._folders)
+
+    def _is_in(self, folder: Path, name: str) -> bool:
+        if self._texts is not None and folder == self._folders[0]:
+            return f"{name}{SUFFIX}" in self._texts
+        return (folder / f"{name}{SUFFIX}").is_file()
+
+    def _look(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        text = None if self._texts is None else self._texts.get(name)
+        if text is None:
+            return None
+        return text, str(self._folders[0] / name), lambda: (self._texts or {}).get(name) == text
 
     def _chosen(self, name: str, message: Message) -> str:
         """Give the template that serves this message under this name."""
@@ -85,7 +110,7 @@ class Renderer:
     def _text(self, name: str, message: Message, values: Mapping[str, Any]) -> tuple[str, list[Fault]]:
         faults: list[Fault] = []
         for folder in self._folders:
-            if (folder / f"{name}{SUFFIX}").is_file():
+            if self._is_in(folder, name):
                 try:
                     return self._fill(folder, name, values), faults
                 except TemplateError as exc:
@@ -135,6 +160,28 @@ class Renderer:
         if name.startswith(SUMMARY_PREFIX):
             return message.type == SUMMARY
         return self._chosen(name, message) == name
+
+
+def read_texts(folder: Path) -> tuple[dict[str, str], list[Fault]]:
+    """Read the templates of a folder, by file name within it; gives them, and what is wrong with any that cannot be read."""
+    texts: dict[str, str] = {}
+    faults: list[Fault] = []
+    for path in _files(folder):
+        try:
+            texts[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            faults.append(Fault(str(path), 0, 0, f"cannot be read: {exc}"))
+    return texts, faults
+
+
+def _files(folder: Path) -> list[Path]:
+    """List the templates; hidden folders are left out: a mounted ConfigMap keeps a second copy of its files in one."""
+    found = folder.glob(f"**/*{SUFFIX}") if folder.is_dir() else ()
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _overlook(_: str) -> None:
+    """Find nothing: only the first folder has texts to be used in its place."""
 
 
 def _about(fault: Fault, message: Message, name: str) -> Fault:

@@ -111,6 +111,8 @@ class _State:
     floor: datetime | None = None
     is_stale: bool = False
     settled: int = 0
+    newest: str = ""
+    """The id of the newest alert, as last judged."""
     told: dict[str, Told] = field(default_factory=dict)
     published: dict[str, list[tuple[int, Group, Hit]]] = field(default_factory=dict)
     waiting_at: datetime = NEVER
@@ -330,12 +332,15 @@ class Correlator:
         is_again = self._refresh(state)
         alerts = state.live.alerts(state.settled)
         judged = [found for found in alerts if found.is_judged(verified)]
-        for found in alerts if is_again else judged:
+        for found in alerts:
             if not found.id:
                 found.id = track.rule.alert_id(state.group, found.origin)
-        turned = _turned(state, {found.id for found in alerts}) if is_again else []
+        # In order, only the newest alert can still fall away: one that waited for something not to come.
+        suspects = state.told if is_again else {state.newest: None, **{found.id: None for found in alerts}}
+        turned = _turned(state, suspects, {found.id for found in alerts})
+        state.newest = alerts[-1].id if alerts else state.newest
         if track.is_feeding:
-            self._feed_outer(track, state, alerts, judged, is_again=is_again)
+            self._feed_outer(track, state, turned, judged)
         changes = list(_compare(track, state, judged, turned, self._may_open(track, verified)))
         for found in alerts[:-1]:
             if not found.is_judged(verified):
@@ -356,13 +361,10 @@ class Correlator:
                 if found.judged_at is None or found.id in state.told:
                     self._hand_on(track, state, found, is_restoring=True)
 
-    def _feed_outer(
-        self, track: _Track, state: _State, alerts: list[Found], judged: list[Found], *, is_again: bool
-    ) -> None:
-        if is_again:
-            current = {found.id for found in alerts if found.id}
-            for gone in [each for each in state.published if each not in current]:
-                for number, group, hit in state.published.pop(gone):
+    def _feed_outer(self, track: _Track, state: _State, turned: list[Told], judged: list[Found]) -> None:
+        for told in turned:
+            if not told.is_current:
+                for number, group, hit in state.published.pop(told.id, ()):
                     self._remove(self._tracks[number], group, hit)
         for found in judged:
             if found.id not in state.published:
@@ -433,8 +435,9 @@ class Correlator:
         del state.base.found[:count]
         del state.live.found[:count]
         state.settled -= count
-        floor = state.floor
-        for name in [each.id for each in state.told.values() if floor is not None and each.until < floor]:
+        left = {found.id for found in state.live.alerts()}
+        floor = state.floor or NEVER
+        for name in [each.id for each in state.told.values() if each.id not in left and each.until < floor]:
             del state.told[name]
             state.published.pop(name, None)
 
@@ -485,6 +488,7 @@ def _compare(
     for told in orphans:
         if told.is_open:
             told.is_open, told.resolved_at = False, state.last_at
+            told.until = max(told.first_at, state.last_at or told.first_at)
             yield Change(What.RESOLVE, track.rule, state.group, told, None, (), told.resolved_at)
 
 
@@ -519,10 +523,11 @@ def _new_records(told: Told, found: Found) -> tuple[Record, ...]:
     return tuple(sorted(new.values(), key=lambda record: (record.occurred_at, record.key)))
 
 
-def _turned(state: _State, current: set[str]) -> list[Told]:
+def _turned(state: _State, suspects: Iterable[str], current: set[str]) -> list[Told]:
     """Give the alerts that this fold is the first not to find, or to find again, oldest first."""
     turned = []
-    for told in sorted(state.told.values(), key=lambda each: (each.first_at, each.id)):
+    known = [state.told[name] for name in suspects if name in state.told]
+    for told in sorted(known, key=lambda each: (each.first_at, each.id)):
         is_current = told.id in current
         is_within = is_current or state.floor is None or told.first_at >= state.floor
         if is_within and told.is_current is not is_current:

@@ -43,7 +43,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What is to run. The faults of `rules` are those of the files as they are now; `held` names, by file, what runs as before."""
+    """What is to run. The faults of `rules` are those of the files as they are; `held` names, by file, what runs as before."""
 
     rules: Rules
     lists: Lists
@@ -58,7 +58,7 @@ def stand_in(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Buil
     """
     fresh = set(chain.from_iterable(_words(document) for document in read.documents))
     unread = {fault.file for fault in read.faults}
-    stale = [each.document for each in last if _is_in(each.document.file, unread) and each.id not in fresh]
+    stale = [each.document for each in last if is_within(each.document.file, unread) and each.id not in fresh]
     documents = [*read.documents, *stale]
     known = _with(lists, last, lists.broken)
     built = first = build(documents, known)
@@ -101,6 +101,11 @@ def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tupl
         elif isinstance(item, str) and "%" in item:
             texts.add(item)
     return {name: lists[name] for name in sorted(lists) if name in names or any(f"%{name}%" in text for text in texts)}
+
+
+def is_within(file: str, others: Collection[str]) -> bool:
+    """Say whether a file is one of these, or in a folder that is."""
+    return file in others or any(str(folder) in others for folder in PurePath(file).parents)
 
 
 @dataclass(slots=True)
@@ -192,10 +197,6 @@ def _with(lists: Lists, last: Sequence[Version], names: Collection[str]) -> List
     had = {name: values for each in last for name, values in each.lists.items() if name in names}
     values = {**had, **lists.values}
     return Lists(values, frozenset(lists.broken - values.keys()), lists.faults)
-
-
-def _is_in(file: str, unread: Collection[str]) -> bool:
-    return file in unread or any(str(folder) in unread for folder in PurePath(file).parents)
 
 
 def _versions(built: Rules, lists: Lists) -> Iterator[Version]:

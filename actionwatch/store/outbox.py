@@ -290,10 +290,11 @@ def bury_strangers(connection: Connection, receivers: Collection[str]) -> int:
 
 
 def count_queues(connection: Connection) -> dict[str, Queue]:
-    """Count what each receiver has pending and dead."""
+    """Count what each receiver has pending and dead; an escalation that may never be needed waits for nothing."""
     statement = (
         select(DELIVERY.c.receiver, DELIVERY.c.status, func.count())
         .where(DELIVERY.c.status.in_((DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value)))
+        .where(or_(DELIVERY.c.ordinal != ESCALATION, DELIVERY.c.status == DeliveryStatus.DEAD.value))
         .group_by(DELIVERY.c.receiver, DELIVERY.c.status)
     )
     counts: dict[str, dict[str, int]] = {}

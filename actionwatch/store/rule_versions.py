@@ -36,7 +36,7 @@ def count_modes(connection: Connection) -> Mapping[str, int]:
     """Count the rules that run by mode, filters left out; empty where nothing ever ran on this store."""
     mode = RULE_VERSION.c.mode
     rows = connection.execute(select(mode, func.count()).where(mode.is_not(None)).group_by(mode))
-    return {name: count for name, count in rows.tuples()}
+    return {str(name): int(count) for name, count in rows}
 
 
 def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
@@ -44,6 +44,12 @@ def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
     for each in versions:
         values = {field.name: getattr(each, field.name) for field in fields(each)}
         upsert(connection, RULE_VERSION, values, key=("rule_id",))
+
+
+def move(connection: Connection, rule_id: str, file: str, line: int) -> None:
+    """Note where a version stands now."""
+    statement = RULE_VERSION.update().where(RULE_VERSION.c.rule_id == rule_id)
+    connection.execute(statement.values(file=file, line=line))
 
 
 def delete(connection: Connection, rule_ids: Collection[str]) -> None:

@@ -12,16 +12,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from actionwatch.emulator import Action
-from actionwatch.errors import PermanentDeliveryError, SourceError, TransientDeliveryError
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.model import Message, Receipt, Rendered
 from actionwatch.pipeline.channels import Channel
 from actionwatch.pipeline.deliver import Deliverer
 from actionwatch.pipeline.match import Matcher
 from actionwatch.pipeline.reading import PollReport
+from actionwatch.pipeline.troubles import Troubles
 from actionwatch.retry import RetryPolicy
 from actionwatch.store import marks, receipts, records
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
@@ -213,13 +215,12 @@ class Schedule:
     def _deliverer(self) -> Deliverer:
         retry = RetryPolicy(first=timedelta(seconds=1), give_up_after=timedelta(minutes=30))
         channel = Channel(HOOK, self._hook, (), retry=retry, concurrency=1)
-        watch = self_watch(self.database, self.client, self.world.clock)
         return Deliverer(
             self.database,
             [channel],
             PlainRenderer(),
             lambda _, __: (),
-            watch.troubles if hasattr(watch, "troubles") else watch._troubles,
+            Troubles(self.database, addressing(), self.world.clock),
             self.world.clock,
             jitter=lambda: 0.5,
         )
@@ -267,7 +268,9 @@ class Schedule:
     def _arrive(self) -> None:
         for _ in range(self.chance.choice((0, 1, 2, 4, 8))):
             kind = self.chance.choice(KINDS)
-            where = {"account": self.world.organisation.accounts[0].named} if self.chance.random() < 0.7 else {}
+            where: dict[str, Any] = (
+                {"account": self.world.organisation.accounts[0].named} if self.chance.random() < 0.7 else {}
+            )
             self.world.log(kind, ago=self.chance.uniform(0, 25), user_name=self.chance.choice(("eve", "bob")), **where)
 
     def _change_faults(self) -> None:
@@ -323,7 +326,9 @@ class Schedule:
             self.wrong.append("the mark passed what is proved")
         if known and moved.proved_through == known.proved_through:
             return
-        if not any(nature.startswith("no_date") for nature in self.nature) and moved.proved_through > now + timedelta(seconds=1):
+        if not any(nature.startswith("no_date") for nature in self.nature) and moved.proved_through > now + timedelta(
+            seconds=1
+        ):
             self.wrong.append("proved beyond the upstream's now")
         from_ = max(moved.begins_at, known.mark - self._overlap if known else moved.begins_at)
         missing = seen(one for one in visible if from_ <= one.at < moved.proved_through) - self._stored()
@@ -334,7 +339,10 @@ class Schedule:
         if not self.deliverer._is_alone:
             self.deliverer.recover()
         for _ in range(3):
-            if not self.deliverer.run_once(0.05 if self.deliverer.under_way() else 0.0) and not self.deliverer.under_way():
+            if (
+                not self.deliverer.run_once(0.05 if self.deliverer.under_way() else 0.0)
+                and not self.deliverer.under_way()
+            ):
                 break
 
     def _settle(self) -> None:
@@ -411,8 +419,8 @@ class Schedule:
         with self.database.read() as connection:
             self._compare(connection)
 
-    def _compare(self, connection: object) -> None:
-        rows = connection.exec_driver_sql(  # type: ignore[attr-defined]
+    def _compare(self, connection: Connection) -> None:
+        rows = connection.exec_driver_sql(
             "SELECT alert.rule_id, joined.record_id, joined.alert_id FROM joined JOIN alert ON alert.id = joined.alert_id"
         ).all()
         for rule, record, alert in rows:
@@ -426,7 +434,9 @@ class Schedule:
                 select(ALERT.c.rule_name, JOINED.c.record_id).join(JOINED, JOINED.c.alert_id == ALERT.c.id)
             ).all()
             live = connection.exec_driver_sql("SELECT id, action_kind FROM record WHERE NOT is_backlog").all()
-            statuses = connection.execute(select(DELIVERY.c.id, DELIVERY.c.status, DELIVERY.c.event, DELIVERY.c.alert_id)).all()
+            statuses = connection.execute(
+                select(DELIVERY.c.id, DELIVERY.c.status, DELIVERY.c.event, DELIVERY.c.alert_id)
+            ).all()
             alerts = connection.execute(select(ALERT.c.id, ALERT.c.match_count, ALERT.c.rule_name)).all()
         self.tally.alerts += len(alerts)
         matched = Counter((row.rule_name, row.record_id) for row in joined)

@@ -27,9 +27,7 @@ def mortal() -> Iterator[MortalDatabase]:
 
 
 @pytest.mark.timeout(0)
-def test_schedules(
-    mortal: MortalDatabase, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_schedules(mortal: MortalDatabase, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A record is lost or doubled, a window claims to be complete and is not, an alert opens twice or a delivery never ends."""
     tally, wrong = Tally(), list[str]()
     for seed in range(first_seed, first_seed + (soak or DEFAULT)):

@@ -118,7 +118,7 @@ def a_claim(told: object) -> Claim:
             return Claim(told)
         case dict():
             return Claim(None, told)
-        case (total, counts):
+        case (int() as total, dict() as counts):
             return Claim(total, counts)
     return Claim()
 
@@ -138,7 +138,9 @@ AB = {"A": 1, "B": 1}
         pytest.param(a_walk("ab", before=(2, {"X": 2})), None, True, "totals", id="counts under other names"),
         pytest.param(a_walk("ab", before=(2, {"A": 2, "B": 0})), None, True, None, id="counts of fewer kinds"),
         pytest.param(a_walk("aa", before=(2, AB)), None, True, None, id="counts of more kinds"),
-        pytest.param(a_walk("ab", before=(2, {"A": 1, "X": 1})), None, True, "totals", id="one kind under another name"),
+        pytest.param(
+            a_walk("ab", before=(2, {"A": 1, "X": 1})), None, True, "totals", id="one kind under another name"
+        ),
         pytest.param(a_walk("abb", before=(3, {"A": 2, "B": 1})), None, True, None, id="other kinds than counted"),
         pytest.param(a_walk("ab", before=(2, {"C": 2}), after=(2, AB)), None, True, None, id="kinds changed"),
         pytest.param(a_walk("ab", before=2), None, False, None, id="an untrusted total proves nothing"),
@@ -160,11 +162,17 @@ AB = {"A": 1, "B": 1}
         pytest.param(a_walk("ab"), a_walk("abc"), False, None, id="two walks differ"),
         pytest.param(a_walk("ab"), a_walk("abb"), False, None, id="two walks differ by a twin"),
         pytest.param(
-            a_walk("aab", pages=2, repeats=True), a_walk("aab", order="aba", pages=2, repeats=True), False, None, id="chance"
+            a_walk("aab", pages=2, repeats=True),
+            a_walk("aab", order="aba", pages=2, repeats=True),
+            False,
+            None,
+            id="chance",
         ),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), False, None, id="a total claims more"),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), True, None, id="a trusted total claims more"),
-        pytest.param(a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small says nothing"),
+        pytest.param(
+            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small says nothing"
+        ),
     ],
 )
 def test_judge(walk: Walk, earlier: Walk | None, is_trusted: bool, method: str | None) -> None:

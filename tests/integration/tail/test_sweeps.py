@@ -31,7 +31,9 @@ def vanished(on: Bench) -> int:
         return records.count_vanished(connection, SOURCE, on.marks().begins_at)
 
 
-@pytest.mark.parametrize("faults", ["", "counts:absent", "total:absent", "total:absent counts:absent", "bounds:exclusive"])
+@pytest.mark.parametrize(
+    "faults", ["", "counts:absent", "total:absent", "total:absent counts:absent", "bounds:exclusive"]
+)
 @pytest.mark.parametrize("hours", [0.5, 3])
 def test_late_record_is_found(world: World, database: Database, faults: str, hours: float) -> None:
     """A record that came hours late stays unknown, though a sweep reaches as far."""
@@ -69,7 +71,9 @@ def test_vanished_and_back(world: World, database: Database) -> None:
     for number in range(84):
         if number % 12 == 5:
             world.organisation.append(
-                "ADD_NODE", at=on.world.clock() - timedelta(seconds=300 * number + 20 + 60 + 3200), description=f"action {number + 1}"
+                "ADD_NODE",
+                at=on.world.clock() - timedelta(seconds=300 * number + 20 + 60 + 3200),
+                description=f"action {number + 1}",
             )
     for _ in range(8):
         on.poll(400)

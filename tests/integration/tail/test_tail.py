@@ -1,4 +1,4 @@
-"""The tail, poll by poll, on the emulator's handlers: where it begins, what it proves, what it asks, what it leaves for later."""
+"""The tail, poll by poll, on the emulator's handlers: where it begins, what it proves, asks, and leaves for later."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def bench(world: World, database: Database, *faults: str, **options: Any) -> Ben
     client = DirectClient(world.emulator, world.clock)
     options.setdefault("page_size", 1000)
     return Bench(
-        world, database, client, tail_of(database, client, world.clock, self_watch(database, client, world.clock), **options)
+        world,
+        database,
+        client,
+        tail_of(database, client, world.clock, self_watch(database, client, world.clock), **options),
     )
 
 
@@ -75,9 +78,7 @@ def bench(world: World, database: Database, *faults: str, **options: Any) -> Ben
     ],
 )
 @pytest.mark.parametrize("is_alerted", [False, True])
-def test_first_poll(
-    world: World, database: Database, start: Any, kept: int, backlog: int, is_alerted: bool
-) -> None:
+def test_first_poll(world: World, database: Database, start: Any, kept: int, backlog: int, is_alerted: bool) -> None:
     """The first poll begins elsewhere than told, or what is from before it alerts though nobody asked for that."""
     world.log(ago=1500)
     world.log(ago=300)
@@ -150,7 +151,9 @@ def test_requests_after_a_restart(world: World, database: Database) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 14, 15, 30])
-@pytest.mark.parametrize("total", ["", "total:fewer", "total:fewer counts:absent", "total:more", "total:zero", "total:page"])
+@pytest.mark.parametrize(
+    "total", ["", "total:fewer", "total:fewer counts:absent", "total:more", "total:zero", "total:page"]
+)
 def test_wrong_totals(world: World, database: Database, count: int, total: str) -> None:
     """A wrong total ends a walk early, whatever the number of records is to the page's size, and that counts as proof."""
     on = bench(world, database, *total.split(), start=HOUR, page_size=7)
@@ -165,7 +168,9 @@ def test_wrong_totals(world: World, database: Database, count: int, total: str) 
 # -- twins and shifted pages
 
 
-@pytest.mark.parametrize("faults", ["", "total:absent counts:absent", "page_clamped:2", "order:shuffled", "id_repeated:3"])
+@pytest.mark.parametrize(
+    "faults", ["", "total:absent counts:absent", "page_clamped:2", "order:shuffled", "id_repeated:3"]
+)
 def test_twins(world: World, database: Database, faults: str) -> None:
     """Equal actions of one instant are stored more or less often than they are, also one that joins them later."""
     on = bench(world, database, *faults.split(), start=HOUR, page_size=4)
@@ -195,7 +200,7 @@ def test_shifted_page(world: World, database: Database, totals: str, place: str)
 
 
 def test_record_inside_the_frozen_window(world: World, database: Database) -> None:
-    """A record from the middle of a window that was proved before is missed by the next poll, or not told to be early enough."""
+    """A record in the middle of a window that was proved before is missed by the next poll, or taken for late."""
     on = bench(world, database)
     on.poll()
     world.log(ago=-20)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from actionwatch.emulator.catalogue import KINDS
@@ -11,7 +9,7 @@ from actionwatch.located import read_text
 from actionwatch.rules.anchors import always_matches, never_matches
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.load import build_rules, load_rules, read_documents
+from actionwatch.rules.load import build_rules
 from actionwatch.timeintervals import Period, TimeInterval
 
 HEAD = "title: T\nlogsource: {product: instaclustr}\ndetection:\n"
@@ -101,14 +99,6 @@ def test_notes(text: str, expected: str) -> None:
 def test_what_is_well(text: str) -> None:
     """What is meant as it stands is left alone."""
     assert notes(text) == []
-
-
-def test_the_shipped_rules_are_well() -> None:
-    """There is nothing to say about them."""
-    folder = Path(__file__).parents[3] / "rules"
-    intervals = {"business-hours": TimeInterval("business-hours", (Period(),))}
-    loaded = load_rules([folder], lists=None, known_kinds=[*KINDS], time_intervals=intervals)
-    assert lint(loaded, read_documents([folder]).documents, [*KINDS]) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,215 @@
+"""Hot reload: changed rules, lists and templates are taken up while the service runs, all at once or not at all.
+
+`watch` is woken by the kernel (watchfiles) and, for what no kernel tells of (a symlink swapped above the folder, a folder that
+was not there, a network file system), looks for itself twice a second. What is broken stays as it last was, and is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from actionwatch.app import App
+from actionwatch.errors import Fault
+from actionwatch.pipeline.templates import TemplateFiles
+from actionwatch.rules.standins import Running, is_within
+
+LOOK_SECONDS = 0.5  # with the reading, within the second that a change may take
+QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
+RETRY_SECONDS = 5.0  # after an error that is not the files' fault, such as a store that is busy
+READINGS = 5  # of files that change while they are read
+
+State = tuple[int, ...]
+"""What changes with a file: its times, size and identity."""
+
+log = structlog.get_logger()
+
+
+class Reloader:
+    """What the files say, and what of it is in use. Safe to share between threads."""
+
+    def __init__(self, app: App, refused: Fault | None = None) -> None:
+        self._app = app
+        self._rulebook = app.rulebook()
+        self._templates = TemplateFiles(app.settings.templates, app.renderer, app.database)
+        self._refused = refused
+        self._lock = threading.Lock()
+        self._seen: Mapping[str, State] = {}
+        self._told: set[str] = set()
+        self._faults: list[Fault] = []
+        self._is_started = False
+
+    def start(self) -> None:
+        """Use what the files say, before anything runs; tell what is broken, settle what is not any more."""
+        with self._lock:
+            self._app.settle_known_kinds()
+            broken = self._take_up(anew=False)
+            silences = self._app.silence_files.run_once()
+            others = [*silences, *([self._refused] if self._refused else [])]
+            self._tell({fault.file: _said([fault]) for fault in others})
+            self._tell(broken)
+            self._told = set(broken)
+            self._app.troubles.settle_others("rule_broken", {*broken, *(fault.file for fault in others)})
+
+    def run_once(self, *, anew: bool = False) -> None:
+        """Use what the files say now; `anew`: read even those that look as they did."""
+        with self._lock:
+            broken = self._take_up(anew=anew)
+            self._tell(broken)
+            for file in self._told - broken.keys():
+                self._app.troubles.settle("rule_broken", file)
+            self._told = set(broken)
+
+    def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
+        """Tell that a configuration is broken, and that the one before stays in use."""
+        self._tell({str(config): f"{_said(faults)}. The configuration from before stays in use"})
+
+    def accept(self, config: Path) -> None:
+        """Settle that the configuration was broken."""
+        self._app.troubles.settle("rule_broken", str(config))
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Reload when a file changes, until told to stop; meant for a thread of its own."""
+        while not stopping.is_set():
+            try:
+                roots = _roots(self._folders())
+                for _ in _wakes(list(roots), stopping):
+                    if self._is_other():
+                        self.run_once()
+                    if stopping.is_set() or _roots(self._folders()) != roots:
+                        break
+            except Exception as exc:
+                log.exception("step_failed", step="reload", error=str(exc))
+                stopping.wait(RETRY_SECONDS)
+
+    def _is_other(self) -> bool:
+        """Say whether any file changed, once they stopped changing."""
+        found = _states(self._folders())
+        if found == self._seen:
+            return False
+        deadline = time.monotonic() + LOOK_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(QUIET_SECONDS)
+            before, found = found, _states(self._folders())
+            if found == before:
+                break
+        return found != self._seen
+
+    def _take_up(self, *, anew: bool) -> dict[str, str]:
+        """Take up rules, lists and templates, then use them; give what is to be told, by file."""
+        began = time.monotonic()
+        if anew:
+            self._rulebook.forget_files()
+        for _ in range(READINGS):
+            seen = _states(self._folders())
+            reading, texts = self._rulebook.read(), self._templates.read()
+            # Files that were swapped under our eyes were read half as they were, half as they are.
+            if _states(self._folders()) == seen:
+                break
+        taken = self._rulebook.take_up(reading)
+        running = taken.running
+        template_faults = self._templates.take_up(texts)
+        if taken.is_changed or not self._is_started:
+            self._app.use(running.rules)
+            seconds = round(time.monotonic() - began, 3)
+            log.info(
+                "rules_reloaded" if self._is_started else "rules_loaded",
+                rules=len(running.rules.rules), added=taken.added, changed=taken.changed, removed=taken.removed,
+                seconds=seconds,
+            )  # fmt: skip
+        self._seen, self._is_started = seen, True
+        faults = [*running.rules.faults, *template_faults]
+        for fault in faults:
+            if fault not in self._faults:
+                log.error("rule_broken", fault=str(fault))
+        self._faults = faults
+        return {
+            file: f"{_said([fault for fault in faults if fault.file == file])}. {self._meanwhile(file, running)}"
+            for file in dict.fromkeys(fault.file for fault in faults)
+        }
+
+    def _meanwhile(self, file: str, running: Running) -> str:
+        """Say what runs until a file is mended."""
+        held = [name for other, names in running.held.items() if is_within(other, {file}) for name in names]
+        path = Path(file)
+        if held:
+            return f"Until it is mended, what ran last goes on: {', '.join(held)}"
+        if path.is_relative_to(self._app.settings.templates):
+            is_held = file in self._templates.held
+            return "It is used as it last was" if is_held else "The shipped one, or a plain text, is sent instead"
+        if path.parent == self._app.settings.lists and path.stem in running.lists.values:
+            return "Its last values hold"
+        return "It is off until it is mended"
+
+    def _tell(self, broken: Mapping[str, str]) -> None:
+        """Open an alert a file, however much is wrong in it: people mend files."""
+        for file, what in broken.items():
+            self._app.troubles.report(
+                "rule_broken", file, what, "mend it; 'actionwatch check' shows what is wrong and where"
+            )
+
+    def _folders(self) -> list[Path]:
+        settings = self._app.settings
+        return [*settings.rules, settings.lists, settings.templates]
+
+
+def _said(faults: Sequence[Fault]) -> str:
+    return "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
+
+
+def _wakes(roots: Sequence[Path], stopping: threading.Event) -> Iterator[None]:
+    """Come back whenever something below these folders changed, and at least twice a second, until told to stop."""
+    # anyio comes with it, and takes its time to import: no other command shall wait for it.
+    import watchfiles
+
+    milliseconds = int(LOOK_SECONDS * 1000)
+    try:
+        # With nothing to watch yet it only comes back in time.
+        for _ in watchfiles.watch(
+            *roots,
+            watch_filter=None,
+            debounce=milliseconds // 2,
+            step=int(QUIET_SECONDS * 1000),
+            stop_event=stopping,
+            rust_timeout=milliseconds,
+            yield_on_timeout=True,
+        ):
+            yield None
+    except (OSError, RuntimeError) as exc:
+        log.warning("watch_failed", error=str(exc), remedy="files are looked at twice a second instead")
+    while not stopping.wait(LOOK_SECONDS):
+        yield None
+
+
+def _roots(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Give what can be watched, each with what it is now: a folder in the place of another needs a watch of its own."""
+    found: dict[Path, tuple[int, int]] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            found[path] = (state.st_dev, state.st_ino)
+    return found
+
+
+def _states(paths: Sequence[Path]) -> dict[str, State]:
+    """Give the state of every file that is read from these files and folders; one that is not there has none."""
+    states: dict[str, State] = {}
+    pending = [str(path) for path in paths]
+    while pending:
+        path = pending.pop()
+        try:
+            with os.scandir(path) as entries:
+                pending += [entry.path for entry in entries if not entry.name.startswith(".")]
+        except NotADirectoryError:
+            with contextlib.suppress(OSError):
+                found = Path(path).stat()
+                states[path] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
+        except OSError:
+            states[path] = ()
+    return states

@@ -1,0 +1,112 @@
+"""How many alerts the shipped rules raise on the emulator's quiet month, in which nothing happens.
+
+`python -m tests.benchmarks noise [DAYS] [SEED]`. What is counted are the last 30 days of a longer quiet time, so that rules
+which learn for 90 days have learned. It goes through what `rules backtest` uses; the same seed gives the same alerts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from actionwatch import app
+from actionwatch.cli.rules.reading import told_apart
+from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
+from actionwatch.emulator.wire import record as wire_record
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import parse_page
+from actionwatch.model import Level, Mode, Record
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.fired import Fired
+from actionwatch.rules.load import load_rules
+from actionwatch.timeintervals import TimeInterval
+
+FOLDER = Path(__file__).parents[2] / "rules"
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
+MONTH_DAYS = 30
+LEARNED_DAYS = 91
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What was raised in so many days, by rules that are live and by those in shadow mode."""
+
+    days: int
+    records: int
+    alerts: Sequence[Fired]
+    in_shadow: Sequence[Fired]
+
+    def per_day(self, least: Level) -> float:
+        """Say how many alerts of this level and above people get a day."""
+        return sum(alert.level >= least for alert in self.alerts) / self.days
+
+    def by_rule(self) -> Counter[str]:
+        """Count the alerts of each rule, those in shadow mode too."""
+        return Counter(alert.rule.name for alert in (*self.alerts, *self.in_shadow))
+
+
+def main(days: int = MONTH_DAYS, seed: int = 1) -> None:
+    """Print alerts a day, by rule and by level."""
+    started = time.perf_counter()
+    rules = shipped_rules()
+    noise = measure(rules, days, seed)
+    counts = noise.by_rule()
+    levels = {rule.name.name: rule.level.word for rule in rules}
+    modes = {rule.name.name: " (shadow)" for rule in rules if rule.mode is Mode.SHADOW}
+    print(f"{len(rules)} rules, {noise.records:,} records in {days} quiet days, seed {seed}\n")
+    for name, count in counts.most_common():
+        print(f"  {name:<36} {levels[name]:<14} {count:>4}  {count / days:>6.2f} a day{modes.get(name, '')}")
+    print(f"  {len(rules) - len(counts)} rules: none\n")
+    for level in sorted(Level, reverse=True):
+        print(f"  {level.word:<14} {sum(alert.level is level for alert in noise.alerts) / days:>6.2f} a day")
+    print(f"  {'high and above':<14} {noise.per_day(Level.HIGH):>6.2f} a day\n  {time.perf_counter() - started:.1f} s")
+
+
+def shipped_rules(intervals: dict[str, TimeInterval] | None = None) -> tuple[Rule, ...]:
+    """Load the pack as an operator does who has configured no more than `init` wrote."""
+    loaded = load_rules(
+        [FOLDER],
+        lists=None,
+        known_kinds=app.documented_kinds(),
+        time_intervals=intervals or app.usual_intervals(),
+    )
+    assert not loaded.faults, loaded.faults
+    return loaded.rules
+
+
+def measure(rules: Sequence[Rule], days: int = MONTH_DAYS, seed: int = 1) -> Noise:
+    """Raise the alerts of a quiet time; what was raised while the rules still learned is left out."""
+    organisation = bring_to_life(quiet_month(seed, days=days + LEARNED_DAYS), lambda: NOW).organisation
+    records = as_records(organisation, organisation.truth())
+    begin, counted_from = NOW - timedelta(days=days + LEARNED_DAYS), NOW - timedelta(days=days)
+    alerts = [alert for alert in raised(rules, records, begin, NOW) if alert.first_at >= counted_from]
+    shadow = {rule.name.id for rule in rules if rule.mode is Mode.SHADOW}
+    return Noise(
+        days=days,
+        records=sum(record.occurred_at >= counted_from for record in records),
+        alerts=[alert for alert in alerts if alert.rule.id not in shadow],
+        in_shadow=[alert for alert in alerts if alert.rule.id in shadow],
+    )
+
+
+def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, end: datetime) -> Sequence[Fired]:
+    """Run the rules over records of a time that is known whole; those in shadow mode as if they were live."""
+    live = [replace(rule, mode=Mode.LIVE) for rule in rules]
+    outcome = simulate(live, records, begin=begin, start=begin, until=end, verified_until=end)
+    assert not outcome.failures, outcome.failures
+    return outcome.alerts
+
+
+def as_records(organisation: Organisation, actions: Sequence[Action]) -> list[Record]:
+    """Send actions over the wire and read them as the service does."""
+    sent = msgspec.json.encode([wire_record(action, organisation) for action in actions])
+    page = parse_page(sent, RecordReader("quiet"), NOW)
+    seen = [msgspec.structs.replace(record, seen_at=record.occurred_at) for record in page.records]
+    return sorted(told_apart(seen), key=lambda record: (record.occurred_at, record.key))

@@ -1,0 +1,209 @@
+"""The commands of the lifecycle, on a desk with a real upstream and a real webhook: each says and does what is promised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Desk as CommandDesk
+from tests.integration.cli.conftest import a_desk
+from tests.integration.notifiers.http_end import Reply
+
+GROUPED = """\
+title: Cluster deleted
+id: 11111111-1111-4111-8111-111111111111
+name: cluster_deleted
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  selection:
+    actionKind: DELETE_CLUSTER
+  condition: selection
+level: critical
+alert:
+  group_by: [userName]
+  realert: 1d
+  escalate: {after: 1h, unless: acked, to: soar}
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[CommandDesk]:
+    """A desk of one's own, whose rule groups by user and escalates."""
+    with a_desk(tmp_path) as fresh:
+        (fresh.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED)
+        yield fresh
+
+
+def types(desk: CommandDesk) -> list[str]:
+    """Name the messages that the webhook took."""
+    return [json.loads(request.body)["type"] for request in desk.webhook.requests]
+
+
+def run(desk: CommandDesk, status: int = 0) -> None:
+    """Run one round."""
+    called = desk.call("run", "--once")
+    assert called.status == status, called.err
+
+
+def test_silences(desk: CommandDesk) -> None:
+    """Add, list, expire: what was kept quiet is suppressed with its reason, and reported at the end."""
+    added = desk.call(
+        "silences", "add", 'rule="cluster_deleted"', "--for", "2h", "--comment", "planned", "--author", "sam"
+    )
+    assert added.status == 0
+    silence_id = added.out.strip()
+    (silence,) = desk.call("silences", "list", "-o", "json").json
+    assert list(silence) == ["id", "matchers", "author", "comment", "starts_at", "ends_at", "status"]
+    assert (silence["id"], silence["status"], silence["author"]) == (silence_id, "active", "sam")
+    assert silence["matchers"] == ['rule="cluster_deleted"']
+    desk.act("DELETE_CLUSTER", 5)
+    run(desk)
+    assert types(desk) == []
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    assert alert["suppressed"] == [{"receiver": "soar", "by": "silence", "ref": silence_id}]
+    (delivery,) = [row for row in desk.call("deliveries", "list", "-o", "json").json if row["status"] != "pending"]
+    assert (delivery["status"], delivery["why"], delivery["fallback_of"]) == ("suppressed", "silence", None)
+    assert desk.call("silences", "expire", silence_id[:8]).status == 0
+    assert desk.call("silences", "list", "-o", "json").json == []
+    assert [found["status"] for found in desk.call("silences", "list", "--all", "-o", "json").json] == ["expired"]
+    run(desk)
+    assert types(desk) == ["alerts.summary"]
+    data = json.loads(desk.webhook.requests[0].body)["data"]
+    assert (data["reason"], data["receiver"], data["count"]) == ("silence", "soar", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["a=b", "--comment", "c"], "--for"),
+        (["a=b", "--for", "2h"], "--comment"),
+        (["a=b", "--for", "2h", "--comment", " "], "needs a reason"),
+        (["a=b", "--for", "0", "--comment", "c"], "must end after it starts"),
+        (["a", "--for", "2h", "--comment", "c"], "not a matcher"),
+        (['rule=~".*"', "--for", "2h", "--comment", "c"], "would silence every alert"),
+        (["--for", "2h", "--comment", "c"], "MATCHER"),
+        (["a=b", "--for", "2h", "--comment", "c", "--author", " "], "needs an author"),
+    ],
+)
+def test_no_silence(desk: CommandDesk, arguments: list[str], reason: str) -> None:
+    """A silence without a reason, an end, or a limit is a usage error."""
+    called = desk.call("silences", "add", *arguments)
+    assert called.status == 2
+    assert reason in called.err
+
+
+def test_reviewed_silences(desk: CommandDesk) -> None:
+    """Files are silences; a broken one is located and leaves the others alone; what is taken out of its file ends."""
+    folder = desk.folder / "silences"
+    folder.mkdir()
+    text = "matchers: ['rule=\"cluster_deleted\"']\nauthor: sam\ncomment: planned\nends_at: 2999-01-01T00:00:00Z\n"
+    (folder / "a.yml").write_text(text.replace("2999", "2199"))
+    (folder / "b.yml").write_text("- matchers: [x]\n  author: sam\n  ends_at: tomorrow\n")
+    checked = desk.call("check")
+    assert checked.status == 2
+    assert f"{folder / 'b.yml'}:1:14: matchers: not a matcher" in checked.err
+    assert f"{folder / 'b.yml'}:1:3: the key 'comment' is missing" in checked.err
+    assert f"{folder / 'b.yml'}:3:3: ends_at: not a time with its zone" in checked.err
+    (folder / "b.yml").unlink()
+    desk.act("DELETE_CLUSTER", 5)
+    run(desk)
+    assert types(desk) == []
+    (silence,) = desk.call("silences", "list", "-o", "json").json
+    refused = desk.call("silences", "expire", silence["id"])
+    assert refused.status == 1
+    assert "remove it there" in refused.err
+    (folder / "a.yml").unlink()
+    run(desk)
+    assert types(desk) == ["alerts.summary"]
+
+
+def test_ack_and_resolve(desk: CommandDesk) -> None:
+    """Both name who, tell the webhook, and are shown."""
+    desk.act("DELETE_CLUSTER", 5)
+    run(desk)
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    assert (alert["status"], alert["acked_by"], alert["suppressed"]) == ("open", None, [])
+    assert desk.call("alerts", "ack", alert["id"][:8], "--author", "sam").status == 0
+    shown = desk.call("alerts", "show", alert["id"], "-o", "json").json
+    assert (shown["status"], shown["acked_by"]) == ("acked", "sam")
+    assert desk.call("alerts", "resolve", alert["id"]).status == 0
+    assert desk.call("alerts", "ack", alert["id"]).status == 1
+    assert desk.call("alerts", "ack", "nope").status == 1
+    assert desk.call("run", "--once", "--wait", "11s").status == 0
+    assert types(desk) == ["alert.opened", "alert.resolved"]
+
+
+def test_dead_letters(desk: CommandDesk) -> None:
+    """They can be dropped, by id and by filter; then nothing troubles any more."""
+    desk.act("DELETE_CLUSTER", 5)
+    desk.webhook.queue.append(Reply(400))
+    run(desk, 1)
+    (dead,) = desk.call("deliveries", "list", "--dead", "-o", "json").json
+    assert desk.call("deliveries", "drop").status == 2
+    assert desk.call("deliveries", "drop", dead["id"], "--dead").status == 2
+    assert desk.call("deliveries", "drop", "--receiver", "other").err == "no dead letters\n"
+    assert desk.call("deliveries", "retry", "--since", "2999-01-01T00:00:00Z").err == "no dead letters\n"
+    assert desk.call("deliveries", "drop", dead["id"][:8], "--author", "sam").out == "1 dead letter dropped\n"
+    run(desk)
+    assert desk.call("status", "-o", "json").json["troubles"] == []
+
+
+def test_explain(desk: CommandDesk) -> None:
+    """An alert's story and a record's, from the poll to the receipt, in order."""
+    desk.act("DELETE_CLUSTER", 6)
+    desk.act("DELETE_CLUSTER", 5)
+    run(desk)
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    told = desk.call("explain", alert["id"], "-o", "json").json
+    assert list(told) == ["subject", "story"]
+    assert told["subject"] == alert["id"]
+    stages = [line["stage"] for line in told["story"]]
+    for stage in (
+        "happened",
+        "seen",
+        "proved",
+        "matched",
+        "grouped",
+        "opened",
+        "routed",
+        "delivery to soar",
+        "first told",
+    ):
+        assert stage in stages, (stage, stages)
+    assert all(list(line) == ["at", "alert", "stage", "what"] for line in told["story"])
+    assert [line["at"] for line in told["story"]] == sorted(line["at"] for line in told["story"])
+    (matched, *_) = [line["what"] for line in told["story"] if line["stage"] == "matched"]
+    assert "cluster_deleted" in matched
+    assert "DELETE_CLUSTER" in matched
+    key = alert["records"][0]["key"]
+    story = desk.call("explain", key, "-o", "json").json
+    assert story["subject"] == key
+    assert {line["alert"] for line in story["story"]} == {None, alert["id"]}
+    assert "cluster_deleted" in desk.call("explain", key).out
+    assert desk.call("explain", "nothing").status == 1
+
+
+def test_explain_says_why_not(desk: CommandDesk) -> None:
+    """A record that no rule tells of says so."""
+    desk.act("CREATE_CLUSTER", 5)
+    run(desk)
+    (record,) = desk.call("records", "list", "-o", "json").json
+    story = desk.call("explain", record["key"], "-o", "json").json["story"]
+    assert any("no rule of today" in line["what"] for line in story)
+
+
+def test_configured_wishes(desk: CommandDesk) -> None:
+    """What the configuration says of a receiver reaches the gates."""
+    desk.more = (
+        "time_intervals: [{name: always, time_intervals: [{}]}]\n"
+        "route: {receiver: soar, mute_time_intervals: [always]}\n"
+        "inhibit_rules: [{source_matchers: ['rule=x'], target_matchers: ['rule=y'], equal: [cluster]}]\n"
+    )
+    desk.write()
+    desk.act("DELETE_CLUSTER", 5)
+    run(desk)
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    assert alert["suppressed"] == [{"receiver": "soar", "by": "mute", "ref": "always"}]

@@ -1,0 +1,210 @@
+"""Fallbacks and outages: what one receiver does not take another gets; nothing is lost, nothing reordered within an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import count
+
+import pytest
+
+from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.routes import Route
+from actionwatch.errors import TransientDeliveryError
+from actionwatch.model import DeliveryStatus, Event, Message
+from actionwatch.retry import RetryPolicy
+from actionwatch.store import outbox
+from tests.integration.lifecycle.kit import Desk, Rule, is_ours
+from tests.integration.pipeline.kit import DOWN, REFUSED, Answer, Sender
+
+SINGLE = Rule(realert=None)
+RESET = TransientDeliveryError("the connection was reset")
+BUSY = TransientDeliveryError("the receiver answered 429", retry_after=timedelta(hours=1))
+
+
+@pytest.fixture
+def backed(desk: Desk) -> Desk:
+    """Let mail stand in for the hook."""
+    desk.senders["mail"] = Sender()
+    desk.policies["hook"] = Policy(fallback="mail")
+    desk.route = Route(("hook",))
+    return desk
+
+
+def test_a_dead_letter_goes_to_the_fallback(backed: Desk) -> None:
+    """The copy has an id of its own, says what it stands for, and is sent once; the original stays dead."""
+    backed.hook.answer = lambda message: REFUSED
+    alert_id = backed.happen()
+    backed.deliver()
+    assert backed.told("mail") == ["opened x1"]
+    original, copy = backed.rows(alert_id)
+    assert (original.status, copy.status) == (DeliveryStatus.DEAD, DeliveryStatus.SENT)
+    assert copy.fallback_of == original.id != copy.id
+    assert any("mail stands in for hook" in line for line in backed.why(alert_id))
+    backed.later(hours=1)
+    assert backed.told("mail") == ["opened x1"]
+
+
+def test_the_end_follows(backed: Desk) -> None:
+    """Who was told in its place is told the end; updates are not copied."""
+    backed.hook.answer = lambda message: REFUSED
+    alert_id = backed.happen()
+    backed.deliver()
+    backed.happen()
+    backed.later(seconds=11)
+    backed.people.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    assert backed.told("mail") == ["opened x1", "resolved x2"]
+
+
+def test_a_receiver_that_keeps_failing(backed: Desk) -> None:
+    """After `fallback_after` what waits is copied; the original still arrives late."""
+    backed.hook.answer = lambda message: DOWN
+    first = backed.happen()
+    backed.deliver()
+    backed.later(minutes=9)
+    assert backed.told("mail") == []
+    backed.later(minutes=1)
+    backed.deliver()
+    assert backed.told("mail") == ["opened x1"]
+    backed.happen(user_name="bob")
+    backed.deliver()
+    backed.later(seconds=6)
+    assert backed.told("mail") == ["opened x1"] * 2
+    backed.people.resolve(first, "sam")
+    backed.later(seconds=6)
+    backed.deliver()
+    assert backed.told("mail") == ["opened x1"] * 2 + ["resolved x1"]
+    backed.hook.answer = lambda message: None
+    backed.hook.sent.clear()
+    backed.later(minutes=11)
+    backed.later(minutes=11)
+    assert sorted(backed.told()) == ["opened x1", "opened x1", "resolved x1"]
+    assert backed.told("mail") == ["opened x1"] * 2 + ["resolved x1"]
+
+
+def test_one_that_asks_for_an_hour(backed: Desk) -> None:
+    """Messages that were never tried, because the receiver asked to be left alone, are copied all the same, gates first."""
+    backed.hook.answer = lambda message: BUSY
+    backed.happen()
+    backed.deliver()
+    backed.silence("userName=amy", hours=3)
+    backed.happen(user_name="bob")
+    backed.happen(user_name="amy")
+    backed.later(minutes=10)
+    backed.deliver()
+    assert backed.told("mail") == ["opened x1"] * 2
+    assert len([message for message in backed.hook.sent if not is_ours(message)]) == 1
+    assert backed.stopped() == ["hook opened suppressed by silence"]
+
+
+def test_a_chain(backed: Desk) -> None:
+    """A fallback may have one of its own."""
+    backed.senders["pager"] = Sender()
+    backed.policies["mail"] = Policy(fallback="pager")
+    backed.hook.answer = backed.senders["mail"].answer = lambda message: REFUSED
+    backed.happen()
+    backed.deliver()
+    assert backed.told("pager") == ["opened x1"]
+
+
+def test_giving_up_and_replay(backed: Desk) -> None:
+    """Giving up counts from the creation; a replay begins anew, under the same id, and is copied no second time."""
+    backed.channel = {"retry": RetryPolicy(give_up_after=timedelta(minutes=5))}
+    backed.hook.answer = lambda message: DOWN
+    alert_id = backed.happen()
+    for _ in range(12):
+        backed.later(minutes=1)
+    assert backed.told("mail") == ["opened x1"]
+    (dead,) = [row for row in backed.rows(alert_id) if row.status is DeliveryStatus.DEAD]
+    backed.hook.answer = lambda message: None
+    backed.hook.sent.clear()
+    with backed.database.write() as connection:
+        assert outbox.replay(connection, None, backed.clock(), receiver="hook") >= 1
+        assert outbox.replay(connection, None, backed.clock(), receiver="mail") == 0
+    backed.deliver()
+    assert dead.id in backed.hook.ids
+    assert backed.told("mail") == ["opened x1"]
+
+
+def test_dead_letters_end_when_none_is_left(backed: Desk) -> None:
+    """The trouble is over when they were replayed, or dropped."""
+    backed.hook.answer = lambda message: REFUSED
+    backed.happen()
+    backed.deliver()
+    assert "dead_letters hook" in backed.open_troubles()
+    backed.hook.answer = lambda message: None
+    with backed.database.write() as connection:
+        outbox.drop(connection, outbox.Wanted(receiver="hook"), "sam")
+    backed.later(minutes=1)
+    assert backed.open_troubles() == []
+    dropped = [row for row in backed.all_rows() if row.why == "dropped"]
+    assert {(row.status, row.ref) for row in dropped} == {(DeliveryStatus.SUPPRESSED, "sam")}
+
+
+# -- an hour of trouble ------------------------------------------------------------------------------------------------
+
+
+def _down(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
+    return lambda message: DOWN
+
+
+def _resetting(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
+    """Take every third message only."""
+    numbers = count()
+    return lambda message: None if next(numbers) % 3 == 0 else RESET
+
+
+def _busy(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
+    return lambda message: BUSY
+
+
+def _half(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
+    """Take what some users did, and nothing of the others."""
+    return lambda message: None if is_ours(message) or message.data["group"]["userName"] < "d" else DOWN
+
+
+@pytest.mark.parametrize("trouble", [_down, _resetting, _busy, _half], ids=lambda trouble: trouble.__name__)
+@pytest.mark.parametrize("is_backed", [True, False])
+def test_an_hour_of_trouble(
+    backed: Desk, trouble: Callable[[Callable[[], datetime]], Callable[[Message], Answer]], is_backed: bool
+) -> None:
+    """Restarted every minute: all arrives, in order within each alert, each id once; with a fallback nobody waits an hour."""
+    if not is_backed:
+        backed.policies.clear()
+    taken: list[Message] = []
+    answer = trouble(backed.clock)
+
+    def take(message: Message) -> Answer:
+        found = answer(message) if backed.clock() < over_at else None
+        if found is None:
+            taken.append(message)
+        return found
+
+    over_at = backed.clock() + timedelta(hours=1)
+    backed.hook.answer = take
+    users = ("abe", "bob", "dan", "eve")
+    for minute in range(60):
+        backed.happen(user_name=users[minute % 4])
+        backed.later(minutes=1)
+    for _ in range(9):
+        backed.later(minutes=12)
+    _check_arrivals(backed, taken)
+    if is_backed and trouble in (_down, _busy):
+        opened = {row.alert_id for row in backed.rows() if row.receiver == "hook"}
+        assert {message.data["id"] for message in backed.senders["mail"].sent if not is_ours(message)} == opened
+
+
+def _check_arrivals(desk: Desk, taken: list[Message]) -> None:
+    rows = [row for row in desk.rows() if row.receiver == "hook"]
+    assert {row.status for row in rows} == {DeliveryStatus.SENT}
+    ids = [message.id for message in taken if not is_ours(message)]
+    assert sorted(ids) == sorted(row.id for row in rows)
+    for alert_id in {row.alert_id for row in rows}:
+        order = [message.id for message in taken if message.data["id"] == alert_id]
+        assert order == [row.id for row in rows if row.alert_id == alert_id]
+        assert next(row.event for row in rows if row.alert_id == alert_id) is Event.OPENED
+    alerts = desk.alerts()
+    newest = {message.data["id"]: message.data["count"] for message in taken if not is_ours(message)}
+    assert newest == {alert.id: alert.count for alert in alerts.values()}
+    assert sum(alert.count for alert in alerts.values()) == 60

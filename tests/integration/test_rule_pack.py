@@ -1,0 +1,322 @@
+"""The rules that come with actionwatch: complete, tested, quiet on a quiet month, and there when something happens."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from actionwatch import app
+from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.located import read_text
+from actionwatch.model import Entity, Level, Mode, Record
+from actionwatch.pipeline.accounts import OWN_KINDS
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules.check import Bench, Rebuild, missing_tests
+from actionwatch.rules.correlations.spec import Kind
+from actionwatch.rules.coverage import cover_kinds
+from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.fired import Fired
+from actionwatch.rules.lint import lint
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
+from actionwatch.timeintervals import TimeInterval
+from tests import docs
+from tests.benchmarks import noise
+from tests.builders import NOON, Clock, make_record
+
+SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json\n"
+A_MINUTE = timedelta(minutes=1)
+
+# Those of ATT&CK 18.1 that the pack uses, each with the tactics it serves.
+TECHNIQUES = {
+    "t1036": {"defense-evasion"},
+    "t1059.009": {"execution"},
+    "t1078.004": {"defense-evasion", "persistence", "privilege-escalation", "initial-access"},
+    "t1087.004": {"discovery"},
+    "t1098": {"persistence", "privilege-escalation"},
+    "t1098.001": {"persistence", "privilege-escalation"},
+    "t1098.003": {"persistence", "privilege-escalation"},
+    "t1133": {"persistence", "initial-access"},
+    "t1136": {"persistence"},
+    "t1136.003": {"persistence"},
+    "t1199": {"initial-access"},
+    "t1213": {"collection"},
+    "t1213.006": {"collection"},
+    "t1484.002": {"defense-evasion", "privilege-escalation"},
+    "t1485": {"impact"},
+    "t1486": {"impact"},
+    "t1489": {"impact"},
+    "t1490": {"impact"},
+    "t1496": {"impact"},
+    "t1496.001": {"impact"},
+    "t1526": {"discovery"},
+    "t1531": {"impact"},
+    "t1535": {"defense-evasion"},
+    "t1537": {"exfiltration"},
+    "t1556": {"credential-access", "defense-evasion", "persistence"},
+    "t1562": {"defense-evasion"},
+    "t1562.001": {"defense-evasion"},
+    "t1562.007": {"defense-evasion"},
+    "t1562.008": {"defense-evasion"},
+    "t1578.002": {"defense-evasion"},
+    "t1578.003": {"defense-evasion"},
+    "t1578.005": {"defense-evasion"},
+    "t1580": {"discovery"},
+    "t1657": {"impact"},
+    "t1666": {"defense-evasion"},
+}
+# What each incident of the demo must raise, beside whatever else it does.
+RAISED = {
+    "key_then_cluster_deleted": {"key_then_cluster_delete", "account_api_key_generated", "cluster_deleted"},
+    "firewall_burst": {"firewall_change_burst", "firewall_opened_to_world"},
+    "backup_schedule_then_cluster_deleted": {"backup_schedule_then_cluster_delete", "cluster_deleted"},
+    "first_admin_action": {"vendor_access_level_set"},
+    "off_hours_key_revocation": {"api_key_revoked_off_hours"},
+    "account_unlinked": {"account_unlinked"},
+}
+SHIPPED_OF_THE_SPECIFICATION = (
+    "cluster_deleted",
+    "api_key_revoked_off_hours",
+    "firewall_change_burst",
+    "key_then_cluster_delete",
+    "first_seen_admin_user",
+)
+
+
+@pytest.fixture(scope="module")
+def pack() -> Rules:
+    """Load it once, as an operator does who has configured no more than `init` wrote."""
+    return load_rules(
+        [noise.FOLDER], lists=None, known_kinds=app.documented_kinds(), time_intervals=app.usual_intervals()
+    )
+
+
+@pytest.fixture(scope="module")
+def quiet(pack: Rules) -> noise.Noise:
+    """Live through the quiet month once."""
+    return noise.measure(pack.rules)
+
+
+# -- each rule --------------------------------------------------------------------------------------------------------
+
+
+def test_it_loads(pack: Rules) -> None:
+    """There is nothing to complain about, not even a note of the checks."""
+    assert (pack.faults, pack.notes) == ((), ())
+    assert lint(pack, read_documents([noise.FOLDER]).documents, app.documented_kinds()) == []
+    assert len(pack.rules) >= 40
+    assert not any(rule.is_silent for rule in pack.rules)
+
+
+def test_rules_do_what_their_own_tests_say(pack: Rules) -> None:
+    """Every test of every rule passes, and each rule has one that alerts and one that does not."""
+    assert _failed(pack.rules, lambda _: pack.rules) == []
+    assert [rule.name.name for rule in pack.rules if missing_tests(rule, 1)] == []
+
+
+def test_each_file_points_editors_to_its_schema() -> None:
+    """The first line is the one that yaml-language-server reads."""
+    for file in noise.FOLDER.rglob("*.yml"):
+        assert file.read_text().startswith(SCHEMA_LINE), file
+
+
+def test_each_is_complete(pack: Rules) -> None:
+    """Every rule has what the pack promises, and is named like its file."""
+    for rule in pack.rules:
+        name = rule.name.name
+        assert rule.document is not None
+        said = rule.document.value
+        assert Path(rule.file).stem == name
+        assert str(uuid.UUID(rule.name.id)) == rule.name.id, name
+        assert said["description"].endswith("."), name
+        assert said["falsepositives"], name
+        assert {"status", "level", "logsource", "title"} <= set(said), name
+        assert rule.alert.title is not None, name
+        assert rule.alert.fields, name
+        steps = re.findall(r"^(\d+)\. ", rule.alert.runbook or "", re.MULTILINE)
+        assert steps == [str(number) for number in range(1, len(steps) + 1)], name
+        assert len(steps) >= 2, name
+
+
+def test_its_tags_are_attacks(pack: Rules) -> None:
+    """Every rule is tagged with techniques there are, each under a tactic it serves, and no tactic stands alone."""
+    for rule in pack.rules:
+        words = [tag.removeprefix("attack.") for tag in rule.name.tags if tag.startswith("attack.")]
+        techniques = [word for word in words if re.match(r"t\d", word)]
+        tactics = set(words) - set(techniques)
+        assert len(words) == len(rule.name.tags), rule.name
+        assert techniques, rule.name
+        assert tactics <= {tactic for each in techniques for tactic in TECHNIQUES[each]}, rule.name
+        assert all(TECHNIQUES[each] & tactics for each in techniques), rule.name
+
+
+def test_no_template_fails(pack: Rules) -> None:
+    """Also on records that lack everything but their kind, each rule finds words."""
+    records = _bare_records()
+    engine = Engine(pack.rules)
+    engine.evaluate(records)
+    assert not engine.failures
+    noise.raised(pack.rules, records, records[0].occurred_at - timedelta(days=91), records[-1].occurred_at)
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "expected"),
+    [("alice", "prod-eu", 1), ("svc-ci-reaper", "ci-7", 0), ("svc-ci-reaper", "prod-eu", 1), ("alice", "ci-7", 1)],
+)
+def test_the_reapers_exception_is_narrow(pack: Rules, user: str, cluster: str, expected: int) -> None:
+    """The reaper may delete what CI made, and nothing else; nobody else may delete even that."""
+    found = Engine(pack.rules).evaluate([make_record(user_name=user, cluster=Entity(name=cluster))])
+    assert [match.rule.name for match in found] == ["cluster_deleted"] * expected
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
+def test_what_matters_is_watched(pack: Rules) -> None:
+    """Each kind of high or critical severity, and each of our own, meets a live rule that needs no second record."""
+    single = [rule for rule in pack.rules if rule.correlation is None and rule.mode is Mode.LIVE]
+    covered = {row.kind: row.rules for row in cover_kinds(single, dict.fromkeys(app.documented_kinds(), ""))}
+    severe = {kind for kind, known in KINDS.items() if known.severity in ("high", "critical")}
+    assert {kind for kind in severe | set(OWN_KINDS) if not covered[kind]} == set()
+
+
+def test_every_area_and_every_way_is_there(pack: Rules) -> None:
+    """Each area of the catalogue has several rules; counts, sequences, new terms, spikes and absence are all in use."""
+    rows = cover_kinds(pack.rules, {kind: known.area for kind, known in KINDS.items()})
+    areas: dict[str, set[str]] = {}
+    for row in rows:
+        areas.setdefault(row.area, set()).update(row.rules)
+    assert {area for area, rules in areas.items() if len(rules) < 3} == set()
+    correlations = [rule.correlation for rule in pack.rules if rule.correlation is not None]
+    assert {each.kind for each in correlations} >= {
+        Kind.EVENT_COUNT,
+        Kind.VALUE_COUNT,
+        Kind.TEMPORAL,
+        Kind.TEMPORAL_ORDERED,
+        Kind.NEW_TERM,
+        Kind.SPIKE,
+    }
+    assert any(each.is_absence for each in correlations)
+
+
+def test_the_rules_of_the_specification_are_there(pack: Rules) -> None:
+    """Five of its six are shipped under their ids; the sixth, which needs the operator's list, is in the documentation."""
+    ids = {rule.name.name: rule.name.id for rule in pack.rules}
+    expected = [f"1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a0{number}" for number in range(1, 6)]
+    assert [ids[name] for name in SHIPPED_OF_THE_SPECIFICATION] == expected
+
+
+def test_a_quiet_month_is_quiet(pack: Rules, quiet: noise.Noise) -> None:
+    """Fewer than 5 alerts a day at high and above, none of them critical, and no single rule that is a nuisance."""
+    assert quiet.records > 5000
+    assert quiet.per_day(Level.HIGH) < 5
+    assert quiet.per_day(Level.CRITICAL) == 0
+    assert quiet.per_day(Level.INFORMATIONAL) < 10
+    assert {name for name, count in quiet.by_rule().items() if count / quiet.days > 2} == set()
+    assert quiet.in_shadow == []
+
+
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_each_incident_is_noticed(incident: str) -> None:
+    """What the demo plants raises the rules that are meant for it, one of them at least at high."""
+    alerts = [alert for alert in _play(incident) if alert.rule.name != "backups_stopped"]
+    assert {alert.rule.name for alert in alerts} >= RAISED[incident]
+    assert max(alert.level for alert in alerts) >= Level.HIGH
+
+
+# -- its page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_lists_the_pack(pack: Rules, quiet: noise.Noise) -> None:
+    """docs/rule-pack.md holds the table that the files and the quiet month make: `python -m tests.docs` writes it anew."""
+    assert docs.PACK_FILE.read_text() == docs.pack_page(pack.rules, quiet)
+
+
+def test_the_pages_rules_work(pack: Rules) -> None:
+    """The filter and the rule that the page shows load beside the pack, and the rule passes its tests."""
+    examples = re.findall(r"```yaml\n(title.*?)```", docs.PACK_FILE.read_text(), re.DOTALL)
+    documents = [*read_text("---\n".join(examples), "page"), *read_documents([noise.FOLDER]).documents]
+
+    def rebuild(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
+        built = build_rules(
+            documents,
+            lists=Lists(lists),
+            known_kinds=app.documented_kinds(),
+            time_intervals=app.usual_intervals(),
+        )
+        assert (built.faults, built.notes) == ((), ())
+        assert len(built.filters) == 1
+        assert len(built.rules) == len(pack.rules) + 1
+        return built.rules
+
+    shown = [rule for rule in rebuild({"production-clusters": ("c",)}) if rule.file == "page"]
+    assert [rule.name.name for rule in shown] == ["backup_heartbeat_missing"]
+    assert _failed(shown, rebuild) == []
+
+
+def test_the_page_names_no_rule_that_is_not_there(pack: Rules) -> None:
+    """Whatever it calls by name exists."""
+    known = {rule.name.name for rule in pack.rules} | {"backup_heartbeat_missing", "actionwatch_self"}
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", docs.PACK_FILE.read_text()))
+    assert named <= known
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _failed(rules: Sequence[Rule], rebuild: Rebuild) -> list[tuple[str, str, tuple[str, ...]]]:
+    bench = Bench(rules, simulate, KINDS, Lists(), rebuild)
+    verdicts = [verdict for rule in rules for verdict in bench.run(rule)]
+    return [(each.rule.name.name, each.case.name, each.problems) for each in verdicts if not each.is_passed]
+
+
+def _bare_records() -> list[Record]:
+    """Each kind a dozen times, with its class and its severity and nothing else: enough for the counts."""
+
+    def make() -> Iterator[Record]:
+        for number, kind in enumerate([*KINDS, *OWN_KINDS] * 12):
+            known = KINDS.get(kind)
+            yield make_record(
+                number,
+                minutes=number / 100,
+                action_kind=kind,
+                user_name=None,
+                operation=known.operation if known else None,
+                severity=known.severity if known else "high",
+            )
+
+    return list(make())
+
+
+def _play(incident: str) -> Sequence[Fired]:
+    """Let one incident of the demo happen in a minute of its time-lapse, with its configuration's hours; nothing else does."""
+    clock = Clock(NOON)
+    whole = demo_scenario(NOON)
+    scenario = msgspec.structs.replace(
+        whole, ordinary=False, recur=None, incidents=(PlannedIncident(incident, Span(minutes=10)),)
+    )
+    life = bring_to_life(scenario, clock)
+    while (due := life.next_due()) is not None and due <= NOON + A_MINUTE:
+        clock.now = max(due, clock.now)
+        life.advance(clock.now)
+    records = noise.as_records(life.organisation, life.organisation.truth())
+    rules = _pack_with_hours_of(life.organisation.time_zone)
+    return noise.raised(rules, records, NOON - timedelta(days=2), NOON + A_MINUTE)
+
+
+@cache
+def _pack_with_hours_of(zone: str) -> tuple[Rule, ...]:
+    (usual,) = app.usual_intervals()["business-hours"].periods
+    return noise.shipped_rules(
+        {"business-hours": TimeInterval("business-hours", (replace(usual, location=ZoneInfo(zone)),))}
+    )
