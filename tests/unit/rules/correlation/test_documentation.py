@@ -1,0 +1,45 @@
+"""What docs/correlation.md shows is so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from actionwatch.emulator.catalogue import KINDS
+from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
+from actionwatch.located import read_text
+from actionwatch.pipeline.rehearse import simulate
+from actionwatch.rules.check import Bench, missing_tests
+from actionwatch.rules.correlations.read import ALL_KEYS
+from actionwatch.rules.correlations.spec import Kind
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import build_rules
+
+TEXT = (Path(__file__).parents[4] / "docs" / "correlation.md").read_text(encoding="utf-8")
+
+
+def _rules(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
+    documents = read_text("---\n".join(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)), "docs/correlation.md")
+    loaded = build_rules(documents, lists=Lists(lists), known_kinds=KINDS)
+    assert (loaded.faults, loaded.notes, len(loaded.rules)) == ((), (), len(documents))
+    return loaded.rules
+
+
+def test_examples_load_and_their_tests_pass() -> None:
+    """Every example is a rule without faults and notes, and does what its tests say."""
+    rules = _rules({"production-clusters": ("c",)})
+    bench = Bench(rules, simulate, CATALOGUE, Lists(), _rules)
+    verdicts = [verdict for rule in rules for verdict in bench.run(rule)]
+    assert [
+        (verdict.rule.name.name, verdict.case.name, verdict.problems) for verdict in verdicts if verdict.problems
+    ] == []
+    assert [rule.name.name for rule in rules if not rule.is_silent and missing_tests(rule, 1)] == []
+    assert len(verdicts) >= 16
+
+
+def test_everything_is_named() -> None:
+    """Each type and key is on the page."""
+    words = set(re.findall(r"[\w-]+", TEXT))
+    assert {*Kind, *ALL_KEYS} <= words

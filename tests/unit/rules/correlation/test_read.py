@@ -1,0 +1,177 @@
+"""Loading correlations: every fault with its place, references across documents, and what becomes silent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.rules.correlations.spec import Pattern
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.lists import Lists
+from tests.unit.rules.builders import record, rules_in
+from tests.unit.rules.correlation.kit import HEAD
+
+DETECTION = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+TWO = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}}\n"
+COUNT = "type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 5}"
+ORDER = "type: temporal_ordered, rules: [a, b], group-by: [userName], timespan: 10m"
+AWAITED = "type: event_count, group-by: [userName], timespan: 1h, condition: {lt: 1}"
+TERM = "type: new_term, fields: [userName], history: 9d"
+SPIKE = "type: spike, timespan: 1h, condition: {factor: 3, min: 10}"
+
+FAULTS: list[tuple[str, str, str]] = [
+    (DETECTION, "5", "'correlation' must hold keys"),
+    (DETECTION, "{}", "a correlation needs a 'type'"),
+    (DETECTION, "{type: event_cuont}", "unknown type 'event_cuont': did you mean 'event_count'?"),
+    (DETECTION, f"{{{COUNT}, timspan: 5m}}", "unknown key 'timspan': did you mean 'timespan'?"),
+    (DETECTION, f"{{{COUNT}, history: 5d}}", "'history' means nothing in 'event_count'"),
+    (DETECTION, f"{{{TERM}, timespan: 5d}}", "'timespan' means nothing in 'new_term'"),
+    (DETECTION, COUNT.replace("10m", "ten").join("{}"), "'timespan' must be a whole number with a unit"),
+    (DETECTION, COUNT.replace("10m", "0m").join("{}"), "'timespan' must be a whole number with a unit"),
+    (DETECTION, COUNT.replace("10m", "99y").join("{}"), "'timespan' is longer than ten years"),
+    (DETECTION, COUNT.replace(", timespan: 10m", "").join("{}"), "'event_count' needs 'timespan'"),
+    (DETECTION, COUNT.replace(", condition: {gte: 5}", "").join("{}"), "'event_count' needs a 'condition'"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: 5, lt: 9").join("{}"), "a condition compares with exactly one number"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: many").join("{}"), "'many' is not a number"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: true").join("{}"), "'True' is not a number"),
+    (DETECTION, COUNT.replace("gte: 5", "get: 5").join("{}"), "unknown key 'get': did you mean 'gte'?"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: 0").join("{}"), "every single record meets this"),
+    (DETECTION, COUNT.replace("gte: 5", "lt: 5").join("{}"), "of counts that are too low only absence can be watched"),
+    (DETECTION, COUNT.replace("userName", "usrName").join("{}"), "unknown field 'usrName': did you mean 'userName'?"),
+    (DETECTION, COUNT.replace("[userName]", "[]").join("{}"), "'group-by' must be a list of fields"),
+    (DETECTION, f"{{{COUNT}, generate: maybe}}", "'generate' must be true or false"),
+    (DETECTION, f"{{{COUNT}, rules: [t]}}", "no selection of this document is named 't': selections: s"),
+    (DETECTION, f"{{{COUNT}, rules: [s, s]}}", "'s' is named twice"),
+    (DETECTION, f"{{{COUNT}, rules: 5}}", "'rules' must list names or ids of rules"),
+    (DETECTION, f"{{{COUNT}, expect-groups: {{userName: [a]}}}}", "'expect-groups' belongs to absence"),
+    (DETECTION, f"{{{AWAITED}}}", "what should happen in every group needs 'expect-groups'"),
+    (DETECTION, f"{{{AWAITED}, expect-groups: {{source: [a]}}}}", "'source' is not in 'group-by'"),
+    (DETECTION, f"{{{AWAITED}, expect-groups: {{userName: {{list: prd}}}}}}", "there is no list named 'prd': did you mean 'prod'?"),
+    (DETECTION, f"{{{AWAITED}, expect-groups: {{userName: eve}}}}", "say which are awaited"),
+    (DETECTION, "{type: value_count, timespan: 1h, condition: {gte: 2}}", "'value_count' needs a 'field' in its condition"),
+    (DETECTION, "{type: value_sum, timespan: 1h, condition: {field: raw.n}}", "a condition compares with exactly one number"),
+    (DETECTION, "{type: value_sum, timespan: 1h, condition: {field: n, gte: 2}}", "unknown field 'n'"),
+    (DETECTION, "{type: value_sum, timespan: 1h, condition: {field: [raw.n, raw.m], gte: 2}}", "'field' must be a field"),
+    (DETECTION, "{type: value_percentile, timespan: 1h, condition: {field: raw.n, gte: 2}}", "'percentile' must be a whole number"),
+    (DETECTION, "{type: value_avg, timespan: 1h, condition: {field: raw.n, gte: 2, percentile: 5}}", "unknown key 'percentile'"),
+    (DETECTION, "{type: new_term, history: 9d}", "'new_term' needs 'fields'"),
+    (DETECTION, "{type: new_term, fields: [userName]}", "'new_term' needs 'history'"),
+    (DETECTION, f"{{{TERM}, baseline: t}}", "no selection of this document is named 't'"),
+    (DETECTION, f"{{{TERM}, cold-start: wait}}", "unknown cold-start 'wait'"),
+    (DETECTION, SPIKE.replace("factor: 3", "factor: 0").join("{}"), "a spike needs a 'factor' above 0"),
+    (DETECTION, SPIKE.replace("min: 10", "min: 0").join("{}"), "'min' must be a whole number of 1 or more"),
+    (DETECTION, f"{{{SPIKE}, windows: 0}}", "'windows' must be a number from 1 to 1000"),
+    (TWO, f"{{{ORDER}, condition: a and c}}", "the condition names 'c', which is not among the rules"),
+    (TWO, f"{{{ORDER}, condition: a}}", "the condition does not name 'b', which is among the rules"),
+    (TWO, f"{{{ORDER}, condition: a and}}", "cannot read the condition"),
+    (TWO, f"{{{ORDER}, condition: not a and not b}}", "the condition can hold with nothing but 'not'"),
+    (TWO, f"{{{ORDER}, condition: a or not b}}", "the condition can hold with nothing but 'not'"),
+    (TWO, f"{{{ORDER}, condition: a and b and not a}}", "the condition can never hold"),
+    (TWO, f"{{{ORDER}, condition: {'(' * 16}a and b{')' * 16}}}", "the condition nests too deeply"),
+    (TWO, f"{{{ORDER}, condition: {'not ' * 60}a and b}}", "the condition nests too deeply"),
+    (TWO, f"{{{ORDER}, condition: {{gte: 3}}}}", "'temporal_ordered' counts how many of its 2 rules were met"),
+    (TWO, f"{{{ORDER}, condition: {{lt: 2}}}}", "'temporal_ordered' counts how many of its 2 rules were met"),
+    (TWO, f"{{{ORDER}, condition: 5}}", "'condition' must be a text or a comparison"),
+    (TWO, f"{{{ORDER}, aliases: {{who: {{c: userName}}}}}}", "'c' is not among the rules"),
+    (TWO, f"{{{ORDER}, aliases: {{who: {{a: usrName}}}}}}", "unknown field 'usrName'"),
+    (TWO, ORDER.replace("userName", "who").join("{}").replace("}", ", aliases: {who: {a: userName}}}"),
+     "the alias 'who' says nothing of 'b'"),
+    (DETECTION + "alert: {group_by: [source]}\n", f"{{{COUNT}}}", "'source' is not in the correlation's 'group-by'"),
+    ("", f"{{{COUNT}}}", "a correlation needs 'rules', or a 'detection' beside it"),
+    ("", f"{{{COUNT}, rules: nobody}}", "no rule has the name or id 'nobody'"),
+    ("", f"{{{COUNT}, rules: t}}", "this correlation feeds itself"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rest", "block", "beginning"), FAULTS, ids=range(len(FAULTS)))
+def test_faults_are_said_where_they_are(rest: str, block: str, beginning: str) -> None:
+    """The rule is left out, and the first fault points into the document and says what to do."""
+    found = rules_in(HEAD + rest + f"correlation: {block}\n", Lists({"prod": ("eve",)}))
+    assert found.rules == ()
+    whats = [f"{fault.what}: {fault.remedy}" for fault in found.faults]
+    assert any(what.startswith(beginning) for what in whats), whats
+    assert all(fault.line > 0 and fault.file == "r.yml" for fault in found.faults)
+
+
+def test_a_fault_in_a_feeder_leaves_what_builds_on_it_out() -> None:
+    """Nothing runs on half of its rules, however deep; what is sound beside it does."""
+    text = "---\n".join(
+        [
+            HEAD.replace("name: t", "name: a") + DETECTION + "levle: high\n",
+            "title: b\nname: b\ncorrelation: {type: event_count, rules: a, timespan: 1h, condition: {gte: 2}}\n",
+            "title: c\nname: c\ncorrelation: {type: event_count, rules: b, timespan: 1h, condition: {gte: 2}}\n",
+            HEAD.replace("name: t", "name: d").replace("title: T", "title: D") + DETECTION,
+        ]
+    )
+    found = rules_in(text)
+    assert [rule.name.name for rule in found.rules] == ["d"]
+    assert [fault.what for fault in found.faults] == [
+        "unknown key 'levle'", "no rule has the name or id 'a'", "no rule has the name or id 'b'",
+    ]  # fmt: skip
+
+
+def test_a_circle_is_refused() -> None:
+    """Two correlations that feed each other are both left out."""
+    text = "---\n".join(
+        f"title: {one}\nname: {one}\ncorrelation: {{type: event_count, rules: {other}, timespan: 1h, condition: {{gte: 2}}}}\n"
+        for one, other in (("a", "b"), ("b", "a"))
+    )
+    found = rules_in(text)
+    assert found.rules == ()
+    assert [fault.what for fault in found.faults] == ["this correlation feeds itself"] * 2
+
+
+def test_feeders_are_silent_unless_one_says_otherwise() -> None:
+    """A rule that only feeds others does not alert; the note says where that hides a level of high or above."""
+    feeder = HEAD.replace("name: t", "name: a") + DETECTION + "level: high\n"
+    above = "title: b\nname: b\ncorrelation: {type: event_count, rules: [a], timespan: 1h, condition: {gte: 2}}\n"
+    found = rules_in(f"{above}---\n{feeder}")
+    assert [(rule.name.name, rule.is_silent) for rule in found.rules] == [("b", False), ("a", True)]
+    assert [(note.line, note.what) for note in found.notes] == [(3, "this silences 'a' (high): it only feeds 'b'")]
+    assert Engine(found.rules).evaluate([record("BACKUP")]) == []
+    loud = rules_in(above.replace("condition:", "generate: true, condition:") + "---\n" + feeder)
+    assert [rule.is_silent for rule in loud.rules] == [False, False]
+    assert loud.notes == ()
+    assert len(Engine(loud.rules).evaluate([record("BACKUP")])) == 1
+
+
+def test_rules_are_found_by_name_and_id_and_selection() -> None:
+    """References take a name, an id in any case, and the selection of another document's shorthand."""
+    identity = "1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01"
+    text = "---\n".join(
+        [
+            HEAD.replace("name: t", "name: my-rule") + DETECTION + f"id: {identity}\n",
+            HEAD.replace("title: T", "title: U") + TWO + f"correlation: {{{ORDER}}}\n",
+            f"title: b\nname: b\ncorrelation: {{type: temporal, rules: [{identity.upper()}, t.a], timespan: 1h}}\n",
+            "title: c\nname: c\ncorrelation: {type: temporal, timespan: 1h, condition: my-rule and not t}\n",
+        ]
+    )
+    found = rules_in(text)
+    assert found.faults == ()
+    by_name = {rule.name.name: rule.correlation for rule in found.rules}
+    assert by_name["b"] is not None
+    assert by_name["c"] is not None
+    assert [step.rule_id for step in by_name["b"].steps] == [identity, "t.a"]
+    assert [step.rule_id for step in by_name["c"].steps] == [identity, "t"]
+    assert by_name["c"].patterns == (Pattern((0,), (1,)),)
+
+
+@pytest.mark.parametrize(
+    ("block", "alert", "expected"),
+    [
+        (COUNT, "", 10),
+        (COUNT, "alert: {realert: 3m}\n", 3),
+        (COUNT, "alert: {group_by: [userName]}\n", 10),
+        (SPIKE + ", windows: 2", "", 120),
+        (TERM, "", 0),
+        (AWAITED + ", expect-groups: {userName: [eve]}", "", 0),
+    ],
+)
+def test_realert(block: str, alert: str, expected: int) -> None:
+    """An alert stays open for the timespan, a spike's for all its windows, unless the rule says otherwise."""
+    found = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n" + alert)
+    assert (found.faults, found.notes) == ((), ())
+    (rule,) = found.rules
+    assert rule.correlation is not None
+    assert rule.correlation.realert == timedelta(minutes=expected)
