@@ -332,7 +332,7 @@ class App:
             source.name,
             source.poll_interval,
             known_kinds(self.settings),
-            lambda: client.reader.unmapped_fields,
+            client.reader,
             self.database,
             self.troubles,
             utc_now,

@@ -217,7 +217,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
         SOURCE,
         POLL,
         [*KINDS, *OWN_KINDS, *kinds],
-        lambda: upstream.reader.unmapped_fields,
+        upstream.reader,
         database,
         Troubles(database, addressing(), clock),
         clock,

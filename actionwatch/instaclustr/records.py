@@ -70,6 +70,7 @@ class RecordReader:
         """
         self.source = source
         self._unmapped: set[str] = set()
+        self._settled: frozenset[str] | None = None
         self._aliases = extend_aliases(aliases or {})
         self._known_accounts: Mapping[str, str] = dict(known_accounts or {})
         self._plans: dict[tuple[str, ...], Plan] = {}
@@ -78,6 +79,10 @@ class RecordReader:
     def unmapped_fields(self) -> frozenset[str]:
         """Every top-level field met so far that no alias takes: kept in the raw record, read by rules as `raw.…` alone."""
         return frozenset(self._unmapped)
+
+    def settle_identity(self, names: Iterable[str]) -> None:
+        """Let no other field that we do not map count towards identity: one added later must not make new records."""
+        self._settled = frozenset(names)
 
     @property
     def known_accounts(self) -> Mapping[str, str]:
@@ -173,6 +178,10 @@ class RecordReader:
 
     def _stable(self, fields: Mapping[str, Any], plan: Plan) -> bytes:
         """Spell what makes the identity where there is no upstream id: all but names that may be rewritten later."""
+        if self._settled is not None and not self._settled.issuperset(plan.unmapped):
+            added = frozenset(plan.unmapped) - self._settled
+            fields = {key: value for key, value in fields.items() if key not in added}
+            plan = self._plans.get(tuple(fields)) or self._plan(tuple(fields))
         values = plan.told_stable(fields)
         if values is None or (values.__class__ is tuple and None in values):
             # A null says what an absent field says, and must not change the identity either.

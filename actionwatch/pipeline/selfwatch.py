@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from actionwatch.documents import instant
 from actionwatch.errors import AccessDenied, SourceError
@@ -37,6 +38,19 @@ REMEDIES = {
 }
 
 
+class FieldReader(Protocol):
+    """What reads the records, as far as their fields go: the client's reader."""
+
+    @property
+    def unmapped_fields(self) -> Collection[str]:
+        """Every field met that is none of those we know."""
+        ...
+
+    def settle_identity(self, names: Iterable[str]) -> None:
+        """Let no other such field count towards identity."""
+        ...
+
+
 class SourceWatch:
     """What one source's polls show. `known_kinds` are the catalogue and the configuration's extra kinds."""
 
@@ -45,7 +59,7 @@ class SourceWatch:
         source: str,
         poll_interval: timedelta,
         known_kinds: Collection[str],
-        unmapped_fields: Callable[[], Collection[str]],
+        reader: FieldReader,
         database: Database,
         troubles: Troubles,
         clock: Callable[[], datetime],
@@ -53,10 +67,12 @@ class SourceWatch:
         self._source = source
         self._lag = max(poll_interval * LAG_POLLS, LAG_LEAST)
         self._known_kinds = set(known_kinds)
-        self._unmapped_fields = unmapped_fields
+        self._reader = reader
         self._database = database
         self._troubles = troubles
         self._clock = clock
+        with database.read() as connection:
+            self._settle_identity(fields.read(connection, source))
 
     def judge_failure(self, error: SourceError, failures: int) -> None:
         """Report why the upstream gave nothing: at once where a person must act, else after some polls."""
@@ -101,7 +117,7 @@ class SourceWatch:
 
     def _judge_fields(self, report: PollReport) -> None:
         """Report fields that no record had when the source was first read."""
-        now, met = self._clock(), set(self._unmapped_fields())
+        now, met = self._clock(), set(self._reader.unmapped_fields)
         if report.kinds:
             met.add(LOOKED)
         with self._database.read() as connection:
@@ -112,9 +128,16 @@ class SourceWatch:
                 first_sight = now if known else now - FIELD_NEWS
                 fields.insert_new(connection, self._source, met - known.keys(), first_sight)
                 known = fields.read(connection, self._source)
+            self._settle_identity(known)
         news = sorted(name for name, at in known.items() if now - at < FIELD_NEWS)
         what = f"records carry fields never seen before: {', '.join(news)}"
         self._judge("unknown_field", self._source, what, is_wrong=bool(news))
+
+    def _settle_identity(self, known: Mapping[str, datetime]) -> None:
+        """Have identity rest on the fields of the first sight: records read before and after one is added stay the same."""
+        if known:
+            first_sight = min(known.values())
+            self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
 
     def _judge_vanished(self, report: PollReport, reader: WindowReader) -> None:
         with self._database.read() as connection:

@@ -38,6 +38,12 @@ class Listing:
         return [LinkedAccount(account_id, name, self.raw) for account_id, name in self.names.items()]
 
 
+def keys(database: Database) -> list[str]:
+    """Give the keys of the stored records."""
+    with database.read() as connection:
+        return sorted(record.key for record in records.read_after(connection, 0, 99))
+
+
 def changes(database: Database) -> list[tuple[str, str | None]]:
     """Give the records of our own, in order."""
     with database.read() as connection:
@@ -192,6 +198,20 @@ def test_unknown_field(world: World, database: Database) -> None:
     on.poll(90_000)
     assert "unknown_field" not in open_troubles(database)
     assert history(database).count("unknown_field") == 1
+
+
+def test_added_field_makes_no_new_records(world: World, database: Database) -> None:
+    """A field that the upstream adds stores the records of the overlap twice, or has the first ones vanish."""
+    on = bench(world, database)
+    on.poll()
+    world.log()
+    on.poll()
+    before = keys(database)
+    world.faults.set("unknown_field")
+    on.poll()
+    bench(world, database, "unknown_field").poll()
+    assert keys(database) == before
+    assert "window_shrunk" not in open_troubles(database)
 
 
 def test_unknown_kind(world: World, database: Database) -> None:

@@ -1,0 +1,245 @@
+"""The service in this process, over an emulated upstream and real files that tests change while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from actionwatch.app import App, read_settings
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation
+from actionwatch.errors import ActionwatchError
+from actionwatch.model import Alert
+from actionwatch.pipeline.troubles import SELF_RULE
+from actionwatch.reload import Reloader
+from actionwatch.service import Service, serve
+from actionwatch.store import alerts, records, rule_versions, troubles
+from actionwatch.store.database import Database
+from actionwatch.store.rule_versions import StoredVersion
+from actionwatch.store.troubles import OpenTrouble
+
+T = TypeVar("T")
+
+SECOND = 1.0  # what a change of a file may take
+PATIENCE = 10.0
+DELETED, CREATED = "DELETE_CLUSTER", "CREATE_CLUSTER"
+
+
+def rule(name: str = "plain", kind: str = DELETED, key: str = "actionKind") -> str:
+    """Write a rule of one kind; another key breaks it."""
+    return (
+        f"title: Rule {name}\nname: {name}\nlogsource: {{product: instaclustr, service: user_actions}}\n"
+        f"detection: {{selection: {{{key}: {kind}}}, condition: selection}}\nlevel: high\n"
+        f"alert: {{title: '{{{{ userName }}}} met {name} for {kind}'}}\n"
+    )
+
+
+def burst(number: int = 3, *, detection: str = f"actionKind: {DELETED}", more: str = "") -> str:
+    """Write a rule that counts by user."""
+    return (
+        "title: Burst\nname: burst\nlogsource: {product: instaclustr, service: user_actions}\n"
+        f"detection: {{selection: {{{detection}}}, condition: selection}}\nlevel: high\n{more}"
+        f"correlation: {{type: event_count, group-by: [userName], timespan: 10m, condition: {{gte: {number}}}}}\n"
+    )
+
+
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE) -> T:
+    """Look until there is something to see; fail, saying what did not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"did not come within {seconds:g} s: {what}")
+
+
+def put(path: Path, text: str) -> None:
+    """Replace a file as careful programs do: the new one whole, then renamed over the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+class ConfigMap:
+    """A folder as Kubernetes mounts it: files are links through `..data`, which one rename has point elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def swap(self, files: dict[str, str]) -> None:
+        """Have the folder hold these files, all at once."""
+        self._count += 1
+        version = self._folder / f"..2026_11_25_{self._count}"
+        version.mkdir(parents=True)
+        for name, text in files.items():
+            (version / name).write_text(text)
+        data, new = self._folder / "..data", self._folder / "..data_tmp"
+        old = data.resolve() if data.exists() else None
+        new.symlink_to(version.name)
+        new.replace(data)
+        for name in files:
+            if not (self._folder / name).is_symlink():
+                (self._folder / name).symlink_to(Path("..data") / name)
+        for link in self._folder.iterdir():
+            if link.is_symlink() and not link.exists():
+                link.unlink()
+        if old is not None:
+            for path in old.iterdir():
+                path.unlink()
+            old.rmdir()
+
+
+@dataclass
+class Site:
+    """A folder with a configuration, and the upstream it leads to."""
+
+    folder: Path
+    url: str
+    organisation: Organisation
+    account: Account
+    cluster: Cluster
+    more: str = "receivers: [{name: screen, webhook: {url: 'http://127.0.0.1:9/', timeout: 1s}}]\n"
+    app: App = field(init=False)
+    """That of the service that runs."""
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "actionwatch.yaml"
+
+    @property
+    def rules(self) -> Path:
+        return self.folder / "rules"
+
+    def write(self, files: dict[str, str] | None = None, *, port: int = 0, level: str = "error") -> Site:
+        """Write the configuration, and files below the folder."""
+        self.rules.mkdir(exist_ok=True)
+        self.config.write_text(
+            f"sources:\n  - {{name: acme, organisation_id: '{self.organisation.id}', username: {DEMO_USER}, "
+            f"api_key: '{DEMO_KEY}', base_url: '{self.url}', start: 1d, poll_interval: 100ms, timeout: 2s}}\n"
+            f"web: {{listen: '127.0.0.1:{port}'}}\nlog: {{level: {level}}}\n{self.more}"
+        )
+        for name, text in (files or {}).items():
+            put(self.folder / name, text)
+        return self
+
+    def act(self, kind: str = DELETED, user: str = "eve", minutes_ago: float = 0) -> None:
+        """Log an action in the upstream."""
+        at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+        self.organisation.append(
+            kind,
+            user_name=user,
+            at=at,
+            description=kind,
+            account=self.account.named,
+            cluster=self.cluster.named,
+        )
+
+    @contextlib.contextmanager
+    def service(self) -> Iterator[Service]:
+        """Run the service; what is in the upstream by then has been stored and matched, and may not alert."""
+        with contextlib.closing(App(read_settings(self.config, {}))) as self.app:
+            running = Service(self.app)
+            with running.running():
+                wait_for("a first poll", lambda: self.is_settled())
+                yield running
+
+    def start_and_end(self) -> None:
+        """Be a process that starts with the files as they are, and is killed before it does anything."""
+        with contextlib.closing(App(read_settings(self.config, {}))) as self.app:
+            Reloader(self.app).start()
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[queue.SimpleQueue[str]]:
+        """Run `serve` in a thread; give where to ask things of it. It must end well."""
+        asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                serve(self.config, read_settings(self.config, {}), asked)
+            except BaseException as exc:
+                failed.append(exc)
+
+        thread = threading.Thread(target=run, name="serve")
+        thread.start()
+        try:
+            yield asked
+        finally:
+            asked.put("end")
+            thread.join(30)
+        assert not thread.is_alive()
+        assert not failed, failed
+
+    def is_settled(self) -> bool:
+        """Say whether all that the upstream has was stored and matched."""
+        with self.read() as database, database.read() as connection:
+            stored = sum(records.count_by_source(connection).values())
+            matched = connection.exec_driver_sql(
+                "SELECT (SELECT coalesce(max(id), 0) FROM record) <= (SELECT coalesce(max(record_id), -1) FROM position)"
+                " OR NOT EXISTS (SELECT 1 FROM record)"
+            ).scalar()
+            polled = connection.exec_driver_sql("SELECT count(*) FROM source").scalar()
+        return bool(polled and matched and stored >= len(self.organisation.log))
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Database]:
+        """Open the store as another process would."""
+        database = Database(f"sqlite:///{self.folder / 'actionwatch.db'}")
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def alerts(self) -> list[Alert]:
+        """Read the alerts that are not about ourselves, oldest first."""
+        with self.read() as database, database.read() as connection:
+            found = alerts.read_newest(connection, 1000)
+        return [alert for alert in reversed(found) if alert.rule != SELF_RULE]
+
+    def titles(self) -> list[str]:
+        return [alert.title for alert in self.alerts()]
+
+    def self_alerts(self) -> list[Alert]:
+        with self.read() as database, database.read() as connection:
+            return [alert for alert in alerts.read_newest(connection, 1000) if alert.rule == SELF_RULE]
+
+    def broken(self) -> dict[str, OpenTrouble]:
+        """Read what is told to be broken, by the file's name."""
+        with self.read() as database, database.read() as connection:
+            found = [each for each in troubles.read_all(connection) if each.trouble == "rule_broken"]
+        return {os.path.basename(each.subject): each for each in found}
+
+    def versions(self) -> list[StoredVersion]:
+        with self.read() as database, database.read() as connection:
+            return rule_versions.read_all(connection)
+
+    def running(self) -> dict[str, str]:
+        """Give what the matcher looks for, by rule."""
+        found = {}
+        for each in self.app.rules.rules:
+            if each.document is not None:
+                found[each.name.name] = str(next(iter(each.document.value["detection"]["selection"].values())))
+        return found
+
+    def wait_until(self, what: str, is_so: Callable[[], bool], seconds: float = SECOND) -> float:
+        """Wait for a state, by default as long as a change may take; give how long it took."""
+        began = time.monotonic()
+        wait_for(what, is_so, seconds)
+        return time.monotonic() - began
+
+
+def try_to(run: Callable[[], T]) -> T | None:
+    """Ask a store that may not be there yet."""
+    try:
+        return run()
+    except ActionwatchError:
+        return None

@@ -1,0 +1,290 @@
+"""What correlations mean, sentence by sentence, through the code of the service on a virtual clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actionwatch.model import Level, Record
+from tests.unit.rules.builders import rules_of
+from tests.unit.rules.correlation.kit import HEAD, loaded, minutes, record_at, run, shapes
+
+BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+BURST = "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 3}}\n"
+SELECTIONS = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, c: {actionKind: DELETE_CLUSTER}}\n"
+A, B, C = "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"
+AWAITED = (
+    "correlation: {type: event_count, group-by: [cluster], timespan: 60m, condition: {lt: 1},"
+    " expect-groups: {cluster: {list: prod}}}\n"
+)
+
+Times = Sequence[float]
+
+
+def fired(text: str, records: Sequence[Record], lists: Any = None, **how: Any) -> list[tuple[int, Any, Any]]:
+    """Run one document, and give each alert's count, first and last minute."""
+    return shapes(run(loaded(HEAD + text, lists), records, **how))
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0, 5, 10], [(3, 0, 10)]),  # both ends belong to the window
+        ([0, 5, 10.01], []),
+        ([0, 1, 2, 12, 12.01], [(4, 0, 12)]),  # open for ten minutes from firing, the end included
+        ([0, 1, 2, 12, 12.01, 13, 14], [(4, 0, 12), (3, 12.01, 14)]),  # then the window starts empty
+        ([0, 1, 2, 11, 13, 20], [(4, 0, 11)]),  # what joined counts towards no second alert
+        ([0, 0, 0], [(3, 0, 0)]),
+    ],
+)
+def test_windows(times: Times, expected: list[Any]) -> None:
+    """Windows slide and include both ends; the alert is open for realert from firing, then all starts afresh."""
+    records = [record_at(time, key=f"k{number}") for number, time in enumerate(times)]
+    assert fired(BACKUP + BURST, records) == expected
+    assert fired(BACKUP + BURST, records[::-1]) == expected
+
+
+def test_groups() -> None:
+    """Groups are told apart with case; records without the field are a group of their own."""
+    users = ["eve", "Eve", None, "eve", "Eve", None, "eve", "Eve", None]
+    records = [record_at(number, user=user, key=f"k{number}") for number, user in enumerate(users)]
+    alerts = run(loaded(HEAD + BACKUP + BURST), records)
+    assert [alert.group for alert in alerts] == [{"userName": "eve"}, {"userName": "Eve"}, {"userName": None}]
+    grouped = BURST.replace("userName", "cluster")
+    by_id = [record_at(n, cluster="c-1", cluster_name=f"n{n}") for n in range(3)]
+    assert [alert.group for alert in run(loaded(HEAD + BACKUP + grouped), by_id)] == [{"cluster": "c-1"}]
+
+
+@pytest.mark.parametrize(
+    ("condition", "kind", "values", "is_met"),
+    [
+        ("gte: 3", "value_count", ["x", "y", "x", "z"], True),
+        ("gte: 3", "value_count", ["x", "y", None, "x"], False),
+        ("gte: 2", "value_count", ["x", "X"], True),
+        ("gte: 10", "value_sum", [4, "5", "many", 1], True),
+        ("gt: 10", "value_sum", [4, "5", True, None, 1], False),
+        ("eq: 0.3", "value_sum", ["0.1", "0.2"], False),  # exact: 0.1 + 0.2 is not what 0.3 is written as
+        ("lt: 2", "value_avg", [4, 1, "x", -2], True),
+        ("gt: 2", "value_median", [1, 9, 2], False),
+        ("gte: 2", "value_median", [1, 9, 2], True),
+        ("gte: 9, percentile: 90", "value_percentile", [1, 2, 3], False),
+        ("gte: 2.8, percentile: 90", "value_percentile", [1, 2, 3], True),
+    ],
+)
+def test_values(condition: str, kind: str, values: list[Any], is_met: bool) -> None:
+    """Missing values and non-numbers are left out; the rest is measured exactly."""
+    text = f"correlation: {{type: {kind}, timespan: 1h, condition: {{field: raw.v, {condition}}}}}\n"
+    records = [record_at(n, raw=json.dumps({"v": value}), key=f"k{n}") for n, value in enumerate(values)]
+    assert bool(fired(BACKUP + text, records)) is is_met
+
+
+def test_several_fields_count_together() -> None:
+    """A value_count over two fields counts combinations, and leaves out records that lack one."""
+    text = "correlation: {type: value_count, timespan: 1h, condition: {field: [userName, source], gte: 2}}\n"
+    records = [record_at(0), record_at(1), record_at(2, user=None), record_at(3, source="other")]
+    assert fired(BACKUP + text, records) == [(3, 0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "events", "expected"),
+    [
+        ("temporal_ordered", "", [(0, A), (1, B), (2, C)], [(3, 0, 2)]),
+        ("temporal_ordered", "", [(0, B), (1, A), (2, C)], []),
+        ("temporal_ordered", "", [(0, C), (0, B), (0, A)], [(3, 0, 0)]),  # ties count as ordered
+        (
+            "temporal_ordered",
+            "",
+            [(0, A), (4, A), (5, B), (6, C), (7, B)],
+            [(5, 0, 7)],
+        ),  # every hit from the first step on
+        ("temporal_ordered", "", [(0, A), (4, A), (5, B), (11, C)], [(3, 4, 11)]),  # the first step that counts
+        ("temporal", "", [(0, C), (5, A), (10, B)], [(3, 0, 10)]),
+        ("temporal", "", [(0, C), (5, A), (10.1, B)], []),
+        ("temporal", "{gte: 2}", [(0, C), (5, A)], [(2, 0, 5)]),
+        ("temporal_ordered", "a and b and not c", [(0, A), (1, B)], [(2, 0, 1)]),
+        (
+            "temporal_ordered",
+            "a and b and not c",
+            [(0, A), (1, B), (10, C)],
+            [],
+        ),  # trailing: up to first step + timespan
+        ("temporal_ordered", "a and b and not c", [(0, A), (1, B), (10.1, C)], [(2, 0, 1)]),
+        ("temporal_ordered", "a and not b and c", [(0, A), (1, B), (2, C)], []),
+        ("temporal_ordered", "a and not b and c", [(0, B), (1, A), (2, C), (3, B)], [(2, 1, 2)]),  # only between them
+        ("temporal_ordered", "a and not b and c", [(0, A), (1, B), (2, A), (3, C)], [(2, 2, 3)]),
+        ("temporal_ordered", "not a and b and c", [(0, A), (1, B), (2, C)], []),  # before the first step
+        ("temporal_ordered", "not a and b and c", [(0, A), (9, B), (10.1, C)], [(2, 9, 10.1)]),
+        ("temporal", "a and not b or c", [(0, B), (1, A), (5, C)], [(1, 5, 5)]),
+        ("temporal", "a and (b or c)", [(0, C), (5, A)], [(2, 0, 5)]),
+        ("temporal", "a and c and not b", [(0, A), (3, C), (9, B)], []),  # anywhere in the window
+        ("temporal", "a and c and not b", [(0, B), (3, A), (4, C)], []),
+        ("temporal", "a and c and not b", [(0, B), (11, A), (12, C)], [(2, 11, 12)]),
+    ],
+)
+def test_sequences(kind: str, condition: str, events: list[tuple[float, str]], expected: list[Any]) -> None:
+    """Order, ties, and what must be missing before, between, after or anywhere."""
+    more = f", condition: {condition}" if condition else ""
+    text = f"correlation: {{type: {kind}, rules: [a, b, c], group-by: [userName], timespan: 10m{more}}}\n"
+    records = [record_at(minute, action, key=f"k{n}") for n, (minute, action) in enumerate(events)]
+    assert fired(SELECTIONS + text, records) == expected
+
+
+def test_one_record_is_one_step_of_an_order_and_two_of_a_set() -> None:
+    """A record that meets both rules completes `temporal` alone; `temporal_ordered` needs a second one."""
+    both = "detection: {a: {actionKind: BACKUP}, b: {userName: eve}}\n"
+    text = both + "correlation: {type: temporal_ordered, rules: [a, b], timespan: 10m}\n"
+    assert fired(text, [record_at(0)]) == []
+    assert fired(text, [record_at(0, key="k"), record_at(0, key="l")]) == [(2, 0, 0)]
+    assert fired(text.replace("temporal_ordered", "temporal"), [record_at(0)]) == [(1, 0, 0)]
+
+
+@pytest.mark.parametrize(("verified", "count"), [(9.9, 0), (10, 1)])
+def test_a_trailing_not_is_judged_on_verified_time(verified: float, count: int) -> None:
+    """Not before verified time reaches the first step + timespan, whatever the clock says."""
+    text = SELECTIONS + "correlation: {type: temporal_ordered, rules: [a, b], timespan: 10m, condition: a and not b}\n"
+    assert len(fired(text, [record_at(0, A), record_at(50, C)], verified=verified)) == count
+
+
+@pytest.mark.parametrize(
+    ("times", "verified", "expected"),
+    [
+        ([], 59.9, []),
+        ([], 60, [(60, None)]),  # none yet: the start of verified time + timespan
+        ([0], 60, [(60, None)]),
+        ([0, 60], 119, []),  # the window includes both ends
+        ([0, 61], 100, [(60, 61)]),
+        ([0, 90, 200], 300, [(60, 90), (150, 200), (260, None)]),
+        ([0, 90], 59, []),  # seen, but not proved
+    ],
+)
+def test_absence(times: Times, verified: float, expected: list[Any]) -> None:
+    """Due at the last match + timespan, count 0, opened once, resolved by the next match, on verified time only."""
+    records = [record_at(time, cluster="c-1", cluster_name="prod-eu") for time in times]
+    for name in ("c-1", "prod-eu"):  # an id or a name
+        alerts = run(loaded(HEAD + BACKUP + AWAITED, {"prod": (name,)}), records, verified=verified, begin=0)
+        assert [(minutes(alert.first_at), minutes(alert.resolved_at)) for alert in alerts] == expected
+        assert all(alert.count == 0 and alert.group == {"cluster": name} for alert in alerts)
+
+
+def test_absence_of_several_fields_and_of_none() -> None:
+    """Every combination is awaited; without groups the whole stream is one."""
+    text = BACKUP + AWAITED.replace("[cluster]", "[cluster, userName]").replace("prod}", "prod}, userName: [eve, bob]")
+    alerts = run(loaded(HEAD + text, {"prod": ("c-1", "c-2")}), [record_at(30, cluster="c-1")], verified=80, begin=0)
+    assert [tuple(alert.group.values()) for alert in alerts].count(("c-1", "eve")) == 0
+    assert len(alerts) == 3
+    whole = "correlation: {type: event_count, timespan: 60m, condition: {lt: 1}}\n"
+    assert [shape[1] for shape in fired(BACKUP + whole, [], verified=60, begin=0)] == [60]
+
+
+@pytest.mark.parametrize(
+    ("block", "events", "expected"),
+    [
+        ("", [(0, A, "eve"), (10, A, "bob")], [0, 10]),
+        ("", [(0, A, "eve"), (60, A, "eve"), (120, A, "eve"), (181, A, "eve")], [0, 181]),  # both ends
+        ("", [(0, A, None)], []),
+        (", baseline: any", [(-5, B, "eve"), (0, A, "eve")], []),
+        (", baseline: b", [(-5, B, "eve"), (0, A, "eve"), (50, A, "eve"), (56, A, "eve")], [56]),
+        (", baseline: b", [(0, A, "eve"), (50, A, "eve"), (61, A, "eve")], [0, 61]),  # firing makes it known
+    ],
+)
+def test_new_terms(block: str, events: list[tuple[float, str, Any]], expected: list[float]) -> None:
+    """A term is new where neither baseline nor alert made it known within `history`."""
+    detection = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, condition: a}\n"
+    text = detection + f"correlation: {{type: new_term, fields: [userName], history: 60m{block}}}\n"
+    records = [record_at(minute, action, user=user) for minute, action, user in events]
+    assert [shape[1] for shape in fired(text, records)] == expected
+    assert all(shape[0] == 1 for shape in fired(text, records))
+
+
+@pytest.mark.parametrize(("start", "begin", "count"), [("learn", -59, 0), ("learn", -60, 1), ("alert", -1, 1)])
+def test_cold_start(start: str, begin: float, count: int) -> None:
+    """`learn` is quiet until the whole history is known; what it saw meanwhile is known."""
+    text = BACKUP + f"correlation: {{type: new_term, fields: [userName], history: 60m, cold-start: {start}}}\n"
+    assert len(fired(text, [record_at(0)], begin=begin)) == count
+    assert len(fired(text, [record_at(0), record_at(2)], begin=begin)) == count
+
+
+def test_spikes() -> None:
+    """`factor` times the mean of the windows before and at least `min`, once enough of the stream is known."""
+    text = BACKUP + (
+        "correlation: {type: spike, group-by: [userName], timespan: 10m, windows: 3, condition: {factor: 2, min: 4}}\n"
+    )
+    before = [record_at(time, key=f"b{time}") for time in (-35, -25, -24, -15, -14, -13)]
+    four = [record_at(time, key=f"s{time}") for time in (0, 1, 2, 3)]
+    assert fired(text, before + four) == [(4, 0, 3)]
+    assert fired(text, [*before, record_at(-36, key="one more"), *four]) == [(4, 0, 3)]
+    assert fired(text, [*before, record_at(-26, key="one more"), *four]) == []
+    assert fired(text, [*before, record_at(-26, key="one more"), *four, record_at(4)]) == [(5, 0, 4)]
+    assert fired(text, four) == [(4, 0, 3)]  # a new group's baseline is 0
+    assert fired(text, before + four, begin=-35) == []
+
+
+def test_late_records() -> None:
+    """A late record is counted in the window it belongs to, and the alert says by how much it was late."""
+    late = record_at(2.5, seen=45, late_by=timedelta(minutes=42))
+    (alert,) = run(loaded(HEAD + BACKUP + BURST), [record_at(0), record_at(1), late])
+    assert (alert.count, alert.late_by) == (3, timedelta(minutes=42))
+
+
+def test_a_late_record_joins_what_was_sent() -> None:
+    """Where it makes the alert begin otherwise, the new one takes the sent one's place under its id."""
+    records = [record_at(5), record_at(6), record_at(7), record_at(1, seen=60)]
+    (alert,) = run(loaded(HEAD + BACKUP + BURST), records)
+    (plain,) = run(loaded(HEAD + BACKUP + BURST), records[:3])
+    assert (alert.id, alert.count, minutes(alert.first_at)) == (plain.id, 4, 1)
+
+
+def test_a_late_match_resolves_what_was_missing() -> None:
+    """An absence told of, for which a match turns up late, is over."""
+    records = [record_at(0, cluster="c-1"), record_at(50, cluster="c-1", seen=100)]
+    (alert, *rest) = run(loaded(HEAD + BACKUP + AWAITED, {"prod": ("c-1",)}), records, verified=105, begin=0)
+    assert (minutes(alert.first_at), minutes(alert.resolved_at), rest) == (60, 50, [])
+
+
+def test_inner_alerts_are_hits() -> None:
+    """Each inner alert counts once, at its firing time, with the fields of its newest record; its records come along."""
+    outer = "title: O\nname: o\ncorrelation: {type: event_count, rules: t, group-by: [cluster], timespan: 20m, condition: {gte: 2}}\n"
+    records = [record_at(n, cluster=f"c-{min(n, 2)}") for n in (0, 1, 2, 20, 21, 22)]
+    alerts = run(loaded(HEAD + BACKUP + BURST + "---\n" + outer), records)
+    assert [(alert.rule.name, alert.count, alert.group) for alert in alerts] == [("o", 6, {"cluster": "c-2"})]
+
+
+def test_level_title_and_group() -> None:
+    """The highest level among the records counts; texts see the newest record, the count and the group."""
+    block = (
+        "alert: {title: '{{ group.userName }} {{ count }} {{ cluster.id }}', level: {critical: {cluster.id: c-0}},"
+        " group_by: [userName], labels: {team: dba}}\n"
+    )
+    (alert,) = run(loaded(HEAD + BACKUP + BURST + block), [record_at(n, cluster=f"c-{n}") for n in range(3)])
+    assert (alert.level, alert.title, alert.labels) == (Level.CRITICAL, "eve 3 c-2", {"team": "dba"})
+
+
+def test_ids() -> None:
+    """The id is a function of rule, group and first record: more records or another batching do not change it."""
+    one = run(loaded(HEAD + BACKUP + BURST), [record_at(n) for n in range(3)])
+    more = run(loaded(HEAD + BACKUP + BURST), [record_at(n) for n in range(6)])
+    other = run(loaded(HEAD.replace("name: t", "name: u") + BACKUP + BURST), [record_at(n) for n in range(3)])
+    assert one[0].id == more[0].id != other[0].id
+
+
+def test_filters_and_when_hold_for_what_is_counted() -> None:
+    """A filter on a shorthand takes records away from its count; `mode: off` takes the rule away."""
+    rule = {
+        "title": "T", "name": "t", "logsource": {"product": "instaclustr"},
+        "detection": {"s": {"actionKind": "BACKUP"}, "condition": "s"},
+        "correlation": {"type": "event_count", "timespan": "10m", "condition": {"gte": 3}},
+    }  # fmt: skip
+    hidden = {
+        "title": "F", "logsource": {"product": "instaclustr"}, "owner": "me", "reason": "robots", "expires": "2030-01-01",
+        "filter": {"rules": ["t"], "s": {"userName": "bob"}, "condition": "not s"},
+    }  # fmt: skip
+    records = [record_at(n, user=user) for n, user in enumerate(["eve", "bob", "eve"])]
+    assert len(run(rules_of(rule).rules, records)) == 1
+    filtered = rules_of(rule, hidden)
+    assert filtered.faults == ()
+    assert run(filtered.rules, records) == []
+    assert run(rules_of({**rule, "mode": "off"}).rules, records) == []
