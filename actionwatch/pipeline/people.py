@@ -18,7 +18,7 @@ from actionwatch.errors import ActionwatchError
 from actionwatch.model import Alert, Silence, Status
 from actionwatch.options import spell_duration
 from actionwatch.pipeline.addressing import Addressing
-from actionwatch.store import alerts, records, silences, story
+from actionwatch.store import alerts, records, silences, story, troubles
 from actionwatch.store.database import Database
 
 SILENCE_BY_BUTTON = timedelta(hours=1)
@@ -84,6 +84,7 @@ class People:
                 return alert
             alert = replace(alert, status=Status.RESOLVED, resolved_by=who, resolved_at=now)
             alerts.update(connection, alert)
+            troubles.delete_of_alert(connection, alert.id)
             self._addressing.resolve(connection, alert, now)
         log.info("alert_resolved", alert=alert.id, by=who)
         self._wake()

@@ -140,14 +140,17 @@ class SourceWatch:
             self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
 
     def _judge_vanished(self, report: PollReport, reader: WindowReader) -> None:
+        """Report what this poll found gone; it is over when all is back, or when a person resolves the alert."""
         with self._database.read() as connection:
             count = records.count_vanished(connection, self._source, reader.marks.begins_at)
-        what = f"the upstream no longer shows {count} records that it showed before"
-        if report.vanished:
+        if not count:
+            self._troubles.settle("window_shrunk", self._source)
+        elif report.vanished:
             first, last = report.vanished[0], report.vanished[-1]
             kinds = ", ".join(sorted({record.action_kind for record in report.vanished}))
+            what = f"the upstream no longer shows {count} records that it showed before"
             what += f", last seen gone: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
-        self._judge("window_shrunk", self._source, what, is_wrong=count > 0)
+            self._troubles.report("window_shrunk", self._source, what, REMEDIES["window_shrunk"])
 
     def _judge(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
         if is_wrong:

@@ -6,12 +6,13 @@ Called by `app.py`, which hands in what lies in rooms that this one must not kno
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import Document, Place, read_file
-from actionwatch.options import Options
+from actionwatch.options import Options, spell_duration
 from actionwatch.settings.expand import expand
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
@@ -50,6 +51,8 @@ def load_settings(
     receivers, faults = _read_receivers(data, reader, receiver_options, receiver_types)
     settings, more = reader.read(Settings, _prepared(data, receivers))
     faults += [*more, *expansion.faults, *_across(data, document)]
+    if settings is not None:
+        faults += _short_retention(settings, document)
     if faults or settings is None:
         raise ConfigError(*sorted(faults, key=lambda fault: (fault.line, fault.column)))
     return settings
@@ -134,6 +137,15 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
             what = f"the root of the route takes no '{key}'"
             faults.append(document.fault(("route", key), what, "every alert starts there; move it under routes"))
     return faults
+
+
+def _short_retention(settings: Settings, document: Document) -> list[Fault]:
+    """Refuse to let records go while a sweep still asks for them: they would come back as late ones, and alert again."""
+    reach = max((source.overlap + sum(source.sweeps, timedelta(0)) for source in settings.sources), default=timedelta(0))
+    if settings.store.retention.records >= reach:
+        return []
+    what = f"records must be kept for as long as polls and sweeps reach back, which is {spell_duration(reach)}"
+    return [document.fault(("store", "retention", "records"), what, "keep them longer, or shorten sweeps")]
 
 
 def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:

@@ -43,3 +43,8 @@ def insert(connection: Connection, opened: OpenTrouble) -> None:
 def delete(connection: Connection, trouble: str, subject: str) -> None:
     """Note that a trouble is over."""
     connection.execute(TROUBLE.delete().where(TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject))
+
+
+def delete_of_alert(connection: Connection, alert_id: str) -> None:
+    """Note that a person declared the trouble of an alert over; where it is not, the next report opens another."""
+    connection.execute(TROUBLE.delete().where(TROUBLE.c.alert_id == alert_id))

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.store import records
+from actionwatch.pipeline.people import People
+from actionwatch.store import records, troubles
 from actionwatch.store.database import Database
 from tests.integration.tail.test_tail import HOUR, Bench, bench
-from tests.upstreams import SOURCE, World, open_troubles
+from tests.upstreams import SOURCE, World, addressing, open_troubles
 
 SWEEPS = (HOUR, 6 * HOUR)
 OVERLAP = timedelta(minutes=5)
@@ -53,6 +54,20 @@ def test_sweeps_ask_only_when_due(world: World, database: Database) -> None:
     # 72 minutes: the hour's sweep each six minutes, that of six hours each 36.
     assert sum(asked) - len(asked) == 72 // 6 + 72 // 36
     assert max(asked) <= 3
+
+
+def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
+    """Records that stay gone are told of for ever, or again after a person has looked into it."""
+    on = seven_hours(world, database)
+    world.faults.add("vanish:0s,kind=ADD_NODE")
+    for _ in range(8):
+        on.poll(400)
+    with database.read() as connection:
+        (opened,) = troubles.read_all(connection)
+    People(database, addressing(), on.world.clock).resolve(opened.alert_id, "sam")
+    for _ in range(3):
+        on.poll(400)
+    assert open_troubles(database) == []
 
 
 def test_vanished_and_back(world: World, database: Database) -> None:

@@ -130,6 +130,10 @@ TOP = [
     ("inhibit_rules: [{source_matchers: [a=b]}]", "2:17: the key 'target_matchers' is missing: add it"),
     ("inhibit_rules: [{source_matchers: [], target_matchers: [a=b]}]", "2:18: source_matchers: must not be empty"),
     ("inhibit_rules: [{source_matchers: [a], target_matchers: [a=b]}]", "2:36: source_matchers: not a matcher"),
+    (
+        "store: {retention: {records: 7d}}",
+        "2:21: records must be kept for as long as polls and sweeps reach back, which is 8d7h: keep them longer",
+    ),
     ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
     ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than nothing"),
     (

@@ -21,28 +21,29 @@ from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_a
 FEED = (
     "name: {0}\ntitle: {0}\nlogsource: {{product: instaclustr}}\ndetection: {{s: {{actionKind: {1}}}, condition: s}}\n"
 )
+ABOVE = "name: {0}\ntitle: {0}\ncorrelation: {{{1}}}\n"
+BY = "group-by: [userName], timespan"
 RULES = "---\n".join(
     [
         FEED.format("a", "BACKUP"),
         FEED.format("b", "CREATE_CLUSTER"),
         FEED.format("c", "DELETE_CLUSTER"),
-        "name: burst\ntitle: burst\ncorrelation: {type: event_count, rules: a, group-by: [userName], timespan: 5m, condition: {gte: 3}}\n",
-        "name: kinds\ntitle: kinds\ncorrelation: {type: value_count, rules: [a, b, c], group-by: [userName], timespan: 8m,"
-        " condition: {gte: 3, field: actionKind}}\nalert: {realert: 4m}\n",
-        "name: order\ntitle: order\ncorrelation: {type: temporal_ordered, rules: [a, b, c], group-by: [userName], timespan: 9m}\n",
-        "name: unanswered\ntitle: unanswered\ncorrelation: {type: temporal_ordered, rules: [b, c], group-by: [userName], timespan: 6m,"
-        " condition: b and not c}\n",
-        "name: alone\ntitle: alone\ncorrelation: {type: temporal, rules: [a, b], group-by: [userName], timespan: 4m,"
-        " condition: a and not b}\n",
-        "name: again\ntitle: again\ncorrelation: {type: event_count, rules: [burst], group-by: [userName], timespan: 40m,"
-        " condition: {gte: 2}, generate: true}\n",
-        "name: both\ntitle: both\ncorrelation: {type: temporal, rules: [order, unanswered], group-by: [userName], timespan: 30m,"
-        " generate: true}\n",
-        "name: quiet\ntitle: quiet\ncorrelation: {type: event_count, rules: c, group-by: [userName], timespan: 12m,"
-        " condition: {lt: 1}, expect-groups: {userName: [eve, bob]}}\n",
-        "name: new\ntitle: new\ncorrelation: {type: new_term, rules: c, fields: [userName], history: 20m, baseline: b}\n",
-        "name: spike\ntitle: spike\ncorrelation: {type: spike, rules: a, group-by: [userName], timespan: 5m, windows: 3,"
-        " condition: {factor: 2, min: 3}}\n",
+        ABOVE.format("burst", f"type: event_count, rules: a, {BY}: 5m, condition: {{gte: 3}}"),
+        ABOVE.format(
+            "kinds", f"type: value_count, rules: [a, b, c], {BY}: 8m, condition: {{gte: 3, field: actionKind}}"
+        )
+        + "alert: {realert: 4m}\n",
+        ABOVE.format("order", f"type: temporal_ordered, rules: [a, b, c], {BY}: 9m"),
+        ABOVE.format("unanswered", f"type: temporal_ordered, rules: [b, c], {BY}: 6m, condition: b and not c"),
+        ABOVE.format("alone", f"type: temporal, rules: [a, b], {BY}: 4m, condition: a and not b"),
+        ABOVE.format("again", f"type: event_count, rules: [burst], {BY}: 40m, condition: {{gte: 2}}, generate: true"),
+        ABOVE.format("both", f"type: temporal, rules: [order, unanswered], {BY}: 30m, generate: true"),
+        ABOVE.format(
+            "quiet",
+            f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, expect-groups: {{userName: [eve, bob]}}",
+        ),
+        ABOVE.format("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b"),
+        ABOVE.format("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 2, min: 3}}"),
     ]
 )
 ALL = loaded(RULES)
