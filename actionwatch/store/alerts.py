@@ -166,6 +166,7 @@ def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
         _micros(alert.late_by),
         alert.seen_at and to_micros(alert.seen_at),
         alert.told_at and to_micros(alert.told_at),
+        to_micros(alert.last_at),
     )
 
 

@@ -24,7 +24,7 @@ STAMPS = ("happened", "seen", "matched")
 _STAMPS = select(
     ALERT.c.id,
     ALERT.c.rule_name,
-    ALERT.c.first_at.label("happened"),
+    ALERT.c.happened_at.label("happened"),
     ALERT.c.seen_at.label("seen"),
     ALERT.c.opened_at.label("matched"),
 ).where(ALERT.c.id.in_(bindparam("ids", expanding=True)))
@@ -77,7 +77,7 @@ def read_all(connection: Connection) -> list[Histogram]:
     return [Histogram(*key, buckets, sum(totals) * MICROSECOND) for key, (buckets, totals) in found.items()]
 
 
-_SPAN = type_coerce(DELIVERY.c.sent_at, BigInteger) - type_coerce(ALERT.c.first_at, BigInteger)
+_SPAN = type_coerce(DELIVERY.c.sent_at, BigInteger) - type_coerce(ALERT.c.happened_at, BigInteger)
 _ARRIVED = (
     select(func.count(), func.count().filter(bindparam("objective") < _SPAN))
     .select_from(DELIVERY)
@@ -96,7 +96,7 @@ def count_slow(
     asked = {"wanted": receiver, "objective": objective // MICROSECOND}
     sent = _ARRIVED.where(DELIVERY.c.status == DeliveryStatus.SENT.value, DELIVERY.c.sent_at > since)
     arrived, slow = connection.execute(sent, asked).one()
-    waiting = _ARRIVED.where(DELIVERY.c.status == DeliveryStatus.PENDING.value, ALERT.c.first_at < now - objective)
+    waiting = _ARRIVED.where(DELIVERY.c.status == DeliveryStatus.PENDING.value, ALERT.c.happened_at < now - objective)
     overdue = connection.execute(waiting, asked).one()[0]
     return arrived + overdue, slow + overdue
 

@@ -322,7 +322,7 @@ def delivered_latencies(connection: Connection, limit: int) -> list[tuple[dateti
         select(DELIVERY.c.alert_id, func.min(DELIVERY.c.sent_at).label("at")).where(sent).group_by(DELIVERY.c.alert_id)
     )
     told = first.subquery()
-    statement = select(ALERT.c.first_at, ALERT.c.opened_at, told.c.at).join(told, told.c.alert_id == ALERT.c.id)
+    statement = select(ALERT.c.happened_at, ALERT.c.opened_at, told.c.at).join(told, told.c.alert_id == ALERT.c.id)
     return [(row[0], row[1], row[2]) for row in connection.execute(statement.order_by(told.c.at.desc()).limit(limit))]
 
 

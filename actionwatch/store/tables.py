@@ -161,9 +161,11 @@ ALERT = Table(
     Column("last_at", Instant, nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("late_by", BigInteger),
-    # With first_at and opened_at (matched), the stamps of its way: happened, seen, matched, first delivered.
+    # With opened_at (matched), the stamps of its way: happened, seen, matched, first delivered. What it opened with had happened
+    # by its newest record then; a correlation's first step may be long before.
     Column("seen_at", Instant),
     Column("told_at", Instant),
+    Column("happened_at", Instant, nullable=False),
     Index("alert_by_group", "group_key", "first_at"),
     Index("alert_by_opening", "opened_at"),
     Index("alert_by_rule", "rule_name", "last_at"),

@@ -15,12 +15,11 @@ from typing import TypeVar
 
 from actionwatch.app import App, read_settings
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation
-from actionwatch.errors import ActionwatchError
 from actionwatch.model import Alert
 from actionwatch.pipeline.troubles import SELF_RULE
 from actionwatch.reload import Reloader
 from actionwatch.service import Service, serve
-from actionwatch.store import alerts, records, rule_versions, troubles
+from actionwatch.store import alerts, rule_versions, troubles
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
 from actionwatch.store.troubles import OpenTrouble
@@ -108,6 +107,7 @@ class Site:
     account: Account
     cluster: Cluster
     more: str = "receivers: [{name: screen, webhook: {url: 'http://127.0.0.1:9/', timeout: 1s}}]\n"
+    acted: int = 0
     app: App = field(init=False)
     """That of the service that runs."""
 
@@ -124,7 +124,7 @@ class Site:
         self.rules.mkdir(exist_ok=True)
         self.config.write_text(
             f"sources:\n  - {{name: acme, organisation_id: '{self.organisation.id}', username: {DEMO_USER}, "
-            f"api_key: '{DEMO_KEY}', base_url: '{self.url}', start: 1d, poll_interval: 100ms, timeout: 2s}}\n"
+            f"api_key: '{DEMO_KEY}', base_url: '{self.url}', start: 1d, poll_interval: 0.1s, timeout: 2s}}\n"
             f"web: {{listen: '127.0.0.1:{port}'}}\nlog: {{level: {level}}}\n{self.more}"
         )
         for name, text in (files or {}).items():
@@ -133,6 +133,7 @@ class Site:
 
     def act(self, kind: str = DELETED, user: str = "eve", minutes_ago: float = 0) -> None:
         """Log an action in the upstream."""
+        self.acted += 1
         at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
         self.organisation.append(
             kind,
@@ -182,13 +183,12 @@ class Site:
     def is_settled(self) -> bool:
         """Say whether all that the upstream has was stored and matched."""
         with self.read() as database, database.read() as connection:
-            stored = sum(records.count_by_source(connection).values())
-            matched = connection.exec_driver_sql(
-                "SELECT (SELECT coalesce(max(id), 0) FROM record) <= (SELECT coalesce(max(record_id), -1) FROM position)"
-                " OR NOT EXISTS (SELECT 1 FROM record)"
-            ).scalar()
-            polled = connection.exec_driver_sql("SELECT count(*) FROM source").scalar()
-        return bool(polled and matched and stored >= len(self.organisation.log))
+            polled, newest, stored, matched = connection.exec_driver_sql(
+                "SELECT (SELECT count(*) FROM source), (SELECT coalesce(max(id), 0) FROM record),"
+                f" (SELECT count(*) FROM record WHERE action_kind IN ('{DELETED}', '{CREATED}')),"
+                " (SELECT coalesce(max(record_id), 0) FROM position)"
+            ).one()
+        return bool(polled and stored == self.acted and matched == newest)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Database]:
@@ -235,11 +235,3 @@ class Site:
         began = time.monotonic()
         wait_for(what, is_so, seconds)
         return time.monotonic() - began
-
-
-def try_to(run: Callable[[], T]) -> T | None:
-    """Ask a store that may not be there yet."""
-    try:
-        return run()
-    except ActionwatchError:
-        return None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.spec import Pattern
+from actionwatch.rules.correlations.read import ALL_KEYS
+from actionwatch.rules.correlations.spec import Kind, Pattern
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
-from tests.unit.rules.builders import record, rules_in
-from tests.unit.rules.correlation.kit import HEAD
+from tests.unit.rules.builders import record, rules_in, rules_of
+from tests.unit.rules.correlation.kit import HEAD, record_at, run
 
 DETECTION = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 TWO = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}}\n"
@@ -175,3 +179,28 @@ def test_realert(block: str, alert: str, expected: int) -> None:
     (rule,) = found.rules
     assert rule.correlation is not None
     assert rule.correlation.realert == timedelta(minutes=expected)
+
+
+_JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 9) | st.floats() | st.sampled_from(
+        ["", "a", "s", "userName", "10m", "a and not b", "any", "learn", "gte", "not", "((", "t", "cluster", "🜁"]
+    ),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["gte", "lt", "field", "factor", "min", "list", "percentile", "s", "userName", "a"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+_BLOCK = st.fixed_dictionaries(
+    {"type": st.sampled_from(list(Kind)) | _JUNK}, optional={key: _JUNK for key in ALL_KEYS if key != "type"}
+)
+
+
+@settings(max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(_BLOCK | _JUNK, st.booleans())
+def test_whatever_stands_there_is_told_or_runs(block: Any, is_shorthand: bool) -> None:
+    """Any values under any keys: a located fault or a rule that runs, never a crash."""
+    detection = {"a": {"actionKind": "BACKUP"}, "s": {"userName": "eve"}, "condition": "a"}
+    head = {"title": "T", "name": "t", "logsource": {"product": "instaclustr"}, "correlation": block}
+    found = rules_of({**head, "detection": detection} if is_shorthand else head)
+    assert bool(found.rules) is not bool(found.faults)
+    if found.rules:
+        run(found.rules, [record_at(number) for number in range(3)])

@@ -1,0 +1,175 @@
+"""Rules that count: a new version begins with what the store knows, and fires only for what is new."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from actionwatch.model import Match, Record
+from actionwatch.pipeline.match import Matcher
+from tests.builders import make_record, open_database
+from tests.integration.pipeline.kit import KindEngine, KindRule, Post
+from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule, wait_for
+
+USERS = 30
+
+
+def _live_history(site: Site, times: int = 5) -> None:
+    """Have many users do much, live: stored and matched by the rules of now, all of it fit to alert."""
+    for user in range(USERS):
+        for _ in range(times):
+            site.act(user=f"user{user}")
+    wait_for("the history", site.is_settled, 20)
+
+
+def test_a_new_rule_over_a_full_store_opens_nothing(site: Site) -> None:
+    """Users who met it long ago are not told; the first who goes on is, with all that led there."""
+    site.write({"rules/one.yml": rule(kind=CREATED)})
+    with site.service():
+        _live_history(site, 2)
+        put(site.rules / "burst.yml", burst(3))
+        site.wait_until("the rule", lambda: "burst" in site.running())
+        site.act(user="user7")
+        wait_for("its alert", lambda: len(site.alerts()) == 1)
+        assert site.alerts()[0].count == 3
+        put(site.rules / "burst.yml", burst(2))
+        site.wait_until("the change", lambda: "gte: 2" in _burst(site))
+        site.act(CREATED)
+        wait_for("a further alert", lambda: "eve met plain for CREATE_CLUSTER" in site.titles())
+        assert len(site.alerts()) == 2
+
+
+@pytest.mark.parametrize("way", ["list", "feeder", "filter", "off", "gone", "gone over a restart"])
+def test_whatever_makes_it_new_opens_nothing(site: Site, way: str) -> None:
+    """A longer list, another feeder, a filter taken away, `mode: off` taken away, a file that comes back: no flood."""
+    many = "\n".join(f"user{number}" for number in range(USERS))
+    before, after = {
+        "list": (
+            {"lists/who.txt": "nobody", "rules/burst.yml": burst(detection="userName|expand: '%who%'")},
+            {"lists/who.txt": many},
+        ),
+        "feeder": (
+            {"rules/a.yml": rule("fed", CREATED), "rules/burst.yml": _over("fed")},
+            {"rules/a.yml": rule("fed", DELETED)},
+        ),
+        "filter": ({"rules/burst.yml": burst(), "rules/f.yml": FILTER}, {"rules/f.yml": ""}),
+        "off": ({"rules/burst.yml": burst(more="mode: off\n")}, {"rules/burst.yml": burst()}),
+    }.get(way, ({"rules/burst.yml": burst()}, {"rules/burst.yml": burst()}))
+    site.write({**before, "rules/one.yml": rule(kind=CREATED)})
+    if way.startswith("gone"):
+        site.start_and_end()
+        (site.rules / "burst.yml").unlink()
+    if way == "gone over a restart":
+        with site.service():
+            _live_history(site)
+    with site.service():
+        if way != "gone over a restart":
+            _live_history(site)
+        known = {version.name: version for version in site.versions()}
+        for name, text in after.items():
+            put(site.folder / name, text)
+        site.wait_until("the change", lambda: {version.name: version for version in site.versions()} != known)
+        site.act(CREATED)
+        wait_for("a further alert", lambda: "eve met plain for CREATE_CLUSTER" in site.titles())
+        assert len(site.alerts()) == 1
+        site.act(user="user3")
+        wait_for("the alert about what is new", lambda: len(site.alerts()) == 2)
+
+
+def test_killed_between_writing_down_and_using(site: Site) -> None:
+    """The new version was noted and the process died before it was used: what it starts from is still now, not before."""
+    site.write({"rules/one.yml": rule(kind=CREATED)})
+    with site.service():
+        _live_history(site)
+    put(site.rules / "burst.yml", burst())
+    site.start_and_end()
+    with site.service():
+        site.act(CREATED)
+        wait_for("a further alert", lambda: len(site.alerts()) == 1)
+        site.act(user="user3")
+        wait_for("the alert about what is new", lambda: len(site.alerts()) == 2)
+
+
+def test_an_unchanged_rule_keeps_counting(site: Site) -> None:
+    """A reload of others in the middle of a window, and one of its own title, forget nothing of it."""
+    site.write({"rules/one.yml": rule(kind=CREATED), "rules/burst.yml": burst(3)})
+    with site.service():
+        site.act()
+        wait_for("its matching", site.is_settled)
+        put(site.rules / "two.yml", rule("two", CREATED))
+        site.wait_until("the new rule", lambda: "two" in site.running())
+        site.act()
+        wait_for("its matching", site.is_settled)
+        put(site.rules / "burst.yml", burst(3).replace("title: Burst", "title: Burst of deletions"))
+        site.wait_until("the new title", lambda: "deletions" in _burst(site))
+        site.act()
+        wait_for("its alert", lambda: [alert.title for alert in site.alerts()] == ["Burst of deletions"])
+
+
+class _Switching(KindEngine):
+    """Has other rules used while it is at its second batch."""
+
+    matcher: Matcher
+    following: KindEngine
+    batches = 0
+
+    def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
+        self.batches += 1
+        if self.batches == 2:
+            self.matcher.use(self.following, None)
+        return super().evaluate(batch)
+
+
+def test_rules_change_between_two_batches(tmp_path: Path) -> None:
+    """In the middle of a backlog each record is matched once, by the old rules or by the new, and every batch by one of them."""
+    database = open_database(tmp_path)
+    post = Post(database)
+    post.store(*(make_record(number, minutes=number) for number in range(1, 10)))
+    old, new = _Switching(KindRule(name="old")), KindEngine(KindRule(name="new"))
+    matcher = Matcher(database, old, post.addressing, post.clock, batch_size=2)
+    old.matcher, old.following = matcher, new
+    assert matcher.run_once() == 9
+    assert [len(each.seen) for each in (old, new)] == [4, 5]
+    assert sorted(alert.rule.name for alert in post.alerts().values()) == ["new"] * 5 + ["old"] * 4
+    database.close()
+
+
+def test_stopped_in_a_backlog(tmp_path: Path) -> None:
+    """A matcher that is to stop leaves the rest after the batch under way, for the next process."""
+    database = open_database(tmp_path)
+    post = Post(database)
+    post.store(*(make_record(number, minutes=number) for number in range(1, 10)))
+    engine = KindEngine(KindRule())
+    matcher = Matcher(database, engine, post.addressing, post.clock, batch_size=2)
+    matcher.stop()
+    thread = threading.Thread(target=matcher.run_once)
+    thread.start()
+    thread.join(10)
+    assert len(engine.seen) == 2
+    assert post.matcher(KindRule()).run_once() == 7
+    database.close()
+
+
+def _burst(site: Site) -> str:
+    return next(version.document for version in site.versions() if version.name == "burst")
+
+
+def _over(name: str) -> str:
+    return (
+        f"title: Burst\nname: burst\nlevel: high\ncorrelation: {{type: event_count, rules: [{name}], group-by: [userName], "
+        "timespan: 10m, condition: {gte: 3}}\n"
+    )
+
+
+FILTER = """\
+title: Not these
+name: not_these
+logsource: {product: instaclustr, service: user_actions}
+filter: {rules: [burst], selection: {userName|startswith: user}, condition: not selection}
+owner: sam
+reason: robots
+expires: 2999-01-01
+"""
