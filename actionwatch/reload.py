@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from actionwatch.app import App
-from actionwatch.errors import Fault
+from actionwatch.errors import Fault, StoreError
 from actionwatch.pipeline.templates import TemplateFiles
 from actionwatch.rules.standins import Running, is_within
 
@@ -84,6 +84,9 @@ class Reloader:
                         self.run_once()
                     if stopping.is_set() or _roots(self._folders()) != roots:
                         break
+            except StoreError as exc:
+                log.warning("store_failed", step="reload", error=str(exc))
+                stopping.wait(RETRY_SECONDS)
             except Exception as exc:
                 log.exception("step_failed", step="reload", error=str(exc))
                 stopping.wait(RETRY_SECONDS)

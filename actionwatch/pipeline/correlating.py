@@ -18,7 +18,9 @@ from actionwatch.alerts.grouping import open_alert
 from actionwatch.ids import group_id
 from actionwatch.model import Alert, Record, Status
 from actionwatch.pipeline.addressing import Addressing
-from actionwatch.rules.correlate import Change, Correlator, Past, Row, Told, What, in_feeding_order, needs
+from actionwatch.rules.correlate import Correlator
+from actionwatch.rules.correlations.changes import Change, Past, Row, Told, What
+from actionwatch.rules.correlations.order import in_feeding_order, needs
 from actionwatch.rules.correlations.spec import Correlation, Found
 from actionwatch.rules.correlations.telling import Telling, highest_level, stand_in, tell
 from actionwatch.rules.engine import Failure, Rule
@@ -103,7 +105,8 @@ class Correlating:
         `position` is that of the last of them.
         """
         correlator = self._correlator
-        assert correlator is not None
+        if correlator is None:
+            return
         correlator.take(batch)
         if correlator.too_late is not None:
             self._rebuild(database, self._sight, position, correlator.too_late)
@@ -115,7 +118,8 @@ class Correlating:
     def write(self, connection: Connection, verified: datetime | None, now: datetime) -> list[Alert]:
         """Write what follows as of a verified time; give the alerts that were opened."""
         correlator = self._correlator
-        assert correlator is not None
+        if correlator is None:
+            return []
         written = _Written()
         for change in correlator.changes(verified):
             self._apply(connection, written, change, now)
@@ -204,8 +208,8 @@ class Correlating:
         if name not in written.alerts:
             alert = alerts.read(connection, name)
             if alert is None:
-                if change.what is What.OPEN:
-                    self._open(connection, written, change, now)
+                if change.what is What.OPEN and change.found is not None:
+                    self._open(connection, written, change, change.found, now)
                 return
             written.alerts[name] = (alert, _newest(change))
         if change.what is What.RESOLVE:
@@ -213,9 +217,8 @@ class Correlating:
         else:
             _join(connection, written, change)
 
-    def _open(self, connection: Connection, written: _Written, change: Change, now: datetime) -> None:
-        rule, found = change.rule, change.found
-        assert found is not None
+    def _open(self, connection: Connection, written: _Written, change: Change, found: Found, now: datetime) -> None:
+        rule = change.rule
         told = tell(rule, change.group, found, change.records, lambda key, what: _log_failure(rule, key, what))
         alert = _alert(told, change, now)
         if not alert.source:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from actionwatch.model import Mode, Record
+from actionwatch.rules.correlations.changes import Change, Past, Place, Row, Told, compare, turned_by
 from actionwatch.rules.correlations.feed import Feed
 from actionwatch.rules.correlations.fold import Machine, machine
+from actionwatch.rules.correlations.order import in_feeding_order, needs
 from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Hit, Kind
 from actionwatch.rules.engine import Failure, Rule
 
@@ -25,79 +26,6 @@ MAX_GROUPS = 100_000  # per rule; the least recently touched goes first
 MAX_KEPT = 200_000  # hits kept to be folded again, over all rules; beyond it groups keep only what their state needs
 MICROSECOND = timedelta(microseconds=1)
 FEW = 8  # hits a group may keep even then
-
-
-class What(StrEnum):
-    """What becomes of an alert. One that is only learned is remembered, and told to nobody."""
-
-    LEARN = "learn"
-    OPEN = "open"
-    JOIN = "join"
-    RESOLVE = "resolve"
-
-
-@dataclass(slots=True)
-class Told:
-    """An alert as it was last told, or learned: found, but not to be told since all its records are from before.
-
-    `told_as` is the id by which people know it, where it took the place of one that a record out of order made fall away;
-    that one is current no more.
-    """
-
-    id: str
-    origin: str
-    first_at: datetime
-    fired_at: datetime
-    until: datetime
-    is_told: bool
-    is_open: bool = False
-    resolved_at: datetime | None = None
-    told_as: str | None = None
-    is_current: bool = True
-    keys: set[tuple[str, str]] = field(default_factory=set)
-    taken: int = 0
-
-    @property
-    def public_id(self) -> str:
-        """The id of the alert that people were told of."""
-        return self.told_as or self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing to write down and to tell. `records` are new in the alert, in event order."""
-
-    what: What
-    rule: Correlation
-    group: Group
-    told: Told
-    found: Found | None
-    records: tuple[Record, ...] = ()
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An alert as the store remembers it."""
-
-    rule_id: str
-    group: Group
-    told: Told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """What is known of the time before.
-
-    `begin` says, for a rule, from when on the stream is known whole. `since`: only records from then on will come at first
-    (None: all there are). A record may alert if its id is above its rule's `floors` and it is no backlog; what is missing may
-    alert once verified time has reached `alerts_from`.
-    """
-
-    begin: Callable[[Correlation], datetime | None]
-    since: datetime | None = None
-    floors: Callable[[Correlation], int] = lambda _: -1
-    alerts_from: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -337,17 +265,18 @@ class Correlator:
                 found.id = track.rule.alert_id(state.group, found.origin)
         # In order, only the newest alert can still fall away: one that waited for something not to come.
         suspects = state.told if is_again else {state.newest: None, **{found.id: None for found in alerts}}
-        turned = _turned(state, suspects, {found.id for found in alerts})
+        place = Place(track.rule, state.group, state.told, state.last_at)
+        turned = turned_by(place, state.floor, suspects, {found.id for found in alerts})
         state.newest = alerts[-1].id if alerts else state.newest
         if track.is_feeding:
             self._feed_outer(track, state, turned, judged)
-        changes = list(_compare(track, state, judged, turned, self._may_open(track, verified)))
+        changes = list(compare(place, judged, turned, self._may_open(track, verified)))
         for found in alerts[:-1]:
             if not found.is_judged(verified):
                 break
             state.settled += 1
         self._wait(track, state, alerts, verified)
-        self._forget(track, state, verified)
+        self._forget(state, verified)
         return changes
 
     def _publish(self, track: _Track) -> None:
@@ -410,7 +339,7 @@ class Correlator:
             self._sequence += 1
             heapq.heappush(track.waiting, (state.waiting_at, self._sequence, state.group))
 
-    def _forget(self, track: _Track, state: _State, verified: datetime | None) -> None:
+    def _forget(self, state: _State, verified: datetime | None) -> None:
         """Fold for good what is older than is kept."""
         cutoff = self._cutoff(verified)
         if cutoff is None:
@@ -462,112 +391,5 @@ class Correlator:
             del track.states[group]
 
 
-def _compare(
-    track: _Track, state: _State, judged: list[Found], turned: list[Told], may_open: Callable[[Found], bool]
-) -> Iterator[Change]:
-    """Compare what a fold gives with what was told."""
-    orphans: list[Told] = []
-    for told in turned:
-        yield Change(What.LEARN, track.rule, state.group, told, None)
-        if told.is_told and not told.is_current:
-            orphans.append(told)
-    for found in judged:
-        if (known := state.told.get(found.id)) is not None:
-            yield from _tell(track.rule, state, known, found, may_open)
-        else:
-            told = Told(found.id, found.origin, found.first_at, found.fired_at, found.until, is_told=False)
-            state.told[told.id] = told
-            heir = next((each for each in orphans if _overlap(each, found)), None)
-            if heir is not None:
-                orphans.remove(heir)
-                told.told_as, told.is_told, told.is_open = heir.public_id, True, heir.is_open
-                told.keys = set(heir.keys)
-                heir.is_open = False
-            yield Change(What.LEARN, track.rule, state.group, told, found)
-            yield from _tell(track.rule, state, told, found, may_open)
-    for told in orphans:
-        if told.is_open:
-            told.is_open, told.resolved_at = False, state.last_at
-            told.until = max(told.first_at, state.last_at or told.first_at)
-            yield Change(What.RESOLVE, track.rule, state.group, told, None, (), told.resolved_at)
-
-
-def _tell(
-    rule: Correlation, state: _State, told: Told, found: Found, may_open: Callable[[Found], bool]
-) -> Iterator[Change]:
-    if not told.is_told:
-        if not may_open(found):
-            if found.resolved_at is not None and told.resolved_at is None:
-                told.resolved_at = told.until = found.resolved_at
-                yield Change(What.LEARN, rule, state.group, told, found)
-            return
-        told.is_told, told.is_open = True, rule.is_absence
-        yield Change(What.OPEN, rule, state.group, told, found, _new_records(told, found))
-    elif records := _new_records(told, found):
-        yield Change(What.JOIN, rule, state.group, told, found, records)
-    if found.resolved_at is not None and told.is_open:
-        told.is_open, told.resolved_at, told.until = False, found.resolved_at, found.resolved_at
-        yield Change(What.RESOLVE, rule, state.group, told, found, (), found.resolved_at)
-
-
-def _new_records(told: Told, found: Found) -> tuple[Record, ...]:
-    """Give the records that an alert did not hold before, each once, and note that it holds them."""
-    new: dict[tuple[str, str], Record] = {}
-    for hit in found.hits[told.taken :]:
-        for record in hit.records:
-            key = (record.source, record.key)
-            if key not in told.keys:
-                new[key] = record
-    told.taken = len(found.hits)
-    told.keys.update(new)
-    return tuple(sorted(new.values(), key=lambda record: (record.occurred_at, record.key)))
-
-
-def _turned(state: _State, suspects: Iterable[str], current: set[str]) -> list[Told]:
-    """Give the alerts that this fold is the first not to find, or to find again, oldest first."""
-    turned = []
-    known = [state.told[name] for name in suspects if name in state.told]
-    for told in sorted(known, key=lambda each: (each.first_at, each.id)):
-        is_current = told.id in current
-        is_within = is_current or state.floor is None or told.first_at >= state.floor
-        if is_within and told.is_current is not is_current:
-            told.is_current = is_current
-            turned.append(told)
-    return turned
-
-
-def _overlap(told: Told, found: Found) -> bool:
-    return found.first_at <= told.until and told.first_at <= found.until
-
-
 def _is_new(record: Record, floor: int) -> bool:
     return not record.is_backlog and record.id > floor
-
-
-def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
-    """Sort so that a rule comes after those that feed it; there are no circles, the loader refuses them."""
-    by_id = {rule.name.id: rule for rule in rules}
-    done: dict[str, Correlation] = {}
-
-    def visit(rule: Correlation) -> None:
-        for step in rule.steps:
-            inner = by_id.get(step.rule_id)
-            if inner is not None and inner.name.id not in done:
-                visit(inner)
-        done.setdefault(rule.name.id, rule)
-
-    for rule in rules:
-        visit(rule)
-    return list(done.values())
-
-
-def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
-    """Say how far back each rule must see before its alerts are right; `rules` are in feeding order."""
-    needed: dict[str, timedelta] = {}
-    reach: dict[str, timedelta] = {}
-    for rule in rules:
-        # An inner alert fires at most its reach after it began: only those are right that began after all is right.
-        inner = [needed[step.rule_id] + reach[step.rule_id] for step in rule.steps if step.rule_id in needed]
-        reach[rule.name.id] = rule.reach
-        needed[rule.name.id] = rule.reach + max(inner, default=timedelta(0))
-    return needed

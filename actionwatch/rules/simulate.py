@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from actionwatch.model import Record
-from actionwatch.rules.correlate import Change, Correlator, Past, What
-from actionwatch.rules.correlations.spec import Correlation, Kind
+from actionwatch.rules.correlate import Correlator
+from actionwatch.rules.correlations.changes import Change, Past, What
+from actionwatch.rules.correlations.spec import Correlation, Found, Kind
 from actionwatch.rules.correlations.telling import highest_level, tell
 from actionwatch.rules.engine import Failure, Rule
 from actionwatch.rules.fired import Fired, Outcome
@@ -28,7 +29,7 @@ class _Run:
         """Write one change down."""
         name, rule = change.told.public_id, change.rule
         if change.what is What.OPEN and change.found is not None:
-            self.fired[name] = self._opened(change)
+            self.fired[name] = self._opened(change, change.found)
         elif change.what is What.JOIN and name in self.fired:
             fired = self.fired[name]
             known = {(record.source, record.key) for record in fired.records}
@@ -38,9 +39,8 @@ class _Run:
         elif change.what is What.RESOLVE and name in self.fired:
             self.fired[name] = replace(self.fired[name], resolved_at=change.at)
 
-    def _opened(self, change: Change) -> Fired:
-        rule, found = change.rule, change.found
-        assert found is not None
+    def _opened(self, change: Change, found: Found) -> Fired:
+        rule = change.rule
 
         def on_failure(key: str, what: str) -> None:
             self.failures.append(Failure(rule.name, key, what))

@@ -11,11 +11,12 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Hit, Kind
+from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Hit, Kind, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
 }  # fmt: skip
+ANYTHING = Threshold("gte", 1)
 
 
 class Measure(Protocol):
@@ -38,8 +39,7 @@ class Counting:
     """One group of an `event_count` or `value_*` rule."""
 
     def __init__(self, rule: Correlation) -> None:
-        threshold = rule.threshold
-        assert threshold is not None
+        threshold = rule.threshold or ANYTHING
         self._rule = rule
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         self._window: deque[Hit] = deque()

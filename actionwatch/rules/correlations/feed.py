@@ -130,9 +130,14 @@ def as_number(value: object) -> int | float | None:
 
 
 def _reading(step: Step, name: str) -> _Reading:
-    field = field_named(step.aliases.get(name, name))
-    assert field is not None
-    return _Reading(name, field.read)
+    return _Reading(name, _reader(step.aliases.get(name, name)))
+
+
+def _reader(name: str) -> Reader:
+    field = field_named(name)
+    if field is None:
+        raise LookupError(f"unknown field '{name}'")  # the loader refuses it
+    return field.read
 
 
 def _expectations(
@@ -155,6 +160,4 @@ def _expectations(
 
 def _names_reader(name: str) -> Reader:
     entity = "cluster" if name == "clusterId" else name.partition(".")[0]
-    field = field_named(entity if entity in ENTITIES else name)
-    assert field is not None
-    return field.read
+    return _reader(entity if entity in ENTITIES else name)

@@ -122,7 +122,7 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
         steps=tuple(steps),
         group_by=group_by,
         timespan=timespan,
-        realert=timedelta(0) if has_own_end else _realert(document, around.alert, timespan * max(windows, 1), report),
+        realert=timedelta(0) if has_own_end else _realert(document, around.alert, timespan * max(windows, 1)),
         threshold=limits.threshold,
         patterns=limits.patterns,
         value_fields=limits.value_fields,
@@ -297,7 +297,7 @@ def _read_windows(value: Mapping[str, Any], report: Report) -> int:
     return windows
 
 
-def _realert(document: Mapping[str, Any], alert: AlertBlock, default: timedelta, report: Report) -> timedelta:
+def _realert(document: Mapping[str, Any], alert: AlertBlock, default: timedelta) -> timedelta:
     block = document.get("alert")
     return alert.realert if isinstance(block, dict) and "realert" in block else default
 
@@ -357,7 +357,7 @@ def _check_count(threshold: Threshold | None, report: Report) -> None:
         what = "of counts that are too low only absence can be watched"
         report.fault(place, what, "write: condition: {lt: 1}")
     elif threshold.operator in ("gte", "gt", "neq") and OPERATORS[threshold.operator](1, threshold.number):
-        if not (threshold.operator, threshold.number) in (("gte", 1), ("gt", 0)):
+        if (threshold.operator, threshold.number) not in (("gte", 1), ("gt", 0)):
             report.fault(place, "every single record meets this", "count to 1 or more")
     elif threshold.operator == "eq" and (threshold.number < 0 or threshold.number != int(threshold.number)):
         report.fault(place, "no count meets this", "count to a whole number")

@@ -1,4 +1,4 @@
-"""Folds of `temporal` and `temporal_ordered`: several rules in one window, in any order or in theirs, and what must be missing."""
+"""Folds of `temporal` and `temporal_ordered`: several rules in one window, in any order or theirs, and what must be missing."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sigma.correlations import (
-    CorrelationConditionAND,
     CorrelationConditionNOT,
     CorrelationConditionOR,
     SigmaExtendedCorrelationCondition,
@@ -97,9 +96,9 @@ def _alternatives(tree: Any, *, is_wanted: bool) -> list[frozenset[Literal]]:
             return [frozenset({(int(tree.reference[1:]), is_wanted)})]
         case CorrelationConditionNOT():
             return _alternatives(tree.args[0], is_wanted=not is_wanted)
+    # Left are `and` and `or`, which change places under a `not`.
     parts = [_alternatives(part, is_wanted=is_wanted) for part in tree.args]
     is_sum = isinstance(tree, CorrelationConditionOR) == is_wanted
-    assert isinstance(tree, CorrelationConditionOR | CorrelationConditionAND)
     found = list(dict.fromkeys(itertools.islice(_sum(parts) if is_sum else _product(parts), MAX_PATTERNS * 4)))
     if len(found) > MAX_PATTERNS:
         raise ValueError(f"the condition can be met in more than {MAX_PATTERNS} ways: split the rule")

@@ -161,6 +161,7 @@ class Site:
     @contextlib.contextmanager
     def served(self) -> Iterator[queue.SimpleQueue[str]]:
         """Run `serve` in a thread; give where to ask things of it. It must end well."""
+        self.start_and_end()  # so that there is a store to look into
         asked: queue.SimpleQueue[str] = queue.SimpleQueue()
         failed: list[BaseException] = []
 

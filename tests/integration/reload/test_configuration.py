@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
-from tests.integration.reload.kit import CREATED, DELETED, Site, put, rule, wait_for
+from tests.integration.reload.kit import CREATED, Site, put, rule, wait_for
 
 __all__ = ["bytecode_kept", "post", "soar", "up", "webhook"]
 TWO = "receivers: [{name: screen, console: {}}, {name: second, console: {}}]\n"
@@ -31,13 +30,14 @@ def test_a_changed_configuration_is_taken_up_whole(site: Site, capsys: pytest.Ca
     with site.served() as asked:
         wait_for("a first poll", site.is_settled)
         site.act()
-        wait_for("an alert", lambda: _tried(site, 1))
+        wait_for("an alert", lambda: _has(site, 1))
         assert _routed(site) == ["screen"]
         site.more = f"{TWO}rules: [rules, more]\n"
         site.write()
         asked.put("reload")
+        wait_for("the other rules", lambda: len(site.versions()) == 2)
         site.act(CREATED)
-        wait_for("an alert of the other folder", lambda: _tried(site, 2))
+        wait_for("an alert of the other folder", lambda: _has(site, 2))
         assert _routed(site) == ["screen", "second"]
         assert {version.name for version in site.versions()} == {"plain", "two"}
     capsys.readouterr()
@@ -56,8 +56,10 @@ def test_a_broken_configuration_leaves_the_old_one(site: Site) -> None:
         assert site.broken()[site.config.name].what.endswith("The configuration from before stays in use")
         put(site.rules / "one.yml", rule(kind=CREATED))
         asked.put("reload")
+        wait_for("the changed rule", lambda: CREATED in site.versions()[0].document)
+        time.sleep(0.2)  # noted, it is used next
         site.act(CREATED)
-        wait_for("an alert", lambda: _tried(site, 1))
+        wait_for("an alert", lambda: _has(site, 1))
         site.config.write_text(good)
         asked.put("reload")
         wait_for("the end of the trouble", lambda: not site.broken())
@@ -73,14 +75,14 @@ def test_a_configuration_it_does_not_start_with(site: Site) -> None:
         wait_for("the trouble", lambda: site.config.name in site.broken())
         assert "does not start" in site.broken()[site.config.name].what
         site.act()
-        wait_for("an alert", lambda: _tried(site, 1))
+        wait_for("an alert", lambda: _has(site, 1))
         site.write(level="critical")  # still broken, in another way
         asked.put("reload")
         site.write(level="warning")
         asked.put("reload")
         wait_for("the end of the trouble", lambda: not site.broken())
         site.act(user="mallory")
-        wait_for("an alert", lambda: _tried(site, 2))
+        wait_for("an alert", lambda: _has(site, 2))
 
 
 def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar: kit.Soar) -> None:
@@ -114,13 +116,9 @@ def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar
         kit.wait_for("the message", lambda: soar.find(user="carol"))
         service.process.send_signal(signal.SIGHUP)
         service.end()
-    assert len(soar.find(trouble="rule_broken", type="alert.opened")) == 1
-    assert Path(post.folder).is_dir()
-    assert time.monotonic()
+    # Killed, it may not have noted that the message was taken: it comes again, under the same id.
+    assert len({arrival.id for arrival in soar.find(trouble="rule_broken", type="alert.opened")}) == 1
 
 
-def _tried(site: Site, count: int) -> bool:
+def _has(site: Site, count: int) -> bool:
     return len(site.alerts()) == count
-
-
-_ = DELETED

@@ -39,7 +39,9 @@ def _append_in_place(path: Path, text: str) -> None:
             time.sleep(0.02)
 
 
-@pytest.mark.parametrize("change", [put, _append_in_place, _swap_folder, Path.write_text], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "change", [put, _append_in_place, _swap_folder, Path.write_text], ids=lambda each: each.__name__
+)
 def test_a_change_counts_within_a_second(site: Site, change: Callable[[Path, str], object]) -> None:
     """However a file is changed, the rule is matched as it is now, once and again; what came before is not matched again."""
     site.write({"rules/one.yml": rule()})
@@ -79,7 +81,7 @@ def test_a_configmap_is_swapped_whole(site: Site) -> None:
 
 def test_folders_may_come_later(site: Site) -> None:
     """A folder of lists that was not there is seen when it comes, and so are folders below that of the rules."""
-    by_list = rule("listed", "'%admins%'", "userName|expand")
+    by_list = rule("listed", '"%admins%"', "userName|expand")
     site.write({"rules/one.yml": rule()})
     with site.service():
         put(site.rules / "team" / "more.yml", by_list)
@@ -162,7 +164,13 @@ def test_only_run_writes_versions(site: Site) -> None:
     assert len(before) == 2
     put(site.rules / "one.yml", BROKEN)
     put(site.rules / "three.yml", rule("three"))
-    for command in (["check"], ["rules", "list"], ["rules", "check"], ["status"], ["rules", "test", "--min-tests", "0"]):
+    for command in (
+        ["check"],
+        ["rules", "list"],
+        ["rules", "check"],
+        ["status"],
+        ["rules", "test", "--min-tests", "0"],
+    ):
         call("-c", str(site.config), *command)
     assert site.versions() == before
     counts = call("-c", str(site.config), "status", "-o", "json").json["rules"]
@@ -175,7 +183,7 @@ def test_only_run_writes_versions(site: Site) -> None:
 def test_templates_keep_their_last_good_text(site: Site) -> None:
     """A changed template is used at once; a broken one as it last was, over a restart too, and is told."""
     path = site.folder / "templates" / "own.txt.j2"
-    site.write({"templates/own.txt.j2": "first {{ alert.title }}", "templates/..data/own.txt.j2": "{{"})
+    site.write({"templates/own.txt.j2": "first {{ type }}", "templates/..data/own.txt.j2": "{{"})
 
     def text() -> str:
         from tests.builders import make_message
@@ -183,15 +191,15 @@ def test_templates_keep_their_last_good_text(site: Site) -> None:
         return site.app.renderer.render(("own.txt",), make_message())[0].texts["own.txt"]
 
     with site.service():
-        assert text() == "first t"
-        put(path, "second {{ alert.title }}")
-        site.wait_until("the change", lambda: text() == "second t")
-        put(path, "third {{ alert.title")
+        assert text() == "first alert.opened"
+        put(path, "second {{ type }}")
+        site.wait_until("the change", lambda: text() == "second alert.opened")
+        put(path, "third {{ type")
         site.wait_until("the trouble", lambda: "own.txt.j2" in site.broken())
-        assert text() == "second t"
+        assert text() == "second alert.opened"
         assert site.broken()["own.txt.j2"].what.endswith("It is used as it last was")
     site.start_and_end()
-    assert text() == "second t"
+    assert text() == "second alert.opened"
     with site.service():
         put(path, "fourth")
         site.wait_until("the change", lambda: text() == "fourth")

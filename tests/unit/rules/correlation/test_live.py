@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from actionwatch.model import Record
 from actionwatch.rules import correlate
-from actionwatch.rules.correlate import Correlator, Past, Row, What, needs
+from actionwatch.rules.correlate import Correlator
+from actionwatch.rules.correlations.changes import Past, Row, What
+from actionwatch.rules.correlations.order import needs
 from actionwatch.rules.engine import Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
 

@@ -247,7 +247,8 @@ def test_a_late_match_resolves_what_was_missing() -> None:
 
 def test_inner_alerts_are_hits() -> None:
     """Each inner alert counts once, at its firing time, with the fields of its newest record; its records come along."""
-    outer = "title: O\nname: o\ncorrelation: {type: event_count, rules: t, group-by: [cluster], timespan: 20m, condition: {gte: 2}}\n"
+    block = "{type: event_count, rules: t, group-by: [cluster], timespan: 20m, condition: {gte: 2}}"
+    outer = f"title: O\nname: o\ncorrelation: {block}\n"
     records = [record_at(n, cluster=f"c-{min(n, 2)}") for n in (0, 1, 2, 20, 21, 22)]
     alerts = run(loaded(HEAD + BACKUP + BURST + "---\n" + outer), records)
     assert [(alert.rule.name, alert.count, alert.group) for alert in alerts] == [("o", 6, {"cluster": "c-2"})]
