@@ -62,7 +62,7 @@ def parse_matcher(text: str) -> Matcher:
     if not operator.endswith("~"):
         return Matcher(label, operator, value)
     try:
-        return Matcher(label, operator, value, re2.compile(value, _RE2))  # type: ignore[no-untyped-call]
+        return Matcher(label, operator, value, re2.compile(value, _RE2))
     except (re2.error, UnicodeEncodeError) as exc:
         reason = exc.args[0].decode("utf-8", "replace") if exc.args and isinstance(exc.args[0], bytes) else "not UTF-8"
         raise ValueError(

@@ -24,7 +24,9 @@ ACCOUNT_BOOLEANS = (
 RECORD_STRINGS = ("action", "domainType", "timestamp", "userName", "description", "organisationId", "organisationName")
 RECORD_NULLABLE_STRINGS = ("accountId", "accountName", "clusterId", "clusterName")
 # There is no year 0.
-ISO_OR_MS = r"^([0-9]{1,13}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+ISO_OR_MS = (
+    r"^([0-9]{1,13}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$"
+)
 
 
 def document(organisation_id: str) -> Json:

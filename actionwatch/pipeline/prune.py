@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.store import alerts, outbox, positions, receipts, records
+from actionwatch.store import alerts, correlations, outbox, positions, receipts, records
 from actionwatch.store.database import Database
 
 BATCH = 5000  # rows a transaction
@@ -38,6 +38,7 @@ def run_once(database: Database, retention: Retention, now: datetime) -> dict[st
         "deliveries": _in_batches(database, lambda c: outbox.delete_older(c, now - retention.deliveries, BATCH)),
         "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, now - retention.records, BATCH)),
         "records": _in_batches(database, old_records),
+        "correlated": _in_batches(database, lambda c: correlations.delete_older(c, now - retention.records)),
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - retention.receipts, BATCH)),
     }
     if any(deleted.values()):

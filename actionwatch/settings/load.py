@@ -141,7 +141,9 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
 
 def _short_retention(settings: Settings, document: Document) -> list[Fault]:
     """Refuse to let records go while a sweep still asks for them: they would come back as late ones, and alert again."""
-    reach = max((source.overlap + sum(source.sweeps, timedelta(0)) for source in settings.sources), default=timedelta(0))
+    reach = max(
+        (source.overlap + sum(source.sweeps, timedelta(0)) for source in settings.sources), default=timedelta(0)
+    )
     if settings.store.retention.records >= reach:
         return []
     what = f"records must be kept for as long as polls and sweeps reach back, which is {spell_duration(reach)}"

@@ -45,7 +45,9 @@ def _let_through(status: DeliveryStatus) -> Select[Any]:
     if status is DeliveryStatus.SENT:
         some = some.where(DELIVERY.c.sent_at > bindparam("since", type_=Instant))
     else:
-        some = some.where(DELIVERY.c.sent_at.is_(None))  # true of every one; said so that SQLite prefers the small index
+        some = some.where(
+            DELIVERY.c.sent_at.is_(None)
+        )  # true of every one; said so that SQLite prefers the small index
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 

@@ -161,8 +161,8 @@ ALERT = Table(
     Column("last_at", Instant, nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("late_by", BigInteger),
-    # With opened_at (matched), the stamps of its way: happened, seen, matched, first delivered. What it opened with had happened
-    # by its newest record then; a correlation's first step may be long before.
+    # With opened_at (matched), the stamps of its way: happened, seen, matched, first delivered. It had happened by the time of
+    # the newest record it opened with; a correlation's first step may be long before.
     Column("seen_at", Instant),
     Column("told_at", Instant),
     Column("happened_at", Instant, nullable=False),

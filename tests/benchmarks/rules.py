@@ -1,9 +1,9 @@
 """How many records a second the rules are evaluated on, beside libraries a user might pick.
 
 `python -m tests.benchmarks rules [RECORDS]`. The peers are not dependencies: first
-`pip install rule-engine common-expression-language`; one that is missing is left out and said. Each is given as few records as a
-few seconds allow; rates are comparable. Two profiles: `sets`, where each rule is kinds in a set AND user glob AND cluster in a set
-AND description regex; and `mixed`, where one rule in ten is a regex alone.
+`pip install rule-engine common-expression-language`; one that is missing is left out and said. Each is given as few records as
+a few seconds allow; rates are comparable. Two profiles: `sets`, where each rule is kinds in a set AND user glob AND cluster in
+a set AND description regex; and `mixed`, where one rule in ten is a regex alone.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from actionwatch.errors import TransportError
 from actionwatch.http import USER_AGENT, HttpClient
 
 QUICK = timedelta(seconds=0.4)
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"  # the server serves one request a connection
 
 Act = Callable[[socket.socket], None]
 
@@ -36,12 +37,7 @@ def server(act: Act) -> Iterator[tuple[str, list[bytes]]]:
                     return
                 with connection:
                     connection.settimeout(5)
-                    head = b""
-                    while b"\r\n\r\n" not in head:
-                        chunk = connection.recv(65536)
-                        if not chunk:
-                            break
-                        head += chunk
+                    head = _request(connection)
                     if head:
                         heads.append(head)
                         try:
@@ -57,6 +53,18 @@ def server(act: Act) -> Iterator[tuple[str, list[bytes]]]:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(6)
             assert not thread.is_alive()
+
+
+def _request(connection: socket.socket) -> bytes:
+    """Read a whole request: closing with something of it unread would reset the connection."""
+    head = b""
+    while b"\r\n\r\n" not in head and (chunk := connection.recv(65536)):
+        head += chunk
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    end = head.find(b"\r\n\r\n") + 4 + (int(length[1]) if length else 0)
+    while len(head) < end and (chunk := connection.recv(65536)):
+        head += chunk
+    return head
 
 
 def answering(data: bytes) -> Act:

@@ -47,7 +47,8 @@ class SocketEnd:
         self.say({"type": "interactive", "envelope_id": envelope_id, "payload": payload})
 
     def say(self, document: Any) -> None:
-        """Send a text frame to whoever is connected."""
+        """Send a text frame to whoever is connected; the client may know of the connection a moment before we do."""
+        self.wait_for(lambda: bool(self._live))
         self._live[-1].sendall(_frame(TEXT, json.dumps(document).encode()))
 
     def hang_up(self) -> None:

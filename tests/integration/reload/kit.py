@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -217,7 +216,7 @@ class Site:
         """Read what is told to be broken, by the file's name."""
         with self.read() as database, database.read() as connection:
             found = [each for each in troubles.read_all(connection) if each.trouble == "rule_broken"]
-        return {os.path.basename(each.subject): each for each in found}
+        return {Path(each.subject).name: each for each in found}
 
     def versions(self) -> list[StoredVersion]:
         with self.read() as database, database.read() as connection:

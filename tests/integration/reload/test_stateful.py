@@ -124,7 +124,7 @@ class _Switching(KindEngine):
 
 
 def test_rules_change_between_two_batches(tmp_path: Path) -> None:
-    """In the middle of a backlog each record is matched once, by the old rules or by the new, and every batch by one of them."""
+    """In the middle of a backlog each record is matched once, by the old rules or by the new, each batch by one of them."""
     database = open_database(tmp_path)
     post = Post(database)
     post.store(*(make_record(number, minutes=number) for number in range(1, 10)))

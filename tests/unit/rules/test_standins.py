@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actionwatch.errors import ConfigError
+from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import Document, read_text
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules
@@ -38,7 +38,7 @@ def build(documents: Sequence[Document], lists: Lists) -> Rules:
 
 def run(files: dict[str, str], last: Sequence[Version] = (), lists: Lists | None = None) -> Running:
     documents: list[Document] = []
-    faults = []
+    faults: list[Fault] = []
     for file, text in files.items():
         try:
             documents += read_text(text, file)
