@@ -7,6 +7,7 @@ equal records there are, moves the mark and proves the window (upstream page, "P
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -184,3 +185,22 @@ def _doubt(walk: Walk, earlier: Walk | None) -> str:
     if earlier is None:
         return "the upstream counts nothing that can be relied on: a second walk is needed"
     return f"two walks differ: {earlier.received} and {walk.received} records"
+
+
+LATENESS_BOUNDS = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300, 900, 3600, 21_600, 86_400))
+
+
+def spread(lateness: Sequence[timedelta]) -> list[int]:
+    """Count how late records came, in the buckets that end at `LATENESS_BOUNDS`; the last bucket holds what is beyond them."""
+    buckets = [0] * (len(LATENESS_BOUNDS) + 1)
+    for late in lateness:
+        buckets[bisect_left(LATENESS_BOUNDS, late)] += 1
+    return buckets
+
+
+def overlap_for(lateness: Sequence[timedelta]) -> timedelta:
+    """Recommend an overlap: twice what all but one in a thousand records were late, in whole minutes; `lateness` is sorted."""
+    if not lateness:
+        return timedelta(0)
+    longest = lateness[min(int(len(lateness) * 0.999), len(lateness) - 1)]
+    return timedelta(minutes=max(1, -(-2 * longest // timedelta(minutes=1))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from actionwatch.store.polls import Poll
     from actionwatch.store.troubles import OpenTrouble
 
+LATENESS_RECORDS = 10_000  # the newest ones say how late records are nowadays
+
 
 @click.command()
 @output_option
@@ -27,13 +29,17 @@ def command(config: str, form: str) -> int:
 
     Exit 1 while there are troubles.
     """
-    from actionwatch.store import polls, troubles
+    from actionwatch.store import polls, records, troubles
 
     with opened_store(config) as (settings, database):
         document = describe(settings, database)
         with database.read() as connection:
             last_polls, opened = polls.read_all(connection), troubles.read_all(connection)
-    print_document(document, form, as_text=lambda: _print(document, last_polls, opened))
+            late = {
+                source.name: (source.overlap, records.lateness(connection, source.name, LATENESS_RECORDS))
+                for source in settings.sources
+            }
+    print_document(document, form, as_text=lambda: _print(document, last_polls, opened, late))
     return EXIT_FAILED if document["troubles"] else 0
 
 
@@ -99,7 +105,12 @@ def _count_rules(settings: Settings, running: Mapping[str, int], opened: list[Op
     return {**counts, "broken": len({fault.file for fault in rules.faults})}
 
 
-def _print(document: dict[str, Any], last_polls: Mapping[str, Poll], opened: list[OpenTrouble]) -> None:
+def _print(
+    document: dict[str, Any],
+    last_polls: Mapping[str, Poll],
+    opened: list[OpenTrouble],
+    late: Mapping[str, tuple[timedelta, list[timedelta]]],
+) -> None:
     from rich.text import Text
 
     progress = [
@@ -127,6 +138,9 @@ def _print(document: dict[str, Any], last_polls: Mapping[str, Poll], opened: lis
         poll = last_polls.get(source["name"])
         if poll is not None and poll.failures:
             out.print(hang(Text(f"{source['name']}:", "yellow"), f"{_failed(poll.failures)}: {poll.last_error}"))
+    for name, (overlap, measured) in late.items():
+        if measured:
+            out.print(hang(Text(f"{name}:"), _spell_lateness(overlap, measured)))
     for trouble in opened:
         label = Text(f"{trouble.trouble}:", "bold red")
         out.print(hang(label, f"{trouble.subject}, since {spell_ago(trouble.since)}: {trouble.what}"))
@@ -134,6 +148,22 @@ def _print(document: dict[str, Any], last_polls: Mapping[str, Poll], opened: lis
             out.print(hang(Text("  remedy:"), trouble.remedy))
     if not opened:
         out.print("[green]no troubles[/]")
+
+
+def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
+    """Say how long after their time records were seen, as a histogram, and whether the overlap is long enough."""
+    from actionwatch.cursor import LATENESS_BOUNDS, overlap_for, spread
+    from actionwatch.options import spell_duration
+
+    bounds = [f"{spell_duration(bound)}" for bound in LATENESS_BOUNDS] + ["more"]
+    shares = [f"{bound} {count}" for bound, count in zip(bounds, spread(measured), strict=True) if count]
+    wanted = overlap_for(measured)
+    advice = (
+        f"overlap {spell_duration(overlap)} is enough"
+        if wanted <= overlap
+        else f"set overlap: {spell_duration(wanted)}"
+    )
+    return f"seen after their time, of the last {len(measured)} records: within {', '.join(shares)}; {advice}"
 
 
 def _failed(count: int) -> str:

@@ -17,7 +17,9 @@ from actionwatch.errors import TransportError
 from actionwatch.http import USER_AGENT, HttpClient
 
 QUICK = timedelta(seconds=0.4)
-OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"  # the server serves one request a connection
+OK = (
+    b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"  # the server serves one request a connection
+)
 
 Act = Callable[[socket.socket], None]
 

@@ -23,8 +23,10 @@ from actionwatch.cursor import (
     confirms_totals,
     judge,
     next_window,
+    overlap_for,
     refutes_totals,
     slice_count,
+    spread,
     whole_milliseconds,
 )
 from tests.builders import NOON
@@ -382,3 +384,18 @@ def test_a_swap_within_one_kind_deceives() -> None:
     walk, _ = prove(walker, 2, is_trusted=True)
     assert walk is not None
     assert Counter(walker.listing) - walk.keys == Counter(["a2"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "minutes"),
+    [([], 0), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
+)
+def test_overlap_for(seconds: list[int], minutes: int) -> None:
+    """The recommended overlap covers fewer than all but one in a thousand records twice, or one straggler sets it."""
+    assert overlap_for([timedelta(seconds=value) for value in seconds]) == timedelta(minutes=minutes)
+
+
+def test_spread() -> None:
+    """A record falls into the bucket of another lateness, or is not counted."""
+    found = spread([timedelta(seconds=value) for value in (0, 5, 6, 900, 86_401)])
+    assert found == [2, 1, 0, 0, 1, 0, 0, 0, 1]
