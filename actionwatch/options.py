@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,9 +100,20 @@ def _printable_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _loadable(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise ValueError(f"cannot use the certificates in {path} ({reason}): correct the path or the file") from exc
+    return path
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
 ConfigPath = Annotated[Path, AfterValidator(_resolve)]
+CaFile = Annotated[Path, AfterValidator(_resolve), AfterValidator(_loadable)]
+"""A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
 Secret = Annotated[SecretStr, AfterValidator(_printable_secret)]
 SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_printable_secret)]
 """The `…_file` twin of a secret: given as a path, held as the secret that stood in its first line."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-import ssl
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -23,7 +21,7 @@ from actionwatch.http import Answer, retry_after
 from actionwatch.model import Message, Receipt
 from actionwatch.model import Rendered as Rendered
 from actionwatch.notifiers._posting import Identity, Poster
-from actionwatch.options import ConfigPath, Options, PositiveDuration
+from actionwatch.options import CaFile, Options, PositiveDuration
 from actionwatch.text import visible
 from actionwatch.timeintervals import parse_location
 
@@ -103,15 +101,6 @@ def templates_of(name: str, options: Options) -> tuple[str, ...]:
     return names
 
 
-def _loadable(path: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as exc:  # ssl.SSLError is one
-        reason = "holds no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise ValueError(f"cannot use the certificate file {path}: {reason}") from exc
-    return path
-
-
 def _proxy(value: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(value.get_secret_value())
@@ -123,8 +112,6 @@ def _proxy(value: SecretStr) -> SecretStr:
     return value
 
 
-CaFile = Annotated[ConfigPath, AfterValidator(_loadable)]
-"""A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
 Proxy = Annotated[SecretStr, AfterValidator(_proxy)]
 """An HTTP proxy; a secret, since it may hold a password."""
 

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, Field, model_validator
 from actionwatch import options as words
 from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.model import Message, Receipt
-from actionwatch.notifiers.base import ANSWER_CHARS, CaFile, DigestOptions, Redactor, Rendered
+from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
 from actionwatch.text import shorten, visible
 
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
@@ -70,7 +70,7 @@ class Options(words.Options):
     username: str | None = None
     password: words.Secret | None = None
     password_file: words.SecretFile | None = None
-    ca_file: CaFile | None = None
+    ca_file: words.CaFile | None = None
     sender: EmailAddress = Field(alias="from")
     to: Annotated[list[EmailAddress], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
     timeout: words.PositiveDuration = DEFAULT_TIMEOUT

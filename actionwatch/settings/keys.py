@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 
 from actionwatch.model import Level
 from actionwatch.options import (
+    CaFile,
     ConfigPath,
     Duration,
     Options,
@@ -28,7 +29,6 @@ from actionwatch.options import (
 from actionwatch.settings.timeintervals import TimeIntervalOptions
 from actionwatch.settings.words import (
     Address,
-    CaFile,
     Existing,
     Flag,
     KnownInterval,

@@ -7,7 +7,6 @@ repeats the value, which may be a secret that was put into the wrong key.
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -123,15 +122,6 @@ def _proxy(value: SecretStr) -> SecretStr:
     return value
 
 
-def _loadable(path: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as exc:  # ssl.SSLError is one
-        reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise ValueError(f"cannot use the certificates in {path} ({reason}): correct the path or the file") from exc
-    return path
-
-
 def resolve_store(url: str, info: ValidationInfo) -> str:
     """Make the URL of a SQLite file absolute; the folder of the configuration is where a relative one starts."""
     if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
@@ -245,7 +235,6 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that has to be there when the configuration is loaded."""
-CaFile = Annotated[ConfigPath, AfterValidator(_loadable)]
 Proxy = Annotated[Secret, AfterValidator(_proxy)]
 """A secret, since it may hold a password."""
 RecordField = Annotated[str, AfterValidator(_record_field)]

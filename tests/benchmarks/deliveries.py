@@ -186,7 +186,7 @@ def _huey(url: str, count: int) -> tuple[float, list[float]]:
         queue = SqliteHuey(filename=f"{folder}/huey.db", fsync=True)
         session = threading.local()
 
-        @queue.task(retries=3)  # type: ignore[untyped-decorator]
+        @queue.task(retries=3)
         def deliver(name: str) -> None:
             if not hasattr(session, "client"):
                 session.client = httpx.Client()
@@ -219,7 +219,7 @@ def _procrastinate(url: str, count: int) -> tuple[float, list[float]]:
         work = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=server.get_uri()))
         client = httpx.AsyncClient()
 
-        @work.task(name="deliver", retry=3)  # type: ignore[untyped-decorator]
+        @work.task(name="deliver", retry=3)
         async def deliver(name: str) -> None:
             await client.post(url, json={"id": name}, headers={"webhook-id": name})
 

@@ -220,7 +220,7 @@ def test_proxies_of_the_environment_are_not_used(
         ({"webhook_url": "https://hooks.example/x", "app_token": "xapp-1"}, "goes with a token"),
         ({"token": "x", "channel": "C1", "socket": "x"}, "Extra inputs"),
         ({"token": "x\ny", "channel": "C1"}, "control characters"),
-        ({"token": "x", "channel": "C1", "ca_file": "missing.pem"}, "cannot use the certificate file"),
+        ({"token": "x", "channel": "C1", "ca_file": "missing.pem"}, "cannot use the certificates in"),
         ({"token": "x", "channel": "C1", "proxy": "socks://x"}, "http://host:port"),
     ],
 )
