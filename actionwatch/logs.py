@@ -18,7 +18,16 @@ from pydantic import BaseModel, SecretStr
 REDACTED = "**redacted**"
 MIN_SECRET_CHARS = 4  # shorter ones would blank out half of every line, and are no secrets
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-NOISY = ("alembic", "apscheduler", "httpx", "httpcore", "slack_sdk", "uvicorn", "asyncio")  # only their errors are news
+NOISY = (
+    "alembic",
+    "apscheduler",
+    "httpx",
+    "httpcore",
+    "slack_sdk",
+    "uvicorn",
+    "asyncio",
+    "watchfiles",
+)  # only their errors are news
 
 
 def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:

@@ -49,7 +49,7 @@ class Reloader:
         """Use what the files say, before anything runs; tell what is broken, settle what is not any more."""
         with self._lock:
             self._app.settle_known_kinds()
-            broken = self._take_up(anew=False)
+            broken = self._take_up()
             silences = self._app.silence_files.run_once()
             others = [*silences, *([self._refused] if self._refused else [])]
             self._tell({fault.file: _said([fault]) for fault in others})
@@ -57,13 +57,17 @@ class Reloader:
             self._told = set(broken)
             self._app.troubles.settle_others("rule_broken", {*broken, *(fault.file for fault in others)})
 
-    def run_once(self, *, anew: bool = False) -> None:
-        """Use what the files say now; `anew`: read even those that look as they did."""
+    def run_once(self) -> None:
+        """Use what the files say now."""
         with self._lock:
-            broken = self._take_up(anew=anew)
-            self._tell(broken)
-            for file in self._told - broken.keys():
-                self._app.troubles.settle("rule_broken", file)
+            try:
+                broken = self._take_up()
+                self._tell(broken)
+                for file in self._told - broken.keys():
+                    self._app.troubles.settle("rule_broken", file)
+            except BaseException:
+                self._seen, self._is_started = {}, False  # all of it again, whatever of it was done
+                raise
             self._told = set(broken)
 
     def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
@@ -104,11 +108,9 @@ class Reloader:
                 break
         return found != self._seen
 
-    def _take_up(self, *, anew: bool) -> dict[str, str]:
+    def _take_up(self) -> dict[str, str]:
         """Take up rules, lists and templates, then use them; give what is to be told, by file."""
         began = time.monotonic()
-        if anew:
-            self._rulebook.forget_files()
         for _ in range(READINGS):
             seen = _states(self._folders())
             reading, texts = self._rulebook.read(), self._templates.read()

@@ -33,6 +33,7 @@ SILENCES_SECONDS = 30  # how soon a change of the files is seen
 MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
 PRUNE_HOURS = 1
 DISK_SECONDS = 60
+WAKE_SECONDS = 0.5  # how long a signal may go unnoticed
 
 log = structlog.get_logger()
 
@@ -77,7 +78,7 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
 
 def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> Settings | None:
     """Wait for the end (None), or for settings that are others; meanwhile do what is asked."""
-    while asked.get() == "reload":
+    while _next(asked) == "reload":
         try:
             found = read_settings(config)
         except ConfigError as exc:
@@ -91,6 +92,14 @@ def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> S
             guarded("accept", functools.partial(service.reloader.accept, config))
         service.reload()
     return None
+
+
+def _next(asked: Asked) -> str:
+    # With a second signal close behind the first, the kernel may hand it to another thread. Only this one runs handlers, and
+    # nothing would wake it: so it wakes by itself.
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return asked.get(timeout=WAKE_SECONDS)
 
 
 def run_once(app: App, wait: timedelta) -> list[PollReport]:
@@ -142,8 +151,8 @@ class Service:
         log.info("service_stopped")
 
     def reload(self) -> None:
-        """Read all files anew and take up what changed, now."""
-        guarded("reload", functools.partial(self.reloader.run_once, anew=True))
+        """Take up what changed in any file, now."""
+        guarded("reload", self.reloader.run_once)
         guarded("silences", self._app.reread_silences)
 
     def wait_for_matcher(self) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def command(config: str, once: bool, wait: timedelta) -> int:
     """Run the service until SIGTERM or SIGINT, which end it cleanly within 10 seconds.
 
-    Changed rules, lists and templates are taken up within a second; SIGHUP reads them all anew, and the configuration. A
-    broken configuration stops it from starting (exit 2), a broken rule goes on as it ran last; an alert says so.
+    Changed rules, lists and templates are taken up within a second, a changed configuration on SIGHUP. A broken
+    configuration stops it from starting (exit 2), a broken rule goes on as it ran last; an alert says so.
     With --once, exit 1 when a source could not be polled or messages are left undelivered.
     """
     if wait and not once:

@@ -74,11 +74,8 @@ class Rulebook:
 
     def read(self) -> tuple[ReadFiles, Lists]:
         """Read the files, those that look as they did not again."""
+        self._memory.turn()
         return self._read(self._memory.read_file)
-
-    def forget_files(self) -> None:
-        """Have even those read again."""
-        self._memory.forget()
 
     def take_up(self, reading: tuple[ReadFiles, Lists]) -> TakenUp:
         """Decide what runs and write it down; whoever calls this has it used."""
@@ -118,6 +115,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._files: dict[Path, tuple[object, list[Document]]] = {}
+        self._before = self._files
         self._made: dict[int, tuple[Document, object, Rule, Report]] = {}
 
     def read_file(self, path: Path) -> list[Document]:
@@ -130,12 +128,11 @@ class Memory:
             state = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
         except OSError:
             return read_file(path)
-        known = self._files.get(path)
-        if known is not None and known[0] == state:
-            return known[1]
-        documents = read_file(path)
-        self._files[path] = (state, documents)
-        return documents
+        known = self._before.get(path)
+        if known is None or known[0] != state:
+            known = (state, read_file(path))
+        self._files[path] = known
+        return known[1]
 
     def read_document(self, report: Report, surroundings: Surroundings) -> Rule | Filter | None:
         """Make a rule of the report's document, unless it was made before with the same lists."""
@@ -150,9 +147,9 @@ class Memory:
             self._made[id(document)] = (document, lists, found, replace(report, notes=list(report.notes)))
         return found
 
-    def forget(self) -> None:
-        """Read everything anew from now on."""
-        self._files.clear()
+    def turn(self) -> None:
+        """Begin to read all files: what is not read this time is forgotten the next."""
+        self._before, self._files = self._files, {}
 
     def keep(self, documents: Sequence[Document]) -> None:
         """Forget what was made of any other document."""

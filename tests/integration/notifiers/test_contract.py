@@ -82,12 +82,10 @@ def test_a_repeat_carries_the_same_id(end: End) -> None:
 
 
 def test_other_messages_carry_other_ids(end: End) -> None:
-    """A receiver takes a new message for a repeat."""
-    if end.type_name in NAMELESS:
-        pytest.skip("this channel carries no ids")
+    """A receiver takes a new message for a repeat; where a channel carries no ids, there is nothing to take it by."""
     deliver(end.notifier, end.type_name, message("alert.updated", id="one"))
     deliver(end.notifier, end.type_name, message("alert.updated", id="two"))
-    assert len(set(end.ids())) == 2
+    assert len(set(end.ids())) == (1 if end.type_name in NAMELESS else 2)
 
 
 def test_what_passes_is_transient_and_then_over(end: End) -> None:
