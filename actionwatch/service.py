@@ -20,7 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from actionwatch.app import App, build_heartbeat, read_settings, set_up_logs, utc_now
-from actionwatch.errors import ActionwatchError, ConfigError, Fault
+from actionwatch.errors import ConfigError, Fault
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.pipeline import prune
 from actionwatch.pipeline.reading import PollReport
@@ -47,7 +47,7 @@ Asked = queue.SimpleQueue[str]
 def serve(config: Path, settings: Settings, asked: Asked) -> None:
     """Run the service until it is asked to end, taking up a changed configuration whenever it is asked to reload.
 
-    Raises: ActionwatchError, OSError, when it cannot start with the settings it is given.
+    Raises: whatever keeps it from starting with the settings it is given.
     """
     before: Settings | None = None
     refused: Fault | None = None
@@ -60,9 +60,9 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
                     following = _wait(service, config, settings, asked)
                 if following is not None:
                     service.wait_for_matcher()
-        except (ActionwatchError, OSError) as exc:
+        except Exception as exc:
             if before is None:
-                raise
+                raise  # a first start, or no matter of the configuration
             log.error("configuration_refused", file=str(config), error=str(exc))
             refused = Fault(
                 str(config), 0, 0, f"the service does not start with it: {exc}", "mend it, then reload again"

@@ -115,7 +115,7 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
         return 0
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     marks = ", ".join([mark] * len(columns))
-    statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+    statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 # nosec
     result = connection.exec_driver_sql(statement, [tuple(row) for row in rows])
     return max(result.rowcount, 0)
 
