@@ -144,12 +144,14 @@ class Correlating:
         """Give what went wrong with rules since the last call."""
         return [] if self._correlator is None else self._correlator.take_failures()
 
-    def report_evictions(self) -> None:
-        """Log how many groups were dropped for want of room since the last time."""
+    def report_evictions(self) -> int:
+        """Log how many groups were dropped for want of room since the last time, and give that number."""
         evicted = 0 if self._correlator is None else self._correlator.evicted
-        if evicted > self._evicted:
-            log.warning("correlation_groups_dropped", count=evicted - self._evicted)
+        dropped = max(evicted - self._evicted, 0)
+        if dropped:
+            log.warning("correlation_groups_dropped", count=dropped)
         self._evicted = evicted
+        return dropped
 
     # -- the state -----------------------------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class Matcher:
         self._correlating = None if correlating is None or correlating.is_idle else correlating
         self._verified: datetime | None = None
         self._batch_size = batch_size
+        self.dropped_groups = 0
+        """How many groups of correlations were dropped for want of room since the start."""
         self._engine = engine
         self._addressing = addressing
         self._clock = clock
@@ -154,7 +156,7 @@ class Matcher:
     def _judge(self, correlating: Correlating) -> int:
         """Let what is verified now open and resolve alerts, though no record came."""
         self._log_failures(correlating.take_failures())
-        correlating.report_evictions()
+        self.dropped_groups += correlating.report_evictions()
         if not correlating.is_due(self._verified):
             return 0
         with self._database.write() as connection:

@@ -21,10 +21,12 @@ _SOURCE = ("source",)
 _RECEIVER = ("receiver",)
 
 
-def metrics_routes(database: Database, clock: Callable[[], datetime]) -> list[Route]:
-    """Make the route."""
+def metrics_routes(
+    database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int] = lambda: 0
+) -> list[Route]:
+    """Make the route. `dropped_groups` is the one number that the store does not have: it begins anew with the process."""
     registry = CollectorRegistry()
-    registry.register(_StoreCollector(database, clock))
+    registry.register(_StoreCollector(database, clock, dropped_groups))
 
     def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -33,9 +35,10 @@ def metrics_routes(database: Database, clock: Callable[[], datetime]) -> list[Ro
 
 
 class _StoreCollector(Collector):
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int]) -> None:
         self._database = database
         self._clock = clock
+        self._dropped_groups = dropped_groups
 
     def describe(self) -> list[Metric]:
         """Describe nothing, so that registering does not read the store."""
@@ -50,6 +53,11 @@ class _StoreCollector(Collector):
             yield from _receivers(connection, now)
             yield from _latencies(connection)
             yield from _troubles(connection)
+        yield GaugeMetricFamily(
+            "actionwatch_correlation_groups_dropped",
+            "Groups of correlations dropped for want of room since the start",
+            value=self._dropped_groups(),
+        )
 
 
 def _sources(connection: Connection, now: datetime) -> Iterator[Metric]:

@@ -75,11 +75,15 @@ def _record(source: random.Random, number: int) -> Record:
         occurred_at=at,
         seen_at=at,
         action_kind=source.choice(list(KINDS)),
-        user_name=f"user{source.randrange(USERS)}@team{source.randrange(9)}.example",
+        user_name=_user(source.randrange(USERS)),
         description=" ".join(source.choices(WORDS, k=6)),
         cluster=Entity(f"id-{cluster}", f"cluster-{cluster}"),
         raw="{}",
     )
+
+
+def _user(number: int) -> str:
+    return f"user{number}@team{number % 9}.example"
 
 
 def _spec(source: random.Random, number: int, profile: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from actionwatch.web.metrics import metrics_routes
 from actionwatch.web.server import serving
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
 
+DROPPED_GROUPS = 3
 INTERVAL = timedelta(seconds=30)
 WORKERS: dict[str, bool] = {}
 
@@ -42,7 +43,7 @@ def web(database: Database, clock: Clock, workers: Mapping[str, bool]) -> Iterat
     """Serve health and metrics of one source."""
     routes = [
         *health_routes(database, {"acme": INTERVAL}, lambda: workers, clock),
-        *metrics_routes(database, clock),
+        *metrics_routes(database, clock, lambda: DROPPED_GROUPS),
     ]
     with serving(routes, "127.0.0.1", 0, None) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client
@@ -103,7 +104,8 @@ def metrics(web: httpx.Client) -> dict[str, float]:
 
 def test_metrics_of_nothing(web: httpx.Client) -> None:
     """An empty store has metrics too."""
-    assert metrics(web) == {"actionwatch_records_stored": 0, "actionwatch_records_unmatched": 0}
+    nothing = ("actionwatch_records_stored", "actionwatch_records_unmatched")
+    assert metrics(web) == {**dict.fromkeys(nothing, 0), "actionwatch_correlation_groups_dropped": DROPPED_GROUPS}
 
 
 def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
@@ -144,6 +146,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
         'actionwatch_receiver_failing_seconds{receiver="hook"}': 7,
         'actionwatch_receiver_failing_seconds{receiver="fine"}': 0,
         'actionwatch_troubles{subject="ho\\"ok",trouble="dead_letters"}': 1,
+        "actionwatch_correlation_groups_dropped": DROPPED_GROUPS,
     }
     with database.write() as connection:
         positions.write(connection, "match", 5)
