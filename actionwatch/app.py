@@ -447,7 +447,19 @@ def check(settings: Settings) -> tuple[list[Fault], list[Fault]]:
     """Find what is wrong beyond the configuration file itself: rules, lists, templates. Gives (faults, notes)."""
     rules = read_rules(settings)
     notes = [*rules.notes, *lint(rules, read_documents(settings.rules).documents, known_kinds(settings))]
-    return [*rules.faults, *read_silences(settings)[1], *check_templates(settings)], notes
+    dangling = _dangling_escalations(settings, rules.rules)
+    return [*rules.faults, *dangling, *read_silences(settings)[1], *check_templates(settings)], notes
+
+
+def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:
+    """Find the rules that escalate to a receiver there is not: what they send there would become a dead letter."""
+    names = [receiver.name for receiver in settings.receivers]
+    remedy = f"name one of {', '.join(names)}" if names else "configure it"
+    return [
+        Fault(rule.file, rule.line, 1, f"'{rule.name.name}' escalates to '{to}', which is no receiver", remedy)
+        for rule in rules
+        if rule.alert.escalation is not None and (to := rule.alert.escalation.to) not in names
+    ]
 
 
 def check_templates(settings: Settings) -> list[Fault]:

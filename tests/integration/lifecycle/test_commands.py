@@ -207,3 +207,15 @@ def test_configured_wishes(desk: CommandDesk) -> None:
     run(desk)
     (alert,) = desk.call("alerts", "list", "-o", "json").json
     assert alert["suppressed"] == [{"receiver": "soar", "by": "mute", "ref": "always"}]
+
+
+def test_an_escalation_to_nobody_is_a_fault(desk: CommandDesk) -> None:
+    """A rule that escalates to a receiver there is not is found before its message becomes a dead letter."""
+    assert desk.call("check").status == 0
+    (desk.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED.replace("to: soar", "to: nobody"))
+    checked = desk.call("check")
+    assert checked.status == 2
+    assert (
+        "cluster_deleted.yml:1:1: 'cluster_deleted' escalates to 'nobody', which is no receiver: name one of"
+        in checked.err
+    )

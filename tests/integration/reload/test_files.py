@@ -13,7 +13,7 @@ import pytest
 from actionwatch.app import App, read_settings
 from actionwatch.model import Status
 from tests.integration.cli.conftest import call
-from tests.integration.reload.kit import CREATED, DELETED, SECOND, ConfigMap, Site, burst, put, rule, wait_for
+from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule, wait_for
 
 BROKEN = rule(key="actionKin")
 
@@ -114,7 +114,7 @@ def test_a_broken_rule_goes_on_as_it_was(site: Site) -> None:
         site.act(CREATED)
         wait_for("both alerts", lambda: len(site.alerts()) == 2)
         put(site.rules / "one.yml", "title: [")
-        time.sleep(SECOND)
+        time.sleep(0.7)
         assert site.running() == {"plain": DELETED, "other": CREATED}
         assert [alert.title for alert in site.self_alerts()] == [f"Broken, and not taken up: {site.rules / 'one.yml'}"]
         put(site.rules / "one.yml", rule(kind=CREATED))
@@ -233,7 +233,7 @@ def test_nothing_is_done_where_nothing_changed(site: Site) -> None:
     with site.service():
         rules, correlating = site.app.rules, site.app._correlations(site.app.rules.rules)
         os.utime(site.rules / "one.yml")
-        time.sleep(SECOND)
+        time.sleep(0.7)
         assert site.app.rules is rules
         put(site.rules / "one.yml", rule(kind=CREATED))
         site.wait_until("the change", lambda: site.running()["plain"] == CREATED)
@@ -250,7 +250,7 @@ def test_a_store_that_fails_is_tried_again(site: Site, monkeypatch: pytest.Monke
         with other.write() as connection:
             connection.exec_driver_sql("ALTER TABLE rule_version RENAME TO away")
         put(site.rules / "one.yml", rule(kind=CREATED))
-        time.sleep(SECOND)
+        time.sleep(0.7)
         assert site.running() == {"plain": DELETED}
         with other.write() as connection:
             connection.exec_driver_sql("ALTER TABLE away RENAME TO rule_version")

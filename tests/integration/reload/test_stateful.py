@@ -60,7 +60,9 @@ def test_whatever_makes_it_new_opens_nothing(site: Site, way: str) -> None:
     }.get(way, ({"rules/burst.yml": burst()}, {"rules/burst.yml": burst()}))
     site.write({**before, "rules/one.yml": rule(kind=CREATED)})
     if way.startswith("gone"):
-        site.start_and_end()
+        with site.service():
+            site.act(user="zoe")
+            wait_for("its matching, by a rule that is then known", site.is_settled)
         (site.rules / "burst.yml").unlink()
     if way == "gone over a restart":
         with site.service():
