@@ -17,13 +17,13 @@ from actionwatch import logs
 from actionwatch.alerts import routes, silences
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import House, Policy, Storm
-from actionwatch.errors import Fault
+from actionwatch.errors import ConfigError, Fault
 from actionwatch.instaclustr import aliases
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
-from actionwatch.located import Document
+from actionwatch.located import Document, read_file
 from actionwatch.model import Record, Silence
 from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types, templates_of
 from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
@@ -102,6 +102,32 @@ def read_rules(settings: Settings) -> Rules:
         time_intervals=time_intervals(settings),
         now=utc_now(),
     )
+
+
+def faults_beside(config: Path) -> list[Fault]:
+    """Find what is wrong with the rules that a broken configuration names, as far as it can be read: to tell all at once.
+
+    Names of time intervals are taken as they stand, and every kind is known: what the configuration would say of them is open.
+    """
+    try:
+        value = next((document.value for document in read_file(config)), None)
+    except ConfigError:
+        return []
+    given = value if isinstance(value, dict) else {}
+    folders = given.get("rules", ["rules"])
+    paths = [config.parent / name for name in folders if isinstance(name, str)] if isinstance(folders, list) else []
+    intervals = given.get("time_intervals")
+    named = [item.get("name") for item in intervals if isinstance(item, dict)] if isinstance(intervals, list) else []
+    (usual,) = usual_intervals().values()
+    lists = given.get("lists", "lists")
+    loaded = load_rules(
+        [path for path in paths if path.exists()],
+        lists=config.parent / lists if isinstance(lists, str) else None,
+        known_kinds=documented_kinds(),
+        time_intervals={usual.name: usual, **{name: usual for name in named if isinstance(name, str)}},
+        now=utc_now(),
+    )
+    return list(loaded.faults)
 
 
 def documented_kinds() -> list[str]:

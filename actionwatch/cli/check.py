@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,7 +44,7 @@ def command(config: str, is_live: bool, form: str) -> int:
 
             outcomes = live.check(settings)
     except ConfigError as exc:
-        faults = list(exc.faults)
+        faults = [*exc.faults, *app.faults_beside(Path(config))]
     if form == "table":
         _print(faults, notes, f"{config}: all is well: {rule_count} rules")
         _print_live(outcomes)

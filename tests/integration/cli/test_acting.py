@@ -346,3 +346,14 @@ def test_init_where_it_cannot_write(tmp_path: Path) -> None:
     called = call("init", str(tmp_path / "file" / "below"))
     assert called.status in (1, 2)
     assert "Traceback" not in called.err
+
+
+def test_check_tells_of_rules_beside_a_broken_configuration(desk: Desk) -> None:
+    """A fault of the configuration hides those of the rules, which people want to hear of at once."""
+    (desk.folder / "rules" / "broken.yml").write_text("title: x\nname: broken\n")
+    configuration = desk.folder / "actionwatch.yaml"
+    configuration.write_text(configuration.read_text() + "\nnonsense: 1\n")
+    checked = desk.call("check")
+    assert checked.status == 2
+    assert "unknown key 'nonsense'" in checked.err
+    assert "broken.yml:1:1: " in checked.err

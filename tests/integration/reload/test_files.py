@@ -39,9 +39,7 @@ def _append_in_place(path: Path, text: str) -> None:
             time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "change", [put, _append_in_place, _swap_folder, Path.write_text], ids=lambda each: each.__name__
-)
+@pytest.mark.parametrize("change", [put, _append_in_place, _swap_folder], ids=lambda each: each.__name__)
 def test_a_change_counts_within_a_second(site: Site, change: Callable[[Path, str], object]) -> None:
     """However a file is changed, the rule is matched as it is now, once and again; what came before is not matched again."""
     site.write({"rules/one.yml": rule()})
