@@ -9,6 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.fields import field_text
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists, read_lists
-from actionwatch.rules.load import ReadFiles, Rules, build_rules, load_rules, read_documents
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, load_rules, read_documents, rules_of
 from actionwatch.rules.stamps import correlated
 from actionwatch.settings import Receiver, Settings, Source, load_settings
 from actionwatch.settings import read_silences as settings_of_silences
@@ -95,8 +96,12 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 
 def read_rules(settings: Settings) -> Rules:
     """Read the rules that a configuration names; faults are in the result."""
-    return load_rules(
-        settings.rules,
+    return _rules_of(read_documents(settings.rules), settings)
+
+
+def _rules_of(read: ReadFiles, settings: Settings) -> Rules:
+    return rules_of(
+        read,
         lists=settings.lists,
         known_kinds=known_kinds(settings),
         time_intervals=time_intervals(settings),
@@ -469,12 +474,23 @@ def _module(receiver: Receiver) -> NotifierModule:
     return notifier_module(receiver.type)
 
 
-def check(settings: Settings) -> tuple[list[Fault], list[Fault]]:
-    """Find what is wrong beyond the configuration file itself: rules, lists, templates. Gives (faults, notes)."""
-    rules = read_rules(settings)
-    notes = [*rules.notes, *lint(rules, read_documents(settings.rules).documents, known_kinds(settings))]
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check` found: what must be mended, what may not do what was meant, and how many rules load."""
+
+    faults: list[Fault]
+    notes: list[Fault]
+    rule_count: int
+
+
+def check(settings: Settings) -> Checked:
+    """Find what is wrong beyond the configuration file itself: rules, lists, silences, templates."""
+    read = read_documents(settings.rules)
+    rules = _rules_of(read, settings)
+    notes = [*rules.notes, *lint(rules, read.documents, known_kinds(settings))]
     dangling = _dangling_escalations(settings, rules.rules)
-    return [*rules.faults, *dangling, *read_silences(settings)[1], *check_templates(settings)], notes
+    faults = [*rules.faults, *dangling, *read_silences(settings)[1], *check_templates(settings)]
+    return Checked(faults, notes, len(rules.rules))
 
 
 def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:

@@ -19,7 +19,6 @@ MONTHS = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
-MINUTES_A_DAY = 24 * 60
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,4}", re.ASCII)
 

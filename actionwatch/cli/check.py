@@ -37,8 +37,8 @@ def command(config: str, is_live: bool, form: str) -> int:
     rule_count = 0
     try:
         settings = read_settings(config)
-        faults, notes = app.check(settings)
-        rule_count = len(app.read_rules(settings).rules)
+        checked = app.check(settings)
+        faults, notes, rule_count = checked.faults, checked.notes, checked.rule_count
         if is_live:
             from actionwatch import live
 

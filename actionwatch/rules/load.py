@@ -53,6 +53,18 @@ def load_rules(
     `time_intervals` are those that `when` may name; with `now`, filters that have expired are noted.
     """
     read = read_documents(paths)
+    return rules_of(read, lists=lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
+
+
+def rules_of(
+    read: ReadFiles,
+    *,
+    lists: Path | None,
+    known_kinds: Collection[str],
+    time_intervals: Mapping[str, TimeInterval] | None = None,
+    now: datetime | None = None,
+) -> Rules:
+    """Do as `load_rules` does, for files that were read already."""
     known_lists = read_lists(lists)
     built = build_rules(
         read.documents, lists=known_lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now

@@ -16,7 +16,6 @@ from actionwatch.rules.engine import Engine, Failure, Rule
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
-Take = Callable[[Group, Hit], None]
 
 
 class Feed:
