@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -27,25 +26,21 @@ from actionwatch.pipeline.reading import PollReport
 from actionwatch.pipeline.selfwatch import judge_disk
 from actionwatch.reload import Reloader
 from actionwatch.settings import Settings
+from actionwatch.signals import Asked
 from actionwatch.store.database import Database
 
 SILENCES_SECONDS = 30  # how soon a change of the files is seen
 MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
 PRUNE_HOURS = 1
 DISK_SECONDS = 60
-WAKE_SECONDS = 0.5  # how long a signal may go unnoticed
 
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
 
-Asked = queue.SimpleQueue[str]
-"""What signals ask of the service: "reload", or anything else to end."""
-
-
 def serve(config: Path, settings: Settings, asked: Asked) -> None:
-    """Run the service until it is asked to end, taking up a changed configuration whenever it is asked to reload.
+    """Run the service until it is asked to end, taking up a changed configuration whenever it is asked to "reload".
 
     Raises: whatever keeps it from starting with the settings it is given.
     """
@@ -78,7 +73,7 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
 
 def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> Settings | None:
     """Wait for the end (None), or for settings that are others; meanwhile do what is asked."""
-    while _next(asked) == "reload":
+    while asked.wait() == "reload":
         try:
             found = read_settings(config)
         except ConfigError as exc:
@@ -92,14 +87,6 @@ def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> S
             guarded("accept", functools.partial(service.reloader.accept, config))
         service.reload()
     return None
-
-
-def _next(asked: Asked) -> str:
-    # With a second signal close behind the first, the kernel may hand it to another thread. Only this one runs handlers, and
-    # nothing would wake it: so it wakes by itself.
-    while True:
-        with contextlib.suppress(queue.Empty):
-            return asked.get(timeout=WAKE_SECONDS)
 
 
 def run_once(app: App, wait: timedelta) -> list[PollReport]:

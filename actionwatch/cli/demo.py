@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli.output import Span, console, spell
-from actionwatch.cli.signals import ended_by_signal
+from actionwatch.signals import ENDING, Asked, asked_by_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
     the shipped rules. Needs no account, no network and no configuration; ends with a summary.
     """
     _refuse_taken(port)
-    with ended_by_signal() as ended, _folder(keep) as folder, _organisation(seed) as upstream:
+    with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _organisation(seed) as upstream:
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream, duration, ended)
     if keep:
@@ -148,7 +148,7 @@ def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
     return config
 
 
-def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: threading.Event) -> None:
+def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) -> None:
     from actionwatch import app, service
 
     settings = app.read_settings(config)
@@ -166,7 +166,7 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: threadi
         built.close()
 
 
-def _streaming_app(settings: Any, out: Console, ended: threading.Event) -> App:
+def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
     """Build the service's App so that records are printed as they are stored, before the alerts that follow from them."""
     from actionwatch import app
     from actionwatch.store import records
@@ -185,7 +185,7 @@ def _streaming_app(settings: Any, out: Console, ended: threading.Event) -> App:
                 for record in live:
                     out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
             except OSError:
-                ended.set()  # nobody reads any more
+                ended.ask()  # nobody reads any more
             super().wake_matcher()
 
     return Streaming(settings)

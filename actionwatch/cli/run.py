@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import queue
 import signal
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +12,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Span
-from actionwatch.cli.signals import ENDING, on_signals
+from actionwatch.signals import ENDING, asked_by_signals
 
 if TYPE_CHECKING:
     from actionwatch.app import App
@@ -36,11 +34,9 @@ def command(config: str, once: bool, wait: timedelta) -> int:
     if wait and not once:
         raise click.UsageError("--wait goes with --once")
     if once:
-        with on_signals({signal.SIGHUP: lambda: None}):  # it ends by itself, and reads everything anew the next time
+        with asked_by_signals({signal.SIGHUP: "reload"}):  # it ends by itself, and reads everything anew the next time
             return _run_once(Path(config), wait)
-    asked: queue.SimpleQueue[str] = queue.SimpleQueue()
-    end, reload = (functools.partial(asked.put, word) for word in ("end", "reload"))
-    with on_signals({**dict.fromkeys(ENDING, end), signal.SIGHUP: reload}):
+    with asked_by_signals({**ENDING, signal.SIGHUP: "reload"}) as asked:
         from actionwatch import app, service
 
         settings = app.read_settings(Path(config))

@@ -51,16 +51,22 @@ def serve_forever(
 
     `announce` is told the base URL once connections are accepted.
     """
-    with _listener(host, port) as listener, _signals_taken():
+    server = uvicorn.Server(_config(app))
+    with _listener(host, port) as listener, _ended_by_signals(server):
         announce(_url(listener))
-        uvicorn.Server(_config(app)).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 @contextmanager
-def _signals_taken() -> Iterator[None]:
-    """Take the signals that uvicorn raises anew once it has ended: what the caller has to clean up comes after."""
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """End the server on a signal that comes before it listens to signals itself, and take those that it raises anew once it
+    has ended: what the caller has to clean up comes after."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: None) for number in numbers]
+    before = [signal.signal(number, end) for number in numbers]
     try:
         yield
     finally:

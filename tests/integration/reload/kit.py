@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from actionwatch.model import Alert
 from actionwatch.pipeline.troubles import SELF_RULE
 from actionwatch.reload import Reloader
 from actionwatch.service import Service, serve
+from actionwatch.signals import Asked
 from actionwatch.store import alerts, rule_versions, troubles
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
@@ -158,10 +158,9 @@ class Site:
             Reloader(self.app).start()
 
     @contextlib.contextmanager
-    def served(self) -> Iterator[queue.SimpleQueue[str]]:
+    def served(self) -> Iterator[Asked]:
         """Run `serve` in a thread; give where to ask things of it. It must end well."""
         self.start_and_end()  # so that there is a store to look into
-        asked: queue.SimpleQueue[str] = queue.SimpleQueue()
         failed: list[BaseException] = []
 
         def run() -> None:
@@ -170,13 +169,14 @@ class Site:
             except BaseException as exc:
                 failed.append(exc)
 
-        thread = threading.Thread(target=run, name="serve")
-        thread.start()
-        try:
-            yield asked
-        finally:
-            asked.put("end")
-            thread.join(30)
+        with contextlib.closing(Asked()) as asked:
+            thread = threading.Thread(target=run, name="serve")
+            thread.start()
+            try:
+                yield asked
+            finally:
+                asked.ask()
+                thread.join(30)
         assert not thread.is_alive()
         assert not failed, failed
 

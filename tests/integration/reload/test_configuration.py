@@ -34,7 +34,7 @@ def test_a_changed_configuration_is_taken_up_whole(site: Site, capsys: pytest.Ca
         assert _routed(site) == ["screen"]
         site.more = f"{TWO}rules: [rules, more]\n"
         site.write()
-        asked.put("reload")
+        asked.ask("reload")
         wait_for("the other rules", lambda: len(site.versions()) == 2)
         site.act(CREATED)
         wait_for("an alert of the other folder", lambda: _has(site, 2))
@@ -50,18 +50,18 @@ def test_a_broken_configuration_leaves_the_old_one(site: Site) -> None:
     with site.served() as asked:
         wait_for("a first poll", site.is_settled)
         site.config.write_text(good + "nonsense: true\n")
-        asked.put("reload")
+        asked.ask("reload")
         wait_for("the trouble", lambda: site.config.name in site.broken())
         assert "nonsense" in site.broken()[site.config.name].what
         assert site.broken()[site.config.name].what.endswith("The configuration from before stays in use")
         put(site.rules / "one.yml", rule(kind=CREATED))
-        asked.put("reload")
+        asked.ask("reload")
         wait_for("the changed rule", lambda: CREATED in site.versions()[0].document)
         time.sleep(0.2)  # noted, it is used next
         site.act(CREATED)
         wait_for("an alert", lambda: _has(site, 1))
         site.config.write_text(good)
-        asked.put("reload")
+        asked.ask("reload")
         wait_for("the end of the trouble", lambda: not site.broken())
 
 
@@ -71,15 +71,15 @@ def test_a_configuration_it_does_not_start_with(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, site.served() as asked:
         wait_for("a first poll", site.is_settled)
         site.write(port=taken.getsockname()[1])
-        asked.put("reload")
+        asked.ask("reload")
         wait_for("the trouble", lambda: site.config.name in site.broken())
         assert "does not start" in site.broken()[site.config.name].what
         site.act()
         wait_for("an alert", lambda: _has(site, 1))
         site.write(level="critical")  # still broken, in another way
-        asked.put("reload")
+        asked.ask("reload")
         site.write(level="warning")
-        asked.put("reload")
+        asked.ask("reload")
         wait_for("the end of the trouble", lambda: not site.broken())
         site.act(user="mallory")
         wait_for("an alert", lambda: _has(site, 2))
