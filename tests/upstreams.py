@@ -239,7 +239,9 @@ def tail_of(
     """Make a tail with small pages."""
     values: dict[str, Any] = {"name": SOURCE, "page_size": 7, "poll_interval": POLL}
     account_name = options.pop("account_name", lambda _, __, told: told)
-    return Tail(TailOptions(**{**values, **options}), upstream, database, watch, clock, account_name=account_name)
+    on_backlog = options.pop("on_backlog", lambda _: None)
+    made = TailOptions(**{**values, **options})
+    return Tail(made, upstream, database, watch, clock, account_name=account_name, on_backlog=on_backlog)
 
 
 # -- the store against the truth

@@ -13,6 +13,7 @@ from click.decorators import FC
 
 from actionwatch.cli.opened import opened_store
 from actionwatch.cli.output import Moment, dump, output_option, print_items
+from actionwatch.cli.receipts import proof, receipts
 
 if TYPE_CHECKING:
     from actionwatch.model import Record
@@ -91,7 +92,11 @@ def row(record: Record) -> tuple[object, ...]:
 
 @click.group()
 def command() -> None:
-    """List and export the stored records."""
+    """List and export the stored records, and the proof that they are all."""
+
+
+command.add_command(receipts)
+command.add_command(proof)
 
 
 @command.command("list")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,10 @@ from actionwatch.cli.output import Span
 from actionwatch.signals import ENDING, asked_by_signals
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from actionwatch.app import App
+    from actionwatch.store.backlogs import Backlog
 
 
 @click.command()
@@ -58,7 +63,8 @@ def _round(built: App, wait: timedelta) -> int:
     from actionwatch import service
     from actionwatch.store import outbox
 
-    reports = service.run_once(built, wait)
+    with showing_backlogs() as built.on_backlog:
+        reports = service.run_once(built, wait)
     with built.database.read() as connection:
         queues = outbox.count_queues(connection)
     waiting, dead = (sum(getattr(queue, name) for queue in queues.values()) for name in ("pending", "dead"))
@@ -68,6 +74,27 @@ def _round(built: App, wait: timedelta) -> int:
     if waiting or dead:
         click.echo(f"actionwatch: {_left(waiting, dead)}: 'actionwatch deliveries list' shows them", err=True)
     return EXIT_FAILED if waiting or dead or any(report.error for report in reports) else 0
+
+
+@contextlib.contextmanager
+def showing_backlogs() -> Iterator[Callable[[Backlog], None]]:
+    """Show a progress bar for each source that catches up, on a terminal; none in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(backlog: Backlog) -> None:
+            if backlog.source not in tasks:
+                tasks[backlog.source] = bar.add_task(backlog.source, total=1.0)
+            what = f"{backlog.source}: {backlog.record_count:,} records"
+            bar.update(tasks[backlog.source], completed=backlog.share, description=what)
+
+        yield show
 
 
 def _left(waiting: int, dead: int) -> str:

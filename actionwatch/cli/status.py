@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +14,7 @@ from actionwatch.cli.output import console, hang, output_option, print_document,
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
+    from actionwatch.store.backlogs import Backlog
     from actionwatch.store.database import Database
     from actionwatch.store.polls import Poll
     from actionwatch.store.troubles import OpenTrouble
@@ -46,7 +47,7 @@ def command(config: str, form: str) -> int:
 def describe(settings: Settings, database: Database) -> dict[str, Any]:
     """Give the contract's JSON."""
     from actionwatch.documents import instant
-    from actionwatch.store import marks, outbox, polls, receivers, records, rule_versions, troubles
+    from actionwatch.store import backlogs, marks, outbox, polls, receivers, records, rule_versions, troubles
 
     def spell(at: datetime | None) -> str | None:
         return instant(at) if at else None
@@ -57,6 +58,7 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
         queues, health = outbox.count_queues(connection), receivers.read_all(connection)
         opened = troubles.read_all(connection)
         running = rule_versions.count_modes(connection)
+        behind = backlogs.read_all(connection)
     sources = []
     for source in settings.sources:
         found, poll = known.get(source.name), last_polls.get(source.name)
@@ -68,6 +70,7 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
                 "proved_through": found and instant(found.proved_through),
                 "last_poll": poll and instant(poll.last_poll_at),
                 "records": counts.get(source.name, 0),
+                **({"backlog": _backlog(behind[source.name])} if source.name in behind else {}),
             }
         )
     described = []
@@ -92,6 +95,22 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
     }
 
 
+def _backlog(backlog: Backlog) -> dict[str, Any]:
+    """Give how far a source is that catches up: from where to where, how much of that is done, how fast, how long yet."""
+    from actionwatch.documents import instant
+
+    rate, remaining = backlog.records_per_second, backlog.remaining
+    return {
+        "from": instant(backlog.starts_at),
+        "to": instant(backlog.ends_at),
+        "through": instant(backlog.through),
+        "share": round(backlog.share, 3),
+        "records": backlog.record_count,
+        "records_per_second": None if rate is None else round(rate, 1),
+        "remaining_seconds": None if remaining is None else round(remaining.total_seconds()),
+    }
+
+
 def _count_rules(settings: Settings, running: Mapping[str, int], opened: list[OpenTrouble]) -> dict[str, int]:
     """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
     from actionwatch import app
@@ -113,18 +132,14 @@ def _print(
 ) -> None:
     from rich.text import Text
 
-    progress = [
-        (
-            source["name"],
-            source["records"],
-            *(_ago(source[name]) for name in ("mark", "seen_through", "proved_through", "last_poll")),
-        )
-        for source in document["sources"]
-    ]
+    progress = [_progress(source, last_polls.get(source["name"])) for source in document["sources"]]
     print_table(
         ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
     )
     out = console()
+    for source in document["sources"]:
+        if "backlog" in source:
+            out.print(hang(Text(f"{source['name']}:", "yellow"), _spell_backlog(source["backlog"])))
     out.print()
     rows = [(item["name"], item["pending"], item["dead"], _ago(item["last_sent"])) for item in document["receivers"]]
     print_table(
@@ -150,6 +165,26 @@ def _print(
         out.print("[green]no troubles[/]")
 
 
+def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
+    """Give a source's row of the table; the upstream's clock tells how long ago its marks are."""
+    now = datetime.now(UTC)
+    there = now + poll.clock_skew if poll else now
+    told = (_ago(source[name], there) for name in ("mark", "seen_through", "proved_through"))
+    return source["name"], source["records"], *told, _ago(source["last_poll"], now)
+
+
+def _spell_backlog(backlog: dict[str, Any]) -> str:
+    from actionwatch.options import spell_duration
+
+    rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
+    speed = "" if rate is None else f", {rate:,.0f} a second"
+    left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
+    return (
+        f"catching up from {backlog['from']} to {backlog['to']}: {backlog['share']:.0%} done, through {backlog['through']}, "
+        f"{backlog['records']:,} new records{speed}{left}"
+    )
+
+
 def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
     """Say how long after their time records were seen, as a histogram, and whether the overlap is long enough."""
     from actionwatch.cursor import LATENESS_BOUNDS, overlap_for, spread
@@ -170,5 +205,5 @@ def _failed(count: int) -> str:
     return "the last poll failed" if count == 1 else f"the last {count} polls failed"
 
 
-def _ago(at: str | None) -> str:
-    return spell_ago(datetime.fromisoformat(at) if at else None)
+def _ago(at: str | None, now: datetime | None = None) -> str:
+    return spell_ago(datetime.fromisoformat(at) if at else None, now)

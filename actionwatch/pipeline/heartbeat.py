@@ -10,7 +10,7 @@ import structlog
 from actionwatch.errors import TransportError
 from actionwatch.http import HttpClient
 from actionwatch.pipeline.selfwatch import LAG_LEAST, LAG_POLLS
-from actionwatch.store import marks
+from actionwatch.store import marks, polls
 from actionwatch.store.database import Database
 
 TIMEOUT = timedelta(seconds=10)
@@ -34,9 +34,12 @@ class Heartbeat:
         """Send the heartbeat, unless a source is not proved; say whether it was taken."""
         now = self._clock()
         with self._database.read() as connection:
-            known = marks.read_all(connection)
+            known, skews = marks.read_all(connection), polls.read_skews(connection)
         stale = [
-            name for name, lag in self._lags.items() if name not in known or now - known[name].proved_through > lag
+            name
+            for name, lag in self._lags.items()
+            # Marks are told by the upstream's clock.
+            if name not in known or now + skews.get(name, timedelta(0)) - known[name].proved_through > lag
         ]
         if stale:
             log.warning("heartbeat_withheld", stale=stale)

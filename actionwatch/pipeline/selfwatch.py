@@ -12,9 +12,10 @@ from actionwatch.documents import instant
 from actionwatch.errors import AccessDenied, SourceError
 from actionwatch.options import spell_duration
 from actionwatch.pipeline.reading import PollReport
+from actionwatch.pipeline.sweeping import TOLD_AFTER
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.pipeline.windows import WindowReader
-from actionwatch.store import fields, records
+from actionwatch.store import fields, records, unproved
 from actionwatch.store.database import Database
 
 UNREACHABLE_POLLS = 3  # failures in a row before people are told: one lost answer is no news
@@ -32,6 +33,8 @@ REMEDIES = {
     "proof_lagging": "see 'actionwatch status' and the log for why; records go on being stored and matched meanwhile",
     "unknown_field": "look at one ('actionwatch records list -o json'); a known field's other name belongs into field_aliases",
     "unknown_kind": "decide whether a rule should watch it, then add it to extra_kinds in the configuration",
+    "window_unproved": "'actionwatch records proof' lists what is not proved, with why; it is read again each hour. Run "
+    "'actionwatch probe'",
     "window_shrunk": "the records are in the store ('actionwatch records list'): ask the vendor who deleted them, or whether "
     "retention did",
     "store_nearly_full": "free space, move store.url, or shorten store.retention: what cannot be stored cannot be watched",
@@ -88,6 +91,7 @@ class SourceWatch:
         self._troubles.settle("upstream_unreachable", self._source)
         self._judge_clock(reader.server.skew)
         self._judge_proof(report, reader)
+        self._judge_older(report)
         self._judge_filters(report)
         self._judge_kinds(report)
         self._judge_fields(report)
@@ -103,6 +107,19 @@ class SourceWatch:
         why = f": {report.unproved[0]}" if report.unproved else ""
         what = f"complete only through {instant(reader.marks.proved_through)}{why}"
         self._judge("proof_lagging", self._source, what, is_wrong=lag > self._lag)
+
+    def _judge_older(self, report: PollReport) -> None:
+        """Report older windows that stay without proof; it is over when all are proved, or when a person resolves the alert."""
+        with self._database.read() as connection:
+            told = [doubt for doubt in unproved.read(connection, self._source) if doubt.failure_count >= TOLD_AFTER]
+        if not told:
+            self._troubles.settle("window_unproved", self._source)
+        elif report.doubts:
+            first = told[0]
+            what = (
+                f"{_windows(len(told))} not proved: {instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
+            )
+            self._troubles.report("window_unproved", self._source, what, REMEDIES["window_unproved"])
 
     def _judge_filters(self, report: PollReport) -> None:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
@@ -157,6 +174,10 @@ class SourceWatch:
             self._troubles.report(trouble, subject, what, REMEDIES[trouble])
         else:
             self._troubles.settle(trouble, subject)
+
+
+def _windows(count: int) -> str:
+    return "one older window is" if count == 1 else f"{count} older windows are"
 
 
 def judge_disk(path: Path, troubles: Troubles, low_bytes: int = LOW_BYTES) -> None:

@@ -25,6 +25,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "key_refused": (Level.CRITICAL, "Blind: the upstream refuses the key of {}"),
     "upstream_unreachable": (Level.HIGH, "Blind: the upstream of {} cannot be reached"),
     "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
+    "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
     "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
     "slo_burning": (Level.MEDIUM, "Alerts reach {} later than promised"),

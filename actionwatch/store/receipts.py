@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
-from actionwatch.store.tables import RECEIPT
+from actionwatch.store.instants import MICROSECOND
+from actionwatch.store.records import key_floor
+from actionwatch.store.tables import RECEIPT, RECORD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowReceipt:
-    """One proved window. `digest` is over the sorted record keys; `method` names what proved it."""
+    """One proved window: these records, and no others, had a time from `starts_at` to `ends_at`, both included.
+
+    `digest` is over their sorted keys (`digest_of`); `method` names what proved it. `judged_at` is told by our clock.
+    """
 
     source: str
     starts_at: datetime
@@ -26,6 +33,11 @@ class WindowReceipt:
     kind_counts: Mapping[str, int]
     digest: str
     request_count: int
+
+
+def digest_of(keys: Iterable[str]) -> str:
+    """Make the digest over record keys: SHA-256 over them in order, a line each."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
 def insert(connection: Connection, receipt: WindowReceipt) -> None:
@@ -46,6 +58,59 @@ def read_covering(connection: Connection, source: str, at: datetime, limit: int)
     covers = (RECEIPT.c.source == source, RECEIPT.c.starts_at <= at, RECEIPT.c.ends_at >= at)
     statement = select(RECEIPT).where(*covers).order_by(RECEIPT.c.id).limit(limit)
     return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
+
+
+def stream(
+    connection: Connection,
+    source: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None = None,
+) -> Iterator[WindowReceipt]:
+    """Read the receipts that a stretch of time touches, the newest first, at most `limit`, without holding them all."""
+    statement = select(RECEIPT).order_by(RECEIPT.c.id.desc()).limit(limit)
+    if source is not None:
+        statement = statement.where(RECEIPT.c.source == source)
+    if since is not None:
+        statement = statement.where(RECEIPT.c.ends_at >= since)
+    if until is not None:
+        statement = statement.where(RECEIPT.c.starts_at <= until)
+    rows = connection.execution_options(yield_per=1000).execute(statement).mappings()
+    return (_receipt(dict(row)) for row in rows)
+
+
+def spans(connection: Connection, source: str) -> Iterator[tuple[datetime, datetime]]:
+    """Give the stretches of time that a source's receipts prove, oldest first, those that touch joined into one."""
+    statement = (
+        select(RECEIPT.c.starts_at, RECEIPT.c.ends_at)
+        .where(RECEIPT.c.source == source, RECEIPT.c.ends_at >= RECEIPT.c.starts_at)
+        .order_by(RECEIPT.c.starts_at)
+    )
+    start: datetime | None = None
+    end: datetime | None = None
+    for row in connection.execution_options(yield_per=10_000).execute(statement):
+        if start is not None and end is not None and row.starts_at > end:
+            yield start, end
+            start = end = None
+        start = start or row.starts_at
+        end = row.ends_at if end is None else max(end, row.ends_at)
+    if start is not None and end is not None:
+        yield start, end
+
+
+def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
+    """Make a receipt anew from the records stored now: those seen by then, and not found gone by then."""
+    is_it = (
+        RECORD.c.source == receipt.source,
+        RECORD.c.record_key >= key_floor(receipt.starts_at),
+        RECORD.c.record_key < key_floor(receipt.ends_at + MICROSECOND),
+        RECORD.c.seen_at <= receipt.judged_at,
+        or_(RECORD.c.vanished_at.is_(None), RECORD.c.vanished_at > receipt.judged_at),
+    )
+    rows = connection.execute(select(RECORD.c.record_key, RECORD.c.action_kind).where(*is_it)).all()
+    kinds = Counter(row.action_kind for row in rows)
+    digest = digest_of(row.record_key for row in rows)
+    return replace(receipt, record_count=len(rows), kind_counts=kinds, digest=digest)
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:

@@ -38,6 +38,24 @@ SOURCE = Table(
     Column("seen_through", Instant, nullable=False),
     Column("proved_through", Instant, nullable=False),
     Column("totals_cover_pages", Boolean, nullable=False, default=False),
+    # How finely the upstream takes the bounds of a window, and when it was last asked for that; null: not settled yet.
+    Column("bounds_unit", BigInteger),
+    Column("bounds_asked_at", Instant),
+)
+
+# A source that is catching up: what is read of which stretch of time. `began_…`: where this process took it up.
+BACKLOG = Table(
+    "backlog",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("through", Instant, nullable=False),
+    Column("record_count", BigInteger, nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("began_through", Instant, nullable=False),
+    Column("began_count", BigInteger, nullable=False),
+    Column("noted_at", Instant, nullable=False),
 )
 
 POLL = Table(
@@ -47,6 +65,8 @@ POLL = Table(
     Column("last_poll_at", Instant, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("last_error", Text),
+    # How far the upstream's clock is ahead of ours.
+    Column("clock_skew", BigInteger, nullable=False),
 )
 
 RECORD = Table(
@@ -77,8 +97,8 @@ RECORD = Table(
     # When a proof showed that the upstream holds it no more; the record stays ours to keep.
     Column("vanished_at", Instant),
     Column("raw", Text, nullable=False),
-    # The key begins with the time, so this one index also answers every question about a stretch of time.
-    Index("record_by_key", "source", "record_key", unique=True),
+    # The key begins with the time, so this one index also answers every question about a stretch of time, of one source or all.
+    Index("record_by_key", "record_key", "source", unique=True),
     sqlite_autoincrement=True,  # an id is a position: never used twice, whatever retention deletes
 )
 
@@ -104,6 +124,19 @@ SWEEP = Table(
     Column("source", Text, primary_key=True),
     Column("reach", BigInteger, primary_key=True),
     Column("asked_at", Instant, nullable=False),
+)
+
+# What the sweeps have still to ask for, or could not prove: then `failure_count` says how often in a row, and `why`.
+UNPROVED = Table(
+    "unproved",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("starts_at", Instant, primary_key=True),
+    Column("ends_at", Instant, primary_key=True),
+    Column("reach", BigInteger, nullable=False),
+    Column("failure_count", Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("why", Text, nullable=False),
 )
 
 LINKED_ACCOUNT = Table(
@@ -218,7 +251,9 @@ def _only(condition: ColumnElement[bool]) -> dict[str, Any]:
 
 
 # Small, and never chosen by SQLite where their condition is not spelt out.
+Index("record_vanished", RECORD.c.source, RECORD.c.record_key, **_only(RECORD.c.vanished_at.is_not(None)))
 Index("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, **_only(IS_LET_THROUGH))
+Index("delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, **_only(DELIVERY.c.leased_until.is_not(None)))
 Index("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, **_only(DELIVERY.c.awaits.is_not(None)))
 Index("delivery_reported", DELIVERY.c.reported_in, **_only(DELIVERY.c.reported_in.is_not(None)))
 Index("delivery_copied", DELIVERY.c.fallback_of, **_only(DELIVERY.c.fallback_of.is_not(None)))
@@ -238,6 +273,8 @@ RECEIVER = Table(
     Column("last_sent_at", Instant),
     Column("failing_since", Instant),
     Column("paused_until", Instant),
+    # When its rate lets the next message go, whichever process sends it.
+    Column("next_at", Instant),
     Column("last_error", Text),
     # The summary of its last storm: the next one waits for it.
     Column("storm_summary", Text),

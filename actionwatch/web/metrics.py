@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -68,9 +68,11 @@ def _sources(connection: Connection, now: datetime) -> Iterator[Metric]:
         "actionwatch_proved_through_lag_seconds", "How far behind now it was proved", labels=_SOURCE
     )
     failures = GaugeMetricFamily("actionwatch_poll_failures", "Polls that failed in a row", labels=_SOURCE)
+    skews = polls.read_skews(connection)
     for name, found in marks.read_all(connection).items():
-        seen.add_metric([name], (now - found.seen_through).total_seconds())
-        proved.add_metric([name], (now - found.proved_through).total_seconds())
+        there = now + skews.get(name, timedelta(0))  # marks are told by the upstream's clock
+        seen.add_metric([name], (there - found.seen_through).total_seconds())
+        proved.add_metric([name], (there - found.proved_through).total_seconds())
     for name, poll in polls.read_all(connection).items():
         failures.add_metric([name], poll.failures)
     newest = records.newest_id(connection)

@@ -17,7 +17,8 @@ from actionwatch.model import Record
 
 MILLISECOND, SECOND, MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
 SHOWN = (SECOND, 100 * MILLISECOND, 10 * MILLISECOND, MILLISECOND)  # how finely times may be written
-AHEAD = timedelta(days=1)
+DAY = AHEAD = timedelta(days=1)
+MOST = 1000  # a day may hold more; then the record is not found, and nothing is claimed
 LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
 AROUND = timedelta(seconds=90)  # more than the coarsest unit that is told apart
 SIZE = 100  # more records than this around one instant, and another has to do
@@ -54,6 +55,8 @@ def bounds(asker: Asker, sample: Sample) -> list[Finding]:
     if spot.key not in seen.keys:
         if len(seen.records) >= SIZE:
             return [unsettled("bounds", f"more than {SIZE} records stand around every one that could be asked for")]
+        if spot.key in asker.page(within(_floor(spot.at, DAY), _next(spot.at, DAY)), size=MOST).keys:
+            return [costly("bounds", "cut coarser than to minutes: a record comes within its whole day alone", COARSE)]
         means = (
             "windows do not hold what their records' times say, so none can be proved: see the time form and its zone"
         )
@@ -125,10 +128,10 @@ def _end(spot: Spot) -> Finding:
         if spot.is_in(start, _next(at, unit)):
             how = "exclusive" if unit == spot.unit else "cut down"
             return _settled("endTime", how, unit, spot)
-    return fatal("endTime", "a record does not come although it lies more than a minute before the bound", COARSE)
+    return costly("endTime", "a record does not come although it lies more than a minute before the bound", COARSE)
 
 
-COARSE = "a window's end is proved though it was not shown: receipts would claim too much; tell us, and the vendor"
+COARSE = "windows are asked in whole units for it and proved as they were meant: answers hold more than is needed"
 
 
 def _settled(name: str, how: str, unit: timedelta, spot: Spot) -> Finding:
@@ -136,11 +139,7 @@ def _settled(name: str, how: str, unit: timedelta, spot: Spot) -> Finding:
         how = "inclusive or exclusive (times are finer than bounds can be)"
     says = f"{how}, {_resolution(unit)}"
     if unit > SECOND:
-        return (
-            fatal(name, says, COARSE)
-            if name == "endTime"
-            else costly(name, says, "answers hold more than was asked for")
-        )
+        return costly(name, says, COARSE)
     if spot.unit > MILLISECOND and unit == spot.unit:
         says += ", as finely as times are written"
     if how == "cut down":

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import dataclasses
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from actionwatch.errors import SourceUnavailable
+from actionwatch.http import Answer
+from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.wire import Page
 from actionwatch.pipeline.people import People
-from actionwatch.store import records, troubles
+from actionwatch.store import records, troubles, unproved
 from actionwatch.store.database import Database
+from tests.builders import NOON
 from tests.integration.tail.test_tail import HOUR, Bench, bench
-from tests.upstreams import SOURCE, World, addressing, open_troubles
+from tests.upstreams import SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 
 SWEEPS = (HOUR, 6 * HOUR)
 OVERLAP = timedelta(minutes=5)
@@ -116,3 +126,129 @@ def test_one_gone_while_another_is_back(world: World, database: Database) -> Non
     with database.read() as connection:
         rows = connection.exec_driver_sql("SELECT description FROM record WHERE vanished_at IS NOT NULL").all()
     assert [row[0] for row in rows] == ["second"]
+
+
+# -- what cannot be proved, and what one poll has no time for
+
+
+class Refusing(DirectClient):
+    """A client whose upstream gives no pages of windows that hold a certain instant, but counts them."""
+
+    refused_at: datetime | None = None
+
+    def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
+        """Walk, or refuse."""
+        if self.refused_at is not None and (query.start or NOON) <= self.refused_at <= (query.end or NOON):
+            raise SourceUnavailable("500: this page cannot be shown")
+        return super().user_actions(query, **options)
+
+
+def refusing(world: World, database: Database) -> tuple[Bench, Refusing]:
+    """Set a tail on a log of seven hours whose sweeps are done."""
+    for number in range(84):
+        world.log(ago=300 * number + 20.5)
+    client = Refusing(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    options: dict[str, Any] = {"start": 8 * HOUR, "overlap": OVERLAP, "sweeps": SWEEPS, "page_size": 1000}
+    on = Bench(world, database, client, tail_of(database, client, world.clock, watch, **options))
+    on.poll()
+    on.poll()
+    return on, client
+
+
+def doubts(on: Bench) -> list[tuple[int, str]]:
+    """Give the windows in doubt: how often they failed, and why."""
+    with on.database.read() as connection:
+        return [(doubt.failure_count, doubt.why) for doubt in unproved.read(connection, SOURCE)]
+
+
+def test_older_window_without_proof(world: World, database: Database) -> None:
+    """An older window that cannot be read fails the polls, is told at the first try or twice, or stays a trouble when read."""
+    on, client = refusing(world, database)
+    client.refused_at = world.clock() - 3 * HOUR
+    world.organisation.append("BACKUP", at=client.refused_at, description="late")
+    told: list[list[str]] = []
+    for _ in range(90):
+        report = on.poll(60)
+        assert report.error is None
+        assert not report.unproved
+        told.append(open_troubles(database))
+    assert told[:37] == [[]] * 37  # the sweep of six hours is asked each 36 minutes
+    assert told[-1] == ["window_unproved"]
+    assert sum(now != before for before, now in pairwise(told)) == 1
+    ((failure_count, why),) = doubts(on)
+    assert failure_count >= 3
+    assert "cannot be shown" in why
+    assert not on.is_complete()
+    client.refused_at = None
+    for _ in range(61):  # it is read again each hour
+        on.poll(60)
+    assert on.is_complete()
+    assert doubts(on) == []
+    assert open_troubles(database) == []
+
+
+def test_doubt_outlives_a_restart(world: World, database: Database) -> None:
+    """A restart forgets what could not be proved, or asks for the same window under another name."""
+    on, client = refusing(world, database)
+    client.refused_at = world.clock() - 3 * HOUR
+    world.organisation.append("BACKUP", at=client.refused_at, description="late")
+    for _ in range(150):
+        on.poll(60)
+        on.tail = tail_of(
+            database,
+            client,
+            world.clock,
+            self_watch(database, client, world.clock),
+            start=8 * HOUR,
+            overlap=OVERLAP,
+            sweeps=SWEEPS,
+            page_size=1000,
+        )
+        assert len(doubts(on)) <= 1
+    assert open_troubles(database) == ["window_unproved"]
+
+
+def test_older_windows_get_their_turn(world: World, database: Database) -> None:
+    """Where a poll has time for one question, what keeps changing lately keeps it from ever asking for what is older."""
+    on = seven_hours(world, database)
+    world.log(ago=5 * 3600 + 7, description="old")
+    polls = 0
+    while not on.is_complete() or polls < 40:
+        on = bench(world, database, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+        on.tail._sweeper.questions_per_poll = 1
+        if polls % 2:
+            world.log(ago=1000 + polls, description=f"late {polls}")
+        on.poll(400)
+        polls += 1
+        assert polls < 60
+
+
+class Untiming(DirectClient):
+    """A client whose upstream shows some records without a time that can be read."""
+
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+        answer = super()._exchange(path, params)
+        body = re.sub(rb'("description":"untimed[^}]*?"timestamp":)"[^"]*"', rb'\1"never"', answer.body)
+        body = re.sub(rb'"timestamp":"[^"]*"([^}]*?"description":"untimed)', rb'"timestamp":"never"\1', body)
+        return dataclasses.replace(answer, body=body)
+
+
+def test_records_without_a_time(world: World, database: Database) -> None:
+    """Records whose time cannot be read have the sweeps over them read again for ever, or hide a late one."""
+    for number in range(84):
+        world.log(ago=300 * number + 20.5, description=f"untimed {number}" if number % 9 == 7 else f"timed {number}")
+    client = Untiming(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    options: dict[str, Any] = {"start": 8 * HOUR, "overlap": OVERLAP, "sweeps": SWEEPS, "page_size": 1000}
+    on = Bench(world, database, client, tail_of(database, client, world.clock, watch, **options))
+    for _ in range(10):
+        on.poll(60)
+    assert sum(not record.is_time_readable for record in on.records()) == 9
+    asked = [on.poll(60).request_count for _ in range(72)]
+    # 72 / 6 + 72 / 36 sweeps; those whose bound comes near such a record narrow down on which side of it that is.
+    assert sum(asked) - len(asked) <= 14 * 3
+    world.log(ago=3 * 3600.0, description="late")
+    for _ in range(40):
+        on.poll(60)
+    assert on.is_complete()

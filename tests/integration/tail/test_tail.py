@@ -13,7 +13,8 @@ from actionwatch.instaclustr.client import Client
 from actionwatch.model import Record
 from actionwatch.pipeline.reading import PollReport
 from actionwatch.pipeline.tail import Tail
-from actionwatch.store import marks, receipts, records
+from actionwatch.store import backlogs, marks, receipts, records
+from actionwatch.store.backlogs import Backlog
 from actionwatch.store.database import Database
 from tests.builders import NOON
 from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
@@ -271,7 +272,7 @@ def test_unproved_is_told_and_asked_less(world: World, database: Database) -> No
 
 def test_halving_isolates_what_changes(world: World, database: Database) -> None:
     """A window that changed during each of its walks is not read in halves, which may be quiet by then."""
-    on = bench(world, database, "appear:1,after,times=4", start=HOUR, page_size=3)
+    on = bench(world, database, "appear:1,after,times=6", start=HOUR, page_size=3)  # three to settle the bounds
     for number in range(40):
         world.log(ago=3000 - number * 30)
     report = on.poll()
@@ -332,6 +333,41 @@ def test_backlog_is_cut_and_the_newest_keep_coming(world: World, database: Datab
     assert report.proved_count > 3
     found = on.records()
     assert max(record.occurred_at for record in found[:25_000]) > NOON - timedelta(minutes=1)
+
+
+def test_backlog_is_told(world: World, database: Database) -> None:
+    """How far a backlog is goes untold, goes back, or is told on when it is over."""
+    world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
+    told: list[Backlog] = []
+    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=told.append)
+    on.poll(0)
+    shares = [backlog.share for backlog in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert told[-1].record_count == 50_000
+    with database.read() as connection:
+        assert backlogs.read_all(connection) == {}
+
+
+def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
+    """A backlog that a killed process left is begun anew in `status`, or stays there when there is none any more."""
+    world.organisation.extend_synthetic(60_000, NOON - timedelta(hours=10), NOON)
+
+    def die(backlog: Backlog) -> None:
+        if backlog.share > 0.4:
+            raise SystemExit
+
+    on = bench(world, database, start=timedelta(hours=11), on_backlog=die)
+    with pytest.raises(SystemExit):
+        on.poll(0)
+    told: list[Backlog] = []
+    bench(world, database, start=timedelta(hours=11), on_backlog=told.append).poll(0)
+    assert told[0].share > 0.3
+    assert told[-1].starts_at < NOON - timedelta(hours=10)
+    assert told[-1].record_count >= 60_000
+    assert on.is_complete()
+    with database.read() as connection:
+        assert backlogs.read_all(connection) == {}
 
 
 def test_stopped_and_resumed(world: World, database: Database) -> None:

@@ -300,6 +300,26 @@ def test_heartbeat(world: World, database: Database) -> None:
         monitor.close()
 
 
+@pytest.mark.parametrize("clock", ["clock:-30m", "clock:30m"])
+def test_heartbeat_goes_by_the_upstreams_clock(world: World, database: Database, clock: str) -> None:
+    """Where the clocks differ, the heartbeat stops though all is proved, or goes on though nothing is."""
+    monitor = Monitor()
+    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
+    try:
+        on = bench(world, database, clock)
+        on.poll()
+        on.poll()
+        assert heartbeat.run_once()
+        world.faults.set(clock, "total:more")
+        for _ in range(25):
+            world.log()
+            on.poll()
+        assert not heartbeat.run_once()
+    finally:
+        heartbeat.close()
+        monitor.close()
+
+
 # -- several sources
 
 

@@ -51,6 +51,19 @@ def upgrade() -> None:
     op.create_index("alert_by_opening", "alert", ["opened_at"], unique=False)
     op.create_index("alert_by_rule", "alert", ["rule_name", "last_at"], unique=False)
     op.create_table(
+        "backlog",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("through", sa.BigInteger(), nullable=False),
+        sa.Column("record_count", sa.BigInteger(), nullable=False),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("began_through", sa.BigInteger(), nullable=False),
+        sa.Column("began_count", sa.BigInteger(), nullable=False),
+        sa.Column("noted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source"),
+    )
+    op.create_table(
         "correlated",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("rule_id", sa.Text(), nullable=False),
@@ -117,6 +130,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("fallback_of IS NOT NULL"),
     )
     op.create_index(
+        "delivery_leased",
+        "delivery",
+        ["receiver", "leased_until"],
+        unique=False,
+        sqlite_where=sa.text("leased_until IS NOT NULL"),
+        postgresql_where=sa.text("leased_until IS NOT NULL"),
+    )
+    op.create_index(
         "delivery_let_through",
         "delivery",
         ["receiver", "status", "sent_at"],
@@ -174,6 +195,7 @@ def upgrade() -> None:
         sa.Column("last_poll_at", sa.BigInteger(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("clock_skew", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source"),
     )
     op.create_table(
@@ -203,6 +225,7 @@ def upgrade() -> None:
         sa.Column("last_sent_at", sa.BigInteger(), nullable=True),
         sa.Column("failing_since", sa.BigInteger(), nullable=True),
         sa.Column("paused_until", sa.BigInteger(), nullable=True),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("storm_summary", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
@@ -236,7 +259,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("record_by_key", "record", ["source", "record_key"], unique=True)
+    op.create_index("record_by_key", "record", ["record_key", "source"], unique=True)
+    op.create_index(
+        "record_vanished",
+        "record",
+        ["source", "record_key"],
+        unique=False,
+        sqlite_where=sa.text("vanished_at IS NOT NULL"),
+        postgresql_where=sa.text("vanished_at IS NOT NULL"),
+    )
     op.create_table(
         "reference",
         sa.Column("alert_id", sa.Text(), nullable=False),
@@ -277,6 +308,8 @@ def upgrade() -> None:
         sa.Column("seen_through", sa.BigInteger(), nullable=False),
         sa.Column("proved_through", sa.BigInteger(), nullable=False),
         sa.Column("totals_cover_pages", sa.Boolean(), nullable=False),
+        sa.Column("bounds_unit", sa.BigInteger(), nullable=True),
+        sa.Column("bounds_asked_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
@@ -303,6 +336,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "unproved",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("reach", sa.BigInteger(), nullable=False),
+        sa.Column("failure_count", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "starts_at", "ends_at"),
+    )
+    op.create_table(
         "trouble",
         sa.Column("trouble", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
@@ -317,6 +361,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them again."""
     op.drop_table("trouble")
+    op.drop_table("unproved")
     op.drop_table("template_version")
     op.drop_table("sweep")
     op.drop_index("story_by_alert", table_name="story")
@@ -326,6 +371,12 @@ def downgrade() -> None:
     op.drop_table("silence")
     op.drop_table("rule_version")
     op.drop_table("reference")
+    op.drop_index(
+        "record_vanished",
+        table_name="record",
+        sqlite_where=sa.text("vanished_at IS NOT NULL"),
+        postgresql_where=sa.text("vanished_at IS NOT NULL"),
+    )
     op.drop_index("record_by_key", table_name="record")
     op.drop_table("record")
     op.drop_table("receiver")
@@ -352,6 +403,12 @@ def downgrade() -> None:
         postgresql_where=sa.text("event = 'opened' AND body IS NOT NULL"),
     )
     op.drop_index(
+        "delivery_leased",
+        table_name="delivery",
+        sqlite_where=sa.text("leased_until IS NOT NULL"),
+        postgresql_where=sa.text("leased_until IS NOT NULL"),
+    )
+    op.drop_index(
         "delivery_copied",
         table_name="delivery",
         sqlite_where=sa.text("fallback_of IS NOT NULL"),
@@ -369,6 +426,7 @@ def downgrade() -> None:
     op.drop_table("correlation")
     op.drop_index("correlated_by_rule", table_name="correlated")
     op.drop_table("correlated")
+    op.drop_table("backlog")
     op.drop_index("alert_by_rule", table_name="alert")
     op.drop_index("alert_by_opening", table_name="alert")
     op.drop_index("alert_by_group", table_name="alert")

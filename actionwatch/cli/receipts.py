@@ -1,0 +1,217 @@
+"""`records receipts` and `records proof`: what an auditor reads of what is proved, and checks against the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.opened import opened_store
+from actionwatch.cli.output import Moment, output_option, print_items
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from actionwatch.settings import Settings
+    from actionwatch.store.receipts import WindowReceipt
+
+LIMIT = 50
+COLUMNS = ("from", "to", "source", "method", "records", "kinds", "judged", "digest", "check")
+SHORT_DIGEST = 12
+SAME, DIFFERENT, EXPIRED = "same", "differs", "expired"
+CHECKS = {None: "", SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records deleted by retention"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A receipt, what came of its check (None: not asked for), and how many records the store has in its place."""
+
+    receipt: WindowReceipt
+    check: str | None = None
+    stored_count: int = 0
+
+
+@click.command("receipts")
+@click.option("--source", metavar="NAME", help="Only this source.")
+@click.option(
+    "--since", type=Moment(), help="Of windows that end from this time on: RFC 3339, or a duration back (7d)."
+)
+@click.option("--until", type=Moment(), help="Of windows that start up to this time.")
+@click.option(
+    "--limit", type=click.IntRange(1), help=f"At most so many, the newest.  [default: {LIMIT}; --verify: all]"
+)
+@click.option(
+    "--verify", "is_verified", is_flag=True, help="Make each digest anew from the stored records, and compare."
+)
+@output_option
+@click.pass_obj
+def receipts(
+    config: str,
+    /,
+    source: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
+    is_verified: bool,
+    form: str,
+) -> int:
+    """List the receipts of proved windows, newest first: which records had a time from FROM to TO, both included.
+
+    With --verify, exit 1 where the stored records are not those that a receipt attests.
+    """
+    from actionwatch.store import receipts as store
+
+    differing: list[Checked] = []
+
+    def checked(connection: Connection, settings: Settings) -> Iterator[Checked]:
+        most = limit or (None if is_verified else LIMIT)
+        for receipt in list(store.stream(connection, source, since, until, most)):
+            found = _check(connection, receipt, settings) if is_verified else Checked(receipt)
+            if found.check == DIFFERENT:
+                differing.append(found)
+            yield found
+
+    with opened_store(config) as (settings, database), database.read() as connection:
+        print_items(
+            checked(connection, settings),
+            form,
+            document=_document,
+            columns=COLUMNS if is_verified else COLUMNS[:-1],
+            row=_row,
+            nothing="no receipts",
+            cut=("kinds",),
+            leave_out=("judged", "kinds", "source"),
+        )
+    for found in differing:
+        receipt = found.receipt
+        click.echo(
+            f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the receipt "
+            f"attests {receipt.record_count} records, the store holds {found.stored_count}, not the same ones",
+            err=True,
+        )
+    return EXIT_FAILED if differing else 0
+
+
+def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> Checked:
+    from actionwatch.store import receipts as store
+
+    again = store.recompute(connection, receipt)
+    if again == receipt:
+        return Checked(receipt, SAME, again.record_count)
+    is_expired = receipt.starts_at < datetime.now(UTC) - settings.store.retention.records
+    return Checked(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
+
+
+def _document(found: Checked) -> dict[str, Any]:
+    from actionwatch.documents import instant
+
+    receipt = found.receipt
+    document: dict[str, Any] = {
+        "source": receipt.source,
+        "from": instant(receipt.starts_at),
+        "to": instant(receipt.ends_at),
+        "judged_at": instant(receipt.judged_at),
+        "method": receipt.method,
+        "records": receipt.record_count,
+        "kinds": dict(receipt.kind_counts),
+        "requests": receipt.request_count,
+        "digest": receipt.digest,
+    }
+    return document if found.check is None else {**document, "check": found.check}
+
+
+def _row(found: Checked) -> tuple[object, ...]:
+    receipt = found.receipt
+    kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
+    cells = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method, receipt.record_count, kinds)
+    told = (*cells, receipt.judged_at, receipt.digest[:SHORT_DIGEST])
+    return told if found.check is None else (*told, CHECKS[found.check])
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of a source's time that is proved without a gap, or is not, and why."""
+
+    source: str
+    start: datetime
+    end: datetime
+    is_proved: bool
+    why: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        from actionwatch.documents import instant
+
+        return {
+            "source": self.source,
+            "from": instant(self.start),
+            "to": instant(self.end),
+            "is_proved": self.is_proved,
+            "why": self.why or None,
+        }
+
+
+@click.command("proof")
+@click.option("--source", metavar="NAME", help="Only this source.")
+@click.option("--since", type=Moment(), help="From this time on: RFC 3339, or a duration back (7d).")
+@click.option("--until", type=Moment(), help="Up to this time.")
+@output_option
+@click.pass_obj
+def proof(config: str, /, source: str | None, since: datetime | None, until: datetime | None, form: str) -> int:
+    """List which stretches of time are proved without a gap, and which are not, as far as each source was read.
+
+    Exit 1 where anything in them is not proved.
+    """
+    from actionwatch.store import marks
+
+    with opened_store(config) as (settings, database), database.read() as connection:
+        names = [name for name in marks.read_all(connection) if source in (None, name)]
+        found = [
+            stretch
+            for name in names
+            for whole in _stretches(connection, name, settings.store.retention.receipts)
+            if (stretch := _clip(whole, since, until)) is not None
+        ]
+    print_items(
+        found,
+        form,
+        document=Stretch.document,
+        columns=("source", "from", "to", "proved", "why not"),
+        row=lambda one: (one.source, one.start, one.end, "yes" if one.is_proved else "NO", one.why),
+        nothing="nothing was read yet",
+        cut=("why not",),
+    )
+    return 0 if all(stretch.is_proved for stretch in found) else EXIT_FAILED
+
+
+def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Stretch]:
+    """Give a source's time from its beginning, or as long as receipts are kept, to where it was read; then what is in doubt."""
+    from actionwatch.cursor import EDGE
+    from actionwatch.store import marks, receipts, troubles, unproved
+
+    known = marks.read_all(connection)[source]
+    lagging = {found.subject: found.what for found in troubles.read_all(connection) if found.trouble == "proof_lagging"}
+    why = lagging.get(source, "read, but not proved")
+    at = max(known.begins_at, datetime.now(UTC) - kept)
+    found: list[Stretch] = []
+    for start, end in receipts.spans(connection, source):
+        if end <= at:
+            continue
+        if start - at > EDGE:
+            found.append(Stretch(source, at, start, is_proved=False, why=why))
+        found.append(Stretch(source, max(at, start), end, is_proved=True))
+        at = end
+    if known.seen_through - at > EDGE:
+        found.append(Stretch(source, at, known.seen_through, is_proved=False, why=why))
+    doubts = [doubt for doubt in unproved.read(connection, source) if doubt.failure_count]
+    return found + [Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why) for doubt in doubts]
+
+
+def _clip(stretch: Stretch, since: datetime | None, until: datetime | None) -> Stretch | None:
+    start = max(stretch.start, since) if since else stretch.start
+    end = min(stretch.end, until) if until else stretch.end
+    return Stretch(stretch.source, start, end, stretch.is_proved, stretch.why) if start < end else None

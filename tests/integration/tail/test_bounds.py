@@ -1,0 +1,102 @@
+"""Upstreams that cut the bounds of a window: nothing is hidden, nothing claimed too early, and it costs one question a day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.model import Record
+from actionwatch.pipeline.bounds import telling
+from actionwatch.store import receipts
+from actionwatch.store.database import Database
+from tests.builders import NOON, make_record
+from tests.integration.tail.test_tail import HOUR, bench
+from tests.upstreams import SOURCE, World, open_troubles
+
+MILLISECOND, SECOND, MINUTE, DAY = (timedelta(**{unit: 1}) for unit in ("milliseconds", "seconds", "minutes", "days"))
+CUT = {
+    "": MILLISECOND,
+    "bounds:exclusive": MILLISECOND,
+    "bounds_truncated:1s": SECOND,
+    "bounds_truncated:1m": MINUTE,
+    "bounds_truncated:1m bounds:exclusive": MINUTE,
+    "bounds_truncated:1h": HOUR,
+    "bounds_truncated:1d": DAY,
+}
+
+
+def recent(ago: float) -> float:
+    """Give an age whose instant is on no whole second."""
+    return ago + 0.3456
+
+
+@pytest.mark.parametrize("start", ["now", HOUR])
+@pytest.mark.parametrize(("faults", "unit"), CUT.items())
+def test_cut_bounds(world: World, database: Database, faults: str, unit: timedelta, start: object) -> None:
+    """What happened after a bound that the upstream cuts is shown late, claimed to be all there is, or taken for vanished."""
+    world.clock.advance(seconds=7517)
+    on = bench(world, database, *faults.split(), start=start, sweeps=(HOUR,), overlap=MINUTE)
+    on.poll(0)
+    for _ in range(40):
+        world.clock.advance(seconds=30)
+        world.log(ago=recent(5))
+        world.log(ago=recent(17))
+        report = on.poll(0)
+        assert on.is_complete()
+        assert not report.unproved
+    assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
+    assert on.marks().bounds_unit == unit
+    assert open_troubles(database) == []
+    with database.read() as connection:
+        found = receipts.read(connection, SOURCE, 999)
+        assert [receipts.recompute(connection, receipt) for receipt in found] == found
+
+
+def test_asked_once_a_day(world: World, database: Database) -> None:
+    """How finely bounds are taken is asked at each poll or start, or never again."""
+    on = bench(world, database, start=HOUR)
+    world.log(ago=recent(5))
+    on.poll()
+    world.log(ago=recent(5))
+    assert on.poll().request_count == 1
+    on = bench(world, database, start=HOUR)
+    assert on.poll().request_count == 1
+    world.faults.set("bounds_truncated:1m")
+    for _ in range(2):
+        world.clock.advance(days=1)
+        world.log(ago=recent(5))
+        on.poll()
+    assert on.marks().bounds_unit == MINUTE
+    assert on.is_complete()
+    world.log(ago=recent(1))
+    assert on.poll(0).request_count == 1
+    assert on.is_complete()
+
+
+def at(moment: timedelta) -> Record:
+    """Give a record of a time after noon."""
+    return make_record(occurred_at=NOON + moment)
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_telling"),
+    [
+        (timedelta(0), False),
+        (timedelta(minutes=7), False),
+        (timedelta(seconds=7), True),
+        (timedelta(milliseconds=7500), True),
+        (timedelta(milliseconds=59_999), False),
+    ],
+)
+def test_telling(moment: timedelta, is_telling: bool) -> None:
+    """A record settles what its time cannot tell: one on the hour would have windows asked in hours."""
+    assert (telling([at(moment)]) is not None) is is_telling
+
+
+def test_the_most_telling() -> None:
+    """Of several records one is chosen that tells less than another."""
+    assert telling([at(timedelta(seconds=7)), at(timedelta(seconds=7.5)), at(timedelta(0))]) == at(
+        timedelta(seconds=7.5)
+    )
+    assert telling([]) is None
