@@ -38,10 +38,6 @@ class ConfigError(ActionwatchError):
         self.faults = faults
 
 
-class RuleError(ConfigError):
-    """A rule document cannot be used."""
-
-
 class TemplateError(ConfigError):
     """A template cannot be parsed or filled in."""
 

@@ -1,7 +1,8 @@
 """The nouns of actionwatch, immutable: what one room hands to the next.
 
 Times are aware UTC `datetime`s, spans are `timedelta`s. `Record` and `Entity` are msgspec structs instead of dataclasses
-because a million of them are made in a backfill: a frozen dataclass with this many fields takes five times as long.
+because a million of them are made in a backfill: a frozen dataclass with this many fields takes five times as long. They
+hold nothing that could hold them, so that the garbage collector need not look at them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Level(IntEnum):
 LEVELS: dict[str, Level] = {level.word: level for level in Level}
 
 
-class Entity(msgspec.Struct, frozen=True):
+class Entity(msgspec.Struct, frozen=True, gc=False):
     """Something the upstream names by an id, a name, or both: an account, a cluster, an organisation."""
 
     id: str | None = None
@@ -43,7 +44,7 @@ class Entity(msgspec.Struct, frozen=True):
 NOTHING = Entity()
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One user action as we keep it.
 
     `raw` is the upstream's JSON object to the letter. `id` is the local number the store gives, 0 before it is stored; it
@@ -197,6 +198,7 @@ SUMMARY_HEADLINES = {
     "mute": "{} came while notifications were muted",
     "silence": "{} came under a silence",
 }
+CAUSE_WORDS = {"mute": "mute interval {ref}", "silence": "silence {ref:.8}"}  # as much of an id as commands need
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +225,26 @@ class Message:
         return SUMMARY_HEADLINES.get(str(self.data.get("reason")), "{} in one message").format(words)
 
     @property
+    def causes(self) -> list[str]:
+        """Say in a line each what hid the alerts of a summary; empty where nothing did. The texts are as people wrote them."""
+        reason = str(self.data.get("reason"))
+        return [_spell_cause(reason, cause) for cause in self.data.get("causes", ())]
+
+    @property
     def level(self) -> str:
         """The alert's level, a summary's highest one; empty where there is none."""
         if self.type != MESSAGE_TYPES[Event.SUMMARY]:
             return str(self.data.get("level") or "")
         return next((word for word in reversed(LEVELS) if self.data.get("levels", {}).get(word)), "")
+
+
+def _spell_cause(reason: str, cause: Mapping[str, Any]) -> str:
+    """Say what was hidden and by what; what a person wrote comes last."""
+    hidden = [f"{count} {rule}" for rule, count in cause["rules"].items()]
+    more = cause["count"] - sum(cause["rules"].values())
+    by = CAUSE_WORDS.get(reason, "{ref}").format(ref=cause["ref"])
+    of = f" of {cause['author']}: {cause['comment']}" if cause["author"] else ""
+    return f"{', '.join([*hidden, *([f'{more} more'] if more else [])])} hidden by {by}{of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +285,27 @@ class Silence:
         return "active" if now >= self.starts_at else "pending"
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person's decision came to: a sentence to show, and whether it changed anything. Somebody may have been quicker."""
+
+    said: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What hid alerts until a summary told of them, and how many of which rules it hid, by the rules' names, the most first.
+
+    `ref` is a silence's id, or a mute interval's name; only a silence has an author and a comment.
+    """
+
+    ref: str
+    rules: Mapping[str, int]
+    author: str | None = None
+    comment: str | None = None
+
+
 class DeliveryStatus(StrEnum):
     """Where a delivery is: every one ends `sent` or `dead`, or is stopped by a gate before any attempt.
 
@@ -284,6 +322,7 @@ class DeliveryStatus(StrEnum):
 
 
 ESCALATION = -1  # the ordinal of an escalation: it stands outside the order of its alert's messages
+UNTOLD = "untold"  # why a resolution is not sent: its receiver was never told that the alert opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ Labels = Mapping[str, str | tuple[str, ...]]
 """What matchers look at. A tuple holds the values that stand for one thing, such as a cluster's id and name."""
 
 RECORD_LABELS = ("actionKind", "userName", "account", "cluster", "scope", "crudOperation")
+_LABELS_OF_FIELDS = {
+    **{name: name for name in (*RECORD_LABELS, "source")},
+    **{f"{name}.{part}": name for name in ("account", "cluster") for part in ("id", "name")},
+    "clusterId": "cluster",
+}
 _MATCHER = re.compile(r"\s*([A-Za-z_:][A-Za-z0-9_:.-]*)\s*(=~|=|!=|!~)\s*(.*?)\s*", re.DOTALL)
 _NEEDS_QUOTES = frozenset(',{}"')  # Alertmanager would split at the comma and trim the braces
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
@@ -135,17 +140,12 @@ def build(root: RouteText, everyone: Sequence[str]) -> Route:
     return Route(receivers, matchers, root.is_continued, children, root.mute_time_intervals)
 
 
-def receivers_for(route: Route, labels: Labels) -> tuple[str, ...]:
-    """Name the receivers of an alert with these labels, in the order of the tree, each once.
+def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
+    """Name the receivers of an alert with these labels, in the order of the tree, each with its first route's mute intervals.
 
     Depth first: the first child that matches ends the search unless it continues; a node of which no child matches receives
     itself. Empty only where the root does not match, or names no one.
     """
-    return tuple(mutes_for(route, labels))
-
-
-def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
-    """Name the receivers as `receivers_for` does, each with the mute intervals of the first route that names it."""
     found: dict[str, tuple[str, ...]] = {}
     for node in _matching(route, labels):
         for name in node.receivers:
@@ -175,7 +175,7 @@ def alert_labels(alert: Alert, record: Record | None) -> Labels:
     labels: dict[str, str | tuple[str, ...]] = dict(alert.labels)
     labels |= {"rule": alert.rule.name, "level": alert.level.word, "source": alert.source}
     if record is None:
-        return labels | {name: value for name, value in (alert.group or {}).items() if name in RECORD_LABELS and value}
+        return {**group_labels(alert), **labels}
     return labels | {
         "actionKind": record.action_kind,
         "userName": record.user_name or "",
@@ -184,6 +184,19 @@ def alert_labels(alert: Alert, record: Record | None) -> Labels:
         "scope": record.scope or "",
         "crudOperation": record.operation or "",
     }
+
+
+def group_labels(alert: Alert) -> dict[str, tuple[str, ...]]:
+    """Give the labels that tell an alert's group from others of its rule: `clusterId` as `cluster`; no value where absent.
+
+    A field that is no label, such as one of `raw`, is left out; so is an absent part of an entity, which may have the other.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for field_name, value in (alert.group or {}).items():
+        label = _LABELS_OF_FIELDS.get(field_name)
+        if label is not None and (value or label == field_name):
+            found[label] = (*found.get(label, ()), *((value,) if value else ()))
+    return found
 
 
 def _names(entity: Entity) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from actionwatch.alerts.routes import RECORD_LABELS, Labels, Matcher, parse_matcher
+from actionwatch.alerts.routes import Labels, Matcher, group_labels, parse_matcher
 from actionwatch.ids import stable_id
 from actionwatch.model import Alert, Record, Silence
 
@@ -67,16 +67,17 @@ def silence_for(labels: Labels, silences: Iterable[Silence], now: datetime) -> S
 def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
     """Write the matchers that silence an alert and what comes after it: its rule, and the group it stands for.
 
-    An alert of a rule without `group_by` stands for its user; one of ours, for its trouble and subject.
+    An alert of a rule without `group_by` stands for its user; one of ours, for its trouble and subject. A value that is absent
+    is matched as that: who silences what nobody did silences nothing that somebody does.
     """
-    pairs: list[tuple[str, str | None]] = [("rule", alert.rule.name)]
+    labels: dict[str, tuple[str, ...]] = {"rule": (alert.rule.name,)}
     if "trouble" in alert.labels:
-        pairs += [("trouble", alert.labels["trouble"]), ("source", alert.source)]
-    elif alert.group is None:
-        pairs.append(("userName", newest.user_name if newest else None))
-    else:
-        pairs += [(name, value) for name, value in alert.group.items() if name in RECORD_LABELS]
-    return tuple(f"{label}={_quote(value)}" for label, value in pairs if value)
+        labels |= {"trouble": (alert.labels["trouble"],), "source": (alert.source,)}
+    elif alert.group is not None:
+        labels |= group_labels(alert)
+    elif newest is not None:
+        labels["userName"] = (newest.user_name or "",)
+    return tuple(f"{label}={_quote(value)}" for label, values in labels.items() for value in values or ("",))
 
 
 def _quote(value: str) -> str:

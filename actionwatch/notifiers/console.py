@@ -8,6 +8,7 @@
 
 ▌ HIGH  12 alerts came under a silence
 ▌ 4 high · 8 low
+▌ 12 firewall_opened hidden by silence 3f2a91c0 of sam: load test, ask sam
 ▌ high  Firewall rules of staging opened  ×2
 ▌ … and 11 more
 """
@@ -42,6 +43,7 @@ SEPARATOR = " · "
 PIPE_WIDTH = 2_000  # a pipe has no width: lines stay whole, for grep
 MAX_TITLE_CHARS = 300
 MAX_LISTED = 10  # alerts of a summary: a card is to be taken in at a glance
+MAX_CAUSES = 3  # of a summary: mostly there is one
 MAX_VALUE_CHARS = 120  # one long name must not push the others off the card
 
 _LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
@@ -135,7 +137,7 @@ class Card:
 
     def _lines(self) -> list[Text]:
         if self._is_summary():
-            return [self._headline(), self._levels(), *self._listed(), self._omitted()]
+            return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted()]
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
         return [self._headline(), self._who_what_where(newest), self._when(), self._origin(), self._advice()]
@@ -195,6 +197,10 @@ class Card:
         levels = self._data.get("levels") or {}
         parts = [f"{levels[word]} {word}" for word in reversed(LEVELS) if levels.get(word)]
         return Text(self._join(*parts), overflow="fold")
+
+    def _causes(self) -> Iterator[Text]:
+        for cause in self._message.causes[:MAX_CAUSES]:
+            yield Text(self._value(cause, MAX_TITLE_CHARS), QUIET, overflow="fold")
 
     def _listed(self) -> Iterator[Text]:
         for alert in (self._data.get("alerts") or [])[:MAX_LISTED]:

@@ -215,7 +215,8 @@ def _summed_up(message: Message) -> dict[str, Any]:
         for alert in (data.get("alerts") or [])[:MAX_LISTED]
     ]
     counts = {name: data.get(name) for name in ("reason", "count", "levels", "omitted")}
-    return {**counts, "alerts": alerts, "message": message.id}
+    causes = [_line(cause, 500) for cause in message.causes]
+    return {**counts, **({"hidden": causes} if causes else {}), "alerts": alerts, "message": message.id}
 
 
 def _text(value: Any) -> Any:

@@ -84,11 +84,13 @@ class Addressing:
             story.append(connection, [story.Entry(now, alert.id, "routed", f"also {', '.join(added)}")])
 
     def acknowledge(self, connection: Connection, alert: Alert, now: datetime) -> None:
-        """Tell those who were told that somebody took the alert on; not by mail, which cannot be brought up to date."""
+        """Tell those told of an alert, now or soon, that somebody took it on; not by mail, which stays as it is."""
         rows: list[Delivery] = []
         for name, found in standing.read(connection, alert.id).items():
             last, destination = found.last, self._destination(name)
-            if last is None or not found.is_told or destination.is_updated_last or takes_newest_state(last):
+            if last is None or destination.is_updated_last or takes_newest_state(last):
+                continue
+            if not found.is_told and last.status is not DeliveryStatus.PENDING:
                 continue
             due_at = self._spaced(last, destination, now)
             rows.append(owed(alert.id, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))

@@ -17,12 +17,9 @@ from actionwatch.alerts.policy import House, Policy
 from actionwatch.alerts.routes import Labels, alert_labels
 from actionwatch.alerts.silences import silence_for
 from actionwatch.documents import instant
-from actionwatch.model import ESCALATION, Alert, Delivery, DeliveryStatus, Event, Record, Silence, Status
+from actionwatch.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event, Record, Silence, Status
 from actionwatch.store import alerts, records, silences, standing, stopped, story
 from actionwatch.text import visible
-
-UNTOLD = "untold"
-"""Why a resolution is not sent: its receiver was never told that the alert opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +174,14 @@ def judge(context: Context) -> Verdict | None:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What became of rows: those that go on, each with what it is to its receiver, and those stopped because untold."""
+    """What became of rows: those that go on, each as what it is to its receiver, and those stopped because untold.
 
-    passed: list[tuple[Delivery, Event]]
+    `alerts` are those that were looked at, by id: they need not be read twice.
+    """
+
+    passed: list[Delivery]
     ended_untold: list[Delivery]
+    alerts: dict[str, Alert]
 
 
 class Gatekeeper:
@@ -193,20 +194,21 @@ class Gatekeeper:
         self, connection: Connection, policy: Policy, due: Sequence[Delivery], most: int, now: datetime
     ) -> Judged:
         """Judge rows until `most` have passed; the rest is left as it is. What is frozen passes."""
-        judged, stops = Judged([], []), []
+        stops: list[stopped.Stop] = []
         lines: list[story.Entry] = []
         contexts = self._contexts(connection, policy, [row for row in due if _is_judged(row)], now)
+        judged = Judged([], [], {context.alert.id: context.alert for context in contexts.values()})
         let_through = self._count(connection, policy, due[0].receiver, now) if contexts else 0
         for row in due:
             if len(judged.passed) >= most:
                 break
             context = contexts.get(row.id)
             if context is None:
-                judged.passed.append((row, row.event))
+                judged.passed.append(row)
                 continue
             verdict = judge(_counting(context, let_through))
             if verdict is None:
-                judged.passed.append((row, context.event))
+                judged.passed.append(row if row.event is context.event else replace(row, event=context.event))
                 let_through += context.event is Event.OPENED
                 continue
             stops.append(_stop(row, verdict))

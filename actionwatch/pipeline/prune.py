@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.store import alerts, correlations, outbox, positions, receipts, records
+from actionwatch.store import alerts, correlations, positions, receipts, records, retention
 from actionwatch.store.database import Database
 
 BATCH = 5000  # rows a transaction
@@ -19,28 +19,30 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is kept. Records of an alert stay as long as the alert does."""
+    """How long what is kept. Records of an alert stay as long as it does; one of a state, while it owes anybody its end."""
 
     records: timedelta = timedelta(days=400)
     deliveries: timedelta = timedelta(days=90)
     receipts: timedelta = timedelta(days=400)
 
 
-def run_once(database: Database, retention: Retention, now: datetime) -> dict[str, int]:
+def run_once(database: Database, kept: Retention, now: datetime) -> dict[str, int]:
     """Delete what is older than its retention; give how much of each."""
+    forgotten, finished = now - kept.records, now - kept.deliveries
 
     def old_records(connection: Connection) -> int:
         # Only what was matched: retention must not take a record away before any rule saw it.
         matched = positions.read(connection, "match")
-        return records.delete_older(connection, now - retention.records, matched, BATCH)
+        return records.delete_older(connection, forgotten, matched, BATCH)
 
     deleted = {
-        "deliveries": _in_batches(database, lambda c: outbox.delete_older(c, now - retention.deliveries, BATCH)),
-        "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, now - retention.records, BATCH)),
+        "deliveries": _in_batches(database, lambda c: retention.delete_deliveries(c, finished, forgotten, BATCH)),
+        "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, forgotten, BATCH)),
         "records": _in_batches(database, old_records),
-        "correlated": _in_batches(database, lambda c: correlations.delete_older(c, now - retention.records)),
-        "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - retention.receipts, BATCH)),
+        "correlated": _in_batches(database, lambda c: correlations.delete_older(c, forgotten)),
+        "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
     }
+    _in_batches(database, lambda c: retention.forget_words(c, finished, BATCH))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

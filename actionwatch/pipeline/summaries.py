@@ -93,7 +93,7 @@ class Summaries:
         row = self._row(receiver, reason, groups, now)
         stopped.report(connection, receiver, groups, row.id, now)
         content = stopped.read_content(connection, row.id, ALERTS_SHOWN)
-        data = summary_document(reason, receiver, content.levels, content.alerts)
+        data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)
         message = Message(row.id, MESSAGE_TYPES[Event.SUMMARY], now, data)
         outbox.insert_new(connection, [replace(row, body=freeze(message))])
         if reason == "storm":

@@ -37,6 +37,8 @@ def _lines(message: Message) -> Iterator[str]:
     for label in ("body", "first_at", "last_at", "count", "source", "runbook", "id"):
         if value := message.data.get(label):
             yield f"{label}: {shorten(visible(str(value)), PLAIN_LIMIT_CHARS)}"
+    for cause in message.causes:
+        yield one_line(shorten(cause, 300))
     for alert in message.data.get("alerts", ())[:PLAIN_ALERTS]:
         yield one_line(shorten(f"[{alert.get('level')}] {alert.get('title')} ({alert.get('id')})", 300))
     if omitted := message.data.get("omitted"):

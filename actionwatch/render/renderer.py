@@ -204,6 +204,7 @@ def variables(message: Message) -> dict[str, Any]:
         "records": list(reversed(data.get("records") or [])),
         "message_id": message.id,
         "headline": message.headline,
+        "causes": message.causes,
         "level": message.level,
     }
 

@@ -9,9 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.documents import alert_document, summary_document
-from actionwatch.model import MESSAGE_TYPES, Alert, Entity, Event, Level, Message, Record, RuleName, Status
+from actionwatch.model import MESSAGE_TYPES, Alert, Cause, Entity, Event, Level, Message, Record, RuleName, Status
 
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
+CAUSES = {
+    "mute": (Cause("nights", {"cluster_deleted": 2, "bare": 1}),),
+    "silence": (Cause("silence-1", {f"rule_{number}": 1 for number in range(12)}, "sam", "load test, ask sam"),),
+}
 
 
 def sample_messages() -> Iterator[Message]:
@@ -85,7 +89,9 @@ def _records() -> list[Record]:
 def _summary(reason: str, count: int) -> dict[str, Any]:
     """Sum up so many alerts over half a day, of all levels."""
     alerts = [_summed_up(number) for number in range(count)]
-    return summary_document(reason, "soc-mail", Counter(alert.level for alert in alerts), alerts)
+    return summary_document(
+        reason, "soc-mail", Counter(alert.level for alert in alerts), alerts, CAUSES.get(reason, ())
+    )
 
 
 def _summed_up(number: int) -> Alert:

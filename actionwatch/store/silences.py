@@ -7,11 +7,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from actionwatch.model import Silence
 from actionwatch.store.database import upsert
+from actionwatch.store.instants import Instant
 from actionwatch.store.tables import SILENCE
+
+_NOW = bindparam("now", type_=Instant)
+# Built once: every message asks it.
+_ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <= _NOW)
 
 
 def write(connection: Connection, silence: Silence) -> None:
@@ -26,10 +31,15 @@ def read_all(connection: Connection) -> list[Silence]:
     return [_silence(row) for row in rows]
 
 
+def read_many(connection: Connection, ids: Collection[str]) -> dict[str, Silence]:
+    """Read several silences by id; what is none is left out."""
+    rows = connection.execute(select(SILENCE).where(SILENCE.c.id.in_(ids)))
+    return {row.id: _silence(row) for row in rows}
+
+
 def read_active(connection: Connection, now: datetime) -> list[Silence]:
     """Read those at work now."""
-    rows = connection.execute(select(SILENCE).where(SILENCE.c.ends_at > now, SILENCE.c.starts_at <= now))
-    return [_silence(row) for row in rows]
+    return [_silence(row) for row in connection.execute(_ACTIVE, {"now": now})]
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:

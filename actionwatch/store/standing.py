@@ -12,8 +12,9 @@ from actionwatch.store.outbox import delivery_of
 from actionwatch.store.tables import DELIVERY
 
 _IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
-_IS_OWN = and_(DELIVERY.c.fallback_of.is_(None), or_(DELIVERY.c.ordinal > 0, _IS_SENT))
-"""Neither standing in for another receiver, nor an escalation that nobody was told of (yet)."""
+_IS_TRIED = or_(_IS_SENT, DELIVERY.c.body.is_not(None))
+_IS_OWN = and_(DELIVERY.c.fallback_of.is_(None), or_(DELIVERY.c.ordinal > 0, _IS_TRIED))
+"""Neither standing in for another receiver, nor an escalation that nobody can have been told of (yet)."""
 _ALERT = DELIVERY.c.alert_id == bindparam("wanted")
 _SUMS = (
     select(

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
-from actionwatch.model import Alert, Delivery, DeliveryStatus, Level, Status
-from actionwatch.store import alerts, outbox
+from actionwatch.model import Alert, Cause, Delivery, DeliveryStatus, Level, Status
+from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.database import upsert
 from actionwatch.store.instants import Instant
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, JOINED, RECEIVER
@@ -79,11 +79,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a summary sums up: distinct alerts, how many of each level, and the most important of them."""
+    """What a summary sums up: distinct alerts, how many of each level, the most important of them, and what hid them."""
 
     count: int
     levels: dict[Level, int]
     alerts: list[Alert]
+    causes: list[Cause]
 
 
 def stop(connection: Connection, stops: Sequence[Stop]) -> None:
@@ -139,7 +140,29 @@ def read_content(connection: Connection, summary_id: str, limit: int) -> Content
     order = (ALERT.c.level.desc(), ALERT.c.last_at.desc(), ALERT.c.id)
     chosen = connection.execute(select(ALERT.c.id).where(told).order_by(*order).limit(limit)).scalars().all()
     found = alerts.read_many(connection, chosen)
-    return Content(sum(levels.values()), levels, [found[alert_id] for alert_id in chosen])
+    shown = [found[alert_id] for alert_id in chosen]
+    return Content(sum(levels.values()), levels, shown, _read_causes(connection, summary_id))
+
+
+def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
+    """Read which silence or mute interval hid how many alerts of which rule, the one that hid most first."""
+    counted = func.count(DELIVERY.c.alert_id.distinct())
+    statement = (
+        select(DELIVERY.c.ref, ALERT.c.rule_name, counted)
+        .join(ALERT, ALERT.c.id == DELIVERY.c.alert_id)
+        .where(DELIVERY.c.reported_in == summary_id, DELIVERY.c.ref.is_not(None))
+        .group_by(DELIVERY.c.ref, ALERT.c.rule_name)
+        .order_by(counted.desc(), ALERT.c.rule_name)
+    )
+    rules: dict[str, dict[str, int]] = {}
+    for ref, rule, count in connection.execute(statement):
+        rules.setdefault(ref, {})[rule] = count
+    known = silences.read_many(connection, rules)
+    causes = [
+        Cause(ref, counts, known[ref].author, known[ref].comment) if ref in known else Cause(ref, counts)
+        for ref, counts in rules.items()
+    ]
+    return sorted(causes, key=lambda cause: (-sum(cause.rules.values()), cause.ref))
 
 
 def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:

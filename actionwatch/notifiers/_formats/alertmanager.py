@@ -26,7 +26,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
     is_summary = message.type == "alerts.summary"
     key = message.id if is_summary else str(data.get("id") or message.id)
     labels = _summary_labels(data) if is_summary else _labels(message)
-    annotations = _summary_annotations(data) if is_summary else _annotations(data)
+    annotations = _summary_annotations(message) if is_summary else _annotations(data)
     is_resolved = message.type == "alert.resolved" or data.get("status") == "resolved"
     status = "resolved" if is_resolved else "firing"
     alert = {
@@ -83,11 +83,14 @@ def _summary_labels(data: Mapping[str, Any]) -> dict[str, str]:
     return _texts({"alertname": SUMMARY_NAME, "severity": severity, "reason": data.get("reason")})
 
 
-def _summary_annotations(data: Mapping[str, Any]) -> dict[str, str]:
+def _summary_annotations(message: Message) -> dict[str, str]:
+    data = message.data
     titles = [str(alert.get("title")) for alert in data.get("alerts") or []]
     more = [f"and {data['omitted']} more"] if data.get("omitted") else []
     summary = f"{data.get('count')} alerts in one message ({data.get('reason')})"
-    return _texts({"summary": summary, "description": "\n".join(titles + more), "count": data.get("count")})
+    return _texts(
+        {"summary": summary, "description": "\n".join([*message.causes, *titles, *more]), "count": data.get("count")}
+    )
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -39,7 +39,7 @@ def _step(desk: Desk, random: Random) -> None:
         case 4 | 5:
             known = sorted(desk.alerts())
             if known:
-                desk.people.act(random.choice(("acknowledge", "resolve")), random.choice(known), "sam")
+                desk.people.act(random.choice(("ack", "resolve", "silence")), random.choice(known), "sam")
         case 6:
             desk.hook.answer = lambda message: DOWN
         case 7:

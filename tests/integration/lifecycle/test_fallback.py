@@ -1,24 +1,20 @@
-"""Fallbacks and outages: what one receiver does not take another gets; nothing is lost, nothing reordered within an alert."""
+"""Fallbacks: what one receiver does not take another gets, each alert's beginning and end once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from itertools import count
+from datetime import timedelta
 
 import pytest
 
 from actionwatch.alerts.policy import Policy
 from actionwatch.alerts.routes import Route
 from actionwatch.errors import TransientDeliveryError
-from actionwatch.model import DeliveryStatus, Event, Message
+from actionwatch.model import DeliveryStatus
 from actionwatch.retry import RetryPolicy
 from actionwatch.store import outbox
-from tests.integration.lifecycle.kit import Desk, Rule, is_ours
-from tests.integration.pipeline.kit import DOWN, REFUSED, Answer, Sender
+from tests.integration.lifecycle.kit import Desk, is_ours
+from tests.integration.pipeline.kit import DOWN, REFUSED, Sender
 
-SINGLE = Rule(realert=None)
-RESET = TransientDeliveryError("the connection was reset")
 BUSY = TransientDeliveryError("the receiver answered 429", retry_after=timedelta(hours=1))
 
 
@@ -127,6 +123,27 @@ def test_giving_up_and_replay(backed: Desk) -> None:
     assert backed.told("mail") == ["opened x1"]
 
 
+@pytest.mark.parametrize("is_backed", [True, False])
+def test_a_replay_of_what_is_over(backed: Desk, is_backed: bool) -> None:
+    """Who is told by a replay that an alert opened is told its end too: an incident would stay open for ever."""
+    if not is_backed:
+        backed.policies.clear()
+    backed.hook.answer = lambda message: REFUSED
+    alert_id = backed.happen()
+    backed.deliver()
+    backed.people.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    assert "hook resolved suppressed by untold" in backed.stopped()
+    backed.hook.answer = lambda message: None
+    backed.hook.sent.clear()
+    with backed.database.write() as connection:
+        outbox.replay(connection, None, backed.clock(), receiver="hook")
+    backed.later(seconds=1)
+    assert backed.told() == ["opened x1", "resolved x1"]
+    assert len(set(backed.hook.ids)) == len(backed.hook.ids)
+    assert backed.told("mail") == (["opened x1", "resolved x1"] if is_backed else [])
+
+
 def test_dead_letters_end_when_none_is_left(backed: Desk) -> None:
     """The trouble is over when they were replayed, or dropped."""
     backed.hook.answer = lambda message: REFUSED
@@ -140,71 +157,3 @@ def test_dead_letters_end_when_none_is_left(backed: Desk) -> None:
     assert backed.open_troubles() == []
     dropped = [row for row in backed.all_rows() if row.why == "dropped"]
     assert {(row.status, row.ref) for row in dropped} == {(DeliveryStatus.SUPPRESSED, "sam")}
-
-
-# -- an hour of trouble ------------------------------------------------------------------------------------------------
-
-
-def _down(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
-    return lambda message: DOWN
-
-
-def _resetting(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
-    """Take every third message only."""
-    numbers = count()
-    return lambda message: None if next(numbers) % 3 == 0 else RESET
-
-
-def _busy(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
-    return lambda message: BUSY
-
-
-def _half(now: Callable[[], datetime]) -> Callable[[Message], Answer]:
-    """Take what some users did, and nothing of the others."""
-    return lambda message: None if is_ours(message) or message.data["group"]["userName"] < "d" else DOWN
-
-
-@pytest.mark.parametrize("trouble", [_down, _resetting, _busy, _half], ids=lambda trouble: trouble.__name__)
-@pytest.mark.parametrize("is_backed", [True, False])
-def test_an_hour_of_trouble(
-    backed: Desk, trouble: Callable[[Callable[[], datetime]], Callable[[Message], Answer]], is_backed: bool
-) -> None:
-    """Restarted every minute: all arrives, in order within each alert, each id once; with a fallback nobody waits an hour."""
-    if not is_backed:
-        backed.policies.clear()
-    taken: list[Message] = []
-    answer = trouble(backed.clock)
-
-    def take(message: Message) -> Answer:
-        found = answer(message) if backed.clock() < over_at else None
-        if found is None:
-            taken.append(message)
-        return found
-
-    over_at = backed.clock() + timedelta(hours=1)
-    backed.hook.answer = take
-    users = ("abe", "bob", "dan", "eve")
-    for minute in range(60):
-        backed.happen(user_name=users[minute % 4])
-        backed.later(minutes=1)
-    for _ in range(9):
-        backed.later(minutes=12)
-    _check_arrivals(backed, taken)
-    if is_backed and trouble in (_down, _busy):
-        opened = {row.alert_id for row in backed.rows() if row.receiver == "hook"}
-        assert {message.data["id"] for message in backed.senders["mail"].sent if not is_ours(message)} == opened
-
-
-def _check_arrivals(desk: Desk, taken: list[Message]) -> None:
-    rows = [row for row in desk.rows() if row.receiver == "hook"]
-    assert {row.status for row in rows} == {DeliveryStatus.SENT}
-    ids = [message.id for message in taken if not is_ours(message)]
-    assert sorted(ids) == sorted(row.id for row in rows)
-    for alert_id in {row.alert_id for row in rows}:
-        order = [message.id for message in taken if message.data["id"] == alert_id]
-        assert order == [row.id for row in rows if row.alert_id == alert_id]
-        assert next(row.event for row in rows if row.alert_id == alert_id) is Event.OPENED
-    alerts = desk.alerts()
-    newest = {message.data["id"]: message.data["count"] for message in taken if not is_ours(message)}
-    assert newest == {alert.id: alert.count for alert in alerts.values()}
-    assert sum(alert.count for alert in alerts.values()) == 60

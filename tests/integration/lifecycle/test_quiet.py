@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.alerts.policy import House, Policy
+from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
-from actionwatch.model import Level
+from actionwatch.model import Level, RuleName
 from actionwatch.pipeline.addressing import Destination
-from actionwatch.store import silences
+from actionwatch.store import alerts, silences
+from actionwatch.store.tables import SILENCE
+from tests.builders import make_alert
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, summaries
 from tests.integration.pipeline.kit import DOWN, Sender
 
@@ -30,6 +32,9 @@ def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
     assert {name: summary[name] for name in ("reason", "receiver", "count", "levels", "omitted")} == {
         "reason": "silence", "receiver": "hook", "count": 1, "levels": {"high": 1}, "omitted": 0,
     }  # fmt: skip
+    assert summary["causes"] == [
+        {"ref": made.id, "author": "sam", "comment": "planned", "count": 1, "rules": {"cluster_deleted": 1}}
+    ]
     assert summary["alerts"][0]["id"] == alert_id
     assert summary["alerts"][0]["count"] == 3
     assert "records" not in summary["alerts"][0]
@@ -118,6 +123,9 @@ def test_mute_intervals(desk: Desk) -> None:
     assert desk.told() == []
     desk.later(minutes=1)
     assert desk.told() == ["mute: 3"]
+    assert desk.hook.sent[-1].data["causes"] == [
+        {"ref": "nights", "author": None, "comment": None, "count": 3, "rules": {"cluster_deleted": 3}}
+    ]
     desk.happen(user_name="zoe")
     desk.deliver()
     assert desk.told() == ["mute: 3", "opened x1"]
@@ -179,6 +187,39 @@ def test_inhibition_ends_with_its_source(desk: Desk) -> None:
     assert not desk.stopped()
 
 
+def test_after_its_source_the_next_match_is_told(desk: Desk) -> None:
+    """An alert that was inhibited is told, with its full count, at the next match after its source is over."""
+    desk.house = House((InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),))
+    source = desk.happen(Rule(name="big"))
+    desk.happen(Rule(name="small"))
+    desk.deliver()
+    desk.happen(Rule(name="small"))
+    desk.later(seconds=11)
+    desk.people.resolve(source, "sam")
+    desk.later(minutes=1)
+    assert {message.data["rule"]["name"] for message in desk.hook.sent} == {"big"}
+    desk.happen(Rule(name="small"))
+    desk.deliver()
+    assert desk.told()[-1] == "opened x3"
+
+
+def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
+    """What did not happen to a cluster can be silenced, routed and inhibited by that cluster, though no record names it."""
+    gone = [
+        make_alert(f"absence-{name}", rule=RuleName("r", "no_backup", "No backup"), group={"clusterId": name}, count=0)
+        for name in ("c-1", "c-2")
+    ]
+    desk.silence("rule=no_backup", "cluster=c-1", hours=1)
+    with desk.database.write() as connection:
+        alerts.insert_new(connection, [(alert, alert.id) for alert in gone])
+        desk.addressing.open(connection, [[(alert, None)] for alert in gone], desk.clock())
+    desk.deliver()
+    assert [message.data["id"] for message in desk.hook.sent] == ["absence-c-2"]
+    desk.later(hours=1)
+    desk.later(seconds=1)
+    assert desk.told() == ["opened x0", "silence: 1", "opened x0"]
+
+
 def test_levels(desk: Desk) -> None:
     """A receiver hears nothing below its level, and `opened` with the full count once the level reaches it."""
     desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
@@ -197,14 +238,60 @@ def test_levels(desk: Desk) -> None:
 
 
 def test_two_silences_that_end_together(desk: Desk) -> None:
-    """One message tells of both, each alert once."""
-    desk.silence("userName=eve", hours=1)
-    desk.silence("userName=bob", hours=1)
+    """One message tells of both, each alert once, and says which of them hid how many of what, who made it and why."""
+    eves = desk.silence("userName=eve", hours=1)
+    bobs = desk.silence("userName=bob", hours=1)
     desk.happen(user_name="eve")
-    desk.happen(user_name="bob")
+    for rule in (Rule(), Rule(name="other"), Rule(name="other", realert=None)):
+        desk.happen(rule, user_name="bob")
     desk.deliver()
     desk.later(hours=1)
-    assert desk.told() == ["silence: 2"]
+    assert desk.told() == ["silence: 4"]
+    (message,) = desk.hook.sent
+    assert [(cause["ref"], cause["count"], cause["rules"]) for cause in message.data["causes"]] == [
+        (bobs.id, 3, {"other": 2, "cluster_deleted": 1}),
+        (eves.id, 1, {"cluster_deleted": 1}),
+    ]
+    assert message.causes == [
+        f"2 other, 1 cluster_deleted hidden by silence {bobs.id[:8]} of sam: planned",
+        f"1 cluster_deleted hidden by silence {eves.id[:8]} of sam: planned",
+    ]
+
+
+def test_a_storm_and_a_digest_have_no_causes(desk: Desk) -> None:
+    """Nobody asked for quiet there."""
+    desk.policies["hook"] = Policy(storm=Storm(1))
+    desk.happen(Rule(realert=None), count=3)
+    desk.deliver()
+    desk.later(seconds=10)
+    assert desk.told() == ["opened x1", "storm: 2"]
+    assert desk.hook.sent[-1].data["causes"] == []
+
+
+def test_a_silence_that_is_gone_is_named_by_its_id(desk: Desk) -> None:
+    """A cause that the store no longer knows is told all the same."""
+    made = desk.silence("userName=eve", hours=1)
+    desk.happen()
+    desk.deliver()
+    with desk.database.write() as connection:
+        connection.execute(SILENCE.delete())
+    desk.later(hours=1)
+    assert desk.hook.sent[-1].causes == [f"1 cluster_deleted hidden by silence {made.id[:8]}"]
+
+
+def test_more_causes_than_a_message_holds(desk: Desk) -> None:
+    """Many silences that end together are bounded, those that hid most first; so are the rules of each."""
+    kept = [desk.silence(f"userName=user-{number}", hours=1) for number in range(30)]
+    for number in range(30):
+        desk.happen(*(Rule(name=f"rule-{n}") for n in range(12 if number == 29 else 1)), user_name=f"user-{number}")
+    desk.deliver()
+    desk.later(hours=1)
+    (message,) = desk.hook.sent
+    causes = message.data["causes"]
+    assert len(causes) == 20
+    assert (causes[0]["ref"], causes[0]["count"], len(causes[0]["rules"])) == (kept[29].id, 12, 10)
+    assert ", 2 more hidden by silence" in message.causes[0]
+    assert message.data["count"] == 41
 
 
 def test_a_receiver_without_updates_is_told_at_once(desk: Desk) -> None:

@@ -60,9 +60,14 @@ class SmtpEnd:
     """Serves until closed. Give a context for STARTTLS, or for TLS from the first byte with `is_implicit`."""
 
     def __init__(
-        self, context: ssl.SSLContext | None = None, *, is_implicit: bool = False, is_auth_required: bool = False
+        self,
+        context: ssl.SSLContext | None = None,
+        *,
+        is_implicit: bool = False,
+        is_auth_required: bool = False,
+        inbox: Inbox | None = None,
     ) -> None:
-        self.inbox = Inbox()
+        self.inbox = inbox or Inbox()
         self.port = dead_port()
 
         def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:

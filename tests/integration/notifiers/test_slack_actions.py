@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actionwatch.errors import ActionwatchError, StoreBusy
-from actionwatch.model import Status
+from actionwatch.model import Decision, Status
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._slack_actions import SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
@@ -33,11 +33,13 @@ class Pressed:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []
         self.error: Exception | None = None
+        self.decision: Decision | None = None
 
-    def __call__(self, action: str, alert_id: str, who: str) -> None:
+    def __call__(self, action: str, alert_id: str, who: str) -> Decision:
         self.calls.append((action, alert_id, who))
         if self.error:
             raise self.error
+        return self.decision or Decision(f"{action} by {who}", is_new=True)
 
 
 def made_of(server: SocketEnd) -> slack.Options:
@@ -101,14 +103,14 @@ def test_without_socket_mode_there_are_no_buttons(server: SocketEnd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "left"),
+    ("name", "left"),
     [
-        ("ack", "Acknowledged by sam (U123)", ["Silence 1 h", "Resolve"]),
-        ("silence", "Silenced for 1 h by sam (U123)", ["Acknowledge", "Resolve"]),
-        ("resolve", "Resolved by sam (U123)", []),
+        ("ack", ["Silence 1 h", "Resolve"]),
+        ("silence", ["Acknowledge", "Resolve"]),
+        ("resolve", []),
     ],
 )
-def test_a_press_is_done_and_answered_in_place(server: SocketEnd, name: str, said: str, left: list[str]) -> None:
+def test_a_press_is_done_and_answered_in_place(server: SocketEnd, name: str, left: list[str]) -> None:
     """A press does nothing, or the channel does not learn who pressed."""
     pressed = Pressed()
     with listening(server, pressed):
@@ -120,7 +122,7 @@ def test_a_press_is_done_and_answered_in_place(server: SocketEnd, name: str, sai
     update = server.api.requests[-1].json
     assert (update["channel"], update["ts"]) == ("C0123456789", "1700000000.000100")
     assert buttons(update) == left
-    assert f":white_check_mark: {said}" in [text["text"] for text in slack_texts(update)]
+    assert f":white_check_mark: {name} by sam (U123)" in [text["text"] for text in slack_texts(update)]
     assert update["blocks"] == posted["blocks"]
     assert update["attachments"][0]["color"] == posted["attachments"][0]["color"]
 
@@ -139,6 +141,19 @@ def test_a_refused_action_is_told_to_the_presser_alone(server: SocketEnd) -> Non
     assert texts[0] == "Acknowledge did not work: the alert is resolved already &lt;!channel&gt;"
     assert texts[1:] == ["Acknowledge did not work: busy", "Acknowledge did not work: unexpected ZeroDivisionError"]
     assert {request.json["user"] for request in said} == {"U123"}
+
+
+def test_who_was_not_the_first_learns_who_was(server: SocketEnd) -> None:
+    """The channel reads that somebody did what another had done, or an older message takes the newer one's place."""
+    pressed = Pressed()
+    pressed.decision = Decision("Acknowledged by bob <!channel> (U9)", is_new=False)
+    with listening(server, pressed):
+        server.press("actionwatch_ack", envelope_id="e1")
+        server.wait_for(lambda: server.api.requests[-1].path.endswith("chat.postEphemeral"))
+    assert not [request for request in server.api.requests if request.path.endswith("chat.update")]
+    told = server.api.requests[-1].json
+    assert told["text"] == "Nothing left to do. Acknowledged by bob &lt;!channel&gt; (U9)"
+    assert told["user"] == "U123"
 
 
 def test_a_repeated_envelope_is_one_press(server: SocketEnd) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from actionwatch.pipeline import prune
+from actionwatch.pipeline.people import People
 from actionwatch.pipeline.prune import Retention
 from actionwatch.store import receipts, records, story
 from actionwatch.store.receipts import WindowReceipt
@@ -20,10 +21,12 @@ def pruned(post: Post) -> dict[str, int]:
 
 
 def test_all_goes_in_its_time(post: Post) -> None:
-    """Deliveries go first; an alert with its story once nothing speaks of it; its records with it."""
+    """Deliveries of what is over go first; an alert with its story once nothing speaks of it; its records with it."""
     post.store(make_record(1), make_record(2, action_kind="READ"))
     post.matcher(KindRule()).run_once()
     (alert_id,) = post.alerts()
+    post.deliver()
+    People(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
     post.deliver()
     receipt = WindowReceipt(
         source="acme",
@@ -40,7 +43,7 @@ def test_all_goes_in_its_time(post: Post) -> None:
         receipts.insert(connection, receipt)
     assert pruned(post) == {}
     post.clock.advance(days=5, seconds=1)
-    assert pruned(post) == {"deliveries": 1}
+    assert pruned(post) == {"deliveries": 2}
     post.clock.advance(days=5)
     assert pruned(post) == {"alerts": 1, "records": 2, "receipts": 1}
     assert pruned(post) == {}

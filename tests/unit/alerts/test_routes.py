@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, parse_matcher, receivers_for
+from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, mutes_for, parse_matcher
 from actionwatch.model import Alert, Entity, Level, Record, RuleName
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
@@ -156,13 +156,13 @@ class Node:
 
 
 def _walk(root: Node, **labels: str) -> tuple[str, ...]:
-    return receivers_for(build(root, ("x", "y")), labels)
+    return tuple(mutes_for(build(root, ("x", "y")), labels))
 
 
 def test_without_a_route_everyone_receives() -> None:
     """The default route is every receiver, in the order of the settings."""
     assert _walk(Node()) == ("x", "y")
-    assert receivers_for(build(Node(), ()), {}) == ()
+    assert mutes_for(build(Node(), ()), {}) == {}
 
 
 def test_the_first_child_that_matches_ends_the_search() -> None:
@@ -233,6 +233,15 @@ def test_labels_of_an_alert_without_records() -> None:
     labels = alert_labels(_alert(), bare)
     for name in ("userName", "account", "cluster", "scope", "crudOperation", "gone"):
         assert parse_matcher(f'{name}=""').is_met(labels)
+
+
+def test_labels_of_an_absence() -> None:
+    """What did not happen has the labels of its group, whichever fields the rule groups by."""
+    group = {"clusterId": "c-1", "cluster.name": "payments", "userName": None, "raw.x": "y", "source": "other"}
+    assert alert_labels(_alert(group=group), None) == {
+        "rule": "cluster_deleted", "level": "high", "source": "acme", "cluster": ("c-1", "payments"), "userName": (),
+    }  # fmt: skip
+    assert parse_matcher('userName=""').is_met(alert_labels(_alert(group=group), None))
 
 
 def test_a_rule_cannot_pass_itself_off() -> None:

@@ -1,0 +1,71 @@
+"""What people decide by commands beside the running service, and what the webhook then hears of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.end_to_end import kit
+from tests.integration.notifiers.http_end import HttpEnd, Reply
+
+
+def asked(post: kit.Post, *arguments: str) -> Any:
+    """Ask a command for JSON."""
+    done = kit.finished(*arguments, "-o", "json", folder=post.folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def told(post: kit.Post, *arguments: str) -> str:
+    """Have a command do something; give what it says."""
+    done = kit.finished(*arguments, folder=post.folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def types(soar: kit.Soar, user: str) -> list[str]:
+    """Name the messages about what somebody did, in the order in which they came."""
+    return [
+        arrival.type
+        for arrival in list(soar.arrivals)
+        if any(record["userName"] == user for record in arrival.data.get("records", []))
+    ]
+
+
+def test_the_life_of_alerts_beside_a_running_service(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
+    """Taken on, ended, silenced and replayed from the command line, while the service delivers what follows."""
+    with post.service() as service:
+        service.wait_until_up()
+        post.upstream.delete_cluster("eve@example.com")
+        kit.wait_for("the opening", lambda: types(soar, "eve@example.com") == ["alert.opened"])
+        alert_id = soar.arrivals[0].data["id"]
+        assert "sam" in told(post, "alerts", "ack", alert_id[:8], "--author", "sam")
+        kit.wait_for("the acknowledgement", lambda: soar.arrivals[-1].data.get("acked_by") == "sam")
+        assert "sam" in told(post, "alerts", "ack", alert_id, "--author", "bob")
+        assert "bob" in told(post, "alerts", "resolve", alert_id, "--author", "bob")
+        kit.wait_for("the end", lambda: soar.arrivals[-1].type == "alert.resolved")
+        assert types(soar, "eve@example.com") == ["alert.opened", "alert.updated", "alert.resolved"]
+
+        silence_id = told(
+            post, "silences", "add", "userName=bob@example.com", "--for", "1h", "--comment", "a test", "--author", "sam"
+        )
+        post.upstream.delete_cluster("bob@example.com")
+        kit.wait_for("the silenced row", lambda: post.query("SELECT id FROM delivery WHERE status = 'suppressed'"))
+        told(post, "silences", "expire", silence_id[:8])
+        summary = kit.wait_for("the summary", lambda: [a for a in list(soar.arrivals) if a.type == "alerts.summary"])[0]
+        assert summary.data["causes"] == [
+            {"ref": silence_id, "author": "sam", "comment": "a test", "count": 1, "rules": {"cluster_deleted": 1}}
+        ]
+        assert types(soar, "bob@example.com") == []
+
+        soar.answer = lambda: Reply(400)
+        post.upstream.delete_cluster("amy@example.com")
+        dead = kit.wait_for("the dead letter", lambda: asked(post, "deliveries", "list", "--dead"))[-1]
+        told(post, "alerts", "resolve", dead["alert"], "--author", "sam")
+        kit.wait_for("the end that is told nobody", lambda: post.query("SELECT id FROM delivery WHERE why = 'untold'"))
+        soar.answer = lambda: Reply(204)
+        soar.arrivals.clear()
+        told(post, "deliveries", "retry", dead["id"])
+        kit.wait_for("both", lambda: types(soar, "amy@example.com") == ["alert.opened", "alert.resolved"])
+        assert soar.arrivals[0].id == dead["id"]
+    assert all(arrival.is_genuine for arrival in soar.arrivals)

@@ -1,0 +1,77 @@
+"""What a summary says of what hid its alerts, in each channel's own form."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import actionwatch
+from actionwatch.model import Cause, Message
+from actionwatch.notifiers import console, pagerduty
+from actionwatch.notifiers._formats import encode
+from actionwatch.notifiers._formats.alertmanager import alertmanager_document
+from actionwatch.render import Renderer
+from actionwatch.render.plain import plain
+from tests.unit.render.messages import alert, summary
+
+SILENCE = Cause("3f2a-1", {"cluster_deleted": 10, "firewall_opened": 2}, "sam", "load test, ask sam")
+NIGHTS = Cause("nights", {"cluster_deleted": 3})
+RENDERER = Renderer([Path(actionwatch.__file__).parents[1] / "templates"])
+
+
+def filled(name: str, message: Message) -> str:
+    """Fill a shipped template, which must not fail."""
+    rendered, failures = RENDERER.render((name,), message)
+    assert failures == []
+    return html.unescape(rendered.texts[name])
+
+
+CHANNELS: dict[str, Callable[[Message], str]] = {
+    "email.txt": lambda message: filled("email.txt", message),
+    "email.html": lambda message: filled("email.html", message),
+    "slack": lambda message: filled("slack.json", message),
+    "apprise": lambda message: filled("apprise.txt", message),
+    "plain": lambda message: plain("email.txt", message),
+    "console": lambda message: console.preview(
+        console.Options(), message, RENDERER.render((), message)[0], receiver="x"
+    )["console.txt"],
+    "pagerduty": lambda message: "\n".join(
+        pagerduty.events_of(message, "x", "KEY")[0][1]["payload"]["custom_details"].get("hidden", [])
+    ),
+    "alertmanager": lambda message: alertmanager_document(message, "x")["commonAnnotations"]["description"],
+}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_who_hid_how_many_of_what_and_why(channel: str) -> None:
+    """People learn that something was silenced, but not by whom, or how much of it."""
+    said = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
+    assert "10 cluster_deleted, 2 firewall_opened hidden by silence 3f2a-1 of sam: load test, ask sam" in said
+    said = CHANNELS[channel](summary("mute", alerts=[alert()] * 3, causes=[NIGHTS]))
+    assert "3 cluster_deleted hidden by mute interval nights" in said
+    assert "None" not in said
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_nobody_hid_a_digest(channel: str) -> None:
+    """A digest says that something was hidden."""
+    assert "hid" not in CHANNELS[channel](summary("digest", alerts=[alert()] * 3))
+
+
+def test_the_webhook_has_it_in_parts() -> None:
+    """An automation has to take a sentence apart."""
+    data = json.loads(encode(summary("silence", alerts=[alert()] * 12, causes=[SILENCE, NIGHTS]).data))
+    assert data["causes"] == [
+        {
+            "ref": "3f2a-1",
+            "author": "sam",
+            "comment": "load test, ask sam",
+            "count": 12,
+            "rules": {"cluster_deleted": 10, "firewall_opened": 2},
+        },
+        {"ref": "nights", "author": None, "comment": None, "count": 3, "rules": {"cluster_deleted": 3}},
+    ]

@@ -1,0 +1,32 @@
+"""What holds for every receiver: the intervals that are at work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from actionwatch.alerts.policy import House
+from actionwatch.timeintervals import Period, TimeInterval
+from tests.builders import NOON
+
+MORNING = TimeInterval("morning", (Period(times=((0, 12 * 60),)),))
+AFTERNOON = TimeInterval("afternoon", (Period(times=((12 * 60, 24 * 60),)),))
+HOUSE = House((), {"morning": MORNING, "afternoon": AFTERNOON})
+
+
+@pytest.mark.parametrize(
+    ("names", "hours", "expected"),
+    [
+        ((), 0, None),
+        (("afternoon",), 0, "afternoon"),
+        (("morning",), 0, None),
+        (("morning", "afternoon"), 0, "afternoon"),
+        (("morning", "afternoon"), -1, "morning"),
+        (("gone",), 0, None),  # no longer configured: it never holds
+        (("gone", "afternoon"), 0, "afternoon"),
+    ],
+)
+def test_the_interval_that_holds(names: tuple[str, ...], hours: int, expected: str | None) -> None:
+    """A route is muted by an interval that does not hold, or that was taken out of the configuration."""
+    assert HOUSE.muting(names, NOON + timedelta(hours=hours)) == expected
