@@ -47,10 +47,15 @@ Reader = Callable[[Subject], Candidates]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How a field is read. `slot` is the record's attribute it depends on alone, where that has few distinct values."""
+    """How a field is read.
+
+    `attribute` is the record's attribute whose value it is; `slot` the one it depends on alone, where that has few distinct
+    values.
+    """
 
     read: Reader
     slot: str | None = None
+    attribute: str | None = None
 
 
 def field_named(name: str) -> Field | None:
@@ -162,12 +167,12 @@ def _attribute(name: str) -> Field:
         value = getattr(subject.record, name)
         return () if value is None else (value,)
 
-    return Field(read, name)
+    return Field(read, name, name)
 
 
 def _unlimited(name: str) -> Field:
     """Make a field whose values hardly repeat: remembering them would only fill the memory."""
-    return Field(_attribute(name).read)
+    return Field(_attribute(name).read, attribute=name)
 
 
 def _entity(name: str) -> dict[str, Field]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any
 
 import re2
 from sigma.policy import SigmaPolicy
@@ -10,11 +14,13 @@ from sigma.policy.regex_engine import RE2RegexEngine, RegexPattern
 from sigma.types import SpecialChars
 
 Check = Callable[[str], bool]
+Search = Callable[[bytes, int], Any]
+"""Finds the first match at or after a byte: an object with its `start()`, or None."""
 
 WITNESS = "actionwatch-witness-7f3a"  # no text needs to be free of it: it only ever makes a pattern more possible
 
 quote: Callable[[str], str] = re2.escape
-_compile: Callable[..., RegexPattern] = re2.compile
+_compile: Callable[..., Any] = re2.compile  # typed for texts alone, though it takes bytes as well
 
 
 def wildcard_check(parts: Sequence[str | SpecialChars]) -> Check:
@@ -44,19 +50,61 @@ def pattern_check(pattern: str) -> Check:
     Raises: ValueError where RE2 refuses the pattern.
     """
     search = _compile_quietly(pattern).search
+    return lambda text: search(encode(text)) is not None
 
-    def found(text: str) -> bool:
-        try:
-            return search(text) is not None
-        except UnicodeEncodeError:  # half of a surrogate pair, as "\\ud800" in JSON gives it
-            whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return search(whole) is not None
 
-    return found
+def encode(text: str) -> bytes:
+    """Encode a text as RE2 reads it; half of a surrogate pair, as "\\ud800" in JSON gives it, becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+class Joined:
+    """Texts as one, each in lines of its own: a pass over them all costs little more than one over a single text."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Take one text at least."""
+        joined = "\n".join(texts)
+        sized: Sequence[str] | Sequence[bytes] = texts
+        if joined.isascii():
+            self.whole = joined.encode()
+        else:
+            sized = list(map(encode, texts))
+            self.whole = b"\n".join(sized)
+        self._starts = list(accumulate(map((1).__add__, map(len, sized)), initial=0))
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self._starts) - 1
+
+    def places(self, search: Search) -> Iterator[int]:
+        """Give the places of the texts in which a search finds something that begins there, in order."""
+        place = 0
+        while place < len(self) and (found := search(self.whole, self._starts[place])) is not None:
+            place = bisect_right(self._starts, found.start(), place) - 1
+            yield place
+            place += 1
+
+
+def pattern_search(pattern: str) -> Search | None:
+    """Make the search for a pattern in joined texts; it may find more than is in each by itself, and never less.
+
+    `^` and `$` hold at every line, and a line's end is no part of a word, as a text's end is none. None where a pattern
+    speaks of the ends of the whole, or takes that meaning from `^` and `$`.
+    """
+    if _OF_THE_WHOLE.search(pattern):
+        return None
+    try:
+        search: Search = _compile_quietly(f"(?m){pattern}").search
+    except ValueError:  # at the very limit of size
+        return None
+    return search
 
 
 class PatternFilter:
-    """Many patterns, and one pass over a text that tells which of them can be in it: those whose literal parts all are.
+    """Many patterns, and one pass over texts that tells which of them can be in any: those whose literal parts all are.
 
     Only literals are looked for together. One automaton for the patterns themselves (RE2's Set) grows with their gaps: with a
     hundred of `a.*b` it was slower than trying a quarter of them one by one.
@@ -72,20 +120,17 @@ class PatternFilter:
         self._witness = len(patterns)
         self._filter.Compile()
 
-    def possible(self, text: str) -> Sequence[int] | None:
-        """Give the places of the patterns that can be in a text, and one place more; None where that cannot be told.
+    def possible(self, text: bytes) -> Sequence[int]:
+        """Give the places of the patterns that can be in a text, and one place more; all where that cannot be told.
 
         RE2 gives up where its automaton would outgrow its memory, and that looks like no match at all. A witness added to every
         text tells the two apart.
         """
-        try:
-            places: Sequence[int] = self._filter.Match(f"{text}\n{WITNESS}", potential=True) or ()
-        except UnicodeEncodeError:
-            return None
-        return places if self._witness in places else None
+        places: Sequence[int] = self._filter.Match(b"%b\n%b" % (text, WITNESS.encode()), potential=True) or ()
+        return places if self._witness in places else range(self._witness + 1)
 
 
-def _compile_quietly(pattern: str) -> RegexPattern:
+def _compile_quietly(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False  # RE2 would print to standard error
     try:
@@ -101,8 +146,10 @@ class _QuietEngine(RE2RegexEngine):
 
     def compile(self, pattern: str, flags: int = 0) -> RegexPattern:
         del flags
-        return _compile_quietly(pattern)
+        compiled: RegexPattern = _compile_quietly(pattern)
+        return compiled
 
 
 POLICY = SigmaPolicy(regex_engine=_QuietEngine())
+_OF_THE_WHOLE = re.compile(r"\\[Az]|\(\?[a-zA-Z]*-")
 _WILDCARDS = {SpecialChars.WILDCARD_MULTI: ".*", SpecialChars.WILDCARD_SINGLE: "."}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actionwatch.model import Entity, Record
 from actionwatch.rules import index
-from actionwatch.rules.conditions import Leaf, predicate
+from actionwatch.rules.conditions import Condition, Leaf, predicate
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.fields import Subject, field_named
 from tests.unit.rules.builders import detection_rule, record, rules_of
@@ -86,7 +88,95 @@ def test_memory_is_bounded(monkeypatch: Any) -> None:
     engine = Engine(_rules({"userName": "user-*7"}))
     matches = engine.evaluate(record(user=f"user-{number}") for number in range(100))
     assert len(matches) == 10
-    assert all(len(column.masks) <= 10 for column in engine._index.columns)
+    assert all(len(column) <= 10 for column in engine._index.columns)
+
+
+regexes = st.sampled_from(
+    [
+        "a",
+        "^a",
+        "b$",
+        "a.*b",
+        "(?s)a.*b",
+        "[^a]b",
+        "(?i)A",
+        r"\bb",
+        r"\Aa",
+        r"b\z",
+        "^$",
+        r"a\nb",
+        "",
+        "(?-m)^b",
+        "é|x",
+        r"\x00",
+    ]
+)
+hostile = st.lists(
+    st.sampled_from(["a", "b", "B", " ", "\n", "\r\n", "\x00", "é", "\ud835", "x" * 50]), min_size=0, max_size=5
+).map("".join)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["description", "raw.n"]), st.lists(regexes, min_size=1, max_size=2)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.lists(st.one_of(st.none(), hostile), min_size=1, max_size=12),
+    st.sampled_from([1, 3, 9]),
+    st.sampled_from([10, 100, 65_536]),
+)
+def test_what_is_looked_for_together_changes_no_answer(
+    drawn: list[tuple[str, list[str]]], values: list[str | None], times: int, size: int
+) -> None:
+    """Whatever the texts hold, patterns looked for in many at once are found where each by itself is, in whatever batches."""
+    rules = _rules(*({f"{name}|re": patterns} for name, patterns in drawn))
+    stored = [
+        record(description=value, raw={} if value is None else {"n": [value, "b"]}, key=f"{number}")
+        for number, value in enumerate(values * times)
+    ]
+    tests = [(rule.name.name, predicate(rule.condition)) for rule in rules]
+    expected = [(each.key, name) for each in stored for name, test in tests if test(Subject(each))]
+    with pytest.MonkeyPatch.context() as smaller:
+        smaller.setattr(index, "MAX_JOINED", size)
+        together = [(match.record.key, match.rule.name) for match in Engine(rules).evaluate(stored)]
+    engine = Engine(rules)
+    one_by_one = [(match.record.key, match.rule.name) for each in stored for match in engine.evaluate([each])]
+    assert together == expected
+    assert one_by_one == expected
+
+
+def test_what_is_in_no_text_is_not_tried() -> None:
+    """Of ten thousand records, a pattern is tried on those alone that can have it."""
+    tried: Counter[str] = Counter()
+    rules = _rules(*({"description|re": f"{word} .*node"} for word in ("moved", "opened", "shut")))
+    counted = [dataclasses.replace(rule, condition=_counting(rule.condition, tried)) for rule in rules]
+    stored = [record(description=f"opened {number}{' node' * (number % 100 == 0)}") for number in range(10_000)]
+    matches = Engine(counted).evaluate(stored)
+    assert len(matches) == 100
+    assert tried.total() == 100
+
+
+def test_what_is_in_most_texts_costs_no_more_than_to_try_it() -> None:
+    """A pattern that is nearly everywhere, and looks as far as the end each time, is tried on each record once."""
+    tried: Counter[str] = Counter()
+    (rule,) = _rules({"description|re": "(?s)opened.*nowhere|opened"})
+    counted = dataclasses.replace(rule, condition=_counting(rule.condition, tried))
+    matches = Engine([counted]).evaluate(record(description=f"opened {number}") for number in range(3000))
+    assert len(matches) == tried.total() == 3000
+
+
+def _counting(condition: Condition, tried: Counter[str]) -> Leaf:
+    """Count how often the one test of a condition is run."""
+    assert isinstance(condition, Leaf)
+    leaf = condition
+
+    def test(candidates: Any) -> bool:
+        tried[str(leaf.pattern)] += 1
+        return leaf.test(candidates)
+
+    return dataclasses.replace(leaf, test=test)
 
 
 def test_a_rule_that_demands_nothing_is_always_run() -> None:
@@ -100,4 +190,4 @@ def test_equal_demands_are_shared() -> None:
     """A thousand rules with one user pattern test it once per user."""
     rules = _rules(*[{"userName": "svc-*x", "description|contains": str(number)} for number in range(100)])
     (column,) = Engine(rules)._index.columns
-    assert column.tests_count == 1
+    assert len(column._tests) == 1
