@@ -9,7 +9,6 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,18 @@ from actionwatch import logs
 from actionwatch.alerts import routes, silences
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import House, Policy, Storm
-from actionwatch.errors import ConfigError, Fault
+from actionwatch.errors import Fault
 from actionwatch.instaclustr import aliases
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
-from actionwatch.located import Document, read_file
+from actionwatch.located import Document
 from actionwatch.model import Record, Silence
 from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types, templates_of
 from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
+from actionwatch.pipeline.catchingup import OnBacklog
 from actionwatch.pipeline.channels import Channel
 from actionwatch.pipeline.correlating import Correlating
 from actionwatch.pipeline.deliver import Deliverer
@@ -46,9 +46,8 @@ from actionwatch.retry import RetryPolicy
 from actionwatch.rules import schema as rules_schema
 from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.fields import field_text
-from actionwatch.rules.lint import lint
-from actionwatch.rules.lists import Lists, read_lists
-from actionwatch.rules.load import ReadFiles, Rules, build_rules, load_rules, read_documents, rules_of
+from actionwatch.rules.lists import Lists, list_folders, read_lists
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents, rules_of
 from actionwatch.rules.stamps import correlated
 from actionwatch.settings import Receiver, Settings, Source, load_settings
 from actionwatch.settings import read_silences as settings_of_silences
@@ -96,43 +95,23 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 
 def read_rules(settings: Settings) -> Rules:
     """Read the rules that a configuration names; faults are in the result."""
-    return _rules_of(read_documents(settings.rules), settings)
+    return rules_from(read_documents(settings.rules), settings)
 
 
-def _rules_of(read: ReadFiles, settings: Settings) -> Rules:
+def known_lists(settings: Settings) -> Lists:
+    """Read the operator's lists, and those that come with rules."""
+    return read_lists(list_folders(settings.lists, settings.rules))
+
+
+def rules_from(read: ReadFiles, settings: Settings) -> Rules:
+    """Make the rules of files that were read; faults are in the result."""
     return rules_of(
         read,
-        lists=settings.lists,
+        lists=known_lists(settings),
         known_kinds=known_kinds(settings),
         time_intervals=time_intervals(settings),
         now=utc_now(),
     )
-
-
-def faults_beside(config: Path) -> list[Fault]:
-    """Find what is wrong with the rules that a broken configuration names, as far as it can be read: to tell all at once.
-
-    Names of time intervals are taken as they stand, and every kind is known: what the configuration would say of them is open.
-    """
-    try:
-        value = next((document.value for document in read_file(config)), None)
-    except ConfigError:
-        return []
-    given = value if isinstance(value, dict) else {}
-    folders = given.get("rules", ["rules"])
-    paths = [config.parent / name for name in folders if isinstance(name, str)] if isinstance(folders, list) else []
-    intervals = given.get("time_intervals")
-    named = [item.get("name") for item in intervals if isinstance(item, dict)] if isinstance(intervals, list) else []
-    (usual,) = usual_intervals().values()
-    lists = given.get("lists", "lists")
-    loaded = load_rules(
-        [path for path in paths if path.exists()],
-        lists=config.parent / lists if isinstance(lists, str) else None,
-        known_kinds=documented_kinds(),
-        time_intervals={usual.name: usual, **{name: usual for name in named if isinstance(name, str)}},
-        now=utc_now(),
-    )
-    return list(loaded.faults)
 
 
 def documented_kinds() -> list[str]:
@@ -229,6 +208,8 @@ class App:
         self.addressing = build_addressing(settings)
         self.troubles = Troubles(self.database, self.addressing, utc_now)
         self._match_wanted = threading.Event()
+        self.on_backlog: OnBacklog = lambda _: None
+        """Told how far each source is while it catches up."""
         self._clients: list[Client] = []
 
     @property
@@ -293,8 +274,8 @@ class App:
 
     @functools.cached_property
     def renderer(self) -> Renderer:
-        """The templates: the operator's first, ours last."""
-        return Renderer([self.settings.templates, shipped("templates")])
+        """The templates of the settings."""
+        return build_renderer(self.settings)
 
     def wake_matcher(self) -> None:
         """Have whoever waits for records look now."""
@@ -317,7 +298,7 @@ class App:
         settings = self.settings
 
         def read(read_file: Callable[[Path], list[Document]]) -> tuple[ReadFiles, Lists]:
-            return read_documents(settings.rules, read_file), read_lists(settings.lists)
+            return read_documents(settings.rules, read_file), known_lists(settings)
 
         def build(documents: Sequence[Document], lists: Lists, memory: Memory) -> Rules:
             return build_rules(
@@ -369,7 +350,14 @@ class App:
             utc_now,
         )
         tail = Tail(
-            options, client, self.database, watch, utc_now, on_stored=self.wake_matcher, account_name=accounts.name_at
+            options,
+            client,
+            self.database,
+            watch,
+            utc_now,
+            on_stored=self.wake_matcher,
+            account_name=accounts.name_at,
+            on_backlog=lambda backlog: self.on_backlog(backlog),
         )
         return SourceTail(tail, accounts)
 
@@ -455,6 +443,11 @@ def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
     return made, faults
 
 
+def build_renderer(settings: Settings) -> Renderer:
+    """Make what renders messages: by the operator's templates first, by ours last."""
+    return Renderer([settings.templates, shipped("templates")])
+
+
 def build_heartbeat(app: App) -> Heartbeat | None:
     """Make the outgoing heartbeat, where one is configured."""
     url = app.settings.heartbeat.address
@@ -472,43 +465,6 @@ def field_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], 
 
 def _module(receiver: Receiver) -> NotifierModule:
     return notifier_module(receiver.type)
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What `check` found: what must be mended, what may not do what was meant, and how many rules load."""
-
-    faults: list[Fault]
-    notes: list[Fault]
-    rule_count: int
-
-
-def check(settings: Settings) -> Checked:
-    """Find what is wrong beyond the configuration file itself: rules, lists, silences, templates."""
-    read = read_documents(settings.rules)
-    rules = _rules_of(read, settings)
-    notes = [*rules.notes, *lint(rules, read.documents, known_kinds(settings))]
-    dangling = _dangling_escalations(settings, rules.rules)
-    faults = [*rules.faults, *dangling, *read_silences(settings)[1], *check_templates(settings)]
-    return Checked(faults, notes, len(rules.rules))
-
-
-def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:
-    """Find the rules that escalate to a receiver there is not: what they send there would become a dead letter."""
-    names = [receiver.name for receiver in settings.receivers]
-    remedy = f"name one of {', '.join(names)}" if names else "configure it"
-    return [
-        Fault(rule.file, rule.line, 1, f"'{rule.name.name}' escalates to '{to}', which is no receiver", remedy)
-        for rule in rules
-        if rule.alert.escalation is not None and (to := rule.alert.escalation.to) not in names
-    ]
-
-
-def check_templates(settings: Settings) -> list[Fault]:
-    """Find what is wrong with the templates, and which ones receivers name in vain."""
-    renderer = Renderer([settings.templates, shipped("templates")])
-    named = (templates_of(receiver.type, receiver.options) for receiver in settings.receivers)
-    return [*renderer.check(), *(fault for names in named for fault in renderer.missing(names))]
 
 
 def set_up_logs(settings: Settings) -> None:

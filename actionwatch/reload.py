@@ -18,6 +18,7 @@ import structlog
 from actionwatch.app import App
 from actionwatch.errors import Fault, StoreError
 from actionwatch.pipeline.templates import TemplateFiles
+from actionwatch.rules.lists import list_folders
 from actionwatch.rules.standins import Running, is_within
 
 LOOK_SECONDS = 0.5  # with the reading, within the second that a change may take
@@ -145,10 +146,11 @@ class Reloader:
         path = Path(file)
         if held:
             return f"Until it is mended, what ran last goes on: {', '.join(held)}"
-        if path.is_relative_to(self._app.settings.templates):
+        settings = self._app.settings
+        if path.is_relative_to(settings.templates):
             is_held = file in self._templates.held
             return "It is used as it last was" if is_held else "The shipped one, or a plain text, is sent instead"
-        if path.parent == self._app.settings.lists and path.stem in running.lists.values:
+        if path.parent in list_folders(settings.lists, settings.rules) and path.stem in running.lists.values:
             return "Its last values hold"
         return "It is off until it is mended"
 

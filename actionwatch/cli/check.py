@@ -30,21 +30,21 @@ def command(config: str, is_live: bool, form: str) -> int:
     Prints each fault as file:line:column: what: remedy, and exits 2 when there is any. Notes point at what works but may not
     do what was meant; they do not fail the check. With --live, exits 1 when a key, a clock or a receiver fails.
     """
-    from actionwatch import app
+    from actionwatch import checking
 
     notes: list[Fault] = []
     outcomes: list[Outcome] = []
     rule_count = 0
     try:
         settings = read_settings(config)
-        checked = app.check(settings)
+        checked = checking.check(settings)
         faults, notes, rule_count = checked.faults, checked.notes, checked.rule_count
         if is_live:
             from actionwatch import live
 
             outcomes = live.check(settings)
     except ConfigError as exc:
-        faults = [*exc.faults, *app.faults_beside(Path(config))]
+        faults = [*exc.faults, *checking.faults_beside(Path(config))]
     if form == "table":
         _print(faults, notes, f"{config}: all is well: {rule_count} rules")
         _print_live(outcomes)

@@ -103,23 +103,32 @@ def _record_lines(
         count = f"{receipt.record_count} records, {receipt.request_count} requests"
         yield _Line(receipt.judged_at, None, "proved", f"window {window}: {count}, by {receipt.method}")
     if not record.is_backlog:
-        yield from _rule_lines(settings, rules, record, alert)
+        yield from _rule_lines(connection, settings, rules, record, alert)
 
 
-def _rule_lines(settings: Settings, rules: Rules, record: Record, alert: Alert | None) -> Iterator[_Line]:
-    """Tell which rules of today a record meets, with the values that decided."""
-    from actionwatch.rules.explain import explain
-    from actionwatch.rules.lists import read_lists
+def _rule_lines(
+    connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None
+) -> Iterator[_Line]:
+    """Tell which rules of today a record meets, with the values that decided; of the alert's rule, what it counted."""
+    from actionwatch import app
+    from actionwatch.cli.rules.history import feeders_of, views_from_store
+    from actionwatch.rules.explain import counted, explain
 
-    lists = read_lists(settings.lists)
+    lists = app.known_lists(settings)
     met = 0
     for rule in rules.rules:
         if alert is not None and rule.name.id != alert.rule.id:
             continue
-        finding = explain(rule, record, lists)
+        views = None
+        if alert is not None and rule.correlation is not None:
+            views = views_from_store(connection, rule, rules.rules, record)
+        finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=views)
         if finding.holds:
             met += 1
             yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {'; '.join(_decided(finding))}")
+        if rule.correlation is not None:
+            told = counted(rule.correlation, views or ())
+            yield from (_Line(record.seen_at, None, "counted", what) for what in told)
     if not met:
         which = f"rule {alert.rule.name} as it is today" if alert is not None else "no rule of today"
         yield _Line(record.seen_at, None, "matched", f"{which} does not tell of this record by itself")

@@ -49,7 +49,7 @@ def _files() -> Iterator[tuple[bytes, Path]]:
         yield path.read_bytes(), Path(path.name)
     for name, schema in ((CONFIG_SCHEMA, app.config_schema()), (RULE_SCHEMA, app.rule_schema())):
         yield json.dumps(schema, indent=2).encode(), Path("schemas") / name
-    for path in sorted(app.shipped("rules").rglob("*.yml")):
+    for path in sorted(path for path in app.shipped("rules").rglob("*") if path.suffix in (".yml", ".txt")):
         yield path.read_bytes(), Path("rules") / path.relative_to(app.shipped("rules"))
 
 

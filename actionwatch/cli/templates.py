@@ -17,9 +17,9 @@ def command() -> None:
 @click.pass_obj
 def check(config: str) -> int:
     """Parse every template, the operator's and the shipped ones, and fill each with sample messages. Exit 2 on a fault."""
-    from actionwatch import app
+    from actionwatch import checking
 
-    faults = app.check_templates(read_settings(config))
+    faults = checking.check_templates(read_settings(config))
     for fault in faults:
         click.echo(str(fault), err=True)
     if not faults:

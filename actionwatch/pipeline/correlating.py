@@ -7,7 +7,7 @@ rebuilt: the store alone knows what was told.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -20,7 +20,7 @@ from actionwatch.model import Alert, Record, Status
 from actionwatch.pipeline.addressing import Addressing
 from actionwatch.rules.correlate import Correlator
 from actionwatch.rules.correlations.changes import Change, Past, Row, Told, What
-from actionwatch.rules.correlations.order import in_feeding_order, needs
+from actionwatch.rules.correlations.order import in_feeding_order, rooms
 from actionwatch.rules.correlations.spec import Correlation, Found
 from actionwatch.rules.correlations.telling import Telling, highest_level, stand_in, tell
 from actionwatch.rules.engine import Failure, Rule
@@ -94,10 +94,14 @@ class Correlating:
         )
 
     def prepare(self, database: Database, sight: Sight, position: int) -> None:
-        """Have the state that belongs to a position: rebuild it after a start, a failure, or a change of the sources."""
+        """Have the state that belongs to a position: rebuild it after a start, a failure, or a change of the sources.
+
+        Also where an alert of one rule, as it was judged last, came too late for another one that it feeds.
+        """
         is_other = (sight.begin, sight.alerts_from) != (self._sight.begin, self._sight.alerts_from)
-        if self._correlator is None or is_other:
-            self._rebuild(database, sight, position, None)
+        target = None if self._correlator is None else self._correlator.too_late
+        if self._correlator is None or is_other or target is not None:
+            self._rebuild(database, sight, position, target)
 
     def take(self, database: Database, batch: Sequence[Record], position: int) -> None:
         """Take records, backlog too, which is learned from; one that comes too late for what is kept has all rebuilt.
@@ -159,15 +163,16 @@ class Correlating:
         """Rebuild the state up to a position, right from `target` on (None: from now on, with room for late records)."""
         floors, is_absence_new = self._versions(database, position)
         with database.read() as connection:
-            since = None if is_absence_new else self._since(connection, sight, position, target)
+            starts = {} if is_absence_new else self._starts(connection, sight, position, target)
             past = Past(
                 begin=lambda _: sight.begin,
-                since=since,
+                since=lambda rule: starts.get(rule.name.id),
                 floors=lambda rule: floors[rule.name.id],
                 alerts_from=sight.alerts_from,
             )
             correlator = Correlator(self._rules, past, keep=self._keep)
-            rows = _rows(connection, correlator.rules, since)
+            since = min(starts.values()) if len(starts) == len(self._correlations) else None
+            rows = _rows(connection, correlator.rules, starts)
             correlator.restore(rows, records.stream_since(connection, since, position) if position else ())
         self._correlator, self._sight, self._evicted = correlator, sight, 0
         log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
@@ -189,15 +194,16 @@ class Correlating:
         floors = {rule.name.id: known[rule.name.id].floor for rule in self._correlations}
         return floors, any(rule.is_absence for rule in new)
 
-    def _since(self, connection: Connection, sight: Sight, position: int, target: datetime | None) -> datetime | None:
+    def _starts(
+        self, connection: Connection, sight: Sight, position: int, target: datetime | None
+    ) -> dict[str, datetime]:
+        """Say by rule from when on it must see the records; a rule that must see all of them is left out."""
         newest = records.newest_time(connection, position)
         moments = [at for at in (newest, sight.verified, target) if at is not None]
         if not moments:
-            return None
-        needed = needs(self._correlations)
-        room = max((needed[rule.name.id] + rule.realert for rule in self._correlations), default=timedelta(0))
-        since = min(moments) - room - self._keep
-        return since if sight.begin is None or since > sight.begin else None
+            return {}
+        found = {name: min(moments) - room - self._keep for name, room in rooms(self._correlations).items()}
+        return {name: start for name, start in found.items() if sight.begin is None or start > sight.begin}
 
     # -- what it finds -------------------------------------------------------------------------------------------------
 
@@ -225,7 +231,7 @@ class Correlating:
         alert = _alert(told, change, now)
         if not alert.source:
             alert = replace(alert, source=", ".join(self._sources or marks.read_all(connection)))
-        written.opened[alert.id] = group_id(rule.name.id, rule.grouping(change.group))
+        written.opened[alert.id] = group_id(rule.name.id, rule.shown_group(change.group))
         written.alerts[alert.id] = (alert, told.match.record)
         alerts.join(connection, [(alert.id, record.id) for record in change.records])
 
@@ -298,8 +304,14 @@ def _row(change: Change) -> Correlated:
     )
 
 
-def _rows(connection: Connection, rules: Iterable[Correlation], since: datetime | None) -> list[Row]:
-    found = correlations.read(connection, [rule.name.id for rule in rules], since)
+def _rows(connection: Connection, rules: Iterable[Correlation], starts: Mapping[str, datetime]) -> list[Row]:
+    """Read what was found by each rule since its start."""
+    found: list[Correlated] = []
+    for rule in rules:
+        start = starts.get(rule.name.id)
+        if start is not None and rule.is_merging:
+            start -= rule.realert  # what leads alerts that are told as one may have fired that much earlier
+        found += correlations.read(connection, [rule.name.id], start)
     keys: dict[str, set[tuple[str, str]]] = {}
     told_ids = [each.told_as or each.id for each in found if each.is_told]
     for alert_id, source, key in correlations.read_keys(connection, told_ids):

@@ -99,7 +99,7 @@ def read_alert(value: Any, report: Report, surroundings: Surroundings, *, is_cor
         return AlertBlock()
     report.check_keys(value, place, KEYS)
     level, levels = _read_level(value.get("level"), report, surroundings)
-    group_by = _read_names(value, "group_by", report)
+    group_by = _read_names(value, "group_by", report, is_alias_allowed=is_correlated)
     return AlertBlock(
         title=_read_wording(value, "title", report),
         body=_read_wording(value, "body", report),
@@ -159,14 +159,21 @@ def _level_named(name: Any, place: Place, report: Report) -> Level | None:
     return level
 
 
-def _read_names(value: Mapping[str, Any], key: str, report: Report) -> tuple[str, ...] | None:
+def _read_names(
+    value: Mapping[str, Any], key: str, report: Report, *, is_alias_allowed: bool = False
+) -> tuple[str, ...] | None:
+    """Read a list of fields, or of what a correlation calls so: it is checked there."""
     names = value.get(key)
     if key not in value:
         return None
     if not isinstance(names, list) or not names:
         report.fault(("alert", key), f"'{key}' must be a list of fields", "name at least one, or leave the key out")
         return None
-    known = [name for index, name in enumerate(names) if check_field(name, ("alert", key, index), report)]
+    known = [
+        name
+        for index, name in enumerate(names)
+        if (is_alias_allowed and isinstance(name, str)) or check_field(name, ("alert", key, index), report)
+    ]
     for index, name in enumerate(names):
         if name in names[:index]:
             report.fault(("alert", key, index), f"'{name}' is named twice", "remove one of the two")

@@ -10,14 +10,15 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from actionwatch.model import Mode, Record
-from actionwatch.rules.correlations.changes import Change, Past, Place, Row, Told, compare, turned_by
+from actionwatch.rules.correlations.changes import Change, Look, Past, Place, Row, Told, compare, turned_by
 from actionwatch.rules.correlations.feed import Feed
 from actionwatch.rules.correlations.fold import Machine, machine
+from actionwatch.rules.correlations.merging import Merger
 from actionwatch.rules.correlations.order import in_feeding_order, needs
 from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Hit, Kind
 from actionwatch.rules.engine import Failure, Rule
@@ -39,6 +40,8 @@ class _State:
     floor: datetime | None = None
     is_stale: bool = False
     settled: int = 0
+    begun: Found | None = None
+    """The alert that a restored state begins with."""
     newest: str = ""
     """The id of the newest alert, as last judged."""
     told: dict[str, Told] = field(default_factory=dict)
@@ -54,6 +57,9 @@ class _Track:
     number: int
     rule: Correlation
     is_feeding: bool
+    is_direct: bool
+    """Whether its hits come in order when restored: it counts records alone, no alerts of other rules."""
+    since: datetime | None
     zone_end: datetime | None
     begin: datetime | None
     floor: int
@@ -62,6 +68,8 @@ class _Track:
     states: OrderedDict[Group, _State] = field(default_factory=OrderedDict)
     dirty: dict[Group, None] = field(default_factory=dict)
     waiting: list[tuple[datetime, int, Group]] = field(default_factory=list)
+    mergers: dict[Group, Merger] = field(default_factory=dict)
+    """Where several groups are told as one, by what people are told of the group."""
 
 
 class Correlator:
@@ -82,28 +90,41 @@ class Correlator:
         self._kept = 0
         self._sequence = 0
         self.evicted = 0
-        self.too_late: datetime | None = None
-        """The time of the oldest hit that came too late for what is kept: the caller rebuilds from before it."""
+        self._too_late = False
+        self._unjudged_from: datetime | None = None
         fed = {step.rule_id for rule in self.rules for step in rule.steps}
         self._tracks = [self._track(number, rule, rule.name.id in fed) for number, rule in enumerate(self.rules)]
 
+    @property
+    def too_late(self) -> datetime | None:
+        """Say from when on the caller must have all rebuilt, where a hit came too late for what is kept.
+
+        That is from the oldest hit not judged yet: one that came in time would be taken for long judged afterwards.
+        """
+        return self._unjudged_from if self._too_late else None
+
     def restore(self, rows: Iterable[Row], records: Iterable[Record]) -> None:
-        """Rebuild from the store: `rows` are the alerts it remembers, `records` those since `past.since`, in any order."""
+        """Rebuild from the store: `rows` are the alerts it remembers, `records` those that any rule needs, by time.
+
+        Each record is read once for all rules. What lies before what a rule needs is left out, and what has been judged long
+        ago is folded at once: not all of the records are held, however many a rule learns from.
+        """
         tracks = {track.rule.name.id: track for track in self._tracks}
-        remembered: dict[tuple[int, Group], list[Told]] = {}
         for row in rows:
             track = tracks.get(row.rule_id)
             if track is not None and len(row.group) == len(track.rule.group_fields):
-                remembered.setdefault((track.number, row.group), []).append(row.told)
-        for number, group, hit in self._feed.hits(records):
-            self._insert(self._tracks[number], group, hit, is_restoring=True)
+                self._state(track, row.group).told[row.told.id] = row.told
         for track in self._tracks:
-            for (number, group), told in remembered.items():
-                if number == track.number:
-                    state = self._state(track, group)
-                    state.told = {each.id: each for each in told}
             for state in list(track.states.values()):
-                self._found_base(track, state)
+                self._begin(track, state)
+        for number, group, hit in self._feed.hits(records):
+            track = self._tracks[number]
+            if track.since is None or hit.at >= track.since:
+                self._insert(track, group, hit, is_restoring=True)
+        for track in self._tracks:
+            for state in list(track.states.values()):
+                self._fold_quietly(track, state)
+                state.floor, state.is_stale = track.zone_end, True
                 track.dirty[state.group] = None
             self._publish(track)
 
@@ -115,6 +136,7 @@ class Correlator:
     def changes(self, verified: datetime | None) -> list[Change]:
         """Say what is to be told as of a verified time. Cheap where nothing is due and nothing came."""
         changes: list[Change] = []
+        self._unjudged_from = None
         for track in self._tracks:
             while track.waiting and verified is not None and track.waiting[0][0] <= verified:
                 _, _, group = heapq.heappop(track.waiting)
@@ -123,10 +145,12 @@ class Correlator:
                     track.dirty[group] = None
             if not track.dirty:
                 continue
-            dirty, track.dirty = list(track.dirty), {}
-            for group in dirty:
-                if (state := track.states.get(group)) is not None:
-                    changes.extend(self._judge(track, state, verified))
+            dirty, track.dirty = [group for group in track.dirty if group in track.states], {}
+            if track.rule.is_merging:
+                changes.extend(self._judge_merged(track, dirty, verified))
+            else:
+                for group in dirty:
+                    changes.extend(self._judge(track, [track.states[group]], verified))
             self._drop_idle(track, verified)
         return changes
 
@@ -136,6 +160,14 @@ class Correlator:
             track.dirty or (track.waiting and verified is not None and track.waiting[0][0] <= verified)
             for track in self._tracks
         )
+
+    def hits_of(self, rule_id: str, record: Record) -> Iterator[tuple[Group, list[Hit], list[Hit]]]:
+        """Give the groups of a rule that a record has hits in: what is kept from before them, and those hits."""
+        for track in self._tracks:
+            for group, state in track.states.items() if track.rule.name.id == rule_id else ():
+                own = [hit for hit in state.hits if any(_is_same(each, record) for each in hit.records)]
+                if own:
+                    yield group, [hit for hit in state.hits if hit.order < own[0].order], own
 
     def take_failures(self) -> list[Failure]:
         """Give what went wrong with rules since the last call."""
@@ -152,9 +184,12 @@ class Correlator:
     # -- groups --------------------------------------------------------------------------------------------------------
 
     def _track(self, number: int, rule: Correlation, is_feeding: bool) -> _Track:
-        since = self._past.since
+        since = self._past.since(rule)
         zone_end = None if since is None else since + self._needs[rule.name.id]
-        track = _Track(number, rule, is_feeding, zone_end, self._past.begin(rule), self._past.floors(rule))
+        correlated = {each.name.id for each in self.rules}
+        is_direct = not any(step.rule_id in correlated for step in rule.steps)
+        begin, floor = self._past.begin(rule), self._past.floors(rule)
+        track = _Track(number, rule, is_feeding, is_direct, since, zone_end, begin, floor)
         for group in rule.expected or ():
             state = self._state(track, group)
             self._wait(track, state)
@@ -164,20 +199,33 @@ class Correlator:
         state = track.states.get(group)
         if state is None:
             base = machine(track.rule, track.begin)
-            state = track.states[group] = _State(group, base, base.copy(), floor=track.zone_end)
+            state = track.states[group] = _State(group, base, base.copy(), floor=_floor(track))
             if len(track.states) > self._max_groups:
                 _, dropped = track.states.popitem(last=False)
-                self._kept -= len(dropped.hits)
+                self._let_go(track, dropped)
                 self.evicted += 1
         else:
             track.states.move_to_end(group)
         return state
 
+    def _merger(self, track: _Track, group: Group) -> Merger:
+        """Give what holds together the groups that are told as this one."""
+        name = track.rule.merged(group)
+        merger = track.mergers.get(name)
+        if merger is None:
+            merger = track.mergers[name] = Merger(track.rule)
+        return merger
+
     def _insert(self, track: _Track, group: Group, hit: Hit, *, is_restoring: bool = False) -> None:
+        if not is_restoring:
+            self._unjudged_from = hit.at if self._unjudged_from is None else min(self._unjudged_from, hit.at)
         if not is_restoring and self._is_too_late(track, group, hit.at):
-            self.too_late = hit.at if self.too_late is None else min(self.too_late, hit.at)
+            self._too_late = True
             return
         state = self._state(track, group)
+        quiet_end = track.zone_end if is_restoring and track.is_direct else None
+        if quiet_end is not None and state.hits and state.hits[-1].at < min(hit.at, quiet_end):
+            self._fold_quietly(track, state)
         hits = state.hits
         if not hits or hit.order > hits[-1].order:
             hits.append(hit)
@@ -209,37 +257,36 @@ class Correlator:
     def _is_too_late(self, track: _Track, group: Group, at: datetime) -> bool:
         """Say whether a hit lies before what is kept of its group."""
         state = track.states.get(group)
-        floor = track.zone_end if state is None else state.floor
-        if state is None and track.dropped_at is not None:
-            over = track.dropped_at + track.rule.reach + track.rule.realert
-            floor = over if floor is None else max(floor, over)
+        floor = _floor(track) if state is None else state.floor
         return floor is not None and at < floor
 
-    def _found_base(self, track: _Track, state: _State) -> None:
-        """Begin a group in the middle: at the last alert that began before its hits are all known, else with its window."""
+    def _begin(self, track: _Track, state: _State) -> None:
+        """Begin a group in the middle: at the last alert that began before its hits are all known, if there is one."""
+        if track.rule.is_merging:
+            heard = [told for told in state.told.values() if told.is_current and not self._is_early(track, told)]
+            self._merger(track, state.group).remember(state.group, heard)
         zone_end = track.zone_end
-        if zone_end is None:
-            state.is_stale = True
-            return
-        known = [each for each in state.told.values() if each.is_current and each.first_at < zone_end]
+        known = [each for each in state.told.values() if each.is_current and zone_end and each.first_at < zone_end]
         last = max(known, key=lambda each: (each.first_at, each.fired_at), default=None)
-        hits = state.hits
-        state.base = machine(track.rule, track.begin)
         if last is not None:
-            found = Found(last.origin, last.first_at, last.fired_at, last.until, [], id=last.id)
+            is_quiet = self._is_early(track, last)
+            found = Found(last.origin, last.first_at, last.fired_at, last.until, [], is_quiet=is_quiet, id=last.id)
             state.base.restore(found)
+            state.begun = found
             state.published[found.id] = []  # too long ago to matter to the rules above
-            if track.rule.is_absence:
-                hits = [hit for hit in hits if hit.at > last.first_at]
-            elif track.rule.kind not in (Kind.NEW_TERM, Kind.SPIKE):
-                hits = [hit for hit in hits if hit.at >= last.first_at]
-        quiet = [hit for hit in hits if hit.at < zone_end]
-        for hit in quiet:
+
+    def _fold_quietly(self, track: _Track, state: _State) -> None:
+        """Fold the hits for good whose alerts are known: those from before all is known."""
+        if track.zone_end is None:
+            return
+        count = bisect.bisect_left(state.hits, track.zone_end, key=lambda each: each.at)
+        hits, state.hits = state.hits[:count], state.hits[count:]
+        self._kept -= count
+        for hit in _since(track.rule, state.begun, hits):
             state.base.push(hit, is_quiet=True)
-        self._kept -= len(state.hits) - (len(hits) - len(quiet))
-        state.hits = hits[len(quiet) :]
-        state.floor = zone_end
-        state.is_stale = True
+
+    def _is_early(self, track: _Track, told: Told) -> bool:
+        return track.rule.is_early(told.fired_at, track.begin)
 
     # -- folding again, and what follows -------------------------------------------------------------------------------
 
@@ -256,7 +303,42 @@ class Correlator:
             told.taken = 0
         return True
 
-    def _judge(self, track: _Track, state: _State, verified: datetime | None) -> list[Change]:
+    def _judge_merged(self, track: _Track, dirty: Sequence[Group], verified: datetime | None) -> list[Change]:
+        """Judge groups, those together that are told as one, with what was held back there."""
+        changes: list[Change] = []
+        together: dict[Group, dict[Group, None]] = {}
+        for group in dirty:
+            together.setdefault(track.rule.merged(group), {})[group] = None
+        for groups in together.values():
+            merger = self._merger(track, next(iter(groups)))
+            groups.update(merger.held)
+            states = [track.states[group] for group in groups if group in track.states]
+            changes.extend(self._judge(track, states, verified, merger))
+            cutoff = self._cutoff(verified)
+            if cutoff is not None:
+                merger.forget(cutoff)
+        return changes
+
+    def _judge(
+        self, track: _Track, states: Sequence[_State], verified: datetime | None, merger: Merger | None = None
+    ) -> list[Change]:
+        """Judge one group, or several that are told as one."""
+        looks = [self._look(track, state, verified, merger) for state in states]
+        changes = list(compare(looks, self._may_open(track, verified), merger))
+        for state, look in zip(states, looks, strict=True):
+            for found in look.alerts[:-1]:
+                if not found.is_judged(verified) or (merger is not None and not merger.is_settled(found)):
+                    break
+                state.settled += 1
+                if merger is not None:
+                    merger.settle(state.group, found)
+            if merger is not None:
+                merger.hold(state.group, is_held=any(map(merger.is_held, look.judged)))
+            self._wait(track, state, look.alerts, verified)
+            self._forget(state, verified)
+        return changes
+
+    def _look(self, track: _Track, state: _State, verified: datetime | None, merger: Merger | None) -> Look:
         is_again = self._refresh(state)
         alerts = state.live.alerts(state.settled)
         judged = [found for found in alerts if found.is_judged(verified)]
@@ -270,14 +352,9 @@ class Correlator:
         state.newest = alerts[-1].id if alerts else state.newest
         if track.is_feeding:
             self._feed_outer(track, state, turned, judged)
-        changes = list(compare(place, judged, turned, self._may_open(track, verified)))
-        for found in alerts[:-1]:
-            if not found.is_judged(verified):
-                break
-            state.settled += 1
-        self._wait(track, state, alerts, verified)
-        self._forget(state, verified)
-        return changes
+        if merger is not None:
+            merger.update(place, alerts, turned, verified)
+        return Look(place, alerts, judged, turned)
 
     def _publish(self, track: _Track) -> None:
         """After a restore: let the rules above have the inner alerts of the past."""
@@ -331,6 +408,9 @@ class Correlator:
         """Note when verified time next lets this group's alerts be judged."""
         found = state.live.alerts() if alerts is None else alerts
         due = [each.judged_at for each in found if each.judged_at is not None and not each.is_judged(verified)]
+        if track.rule.is_merging:  # one group is back: whether others are missing must be seen first
+            ends = [each.resolved_at for each in found if each.resolved_at is not None]
+            due += [end for end in ends if verified is None or end > verified]
         start = self._past.alerts_from
         if track.rule.is_absence and start is not None and (verified is None or verified < start):
             due.append(start)
@@ -386,9 +466,39 @@ class Correlator:
             group, state = next(iter(track.states.items()))
             if state.last_at is None or state.last_at >= horizon or group in track.dirty:
                 return
-            self._kept -= len(state.hits)
+            self._let_go(track, state)
             track.dropped_at = max(track.dropped_at or state.last_at, state.last_at)
             del track.states[group]
+
+    def _let_go(self, track: _Track, state: _State) -> None:
+        """Leave nothing behind of a group that is dropped."""
+        self._kept -= len(state.hits)
+        name = track.rule.merged(state.group)
+        if (merger := track.mergers.get(name)) is not None and merger.drop(state.group):
+            del track.mergers[name]
+
+
+def _since(rule: Correlation, begun: Found | None, hits: list[Hit]) -> list[Hit]:
+    """Leave out the hits from before the alert that a state begins with, at its first instant too."""
+    if begun is None or rule.kind in (Kind.NEW_TERM, Kind.SPIKE):
+        return hits
+    if rule.is_absence:
+        return [hit for hit in hits if hit.at > begun.first_at]
+    kept = [hit for hit in hits if hit.at >= begun.first_at]
+    place = next((n for n, hit in enumerate(kept) if hit.key == begun.origin), 0)
+    return kept[place:]
+
+
+def _floor(track: _Track) -> datetime | None:
+    """Give the time before which a group that is not there may have been: before what is known, or dropped as idle."""
+    if track.dropped_at is None:
+        return track.zone_end
+    over = track.dropped_at + track.rule.reach + track.rule.realert
+    return over if track.zone_end is None else max(track.zone_end, over)
+
+
+def _is_same(one: Record, other: Record) -> bool:
+    return (one.source, one.key) == (other.source, other.key)
 
 
 def _is_new(record: Record, floor: int) -> bool:

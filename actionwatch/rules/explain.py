@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from actionwatch.documents import instant
 from actionwatch.model import Mode, Record
+from actionwatch.options import spell_duration
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.conditions import predicate
+from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Hit, Kind
+from actionwatch.rules.correlations.view import View, measured
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject, field_named, keywords, spell
 from actionwatch.rules.filters import Filter
@@ -17,6 +20,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.phrase import Joined, Named, Phrase, judge, parse_phrase
 from actionwatch.rules.selections import PARSE_ERRORS
 
+MAX_HITS = 10  # of a window: the newest
 MAX_VALUE_CHARS = 200  # of a value, and of a list of values: a tree is read on a screen
 
 
@@ -44,22 +48,128 @@ class Finding:
             yield from part.lines(depth + 1)
 
 
-def explain(rule: Rule, record: Record, lists: Lists | None = None) -> Finding:
-    """Take a rule apart on a record. `lists` are what `expand` reads; without them its lines stay undecided."""
+def explain(
+    rule: Rule,
+    record: Record,
+    lists: Lists | None = None,
+    *,
+    feeders: Sequence[Rule] = (),
+    views: Sequence[View] | None = None,
+) -> Finding:
+    """Take a rule apart on a record. `lists` are what `expand` reads; without them its lines stay undecided.
+
+    Of a correlation, `feeders` are the rules that it names, and `views` what it made of the record; None: nobody looked.
+    """
     subject = Subject(record)
     detection = _detection(rule)
     parts = [*_condition(detection, subject, lists or Lists())]
+    fed = [explain(each, record, lists) for each in feeders]
+    parts += fed
     if rule.when is not None:
         parts.append(Finding(f"when: {rule.when}", rule.when.holds(record.occurred_at), instant(record.occurred_at)))
     parts.extend(_filter(each, subject, lists or Lists()) for each in rule.filters)
     if rule.correlation is not None:
-        parts.append(
-            Finding(f"correlation: {rule.correlation.kind.value}", None, "it takes more than this record to say")
-        )
+        parts.append(_correlation(rule.correlation, views))
     if rule.mode is not Mode.LIVE:
         parts.append(Finding(f"mode: {rule.mode.value}", None, "nobody is told"))
-    holds = predicate(rule.condition)(subject)
+    holds = any(each.holds for each in fed) if fed else predicate(rule.condition)(subject)
     return Finding(f"{rule.name.name}: {rule.name.title}", holds, None, tuple(parts))
+
+
+def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
+    """Say in a line for each group what counted in it before a record, and what came of it."""
+    for view in views:
+        before, now = _number(rule, view.counted), _number(rule, (*view.counted, *view.own))
+        yield f"{_group_name(rule, view)}: {before} before it, {now} with it; {_outcome(rule, view)[0]}"
+
+
+def _correlation(rule: Correlation, views: Sequence[View] | None) -> Finding:
+    text = f"correlation: {rule.kind.value}{_asked(rule)}"
+    if views is None:
+        return Finding(text, None, "it takes more than this record to say")
+    if not views:
+        return Finding(text, False, "this record counts in no group of it")
+    groups = tuple(_group(rule, view) for view in views)
+    return Finding(text, any(view.found is not None and not view.found.is_quiet for view in views), None, groups)
+
+
+def _asked(rule: Correlation) -> str:
+    """Say what it takes, and in what time."""
+    asked = [f"{rule.threshold.operator} {rule.threshold.number}"] if rule.threshold is not None else []
+    if rule.kind is Kind.NEW_TERM:
+        asked.append(f"of {', '.join(rule.fields)} in {spell_duration(rule.history)}")
+    elif rule.kind is Kind.SPIKE:
+        asked.append(f"{rule.factor:g} times as many as usual, at least {rule.minimum}")
+    if rule.timespan:
+        asked.append(f"within {spell_duration(rule.timespan)}")
+    return f": {' '.join(asked)}" if asked else ""
+
+
+def _group(rule: Correlation, view: View) -> Finding:
+    """Say what counted in a group before the record, and what came of it."""
+    now = (*view.counted, *view.own)
+    number = _number(rule, now)
+    parts = [
+        Finding(f"before it: {_number(rule, view.counted)}", None, _span(view.counted)),
+        Finding(f"with it: {number}", view.found is not None),
+        *(Finding(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-MAX_HITS:]),
+        Finding(*_outcome(rule, view)),
+    ]
+    return Finding(_group_name(rule, view), view.found is not None, None, tuple(parts))
+
+
+def _group_name(rule: Correlation, view: View) -> str:
+    values = rule.grouping(view.group)
+    name = ", ".join(f"{field}={'null' if value is None else _shorten(value)}" for field, value in values.items())
+    return f"group {name}" if name else "all records"
+
+
+def _number(rule: Correlation, hits: Sequence[Hit]) -> str:
+    if rule.kind in VALUE_KINDS:
+        return f"{rule.kind.value} {measured(rule, hits)} of {_count(hits)}"
+    if rule.kind in TEMPORAL_KINDS:
+        met = [step.rule_id for place, step in enumerate(rule.steps) if any(hit.step == place for hit in hits)]
+        return f"{len(met)} of {len(rule.steps)} steps{': ' if met else ''}{', '.join(map(_step_name, met))}"
+    return _count(hits)
+
+
+def _count(hits: Sequence[Hit]) -> str:
+    number = len({(hit.key, hit.source) for hit in hits})  # one record may be several steps
+    return f"{number} record{'' if number == 1 else 's'}"
+
+
+def _step_name(rule_id: str) -> str:
+    return rule_id.rpartition(".")[2]
+
+
+def _span(hits: Sequence[Hit]) -> str | None:
+    return f"{instant(hits[0].at)} to {instant(hits[-1].at)}" if hits else None
+
+
+def _spell_hit(rule: Correlation, hit: Hit) -> str:
+    step = f" ({_step_name(rule.steps[hit.step].rule_id)})" if rule.kind in TEMPORAL_KINDS else ""
+    newest = hit.records[-1] if hit.records else None
+    who = f"{newest.action_kind} by {newest.user_name or 'nobody'}" if newest is not None else "an alert"
+    return f"{instant(hit.at)} {who}{step}: {newest.key if newest is not None else hit.key}"
+
+
+def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
+    found = view.found
+    if found is None:
+        return "no alert comes of it", False
+    if found.is_quiet:
+        return "no alert: the rule was still learning", False
+    name = found.id or rule.alert_id(view.group, found.origin)
+    if rule.is_merging:
+        shown = ", ".join(f"{field}={value}" for field, value in rule.shown_group(view.group).items())
+        name = f"of {shown}"
+    if rule.is_absence:
+        return f"ends the alert {name}, due at {instant(found.first_at)}", True
+    if view.waits is not None and view.waits > view.own[-1].at:
+        return f"opens the alert {name} unless something comes by {instant(view.waits)}", True
+    if view.is_opened:
+        return f"opens the alert {name}", True
+    return f"joins the alert {name}, open since {instant(found.fired_at)}", True
 
 
 def _detection(rule: Rule) -> Mapping[str, Any]:

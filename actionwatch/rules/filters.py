@@ -54,7 +54,9 @@ class Filter:
         return self.report.document.position(())[0]
 
     def is_for(self, rule: Rule) -> bool:
-        """Say whether the filter is for this rule."""
+        """Say whether the filter is for this rule: as Sigma has it, one that finds records, not one that only counts others."""
+        if not _finds_records(rule):
+            return False
         return not self.rules or rule.name.id in self.rules or rule.name.name in self.rules
 
     def as_condition(self) -> Condition:
@@ -109,7 +111,7 @@ def apply_filters(rules: Iterable[Rule], filters: Sequence[Filter]) -> list[Rule
 
 def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetime | None) -> None:
     """Report what is wrong with filters once all rules are known: a rule that is not there is a fault of the filter."""
-    known = {name for rule in rules for name in (rule.name.id, rule.name.name)}
+    known = {name: rule for rule in rules for name in (rule.name.id, rule.name.name)}
     names = sorted(rule.name.name for rule in rules)
     for each in filters:
         for index, wanted in enumerate(each.rules):
@@ -117,9 +119,23 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
                 what = f"no rule has the name or id '{wanted}'"
                 place = ("filter", "rules", index)
                 each.report.fault(place, what, suggest(wanted, names, "rules") or "see: actionwatch rules list")
+            elif not _finds_records(known[wanted]):
+                what = f"'{wanted}' correlates other rules, and finds no records itself that a filter could hide"
+                each.report.fault(
+                    ("filter", "rules", index), what, f"name what feeds it: {_feeders(known[wanted], known)}"
+                )
         if now is not None and each.expires <= now:
             what = f"the filter expired ({each.report.document.value['expires']}): it hides nothing any more"
             each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still right")
+
+
+def _finds_records(rule: Rule) -> bool:
+    return rule.correlation is None or bool(rule.correlation.parts)
+
+
+def _feeders(rule: Rule, known: Mapping[str, Rule]) -> str:
+    steps = rule.correlation.steps if rule.correlation is not None else ()
+    return ", ".join(known[step.rule_id].name.name if step.rule_id in known else step.rule_id for step in steps)
 
 
 def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str:

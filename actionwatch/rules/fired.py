@@ -13,7 +13,10 @@ from actionwatch.rules.engine import Failure, Rule
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """One alert. `records` are those that count in it, in event order; empty where something was missing."""
+    """One alert. `records` are those that count in it, in event order; empty where something was missing.
+
+    In a replay, which may be of any length, `records` are the first and the last of them, and `count` says how many there are.
+    """
 
     id: str
     rule: RuleName
@@ -56,3 +59,8 @@ class Simulate(Protocol):
     ) -> Outcome:
         """Run."""
         ...
+
+
+def ends(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Give the first and the last of some records."""
+    return tuple(records) if len(records) < 2 else (records[0], records[-1])

@@ -1,9 +1,12 @@
-"""The operator's lists, which `expand` puts into a rule: `lists/<name>.yml`, `.txt` or `.csv`."""
+"""The operator's lists, which `expand` puts into a rule: `lists/<name>.yml`, `.txt` or `.csv`.
+
+They stand in the configured folder, or in the folder `lists` of a folder of rules, so that rules can bring theirs along.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import MAX_BYTES, read_file
 
 SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
+FOLDER = "lists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +26,42 @@ class Lists:
     faults: tuple[Fault, ...] = ()
 
 
-def read_lists(folder: Path | None) -> Lists:
-    """Read every list of a folder; faults are collected, never raised. Other files in it are left alone."""
+def list_folders(configured: Path | None, rules: Sequence[Path]) -> list[Path]:
+    """Give the folders that lists are read from, the one that counts first: rules bring theirs in their folder."""
+    brought = (path / FOLDER if path.is_dir() else path.parent / FOLDER for path in rules)
+    return [*([] if configured is None else [configured]), *brought]
+
+
+def read_lists(folders: Sequence[Path]) -> Lists:
+    """Read every list of these folders; faults are collected, never raised. Other files in them are left alone.
+
+    Of lists with one name in several folders the first counts: an operator's own stands in for one that came with rules.
+    """
     values: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
     broken: set[str] = set()
-    for path in _list_files(folder):
-        try:
-            if path.stem in values or path.stem in broken:
-                raise ConfigError(
-                    Fault(str(path), 0, 0, f"a second list named '{path.stem}'", "rename one of the files")
-                )
-            values[path.stem] = _read(path)
-        except ConfigError as exc:
-            faults.extend(exc.faults)
-            broken.add(path.stem)
-            values.pop(path.stem, None)
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        unique.setdefault(folder.resolve(), folder)
+    for folder in unique.values():
+        earlier = values.keys() | broken
+        for path in _list_files(folder):
+            if path.stem in earlier:
+                continue
+            try:
+                if path.stem in values or path.stem in broken:
+                    what = f"a second list named '{path.stem}'"
+                    raise ConfigError(Fault(str(path), 0, 0, what, "rename one of the files"))
+                values[path.stem] = _read(path)
+            except ConfigError as exc:
+                faults.extend(exc.faults)
+                broken.add(path.stem)
+                values.pop(path.stem, None)
     return Lists(values, frozenset(broken), tuple(faults))
 
 
-def _list_files(folder: Path | None) -> list[Path]:
-    if folder is None or not folder.is_dir():
+def _list_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
 

@@ -13,7 +13,8 @@ from actionwatch.rules.correlations.link import link, with_filters
 from actionwatch.rules.document import read_document
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.filters import Filter, apply_filters, check_filters
-from actionwatch.rules.lists import Lists, read_lists
+from actionwatch.rules.lists import FOLDER as LISTS_FOLDER
+from actionwatch.rules.lists import Lists, list_folders, read_lists
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import Surroundings
 from actionwatch.timeintervals import TimeInterval
@@ -50,26 +51,25 @@ def load_rules(
 ) -> Rules:
     """Read files and folders (`*.yml`, `*.yaml`, folders in them too), in the order given, by name within a folder.
 
+    `lists` is the folder of the operator's lists, beside those that come with the rules.
     `time_intervals` are those that `when` may name; with `now`, filters that have expired are noted.
     """
     read = read_documents(paths)
-    return rules_of(read, lists=lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
+    known_lists = read_lists(list_folders(lists, paths))
+    return rules_of(read, lists=known_lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
 
 
 def rules_of(
     read: ReadFiles,
     *,
-    lists: Path | None,
+    lists: Lists,
     known_kinds: Collection[str],
     time_intervals: Mapping[str, TimeInterval] | None = None,
     now: datetime | None = None,
 ) -> Rules:
     """Do as `load_rules` does, for files that were read already."""
-    known_lists = read_lists(lists)
-    built = build_rules(
-        read.documents, lists=known_lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now
-    )
-    faults = (*read.faults, *known_lists.faults, *built.faults)
+    built = build_rules(read.documents, lists=lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
+    faults = (*read.faults, *lists.faults, *built.faults)
     return Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
 
 
@@ -174,5 +174,7 @@ def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         parts = file.relative_to(folder).parts
+        if parts[0] == LISTS_FOLDER:
+            continue
         if file.suffix in SUFFIXES and not any(part.startswith(".") for part in parts) and file.is_file():
             yield file

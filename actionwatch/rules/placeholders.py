@@ -51,4 +51,5 @@ def _list_named(name: str, lists: Lists) -> tuple[str, ...]:
         return lists.values[name]
     if name in lists.broken:
         raise ValueError(f"the list '{name}' has faults of its own")
-    raise ValueError(f"there is no list named '{name}': {suggest(name, lists.values, 'lists')}")
+    remedy = suggest(name, lists.values, "lists")
+    raise ValueError(f"there is no list named '{name}'{': ' if remedy else ''}{remedy}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from actionwatch.model import Record
 from actionwatch.rules.correlate import Correlator
@@ -13,37 +12,67 @@ from actionwatch.rules.correlations.changes import Change, Past, What
 from actionwatch.rules.correlations.spec import Correlation, Found, Kind
 from actionwatch.rules.correlations.telling import highest_level, tell
 from actionwatch.rules.engine import Failure, Rule
-from actionwatch.rules.fired import Fired, Outcome
+from actionwatch.rules.fired import Fired, Outcome, ends
 
 JUST_BEFORE = timedelta(microseconds=1)
 
 
-@dataclass(slots=True)
-class _Run:
-    """The alerts so far, by id."""
+class Simulation:
+    """A run over records that come in the order of `seen_at`, those of one instant together.
 
-    fired: dict[str, Fired] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    `begin` is from when on the stream is known whole, None: for as long as each rule needs before `start`. In a replay nothing
+    comes late: only what the rules need is held, and of each alert its first and its last record.
+    """
 
-    def apply(self, change: Change) -> None:
-        """Write one change down."""
+    def __init__(
+        self, rules: Sequence[Rule], *, begin: datetime | None, start: datetime, is_replay: bool = False
+    ) -> None:
+        past = Past(begin=lambda rule: begin or _begin(rule, start))
+        self._correlator = Correlator(rules, past, keep=timedelta(0) if is_replay else None)
+        self._is_replay = is_replay
+        self._fired: dict[str, Fired] = {}
+        self._failures: list[Failure] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no correlation at all."""
+        return not self._correlator.rules
+
+    def take(self, at: datetime, records: Sequence[Record], verified_until: datetime) -> None:
+        """Take what was seen at an instant; what is verified follows the clock, up to `verified_until`."""
+        self.judge(min(at - JUST_BEFORE, verified_until))
+        self._correlator.take(records)
+        self.judge(min(at, verified_until))
+
+    def judge(self, verified: datetime) -> None:
+        """Let what is verified now open and resolve alerts, though no record came."""
+        if self._correlator.is_due(verified):
+            for change in self._correlator.changes(verified):
+                self._apply(change)
+
+    def outcome(self) -> Outcome:
+        """Give the alerts so far."""
+        alerts = sorted(self._fired.values(), key=lambda fired: (fired.first_at, fired.id))
+        return Outcome(tuple(alerts), (*self._failures, *self._correlator.take_failures()))
+
+    def _apply(self, change: Change) -> None:
         name, rule = change.told.public_id, change.rule
-        if change.what is What.OPEN and change.found is not None:
-            self.fired[name] = self._opened(change, change.found)
-        elif change.what is What.JOIN and name in self.fired:
-            fired = self.fired[name]
+        if change.what is What.OPEN and change.found is not None and name not in self._fired:
+            self._fired[name] = self._opened(change, change.found)
+        elif change.what in (What.OPEN, What.JOIN) and name in self._fired:
+            fired = self._fired[name]
             known = {(record.source, record.key) for record in fired.records}
             new = [record for record in change.records if (record.source, record.key) not in known]
             if new:
-                self.fired[name] = _joined(rule, fired, new)
-        elif change.what is What.RESOLVE and name in self.fired:
-            self.fired[name] = replace(self.fired[name], resolved_at=change.at)
+                self._fired[name] = self._joined(rule, fired, new)
+        elif change.what is What.RESOLVE and name in self._fired:
+            self._fired[name] = replace(self._fired[name], resolved_at=change.at)
 
     def _opened(self, change: Change, found: Found) -> Fired:
         rule = change.rule
 
         def on_failure(key: str, what: str) -> None:
-            self.failures.append(Failure(rule.name, key, what))
+            self._failures.append(Failure(rule.name, key, what))
 
         told = tell(rule, change.group, found, change.records, on_failure)
         return Fired(
@@ -55,44 +84,27 @@ class _Run:
             first_at=told.first_at,
             last_at=told.last_at,
             count=told.count,
-            records=change.records,
+            records=self._kept(change.records),
             group=dict(told.match.group or {}),
             labels=told.match.labels,
             late_by=told.late_by,
         )
 
+    def _joined(self, rule: Correlation, fired: Fired, new: Sequence[Record]) -> Fired:
+        records = sorted((*fired.records, *new), key=lambda record: (record.occurred_at, record.key))
+        late = [each for each in (fired.late_by, *(record.late_by for record in new)) if each is not None]
+        return replace(
+            fired,
+            records=self._kept(records),
+            count=fired.count + len(new),
+            level=max(fired.level, highest_level(rule, new)),
+            first_at=min(fired.first_at, records[0].occurred_at),
+            last_at=records[-1].occurred_at,
+            late_by=max(late, default=None),
+        )
 
-def simulate_correlations(
-    rules: Sequence[Rule],
-    records: Sequence[Record],
-    *,
-    begin: datetime | None,
-    start: datetime,
-    until: datetime,
-    verified_until: datetime,
-) -> Outcome:
-    """Run the correlations among the rules; the arguments are those of `rules.fired.Simulate`.
-
-    Records come in the order of `seen_at`; what is verified follows the clock, up to `verified_until`.
-    """
-    run = _Run()
-    correlator = Correlator(rules, Past(begin=lambda rule: begin or _begin(rule, start)))
-    if not correlator.rules:
-        return Outcome(())
-    seen = sorted((record for record in records if record.seen_at <= until), key=_seen_order)
-    for at, batch in groupby(seen, key=lambda record: record.seen_at):
-        _judge(correlator, run, min(at - JUST_BEFORE, verified_until))
-        correlator.take(batch)
-        _judge(correlator, run, min(at, verified_until))
-    _judge(correlator, run, verified_until)
-    alerts = sorted(run.fired.values(), key=lambda fired: (fired.first_at, fired.id))
-    return Outcome(tuple(alerts), (*run.failures, *correlator.take_failures()))
-
-
-def _judge(correlator: Correlator, run: _Run, verified: datetime) -> None:
-    if correlator.is_due(verified):
-        for change in correlator.changes(verified):
-            run.apply(change)
+    def _kept(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        return ends(records) if self._is_replay else tuple(records)
 
 
 def _begin(rule: Correlation, start: datetime) -> datetime:
@@ -100,21 +112,3 @@ def _begin(rule: Correlation, start: datetime) -> datetime:
     if rule.kind is Kind.SPIKE:
         return start - rule.timespan * (rule.windows + 1)
     return start - rule.history
-
-
-def _joined(rule: Correlation, fired: Fired, new: Sequence[Record]) -> Fired:
-    records = tuple(sorted((*fired.records, *new), key=lambda record: (record.occurred_at, record.key)))
-    late = [record.late_by for record in records if record.late_by is not None]
-    return replace(
-        fired,
-        records=records,
-        count=len(records),
-        level=max(fired.level, highest_level(rule, new)),
-        first_at=min(fired.first_at, records[0].occurred_at),
-        last_at=records[-1].occurred_at,
-        late_by=max(late, default=None),
-    )
-
-
-def _seen_order(record: Record) -> tuple[datetime, datetime, str]:
-    return record.seen_at, record.occurred_at, record.key

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from actionwatch import app
-from actionwatch.cli.rules.reading import told_apart
+from actionwatch.cli.rules.spool import Spool
 from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
@@ -108,5 +108,6 @@ def as_records(organisation: Organisation, actions: Sequence[Action]) -> list[Re
     """Send actions over the wire and read them as the service does."""
     sent = msgspec.json.encode([wire_record(action, organisation) for action in actions])
     page = parse_page(sent, RecordReader("quiet"), NOW)
-    seen = [msgspec.structs.replace(record, seen_at=record.occurred_at) for record in page.records]
-    return sorted(told_apart(seen), key=lambda record: (record.occurred_at, record.key))
+    with Spool() as spool:
+        spool.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in page.records)
+        return list(spool)

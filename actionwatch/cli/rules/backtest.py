@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from actionwatch.errors import ConfigError
 if TYPE_CHECKING:
     from actionwatch.cli.rules.candidates import Candidates
     from actionwatch.cli.rules.pack import Pack
+    from actionwatch.model import Record
     from actionwatch.rules.engine import Rule
     from actionwatch.rules.fired import Fired
 
@@ -64,6 +64,7 @@ def command(
     shadow mode or off run as if they were live. Nothing is stored and nobody is told.
     """
     from actionwatch.cli.rules import candidates
+    from actionwatch.cli.rules.spool import Spool
     from actionwatch.rules.reach import reach_of
 
     if file is not None and origin is not None:
@@ -77,15 +78,17 @@ def command(
     if estimate:
         _show_estimate(pack, chosen, candidates.count(config, about, origin or "upstream", source, span), form)
         return 0
-    if file is not None:
-        found = candidates.from_file(file, pack.settings, span)
-    elif origin == "upstream":
-        found = candidates.from_upstream(config, about, source, span)
-    else:
-        found = candidates.from_store(config, about, source, span)
-    alerts = _run(chosen, found)
-    if compared is not None:
-        _show_changes(chosen, compared, alerts, _run(compared, found), form)
+    with Spool() as spool:
+        if file is not None:
+            found = candidates.from_file(spool, file, pack.settings, span)
+        elif origin == "upstream":
+            found = candidates.from_upstream(spool, config, about, source, span)
+        else:
+            found = candidates.from_store(spool, config, about, source, span)
+        alerts = _run(chosen, found)
+        before = _run(compared, found) if compared is not None else None
+    if compared is not None and before is not None:
+        _show_changes(chosen, compared, alerts, before, form)
     elif form == "table":
         _show(chosen, alerts, found)
     else:
@@ -156,31 +159,24 @@ def alert_document(alert: Fired) -> dict[str, Any]:
 
 
 def _run(rules: Sequence[Rule], found: Candidates | None) -> list[Fired]:
-    from actionwatch.pipeline.rehearse import simulate
+    from actionwatch.cli.rules.candidates import counting
+    from actionwatch.pipeline.rehearse import replay
 
     if found is None:
         return []
-    with progress("running the rules"):
-        outcome = simulate(
-            rules, found.records, begin=found.begin, start=found.begin, until=found.end, verified_until=found.end
-        )
+    with counting("running the rules", found.records.count) as advance:
+        outcome = replay(rules, _counted(found.records, advance), begin=found.begin, end=found.end)
     for failure in outcome.failures[:5]:
         click.echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
     return list(outcome.alerts)
 
 
-@contextlib.contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Show that something is under way, on a terminal."""
-    import sys
-
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
+def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
+    """Give the records, and tell the bar of each thousand."""
+    for number, record in enumerate(records, 1):
+        yield record
+        if number % 1000 == 0:
+            advance(1000)
 
 
 def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | None) -> None:
@@ -200,7 +196,7 @@ def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | No
     rows.sort(key=lambda row: -row[2])
     print_table(("level", "rule", "alerts", "records", "a day", "over time"), rows, cut=("rule",))
     click.echo(
-        f"{len(alerts)} alerts from {len(found.records)} records, {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC "
+        f"{len(alerts)} alerts from {found.records.count} records, {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC "
         f"(a bar is {_spell_bar(end - begin)})"
     )
 

@@ -12,7 +12,9 @@ import click
 from actionwatch.cli.output import output_option, print_document, spell
 
 if TYPE_CHECKING:
+    from actionwatch.cli.rules.pack import Pack
     from actionwatch.model import Record
+    from actionwatch.rules.correlations.view import View
     from actionwatch.rules.engine import Rule
     from actionwatch.rules.explain import Finding
 
@@ -20,14 +22,23 @@ if TYPE_CHECKING:
 @click.command("explain")
 @click.argument("record")
 @click.argument("rule")
+@click.option(
+    "--records",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For a rule that counts: what came before RECORD, as JSON lines.  [default: the store, for a stored record]",
+)
 @output_option
 @click.pass_obj
-def command(config: str, record: str, rule: str, form: str) -> None:
+def command(config: str, record: str, rule: str, file: Path | None, form: str) -> None:
     """Say what RULE makes of RECORD: the rule as a tree, each line with whether it holds (+, -) and the record's value.
+
+    Of a correlation also which groups the record counts in, what counted there before it, and which alert came of it.
 
     RECORD is the key of a stored record, a JSON file, or - for standard input: an object as the upstream gives it, or as
     `records export` does. RULE is a rule's name or id, or a rule file.
     """
+    from actionwatch.cli.rules.history import feeders_of
     from actionwatch.cli.rules.pack import load_pack
     from actionwatch.rules.explain import explain
 
@@ -40,9 +51,34 @@ def command(config: str, record: str, rule: str, form: str) -> None:
             click.echo(str(fault), err=True)
         raise click.ClickException(_no_rule(rule, pack.loaded.rules))
     found = _record(config, record)
-    findings = [explain(each, found, pack.lists) for each in chosen]
+    rules = pack.loaded.rules
+    findings = [
+        explain(
+            each,
+            found,
+            pack.lists,
+            feeders=feeders_of(each, rules),
+            views=_views(config, each, pack, found, file),
+        )
+        for each in chosen
+    ]
     documents = [finding.document() for finding in findings]
     print_document(documents[0] if len(documents) == 1 else documents, form, as_text=lambda: _print(found, findings))
+
+
+def _views(config: str, rule: Rule, pack: Pack, record: Record, file: Path | None) -> list[View] | None:
+    """Look at a correlation's groups; None where nothing is known of the time before the record."""
+    from actionwatch.cli.opened import opened_store
+    from actionwatch.cli.rules.history import views_from_file, views_from_store
+
+    if rule.correlation is None:
+        return None
+    if file is not None:
+        return views_from_file(file, pack.settings, rule, pack.loaded.rules, record)
+    if not record.id:
+        return None
+    with opened_store(config) as (_, database), database.read() as connection:
+        return views_from_store(connection, rule, pack.loaded.rules, record)
 
 
 def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
-NEAR = 5  # kinds that are offered where a word is none
+NEAR = 3  # kinds that are offered where a word is none
 
 
 @click.command("new")
@@ -32,7 +32,7 @@ NEAR = 5  # kinds that are offered where a word is none
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
     """Write a rule with two tests: one that alerts, one that does not. Asks for what the options leave open on a terminal."""
-    answers = _ask(given)
+    answers = _ask(given, folder)
     text = render(**answers)
     _check(config, text)
     if is_printed:
@@ -47,7 +47,7 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
         raise click.ClickException(f"{path} is there already: choose another --name") from exc
     except OSError as exc:
         raise click.ClickException(f"cannot write {path}: {exc.strerror}") from exc
-    click.echo(f"wrote {path}\nNext: actionwatch rules test {path}, then actionwatch rules backtest {path}")
+    click.echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
 
 
 def render(
@@ -120,45 +120,105 @@ def _expected(users: Sequence[str]) -> dict[str, list[str]]:
     return {"userName": list(users)}
 
 
-def _ask(given: dict[str, Any]) -> dict[str, Any]:
-    """Take the options; ask for what is missing where somebody is there to answer."""
-    is_person = sys.stdin.isatty()
-    if not is_person and not (given["title"] and given["kinds"]):
+def _ask(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Take the options; ask for what is missing where somebody is there to answer.
+
+    An answer that will not do is asked for again at once: nobody likes to begin anew at the last question.
+    """
+    is_asking = not (given["title"] and given["kinds"])
+    if is_asking and not sys.stdin.isatty():
         raise click.UsageError("nobody is here to ask: give at least --title and --kind")
-    is_asking = is_person and not (given["title"] and given["kinds"])
-    title = given["title"] or click.prompt("What does the rule find, in a few words")
-    kinds = list(given["kinds"]) or click.prompt("Which kinds is it about (several with commas)").split(",")
-    level, users, group_by = given["level"], list(given["users"]), list(given["group_by"])
-    if is_asking:
-        level = level or click.prompt("How bad is it", type=click.Choice(LEVELS), default="medium")
-        users = users or _words(click.prompt("Who may do it (users with commas, nobody: empty)", default=""))
-        group_by = group_by or _words(click.prompt("One alert per which fields (none: each record)", default=""))
-    name = given["name"] or re.sub(r"\W+", "_", title.lower()).strip("_") or "rule"
-    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", name):
+    answers = {**given, "users": list(given["users"]), "group_by": list(given["group_by"])}
+    answers["kinds"] = [_known(kind) for kind in given["kinds"]]
+    if not is_asking:
+        answers["name"] = _name(given["name"] or _named_after(given["title"]))
+        answers["level"] = given["level"] or "medium"
+        return answers
+    click.echo("A few questions; the file can be changed afterwards. Ctrl-C leaves without writing anything.\n")
+    title = answers["title"] = given["title"] or click.prompt(
+        "What does the rule find, in a few words?", prompt_suffix=" "
+    )
+    answers["name"] = given["name"] or _prompt(
+        "Its name, for routes and commands", _free_name(folder), _named_after(title)
+    )
+    answers["kinds"] = answers["kinds"] or _prompt("Which kinds is it about? (several: with commas)", _kinds)
+    answers["level"] = given["level"] or click.prompt("How bad is it?", type=click.Choice(LEVELS), default="medium")
+    answers["users"] = answers["users"] or _prompt("Which users may do it? (with commas; Enter: nobody)", _words, "")
+    answers["group_by"] = answers["group_by"] or _prompt(
+        "One alert for all that agree in which fields? (Enter: one a record)", _fields, ""
+    )
+    return answers
+
+
+def _prompt(question: str, read: Callable[[str], Any], default: str | None = None) -> Any:
+    """Ask until `read` takes the answer."""
+    suffix = ": " if default else " "
+    return click.prompt(question, default, value_proc=read, show_default=bool(default), prompt_suffix=suffix)
+
+
+def _named_after(title: str) -> str:
+    return re.sub(r"\W+", "_", title.lower(), flags=re.ASCII).strip("_") or "rule"
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", text, re.ASCII):
         raise click.UsageError("a name is made of letters, digits, _, . and -")
-    return {
-        "title": title,
-        "name": name,
-        "kinds": [_known(kind) for kind in kinds],
-        "level": level or "medium",
-        "users": users,
-        "cluster": given["cluster"],
-        "group_by": group_by,
-        "outside": given["outside"],
-    }
+    return text
+
+
+def _free_name(folder: Path) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        path = folder / f"{_name(text.strip())}.yml"
+        if path.exists():
+            raise click.UsageError(f"{path} is there already: choose another name")
+        return text.strip()
+
+    return read
+
+
+def _kinds(text: str) -> list[str]:
+    from actionwatch.instaclustr.kinds import normalise_kind
+
+    words = _words(text)
+    for word in words:
+        if (doubt := _doubt(word)) and not click.confirm(f"{doubt} Take it as it is?", err=True):
+            raise click.UsageError("which kinds, then?")
+    if not words:
+        raise click.UsageError("name at least one, such as DELETE_CLUSTER")
+    return [normalise_kind(word) for word in words]
+
+
+def _fields(text: str) -> list[str]:
+    from actionwatch.rules.fields import FIELDS, field_named
+    from actionwatch.rules.report import suggest
+
+    words = _words(text)
+    for word in words:
+        if field_named(word) is None:
+            raise click.UsageError(f"unknown field '{word}': {suggest(word, FIELDS, 'fields are')}")
+    return words
 
 
 def _known(kind: str) -> str:
+    """Take a kind as it is given, and say so where nobody knows it."""
+    from actionwatch.instaclustr.kinds import normalise_kind
+
+    if doubt := _doubt(kind):
+        click.echo(doubt, err=True)
+    return normalise_kind(kind)
+
+
+def _doubt(kind: str) -> str:
+    """Say that a kind is not documented, and which ones are like it; nothing where it is."""
     from difflib import get_close_matches
 
     from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 
     name = normalise_kind(kind)
     if name in KINDS:
-        return name
-    near = get_close_matches(name, KINDS, n=NEAR, cutoff=0.5) or [each for each in KINDS if name in each][:NEAR]
-    click.echo(f"no documented kind is {name}{': did you mean ' + ', '.join(near) + '?' if near else ''}", err=True)
-    return name
+        return ""
+    near = get_close_matches(name, KINDS, n=NEAR, cutoff=0.6) or [each for each in KINDS if name in each][:NEAR]
+    return f"No documented kind is {name}{': did you mean ' + ', '.join(near) + '?' if near else '.'}"
 
 
 def _words(text: str) -> list[str]:

@@ -70,14 +70,23 @@ def surroundings(
 ) -> tuple[Lists, Sequence[str], Mapping[str, TimeInterval], Settings | None]:
     """Give lists, known kinds and time intervals: the configuration's, or with paths and without one, what `init` would."""
     from actionwatch import app
-    from actionwatch.rules.lists import read_lists
+    from actionwatch.rules.lists import list_folders, read_lists
 
     settings = _settings(config, is_needed=not paths)
     kinds = app.known_kinds(settings) if settings else app.documented_kinds()
     intervals = app.time_intervals(settings) if settings else {}
     if paths and not intervals:
         intervals = app.usual_intervals()
-    return read_lists(_lists_folder(settings, paths)), kinds, intervals, settings
+    return (
+        read_lists(list_folders(_lists_folder(settings, paths), paths or _rules(settings))),
+        kinds,
+        intervals,
+        settings,
+    )
+
+
+def _rules(settings: Settings | None) -> Sequence[Path]:
+    return settings.rules if settings is not None else ()
 
 
 def _settings(config: str, *, is_needed: bool) -> Settings | None:
@@ -95,11 +104,10 @@ def _settings(config: str, *, is_needed: bool) -> Settings | None:
 
 
 def _lists_folder(settings: Settings | None, paths: Sequence[Path]) -> Path | None:
-    """Find the lists: the configuration's, else a folder `lists` in or beside what is named."""
+    """Find the operator's lists: the configuration's, else a folder `lists` beside what is named."""
     if settings is not None:
         return settings.lists
-    near = [folder / "lists" for path in paths for folder in (path, path.parent)]
-    return next((folder for folder in near if folder.is_dir()), None)
+    return next((path.parent / "lists" for path in paths if (path.parent / "lists").is_dir()), None)
 
 
 def _borrowed_lists(documents: Sequence[Document]) -> dict[str, tuple[str, ...]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -41,22 +40,20 @@ def read_objects(values: Sequence[Any], reader: RecordReader | None = None) -> l
     return [_record(value, reader or reader_for(None)) for value in values]
 
 
-def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] = lambda _: None) -> list[Record]:
-    """Read a whole file, in event order; equal records are twins. `on_read` is told the bytes of each batch.
+def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
+    """Read a file, in its own order; equal records are not told apart. `on_read` is told the bytes of each batch.
 
     Raises: ConfigError, with the line that is no record.
     """
-    records: list[Record] = []
     number = 0
     try:
         with path.open("rb") as file:
             while lines := list(islice(file, BATCH)):
-                records += _read_lines(lines, reader, str(path), number)
+                yield from _read_lines(lines, reader, str(path), number)
                 number += len(lines)
                 on_read(sum(map(len, lines)))
     except OSError as exc:
         raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
-    return sorted(told_apart(records), key=lambda record: (record.occurred_at, record.key))
 
 
 def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before: int) -> list[Record]:
@@ -133,13 +130,3 @@ def _as_told(record: Record, value: dict[str, Any]) -> Record:
 def _seen_at_once(record: Record) -> Record:
     """In a file nothing is late."""
     return msgspec.structs.replace(record, seen_at=record.occurred_at)
-
-
-def told_apart(records: Iterable[Record]) -> Iterator[Record]:
-    from actionwatch.instaclustr.identity import twin_key
-
-    seen: Counter[str] = Counter()
-    for record in records:
-        ordinal = seen[record.key]
-        seen[record.key] += 1
-        yield msgspec.structs.replace(record, key=twin_key(record.key, ordinal)) if ordinal else record

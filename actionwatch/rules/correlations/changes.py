@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from actionwatch.model import Record
 from actionwatch.rules.correlations.spec import Correlation, Found, Group
+
+FiringOrder = tuple[datetime, bool, str, str]
 
 
 class What(StrEnum):
@@ -73,13 +76,13 @@ class Row:
 class Past:
     """What is known of the time before.
 
-    `begin` says, for a rule, from when on the stream is known whole. `since`: only records from then on will come at first
-    (None: all there are). A record may alert if its id is above its rule's `floors` and it is no backlog; what is missing may
+    `begin` says, for a rule, from when on the stream is known whole; `since`, from when on it is given records at first (None:
+    all there are). A record may alert if its id is above its rule's `floors` and it is no backlog; what is missing may
     alert once verified time has reached `alerts_from`.
     """
 
     begin: Callable[[Correlation], datetime | None]
-    since: datetime | None = None
+    since: Callable[[Correlation], datetime | None] = lambda _: None
     floors: Callable[[Correlation], int] = lambda _: -1
     alerts_from: datetime | None = None
 
@@ -94,34 +97,98 @@ class Place:
     last_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a fold gives of one group: its alerts, in order, those that are judged, and what `turned`."""
+
+    place: Place
+    alerts: Sequence[Found]
+    judged: Sequence[Found]
+    turned: Sequence[Told]
+
+
+class Merging(Protocol):
+    """Says which alerts of several groups are told as one: `merging.py`."""
+
+    def is_held(self, found: Found) -> bool:
+        """Say whether something fired before it that is still to be judged."""
+        ...
+
+    def tell_as(self, told: Told) -> Told | None:
+        """Give the alert that this one is told as, if it is another."""
+        ...
+
+    def is_seen(self, at: datetime) -> bool:
+        """Say whether all that was missing at a time is among what is known."""
+        ...
+
+    def over(self, told: Told) -> tuple[datetime, list[tuple[Group, Told]]] | None:
+        """Say when nothing was missing any more, and what was told by then; None while something is."""
+        ...
+
+    def is_open(self, public_id: str) -> bool:
+        """Say whether anything is still missing in an alert that people know."""
+        ...
+
+
 def compare(
-    place: Place, judged: Sequence[Found], turned: Sequence[Told], may_open: Callable[[Found], bool]
+    looks: Sequence[Look], may_open: Callable[[Found], bool], merging: Merging | None = None
 ) -> Iterator[Change]:
-    """Compare what a fold gives, in order, with what was told; `turned` fell away, or are found again."""
-    orphans: list[Told] = []
-    for told in turned:
-        yield Change(What.LEARN, place.rule, place.group, told, None)
-        if told.is_told and not told.is_current:
-            orphans.append(told)
-    for found in judged:
-        if (known := place.told.get(found.id)) is not None:
-            yield from _tell(place, known, found, may_open)
-        else:
-            told = Told(found.id, found.origin, found.first_at, found.fired_at, found.until, is_told=False)
-            place.told[told.id] = told
-            heir = next((each for each in orphans if _overlap(each, found)), None)
-            if heir is not None:
-                orphans.remove(heir)
-                told.told_as, told.is_told, told.is_open = heir.public_id, True, heir.is_open
-                told.keys = set(heir.keys)
-                heir.is_open = False
-            yield Change(What.LEARN, place.rule, place.group, told, found)
-            yield from _tell(place, told, found, may_open)
-    for told in orphans:
+    """Compare what folds give with what was told; what `turned` fell away, or is found again.
+
+    One look, or with `merging` those at the groups that are told together.
+    """
+    orphans: list[tuple[Place, Told]] = []
+    for look in looks:
+        for told in look.turned:
+            yield Change(What.LEARN, look.place.rule, look.place.group, told, None)
+            if told.is_told and not told.is_current:
+                orphans.append((look.place, told))
+    for place, found in _in_order(looks, merging):
+        if (known := place.told.get(found.id)) is None:
+            known = place.told[found.id] = _learned(found, orphans)
+            if merging is not None:
+                _tell_with(known, merging.tell_as(known), place.rule)
+            yield Change(What.LEARN, place.rule, place.group, known, found)
+        yield from _tell(place, known, found, may_open, merging)
+    for place, told in orphans:
         if told.is_open:
             told.is_open, told.resolved_at = False, place.last_at
             told.until = max(told.first_at, place.last_at or told.first_at)
-            yield Change(What.RESOLVE, place.rule, place.group, told, None, (), told.resolved_at)
+            what = What.LEARN if merging is not None and merging.is_open(told.public_id) else What.RESOLVE
+            yield Change(what, place.rule, place.group, told, None, (), told.resolved_at)
+
+
+def _in_order(looks: Sequence[Look], merging: Merging | None) -> Iterator[tuple[Place, Found]]:
+    """Give the alerts in the order in which they are to be told: one that leads others before them."""
+    found = [(look.place, found) for look in looks for found in look.judged]
+    if merging is None:
+        return iter(found)
+    return (
+        (place, each)
+        for place, each in sorted(found, key=lambda pair: firing_order(pair[1]))
+        if not merging.is_held(each)
+    )
+
+
+def _learned(found: Found, orphans: list[tuple[Place, Told]]) -> Told:
+    """Note an alert that is found for the first time; where it takes the place of one that fell away, it is told as that."""
+    told = Told(found.id, found.origin, found.first_at, found.fired_at, found.until, is_told=False)
+    heir = next((pair for pair in orphans if _overlap(pair[1], found)), None)
+    if heir is not None:
+        orphans.remove(heir)
+        before = heir[1]
+        told.told_as, told.is_told, told.is_open = before.public_id, True, before.is_open
+        told.keys = set(before.keys)
+        before.is_open = False
+    return told
+
+
+def _tell_with(told: Told, other: Told | None, rule: Correlation) -> None:
+    """Have an alert told as another one, unless people know it already."""
+    if other is not None and not told.is_told:
+        told.told_as, told.is_told = other.public_id, other.is_told
+        told.is_open = told.is_told and rule.is_absence
 
 
 def turned_by(place: Place, floor: datetime | None, suspects: Iterable[str], current: set[str]) -> list[Told]:
@@ -137,7 +204,9 @@ def turned_by(place: Place, floor: datetime | None, suspects: Iterable[str], cur
     return turned
 
 
-def _tell(place: Place, told: Told, found: Found, may_open: Callable[[Found], bool]) -> Iterator[Change]:
+def _tell(
+    place: Place, told: Told, found: Found, may_open: Callable[[Found], bool], merging: Merging | None
+) -> Iterator[Change]:
     rule, group = place.rule, place.group
     if not told.is_told:
         if not may_open(found):
@@ -149,9 +218,15 @@ def _tell(place: Place, told: Told, found: Found, may_open: Callable[[Found], bo
         yield Change(What.OPEN, rule, group, told, found, _new_records(told, found))
     elif records := _new_records(told, found):
         yield Change(What.JOIN, rule, group, told, found, records)
-    if found.resolved_at is not None and told.is_open:
+    if found.resolved_at is not None and told.is_open and (merging is None or merging.is_seen(found.resolved_at)):
         told.is_open, told.resolved_at, told.until = False, found.resolved_at, found.resolved_at
-        yield Change(What.RESOLVE, rule, group, told, found, (), found.resolved_at)
+        if merging is None:
+            yield Change(What.RESOLVE, rule, group, told, found, (), found.resolved_at)
+            return
+        yield Change(What.LEARN, rule, group, told, found)
+        if (over := merging.over(told)) is not None:
+            for member, each in over[1]:
+                yield Change(What.RESOLVE, rule, member, each, None, (), over[0])
 
 
 def _new_records(told: Told, found: Found) -> tuple[Record, ...]:
@@ -165,6 +240,14 @@ def _new_records(told: Told, found: Found) -> tuple[Record, ...]:
     told.taken = len(found.hits)
     told.keys.update(new)
     return tuple(sorted(new.values(), key=lambda record: (record.occurred_at, record.key)))
+
+
+def firing_order(found: Found) -> FiringOrder:
+    """Give the order of firing: at one instant, what a record fired comes before what waited for that instant."""
+    firing = found.firing
+    if firing is not None and firing.at == found.fired_at:
+        return found.fired_at, False, firing.key, found.id
+    return found.fired_at, True, found.origin, found.id
 
 
 def _overlap(told: Told, found: Found) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from actionwatch.rules.correlations.spec import Correlation
+from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, Correlation
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
@@ -35,3 +35,19 @@ def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
         reach[rule.name.id] = rule.reach
         needed[rule.name.id] = rule.reach + max(inner, default=timedelta(0))
     return needed
+
+
+def rooms(rules: Sequence[Correlation]) -> dict[str, timedelta]:
+    """Say how far before a moment each rule must be given records to be right at it; `rules` are in feeding order."""
+    needed = needs(rules)
+    room = {rule.name.id: needed[rule.name.id] + _unsettled(rule) for rule in rules}
+    for rule in reversed(rules):  # what feeds a rule must be right for as long as that rule looks back
+        for step in rule.steps:
+            if step.rule_id in room:
+                room[step.rule_id] = max(room[step.rule_id], room[rule.name.id])
+    return room
+
+
+def _unsettled(rule: Correlation) -> timedelta:
+    """Say for how long an alert may still be joined, or what waits for something not to come is still told to nobody."""
+    return max(rule.realert, rule.timespan) if rule.kind in TEMPORAL_KINDS else rule.realert

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import prod
 from typing import Any
@@ -112,9 +112,8 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
     history = _read_span(value, "history", report) if kind is Kind.NEW_TERM else timedelta(0)
     if len(report.faults) > before:
         return None
-    has_own_end = kind is Kind.NEW_TERM or expected is not None
     steps = [Step(name, _aliases_of(name, aliases)) for name in parts.references]
-    return Correlation(
+    correlation = Correlation(
         name=around.name,
         level=around.level,
         alert=around.alert,
@@ -122,7 +121,7 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
         steps=tuple(steps),
         group_by=group_by,
         timespan=timespan,
-        realert=timedelta(0) if has_own_end else _realert(document, around.alert, timespan * max(windows, 1)),
+        realert=_realert(document, around.alert, timespan * max(windows, 1)),
         threshold=limits.threshold,
         patterns=limits.patterns,
         value_fields=limits.value_fields,
@@ -138,6 +137,11 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
         parts=parts.rules,
         version=digest(document),
     )
+    if correlation.is_absence:
+        return replace(correlation, realert=timedelta(0))  # it ends with the next match
+    if kind is Kind.NEW_TERM:  # one record each: only several groups that are told as one need a time to gather in
+        return replace(correlation, realert=around.alert.realert if correlation.is_merging else timedelta(0))
+    return correlation
 
 
 def digest(document: Mapping[str, Any]) -> str:
@@ -482,7 +486,9 @@ def _read_awaited(value: Any, place: Place, surroundings: Surroundings, report: 
     name = value["list"]
     if name in lists.values:
         if not lists.values[name]:
-            report.note(place, f"the list '{name}' is empty: nothing is awaited")
+            report.note(
+                place, f"the list '{name}' is empty: nothing is awaited", "write one value a line into its file"
+            )
         return lists.values[name]
     if name in lists.broken:
         report.fault(place, f"the list '{name}' has faults of its own")

@@ -135,14 +135,27 @@ class Correlation:
             return self.timespan * (self.windows + 1)
         return self.timespan * 2 if self.kind in TEMPORAL_KINDS else self.timespan
 
+    def is_early(self, at: datetime, begin: datetime | None) -> bool:
+        """Say whether terms that are new at a time are only learned, the stream being known from `begin` on."""
+        return self.is_learning and self.kind is Kind.NEW_TERM and (begin is None or at < begin + self.history)
+
     def grouping(self, group: Group) -> dict[str, str | None]:
         """Give a group as field -> value."""
         return dict(zip(self.group_fields, group, strict=True))
+
+    @property
+    def is_merging(self) -> bool:
+        """Whether people hear of several groups as one: `alert.group_by` names fewer fields than make a group."""
+        return self.alert.group_by is not None and len(self.alert.group_by) < len(self.group_fields)
 
     def shown_group(self, group: Group) -> dict[str, str | None]:
         """Give what its alerts show of a group: the fields of `alert.group_by`, by default all."""
         values = self.grouping(group)
         return values if self.alert.group_by is None else {name: values[name] for name in self.alert.group_by}
+
+    def merged(self, group: Group) -> Group:
+        """Give the values that all groups share which people hear of as one."""
+        return tuple(self.shown_group(group).values())
 
     def alert_id(self, group: Group, first_key: str) -> str:
         """Make the id of an alert: a function of rule, group and the first record of its window."""

@@ -74,7 +74,7 @@ class NewTerm:
         if is_known or is_quiet:
             return
         self._seen_at = hit.at  # firing makes the term known, and so does what is only learned
-        is_early = self._rule.is_learning and hit.at < self._known_from
+        is_early = self._rule.is_early(hit.at, self._begin)
         judged_at = self._known_from if self._rule.is_learning and not is_early else None
         self.found.append(Found(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit, is_quiet=is_early))
 

@@ -321,7 +321,8 @@ def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.Mo
     assert called.status == 0
     written = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "schemas"]
     names = {str(path.relative_to(folder)) for path in written}
-    assert names == {"actionwatch.yaml", "actionwatch.service", "compose.yaml", *(f"rules/{name}" for name in SHIPPED)}
+    others = {"actionwatch.yaml", "actionwatch.service", "compose.yaml", "rules/lists/production-clusters.txt"}
+    assert names == {*others, *(f"rules/{name}" for name in SHIPPED)}
     (folder / "actionwatch.yaml").write_text("mine")
     (folder / "rules" / SHIPPED[0]).unlink()
     again = call("init", str(folder))

@@ -67,7 +67,7 @@ def test_commands_of_the_contract() -> None:
     assert {"list", "check"} <= below.pop("rules")  # the tools of those who write rules are tested beside them
     assert below == {
         "accounts": {"list", "create", "unlink"},
-        "records": {"list", "export"},
+        "records": {"list", "export", "receipts", "proof"},
         "alerts": {"list", "show", "ack", "resolve"},
         "deliveries": {"list", "show", "retry", "drop"},
         "silences": {"add", "list", "expire"},

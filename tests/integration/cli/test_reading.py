@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import io
 import json
 import re
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from tests.integration.cli.conftest import Desk
+from actionwatch.cli.run import showing_backlogs
+from actionwatch.store import backlogs
+from actionwatch.store.backlogs import Backlog
+from actionwatch.store.database import Database
+from tests.integration.cli.conftest import Desk, Terminal
 
 RECORD = [
     "key", "timestamp", "actionKind", "userName", "description", "account", "cluster", "scope", "crudOperation", "source",
@@ -291,3 +298,105 @@ def test_the_schema_is_json_schema(filled: Desk) -> None:
     assert len(filled.webhook.requests) == 2
     for request in filled.webhook.requests:
         validator.validate(json.loads(request.body))
+
+
+# -- the proof
+
+
+def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
+    """A receipt does not say what it attests, or is not told from one that the stored records do not bear out."""
+    desk.act("CREATE_CLUSTER", 50)
+    desk.act("DELETE_CLUSTER", 40)
+    assert desk.call("run", "--once").status == 0
+    listed = desk.call("records", "receipts", "-o", "json")
+    (receipt,) = listed.json
+    assert list(receipt) == [
+        "source", "from", "to", "judged_at", "method", "records", "kinds", "requests", "digest",
+    ]  # fmt: skip
+    assert (receipt["method"], receipt["records"]) == ("counts", 2)
+    assert receipt["kinds"] == {"CREATE_CLUSTER": 1, "DELETE_CLUSTER": 1}
+    assert TIME.fullmatch(receipt["from"])
+    assert desk.call("records", "receipts", "-o", "jsonl").jsonl == listed.json
+    assert desk.call("records", "receipts", "--since", "1m", "--until", "2d", "-o", "json").json == []
+    assert desk.call("records", "receipts", "--source", "other", "-o", "json").json == []
+    verified = desk.call("records", "receipts", "--verify", "-o", "json")
+    assert verified.status == 0
+    assert [found["check"] for found in verified.json] == ["same"]
+    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
+        store.execute("DELETE FROM record WHERE action_kind = 'DELETE_CLUSTER'")
+    store.close()
+    tampered = desk.call("records", "receipts", "--verify")
+    assert tampered.status == 1
+    assert "DIFFERS" in tampered.out
+    assert f"{receipt['from'][:19]}" in tampered.err
+    assert "attests 2 records, the store holds 1" in tampered.err
+
+
+def test_proof_names_what_is_not_proved(desk: Desk) -> None:
+    """A stretch of time that was read and not proved passes for one that was, or the other way round."""
+    desk.act("CREATE_CLUSTER", 50)
+    assert desk.call("run", "--once").status == 0
+    whole = desk.call("records", "proof", "-o", "json")
+    assert whole.status == 0
+    (stretch,) = whole.json
+    assert (stretch["source"], stretch["is_proved"], stretch["why"]) == ("acme", True, None)
+    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
+        store.execute("UPDATE source SET seen_through = seen_through + 60000000")
+    store.close()
+    gap = desk.call("records", "proof", "-o", "json")
+    assert gap.status == 1
+    assert [found["is_proved"] for found in gap.json] == [True, False]
+    assert gap.json[1]["from"] == stretch["to"]
+    assert desk.call("records", "proof", "--until", stretch["to"]).status == 0
+    assert "NO" in desk.call("records", "proof").out
+
+
+def test_status_shows_a_backlog(desk: Desk) -> None:
+    """`status` does not say how far a source is that catches up, or says it of one that has."""
+    desk.act("CREATE_CLUSTER", 50)
+    assert desk.call("run", "--once").status == 0
+    assert "backlog" not in desk.call("status", "-o", "json").json["sources"][0]
+    began = datetime.now(UTC) - timedelta(days=2)
+    backlog = Backlog(
+        source="acme",
+        starts_at=began,
+        ends_at=began + timedelta(hours=10),
+        through=began + timedelta(hours=4),
+        record_count=5000,
+        began_at=began,
+        began_through=began,
+        began_count=0,
+        noted_at=began + timedelta(seconds=40),
+    )
+    database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
+    with database.write() as connection:
+        backlogs.write(connection, backlog)
+    database.close()
+    told = desk.call("status", "-o", "json").json["sources"][0]["backlog"]
+    assert {name: told[name] for name in ("share", "records", "records_per_second", "remaining_seconds")} == {
+        "share": 0.4, "records": 5000, "records_per_second": 125.0, "remaining_seconds": 60,
+    }  # fmt: skip
+    assert "40% done" in desk.call("status").out
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_progress_is_shown_on_a_terminal_alone(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --once` shows no progress of a backlog on a terminal, or shows it in a pipe."""
+    monkeypatch.setenv("TERM", "xterm")
+    at = datetime.now(UTC)
+    backlog = Backlog(
+        source="acme",
+        starts_at=at,
+        ends_at=at + timedelta(hours=1),
+        through=at,
+        record_count=1234,
+        began_at=at,
+        began_through=at,
+        began_count=0,
+        noted_at=at,
+    )
+    with contextlib.redirect_stderr(stream), showing_backlogs() as show:
+        show(backlog)
+        show(dataclasses.replace(backlog, through=at + timedelta(minutes=30)))
+    assert ("acme: 1,234 records" in stream.getvalue()) is stream.isatty()
+    assert ("50%" in stream.getvalue()) is stream.isatty()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.cli.rules.spool import RUN, Spool
+from tests.builders import make_record
 from tests.integration.cli.conftest import Desk, call
 
 BURST = """\
@@ -146,3 +148,30 @@ def test_broken_rules_and_unknown_names(busy: Desk) -> None:
     assert (broken.status, "burst.yml:5:" in broken.err) == (2, True)
     unknown = busy.call("rules", "backtest", "cluster_delted")
     assert (unknown.status, "did you mean 'cluster_deleted'?" in unknown.err) == (1, True)
+
+
+def test_a_file_in_any_order_is_sorted_in_runs(tmp_path: Path) -> None:
+    """More records than are sorted at once: each is counted once, in event order, equal ones as twins, wherever they stand."""
+    lines = [
+        json.dumps({"action": "BACKUP", "user": f"u{number % 7}", "timestamp": f"2026-03-04T{number % 24:02}:00:00Z"})
+        for number in range(RUN + 5000)
+    ]
+    file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
+    file.write_text("\n".join(lines[::-1]))
+    rule.write_text(
+        "title: D\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n"
+        "alert: {group_by: [userName], realert: 1d}\n"
+    )
+    found = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file), "-o", "json").json
+    assert sum(alert["count"] for alert in found) == RUN + 5000
+    assert {alert["first_at"] for alert in found} == {"2026-03-04T00:00:00.000Z"}
+    assert {alert["last_at"] for alert in found} == {"2026-03-04T23:00:00.000Z"}
+    assert len(found) == 7
+
+
+def test_half_a_character_is_no_trouble(tmp_path: Path) -> None:
+    """What JSON may hold and no encoding takes passes through the temporary file."""
+    with Spool() as spool:
+        spool.add(make_record(number, user_name="\ud800") for number in range(RUN + 1))
+        assert [record.user_name for record in spool] == ["\ud800"] * (RUN + 1)
+        assert spool.count == len(list(spool))

@@ -136,3 +136,26 @@ def test_a_filter_needs_its_own_name() -> None:
     """A filter and a rule of one name cannot both be meant."""
     loaded = load(RULES + filter_text().replace("name: f", "name: one"))
     assert [fault.what for fault in loaded.faults] == ["the name 'one' is taken by the rule at r.yml:1"]
+
+
+CORRELATED = (
+    RULES
+    + "title: C\nname: both\ncorrelation: {type: temporal, rules: [one, two], timespan: 10m, group-by: [account]}\n---\n"
+)
+
+
+def test_a_correlation_of_other_rules_cannot_be_filtered() -> None:
+    """As in Sigma a filter is for what finds records: one that names a correlation of others is told which rules to name."""
+    loaded = load(CORRELATED + filter_text("[both]"))
+    assert [str(fault) for fault in loaded.faults] == [
+        "r.yml:24:11: 'both' correlates other rules, and finds no records itself that a filter could hide:"
+        " name what feeds it: one, two"
+    ]
+    assert [rule.name.name for rule in loaded.rules if rule.filters] == []
+
+
+def test_a_filter_for_any_reaches_what_feeds_a_correlation() -> None:
+    """`any` stands for all rules that find records, those that feed a correlation among them."""
+    loaded = load(CORRELATED + filter_text("any"))
+    assert loaded.faults == ()
+    assert {rule.name.name: len(rule.filters) for rule in loaded.rules} == {"one": 1, "two": 1, "both": 0}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from actionwatch.model import Level
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import load_rules
-from tests.unit.rules.builders import HEAD, KINDS, rules_in
+from tests.unit.rules.builders import HEAD, KINDS, record, rules_in
 
 GOOD = HEAD + "detection:\n  s: {actionKind: BACKUP}\n  condition: s\n"
 LOCATED: list[tuple[str, list[str]]] = [
@@ -253,6 +254,34 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     assert sorted(Path(fault.file).name for fault in loaded.faults) == ["bad.yml", "gone", "latin.yml"]
     assert [str(note) for note in loaded.notes] == [
         f"{tmp_path / 'empty'}: no rule file in this folder: rule files end in .yml or .yaml"
+    ]
+
+
+def test_rules_bring_lists_along(tmp_path: Path) -> None:
+    """A folder of rules may hold its lists, which are no rules; one of the operator counts instead, even where it is broken."""
+    brought, own = tmp_path / "rules" / "lists", tmp_path / "lists"
+    brought.mkdir(parents=True)
+    own.mkdir()
+    (brought / "admins.yml").write_text("[root]")
+    (brought / "robots.txt").write_text("svc\n")
+    (tmp_path / "rules" / "r.yml").write_text(
+        HEAD + "detection:\n  s:\n    userName|expand: ['%admins%', '%robots%']\n  condition: s\n"
+    )
+
+    def users() -> list[str | None]:
+        loaded = load_rules([tmp_path / "rules"], lists=own, known_kinds=KINDS)
+        assert loaded.faults == ()
+        records = [record(user=user, key=user) for user in ("root", "svc", "eve")]
+        return [match.record.user_name for match in Engine(loaded.rules).evaluate(records)]
+
+    assert users() == ["root", "svc"]
+    (own / "admins.txt").write_text("eve\n")
+    assert users() == ["svc", "eve"]
+    (own / "admins.csv").write_text("eve\n")
+    faults = load_rules([tmp_path / "rules"], lists=own, known_kinds=KINDS).faults
+    assert [fault.what for fault in faults] == [
+        "a second list named 'admins'",
+        "the list 'admins' has faults of its own",
     ]
 
 

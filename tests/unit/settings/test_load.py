@@ -214,8 +214,8 @@ route:
 """
     settings = load(SOURCE + text, tmp_path)
     tree = routes.build(settings.route, [receiver.name for receiver in settings.receivers])
-    assert routes.receivers_for(tree, {}) == ("a", "b", "c")
-    assert routes.receivers_for(tree, {"level": "critical", "rule": "x"}) == ("a", "c", "b")
+    assert tuple(routes.mutes_for(tree, {})) == ("a", "b", "c")
+    assert tuple(routes.mutes_for(tree, {"level": "critical", "rule": "x"})) == ("a", "c", "b")
 
 
 def test_yaml_merge_keys_share_options(tmp_path: Path) -> None:

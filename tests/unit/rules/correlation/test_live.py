@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actionwatch.model import Record
+from actionwatch.pipeline.rehearse import replay, simulate
 from actionwatch.rules import correlate
 from actionwatch.rules.correlate import Correlator
 from actionwatch.rules.correlations.changes import Past, Row, What
-from actionwatch.rules.correlations.order import needs
+from actionwatch.rules.correlations.order import rooms
 from actionwatch.rules.engine import Rule
+from actionwatch.rules.fired import ends
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
 
 FEED = (
@@ -25,6 +27,7 @@ FEED = (
 )
 ABOVE = "name: {0}\ntitle: {0}\ncorrelation: {{{1}}}\n"
 BY = "group-by: [userName], timespan"
+BOTH = "group-by: [userName, clusterId], timespan"
 RULES = "---\n".join(
     [
         FEED.format("a", "BACKUP"),
@@ -46,6 +49,33 @@ RULES = "---\n".join(
         ),
         ABOVE.format("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b"),
         ABOVE.format("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 2, min: 3}}"),
+        *(
+            ABOVE.format(name, text) + f"alert: {{group_by: [{shown}]{more}}}\n"
+            for name, text, shown, more in [
+                ("bursts", f"type: event_count, rules: [a, b], {BOTH}: 5m, condition: {{gte: 2}}", "userName", ""),
+                ("orders", f"type: temporal_ordered, rules: [a, b], {BOTH}: 9m", "clusterId", ", realert: 25m"),
+                (
+                    "open_ends",
+                    f"type: temporal_ordered, rules: [a, b, c], {BOTH}: 6m, condition: a and not b or b and c",
+                    "clusterId",
+                    ", realert: 3m",
+                ),
+                (
+                    "quiets",
+                    f"type: event_count, rules: c, {BOTH}: 12m, condition: {{lt: 1}},"
+                    " expect-groups: {userName: [eve, bob], clusterId: [x, y]}",
+                    "userName",
+                    "",
+                ),
+                ("news", "type: new_term, rules: c, fields: [userName, clusterId], history: 20m", "userName", ""),
+                (
+                    "spikes",
+                    f"type: spike, rules: a, {BOTH}: 5m, windows: 3, condition: {{factor: 1, min: 2}}",
+                    "clusterId",
+                    ", realert: 8m",
+                ),
+            ]
+        ),
     ]
 )
 ALL = loaded(RULES)
@@ -68,7 +98,7 @@ class Service:
     rebuilt: int = 0
 
     def __post_init__(self) -> None:
-        self.correlator = self._make(None)
+        self.correlator = self._make({})
 
     def take(self, batch: Sequence[Record], verified: datetime) -> None:
         """Take a batch in, in event order, as the matching step does."""
@@ -85,13 +115,16 @@ class Service:
         for change in self.correlator.changes(verified):
             self.rows[change.told.id] = Row(change.rule.name.id, change.group, copy.deepcopy(change.told))
             name = change.told.public_id
-            if change.what is What.OPEN:
+            if change.what is What.OPEN and name not in self.held:
                 self.opened.append(name)
                 self.held[name] = []
             if change.what in (What.OPEN, What.JOIN):
                 self.held[name] += [each.key for each in change.records]
             if change.what is What.RESOLVE:
                 self.resolved[name] = change.at
+        if self.correlator.too_late is not None:  # an inner alert came too late for the rule above it
+            self._rebuild(self.correlator.too_late)
+            self.judge(verified)
 
     def restart(self) -> None:
         """Lose all memory."""
@@ -101,23 +134,30 @@ class Service:
         moments = [each for each in (self.verified, target) if each is not None]
         if self.records:
             moments.append(max(each.occurred_at for each in self.records))
-        needed = needs(self.correlator.rules)
-        room = max(needed[rule.name.id] + rule.realert for rule in self.correlator.rules)
-        since = min(moments) - room - (self.keep or timedelta(0)) if moments else None
-        since = None if since is not None and since <= START else since
-        self.correlator = self._make(since)
+        starts = {}
+        if moments:
+            room = rooms(self.correlator.rules)
+            starts = {name: min(moments) - each - (self.keep or timedelta(0)) for name, each in room.items()}
+            starts = {name: start for name, start in starts.items() if start > START}
+        self.correlator = self._make(starts)
+        realert = {rule.name.id: rule.realert for rule in self.correlator.rules if rule.is_merging}
         rows = [
             Row(row.rule_id, row.group, copy.deepcopy(row.told))
             for row in self.rows.values()
-            if since is None or row.told.until >= since or row.told.is_open
+            if row.rule_id not in starts
+            or row.told.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
+            or row.told.is_open
         ]
         for row in rows:
             row.told.taken = 0
-        self.correlator.restore(rows, [each for each in self.records if since is None or each.occurred_at >= since])
-        self.rebuilt += since is not None
+        since = min(starts.values()) if len(starts) == len(self.correlator.rules) else START
+        held = [each for each in self.records if each.occurred_at >= since]
+        self.correlator.restore(rows, sorted(held, key=_order))
+        self.rebuilt += len(starts)
 
-    def _make(self, since: datetime | None) -> Correlator:
-        return Correlator(self.rules, Past(begin=lambda _: START, since=since), keep=self.keep)
+    def _make(self, starts: Mapping[str, datetime]) -> Correlator:
+        past = Past(begin=lambda _: START, since=lambda rule: starts.get(rule.name.id))
+        return Correlator(self.rules, past, keep=self.keep)
 
 
 @st.composite
@@ -129,11 +169,15 @@ def _records(draw: st.DrawFn) -> list[Record]:
                 st.integers(0, 180),
                 st.sampled_from(["BACKUP", "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"]),
                 st.sampled_from(["eve", "eve", "bob"]),
+                st.sampled_from(["x", "y"]),
             ),
             max_size=70,
         )
     )
-    return [record_at(minute, kind, user=user, key=f"k{n:03}") for n, (minute, kind, user) in enumerate(drawn)]
+    return [
+        record_at(minute, kind, user=user, cluster=cluster, key=f"k{n:03}")
+        for n, (minute, kind, user, cluster) in enumerate(drawn)
+    ]
 
 
 def _plain(records: Sequence[Record], rules: Sequence[Rule] = ALL) -> dict[str, tuple[list[str], datetime | None]]:
@@ -202,14 +246,17 @@ def test_out_of_order(legs: list[Leg]) -> None:
     """Whatever comes late, with restarts: no id opens twice, and every alert of the plain run is told, with its records."""
     service = _sail(legs, min)
     assert len(set(service.opened)) == len(service.opened)
+    merging = {rule.name.id for rule in service.correlator.rules if rule.is_merging}
     for name, (keys, resolved_at) in _plain([each for leg in legs for each in leg.batch]).items():
         row = service.rows[name]
         assert row.told.is_told
         assert row.told.is_current
-        told_as = row.told.public_id
-        assert set(keys) <= set(service.held[told_as])
-        if row.told.told_as is None:
-            assert (service.resolved.get(told_as) is None) == (resolved_at is None)
+        told_as = {row.told.public_id}
+        if row.rule_id in merging:  # groups that were told one by one are not told as one later
+            told_as = {each.told.public_id for each in service.rows.values() if each.rule_id == row.rule_id}
+        assert set(keys) <= {key for each in told_as for key in service.held.get(each, ())}
+        if row.told.told_as is None and row.rule_id not in merging:
+            assert (service.resolved.get(name) is None) == (resolved_at is None)
 
 
 @FEW
@@ -236,6 +283,18 @@ def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> No
     assert correlator.count_hits() < 1000
 
 
+def test_a_late_record_of_a_group_that_came_back_has_all_rebuilt() -> None:
+    """A group dropped as idle, and touched again since, does not take a record from before for a new beginning."""
+    service = Service(ALL, keep=5 * MINUTE)
+    moments = [(57, "k1"), (150, "k2"), (155, "k3"), (52, "k4")]
+    for minute, key in moments:
+        user = "bob" if key == "k2" else "eve"
+        service.take([record_at(minute, user=user, cluster="x", key=key)], at(min(minute, 150)))
+    late = [keys for keys in service.held.values() if set(keys) == {"k1", "k4"}]
+    assert late
+    assert service.correlator.too_late is None
+
+
 def test_idle_groups_are_dropped() -> None:
     """A group in which nothing can go on any more takes no room, however many there were."""
     correlator = Correlator(ALL, Past(begin=lambda _: START), keep=5 * MINUTE)
@@ -245,3 +304,33 @@ def test_idle_groups_are_dropped() -> None:
     assert correlator.count_groups() < 500
     assert correlator.count_hits() < 1000
     assert correlator.evicted == 0
+
+
+def test_a_rebuild_does_not_hold_what_it_learns_from() -> None:
+    """However many records a rule learns from, a rebuild holds those alone whose windows are not over."""
+    past = Past(begin=lambda _: START, since=lambda rule: at(2000) - rule.reach)
+    correlator = Correlator(ALL, past, keep=5 * MINUTE)
+    most = 0
+
+    def records() -> Iterator[Record]:
+        nonlocal most
+        for number in range(20_000):
+            most = max(most, correlator.count_hits())
+            yield record_at(number / 10, "CREATE_CLUSTER", user=f"u{number % 20}", cluster="x", key=f"k{number:05}")
+
+    correlator.restore([], records())
+    assert most < 1500
+    assert correlator.count_hits() < 1500
+
+
+@FEW
+@given(_records())
+def test_a_replay_gives_what_a_simulation_gives(records: list[Record]) -> None:
+    """A backtest, which holds no more than it needs, finds the same alerts with the same counts and ends."""
+    ordered = sorted(records, key=_order)
+    replayed = replay(ALL, ordered, begin=START, end=END)
+    simulated = simulate(ALL, ordered, begin=START, start=START, until=END, verified_until=END)
+    whole = {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in simulated.alerts}
+    assert {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in replayed.alerts} == whole
+    kept = {each.id: [record.key for record in each.records] for each in replayed.alerts}
+    assert kept == {each.id: [record.key for record in ends(each.records)] for each in simulated.alerts}

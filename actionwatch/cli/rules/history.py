@@ -1,0 +1,56 @@
+"""What happened before a record, for rules that count: from the store, or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from actionwatch.model import Record
+    from actionwatch.rules.correlations.view import View
+    from actionwatch.rules.engine import Rule
+    from actionwatch.settings import Settings
+
+ANY_ID = 2**62
+
+
+def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
+    """Give the rules that a correlation names; its own selections are told with it."""
+    named = [step.rule_id for step in rule.correlation.steps] if rule.correlation is not None else []
+    return [each for each in rules if each.name.id in named and each.document is not None]
+
+
+def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
+    """Look at what a correlation made of a stored record, after the records stored from before it."""
+    from actionwatch.rules.correlations.view import look, room_of
+    from actionwatch.store import marks, records
+
+    begins = [mark.begins_at for mark in marks.read_all(connection).values()]
+    since = record.occurred_at - room_of(rule, rules)
+    begin = max(begins, default=since)
+    if rule.correlation is not None and rule.correlation.is_absence:
+        begin = max(begin, since)  # what was missing earlier is not looked at
+    earlier = _before(record, records.stream_since(connection, since, ANY_ID))
+    return look(rule, rules, earlier, record, begin)
+
+
+def views_from_file(
+    path: Path, settings: Settings | None, rule: Rule, rules: Sequence[Rule], record: Record
+) -> list[View]:
+    """Look at what a correlation makes of a record after those of a file. Raises: ConfigError."""
+    from actionwatch.cli.rules.reading import read_jsonl, reader_for
+    from actionwatch.cli.rules.spool import Spool
+    from actionwatch.rules.correlations.view import look
+
+    with Spool() as spool:
+        spool.add(read_jsonl(path, reader_for(settings)))
+        return look(rule, rules, _before(record, spool), record, spool.first_at)
+
+
+def _before(record: Record, records: Iterable[Record]) -> Iterator[Record]:
+    end = (record.occurred_at, record.key)
+    return takewhile(lambda each: (each.occurred_at, each.key) < end, records)

@@ -1,0 +1,82 @@
+"""Records in event order, however many: sorted in runs that go to a temporary file, and merged as they are read.
+
+A backtest may be of years: what it holds at once does not depend on how many records there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import groupby
+from typing import Self
+
+import msgspec
+
+from actionwatch.instaclustr.identity import twin_key
+from actionwatch.model import Record
+
+RUN = 20_000  # records that are sorted at once: some 30 MiB
+FRAME = 200  # records written at once: of each run one frame is held while all are merged
+
+
+class Spool:
+    """Takes records in any order and gives them in event order, as often as asked; equal ones are told apart as twins.
+
+    As a context it leaves nothing behind. The file has no name by which others could open it.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first_at: datetime | None = None
+        self.last_at: datetime | None = None
+        self._run: list[Record] = []
+        self._runs: list[tuple[int, int]] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the spool is
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take records."""
+        for record in records:
+            at = record.occurred_at
+            self.count += 1
+            self.first_at = at if self.first_at is None else min(self.first_at, at)
+            self.last_at = at if self.last_at is None else max(self.last_at, at)
+            self._run.append(record)
+            if len(self._run) >= RUN:
+                self._end_run()
+
+    def __iter__(self) -> Iterator[Record]:
+        """Give all that was taken, by time and key."""
+        runs = [*(self._read_run(start, end) for start, end in self._runs), iter(sorted(self._run, key=_order))]
+        for _, same in groupby(heapq.merge(*runs, key=_order), key=_order):
+            for ordinal, record in enumerate(same):
+                yield msgspec.structs.replace(record, key=twin_key(record.key, ordinal)) if ordinal else record
+
+    def _end_run(self) -> None:
+        """Write a run, sorted, at the end of the file."""
+        start = self._file.seek(0, 2)
+        run = sorted(self._run, key=_order)
+        for place in range(0, len(run), FRAME):
+            # Not JSON: what the upstream sends may hold what no encoding takes, such as half a character.
+            pickle.dump(run[place : place + FRAME], self._file, pickle.HIGHEST_PROTOCOL)
+        self._runs.append((start, self._file.tell()))
+        self._run = []
+
+    def _read_run(self, start: int, end: int) -> Iterator[Record]:
+        while start < end:
+            self._file.seek(start)
+            frame: list[Record] = pickle.load(self._file)  # noqa: S301  what we wrote, and nobody else can
+            start = self._file.tell()
+            yield from frame
+
+
+def _order(record: Record) -> tuple[datetime, str, str]:
+    return record.occurred_at, record.key, record.source

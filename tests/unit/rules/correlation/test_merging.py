@@ -1,0 +1,141 @@
+"""`alert.group_by` narrower than `group-by`: what fires in several groups is told as one alert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actionwatch.model import Entity, Level, Record
+from actionwatch.rules.correlations.changes import firing_order
+from actionwatch.rules.correlations.fold import fold
+from actionwatch.rules.correlations.spec import Correlation, Found, Hit
+from tests.unit.rules.correlation.kit import ALWAYS, HEAD, START, at, loaded, minutes, record_at, run, shapes
+
+BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+BOTH = "group-by: [userName, clusterId], timespan: 10m"
+BURST = (
+    BACKUP + f"correlation: {{type: event_count, {BOTH}, condition: {{gte: 2}}}}\nalert: {{group_by: [userName]%s}}\n"
+)
+FEW = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def on(*happened: tuple[float, str], user: str = "eve") -> list[Record]:
+    """Make records of one user, each at a minute on a cluster."""
+    return [record_at(minute, user=user, cluster=cluster, key=f"{minute:05}{user}") for minute, cluster in happened]
+
+
+def test_several_groups_make_one_alert() -> None:
+    """What fires within `realert` of the first firing joins it; the alert names the shown group and has the id of the first."""
+    records = [*on((0, "a"), (1, "a"), (5, "b"), (6, "b"), (11, "c"), (11.5, "c")), *on((2, "a"), (3, "a"), user="bob")]
+    alerts = run(loaded(HEAD + BURST % ""), records)
+    assert [(alert.group, *shapes([alert])[0]) for alert in alerts] == [
+        ({"userName": "eve"}, 4, 0, 6),
+        ({"userName": "bob"}, 2, 2, 3),
+        ({"userName": "eve"}, 2, 11, 11.5),
+    ]
+    alone = run(loaded(HEAD + BURST % "", None), on((0, "a"), (1, "a")))
+    assert alone[0].id == alerts[0].id
+    apart = run(loaded((HEAD + BURST % "").replace("alert: {group_by: [userName]}", "")), records)
+    assert [alert.count for alert in apart] == [2, 2, 2, 2]
+
+
+def test_each_group_must_fire_by_itself() -> None:
+    """Records of different groups do not count together, however they are told."""
+    assert run(loaded(HEAD + BURST % ""), on((0, "a"), (1, "b"), (2, "c"))) == []
+
+
+def test_its_time_is_never_extended() -> None:
+    """`realert` runs from the first firing: what fires after it opens another alert."""
+    records = on((0, "a"), (1, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c"))
+    assert shapes(run(loaded(HEAD + BURST % ", realert: 4m"), records)) == [(4, 0, 4), (2, 5, 6)]
+
+
+def test_the_highest_level_of_all_groups_counts() -> None:
+    """A level map takes the highest match, in whichever group."""
+    records = on((0, "a"), (1, "a"), (2, "b"), (3, "b"))
+    (alert,) = run(loaded(HEAD + BURST % ", level: {critical: {clusterId: b}}"), records)
+    assert alert.level is Level.CRITICAL
+
+
+def test_new_terms_gather_for_realert() -> None:
+    """New terms of one user come as one alert, for 15 minutes unless `realert` says otherwise."""
+    text = BACKUP + "correlation: {type: new_term, fields: [userName, clusterId], history: 1h, cold-start: alert}\n"
+    records = on((0, "a"), (1, "b"), (15, "c"), (16, "d"))
+    shown = "alert: {group_by: [userName]}\n"
+    assert shapes(run(loaded(HEAD + text + shown), records)) == [(3, 0, 15), (1, 16, 16)]
+    assert shapes(run(loaded(HEAD + text + shown.replace("]}", "], realert: 1m}")), records)) == [
+        (2, 0, 1),
+        (2, 15, 16),
+    ]
+
+
+def test_what_is_missing_resolves_when_all_is_back() -> None:
+    """One alert opens with the first group that is missing, and resolves when none is missing any more."""
+    text = BACKUP + (
+        f"correlation: {{type: event_count, {BOTH}, condition: {{lt: 1}},"
+        " expect-groups: {userName: [eve], clusterId: [a, b]}}\nalert: {group_by: [userName]}\n"
+    )
+    rules = loaded(HEAD + text)
+    records = on((0, "a"), (5, "b"), (20, "a"), (25, "b"))
+    first, second = run(rules, records, verified=100)
+    assert (minutes(first.first_at), minutes(first.resolved_at), first.count) == (10, 25, 0)
+    assert (minutes(second.first_at), second.resolved_at, second.group) == (30, None, {"userName": "eve"})
+    apart = on((0, "a"), (5, "b"), (12, "a"), (14, "b"), (20, "a"), (22, "b"))
+    assert [minutes(alert.resolved_at) for alert in run(rules, apart, verified=23)] == [12]
+    # One is back, and whether the other is missing is not seen yet: nothing is resolved before it is.
+    (alert,) = run(rules, on((0, "a"), (2, "b"), (20, "a")), verified=11)
+    assert alert.resolved_at is None
+
+
+def test_an_alias_can_be_shown() -> None:
+    """What `group-by` names may be shown, an alias too."""
+    text = (
+        "detection: {s: {actionKind: BACKUP}, t: {actionKind: CREATE_CLUSTER}}\n"
+        "correlation: {type: temporal, rules: [s, t], timespan: 10m, group-by: [who, clusterId],"
+        " aliases: {who: {s: userName, t: description}}}\nalert: {group_by: [who]}\n"
+    )
+    made = [
+        record_at(minute, "CREATE_CLUSTER", user="robot", description="eve", cluster=cluster)
+        for minute, cluster in [(1, "a"), (4, "b")]
+    ]
+    (alert,) = run(loaded(HEAD + text), [*on((0, "a"), (3, "b")), *made])
+    assert (alert.group, alert.count) == ({"who": "eve"}, 4)
+
+
+@FEW
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 90), st.sampled_from(["eve", "bob"]), st.sampled_from("abc")), max_size=60
+    ).flatmap(st.permutations),
+    st.sampled_from([2, 7, 30]),
+)
+def test_it_is_what_merging_the_groups_alerts_gives(drawn: Sequence[tuple[int, str, str]], realert: int) -> None:
+    """The alerts are those of each group by itself, put together in the order of firing."""
+    rules = loaded(HEAD + BURST % f", realert: {realert}m")
+    records = [
+        record_at(minute, user=user, cluster=cluster, key=f"k{number:03}")
+        for number, (minute, user, cluster) in enumerate(drawn)
+    ]
+    (rule,) = [each.correlation for each in rules if each.correlation is not None]
+    assert {alert.id: sorted(each.key for each in alert.records) for alert in run(rules, records, begin=0)} == {
+        name: sorted(keys) for user in ("eve", "bob") for name, keys in _merged(rule, records, user, realert)
+    }
+
+
+def _merged(rule: Correlation, records: Sequence[Record], user: str, realert: int) -> list[tuple[str, list[str]]]:
+    """Fold each group of a user, and merge what fires."""
+    found: list[Found] = []
+    for cluster in "abc":
+        own = [each for each in records if (each.user_name, each.cluster) == (user, Entity(cluster))]
+        hits = [Hit(each.occurred_at, 0, each.key, each.source, (each,)) for each in own]
+        found += fold(rule, (user, cluster), hits, ALWAYS, START)
+    merged: list[tuple[str, list[str]]] = []
+    ends = at(-1)
+    for each in sorted(found, key=firing_order):
+        if each.fired_at > ends:
+            merged.append((each.id, []))
+            ends = each.fired_at + (at(realert) - START)
+        merged[-1][1].extend(hit.key for hit in each.hits)
+    return merged

@@ -1,0 +1,98 @@
+"""What an explanation says of a correlation: the groups a record counts in, what counted before it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from actionwatch.model import Record
+from actionwatch.rules.correlations.view import look
+from actionwatch.rules.explain import counted, explain
+from tests.unit.rules.correlation.kit import HEAD, START, loaded, record_at, run
+
+BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+BURST = BACKUP + "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 3}}\n"
+STEPS = (
+    "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}}\n"
+    "correlation: {type: temporal_ordered, rules: [a, b], group-by: [userName], timespan: 10m%s}\n"
+)
+NEW = BACKUP + "correlation: {type: new_term, fields: [userName], history: 30m}\n"
+MISSING = BACKUP + "correlation: {type: event_count, timespan: 10m, condition: {lt: 1}}\n"
+OTHERS = (
+    "title: A\nname: a\nlogsource: {product: instaclustr}\n" + BACKUP + "---\ntitle: T\nname: t\n"
+    "correlation: {type: value_count, rules: [a], timespan: 1h, condition: {field: clusterId, gte: 2}}\n"
+)
+A, B = "BACKUP", "CREATE_CLUSTER"
+
+
+def said(text: str, earlier: Sequence[Record], record: Record) -> str:
+    """Give the line about the one group that a record counts in."""
+    rules = loaded(text if text.startswith("title") else HEAD + text)
+    (rule,) = [each for each in rules if each.name.name == "t"]
+    assert rule.correlation is not None
+    (line,) = counted(rule.correlation, look(rule, rules, earlier, record, START))
+    group = ("eve",) if rule.correlation.group_fields else ()
+    return line.replace(rule.correlation.alert_id(group, "000.00"), "ID")
+
+
+def on(*minutes: float, kind: str = A) -> list[Record]:
+    """Make records whose keys are their minutes."""
+    return [record_at(minute, kind, key=f"{minute:06.2f}") for minute in minutes]
+
+
+@pytest.mark.parametrize(
+    ("text", "earlier", "record", "expected"),
+    [
+        (BURST, on(0, 1), on(2), "2 records before it, 3 records with it; opens the alert ID"),
+        (BURST, on(0), on(2), "1 record before it, 2 records with it; no alert comes of it"),
+        (BURST, on(0, 1, 2), on(3), "3 records before it, 4 records with it; joins the alert ID, open since {2}"),
+        (BURST, on(0, 1, 2), on(13), "0 records before it, 1 record with it; no alert comes of it"),
+        (STEPS % "", on(0), on(2, kind=B), "1 of 2 steps: a before it, 2 of 2 steps: a, b with it; opens the alert ID"),
+        (
+            STEPS % ", condition: a and not b",
+            [],
+            on(0),
+            "0 of 2 steps before it, 1 of 2 steps: a with it; opens the alert ID unless something comes by {10}",
+        ),
+        (NEW, [], on(0), "0 records before it, 1 record with it; no alert: the rule was still learning"),
+    ],
+)
+def test_groups(text: str, earlier: list[Record], record: list[Record], expected: str) -> None:
+    """Counted before, counted with it, and the alert: opened, joined, awaited, or none and why."""
+    for minute in (2, 10):
+        expected = expected.replace(f"{{{minute}}}", f"2026-03-04T12:{minute:02}:00.000Z")
+    assert said(text, earlier, record[0]) == f"group userName=eve: {expected}"
+
+
+def test_what_ends_an_absence() -> None:
+    """The record that was missed ends the alert, and the line says since when it was due."""
+    line = said(MISSING, on(0), on(30)[0])
+    ended = "ends the alert ID, due at 2026-03-04T12:10:00.000Z"
+    assert line == f"all records: 0 records before it, 1 record with it; {ended}"
+
+
+def test_a_correlation_of_other_rules() -> None:
+    """The rules that feed it are taken apart too, and a value is measured."""
+    rules = loaded(OTHERS)
+    rule = rules[-1]
+    earlier = [record_at(0, cluster="c-1")]
+    record = record_at(1, cluster="c-2")
+    views = look(rule, rules, earlier, record, START)
+    lines = list(explain(rule, record, feeders=rules[:1], views=views).lines())
+    assert lines[0] == "+ t: T"
+    assert lines[1] == "  + a: A"
+    assert "  + correlation: value_count: gte 2 within 1h" in lines
+    assert "      + with it: value_count 2 of 2 records" in lines
+    (alert,) = run(rules, [*earlier, record])
+    assert lines[-1] == f"      + opens the alert {alert.id}"
+
+
+def test_a_record_of_no_group() -> None:
+    """A record that the rule does not count is told so; without a history nothing is claimed."""
+    rules = loaded(HEAD + BURST)
+    record = record_at(0, B)
+    views = look(rules[0], rules, [], record, START)
+    text = "correlation: event_count: gte 3 within 10m"
+    assert f"  - {text}   <- this record counts in no group of it" in explain(rules[0], record, views=views).lines()
+    assert f"  ? {text}   <- it takes more than this record to say" in explain(rules[0], record).lines()
