@@ -11,16 +11,19 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_WINDOW_RECORDS = 20_000  # read in one go: bounds memory, and what a change during the walk makes us read again
 MIN_WINDOW = timedelta(milliseconds=10)  # the query's bounds are milliseconds: much shorter cannot be asked, nor cut
 TWO_WALKS = "two walks"  # the method where nothing that counts is told
 EDGE_SECOND = timedelta(
     seconds=1
 )  # servers may cut a bound to whole seconds: this near to one, presence proves nothing
+MICROSECOND = timedelta(microseconds=1)  # how finely times are kept
 EDGE = timedelta(milliseconds=1)  # bounds may be inclusive or exclusive: windows side by side share this much
+COARSEST_UNIT = timedelta(days=1)  # an upstream that cuts a bound to more than that is not to be thought of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,24 @@ class Window:
         """Say whether it can be cut into parts that can be asked for."""
         return self.end - self.start >= 2 * MIN_WINDOW
 
-    def slices(self, count: int) -> list[Window]:
-        """Cut into equal parts, oldest first, each reaching an edge back into the one before."""
-        count = max(1, min(count, (self.end - self.start) // MIN_WINDOW))
+    def covers(self, other: Window) -> bool:
+        """Say whether all of another window lies within this one."""
+        return self.start <= other.start and other.end <= self.end
+
+    def widened(self, unit: timedelta | None) -> Window:
+        """Give what to ask for where an upstream cuts bounds to whole units: all of the window lies well within that.
+
+        So it does not matter either whether bounds are inclusive, nor which is done first. None: it is not settled how finely
+        bounds are taken, and the end may be cut to whole days; to cut the start brings but more. What comes too much is left
+        out of the proof.
+        """
+        coarse = COARSEST_UNIT if unit is None else unit
+        end = round_down(self.end + coarse - MICROSECOND, coarse) + EDGE
+        return Window(round_down(self.start - EDGE, unit or EDGE), end)
+
+    def slices(self, count: int, least: timedelta = MIN_WINDOW) -> list[Window]:
+        """Cut into equal parts, none shorter than `least`, oldest first, each reaching an edge back into the one before."""
+        count = max(1, min(count, (self.end - self.start) // least))
         step = (self.end - self.start) / count
         cuts = [self.start, *(whole_milliseconds(self.start + step * index) for index in range(1, count)), self.end]
         return [Window(max(start - EDGE, self.start), end) for start, end in pairwise(cuts)]
@@ -96,6 +114,11 @@ def next_window(begins_at: datetime, mark: datetime, now: datetime, overlap: tim
 def whole_milliseconds(at: datetime) -> datetime:
     """Round a time down to milliseconds."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def round_down(at: datetime, unit: timedelta) -> datetime:
+    """Round a time down to whole units, counted from 1970."""
+    return EPOCH + (at - EPOCH) // unit * unit
 
 
 def slice_count(total: int) -> int:

@@ -6,14 +6,18 @@ One place, because `actions`, `records`, `alerts` and the webhook message promis
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from actionwatch.model import Alert, Entity, Level, Record
+from actionwatch.model import Alert, Cause, Entity, Level, Record
 
 RECORDS_SHOWN = 50  # the contract: `records` holds the newest 50, `count` says how many there are
 ALERTS_SHOWN = 50  # so does a summary, of the alerts it tells of
+CAUSES_SHOWN = 20  # of silences or mute intervals that ended together, those that hid the most
+RULES_SHOWN = 10  # of each
 
 
 def instant(at: datetime) -> str:
@@ -35,8 +39,31 @@ def record_document(record: Record) -> dict[str, Any]:
         "scope": record.scope,
         "crudOperation": record.operation,
         "source": record.source,
-        "raw": json.loads(record.raw),
+        "raw": _read_raw(record.raw),
     }
+
+
+def _read_raw(text: str) -> Any:
+    """Take the upstream's object apart; a number that Python or JSON cannot hold stays as it was spelt, as text."""
+    try:
+        return _RAW.decode(text)
+    except RecursionError:
+        return text
+
+
+def _whole(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts
+        return digits
+
+
+def _finite(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+_RAW = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=str)
 
 
 def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
@@ -69,9 +96,12 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def summary_document(
-    reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert]
+    reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert], causes: Sequence[Cause] = ()
 ) -> dict[str, Any]:
-    """Give a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them."""
+    """Give a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them.
+
+    `causes` say what hid them, the ones that hid most first; an alert that two of them hid counts in both.
+    """
     shown = [alert_document(alert, ()) for alert in alerts[:ALERTS_SHOWN]]
     count = sum(levels.values())
     return {
@@ -79,8 +109,19 @@ def summary_document(
         "receiver": receiver,
         "count": count,
         "levels": {level.word: levels[level] for level in sorted(levels, reverse=True)},
+        "causes": [_cause(cause) for cause in causes[:CAUSES_SHOWN]],
         "alerts": [{name: value for name, value in each.items() if name != "records"} for each in shown],
         "omitted": count - len(shown),
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "ref": cause.ref,
+        "author": cause.author,
+        "comment": cause.comment,
+        "count": sum(cause.rules.values()),
+        "rules": dict(islice(cause.rules.items(), RULES_SHOWN)),
     }
 
 

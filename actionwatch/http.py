@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import httpcore
 import httpx
 
 from actionwatch import __version__
@@ -69,11 +72,14 @@ class HttpClient:
             auth=auth,
             headers={"user-agent": USER_AGENT, **(headers or {})},
             timeout=timeout.total_seconds(),
-            verify=ssl.create_default_context(cafile=ca_file) if ca_file else ssl.create_default_context(),
-            proxy=proxy,
             follow_redirects=False,
             trust_env=False,
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+            transport=_PunctualTransport(
+                verify=ssl.create_default_context(cafile=ca_file) if ca_file else ssl.create_default_context(),
+                proxy=proxy,
+                trust_env=False,
+                limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+            ),
         )
 
     def request(
@@ -90,12 +96,13 @@ class HttpClient:
         Raises: TransportError, when no whole answer came within the timeout and the size limit.
         """
         started = time.monotonic()
+        _exchange.ends_at = started + self._timeout.total_seconds()
         try:
             # `params=[]` would strip a query that is part of the URL.
             with self._client.stream(
                 method, url, params=list(params) or None, headers=headers, content=content
             ) as response:
-                body = self._read(response, deadline=started + self._timeout.total_seconds())
+                body = self._read(response)
                 took = timedelta(seconds=time.monotonic() - started)
                 return Answer(response.status_code, dict(response.headers.items()), body, took)
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as exc:
@@ -113,18 +120,77 @@ class HttpClient:
     ) -> None:
         self.close()
 
-    def _read(self, response: httpx.Response, deadline: float) -> bytes:
-        """Read the body; httpx's own timeout is per chunk, so that a slow drip would outlast it."""
+    def _read(self, response: httpx.Response) -> bytes:
         chunks: list[bytes] = []
         size = 0
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > self._max_body_bytes:
                 raise TransportError(f"the answer is larger than {self._max_body_bytes} bytes")
-            if time.monotonic() > deadline:
-                raise TransportError("the answer did not end within the timeout")
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+_exchange = threading.local()
+"""When this thread's exchange has to have ended: `ends_at`."""
+
+
+class _PunctualTransport(httpx.HTTPTransport):
+    """Has every step end when the exchange has to: httpx's own timeout is for each, so that a slow drip would outlast it.
+
+    httpcore lets its network be replaced, and httpx hands that on in no other way.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pool._network_backend = _PunctualNetwork()
+
+
+class _PunctualNetwork(httpcore.NetworkBackend):
+    def __init__(self) -> None:
+        self._network = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _PunctualStream(self._network.connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _PunctualStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _PunctualStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(timeout: float | None, error: type[httpcore.TimeoutException]) -> float:
+    """Say how many seconds a step may take: its own timeout, but not past the end of the exchange."""
+    left: float = _exchange.ends_at - time.monotonic()
+    if left <= 0:
+        raise error
+    return left if timeout is None else min(timeout, left)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:

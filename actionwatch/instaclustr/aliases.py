@@ -61,12 +61,13 @@ class Plan:
     Each getter takes the decoded object and gives the values of some keys: one value bare, several as a tuple.
     """
 
+    all_keys: tuple[str, ...]
     keys: Mapping[str, tuple[str, ...]]
     """Of each of our fields, the keys that may hold it, the likeliest first."""
     unmapped: tuple[str, ...]
     """The keys that no field takes."""
     is_simple: bool
-    """Time, user and description have one key each, the upstream id one or none."""
+    """Time, user and description have one key each, the upstream id one or none; no account or the like is told as a whole."""
     told_core: Getter
     """Four values; of a simple layout: time, user, description and, where `has_id`, the upstream id."""
     has_id: bool
@@ -97,6 +98,7 @@ def plan_for(layout: tuple[str, ...], aliases: Mapping[str, tuple[str, ...]]) ->
     core = [*keys["time"], *keys["user"], *keys["description"], *keys["upstream_id"]]
     core += core[-1:] * (4 - len(core))
     return Plan(
+        all_keys=layout,
         keys=keys,
         unmapped=tuple(key for key in layout if key not in taken),
         is_simple=is_simple,
@@ -110,7 +112,8 @@ def plan_for(layout: tuple[str, ...], aliases: Mapping[str, tuple[str, ...]]) ->
 
 
 def _is_simple(keys: Mapping[str, tuple[str, ...]]) -> bool:
-    return all(len(keys[name]) == 1 for name in ("time", "user", "description")) and len(keys["upstream_id"]) <= 1
+    is_one = all(len(keys[name]) == 1 for name in ("time", "user", "description")) and len(keys["upstream_id"]) <= 1
+    return is_one and not any(keys[name] for name in ENTITIES)
 
 
 def _place_keys(keys: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -39,8 +39,8 @@ class Parts(Protocol[Piece]):
         """Decode a piece. Texts in it can be stored anywhere: lone surrogates and NULs are replaced."""
         ...
 
-    def objects(self, piece: Piece) -> Sequence[Mapping[str, Any]]:
-        """Decode an array of nothing but objects."""
+    def objects(self, pieces: Sequence[Piece]) -> Sequence[Mapping[str, Any]]:
+        """Decode pieces that are nothing but objects."""
         ...
 
     def beginning(self, piece: Piece) -> str:
@@ -68,9 +68,9 @@ class FastParts:
         value = _decode_value(piece)
         return storable(value) if self._has_nul else value
 
-    def objects(self, piece: msgspec.Raw) -> Sequence[Mapping[str, Any]]:
-        objects = _decode_value(piece)  # a decoder for `list[dict[str, Any]]` takes half as long again
-        if not isinstance(objects, list) or not all(fields.__class__ is dict for fields in objects):
+    def objects(self, pieces: Sequence[msgspec.Raw]) -> Sequence[Mapping[str, Any]]:
+        objects = [_decode_value(piece) for piece in pieces]  # a decoder for `dict[str, Any]` takes half as long again
+        if not all(fields.__class__ is dict for fields in objects):
             raise ValueError("not all are objects")
         return [storable(fields) for fields in objects] if self._has_nul else objects
 
@@ -93,8 +93,8 @@ class PatientParts:
     def value(self, piece: str) -> Any:
         return storable(_DECODER.decode(piece))
 
-    def objects(self, piece: str) -> Sequence[Mapping[str, Any]]:
-        objects: Sequence[Mapping[str, Any]] = self.value(piece)
+    def objects(self, pieces: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        objects: Sequence[Mapping[str, Any]] = [self.value(piece) for piece in pieces]
         if not all(isinstance(fields, dict) for fields in objects):
             raise ValueError("not all are objects")
         return objects

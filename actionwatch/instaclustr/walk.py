@@ -43,11 +43,13 @@ def walk(
             if previous is not None and not is_index_proved and _are_equal(previous, page):
                 _prove_index(fetch)
                 is_index_proved = True
+            is_last = not page.records or _is_complete(page, is_total_trusted())
+            if not is_last:
+                pages.advance(page)  # before it is dealt with: what follows comes meanwhile
             yield page
-            if not page.records or _is_complete(page, is_total_trusted()):
+            if is_last:
                 return
             previous = page
-            pages.advance(page)
     finally:
         pages.abandon()
     raise BadResponse(f"the listing did not end within {max_pages} pages", "ask for a shorter time")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from actionwatch.cursor import EDGE_SECOND, MAX_WINDOW_RECORDS, Claim, Walk, Window
+from actionwatch.cursor import EDGE_SECOND, MAX_WINDOW_RECORDS, MIN_WINDOW, Claim, Walk, Window
 from actionwatch.errors import SourceError
+from actionwatch.instaclustr.identity import twin_key
 from actionwatch.instaclustr.wire import Page
 from actionwatch.model import Record
+from actionwatch.store.unproved import Unproved
 
 
 @dataclass(slots=True)
@@ -21,6 +24,8 @@ class PollReport:
     proved_count: int = 0
     unproved: list[str] = field(default_factory=list)
     """Why, for each window that stayed without proof."""
+    doubts: list[Unproved] = field(default_factory=list)
+    """Older windows that could not be proved for so long by now that people should know."""
     vanished: list[Record] = field(default_factory=list)
     ignored_filters: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
@@ -35,6 +40,10 @@ class Reading:
     """
 
     window: Window
+    asked: Window
+    """What is asked for, the bounds in whole units: the window lies well within it, so that no bound can hide any of it."""
+    unit: timedelta
+    """How finely the upstream takes bounds."""
     method: str | None = None
     doubt: str = ""
     parts: list[Window] = field(default_factory=list)
@@ -46,7 +55,11 @@ class Reading:
     order: list[str] = field(default_factory=list)
     has_repeats: bool = False
     inner_keys: set[str] = field(default_factory=set)
-    """Keys of the records so far within the window that no reading of its bounds can leave them out."""
+    """Keys of the records within the window, as far as it is `through`: what a proof is about."""
+    outer_kinds: Counter[str] = field(default_factory=Counter)
+    """Kinds of the other records: those asked for beside it, and those without a readable time."""
+    untimed_kinds: dict[str, str] = field(default_factory=dict)
+    """The kind of each record without a readable time, by key."""
     page_count: int = 0
     record_count: int = 0
     request_count: int = 0
@@ -61,6 +74,7 @@ class Reading:
     def begin_walk(self) -> None:
         """Forget the walk before; what was stored stays stored."""
         self.keys, self.kinds, self.claims, self.repeated, self.inner_keys = Counter(), Counter(), [], {}, set()
+        self.outer_kinds, self.untimed_kinds = Counter(), {}
         self.order, self.has_repeats, self.is_last_empty = [], False, False
         self.page_count = self.record_count = 0
         self.newest = self.server_time = None
@@ -72,10 +86,10 @@ class Reading:
 
     def is_bound_ignored(self, page: Page) -> set[str]:
         """Name the bounds that a page does not keep to, by more than rounding explains."""
-        start, end = self.window.start - EDGE_SECOND, self.window.end + EDGE_SECOND
+        start, end = self.asked.start - EDGE_SECOND, self.asked.end + EDGE_SECOND
         times = [record.occurred_at for record in page.records if record.is_time_readable]
-        ignored = {"startTime"} if any(at < start for at in times) else set()
-        ignored |= {"endTime"} if any(at > end for at in times) else set()
+        ignored = {"startTime"} if times and min(times) < start else set()
+        ignored |= {"endTime"} if times and max(times) > end else set()
         self.is_unbounded = self.is_unbounded or bool(ignored)
         return ignored
 
@@ -85,21 +99,34 @@ class Reading:
         self.record_count += len(page.records)
         self.is_last_empty = not page.records
         self.claims.append(Claim(page.total, page.counts))
-        start, end = self.window.start + EDGE_SECOND, self.window.end - EDGE_SECOND
-        on_this_page: set[str] = set()
-        for record in page.records:
-            key, at = record.key, record.occurred_at
-            if key in self.keys:
-                self.repeated[key] = record
-                self.has_repeats = self.has_repeats or key not in on_this_page
-            on_this_page.add(key)
-            self.order.append(key)
-            self.keys[key] += 1
-            self.kinds[record.action_kind] += 1
-            if record.is_time_readable and start <= at <= end:
-                self.inner_keys.add(key)
-            if record.is_time_readable and self.window.start <= at <= self.window.end:
-                self.newest = at if self.newest is None or at > self.newest else self.newest
+        self._count(page.records)
+        start, end = self.window.start, self.through
+        inner = [record for record in page.records if record.is_time_readable and start <= record.occurred_at <= end]
+        if inner:
+            self.inner_keys.update([record.key for record in inner])
+            newest = max([record.occurred_at for record in inner])
+            self.newest = newest if self.newest is None else max(self.newest, newest)
+        if len(inner) < len(page.records):
+            outer = [record for record in page.records if record.key not in self.inner_keys]
+            self.outer_kinds.update([record.action_kind for record in outer])
+            self.untimed_kinds |= {record.key: record.action_kind for record in outer if not record.is_time_readable}
+
+    def _count(self, shown: Sequence[Record]) -> None:
+        keys = [record.key for record in shown]
+        distinct = set(keys)
+        known = distinct & self.keys.keys()
+        self.has_repeats = self.has_repeats or bool(known)
+        self.order += keys
+        self.keys.update(keys)
+        self.kinds.update([record.action_kind for record in shown])
+        if known or len(distinct) < len(keys):
+            self.repeated |= {record.key: record for record in shown if self.keys[record.key] > 1}
+
+    def proved_keys(self) -> set[str]:
+        """Give the keys of the records that a proof is about, those that twins are stored under too."""
+        repeated = self.repeated.keys() & self.inner_keys
+        twins = {twin_key(key, ordinal) for key in repeated for ordinal in range(1, self.keys[key])}
+        return self.inner_keys | twins
 
     @property
     def through(self) -> datetime:
@@ -114,7 +141,17 @@ class Reading:
     def is_too_large(self, *, is_total_trusted: bool) -> bool:
         """Say whether it should be read in parts. A total that may be about something else must not have it cut to pieces."""
         size = self.size if is_total_trusted else self.record_count
-        return size > MAX_WINDOW_RECORDS and self.window.is_divisible and not self.is_unbounded
+        return size > MAX_WINDOW_RECORDS and self.is_divisible
+
+    @property
+    def is_divisible(self) -> bool:
+        """Say whether reading it in parts would ask for less."""
+        return self.window.end - self.window.start >= 2 * self.least and not self.is_unbounded
+
+    @property
+    def least(self) -> timedelta:
+        """The shortest part that is worth asking for."""
+        return max(self.unit, MIN_WINDOW)
 
     def walk(self) -> Walk:
         """Give the walk just read."""

@@ -18,6 +18,7 @@ import structlog
 from actionwatch.cursor import Window, next_window
 from actionwatch.errors import SourceError, StoreError
 from actionwatch.instaclustr.query import Query
+from actionwatch.pipeline.catchingup import CatchingUp, OnBacklog
 from actionwatch.pipeline.reading import PollReport, Reading
 from actionwatch.pipeline.selfwatch import SourceWatch
 from actionwatch.pipeline.sweeping import Sweeper
@@ -55,8 +56,12 @@ class Tail:
         clock: Callable[[], datetime],
         on_stored: Callable[[], None] = lambda: None,
         account_name: AccountName = lambda _, __, told: told,
+        on_backlog: OnBacklog = lambda _: None,
     ) -> None:
-        """`on_stored` is called whenever new records were committed; `account_name` gives the name of the day."""
+        """`on_stored` is called whenever new records were committed; `account_name` gives the name of the day.
+
+        `on_backlog` is told how far it is while it catches up.
+        """
         self._options = options
         self._upstream = upstream
         self._database = database
@@ -66,6 +71,7 @@ class Tail:
             options.name, options.page_size, options.overlap, upstream, database, clock, on_stored, account_name
         )
         self._sweeper = Sweeper(options.name, options.sweeps, self._reader, database)
+        self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
         self._unproved_polls = 0
 
     def stop(self) -> None:
@@ -98,15 +104,16 @@ class Tail:
         """Read windows, oldest last in the list, cutting where needed; say whether all of them were proved."""
         halvings_left = MAX_HALVINGS >> self._unproved_polls  # what cannot be proved is asked for less and less
         is_gapless = True  # no window before this one stayed without proof: the marks may move
-        live_at = time.monotonic()
+        live_at, noted_count = time.monotonic(), 0
         while pending:
             part = pending.pop()
             reading = self._reader.read(part, report, advance=self._advance if is_gapless else self._stay)
             pieces = reading.parts
-            is_cut_any_use = part.is_divisible and not reading.is_unbounded
-            if not pieces and reading.method is None and is_cut_any_use and halvings_left > 0:
+            if pieces:
+                self._catching_up.begin(part)
+            if not pieces and reading.method is None and reading.is_divisible and halvings_left > 0:
                 halvings_left -= 1
-                pieces = part.slices(2)
+                pieces = part.slices(2, reading.least)
             pending += reversed(pieces)
             if not pieces and reading.method is None:
                 is_gapless = False
@@ -114,7 +121,10 @@ class Tail:
             if pending and time.monotonic() - live_at >= self._options.poll_interval.total_seconds():
                 live_at = time.monotonic()
                 self._read_live(report)
-                log.info("backlog_read", source=self._options.name, through=part.end, windows_left=len(pending))
+            if not pieces:
+                self._catching_up.note(part.end, report.new_count - noted_count)
+                noted_count = report.new_count
+        self._catching_up.end()
         if not is_gapless:
             self._note_seen(reading.through)
         return is_gapless
@@ -182,7 +192,8 @@ class Tail:
         name, error = self._options.name, report.error
         try:
             with self._database.write() as connection:
-                failures = polls.note(connection, name, self._clock(), str(error) if error else None)
+                told = str(error) if error else None
+                failures = polls.note(connection, name, self._clock(), told, self._reader.server.skew)
         except StoreError as exc:
             log.warning("poll_not_noted", source=name, error=str(exc))
             return

@@ -7,10 +7,9 @@ leaves behind (twins, receipt, and whatever the caller adds) is committed in one
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +19,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.cursor import (
-    EDGE_SECOND,
+    EDGE,
     TWO_WALKS,
     Claim,
     Walk,
@@ -34,7 +33,9 @@ from actionwatch.instaclustr.identity import twin_key
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.model import Entity, Record
+from actionwatch.pipeline import bounds
 from actionwatch.pipeline.reading import PollReport, Reading
+from actionwatch.pipeline.untimed import Untimed
 from actionwatch.store import marks, receipts, records
 from actionwatch.store.database import Database
 
@@ -107,8 +108,10 @@ class WindowReader:
         self._on_stored = on_stored
         self._account_name = account_name
         self._partitioned_at: datetime | None = None
+        self._is_untold = False  # whether records were stored that nobody was told of
         self._ignored: set[str] = set()  # filters that the last partition showed to be ignored
         self.server = ServerClock(clock)
+        self.untimed = Untimed()
         self.stopping = threading.Event()
         self.marks: marks.Marks
 
@@ -120,12 +123,14 @@ class WindowReader:
         Returns: a reading with `method` set where it was proved, `parts` to read instead where it is too large, or neither.
         `advance` gives the marks to commit with the proof.
         """
-        reading = Reading(window)
+        reading = self._reading(window)
         earlier: Walk | None = None
         for number in range(walks):
             walk = self._walk(reading, report, number, earlier)
+            if reading.asked != self.asked(window):  # a page just showed how finely bounds are taken
+                return self.read(window, report, advance=advance, walks=walks)
             if walk is None:
-                reading.parts = window.slices(slice_count(reading.size))
+                reading.parts = window.slices(slice_count(reading.size), reading.least)
                 return reading
             self._weigh_totals(walk)
             reading.method, reading.doubt = judge(walk, earlier, is_total_trusted=self._is_total_trusted())
@@ -140,19 +145,38 @@ class WindowReader:
 
     def glance(self, window: Window, report: PollReport) -> None:
         """Read a window once and store what it brings, proving nothing."""
-        self._walk(Reading(window), report, 0, None)
+        self._walk(self._reading(window), report, 0, None)
 
     def count(self, window: Window, report: PollReport) -> Claim:
         """Ask what the upstream counts in a window: one small request."""
-        page = self._upstream.counts(Query(start=window.start, end=window.end))
+        asked = self.asked(window)
+        page = self._upstream.counts(Query(start=asked.start, end=asked.end))
         report.request_count += 1
         self.server.watch(page)
         return Claim(page.total, page.counts)
 
+    def asked(self, window: Window) -> Window:
+        """Give what is asked for in a window's place: its bounds in the units that the upstream takes them in."""
+        return window.widened(self.marks.bounds_unit)
+
+    @property
+    def unit(self) -> timedelta:
+        """How finely the upstream takes bounds; as finely as can be, until it is settled."""
+        return self.marks.bounds_unit or EDGE
+
+    def _reading(self, window: Window) -> Reading:
+        return Reading(window, self.asked(window), self.unit)
+
     # -- one walk ------------------------------------------------------------------------------------------------------
 
     def _walk(self, reading: Reading, report: PollReport, number: int, earlier: Walk | None) -> Walk | None:
-        """Read all pages once, storing each; None where there are too many records for one reading."""
+        try:
+            return self._read_pages(reading, report, number, earlier)
+        finally:
+            self._tell()  # of what came before an error, too
+
+    def _read_pages(self, reading: Reading, report: PollReport, number: int, earlier: Walk | None) -> Walk | None:
+        """Read all pages once, storing each; None where it has to be asked for in another way, or in parts."""
         # Every other walk has other page boundaries: what a shifted page hid in one, the next one shows.
         size = self._page_size if number % 2 == 0 else max(self._page_size * 2 // 3, 1)
         if earlier is not None and earlier.has_repeats and earlier.received < MAX_PAGE_SIZE:
@@ -160,10 +184,15 @@ class WindowReader:
         # Where one page was all there is, the walk before asked for what follows it: this one need not.
         is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
         reading.begin_walk()
-        query = Query(start=reading.window.start, end=reading.window.end, with_counts=True)
+        query = Query(start=reading.asked.start, end=reading.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._is_total_trusted()):
             self._take(reading, page, report)
             reading.take(page)
+            if len(page.records) < size:
+                self._tell()  # as a rule the last
+            self._settle_bounds(page, report)
+            if reading.asked != self.asked(reading.window):
+                return None
             if self.stopping.is_set():
                 raise Stopped
             if reading.is_too_large(is_total_trusted=self._is_total_trusted()):
@@ -182,6 +211,15 @@ class WindowReader:
             self._take(reading, page, report)
             reading.claims.append(Claim(page.total, page.counts))
 
+    def _settle_bounds(self, page: Page, report: PollReport) -> None:
+        """Learn from a record that was just shown how finely bounds are taken, once a day."""
+        if not page.records or not bounds.is_due(self.marks, self._clock()):
+            return
+        record = bounds.telling(page.records)
+        if record is not None:
+            self.marks, request_count = bounds.settle(self._upstream, record, self.marks, self._clock())
+            report.request_count += request_count
+
     def _weigh_totals(self, walk: Walk) -> None:
         """Learn whether totals are about the window, from a walk that did not end by one; unlearn it where one is too small."""
         is_trusted = not refutes_totals(walk) if self._is_total_trusted() else confirms_totals(walk)
@@ -195,7 +233,7 @@ class WindowReader:
         """
         is_done = self._partitioned_at is not None and self._clock() - self._partitioned_at < PARTITION_EVERY
         if not is_done and walk.received:
-            whole = Query(start=reading.window.start, end=reading.window.end)
+            whole = Query(start=reading.asked.start, end=reading.asked.end)
             of_organisation = self._keys(replace(whole, organisation_only=True), reading, report)
             of_accounts = self._keys(replace(whole, account_only=True), reading, report)
             if not (of_organisation | of_accounts) <= walk.keys:
@@ -215,6 +253,7 @@ class WindowReader:
         for page in self._upstream.user_actions(part, page_size=self._page_size, trusts_total=False):
             self._take(reading, page, report)
             keys.update(record.key for record in page.records)
+        self._tell()
         return keys
 
     def _take(self, reading: Reading, page: Page, report: PollReport) -> None:
@@ -224,7 +263,7 @@ class WindowReader:
         self.server.watch(page)
         reading.note_server_time(page)
         report.ignored_filters |= reading.is_bound_ignored(page)
-        report.kinds.update(record.action_kind for record in page.records)
+        report.kinds.update([record.action_kind for record in page.records])
         self._store(page, report)
 
     def _store(self, page: Page, report: PollReport) -> None:
@@ -252,8 +291,16 @@ class WindowReader:
         return False, late_by if late_by > self._overlap and record.is_time_readable else None
 
     def _count_new(self, new_count: int, report: PollReport) -> None:
-        if new_count:
-            report.new_count += new_count
+        report.new_count += new_count
+        self._is_untold = self._is_untold or new_count > 0
+
+    def _tell(self) -> None:
+        """Tell who waits for records of those that are new.
+
+        Not of each page: where the newest comes first, alerts would begin with other records than those of the whole.
+        """
+        if self._is_untold:
+            self._is_untold = False
             self._on_stored()
 
     # -- what a proof leaves behind ------------------------------------------------------------------------------------
@@ -263,48 +310,43 @@ class WindowReader:
     ) -> None:
         """Commit what only a walk that counts can say: the twins, what is gone, the receipt, and how far the marks moved."""
         twins = [
-            msgspec.structs.replace(self._named(reading.repeated[key]), key=twin_key(key, ordinal))
-            for key, count in walk.keys.items()
-            for ordinal in range(1, count)
+            msgspec.structs.replace(self._named(record), key=twin_key(key, ordinal))
+            for key, record in reading.repeated.items()
+            for ordinal in range(1, walk.keys[key])
         ]
-        moved = advance(reading)
+        moved, present = advance(reading), reading.proved_keys()
         with self._database.write() as connection:
             new_count = records.insert_new(connection, twins, self._judge)
-            reading.vanished = self._mark_vanished(connection, reading, walk)
+            reading.vanished = self._mark_vanished(connection, reading, present)
             marks.write(connection, moved)
-            receipts.insert(connection, self._receipt(reading, walk))
+            receipts.insert(connection, self._receipt(reading, walk, present))
         self.marks = moved
+        self.untimed.note(reading.asked, reading.untimed_kinds, walk.keys)
         report.proved_count += 1
         report.vanished += reading.vanished
         self._count_new(new_count, report)
+        self._tell()
 
-    def _mark_vanished(self, connection: Connection, reading: Reading, walk: Walk) -> list[Record]:
-        """Find what the store holds of the window and the upstream does not any more; ours to keep, and to tell of.
-
-        Only well within the window: at its bounds, inclusive, exclusive or rounded ones may leave a record out.
-        """
-        start, end = reading.window.start + EDGE_SECOND, reading.window.end - EDGE_SECOND
-        if start >= end:
-            return []
-        present = {key: n for key, n in walk.keys.items() if key in reading.inner_keys}
-        known = {twin_key(key, ordinal) for key, n in present.items() for ordinal in range(n)}
-        records.unmark_vanished(connection, self._source, start, end, known)
+    def _mark_vanished(self, connection: Connection, reading: Reading, present: Set[str]) -> list[Record]:
+        """Find what the store holds of the window and the upstream does not any more; ours to keep, and to tell of."""
+        start, end = reading.window.start, reading.through
+        records.unmark_vanished(connection, self._source, start, end, present)
         # Every record that came is stored by now: as many and no more means the same ones.
-        if sum(records.count_kinds(connection, self._source, start, end).values()) == len(known):
+        if records.count_held(connection, self._source, start, end) == len(present):
             return []
-        return records.mark_vanished(connection, self._source, start, end, known, self._clock())
+        return records.mark_vanished(connection, self._source, start, end, present, self._clock())
 
-    def _receipt(self, reading: Reading, walk: Walk) -> receipts.WindowReceipt:
-        keys = sorted(twin_key(key, ordinal) for key, count in walk.keys.items() for ordinal in range(count))
+    def _receipt(self, reading: Reading, walk: Walk, present: Set[str]) -> receipts.WindowReceipt:
+        """Attest what came of the window itself: no more, so that who holds the records can make the same digest of them."""
         return receipts.WindowReceipt(
             source=self._source,
             starts_at=reading.window.start,
             ends_at=reading.through,
             judged_at=self._clock(),
             method=reading.method or "",
-            record_count=walk.received,
-            kind_counts=walk.kinds,
-            digest=hashlib.sha256("\n".join(keys).encode()).hexdigest(),
+            record_count=len(present),
+            kind_counts=walk.kinds - reading.outer_kinds,
+            digest=receipts.digest_of(present),
             request_count=reading.request_count,
         )
 

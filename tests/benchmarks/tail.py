@@ -1,60 +1,108 @@
-"""How fast the tail stores, deduplicates and proves a backlog, and how much memory that takes.
+"""How fast a backlog is read into a durable, deduplicated store, beside tools that do the like, and how much memory that takes.
 
-`python -m tests.benchmarks tail [RECORDS]`
+`python -m tests.benchmarks tail [RECORDS] [ROUNDS]`. All read the same pages of one server on loopback. The peers are not
+dependencies, nor do theirs agree with ours: `python -m venv peers && peers/bin/pip install 'dlt[sqlalchemy]' grove`, then
+`TAIL_PEERS=peers/bin/python python -m tests.benchmarks tail`. Contestants take turns; shown is the median of the rounds.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.upstream import upstream
+from tests.benchmarks.upstream import Served, upstream
 
-CLIENT = """
-import resource, sys, time
-from datetime import timedelta
-from pathlib import Path
-from actionwatch import app
-from actionwatch.settings import Settings
-folder, url, organisation = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-config = folder / "actionwatch.yaml"
-(folder / "rules").mkdir(exist_ok=True)
-config.write_text(f'''
-sources:
-  - {{name: bench, organisation_id: {organisation}, username: demo, api_key: demo-key, base_url: "{url}",
-     start: 31d, sweeps: []}}
-log: {{level: warning, format: text}}
-''')
-settings = app.read_settings(config)
-app.set_up_logs(settings)
-built = app.App(settings)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-started = time.perf_counter()
-report = built.tails[0].run_once()
-seconds = time.perf_counter() - started
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-cpu = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-print(report.new_count, seconds, before, after, report.request_count, report.proved_count, len(report.unproved), cpu)
-built.close()
-"""
+PEERS_PYTHON = os.environ.get("TAIL_PEERS", sys.executable)
 
 
-def main(count: int = 1_000_000) -> None:
-    """Print records a second, requests, peak memory."""
-    with upstream(count) as served, tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", CLIENT, folder, served.url, served.organisation_id]
-        out = subprocess.run(command, capture_output=True, text=True, check=True)
-        new, seconds, before, after, requests, proved, unproved, cpu = out.stdout.split()
-        size = sum(path.stat().st_size for path in Path(folder).glob("actionwatch.db*"))
+@dataclass(frozen=True)
+class Contestant:
+    """One way to store the listing: a module of `tails`, and who runs it. `needs` is what has to be installed."""
+
+    title: str
+    module: str
+    variant: str = ""
+    python: str = sys.executable
+    needs: str = ""
+
+
+CONTESTANTS = (
+    Contestant("actionwatch: stored, deduplicated, proved", "ours", "stored"),
+    Contestant("actionwatch: and through 100 rules", "ours", "matched"),
+    Contestant("limit: stored, deduplicated, one thread", "limit", "1"),
+    Contestant("limit: four pages in flight", "limit", "4"),
+    Contestant("Grove (compressed files)", "grove_peer", python=PEERS_PYTHON, needs="grove"),
+    Contestant("dlt (SQLite, merge)", "dlt_peer", python=PEERS_PYTHON, needs="dlt[sqlalchemy]"),
+)
+
+
+def main(count: int = 1_000_000, rounds: int = 1) -> None:
+    """Print a table of records a second and peak memory."""
+    found: dict[Contestant, list[dict[str, Any]]] = defaultdict(list)
+    with upstream(count) as served:
+        print(f"{count:,} records; the server alone gives {_served_alone(served, count):,.0f} records/s")
+        for _ in range(rounds):
+            for contestant in CONTESTANTS:
+                result = _run(contestant, served)
+                if result:
+                    found[contestant].append(result)
+    for contestant in CONTESTANTS:
+        _print(contestant, found[contestant], count)
+
+
+def _served_alone(served: Served, count: int) -> float:
+    """Measure how fast pages come to one who throws them away."""
+    out = _start(sys.executable, "discard", served)
+    return count / float(_result(out.stdout)["seconds"])
+
+
+def _run(contestant: Contestant, served: Served) -> dict[str, Any] | None:
+    """Run one contestant on an empty folder; None where it is not installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        used = served.cpu_seconds
+        out = _start(contestant.python, contestant.module, served, folder, contestant.variant)
+        if out.returncode:
+            print(f"{contestant.title}: skipped, {(out.stderr.strip().splitlines() or ['no word'])[-1]}")
+            if contestant.needs:
+                print(f"  pip install '{contestant.needs}', and name that Python in TAIL_PEERS")
+            return None
+        result = _result(out.stdout)
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        return {**result, "server_cpu": served.cpu_seconds - used, "size": size}
+
+
+def _start(python: str, module: str, served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [python, "-m", f"tests.benchmarks.tails.{module}", served.url, served.organisation_id, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _result(out: str) -> dict[str, Any]:
+    line = next(line for line in out.splitlines() if line.startswith("RESULT "))
+    result: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    return result
+
+
+def _print(contestant: Contestant, results: list[dict[str, Any]], count: int) -> None:
+    if not results:
+        return
+    middle = {
+        name: statistics.median(result[name] for result in results)
+        for name in ("seconds", "cpu", "server_cpu", "peak_kib", "before_kib", "size")
+    }
+    told = dict(results[-1]["told"])
+    stored = told.pop("records")
     print(
-        f"{int(new):,} records stored, deduplicated and proved in {float(seconds):.1f} s (CPU {float(cpu):.1f} s): "
-        f"{int(new) / float(seconds):,.0f} records/s"
+        f"{contestant.title:<44} {stored / middle['seconds']:>9,.0f} records/s  {middle['cpu'] / count * 1e6:>5.1f} µs CPU"
+        f" + {middle['server_cpu'] / count * 1e6:.1f} of the server  {middle['peak_kib'] / 1024:>5.0f} MiB"
+        f" ({middle['before_kib'] / 1024:.0f} before)  {middle['size'] / 2**20:>5.0f} MiB stored"
+        + ("" if stored == count else f"  {stored:,} records only")
+        + ("  " + ", ".join(f"{number:,} {name}" for name, number in told.items()) if told else "")
     )
-    print(
-        f"{requests} requests, {proved} windows proved, {unproved} not; peak memory {int(after) // 1024} MiB "
-        f"({int(before) // 1024} MiB before), store {size // 1024**2} MiB"
-    )
-    if out.stderr:
-        print(out.stderr)

@@ -74,12 +74,16 @@ def answering(data: bytes) -> Act:
     return lambda connection: connection.sendall(data)
 
 
-def drip(connection: socket.socket) -> None:
-    """Send a byte now and then, for longer than anybody waits."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-    for _ in range(40):
-        connection.sendall(b"x")
-        time.sleep(0.05)
+def dripping(head: bytes) -> Act:
+    """Send this, then a byte now and then, for longer than anybody waits."""
+
+    def act(connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(40):
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    return act
 
 
 def hang(connection: socket.socket) -> None:
@@ -136,7 +140,9 @@ FAULTS: dict[str, tuple[Act, str]] = {
     "closed": (answering(b""), "connection broke"),
     "no HTTP": (answering(b"SSH-2.0-OpenSSH\r\n\r\n"), "connection broke"),
     "hangs": (hang, "no answer within the timeout"),
-    "drips": (drip, "did not end within the timeout"),
+    "drips": (dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"), "no answer within the timeout"),
+    "drips its head": (dripping(b"HTTP/1.1 200 OK\r\nx-header: "), "no answer within the timeout"),
+    "drips its status": (dripping(b"HTTP/1.1 200 "), "no answer within the timeout"),
     "bad gzip": (
         answering(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"),
         "compression is broken",

@@ -25,6 +25,7 @@ from actionwatch.cursor import (
     next_window,
     overlap_for,
     refutes_totals,
+    round_down,
     slice_count,
     spread,
     whole_milliseconds,
@@ -399,3 +400,18 @@ def test_spread() -> None:
     """A record falls into the bucket of another lateness, or is not counted."""
     found = spread([timedelta(seconds=value) for value in (0, 5, 6, 900, 86_401)])
     assert found == [2, 1, 0, 0, 1, 0, 0, 0, 1]
+
+
+CUTS = (None, EDGE, *(timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400)))
+
+
+@given(instants, spans, st.sampled_from(CUTS), st.sampled_from(CUTS))
+def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-def]
+    """Bounds that are cut no coarser than is known, and exclusive at that, before or after, leave out some of the window."""
+    window = Window(start, start + length)
+    asked = window.widened(known)
+    assert asked.covers(window)
+    if cut is not None and (known is None or cut <= known):
+        assert round_down(asked.start, cut) < window.start
+        assert round_down(asked.end - EDGE, cut) >= window.end
+        assert round_down(asked.end, cut) - EDGE >= window.end - EDGE

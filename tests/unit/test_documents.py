@@ -50,6 +50,20 @@ def test_record() -> None:
     }
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e999", "NaN", "Infinity", "-Infinity"])
+def test_a_number_that_nothing_holds_is_text(number: str) -> None:
+    """A number beyond what Python converts or JSON knows is told as it was spelt, in JSON that all can read."""
+    document = record_document(make_record(raw=f'{{"odd":[{number}],"plain":1}}'))
+    assert document["raw"] == {"odd": [number], "plain": 1}
+    assert json.loads(json.dumps(document, allow_nan=False))["raw"] == document["raw"]
+
+
+def test_nesting_that_python_cannot_follow_is_text() -> None:
+    """An object nested deeper than Python follows is told as its text."""
+    raw = '{"a":' * 100_000 + "1" + "}" * 100_000
+    assert record_document(make_record(raw=raw))["raw"] == raw
+
+
 def test_alert() -> None:
     """An alert carries exactly the contract's keys, in its order."""
     alert = make_alert(

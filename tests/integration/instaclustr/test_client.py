@@ -210,7 +210,7 @@ def babble(handler: Any) -> None:
 @pytest.mark.parametrize(
     ("wire", "said"),
     [
-        (drip, "did not end within the timeout"),
+        (drip, "no answer within the timeout"),
         (hang, "no answer within the timeout"),
         (truncate, "the connection broke"),
         (truncate_chunks, "the connection broke"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from actionwatch.model import Entity, Record
 from actionwatch.store import alerts, records
@@ -62,6 +63,17 @@ def test_known_records_are_skipped(database: Database) -> None:
         found = records.read_after(connection, 0, 10)
         assert records.count_by_source(connection) == {"acme": 4, "other": 1}
     assert len({(one.source, one.key) for one in found}) == 5
+
+
+def test_many_at_once(database: Database) -> None:
+    """However many come at once, and in whatever order, each is stored once, in the order of their keys."""
+    batch = [make_record(number, minutes=number, user_name=str(number)) for number in range(620)]
+    assert store(database, *batch[100:400]) == 300
+    assert store(database, *reversed(batch), batch[7]) == 320
+    assert store(database, *batch) == store(database) == 0
+    with database.read() as connection:
+        found = users(records.read_after(connection, 300, 1000))
+    assert found == [str(number) for number in (*range(100), *range(400, 620))]
 
 
 def test_judged_on_the_way(database: Database) -> None:
@@ -155,6 +167,78 @@ def test_stream_is_long(database: Database) -> None:
         assert sum(1 for _ in records.stream(connection, RecordFilter())) == 2500
 
 
+def test_streams_by_time(database: Database) -> None:
+    """Records stream in the order of their times, across sources and whatever their keys begin with."""
+    late = make_record(1, minutes=3, user_name="d")
+    store(
+        database, late, make_record(2, minutes=1, user_name="b"), make_record(2, minutes=1, source="b", user_name="c")
+    )
+    own = make_record(key="own-1", minutes=2, user_name="own")
+    untimed = make_record(key="untimed-1", minutes=1, user_name="untimed", is_time_readable=False)
+    store(database, own, untimed, make_record(minutes=0, user_name="a"), make_record(minutes=9, user_name="e"))
+    with database.read() as connection:
+        assert records.newest_time(connection, 0) is None
+        assert records.newest_time(connection, 3) == late.occurred_at
+        assert records.newest_time(connection, 9) == NOON + timedelta(minutes=9)
+        in_time = ["a", "b", "c", "untimed", "own", "d", "e"]
+        assert users(list(records.stream_since(connection, None, 9))) == in_time
+        assert users(list(records.stream_since(connection, NOON + timedelta(minutes=1), 6))) == [
+            "b",
+            "c",
+            "own",
+            "d",
+            "e",
+        ]
+        assert users(records.find(connection, RecordFilter(), None)) == in_time[::-1]
+        assert users(records.find(connection, RecordFilter(), 3)) == in_time[:-4:-1]
+        until = RecordFilter(since=NOON + timedelta(minutes=1), until=NOON + timedelta(minutes=2))
+        assert users(records.find(connection, until, 3)) == ["own", "untimed", "c"]
+
+
+def plans(database: Database, ask: Callable[[Connection], object]) -> str:
+    """Say how SQLite answers what is asked."""
+    told: list[str] = []
+    with database.read() as connection:
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def explain(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            told.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+        ask(connection)
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda connection: records.find(connection, RecordFilter(), 9),
+        lambda connection: records.find(connection, RecordFilter(since=NOON, user="eve"), 9),
+        lambda connection: list(records.stream_since(connection, NOON, 9)),
+        lambda connection: list(records.stream_since(connection, None, 9)),
+        lambda connection: records.newest_time(connection, 9),
+    ],
+)
+def test_what_is_asked_by_time_is_found_by_key(database: Database, ask: Callable[[Connection], object]) -> None:
+    """The index by key gives records in time: no table is scanned, and nothing sorted but the few without a time in the key."""
+    store(database, make_record())
+    found = plans(database, ask)
+    by_time, _, others = found.partition("SEARCH record USING INDEX record_by_key (record_key>?)")
+    assert by_time == "SEARCH record USING INDEX record_by_key (record_key>? AND record_key<?)\n"
+    assert others == "\nUSE TEMP B-TREE FOR ORDER BY"
+
+
+def test_a_window_is_counted_by_indexes_alone(database: Database) -> None:
+    """Counting what a window holds looks at no record but those that vanished."""
+    end = NOON + timedelta(hours=1)
+    found = plans(database, lambda connection: records.count_held(connection, "acme", NOON, end))
+    assert found == (
+        "SEARCH record USING COVERING INDEX record_by_key (record_key>? AND record_key<?)\n"
+        "SEARCH record USING INDEX record_vanished (source=? AND record_key>? AND record_key<?)"
+    )
+
+
 def test_read_by_key(database: Database) -> None:
     """A key finds its record; one nobody has finds nothing."""
     record = make_record(user_name="a")
@@ -206,6 +290,7 @@ def test_vanished(database: Database) -> None:
         assert records.mark_vanished(connection, "acme", NOON, end, {there.key}, end) == []
         assert records.count_vanished(connection, "acme", NOON) == 1
         assert sum(records.count_kinds(connection, "acme", NOON, end).values()) == 1
+        assert records.count_held(connection, "acme", NOON, end) == 1
         records.unmark_vanished(connection, "acme", NOON, NOON + timedelta(hours=1), {gone.key})
         assert records.count_vanished(connection, "acme", NOON) == 0
         assert not records.is_quiet(connection, "acme", NOON, end)

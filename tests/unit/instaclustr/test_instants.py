@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.instaclustr.instants import EPOCH, microseconds, parse_instant
+from actionwatch.instaclustr.instants import EPOCH, microseconds, parse_instant, usual_instants
 
 AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
 PART = AT + timedelta(microseconds=123456)
@@ -91,3 +91,26 @@ def test_nothing_raises(value: object) -> None:
     """Any JSON scalar is a time or none."""
     at = parse_instant(value)
     assert at is None or at.tzinfo is UTC
+
+
+@given(
+    st.lists(
+        st.datetimes(min_value=datetime(1960, 1, 1), max_value=datetime(2262, 1, 1)).map(
+            lambda at: f"{at.isoformat()}Z"
+        )
+        | st.sampled_from(
+            ["2023-W44-7T13:15Z", "20231105T131530Z", "Z", "2023-11-05T23:15:30+10:00", 1699190130, None, ["Z"]]
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_many_at_once_are_read_as_one_by_one(values: list[object]) -> None:
+    """Times of the usual spelling are read together as each by itself; where one is not, nothing is said."""
+    found = usual_instants(values)
+    assert found is None or found == [parse_instant(value) for value in values]
+
+
+def test_usual_times_are_read_at_once() -> None:
+    """The spelling that the upstream is expected to use is the usual one."""
+    assert usual_instants(["2023-11-05T13:15:30Z", "2023-11-05T13:15:30.123456Z"]) == [AT, PART]

@@ -213,3 +213,46 @@ def test_nothing_makes_the_reader_fail(objects: list[dict[str, Any]]) -> None:
     records = reader.read_all(objects, ["{}"] * len(objects), SEEN)
     alone = [RecordReader("acme", known_accounts={"a": "b"}).read_all([fields], ["{}"], SEEN)[0] for fields in objects]
     assert records == alone
+
+
+TIMES = (
+    "2023-11-05T13:15:30Z", "2023-11-05T13:15:30.123456789Z", "20231105T131530Z", "2023-W44-7T13:15:30Z", "2023-11-05Z",
+    "2023-11-05t13:15:30z", "2023-11-05T13:15:30+10:00", "2023-11-05T13:15:30+00:00", "1969-12-31T23:59:59Z", "1699190130",
+    1699190130, 1699190130000.5, "Z", "", "soon Z", None, True,
+)  # fmt: skip
+usual = st.fixed_dictionaries(
+    {
+        "action": st.sampled_from(["DELETE_CLUSTER", "Create topic", "X"]),
+        "timestamp": st.just(TIMES[0]) | st.sampled_from(TIMES),
+        "userName": st.sampled_from(["eve", "", "null"]),
+        "description": st.sampled_from(["gone", "", " "]),
+    },
+    optional={
+        "id": st.sampled_from(["r-1", "r-2", ""]),
+        "domainType": st.sampled_from(["ACCOUNT", "CLUSTER", "ORGANISATION"]),
+        "domainId": st.sampled_from(["d", None]),
+        "accountId": st.sampled_from(["a", None]),
+        "accountName": st.sampled_from(["Acme", None]),
+        "clusterId": st.just("c"),
+        "cluster": st.sampled_from(["c", {"id": "c", "name": "prod"}]),
+        "added": json_values,
+    },
+)
+one_odd = st.builds(
+    lambda fields, key, value: {**fields, key: value},
+    usual,
+    st.sampled_from(["action", "timestamp", "userName", "description", "id", "accountId"]),
+    json_values,
+)
+
+
+@given(st.lists(usual | one_odd, max_size=8), st.booleans())
+def test_columns_and_single_objects_are_read_alike(objects: list[dict[str, Any]], is_settled: bool) -> None:
+    """What is read column by column, since all values are the usual ones, is what reading each object by itself gives."""
+    reader = RecordReader("acme", known_accounts={"a": "b"})
+    if is_settled:
+        reader.settle_identity(["known"])
+    told = [{key: value for key, value in fields.items() if value is not None} for fields in objects]
+    single = [reader._read_one(reader._plan(tuple(fields)), fields, "{}", SEEN) for fields in told]
+    assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single
+    assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single  # and once more, from memory
