@@ -34,7 +34,7 @@ filters = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(actions, max_size=30),
     st.lists(st.tuples(filters | st.just(Filter()), st.integers(-1, 21), st.integers(-1, 21)), min_size=1, max_size=6),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, running
@@ -37,7 +37,7 @@ def api() -> Iterator[Any]:
 def test_every_answer_is_documented(api: Any, path: str, method: str, mode: schemathesis.GenerationMode) -> None:
     """No generated request, valid or not, brings a 5xx, an undocumented status or a body outside its schema."""
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=EXAMPLES)
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(auth=(DEMO_USER, DEMO_KEY), excluded_checks=MAY_BE_TAKEN if method == "POST" else [])

@@ -158,7 +158,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 @given(st.text("{}[]:,-#&*!|>'\"%@` \n\tab01~=<?.xe_") | st.text() | st.binary())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_text_is_read_or_refused(text: str | bytes) -> None:
     """No other exception, and no warning, comes out."""
     try:

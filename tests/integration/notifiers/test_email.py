@@ -194,7 +194,7 @@ def test_a_conversation_that_drags_on_is_ended() -> None:
         assert 1 < time.monotonic() - started < 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters(), max_size=400))
 def test_any_subject_makes_one_safe_header(text: str) -> None:
     """Some text breaks the header, forges another, or makes a line longer than SMTP carries."""

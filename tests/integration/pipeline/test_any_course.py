@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -148,7 +148,5 @@ class Course(RuleBasedStateMachine):
         assert dead <= {opened.removeprefix("dead_letters ") for opened in self.post.open_troubles()}
 
 
-Course.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+Course.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestCourse = Course.TestCase

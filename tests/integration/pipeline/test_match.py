@@ -295,7 +295,7 @@ MANY = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stored=MANY, sizes=st.lists(st.integers(0, 5), max_size=4), batch_size=st.integers(1, 7))
 def test_any_batching(stored: list[Record], sizes: list[int], batch_size: int) -> None:
     """Records that come in the order of their times make the same alerts, ids and messages in any portions."""
@@ -303,7 +303,7 @@ def test_any_batching(stored: list[Record], sizes: list[int], batch_size: int) -
     assert in_portions(in_order, sizes, batch_size) == in_portions(in_order, [], 2000)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stored=MANY, random=st.randoms(use_true_random=False))
 def test_any_order(stored: list[Record], random: Any) -> None:
     """Records that come together make the same alerts whatever the order in which the upstream gave them."""
@@ -312,7 +312,7 @@ def test_any_order(stored: list[Record], random: Any) -> None:
     assert in_portions(shuffled, [len(shuffled)], 2000)[0] == in_portions(stored, [len(stored)], 2000)[0]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stored=MANY, sizes=st.lists(st.integers(0, 5), max_size=4))
 def test_any_order_and_batching(stored: list[Record], sizes: list[int]) -> None:
     """However records come, each that meets a rule is in exactly one alert of it, near that alert's first record."""

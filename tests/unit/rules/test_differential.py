@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sigma.backends.sqlite.sqlite import sqliteBackend
 from sigma.rule import SigmaRule
@@ -43,7 +43,7 @@ def database() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=250)
 @given(st.lists(detections(), min_size=1, max_size=3), st.lists(records(), min_size=1, max_size=25))
 def test_agrees_with_the_sqlite_backend(
     database: sqlite3.Connection, drawn: list[dict[str, Any]], stored: list[Record]

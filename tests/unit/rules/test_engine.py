@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.model import Entity, Record
@@ -58,7 +58,7 @@ def test_a_rule_error_stops_nothing() -> None:
     assert [failure.what for failure in engine.failures] == ["ValueError: broken"] * 2
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=150)
 @given(st.lists(detections(), min_size=1, max_size=8), st.lists(records(), max_size=30))
 def test_the_index_changes_no_answer(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
     """The engine finds exactly what running every rule on every record finds."""
@@ -116,7 +116,7 @@ hostile = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["description", "raw.n"]), st.lists(regexes, min_size=1, max_size=2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.located import read_text
@@ -93,7 +93,7 @@ def test_lists_that_are_not_given_leave_lines_undecided() -> None:
     assert explain(rule, record(user="bob")).parts[0].holds is True
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=150)
 @given(detections(), st.lists(records(), min_size=1, max_size=3))
 def test_the_tree_agrees_with_the_engine(drawn: dict[str, Any], stored: list[Record]) -> None:
     """Whatever the rule and the record, the condition's line says what the engine finds."""

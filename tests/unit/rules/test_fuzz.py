@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
@@ -62,7 +62,7 @@ SOUND = {
 }
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
 def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
     """Whatever a document holds, it becomes a rule that runs, a fault or a note."""
@@ -74,7 +74,7 @@ def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None
         _use(each)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(CASE_KEYS), values, max_size=4), st.dictionaries(keys, values, max_size=4))
 def test_any_test(parts: dict[str, Any], event: dict[Any, Any]) -> None:
     """Whatever a test in a rule file holds, it runs or is a fault."""
@@ -104,7 +104,7 @@ def _use(value: Any) -> None:
         list(bench.run(rule))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_text(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A rule file with characters changed, cut out or put in loads or is reported."""

@@ -41,7 +41,7 @@ texts = st.lists(st.sampled_from(PARTS), max_size=6).map("".join)
 many_texts = st.lists(texts, min_size=1, max_size=12)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 @given(st.sampled_from(PATTERNS), many_texts)
 def test_a_search_in_joined_texts_passes_none_over(pattern: str, drawn: list[str]) -> None:
     """Every text that a pattern is in is among those in which it is found when they are joined; each once, in order."""
@@ -54,7 +54,7 @@ def test_a_search_in_joined_texts_passes_none_over(pattern: str, drawn: list[str
     assert set(places) <= set(range(len(drawn)))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=8), many_texts)
 def test_the_filter_passes_none_over(patterns: list[str], drawn: list[str]) -> None:
     """Every pattern that is in one of the joined texts is possible in the whole."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actionwatch.settings.keys import Log, ReceiverOptions, Retention, Retry, RouteOptions, Settings, Source, Store, Web
@@ -32,7 +32,7 @@ TREES: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=40,
 )
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=300)
 
 
 def _try(text: str | bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.fold import fold, machine
@@ -12,7 +12,7 @@ from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found,
 from tests.unit.rules.correlation.kit import ALWAYS, MINUTE, START, at, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
-MANY = settings(max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=1500)
 
 
 def _shape(found: Found) -> Shape:

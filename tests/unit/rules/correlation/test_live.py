@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.model import Record
@@ -80,7 +80,7 @@ RULES = "---\n".join(
 )
 ALL = loaded(RULES)
 END = at(1000)
-FEW = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=250)
 
 
 @dataclass

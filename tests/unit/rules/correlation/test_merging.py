@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.model import Entity, Level, Record
@@ -18,7 +18,7 @@ BOTH = "group-by: [userName, clusterId], timespan: 10m"
 BURST = (
     BACKUP + f"correlation: {{type: event_count, {BOTH}, condition: {{gte: 2}}}}\nalert: {{group_by: [userName]%s}}\n"
 )
-FEW = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=200)
 
 
 def on(*happened: tuple[float, str], user: str = "eve") -> list[Record]:

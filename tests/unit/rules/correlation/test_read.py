@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.read import ALL_KEYS
@@ -195,7 +195,7 @@ _BLOCK = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1500)
 @given(_BLOCK | _JUNK, st.booleans())
 def test_whatever_stands_there_is_told_or_runs(block: Any, is_shorthand: bool) -> None:
     """Any values under any keys: a located fault or a rule that runs, never a crash."""
