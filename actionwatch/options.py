@@ -111,12 +111,27 @@ def _loadable(path: Path) -> Path:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+
+
+def _usable_proxy(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError("not a usable proxy: write http://host:port")
+    return value
+
+
 ConfigPath = Annotated[Path, AfterValidator(_resolve)]
 CaFile = Annotated[Path, AfterValidator(_resolve), AfterValidator(_loadable)]
 """A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
 Secret = Annotated[SecretStr, AfterValidator(_printable_secret)]
 SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_printable_secret)]
 """The `…_file` twin of a secret: given as a path, held as the secret that stood in its first line."""
+Proxy = Annotated[Secret, AfterValidator(_usable_proxy)]
+"""An HTTP proxy, through which HTTPS is tunnelled; a secret, since it may hold a password."""
 
 
 def secret(value: SecretStr | None, from_file: SecretStr | None) -> str | None:

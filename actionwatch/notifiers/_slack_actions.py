@@ -25,22 +25,22 @@ from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from actionwatch.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Message
+from actionwatch.model import Decision, Message
 from actionwatch.notifiers._posting import Poster
 from actionwatch.notifiers._slack_api import SILENT, SlackApi, escaped
 from actionwatch.options import is_loopback
 from actionwatch.text import one_line, shorten
 
-OnAction = Callable[[str, str, str], None]
+OnAction = Callable[[str, str, str], Decision]
 """What a press calls, in the listener's thread: action (`ack`, `silence` or `resolve`), alert id, who pressed.
 
 It may raise an ActionwatchError, whose text the presser is shown."""
 
 BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
-DONE = {"ack": "Acknowledged", "silence": "Silenced for 1 h", "resolve": "Resolved"}
 PREFIX = "actionwatch_"
 BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
+MAX_SAID_CHARS = 300
 WATCH_SECONDS = 1.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 REFUSED_WAIT = 300.0  # a wrong token does not mend itself; a new one comes with a restart
@@ -156,19 +156,24 @@ class SlackActions:
     def _press(self, name: str, alert_id: str, payload: Mapping[str, Any]) -> None:
         who = _who(payload.get("user") or {})
         try:
-            self._on_action(name, alert_id, who)
+            decision = self._on_action(name, alert_id, who)
         except ActionwatchError as exc:
-            self._refuse(name, str(exc), payload)
+            self._tell(f"{BUTTONS[name]} did not work: {exc}", payload)
         except Exception as exc:
             # The SDK would swallow it, and the presser would believe that it worked.
             log.exception("slack_action_failed", receiver=self.receiver, action=name, error=type(exc).__name__)
-            self._refuse(name, f"unexpected {type(exc).__name__}", payload)
+            self._tell(f"{BUTTONS[name]} did not work: unexpected {type(exc).__name__}", payload)
         else:
             log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
-            self._say("chat.update", _answered(payload, name, who))
+            if decision.is_new:
+                self._say("chat.update", _answered(payload, name, decision.said))
+            else:
+                # The message in the channel may be newer than the one that was pressed: it is left as it is.
+                self._tell(f"Nothing left to do. {decision.said}", payload)
 
-    def _refuse(self, name: str, why: str, payload: Mapping[str, Any]) -> None:
-        text = f"{BUTTONS[name]} did not work: {escaped(shorten(why, 500))}"
+    def _tell(self, what: str, payload: Mapping[str, Any]) -> None:
+        """Tell the presser alone."""
+        text = escaped(shorten(what, 500))
         user = (payload.get("user") or {}).get("id")
         self._say("chat.postEphemeral", {"channel": _channel(payload), "user": user, "text": text})
 
@@ -239,11 +244,11 @@ class _Honest:
         return data
 
 
-def _answered(payload: Mapping[str, Any], name: str, who: str) -> dict[str, Any]:
-    """Give the pressed message again, with who did what in place of the button; nothing else of it changes."""
+def _answered(payload: Mapping[str, Any], name: str, said: str) -> dict[str, Any]:
+    """Give the pressed message again, with what was decided in place of the button; nothing else of it changes."""
     message = payload.get("message") or {}
-    said = {"type": "mrkdwn", "verbatim": True, "text": f":white_check_mark: {DONE[name]} by {escaped(who)}"}
-    note = {"type": "context", "elements": [said]}
+    text = f":white_check_mark: {escaped(shorten(said, MAX_SAID_CHARS))}"
+    note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": text}]}
     kept = {key: message[key] for key in ("text", "metadata") if message.get(key)}
     attachments = [
         {

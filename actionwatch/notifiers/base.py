@@ -6,22 +6,24 @@ giving up belong to the outbox. It is called from several threads at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, ValidationInfo
 
 from actionwatch.crontab import Crontab, parse_crontab
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.http import Answer, retry_after
 from actionwatch.model import Message, Receipt
 from actionwatch.model import Rendered as Rendered
 from actionwatch.notifiers._posting import Identity, Poster
-from actionwatch.options import CaFile, Options, PositiveDuration
+from actionwatch.options import CaFile, Options, PositiveDuration, Proxy
 from actionwatch.text import visible
 from actionwatch.timeintervals import parse_location
 
@@ -101,21 +103,6 @@ def templates_of(name: str, options: Options) -> tuple[str, ...]:
     return names
 
 
-def _proxy(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        is_usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise ValueError("must be http://host:port")
-    return value
-
-
-Proxy = Annotated[SecretStr, AfterValidator(_proxy)]
-"""An HTTP proxy; a secret, since it may hold a password."""
-
-
 class HttpOptions(Options):
     """The keys that every receiver has which speaks HTTP."""
 
@@ -169,6 +156,44 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """Give the text without secrets, and with nothing in it that acts unseen."""
         return visible(self._pattern.sub("[secret]", text) if self._pattern else text)
+
+
+class AddressNotifier:
+    """The base of notifiers that post to one address: what breaks on the way there passes, and is told without secrets."""
+
+    def __init__(self, url: str, poster: Poster, redact: Redactor, *, unreachable: str = "") -> None:
+        """`unreachable` is said before what broke."""
+        self._url = url
+        self._poster = poster
+        self._redact = redact
+        self._unreachable = unreachable
+
+    def reach(self) -> None:
+        """Connect as `send` would.
+
+        Raises: TransientDeliveryError.
+        """
+        with self._translated():
+            self._poster.reach(self._url)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._poster.close()
+
+    def post(self, headers: Mapping[str, str], content: bytes) -> Answer:
+        """Exchange one POST for one answer, whatever it says.
+
+        Raises: TransientDeliveryError.
+        """
+        with self._translated():
+            return self._poster.post(self._url, headers=headers, content=content)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except TransportError as exc:
+            raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
 
 
 def check_answer(answer: Answer, redact: Redactor, now: datetime | None = None) -> None:

@@ -15,14 +15,14 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from slack_sdk import WebClient
 
 from actionwatch import options as words
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.errors import PermanentDeliveryError
 from actionwatch.http import Answer
 from actionwatch.model import Message, Receipt
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._posting import tls_context
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
 from actionwatch.text import shorten
 
 TEMPLATES: tuple[str, ...] = ("slack.json",)
@@ -189,14 +189,12 @@ class SlackNotifier:
             return self._api.call(method, plain), f"sent as plain text: Slack refused the template's blocks ({refused})"
 
 
-class IncomingWebhookNotifier:
+class IncomingWebhookNotifier(AddressNotifier):
     """Posts messages through an incoming webhook, which can neither update nor thread."""
 
     def __init__(self, options: Options, url: str, *, receiver: str) -> None:
+        super().__init__(url, options.poster(), Redactor(url=url), unreachable="cannot reach Slack: ")
         self.receiver = receiver
-        self._url = url
-        self._redact = Redactor(url=url)
-        self._poster = options.poster()
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Post the message once.
@@ -204,36 +202,18 @@ class IncomingWebhookNotifier:
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         payload = {**_payload(message, rendered), "unfurl_links": False, "unfurl_media": False, "link_names": False}
-        answer = self._post(payload)
+        answer = self._send(payload)
         if answer.status == 400 and answer.excerpt() in BLOCK_ERRORS:
             plain = {
                 name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
             }
-            check_answer(self._post(plain), self._redact)
+            check_answer(self._send(plain), self._redact)
             return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({answer.excerpt()})")
         check_answer(answer, self._redact)
         return Receipt()
 
-    def reach(self) -> None:
-        """Connect as `send` would.
-
-        Raises: TransientDeliveryError.
-        """
-        try:
-            self._poster.reach(self._url)
-        except TransportError as exc:
-            raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._poster.close()
-
-    def _post(self, payload: Mapping[str, Any]) -> Answer:
-        headers = {"content-type": "application/json; charset=utf-8"}
-        try:
-            return self._poster.post(self._url, headers=headers, content=json.dumps(payload).encode())
-        except TransportError as exc:
-            raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
+    def _send(self, payload: Mapping[str, Any]) -> Answer:
+        return self.post({"content-type": "application/json; charset=utf-8"}, json.dumps(payload).encode())
 
 
 def _payload(message: Message, rendered: Rendered) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
 from actionwatch import options as words
-from actionwatch.errors import TransientDeliveryError, TransportError
 from actionwatch.http import USER_AGENT
 from actionwatch.model import Message, Receipt
 from actionwatch.notifiers._formats import FORMATS, encode
 from actionwatch.notifiers._posting import Identity, tls_context
-from actionwatch.notifiers.base import HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
@@ -170,17 +169,17 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
     return {"webhook.json": json.dumps(body, ensure_ascii=False, indent=2)}
 
 
-class WebhookNotifier:
+class WebhookNotifier(AddressNotifier):
     """Posts messages to one address."""
 
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
         self._options = options
-        self._url = words.secret(options.url, options.url_file) or ""
         self._headers = {name: value.get_secret_value() for name, value in options.headers.items()}
         self._signers = tuple(Webhook(key) for key in options.signing_keys)
-        self._redact = Redactor(*options.signing_keys, *self._headers.values(), url=self._url)
-        self._poster = options.poster(options.identity)
+        url = words.secret(options.url, options.url_file) or ""
+        redact = Redactor(*options.signing_keys, *self._headers.values(), url=url)
+        super().__init__(url, options.poster(options.identity), redact)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Post the message once.
@@ -188,26 +187,8 @@ class WebhookNotifier:
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         content_type, body = _body(self._options.format, message, rendered, self.receiver)
-        try:
-            answer = self._poster.post(self._url, headers=self._sign(message.id, content_type, body), content=body)
-        except TransportError as exc:
-            raise TransientDeliveryError(self._redact(str(exc))) from exc
-        check_answer(answer, self._redact)
+        check_answer(self.post(self._sign(message.id, content_type, body), body), self._redact)
         return Receipt()
-
-    def reach(self) -> None:
-        """Connect as `send` would.
-
-        Raises: TransientDeliveryError.
-        """
-        try:
-            self._poster.reach(self._url)
-        except TransportError as exc:
-            raise TransientDeliveryError(self._redact(str(exc))) from exc
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._poster.close()
 
     def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:
         """Give the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""

@@ -7,14 +7,15 @@ cannot be composed becomes a dead letter, so that no single alert can stop the o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
 from actionwatch.documents import RECORDS_SHOWN, alert_document
-from actionwatch.model import MESSAGE_TYPES, Alert, Delivery, Event, Message, Record
+from actionwatch.model import MESSAGE_TYPES, Alert, Delivery, Message, Record
 from actionwatch.store import alerts, outbox, records
 
 log = structlog.get_logger()
@@ -30,24 +31,29 @@ class Composer:
         self._field_texts = field_texts
 
     def compose(
-        self, connection: Connection, passed: Sequence[tuple[Delivery, Event]], now: datetime
+        self,
+        connection: Connection,
+        passed: Sequence[Delivery],
+        known: Mapping[str, Alert],
+        now: datetime,
     ) -> dict[str, Message]:
         """Give what each delivery says, by delivery id; one that cannot be written is missing, and buried in the store.
 
-        `passed` are the deliveries that the gates let through, each with what it is to its receiver.
+        `passed` are the deliveries that the gates let through; `known` their alerts, as far as they have been read.
         """
-        found = {delivery.id: thaw(delivery.id, delivery.body) for delivery, _ in passed if delivery.body is not None}
-        untried = [(delivery, event) for delivery, event in passed if delivery.body is None]
+        found = {delivery.id: thaw(delivery.id, delivery.body) for delivery in passed if delivery.body is not None}
+        untried = [delivery for delivery in passed if delivery.body is None]
         if not untried:
             return found
-        ids = {delivery.alert_id for delivery, _ in untried}
-        known = alerts.read_many(connection, ids)
+        ids = {delivery.alert_id for delivery in untried}
+        if unknown := ids - known.keys():
+            known = {**known, **alerts.read_many(connection, unknown)}
         newest = records.read_of_alerts(connection, ids, RECORDS_SHOWN)
         frozen: list[outbox.Frozen] = []
-        for delivery, event in untried:
+        for delivery in untried:
             try:
-                message = self._message(delivery, event, known[delivery.alert_id], newest[delivery.alert_id], now)
-                frozen.append(outbox.Frozen(delivery.id, event, freeze(message)))
+                message = self._message(delivery, known[delivery.alert_id], newest[delivery.alert_id], now)
+                frozen.append(outbox.Frozen(delivery.id, delivery.event, freeze(message)))
             except Exception as exc:
                 is_gone = delivery.alert_id not in known
                 why = "its alert is no longer in the store" if is_gone else f"cannot be written: {type(exc).__name__}"
@@ -58,11 +64,9 @@ class Composer:
         outbox.freeze(connection, frozen)
         return found
 
-    def _message(
-        self, delivery: Delivery, event: Event, alert: Alert, shown: Sequence[Record], now: datetime
-    ) -> Message:
+    def _message(self, delivery: Delivery, alert: Alert, shown: Sequence[Record], now: datetime) -> Message:
         fields = self._field_texts(shown[-1], alert.fields) if shown else ()
-        return Message(delivery.id, MESSAGE_TYPES[event], now, alert_document(alert, shown), fields)
+        return Message(delivery.id, MESSAGE_TYPES[delivery.event], now, alert_document(alert, shown), fields)
 
 
 def freeze(message: Message) -> str:
@@ -73,7 +77,11 @@ def freeze(message: Message) -> str:
         "data": message.data,
         "fields": message.fields,
     }
-    return json.dumps(frozen, ensure_ascii=True, separators=(",", ":"))
+    try:
+        return msgspec.json.encode(frozen).decode()
+    except (UnicodeEncodeError, OverflowError, ValueError):
+        # Lone surrogates and integers beyond 64 bits, which an upstream's JSON may hold: slower, and able to.
+        return json.dumps(frozen, ensure_ascii=True, separators=(",", ":"))
 
 
 def thaw(delivery_id: str, body: str) -> Message:

@@ -13,7 +13,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -23,10 +22,10 @@ from actionwatch.alerts.policy import House
 from actionwatch.documents import instant
 from actionwatch.errors import DeliveryError, StoreError, TransientDeliveryError
 from actionwatch.model import Delivery, Event, Receipt
-from actionwatch.pipeline.channels import Channel, Job, Line, Outcome, Renderer
+from actionwatch.pipeline.channels import HELD_ELSEWHERE, Channel, Job, Line, Outcome, Renderer
 from actionwatch.pipeline.composing import Composer, FieldTexts
 from actionwatch.pipeline.fallback import Fallbacks
-from actionwatch.pipeline.gates import Gatekeeper
+from actionwatch.pipeline.gates import Gatekeeper, Judged
 from actionwatch.pipeline.receiverwatch import FAILING_AFTER as FAILING_AFTER
 from actionwatch.pipeline.receiverwatch import ReceiverWatch
 from actionwatch.pipeline.summaries import Summaries
@@ -110,9 +109,16 @@ class Deliverer:
     def recover(self) -> None:
         """Take back what a process that died held, bury what waits for receivers that are gone, respect what others asked."""
         with self._database.write() as connection:
+            interrupted = outbox.read_leaseholders(connection)
             released = outbox.release_leases(connection)
             buried = outbox.bury_strangers(connection, list(self._lines))
             health = receivers.read_all(connection)
+            for name in interrupted:
+                # A receiver that outlasts each of our processes fails too, though none of them lives to see it.
+                paused_until = health.get(name, receivers.Health()).paused_until
+                receivers.note_failure(
+                    connection, name, self._clock(), "no answer before our process ended", paused_until
+                )
         for name, line in self._lines.items():
             paused_until = health.get(name, receivers.Health()).paused_until
             if paused_until is not None:
@@ -163,11 +169,13 @@ class Deliverer:
     def _collect(self, patience: float) -> None:
         """Wait for the first outcome (or a wake-up), then take all that is there."""
         patience = 0.0 if self._ended else patience
+        for line in self._lines.values():
+            line.ended_count = 0
         try:
             outcome = self._outcomes.get(timeout=patience) if patience > 0 else self._outcomes.get_nowait()
             while True:
                 if outcome is not None:
-                    self._lines[outcome.job.delivery.receiver].in_hand.discard(outcome.job.delivery.id)
+                    self._lines[outcome.job.delivery.receiver].take_back(outcome)
                     self._ended.append(outcome)
                 outcome = self._outcomes.get_nowait()
         except queue.Empty:
@@ -187,7 +195,7 @@ class Deliverer:
         """Lease what is due for a receiver and passes the gates, and freeze what each message says at its first attempt."""
         now, channel = self._clock(), line.channel
         jobs: list[Job] = []
-        free = limit = line.free(now)
+        free = limit = self._free(connection, line, now)
         looked_at = 0
         while free > 0 and looked_at < JUDGED_AT_ONCE:
             due = outbox.read_due(connection, channel.name, now, limit)
@@ -195,28 +203,35 @@ class Deliverer:
                 break
             judged = self._gatekeeper.judge(connection, channel.policy, due, free, now)
             self._fallbacks.follow(connection, judged.ended_untold, now)
-            jobs += self._lease(connection, line, judged.passed, now)
+            jobs += self._lease(connection, line, judged, now)
             free -= len(judged.passed)
             looked_at += len(due)
             limit = min(limit * 4, JUDGED_AT_ONCE)  # what gates stop takes no slot: look further, in ever larger steps
+        if jobs and line.interval:
+            line.closed_until = now + line.interval
+            receivers.note_next(connection, channel.name, line.closed_until)
         return jobs
 
-    def _lease(
-        self, connection: Connection, line: Line, passed: Sequence[tuple[Delivery, Event]], now: datetime
-    ) -> list[Job]:
-        leased = outbox.lease(connection, [delivery for delivery, _ in passed], now + LEASE)
-        claimed = [
-            (delivery, event)
-            for delivery, (_, event) in zip(leased, passed, strict=True)
-            # A send that outlasts its lease is not begun once more beside itself: claiming it has renewed the lease.
-            if delivery.id not in line.in_hand
-        ]
-        messages = self._composer.compose(connection, claimed, now)
-        ids = [delivery.alert_id for delivery, _ in claimed]
+    def _free(self, connection: Connection, line: Line, now: datetime) -> int:
+        """Say how many more messages a receiver may be handed, all processes that deliver to it considered."""
+        line.heed(*receivers.read_closed(connection, line.channel.name))
+        mine = len(line.in_hand)
+        leased = outbox.count_leased(connection, line.channel.name, now, mine + line.channel.concurrency)
+        free = line.free(now, held_elsewhere=max(leased - mine, 0))
+        if not free and leased > mine and not line.wait_seconds(now):
+            line.closed_until = now + HELD_ELSEWHERE
+        return free
+
+    def _lease(self, connection: Connection, line: Line, judged: Judged, now: datetime) -> list[Job]:
+        leased = outbox.lease(connection, judged.passed, now + LEASE)
+        # A send that outlasts its lease is not begun once more beside itself: claiming it has renewed the lease.
+        claimed = [delivery for delivery in leased if delivery.id not in line.in_hand]
+        messages = self._composer.compose(connection, claimed, judged.alerts, now)
+        ids = [delivery.alert_id for delivery in claimed]
         references = receivers.read_references(connection, ids, line.channel.name)
         return [
-            Job(replace(delivery, event=event), messages[delivery.id], references.get(delivery.alert_id))
-            for delivery, event in claimed
+            Job(delivery, messages[delivery.id], references.get(delivery.alert_id))
+            for delivery in claimed
             if delivery.id in messages
         ]
 
@@ -287,7 +302,7 @@ class Deliverer:
                 policy = self._lines[name].channel.policy
                 judged = self._gatekeeper.judge(connection, policy, untried, len(untried), now)
                 self._fallbacks.follow(connection, judged.ended_untold, now)
-                self._composer.compose(connection, judged.passed, now)
+                self._composer.compose(connection, judged.passed, judged.alerts, now)
                 self._fallbacks.stand_in_for_all(connection, name, now)
 
     def _sum_up(self, *, is_overdue: bool = False) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from actionwatch.model import LEVELS, Level
-from actionwatch.options import ConfigPath, Options, Secret, check_url, parse_duration
+from actionwatch.options import ConfigPath, Options, check_url, parse_duration
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
@@ -109,17 +109,6 @@ def parse_origin(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: remove what follows ? or #")
     return url.rstrip("/")
-
-
-def _proxy(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise ValueError("not a usable proxy: write http://host:port")
-    return value
 
 
 def resolve_store(url: str, info: ValidationInfo) -> str:
@@ -235,8 +224,6 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that has to be there when the configuration is loaded."""
-Proxy = Annotated[Secret, AfterValidator(_proxy)]
-"""A secret, since it may hold a password."""
 RecordField = Annotated[str, AfterValidator(_record_field)]
 KnownReceiver = Annotated[Word, AfterValidator(_known_receiver)]
 KnownInterval = Annotated[Word, AfterValidator(_known_interval)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -173,7 +174,7 @@ def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
 def _alert(row: Row[Any]) -> Alert:
     return Alert(
         id=row.id,
-        rule=RuleName(row.rule_id, row.rule_name, row.rule_title, tuple(json.loads(row.tags))),
+        rule=RuleName(row.rule_id, row.rule_name, row.rule_title, _texts(row.tags)),
         level=Level(row.level),
         title=row.title,
         body=row.body,
@@ -181,7 +182,7 @@ def _alert(row: Row[Any]) -> Alert:
         labels=json.loads(row.labels),
         source=row.source,
         group=_group(row.group_values),
-        fields=tuple(json.loads(row.fields)),
+        fields=_texts(row.fields),
         realert=timedelta(microseconds=row.realert),
         status=Status(row.status),
         acked_by=row.acked_by,
@@ -195,6 +196,12 @@ def _alert(row: Row[Any]) -> Alert:
         seen_at=row.seen_at,
         told_at=row.told_at,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _texts(text: str) -> tuple[str, ...]:
+    """Read what the alerts of a rule have in common."""
+    return tuple(json.loads(text))
 
 
 def _group(text: str | None) -> Mapping[str, str | None] | None:

@@ -5,29 +5,39 @@ Kept as counters because a scrape must not read every delivery, and retention mu
 
 from __future__ import annotations
 
+import functools
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, func, select, type_coerce
+from sqlalchemy import Connection, Insert, bindparam, func, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import BigInteger
 
 from actionwatch.model import DeliveryStatus
-from actionwatch.store.instants import MICROSECOND
+from actionwatch.store.instants import MICROSECOND, Instant, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, LATENCY
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 BEYOND = -1
 STAMPS = ("happened", "seen", "matched")
+_BOUNDS_MICROS = [bound * 1_000_000 for bound in BOUNDS]
 _STAMPS = select(
     ALERT.c.id,
     ALERT.c.rule_name,
-    ALERT.c.happened_at.label("happened"),
-    ALERT.c.seen_at.label("seen"),
-    ALERT.c.opened_at.label("matched"),
+    *(type_coerce(column, BigInteger) for column in (ALERT.c.happened_at, ALERT.c.seen_at, ALERT.c.opened_at)),
 ).where(ALERT.c.id.in_(bindparam("ids", expanding=True)))
+_TOLD_FIRST = (
+    ALERT.update()
+    .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.told_at.is_(None))
+    .values(told_at=bindparam("at", type_=Instant))
+)
+
+
+_Key = tuple[str, str, str, int]
+_COLUMNS = ("rule", "receiver", "since", "bucket", "message_count", "total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +55,25 @@ def note(connection: Connection, told: Sequence[tuple[str, str]], at: datetime) 
     """Count the alerts that were told to receivers now, as (alert id, receiver), and stamp those nobody was told of before."""
     if not told:
         return
-    ids = {alert_id for alert_id, _ in told}
-    stamps = {row.id: row for row in connection.execute(_STAMPS, {"ids": list(ids)})}
-    counts: Counter[tuple[str, str, str, int]] = Counter()
-    totals: Counter[tuple[str, str, str, int]] = Counter()
+    ids = list({alert_id for alert_id, _ in told})
+    known = {row[0]: row[1:] for row in connection.execute(_STAMPS, {"ids": ids})}
+    counts: Counter[_Key] = Counter()
+    totals: Counter[_Key] = Counter()
+    now = to_micros(at)
     for alert_id, receiver in told:
-        row = stamps.get(alert_id)
-        if row is None:
+        if alert_id not in known:
             continue
-        for since in STAMPS:
-            began = getattr(row, since)
+        rule, *stamps = known[alert_id]
+        for since, began in zip(STAMPS, stamps, strict=True):
             if began is not None:
-                span = max(at - began, timedelta(0))
-                key = (row.rule_name, receiver, since, _bucket(span))
+                span = max(now - began, 0)
+                key = (rule, receiver, since, _bucket(span))
                 counts[key] += 1
-                totals[key] += span // MICROSECOND
-    for key, count in counts.items():
-        _add(connection, key, count, totals[key])
-    first = (ALERT.c.id.in_(ids), ALERT.c.told_at.is_(None))
-    connection.execute(ALERT.update().where(*first).values(told_at=at))
+                totals[key] += span
+    if counts:
+        rows = [(*key, count, totals[key]) for key, count in counts.items()]
+        connection.execute(_adding(connection.dialect.name), [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+    connection.execute(_TOLD_FIRST, {"ids": ids, "at": at})
 
 
 def read_all(connection: Connection) -> list[Histogram]:
@@ -101,14 +111,14 @@ def count_slow(
     return arrived + overdue, slow + overdue
 
 
-def _bucket(span: timedelta) -> int:
-    return next((bound for bound in BOUNDS if span <= timedelta(seconds=bound)), BEYOND)
+def _bucket(span: int) -> int:
+    place = bisect_left(_BOUNDS_MICROS, span)
+    return BOUNDS[place] if place < len(BOUNDS) else BEYOND
 
 
-def _add(connection: Connection, key: Iterable[str | int], count: int, total: int) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    names = ("rule", "receiver", "since", "bucket")
-    values = {**dict(zip(names, key, strict=True)), "message_count": count, "total": total}
-    statement = dialect.insert(LATENCY).values(values)
-    more = {"message_count": LATENCY.c.message_count + count, "total": LATENCY.c.total + total}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(names), set_=more))
+@functools.cache
+def _adding(dialect_name: str) -> Insert:
+    """Make the statement that adds to a count, which may be new: its form is each database's own."""
+    statement = postgresql.insert(LATENCY) if dialect_name == "postgresql" else sqlite.insert(LATENCY)
+    more = {name: LATENCY.c[name] + statement.excluded[name] for name in ("message_count", "total")}
+    return statement.on_conflict_do_update(index_elements=list(_COLUMNS[:4]), set_=more)

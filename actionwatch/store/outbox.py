@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, or_, select
 
-from actionwatch.model import ESCALATION, Delivery, DeliveryStatus, Event
+from actionwatch.model import ESCALATION, UNTOLD, Delivery, DeliveryStatus, Event
 from actionwatch.store.database import bulk_insert
 from actionwatch.store.instants import Instant, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY
@@ -50,7 +50,8 @@ _CLAIMABLE = (
         _EARLIER.c.alert_id == DELIVERY.c.alert_id,
         _EARLIER.c.receiver == DELIVERY.c.receiver,
         _EARLIER.c.ordinal < DELIVERY.c.ordinal,
-        _EARLIER.c.ordinal > 0,  # an escalation waits for nobody, and nobody for it
+        # An escalation waits for nobody, and nobody for it until it was tried: its receiver may have been told then.
+        or_(_EARLIER.c.ordinal > 0, _EARLIER.c.body.is_not(None)),
         _EARLIER.c.status.concat("") == DeliveryStatus.PENDING.value,
     ),
 )
@@ -62,6 +63,12 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _NEXT_DUE = select(DELIVERY.c.due_at).where(*_CLAIMABLE).order_by(DELIVERY.c.due_at).limit(1)
+_LEASED = select(func.count()).select_from(
+    select(DELIVERY.c.receiver)
+    .where(DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.leased_until >= _NOW)
+    .limit(bindparam("most"))
+    .subquery()
+)
 _LEASE = (
     DELIVERY.update()
     .where(DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
@@ -76,6 +83,18 @@ _SENT = _BY_ID.values(
     last_error=None,
     leased_until=None,
 )
+_UNTOLD_ENDS = (
+    DELIVERY.c.status == DeliveryStatus.SUPPRESSED.value,
+    DELIVERY.c.event == Event.RESOLVED.value,
+    DELIVERY.c.why == UNTOLD,
+    exists().where(
+        _EARLIER.c.alert_id == DELIVERY.c.alert_id,
+        _EARLIER.c.receiver == DELIVERY.c.receiver,
+        _EARLIER.c.ordinal < DELIVERY.c.ordinal,
+        _EARLIER.c.status.concat("") == DeliveryStatus.PENDING.value,
+    ),
+)
+"""Ends that a receiver was not told because it had not been told the opening, and of which something is pending now."""
 _STATUSES = select(DELIVERY.c.alert_id, DELIVERY.c.status).where(
     DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)), DELIVERY.c.receiver == bindparam("wanted")
 )
@@ -117,6 +136,11 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
     return [delivery_of(row) for row in connection.execute(_DUE, asked)]
 
 
+def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
+    """Count the rows of a receiver that any process holds; at most so many."""
+    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar() or 0
+
+
 def lease(connection: Connection, deliveries: Sequence[Delivery], until: datetime) -> list[Delivery]:
     """Lease rows and count the attempt that follows; gives them as they are then."""
     if deliveries:
@@ -156,6 +180,12 @@ def record_dead(connection: Connection, delivery_id: str, error: str | None, why
     _end(connection, delivery_id, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
 
 
+def read_leaseholders(connection: Connection) -> list[str]:
+    """Name the receivers that messages are under way to, or were when a process died."""
+    held = select(DELIVERY.c.receiver).where(_PENDING, DELIVERY.c.leased_until.is_not(None)).distinct()
+    return list(connection.execute(held.order_by(DELIVERY.c.receiver)).scalars())
+
+
 def release_leases(connection: Connection) -> int:
     """Give back every lease: right where one process alone works on the store, as on SQLite. Gives how many there were."""
     return connection.execute(
@@ -167,15 +197,6 @@ def next_due(connection: Connection, receiver: str, now: datetime) -> datetime |
     """Give when the next row of a receiver that can be claimed falls due; None when none is waiting."""
     due: datetime | None = connection.execute(_NEXT_DUE, {"wanted": receiver, "now": now}).scalar()
     return due
-
-
-def read_last(connection: Connection, alert_id: str) -> dict[str, Delivery]:
-    """Read the last row of an alert for each of its receivers."""
-    later = DELIVERY.alias()
-    is_later = (later.c.alert_id == DELIVERY.c.alert_id, later.c.receiver == DELIVERY.c.receiver)
-    is_last = ~exists().where(*is_later, later.c.ordinal > DELIVERY.c.ordinal)
-    statement = select(DELIVERY).where(DELIVERY.c.alert_id == alert_id, is_last).order_by(DELIVERY.c.receiver)
-    return {row.receiver: delivery_of(row) for row in connection.execute(statement)}
 
 
 def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
@@ -262,7 +283,10 @@ def replay(
     receiver: str | None = None,
     since: datetime | None = None,
 ) -> int:
-    """Make dead rows (None: all of them, as far as the filters go) pending again, under the same ids; give how many."""
+    """Make dead rows (None: all of them, as far as the filters go) pending again, under the same ids; give how many.
+
+    The end of an alert, which was kept from a receiver because it did not take the opening, follows that opening now.
+    """
     again = {
         "status": DeliveryStatus.PENDING.value,
         "due_at": now,
@@ -272,7 +296,9 @@ def replay(
         "why": None,
     }
     wanted = Wanted(ids, receiver, since, DeliveryStatus.DEAD)
-    return connection.execute(DELIVERY.update().where(*wanted.tests()).values(again)).rowcount
+    replayed = connection.execute(DELIVERY.update().where(*wanted.tests()).values(again)).rowcount
+    connection.execute(DELIVERY.update().where(*_UNTOLD_ENDS).values(again))
+    return replayed
 
 
 def drop(connection: Connection, wanted: Wanted, who: str) -> int:
@@ -307,12 +333,6 @@ def count_sent(connection: Connection) -> int:
     """Count the messages that were taken."""
     sent = select(func.count()).select_from(DELIVERY).where(DELIVERY.c.status == DeliveryStatus.SENT.value)
     return connection.execute(sent).scalar() or 0
-
-
-def delete_older(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` ended rows made before a time; give how many."""
-    doomed = select(DELIVERY.c.id).where(DELIVERY.c.created_at < before, ~_PENDING).limit(limit)
-    return connection.execute(DELIVERY.delete().where(DELIVERY.c.id.in_(doomed))).rowcount
 
 
 def delivered_latencies(connection: Connection, limit: int) -> list[tuple[datetime, datetime, datetime]]:

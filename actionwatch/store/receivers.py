@@ -1,4 +1,7 @@
-"""How each receiver is: when it last took a message, since when it fails, until when it asked to be left alone."""
+"""How each receiver is: when it last took a message, since when it fails, until when it asked to be left alone.
+
+Shared by all who deliver from the store: what one of them was told, or used up of the rate, holds for the others.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from actionwatch.store.tables import RECEIVER, REFERENCE
 _REFERENCES = select(REFERENCE.c.alert_id, REFERENCE.c.value).where(
     REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)), REFERENCE.c.receiver == bindparam("wanted")
 )
+_CLOSED = select(RECEIVER.c.paused_until, RECEIVER.c.next_at).where(RECEIVER.c.name == bindparam("wanted"))
+_TROUBLE = select(RECEIVER.c.failing_since, RECEIVER.c.paused_until).where(RECEIVER.c.name == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,28 @@ def note_success(connection: Connection, name: str, at: datetime) -> None:
 
 
 def note_failure(connection: Connection, name: str, at: datetime, error: str, paused_until: datetime | None) -> None:
-    """Note that a receiver did not take a message, and until when it asked to be left alone."""
-    since: datetime | None = connection.execute(
-        select(RECEIVER.c.failing_since).where(RECEIVER.c.name == name)
-    ).scalar()
-    values = {"name": name, "failing_since": since or at, "paused_until": paused_until, "last_error": error}
+    """Note that a receiver did not take a message, and until when it asked to be left alone: the longest wish counts."""
+    known = connection.execute(_TROUBLE, {"wanted": name}).first()
+    since, before = known or (None, None)
+    wishes = [until for until in (paused_until, before) if until is not None]
+    values = {
+        "name": name,
+        "failing_since": since or at,
+        "paused_until": max(wishes, default=None),
+        "last_error": error,
+    }
     upsert(connection, RECEIVER, values, key=("name",))
+
+
+def read_closed(connection: Connection, name: str) -> tuple[datetime | None, datetime | None]:
+    """Read until when a receiver asked to be left alone, and when its rate lets the next message go."""
+    found = connection.execute(_CLOSED, {"wanted": name}).first()
+    return (found.paused_until, found.next_at) if found else (None, None)
+
+
+def note_next(connection: Connection, name: str, at: datetime) -> None:
+    """Note when the rate of a receiver lets the next message go."""
+    upsert(connection, RECEIVER, {"name": name, "next_at": at}, key=("name",))
 
 
 def read_references(connection: Connection, alert_ids: Collection[str], receiver: str) -> Mapping[str, str]:

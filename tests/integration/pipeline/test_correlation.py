@@ -102,6 +102,25 @@ def test_a_burst_opens_one_alert_and_more_of_it_joins(post: Post) -> None:
     assert step.run_once() == 0
 
 
+def test_groups_that_are_told_as_one(post: Post) -> None:
+    """What fires in a second group joins the alert of the first, tells receivers once more, and goes on after a restart."""
+    rules = rules_of(
+        BURST.replace("[userName]", "[userName, clusterId]", 1).replace("alert: {", "alert: {group_by: [userName], ")
+    )
+    step = matcher(post, rules)
+    a, b, c = Entity("a"), Entity("b"), Entity("c", "prod")
+    post.store(*(make_record(n, minutes=n, cluster=a) for n in range(3)))
+    assert step.run_once() == 1
+    post.store(*(make_record(n, minutes=n, cluster=b) for n in range(3, 6)))
+    assert step.run_once() == 0
+    assert (only(post).count, only(post).group, only(post).level) == (6, {"userName": "eve"}, Level.HIGH)
+    post.store(*(make_record(n, minutes=n, cluster=c) for n in range(6, 9)), make_record(9, minutes=9, cluster=b))
+    assert matcher(post, rules).run_once() == 0
+    assert (only(post).count, only(post).last_at, only(post).level) == (10, NOON + 9 * MINUTE, Level.CRITICAL)
+    post.store(*(make_record(n, minutes=n, cluster=a) for n in range(20, 23)))
+    assert matcher(post, rules).run_once() == 1
+
+
 def test_what_is_missing_opens_and_resolves_with_verified_time(post: Post) -> None:
     """No record comes: verified time alone opens the alert, the next match resolves it, and both are told."""
     rules = rules_of(MISSING)
@@ -146,6 +165,16 @@ def test_a_trailing_not_waits_for_proof(post: Post) -> None:
     see(post.database, NOON + 10 * MINUTE)
     assert matcher(post, rules).run_once() == 1
     assert (only(post).count, only(post).first_at) == (1, NOON)
+
+
+def test_what_waits_outlives_a_restart_however_short_its_realert(post: Post) -> None:
+    """A step that nothing has followed yet is awaited by the next process too, also where alerts are joined briefly."""
+    rules = rules_of(UNANSWERED + "alert: {realert: 1s}\n")
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"), make_record(2, minutes=8, action_kind="BACKUP"))
+    see(post.database, NOON + 8 * MINUTE)
+    assert matcher(post, rules, keep=MINUTE).run_once() == 0
+    see(post.database, NOON + 10 * MINUTE)
+    assert matcher(post, rules, keep=MINUTE).run_once() == 1
 
 
 def test_backlog_is_learned_from(post: Post) -> None:

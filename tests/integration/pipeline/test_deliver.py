@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ import pytest
 from actionwatch.errors import StoreBusy, TransientDeliveryError
 from actionwatch.model import DeliveryStatus, Event, Receipt, Status
 from actionwatch.pipeline.addressing import Destination
+from actionwatch.pipeline.channels import IN_HAND, MOST_IN_HAND
 from actionwatch.pipeline.composing import freeze, thaw
-from actionwatch.pipeline.deliver import FAILING_AFTER, LEASE, TROUBLES_EVERY
+from actionwatch.pipeline.deliver import FAILING_AFTER, LEASE, TROUBLES_EVERY, Deliverer
 from actionwatch.retry import RetryPolicy
 from actionwatch.store import alerts, outbox, receivers, story
 from actionwatch.store.database import Database
@@ -54,6 +57,45 @@ def story_of(post: Post, alert_id: str) -> list[str]:
         return [entry.what for entry in story.read(connection, alert_id) if entry.stage.startswith("delivery")]
 
 
+@dataclass
+class TickingClock(Clock):
+    """A clock that goes on by itself, from where it was set."""
+
+    started: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> datetime:
+        return self.now + timedelta(seconds=time.monotonic() - self.started)
+
+
+@contextmanager
+def side_by_side(post: Post) -> Iterator[None]:
+    """Have two processes deliver from the store, none of which takes it for its own."""
+    is_over = threading.Event()
+
+    def work(deliverer: Deliverer) -> None:
+        while not is_over.is_set():
+            deliverer.run_once(0.005)
+        deliverer.finish()
+
+    threads = [threading.Thread(target=work, args=(post.deliverer(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(10)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for it, not for long."""
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 # -- one message -------------------------------------------------------------------------------------------------------
 
 
@@ -74,9 +116,10 @@ def test_message(post: Post) -> None:
     assert hook(post).is_closed
 
 
-def test_frozen_as_sent() -> None:
-    """A frozen message is read back as it was, odd characters and all."""
-    message = make_message({"title": "\ud800 \x00 ü", "late": None, "n": 1.5}, fields=(("a", "b\n"),))
+@pytest.mark.parametrize("odd", ["\ud800 \x00 ü", "\x00 ü 😀", 2**70, -1.5, {"a": [None, {}]}], ids=repr)
+def test_frozen_as_sent(odd: object) -> None:
+    """A frozen message is read back as it was, odd characters and numbers and all."""
+    message = make_message({"title": odd, "late": None, "n": 1.5}, fields=(("a", "b\n"),))
     assert thaw(message.id, freeze(message)) == message
 
 
@@ -414,8 +457,27 @@ def test_concurrency(post: Post, concurrency: int) -> None:
         assert [message.data["title"] for message in hook(post).sent] == names
 
 
+def test_stock(post: Post) -> None:
+    """A quick receiver is handed more at a time, within bounds; one that hangs never has more than a few for each sender."""
+    post.channel = {"concurrency": 2}
+    post.senders["hanging"] = Sender()
+    post.senders["hanging"].gate.clear()
+    post.owe(*(f"a{n}" for n in range(20)), receiver="hanging")
+    handed: list[int] = []
+    with post.delivering() as deliverer:
+        assert deliverer.run_once(0.0) == deliverer.under_way() == 2 * IN_HAND
+        post.owe(*(f"b{n}" for n in range(300)))
+        while len(hook(post).sent) < 300:
+            wait_until(lambda: len(hook(post).sent) == sum(handed))
+            handed.append(deliverer.run_once(0.01))
+        assert deliverer.under_way() >= 2 * IN_HAND
+    assert handed[0] == 2 * IN_HAND < max(handed) <= 2 * MOST_IN_HAND
+    assert len(post.senders["hanging"].sent) == 2 * IN_HAND
+
+
 def test_rate(post: Post) -> None:
     """Messages leave no faster than the receiver's rate, none at once beyond it."""
+    post.clock = TickingClock(post.clock.now)
     post.channel = {"rate_per_second": 50.0}
     post.owe(*(f"a{n}" for n in range(6)))
     started = time.monotonic()
@@ -423,6 +485,87 @@ def test_rate(post: Post) -> None:
     deliverer.drain()
     assert len(hook(post).sent) == 6
     assert time.monotonic() - started >= 5 / 50
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
+    """Two processes on one store send together no more at once than the receiver takes, and nothing twice."""
+    post.clock = TickingClock(post.clock.now)
+    post.channel = {"concurrency": concurrency}
+    hook(post).answer = lambda message: time.sleep(0.005)
+    post.owe(*(f"a{n}" for n in range(60)))
+    with side_by_side(post):
+        wait_until(lambda: len(hook(post).sent) == 60)
+    assert hook(post).most_at_once <= concurrency
+    assert len(set(hook(post).ids)) == 60
+    assert post.states() == ["hook opened sent"] * 60
+
+
+def test_places_held_elsewhere(post: Post) -> None:
+    """While another process holds one of a receiver's places, only the others are taken; a stock is for who is alone."""
+    post.clock = TickingClock(post.clock.now)
+    post.channel = {"concurrency": 3}
+    post.owe(*(f"a{n}" for n in range(9)))
+    with post.database.write() as connection:
+        assert len(outbox.claim(connection, "hook", post.clock(), 1, post.clock() + LEASE)) == 1
+    hook(post).gate.clear()
+    deliverer = post.deliverer()
+    assert deliverer.run_once() == 2
+    assert deliverer.run_once() == 0
+    with post.database.write() as connection:
+        outbox.release_leases(connection)
+    post.clock.advance(seconds=1)
+    assert deliverer.run_once() > 3
+    hook(post).gate.set()
+    settle(deliverer)
+    deliverer.finish()
+    assert len(set(hook(post).ids)) == 9
+
+
+def test_processes_share_the_rate(post: Post) -> None:
+    """Two processes on one store send together no faster than the receiver's rate."""
+    post.clock = TickingClock(post.clock.now)
+    post.channel = {"rate_per_second": 50.0}
+    post.owe(*(f"a{n}" for n in range(11)))
+    started = time.monotonic()
+    with side_by_side(post):
+        wait_until(lambda: len(hook(post).sent) == 11)
+        took = time.monotonic() - started
+    assert took >= 10 / 50
+    assert len(set(hook(post).ids)) == 11
+
+
+def test_processes_share_a_pause(post: Post) -> None:
+    """What one process was told (Retry-After) keeps the other from trying, and a failure without a wish does not undo it."""
+    hook(post).answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=5))
+    post.owe("one")
+    one, other = post.deliverer(), post.deliverer()
+    settle(one)
+    with post.database.write() as connection:
+        receivers.note_failure(connection, "hook", post.clock(), "another error", None)
+    post.owe("two")
+    settle(other)
+    assert len(hook(post).sent) == 1
+    hook(post).answer = lambda message: None
+    post.clock.advance(minutes=6)
+    settle(other)
+    assert len(hook(post).sent) == 3
+    one.finish()
+    other.finish()
+
+
+def test_clock_set_back_keeps_no_receiver_closed(post: Post) -> None:
+    """A rate's next turn that lies hours ahead, as it does when the clock is set back, is no reason to wait for hours."""
+    post.channel = {"rate_per_second": 50.0}
+    with post.database.write() as connection:
+        receivers.note_next(connection, "hook", post.clock() + timedelta(hours=1))
+    post.owe("one")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        post.clock.advance(hours=-2)
+        post.owe("two")
+        settle(deliverer)
+    assert post.states() == ["hook opened sent"] * 2
 
 
 def test_idle_is_quiet(post: Post) -> None:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 
 from actionwatch.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store import positions
+from actionwatch.store.checkpoints import COMMITS
 from actionwatch.store.database import SCHEMA_VERSION, Database
 from actionwatch.store.instants import from_micros, to_micros
 from actionwatch.store.tables import METADATA
@@ -177,6 +179,30 @@ def test_busy_store_is_named(tmp_path: Path) -> None:
     other.close()
 
 
+def test_busy_step_of_the_same_process(tmp_path: Path) -> None:
+    """A writer that waits too long for another thread's turn is told that the store is busy, which passes."""
+    database = open_database(tmp_path)
+    impatient = Database(f"sqlite:///{database.path}", busy_timeout_ms=10)
+    refused: list[StoreBusy] = []
+
+    def write() -> None:
+        try:
+            with impatient.write():
+                raise AssertionError("two writers at once")
+        except StoreBusy as exc:
+            refused.append(exc)
+
+    with impatient.write():
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join(10)
+    assert [str(exc) for exc in refused] == [
+        "the store is busy: another step of this process has been writing for too long"
+    ]
+    impatient.close()
+    database.close()
+
+
 def test_owned_excludes_another_process(database: Database) -> None:
     """While one process is the service on a store, another is refused; after it ended, even killed, the next is let in."""
     code = (
@@ -202,3 +228,26 @@ def test_owned_excludes_another_process(database: Database) -> None:
 def test_instants(offset: timedelta) -> None:
     """A time comes back to the microsecond, before 1970 too."""
     assert from_micros(to_micros(NOON + offset)) == NOON + offset
+
+
+def test_log_is_carried_over_beside_the_writers(database: Database) -> None:
+    """After many commits what they wrote is in the file, though no commit carried it there, and writing goes on."""
+
+    def commit() -> None:
+        for _ in range(COMMITS):
+            with database.write() as connection:
+                positions.write(connection, "match", positions.read(connection, "match") + 1)
+
+    def is_carried_over() -> bool:
+        # By another process: closing the file here would let go of the locks that SQLite holds on it for this one.
+        return b"match" in subprocess.run(["cat", database.path], capture_output=True, check=True).stdout
+
+    assert not is_carried_over()
+    commit()
+    deadline = time.monotonic() + 10
+    while not is_carried_over():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    commit()
+    with database.read() as connection:
+        assert positions.read(connection, "match") == 2 * COMMITS

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from actionwatch.model import Delivery, DeliveryStatus, Event
-from actionwatch.store import alerts, outbox, records
+from actionwatch.store import alerts, outbox, records, retention, standing
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import Frozen, Queue
 from tests.builders import NOON, make_alert, make_delivery, make_record
@@ -192,11 +192,11 @@ def test_queues(database: Database) -> None:
 
 
 def test_last_rows(database: Database) -> None:
-    """The last row of each receiver is the one of the highest ordinal, whatever became of it."""
+    """The last row of each receiver is the one of the highest ordinal; all of an alert come by receiver and order."""
     put(database, *(make_delivery(ordinal=n) for n in (1, 3, 2)), make_delivery(receiver="a"), make_delivery("b"))
     with database.read() as connection:
-        last = outbox.read_last(connection, "alert-1")
-        assert {name: found.ordinal for name, found in last.items()} == {"a": 1, "hook": 3}
+        last = {name: found.last for name, found in standing.read(connection, "alert-1").items()}
+        assert {name: found and found.ordinal for name, found in last.items()} == {"a": 1, "hook": 3}
         every = outbox.read_of_alert(connection, "alert-1")
         assert [(found.receiver, found.ordinal) for found in every] == [("a", 1), ("hook", 1), ("hook", 2), ("hook", 3)]
         assert outbox.read(connection, "unknown") is None
@@ -209,7 +209,7 @@ def test_retention(database: Database) -> None:
     with database.write() as connection:
         outbox.record_sent(connection, {found.id: None for found in rows}, NOON)
         before = NOON - timedelta(days=1)
-        assert [outbox.delete_older(connection, before, 1) for _ in range(3)] == [1, 1, 0]
+        assert [retention.delete_deliveries(connection, before, before, 1) for _ in range(3)] == [1, 1, 0]
         assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
 
 
@@ -266,7 +266,8 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "retry": lambda c: outbox.record_retry(c, make_delivery("p1"), NOON, "x"),
     "sent": lambda c: outbox.record_sent(c, {make_delivery("p1").id: None}, NOON),
     "freeze": lambda c: outbox.freeze(c, [Frozen(make_delivery("p1").id, Event.OPENED, "{}")]),
-    "read_last": lambda c: outbox.read_last(c, "p1"),
+    "standing": lambda c: standing.read(c, "p1"),
+    "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
     "release": outbox.release_leases,
     "queues": outbox.count_queues,
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
@@ -292,9 +293,11 @@ def test_no_scan(crowded: Database, name: str) -> None:
         if name in ("claim", "next_due"):
             assert "TEMP B-TREE" not in plan, (statement, plan)
             assert "delivery_by_due" in plan or statement.startswith("UPDATE"), (statement, plan)
+        if name == "leased":
+            assert "delivery_leased" in plan, (statement, plan)
 
 
-@pytest.mark.parametrize("name", ["told", "turn_untried", "read_last", "retry"])
+@pytest.mark.parametrize("name", ["told", "turn_untried", "standing", "retry"])
 def test_by_alert(crowded: Database, name: str) -> None:
     """What concerns one alert is found by it, not among all that was ever sent or waits."""
     for statement, plan in plans(crowded, QUESTIONS[name]):

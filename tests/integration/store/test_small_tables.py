@@ -86,7 +86,7 @@ def test_receipts(database: Database) -> None:
 
 
 def test_receivers(database: Database) -> None:
-    """A receiver fails since its first failure in a row, and a success ends that; a pause stays what it was."""
+    """A receiver fails since its first failure in a row, and a success ends that; a pause stays until a longer one comes."""
     with database.write() as connection:
         receivers.note_failure(connection, "hook", NOON, "a", None)
         receivers.note_failure(connection, "hook", LATER, "b", LATER + timedelta(hours=1))
@@ -97,7 +97,13 @@ def test_receivers(database: Database) -> None:
         assert receivers.read_all(connection)["hook"].failing_since is None
         assert receivers.read_all(connection)["hook"].last_sent_at == LATER
         receivers.note_failure(connection, "hook", LATER, "c", None)
-        assert receivers.read_all(connection)["hook"] == receivers.Health(LATER, LATER, None, "c")
+        paused_until = LATER + timedelta(hours=1)
+        assert receivers.read_all(connection)["hook"] == receivers.Health(LATER, LATER, paused_until, "c")
+        receivers.note_failure(connection, "hook", LATER, "d", LATER + timedelta(minutes=1))
+        assert receivers.read_closed(connection, "hook") == (paused_until, None)
+        receivers.note_next(connection, "hook", LATER)
+        assert receivers.read_closed(connection, "hook") == (paused_until, LATER)
+        assert receivers.read_closed(connection, "unknown") == (None, None)
 
 
 def test_references(database: Database) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.documents import alert_document, summary_document
-from actionwatch.model import Alert, Entity, Level, Message, Record, RuleName, Status
+from actionwatch.model import Alert, Cause, Entity, Level, Message, Record, RuleName, Status
 
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
 
@@ -96,18 +96,21 @@ def summary(
     id: str = "message-1",  # noqa: A002
     alerts: Sequence[Alert] | None = None,
     receiver: str = "soc",
+    causes: Sequence[Cause] = (),
     **changes: Any,
 ) -> Message:
     """Make a summary of these alerts, or of one; `changes` go to that one."""
     shown = [alert(**changes)] if alerts is None else list(alerts)
-    data = summary_document(reason, receiver, Counter(each.level for each in shown), shown)
+    data = summary_document(reason, receiver, Counter(each.level for each in shown), shown, causes)
     return Message(id, "alerts.summary", AT, data)
 
 
 def hostile_message(text: str, event: str = "alert.opened") -> Message:
     """Put a text wherever audit text can come to stand."""
     if event == "alerts.summary":
-        return summary(receiver=text, title=text, labels={"label": text}, group={"userName": text}, acked_by=text)
+        causes = [Cause(text, {text: 1}, text, text), Cause(text, {text: 1})]
+        labels, group = {"label": text}, {"userName": text}
+        return summary(receiver=text, causes=causes, title=text, labels=labels, group=group, acked_by=text)
     return message(
         event,
         title=text,

@@ -1,0 +1,65 @@
+"""Checkpoints: what was committed is carried from SQLite's log into its file beside the writers.
+
+By itself SQLite does so in whichever commit makes the log too long: 10 to 20 ms, syncs of the disk included, in which an alert
+waits. Here a thread does the bulk while the writers go on, and keeps them out only for the little that came meanwhile: carried
+over whole, the log begins anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from pathlib import Path
+
+COMMITS = (
+    200  # a log of some 30 MB: of deliveries one by one, half a megabyte each; of pages of records, twenty times it
+)
+LONGEST_LOG_BYTES = 128 * 1024 * 1024  # then SQLite does it by itself after all: large commits, or a thread that failed
+
+
+class Checkpoints:
+    """The log of one database, for the writers of one process. The thread is begun when there is first something to do."""
+
+    def __init__(self, database: Path, turn: threading.Lock) -> None:
+        """`turn` is held by whoever writes."""
+        self._database = database
+        self._turn = turn
+        self._commit_count = 0
+        self._wanted = threading.Event()
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+
+    def note_commit(self) -> None:
+        """Count a commit, in the turn of who made it."""
+        self._commit_count += 1
+        if self._commit_count % COMMITS:
+            return
+        self._wanted.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._is_closing = True
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        # A connection of its own, which waits for nobody: what a reader or another process holds is carried over next time.
+        with contextlib.closing(sqlite3.connect(self._database, isolation_level=None, timeout=0)) as connection:
+            while True:
+                self._wanted.wait()
+                self._wanted.clear()
+                if self._is_closing:
+                    return
+                _carry_over(connection)
+                with self._turn:
+                    _carry_over(connection)
+
+
+def _carry_over(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):  # a disk that is full or broken: the writers will say so
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
