@@ -6,7 +6,7 @@ A backtest may be of years: what it holds at once does not depend on how many re
 from __future__ import annotations
 
 import heapq
-import pickle
+import pickle  # nosec B403
 import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -73,7 +73,8 @@ class Spool:
     def _read_run(self, start: int, end: int) -> Iterator[Record]:
         while start < end:
             self._file.seek(start)
-            frame: list[Record] = pickle.load(self._file)  # noqa: S301  what we wrote, and nobody else can
+            # What we wrote, and nobody else can: the file has no name.
+            frame: list[Record] = pickle.load(self._file)  # noqa: S301  # nosec B301
             start = self._file.tell()
             yield from frame
 
