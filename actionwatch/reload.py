@@ -212,11 +212,22 @@ def _states(paths: Sequence[Path]) -> dict[str, State]:
         path = pending.pop()
         try:
             with os.scandir(path) as entries:
-                pending += [entry.path for entry in entries if not entry.name.startswith(".")]
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        pending.append(entry.path)
+                    else:
+                        states |= _state(entry)
         except NotADirectoryError:
-            with contextlib.suppress(OSError):
-                found = Path(path).stat()
-                states[path] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
+            states |= _state(path)
         except OSError:
             states[path] = ()
     return states
+
+
+def _state(file: str | os.DirEntry[str]) -> dict[str, State]:
+    with contextlib.suppress(OSError):
+        found = os.stat(file)  # noqa: PTH116  twice a second for every file: a Path costs more than the call
+        return {os.fspath(file): (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)}
+    return {}
