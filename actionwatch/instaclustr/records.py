@@ -20,9 +20,9 @@ from actionwatch.instaclustr.kinds import (
     KINDS,
     OPERATIONS,
     ORGANISATION,
-    UNKNOWN_SEVERITY,
     UNNAMED_KIND,
     normalise_kind,
+    severity_of,
 )
 from actionwatch.model import NOTHING, Entity, Record
 
@@ -319,7 +319,7 @@ def _judge(kind: str | None, domain_type: str | None, operation: str | None, sco
     last = told_operation.rpartition("_")[2]
     return _Class(
         kind=name,
-        severity=known.severity if known else UNKNOWN_SEVERITY,
+        severity=severity_of(name),
         domain_type=domain_type,
         operation=last if last in OPERATIONS else known.operation if known else None,
         scope=_scope(domain_type, told_operation, scope) or (known.scope if known else None),

@@ -122,14 +122,6 @@ def insert_new(connection: Connection, deliveries: Sequence[Delivery]) -> int:
     return bulk_insert(connection, DELIVERY, _COLUMNS, [_values(delivery) for delivery in deliveries])
 
 
-def claim(connection: Connection, receiver: str, now: datetime, limit: int, leased_until: datetime) -> list[Delivery]:
-    """Lease the due rows of a receiver, longest due first, and count the attempt that follows.
-
-    Returns: the rows as they are after the claim; `attempts` is the number of the attempt about to be made.
-    """
-    return lease(connection, read_due(connection, receiver, now, limit), leased_until)
-
-
 def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -> list[Delivery]:
     """Read the due rows of a receiver that nobody holds, longest due first."""
     asked = {"wanted": receiver, "now": now, "most": limit}

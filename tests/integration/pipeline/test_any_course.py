@@ -74,7 +74,7 @@ class Course(RuleBasedStateMachine):
         """Claim messages and die before anything of it is recorded."""
         now = self.post.clock()
         with self.post.database.write() as connection:
-            outbox.claim(connection, "hook", now, limit, now + timedelta(minutes=5))
+            outbox.lease(connection, outbox.read_due(connection, "hook", now, limit), now + timedelta(minutes=5))
 
     @rule()
     def replays(self) -> None:

@@ -507,7 +507,8 @@ def test_places_held_elsewhere(post: Post) -> None:
     post.channel = {"concurrency": 3}
     post.owe(*(f"a{n}" for n in range(9)))
     with post.database.write() as connection:
-        assert len(outbox.claim(connection, "hook", post.clock(), 1, post.clock() + LEASE)) == 1
+        due = outbox.read_due(connection, "hook", post.clock(), 1)
+        assert len(outbox.lease(connection, due, post.clock() + LEASE)) == 1
     hook(post).gate.clear()
     deliverer = post.deliverer()
     assert deliverer.run_once() == 2
@@ -670,7 +671,8 @@ def test_lease_of_a_dead_process(post: Post) -> None:
     """What a process held that did not come back is delivered after its lease, with no start to release it."""
     post.owe("one")
     with post.database.write() as connection:
-        assert outbox.claim(connection, "hook", post.clock(), 9, post.clock() + LEASE)
+        due = outbox.read_due(connection, "hook", post.clock(), 9)
+        assert outbox.lease(connection, due, post.clock() + LEASE)
     with post.delivering(stop_seconds=0.1) as deliverer:
         pass
     assert hook(post).sent == []

@@ -29,7 +29,7 @@ def put(database: Database, *rows: Delivery) -> int:
 def claim(database: Database, at: datetime = NOON, limit: int = 10, receiver: str = "hook") -> list[Delivery]:
     """Claim at a time."""
     with database.write() as connection:
-        return outbox.claim(connection, receiver, at, limit, at + LEASE)
+        return outbox.lease(connection, outbox.read_due(connection, receiver, at, limit), at + LEASE)
 
 
 def row(database: Database, delivery: Delivery) -> Delivery:
@@ -259,7 +259,7 @@ def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[t
 
 
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
-    "claim": lambda c: outbox.claim(c, "hook", NOON, 8, NOON + LEASE),
+    "claim": lambda c: outbox.lease(c, outbox.read_due(c, "hook", NOON, 8), NOON + LEASE),
     "next_due": lambda c: outbox.next_due(c, "hook", NOON),
     "told": lambda c: outbox.told(c, ["s1", "s2"], "hook"),
     "turn_untried": lambda c: outbox.turn_untried(c, "p1", "hook", Event.RESOLVED),
