@@ -3,7 +3,8 @@
 `sweeps: [1h, 6h, …]`: each reaches back that far from where the one before ends, the first from where the polls' own window
 begins, and is asked at least every tenth of its reach: one small request each. What differs is halved down to the parts that
 do. What a poll has no time for is kept and asked by the next ones, first come, first served; so is what cannot be proved, after
-a while that doubles, until it can.
+a while that doubles, until it can. A backlog's windows of several pages are read once more, a page at a time: no count tells
+of a record that went, and another of its kind that came, on pages read before.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from actionwatch.pipeline.reading import PollReport, Reading
 from actionwatch.pipeline.windows import WindowReader
 from actionwatch.store import marks, records, sweeps, unproved
 from actionwatch.store.database import Database
-from actionwatch.store.unproved import Unproved
+from actionwatch.store.unproved import SECOND_LOOK, Unproved
 
 ASKED_PER_REACH = 10
 MAX_STEPS = 60  # how often a bound is moved back to where no record is near it
@@ -81,7 +82,9 @@ class Sweeper:
                 known += parts
         # What lies behind all sweeps stays in doubt, for people to see; read again, it might bring back what retention let go.
         oldest = newest_end - sum(self._reaches, timedelta(0))
-        return [doubt for doubt in known if doubt.due_at <= now and doubt.ends_at > oldest]
+        return [
+            doubt for doubt in known if doubt.due_at <= now and (doubt.ends_at > oldest or doubt.reach == SECOND_LOOK)
+        ]
 
     def _wholes(self, newest_end: datetime) -> Iterator[tuple[timedelta, Window]]:
         """Give each sweep's window; none from before the stream's begin, where there is more than we store."""
@@ -120,10 +123,11 @@ class Sweeper:
     def _ask(self, doubt: Unproved, now: datetime, report: PollReport) -> list[Unproved]:
         """Compare counts; where they differ, halve or read. Gives what is to be asked instead, kept in its place."""
         window = Window(doubt.starts_at, doubt.ends_at)
-        if not self._has_changed(window, report):
+        if doubt.reach != SECOND_LOOK and not self._has_changed(window, report):
             self._replace(doubt, [])
             return []
-        parts = self._halves(window, is_place_unsure=bool(self._untimed(window)[1]))
+        most = self._reader.page_size if doubt.reach == SECOND_LOOK else PAGE_RECORDS
+        parts = self._halves(window, most, is_place_unsure=bool(self._untimed(window)[1]))
         if not parts:
             reading = self._reader.read(window, report, advance=self._stay)
             log.info("window_swept", source=self._source, start=window.start, end=window.end, method=reading.method)
@@ -160,12 +164,12 @@ class Sweeper:
             asked.start - 2 * EDGE, asked.end + 2 * EDGE
         )
 
-    def _halves(self, window: Window, *, is_place_unsure: bool) -> list[Window]:
-        """Cut a window where counts tell which half is worth reading: what is more than a page, or narrows down a place."""
+    def _halves(self, window: Window, most: int, *, is_place_unsure: bool) -> list[Window]:
+        """Cut a window where counts tell which half is worth reading: what holds more than `most`, or narrows down a place."""
         with self._database.read() as connection:
             size = sum(records.count_kinds(connection, self._source, window.start, window.end).values())
         is_long = is_place_unsure and window.end - window.start > UNTIMED_SPAN
-        return self._cut(window) if (is_long or size > PAGE_RECORDS) and self._reader.marks.totals_cover_pages else []
+        return self._cut(window) if (is_long or size > most) and self._reader.marks.totals_cover_pages else []
 
     def _cut(self, window: Window) -> list[Window]:
         """Cut a window in halves, at an instant that no record is near; none where there is no such place."""

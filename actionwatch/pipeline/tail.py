@@ -107,7 +107,8 @@ class Tail:
         live_at, noted_count = time.monotonic(), 0
         while pending:
             part = pending.pop()
-            reading = self._reader.read(part, report, advance=self._advance if is_gapless else self._stay)
+            advance = self._advance if is_gapless else self._stay
+            reading = self._reader.read(part, report, advance=advance, is_new=True)
             pieces = reading.parts
             if pieces:
                 self._catching_up.begin(part)

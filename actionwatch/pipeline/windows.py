@@ -36,12 +36,14 @@ from actionwatch.model import Entity, Record
 from actionwatch.pipeline import bounds
 from actionwatch.pipeline.reading import PollReport, Reading
 from actionwatch.pipeline.untimed import Untimed
-from actionwatch.store import marks, receipts, records
+from actionwatch.store import marks, receipts, records, unproved
 from actionwatch.store.database import Database
+from actionwatch.store.unproved import SECOND_LOOK, Unproved
 
 WALKS = 3  # readings of one window before it is cut in halves
 MAX_PAGE_SIZE = 1000  # the documented maximum
 PARTITION_EVERY = timedelta(days=1)
+SECOND_LOOK_AFTER = timedelta(minutes=1)
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` says less than our own clock
 
 log = structlog.get_logger()
@@ -100,7 +102,7 @@ class WindowReader:
         account_name: AccountName,
     ) -> None:
         self._source = source
-        self._page_size = page_size
+        self.page_size = page_size
         self._overlap = overlap
         self._upstream = upstream
         self._database = database
@@ -116,9 +118,15 @@ class WindowReader:
         self.marks: marks.Marks
 
     def read(
-        self, window: Window, report: PollReport, *, advance: Callable[[Reading], marks.Marks], walks: int = WALKS
+        self,
+        window: Window,
+        report: PollReport,
+        *,
+        advance: Callable[[Reading], marks.Marks],
+        walks: int = WALKS,
+        is_new: bool = False,
     ) -> Reading:
-        """Read a window until a walk counts, at most `walks` times.
+        """Read a window until a walk counts, at most `walks` times. `is_new`: nobody has read it before.
 
         Returns: a reading with `method` set where it was proved, `parts` to read instead where it is too large, or neither.
         `advance` gives the marks to commit with the proof.
@@ -128,7 +136,7 @@ class WindowReader:
         for number in range(walks):
             walk = self._walk(reading, report, number, earlier)
             if reading.asked != self.asked(window):  # a page just showed how finely bounds are taken
-                return self.read(window, report, advance=advance, walks=walks)
+                return self.read(window, report, advance=advance, walks=walks, is_new=is_new)
             if walk is None:
                 reading.parts = window.slices(slice_count(reading.size), reading.least)
                 return reading
@@ -137,7 +145,7 @@ class WindowReader:
             if reading.method == TWO_WALKS:
                 self._check_partition(reading, walk, report)
             if reading.method:
-                self._complete(reading, walk, report, advance)
+                self._complete(reading, walk, report, advance, is_new=is_new)
                 return reading
             earlier = walk
         log.warning("window_unproved", source=self._source, start=window.start, end=window.end, why=reading.doubt)
@@ -178,7 +186,7 @@ class WindowReader:
     def _read_pages(self, reading: Reading, report: PollReport, number: int, earlier: Walk | None) -> Walk | None:
         """Read all pages once, storing each; None where it has to be asked for in another way, or in parts."""
         # Every other walk has other page boundaries: what a shifted page hid in one, the next one shows.
-        size = self._page_size if number % 2 == 0 else max(self._page_size * 2 // 3, 1)
+        size = self.page_size if number % 2 == 0 else max(self.page_size * 2 // 3, 1)
         if earlier is not None and earlier.has_repeats and earlier.received < MAX_PAGE_SIZE:
             size = MAX_PAGE_SIZE  # on one page, twins are twins: where the order changes, two walks may agree by chance
         # Where one page was all there is, the walk before asked for what follows it: this one need not.
@@ -250,7 +258,7 @@ class WindowReader:
 
     def _keys(self, part: Query, reading: Reading, report: PollReport) -> Counter[str]:
         keys: Counter[str] = Counter()
-        for page in self._upstream.user_actions(part, page_size=self._page_size, trusts_total=False):
+        for page in self._upstream.user_actions(part, page_size=self.page_size, trusts_total=False):
             self._take(reading, page, report)
             keys.update(record.key for record in page.records)
         self._tell()
@@ -306,7 +314,13 @@ class WindowReader:
     # -- what a proof leaves behind ------------------------------------------------------------------------------------
 
     def _complete(
-        self, reading: Reading, walk: Walk, report: PollReport, advance: Callable[[Reading], marks.Marks]
+        self,
+        reading: Reading,
+        walk: Walk,
+        report: PollReport,
+        advance: Callable[[Reading], marks.Marks],
+        *,
+        is_new: bool,
     ) -> None:
         """Commit what only a walk that counts can say: the twins, what is gone, the receipt, and how far the marks moved."""
         twins = [
@@ -320,12 +334,29 @@ class WindowReader:
             reading.vanished = self._mark_vanished(connection, reading, present)
             marks.write(connection, moved)
             receipts.insert(connection, self._receipt(reading, walk, present))
+            if is_new and self._is_taken_on_count(reading, walk) and self._is_backlog(reading.window, moved):
+                unproved.write(connection, [self._second_look(reading.window)])
         self.marks = moved
         self.untimed.note(reading.asked, reading.untimed_kinds, walk.keys)
         report.proved_count += 1
         report.vanished += reading.vanished
         self._count_new(new_count, report)
         self._tell()
+
+    def _is_taken_on_count(self, reading: Reading, walk: Walk) -> bool:
+        """Say whether pages were read one after the other, once, and only counts say that nothing changed meanwhile."""
+        return walk.page_count > 1 and TWO_WALKS not in (reading.method or "")
+
+    def _is_backlog(self, window: Window, moved: marks.Marks) -> bool:
+        """Say whether a window begins before what the polls to come read again, and again."""
+        return window.start < moved.mark - 2 * self._overlap
+
+    def _second_look(self, window: Window) -> Unproved:
+        """Have the sweeps read a window once more, a page at a time: counts do not tell what changed behind the reader."""
+        due_at = self.server.now() + SECOND_LOOK_AFTER
+        return Unproved(
+            source=self._source, starts_at=window.start, ends_at=window.end, reach=SECOND_LOOK, due_at=due_at
+        )
 
     def _mark_vanished(self, connection: Connection, reading: Reading, present: Set[str]) -> list[Record]:
         """Find what the store holds of the window and the upstream does not any more; ours to keep, and to tell of."""

@@ -1,4 +1,4 @@
-"""What the sweeps have still to ask for, and what they could not prove: kept, so that no restart forgets or begins anew."""
+"""What the sweeps have still to ask for, or to read again, and what they could not prove: kept, so that no restart forgets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sqlalchemy import Connection, select
 from actionwatch.store.database import upsert
 from actionwatch.store.instants import MICROSECOND
 from actionwatch.store.tables import UNPROVED
+
+SECOND_LOOK = timedelta(0)  # the reach of what no sweep asks for: it is read once more whatever is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -370,11 +370,11 @@ def test_a_total_one_too_small_proves_nothing_wrong(listing, size, walks) -> Non
 
 
 def test_a_swap_within_one_kind_deceives() -> None:
-    """The one known way to deceive a counted walk is closed by now: then say so in docs/proof.md.
+    """The one known way to deceive a counted walk is closed by now: then a backlog need not be read a second time.
 
     Between two pages one record disappears before the offset and another of its kind appears behind it: the totals stay, the
     counts stay, and the record that moved up over the page's edge is missed where it is of this kind too. It takes a deletion
-    and a late record within the milliseconds of one walk; a sweep shows the window changed.
+    and a late record within the milliseconds of one walk; reading a page at a time shows what changed.
     """
 
     def swap(listing: Listing) -> None:

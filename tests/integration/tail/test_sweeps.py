@@ -128,6 +128,37 @@ def test_one_gone_while_another_is_back(world: World, database: Database) -> Non
     assert [row[0] for row in rows] == ["second"]
 
 
+# -- what counts cannot tell
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, database: Database, order: str) -> None:
+    """While a backlog's pages are read, a record goes and one of its kind comes on pages read before: it stays unknown.
+
+    Nor is it known which record went. All counts agree; only reading once more tells.
+    """
+    for number in range(60):
+        world.log(ago=3 * 3600 + 60 * number, description=f"action {number:02}")
+    on = bench(world, database, f"order:{order}", start=6 * HOUR, alert_backlog=True, page_size=8, sweeps=SWEEPS)
+    first, edge = ("action 20", 3 * 3600 + 20 * 60) if order == "descending" else ("action 59", 3 * 3600 + 59 * 60 - 10)
+
+    def swap() -> None:
+        if on.client.request_count == 10:  # the clock, bounds, and some pages
+            world.faults.add(f"vanish:0s,keyword={first}")
+            world.log(ago=edge + 7, description="came")
+
+    on.client.before_request = swap
+    on.poll()
+    assert "came" not in [record.description for record in on.records()]
+    assert on.marks().proved_through == on.marks().seen_through
+    for _ in range(20):
+        on.poll(60)
+    assert "came" in [record.description for record in on.records()]
+    assert vanished(on) == 1
+    with database.read() as connection:
+        assert unproved.read(connection, SOURCE) == []
+
+
 # -- what cannot be proved, and what one poll has no time for
 
 
