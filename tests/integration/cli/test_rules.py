@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -244,13 +246,15 @@ def _type(folder: Path, *lines: str, leave_at: bytes = b"") -> tuple[int, str]:
     ) as process:
         os.close(theirs)
         os.write(ours, "".join(f"{line}\n" for line in lines).encode())
-        screen = b""
+        screen, sent_at = b"", 0.0
         with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-            while part := os.read(ours, 4096):
-                screen += part
-                if leave_at and leave_at in screen:
+            while True:
+                if select.select([ours], [], [], 0.1)[0]:
+                    screen += os.read(ours, 4096)
+                # Again after a second: a signal that comes just before the program begins to read ends no reading.
+                if leave_at and leave_at in screen and time.monotonic() - sent_at > 1:
                     process.send_signal(signal.SIGINT)
-                    leave_at = b""
+                    sent_at = time.monotonic()
         os.close(ours)
         return process.wait(60), screen.decode().replace("\r\n", "\n")
 
