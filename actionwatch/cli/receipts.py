@@ -76,6 +76,8 @@ def receipts(
             yield found
 
     with opened_store(config) as (settings, database), database.read() as connection:
+        if is_verified:
+            _refuse_unknown(source, settings, connection)
         print_items(
             checked(connection, settings),
             form,
@@ -94,6 +96,15 @@ def receipts(
             err=True,
         )
     return EXIT_FAILED if differing else 0
+
+
+def _refuse_unknown(source: str | None, settings: Settings, connection: Connection) -> None:
+    """Refuse a name that is neither configured nor in the store: nothing found of it would look as if nothing were wrong."""
+    from actionwatch.store import marks
+
+    known = {found.name for found in settings.sources} | marks.read_all(connection).keys()
+    if source is not None and source not in known:
+        raise click.UsageError(f"no source is named {source}: there are {', '.join(sorted(known))}")
 
 
 def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> Checked:
@@ -169,6 +180,7 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
     from actionwatch.store import marks
 
     with opened_store(config) as (settings, database), database.read() as connection:
+        _refuse_unknown(source, settings, connection)
         names = [name for name in marks.read_all(connection) if source in (None, name)]
         found = [
             stretch

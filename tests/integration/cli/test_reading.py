@@ -319,6 +319,9 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     assert desk.call("records", "receipts", "-o", "jsonl").jsonl == listed.json
     assert desk.call("records", "receipts", "--since", "1m", "--until", "2d", "-o", "json").json == []
     assert desk.call("records", "receipts", "--source", "other", "-o", "json").json == []
+    for vouching in (["receipts", "--verify"], ["proof"]):
+        refused = desk.call("records", *vouching, "--source", "other")
+        assert (refused.status, "no source is named other" in refused.err) == (2, True)
     verified = desk.call("records", "receipts", "--verify", "-o", "json")
     assert verified.status == 0
     assert [found["check"] for found in verified.json] == ["same"]
