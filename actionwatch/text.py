@@ -14,6 +14,7 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _LINE_END = re.compile("\r\n?")
+_LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
 _SHORT_ESCAPES = {"\t": "\\t", "\n": "\\n"}
 
 
@@ -39,6 +40,25 @@ def shorten(text: str, limit: int) -> str:
         return text
     kept = max(limit - len(f"… (+{len(text)})"), 0)
     return f"{text[:kept].rstrip()}… (+{len(text) - kept})" if kept else text[: max(limit, 0)]
+
+
+def steps(runbook: str) -> list[str]:
+    """Split a runbook into its steps, without their own numbers and bullets.
+
+    Each line is one; where there are such marks, one without goes on with the step above it, unless a blank line parts them.
+    """
+    lines = runbook.splitlines()
+    is_list = any(_LIST_MARK.match(line) for line in lines)
+    found: list[str] = []
+    is_going_on = False
+    for line in lines:
+        text = _LIST_MARK.sub("", line, count=1).strip()
+        if text and is_going_on and not _LIST_MARK.match(line):
+            found[-1] += f" {text}"
+        elif text:
+            found.append(text)
+        is_going_on = is_list and bool(text)
+    return found
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ Whatever breaks is an OSError, as the socket raised it; an answer that is not HT
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import socket
@@ -38,6 +39,10 @@ class Line:
     def send(self, data: bytes, ends_at: float) -> None:
         """Send all of it; `sendall` on TLS would begin its timeout anew with every record."""
         rest = memoryview(data)
+        # Most messages fit into what the system takes at once: Python asks it whether it will only where there is a timeout.
+        self._socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            rest = rest[self._socket.send(rest) :]
         while rest:
             self._socket.settimeout(_left(ends_at))
             rest = rest[self._socket.send(rest) :]
@@ -105,6 +110,21 @@ def dial(host: str, port: int, ends_at: float) -> socket.socket:
             sock.close()
             failure = exc
     raise failure
+
+
+def spell_broken(exc: OSError) -> str:
+    """Say what broke, and what mends it where that is plain."""
+    what = str(exc) or type(exc).__name__
+    match exc:
+        case socket.gaierror():
+            return f"{what}: check the name of the host, and this machine's DNS"
+        case ConnectionRefusedError():
+            return f"{what}: nothing listens there, check host and port"
+        case ssl.SSLCertVerificationError():
+            return f"{what}: mend the certificate, or name its authority in ca_file"
+        case ssl.SSLError():
+            return f"{what}: check that host and port are those for TLS"
+    return what
 
 
 def tunnel(line: Line, place: str, credentials: Sequence[str], ends_at: float) -> None:

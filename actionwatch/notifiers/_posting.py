@@ -21,9 +21,10 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from actionwatch.answers import USER_AGENT, Answer
 from actionwatch.errors import TransportError
-from actionwatch.http import USER_AGENT, Answer
-from actionwatch.notifiers._line import Line, dial, read_body, read_head, tunnel
+from actionwatch.notifiers._line import Line, dial, read_body, read_head, spell_broken, tunnel
+from actionwatch.trust import trusting
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # a receiver answers with a line or a page; sixteen of these must fit into memory
 MAX_IDLE_SECONDS = 4.0  # Node's servers hang up after 5: a connection that is closed as we use it costs an attempt
@@ -151,7 +152,7 @@ class Poster:
             if isinstance(exc, TimeoutError):
                 raise TransportError("no connection within the timeout") from exc
             if isinstance(exc, OSError):
-                raise TransportError(f"cannot connect: {exc}") from exc
+                raise TransportError(f"cannot connect: {spell_broken(exc)}") from exc
             raise
 
 
@@ -160,9 +161,10 @@ def tls_context(ca_file: Path | None, identity: Identity | None) -> ssl.SSLConte
 
     Raises: OSError (ssl.SSLError is one), when a file cannot be used; ValueError, when the key is encrypted.
     """
+    if identity is None:
+        return trusting(ca_file)
     context = ssl.create_default_context(cafile=ca_file)
-    if identity:
-        context.load_cert_chain(identity.cert_file, identity.key_file, password=_no_password)
+    context.load_cert_chain(identity.cert_file, identity.key_file, password=_no_password)
     return context
 
 
@@ -193,7 +195,7 @@ class _Proxy:
 def _explain(exc: OSError) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer within the timeout"
-    return f"the connection broke: {exc or type(exc).__name__}"
+    return f"the connection broke: {spell_broken(exc)}"
 
 
 @functools.lru_cache(maxsize=256)

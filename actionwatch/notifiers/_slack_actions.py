@@ -86,6 +86,7 @@ class SlackActions:
         poster: Poster,
     ) -> None:
         self.receiver = receiver
+        self._app = app
         self._bot = bot
         self._on_action = on_action
         self._poster = poster
@@ -94,6 +95,13 @@ class SlackActions:
         self._make = functools.partial(_Client, app, context, proxy, self._take)
         self._client: _Client | None = None
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
+
+    def reach(self) -> None:
+        """Ask Slack where to connect, and do not.
+
+        Raises: TransientDeliveryError, PermanentDeliveryError.
+        """
+        self._app.call("apps.connections.open", {})
 
     def start(self) -> None:
         """Connect and listen; returns at once."""

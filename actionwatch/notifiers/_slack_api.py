@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,10 @@ from urllib.request import Request
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web import SlackResponse
 
+from actionwatch.answers import Answer, retry_after
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.http import Answer, retry_after
 from actionwatch.notifiers._posting import Poster
 from actionwatch.notifiers.base import Redactor, check_answer
 from actionwatch.text import one_line
@@ -49,6 +51,11 @@ REMEDIES = {
     "org_login_required": "the workspace has moved into an organisation: install the app there",
 }
 
+_APP_LEVEL = "give app_token the app's app-level token (xapp-…), with the scope connections:write"
+APP_REMEDIES = REMEDIES | dict.fromkeys(
+    ("invalid_auth", "not_authed", "not_allowed_token_type", "missing_scope"), _APP_LEVEL
+)
+
 # The SDK writes addresses, headers and texts at DEBUG and errors at ERROR. What went wrong is for the caller to log, once.
 SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
 SILENT.setLevel(logging.CRITICAL + 1)
@@ -64,21 +71,36 @@ class HeadGone(PermanentDeliveryError):
 
 
 class SlackApi:
-    """Slack's methods with one token. Safe to share between threads."""
+    """Slack's methods with one token, a bot's or (for Socket Mode) an app's. Safe to share between threads."""
 
-    def __init__(self, token: str, base_url: str, poster: Poster) -> None:
+    def __init__(self, token: str, base_url: str, poster: Poster, *, is_app: bool = False) -> None:
         self.client = _Client(token, base_url, poster)
         self._redact = Redactor(token)
+        self._remedies = APP_REMEDIES if is_app else REMEDIES
+
+    def test(self, scope: str) -> None:
+        """Have the token tested; what Slack tells of its scopes (a header of every answer) has to hold this one.
+
+        Raises: TransientDeliveryError, PermanentDeliveryError.
+        """
+        told = self._answer("auth.test", {}).headers
+        scopes = next((value for name, value in told.items() if name.lower() == "x-oauth-scopes"), None)
+        if scopes is not None and scope not in re.split(r"[,\s]+", scopes):
+            raise PermanentDeliveryError(f"the token lacks the scope {scope}: add it to the app and install it again")
 
     def call(self, method: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call a method once.
 
         Raises: TransientDeliveryError; PermanentDeliveryError, of which BlocksRefused and HeadGone have a way out.
         """
+        data = self._answer(method, payload).data
+        return data if isinstance(data, Mapping) else {}
+
+    def _answer(self, method: str, payload: Mapping[str, Any]) -> SlackResponse:
         # `parse` and `link_names` are Slack's defaults for posting, but not for updating, where `parse` is `client`.
         manners = {"parse": "none", "link_names": False} if method.startswith("chat.") else {}
         try:
-            data = self.client.api_call(method, json={**payload, **manners}).data
+            return self.client.api_call(method, json={**payload, **manners})
         except TransportError as exc:
             raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
         except SlackApiError as exc:
@@ -86,7 +108,6 @@ class SlackApi:
         except (SlackClientError, ValueError, AttributeError, TypeError) as exc:
             # The SDK trips over answers that are JSON but no object.
             raise TransientDeliveryError(f"Slack's answer cannot be read ({type(exc).__name__})") from exc
-        return data if isinstance(data, Mapping) else {}
 
     def _translate(self, exc: SlackApiError) -> Exception:
         """Say what an error means: `error` of an answer 200, else the status."""
@@ -106,7 +127,7 @@ class SlackApi:
         if error in GONE_ERRORS:
             return HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
-        remedy = f": {REMEDIES[error]}" if error in REMEDIES else ""
+        remedy = f": {self._remedies[error]}" if error in self._remedies else ""
         return PermanentDeliveryError(f"Slack answered {error}{remedy}", answer=self._redact(details)[:500])
 
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
+from actionwatch.answers import Answer, retry_after
 from actionwatch.crontab import Crontab, parse_crontab
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.http import Answer, retry_after
 from actionwatch.model import Message, Receipt
 from actionwatch.model import Rendered as Rendered
 from actionwatch.notifiers._posting import Identity, Poster

@@ -26,8 +26,10 @@ from pydantic import AfterValidator, Field, model_validator
 from actionwatch import options as words
 from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.model import Message, Receipt
+from actionwatch.notifiers._line import spell_broken
 from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
 from actionwatch.text import shorten, visible
+from actionwatch.trust import trusting
 
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
 DEFAULT_RATE_PER_SECOND: float | None = None
@@ -118,7 +120,7 @@ class EmailNotifier:
         self._password = words.secret(options.password, options.password_file)
         self._redact = Redactor(self._password)
         self._port = options.port or DEFAULT_PORTS[options.tls]
-        self._context = ssl.create_default_context(cafile=options.ca_file) if options.tls != "none" else None
+        self._context = trusting(options.ca_file) if options.tls != "none" else None
         self._sender = _parse(options.sender)
         self._recipients = [_parse(value) for value in options.to]
 
@@ -198,8 +200,9 @@ class EmailNotifier:
             case smtplib.SMTPResponseException():
                 return self._refusal("the mail server refused the message", exc.smtp_code, exc.smtp_error)
             case smtplib.SMTPNotSupportedError():
+                what = f"the mail server lacks what the receiver is set to: {self._text(str(exc)).rstrip('.')}"
                 return PermanentDeliveryError(
-                    f"the mail server lacks what the receiver is set to: {self._text(str(exc))}"
+                    f"{what}: check port and tls (mostly starttls at 587, implicit at 465), and whether it wants a login there"
                 )
             case ssl.SSLCertVerificationError():
                 what = f"the certificate of {self._options.host} cannot be verified ({self._text(exc.verify_message)})"
@@ -207,8 +210,7 @@ class EmailNotifier:
             case TimeoutError() | smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
                 return TransientDeliveryError("the mail server did not answer within the timeout")
             case smtplib.SMTPException() | OSError():
-                reason = self._text(str(exc)) or type(exc).__name__
-                return TransientDeliveryError(f"cannot talk to the mail server: {reason}")
+                return TransientDeliveryError(f"cannot talk to the mail server: {self._text(spell_broken(exc))}")
             case _:
                 return PermanentDeliveryError(f"the message cannot be sent as mail: {self._text(str(exc))}")
 

@@ -16,13 +16,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from actionwatch import options as words
+from actionwatch.answers import Answer
 from actionwatch.documents import instant
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.http import Answer
 from actionwatch.model import Message, Receipt
 from actionwatch.notifiers._formats import encode
 from actionwatch.notifiers.base import ANSWER_CHARS, HttpOptions, Redactor, Rendered, check_answer
-from actionwatch.text import one_line, shorten, visible
+from actionwatch.text import one_line, shorten, steps, visible
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
@@ -196,7 +196,8 @@ def _details(message: Message) -> dict[str, Any]:
         **{_line(name, 80): value for name, value in message.fields},
     }
     shown = {name: _text(value) for name, value in details.items() if value not in (None, "")}
-    runbook = [_text(line) for line in str(data.get("runbook") or "").splitlines() if line.strip()][:MAX_STEPS]
+    advice = steps(str(data.get("runbook") or ""))[:MAX_STEPS]
+    runbook = [_text(f"{number}. {step}") for number, step in enumerate(advice, 1)]
     records = [_record(record) for record in reversed((data.get("records") or [])[-MAX_RECORDS:])]
     shown = dict(itertools.islice(shown.items(), MAX_DETAILS))
     return {**shown, **({"runbook": runbook} if runbook else {}), "records": records}

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from slack_sdk import WebClient
 
 from actionwatch import options as words
+from actionwatch.answers import Answer
 from actionwatch.errors import PermanentDeliveryError
-from actionwatch.http import Answer
-from actionwatch.model import Message, Receipt
+from actionwatch.model import Decision, Message, Receipt
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._posting import tls_context
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
@@ -79,7 +79,7 @@ def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhook
 
 
 def verify(options: Options) -> None:
-    """Ask Slack whether the token is good (`auth.test`); to an incoming webhook, only connect. Nothing is posted.
+    """Ask Slack whether the tokens are good, and good for this; to an incoming webhook, only connect. Nothing is posted.
 
     Raises: TransientDeliveryError, PermanentDeliveryError.
     """
@@ -88,6 +88,12 @@ def verify(options: Options) -> None:
         notifier.reach()
     finally:
         notifier.close()
+    actions = listener(options, lambda *_: Decision("", is_new=False), receiver="verify")
+    if actions is not None:
+        try:
+            actions.reach()
+        finally:
+            actions.close()
 
 
 def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
@@ -98,7 +104,7 @@ def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackAc
     poster = options.poster()
     token = words.secret(options.token, options.token_file) or ""
     return SlackActions(
-        SlackApi(app_token, options.base_url, poster),
+        SlackApi(app_token, options.base_url, poster, is_app=True),
         SlackApi(token, options.base_url, poster),
         on_action,
         receiver=receiver,
@@ -156,7 +162,7 @@ class SlackNotifier:
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
-        self._api.call("auth.test", {})
+        self._api.test("chat:write")
 
     def close(self) -> None:
         """Close the connections."""

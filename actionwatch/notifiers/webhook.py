@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
 from actionwatch import options as words
-from actionwatch.http import USER_AGENT
+from actionwatch.answers import USER_AGENT
 from actionwatch.model import Message, Receipt
 from actionwatch.notifiers._formats import FORMATS, encode
 from actionwatch.notifiers._posting import Identity, tls_context

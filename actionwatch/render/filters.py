@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from actionwatch.durations import spell_duration
 from actionwatch.model import LEVELS
-from actionwatch.options import spell_duration
-from actionwatch.text import one_line, shorten
+from actionwatch.text import one_line, shorten, steps
 
 LEVEL_COLOURS = {
     "critical": "#d32f2f",
@@ -22,8 +22,6 @@ LEVEL_SIGNS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "�
 RESOLVED_COLOUR = "#2e7d32"
 MAX_BARS = 24
 STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
-
-_LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[-*•])\s+")
 
 
 class JsonText(str):
@@ -65,12 +63,6 @@ def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> Sl
 
 def _duration(value: Any) -> str:
     return spell_duration(value if isinstance(value, timedelta) else timedelta(seconds=float(value)))
-
-
-def _steps(text: Any) -> list[str]:
-    """Split a runbook into its steps: its lines, without their own numbers and bullets."""
-    lines = (_LIST_MARK.sub("", line, count=1).strip() for line in str(text or "").splitlines())
-    return [line for line in lines if line]
 
 
 def _colour(alert: Mapping[str, Any] | str) -> str:
@@ -141,7 +133,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "date": _date,
     "slack_date": _slack_date,
     "duration": _duration,
-    "steps": _steps,
+    "steps": lambda text: steps(shown(text)),
     "colour": _colour,
     "sign": _sign,
     "entity": _entity,

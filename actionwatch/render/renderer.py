@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
+from actionwatch.documents import instant
 from actionwatch.errors import Fault, TemplateError
 from actionwatch.model import MESSAGE_TYPES, Event, Message, Rendered
 from actionwatch.render.channels import CHANNELS, channel_of, environment
@@ -197,7 +198,7 @@ def variables(message: Message) -> dict[str, Any]:
     return {
         "type": message.type,
         "event": message.type.rpartition(".")[2],
-        "timestamp": message.timestamp,
+        "timestamp": instant(message.timestamp),
         "alert": data,
         "data": data,
         "fields": [{"name": name, "value": value} for name, value in message.fields],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from actionwatch.documents import alert_document, summary_document
 from actionwatch.model import MESSAGE_TYPES, Alert, Cause, Entity, Event, Level, Message, Record, RuleName, Status

@@ -56,7 +56,9 @@ def test_a_state_is_shown_with_who_brought_it_about() -> None:
     assert resolved.startswith("▌  RESOLVED  ")
     assert "resolved by sam" in resolved
     assert "→" not in resolved
-    assert " TEST " in draw(io.StringIO(), "receiver.test")
+    test = draw(io.StringIO(), "receiver.test", status=Status.RESOLVED, resolved_by="actionwatch")
+    assert test.startswith("▌  TEST   CRITICAL  ")
+    assert "RESOLVED" not in test
 
 
 def test_an_alert_without_records_is_shown_all_the_same() -> None:

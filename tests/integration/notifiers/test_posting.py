@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from actionwatch.answers import Answer
 from actionwatch.errors import TransportError
-from actionwatch.http import Answer
 from actionwatch.notifiers import _posting
 from actionwatch.notifiers._posting import Identity, Poster
 from tests.integration.notifiers.conftest import CA
@@ -197,8 +197,26 @@ def test_an_address_that_is_none_is_said_without_it(url: str) -> None:
 
 def test_a_port_where_nothing_listens_is_said() -> None:
     """A refused connection raises something else."""
-    with posting() as poster, pytest.raises(TransportError, match=r"cannot connect.*refused"):
+    with posting() as poster, pytest.raises(TransportError, match=r"cannot connect.*refused.*check host and port"):
         poster.post(f"http://127.0.0.1:{dead_port()}/", headers={}, content=b"")
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("https://no-such-host.invalid/", "check the name of the host"),
+        ("https://127.0.0.1:{plain}/", "check that host and port are those for TLS"),
+        ("https://127.0.0.1:{tls}/", "name its authority in ca_file"),
+    ],
+)
+def test_what_keeps_us_from_connecting_is_said_with_its_remedy(
+    server_context: ssl.SSLContext, address: str, remedy: str
+) -> None:
+    """Somebody reads that it does not work, and not what to do."""
+    with HttpEnd(lambda _: Reply(204)) as plain, HttpEnd(lambda _: Reply(204), server_context) as tls:
+        url = address.format(plain=plain.url.rpartition(":")[2], tls=tls.url.rpartition(":")[2])
+        with posting() as poster, pytest.raises(TransportError, match=f"cannot connect: .*{remedy}"):
+            poster.reach(url)
 
 
 def test_closing_closes_what_is_in_use_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import ActionwatchError, StoreBusy
+from actionwatch.errors import ActionwatchError, PermanentDeliveryError, StoreBusy
 from actionwatch.model import Decision, Status
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._slack_actions import SlackActions
@@ -245,3 +246,26 @@ def test_the_tokens_stay_secret(server: SocketEnd, caplog: pytest.LogCaptureFixt
     text = caplog.text + repr(listener)
     assert APP_TOKEN not in text
     assert TOKEN not in text
+
+
+@pytest.mark.parametrize(
+    ("scopes", "opening", "fault"),
+    [
+        ("chat:write,channels:read", None, None),
+        ("channels:read, chat:write.public", None, "lacks the scope chat:write"),
+        ("chat:write", "invalid_auth", r"give app_token the app's app-level token \(xapp-…\)"),
+        ("chat:write", "missing_scope", "with the scope connections:write"),
+    ],
+)
+def test_what_the_tokens_may_do_is_tried(
+    server: SocketEnd, scopes: str, opening: str | None, fault: str | None
+) -> None:
+    """A live check says that all is well, and the first alert, or the first press, finds out that it is not."""
+    server.opening = [slack_error(opening)] if opening else []
+    answer = Reply(200, b'{"ok": true}', {"content-type": "application/json", "X-OAuth-Scopes": scopes})
+    server.api.queue = [answer]
+    with pytest.raises(PermanentDeliveryError, match=fault) if fault else contextlib.nullcontext():
+        slack.verify(made_of(server))
+    methods = [request.path.rpartition("/")[2] for request in server.api.requests]
+    assert methods == (["auth.test"] if "scope chat" in (fault or "") else ["auth.test", "apps.connections.open"])
+    assert not server.connections

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from actionwatch.model import Level
+from actionwatch.model import Level, Status
+from actionwatch.notifiers._formats import message_document
 from actionwatch.render import CHANNELS, Renderer, plain, sample_messages, variables
 from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
 
@@ -191,6 +193,7 @@ def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
         ("alert.runbook | shorten(99) | line", "1. Ask eve.\\n2. Restore the newest backup."),
         ("alert.last_at | utc", "2026-11-25 09:00:43 UTC"),
         ("timestamp | date('%d %b')", "25 Nov"),
+        ("timestamp", "2026-11-25T09:00:43.770Z"),
         ("7200 | duration", "2h"),
         ("alert.runbook | steps | join('; ')", "Ask eve.; Restore the newest backup."),
         ("records[0].cluster | entity", "payments-prod"),
@@ -207,6 +210,30 @@ def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
 def test_variables_and_filters_are_as_documented(folder: Path, expression: str, printed: str) -> None:
     """The page on templates is wrong."""
     assert fill(folder, "a.txt", f"{{{{ {expression} }}}}") == printed
+
+
+@pytest.mark.parametrize("name", ["email.html", "email.txt", "slack.json", "apprise.txt"])
+def test_the_time_is_told_once_and_for_people(name: str) -> None:
+    """The default fields tell a time in the API's form beside the one in the channel's own."""
+    fields = (("timestamp", "2026-11-25T09:00:43.770Z"), ("userName", "eve@example.com"))
+    rendered, _ = Renderer([SHIPPED]).render((name,), replace(message(), fields=fields))
+    assert "09:00:43.770" not in rendered.texts[name]
+    assert "userName" in rendered.texts[name]
+
+
+@pytest.mark.parametrize("name", ["email.html", "email.txt", "slack.json", "apprise.txt"])
+def test_a_test_is_not_told_as_resolved(name: str) -> None:
+    """Whoever gets a test wonders what was resolved: its alert is over before it is sent."""
+    sent = message("receiver.test", status=Status.RESOLVED, resolved_by="actionwatch")
+    rendered, _ = Renderer([SHIPPED]).render((name,), sent)
+    assert "resolved" not in rendered.texts[name].lower()
+    assert "test" in rendered.texts[name].lower()
+
+
+def test_the_webhooks_message_can_be_written_as_a_template(folder: Path) -> None:
+    """An operator's form that repeats the contract's says something else than the contract's."""
+    text = '{"type": "{{ type }}", "timestamp": "{{ timestamp }}", "data": {{ data | tojson }}}'
+    assert json.loads(fill(folder, "own.json", text)) == message_document(message())
 
 
 def test_every_variable_is_documented() -> None:

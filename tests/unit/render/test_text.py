@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.text import one_line, shorten, visible
+from actionwatch.text import one_line, shorten, steps, visible
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,22 @@ def test_shortening_keeps_its_limit_and_counts_right(text: str, limit: int) -> N
     kept, mark, count = cut.rpartition("… (+")
     if mark and count.rstrip(")").isdigit():
         assert text.startswith(kept)
+
+
+@pytest.mark.parametrize(
+    ("runbook", "expected"),
+    [
+        ("", []),
+        ("Ask.\nRestore.", ["Ask.", "Restore."]),
+        ("1. Ask.\n2) Restore.\n\n- Look.", ["Ask.", "Restore.", "Look."]),
+        (
+            "1. Ask whoever\n   did it.\n2. Restore,\nfrom the newest.",
+            ["Ask whoever did it.", "Restore, from the newest."],
+        ),
+        ("1. Ask.\n\nSee the wiki\nfor more.", ["Ask.", "See the wiki for more."]),
+        ("Before all:\n- Ask.\n- Restore.", ["Before all:", "Ask.", "Restore."]),
+    ],
+)
+def test_the_steps_of_a_runbook(runbook: str, expected: list[str]) -> None:
+    """A step that was wrapped becomes two, or two become one."""
+    assert steps(runbook) == expected

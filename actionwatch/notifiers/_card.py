@@ -1,0 +1,195 @@
+"""A card: one message as it looks on a terminal. Apart from console.py, since rich is large, and most commands print none.
+
+▌ CRITICAL  Cluster payments-prod deleted  ×3
+▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
+▌ 2026-11-25 09:00:43 UTC · since 08:59:01
+▌ cluster_deleted · opened
+▌ → Ask eve@example.com whether this was planned.
+
+▌ HIGH  12 alerts came under a silence
+▌ 4 high · 8 low
+▌ 12 firewall_opened hidden by silence 3f2a91c0 of sam: load test, ask sam
+▌ high  Firewall rules of staging opened  ×2
+▌ … and 11 more
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from actionwatch.durations import spell_duration
+from actionwatch.model import LEVELS, MESSAGE_TYPES, Event, Message
+from actionwatch.text import one_line, shorten, steps
+
+BAR = "▌ "
+SEPARATOR = " · "
+MAX_TITLE_CHARS = 300
+MAX_LISTED = 10  # alerts of a summary: a card is to be taken in at a glance
+MAX_CAUSES = 3  # of a summary: mostly there is one
+MAX_VALUE_CHARS = 120  # one long name must not push the others off the card
+
+# Colours of the terminal's own palette where it has only 16, readable on dark and on light backgrounds.
+COLOURS = {
+    "critical": Style(color="#e5484d", bold=True),
+    "high": Style(color="#f76b15", bold=True),
+    "medium": Style(color="#d9a514", bold=True),
+    "low": Style(color="#3b9eff", bold=True),
+    "informational": Style(color="#8b8d98", bold=True),
+}
+RESOLVED = Style(color="#30a46c", bold=True)
+QUIET = Style(dim=True)
+STRONG = Style(bold=True)
+
+
+class Terminal(Console):
+    """rich's console, but for its answer to a broken pipe, which is to exit."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError that is being handled."""
+        raise
+
+
+class Card:
+    """One message, drawn as lines behind a bar in the level's colour."""
+
+    def __init__(self, message: Message, encoding: str = "utf-8") -> None:
+        self._message = message
+        self._data = message.data
+        self._encoding = encoding
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the lines and put the bar before each, wrapped ones too."""
+        lines = Group(*(line for line in self._lines() if line.plain.strip()))
+        inner = options.update(width=max(options.max_width - len(BAR), 1), height=None)
+        style = self._colour()
+        bar = self._plain(BAR)
+        for line in console.render_lines(lines, inner, pad=False):
+            yield Segment(bar, style)
+            yield from line
+            yield Segment.line()
+        yield Segment.line()
+
+    def _lines(self) -> list[Text]:
+        if self._is_summary():
+            return [self._headline(), self._levels(), *self._causes(), *self._listed(), self._omitted()]
+        records = self._data.get("records") or []
+        newest = records[-1] if records else {}
+        return [self._headline(), self._who_what_where(newest), self._when(), self._origin(), self._advice()]
+
+    def _headline(self) -> Text:
+        level = self._message.level or ("summary" if self._is_summary() else "")
+        line = Text(overflow="fold")
+        if self._message.type == "receiver.test":
+            line.append(" TEST ", Style(reverse=True, bold=True)).append(" ")
+        style = self._colour()
+        badge = "RESOLVED" if self._is_resolved() else level.upper()
+        if badge:
+            line.append(f" {badge} ", style + Style(reverse=True)).append(" ")
+        line.append(self._value(self._message.headline, MAX_TITLE_CHARS), STRONG)
+        return line if self._is_summary() else line.append(self._times(self._data), style)
+
+    def _who_what_where(self, record: Mapping[str, Any]) -> Text:
+        cluster, account = (_name(record.get(key)) for key in ("cluster", "account"))
+        where = f"{cluster} in {account}" if cluster and account else cluster or account
+        parts = [record.get("userName"), record.get("actionKind"), where]
+        return Text(self._join(*(self._value(part) for part in parts if part)), overflow="fold")
+
+    def _when(self) -> Text:
+        last, first = (_instant(self._data.get(name)) for name in ("last_at", "first_at"))
+        if last is None:
+            return Text()
+        parts = [f"{last:%Y-%m-%d %H:%M:%S} UTC"]
+        if first is not None and first < last:
+            parts.append(
+                f"since {first:%H:%M:%S}" if first.date() == last.date() else f"since {first:%Y-%m-%d %H:%M:%S}"
+            )
+        if self._data.get("late"):
+            late = self._data.get("late_by_seconds")
+            parts.append(f"{spell_duration(timedelta(seconds=late))} late" if late else "late")
+        return Text(self._join(*parts), QUIET)
+
+    def _origin(self) -> Text:
+        rule = (self._data.get("rule") or {}).get("name") or ""
+        line = Text(overflow="fold").append(self._value(rule), QUIET)
+        state = self._message.type.rpartition(".")[2]
+        by = self._data.get("resolved_by") or self._data.get("acked_by")
+        if self._data.get("status") == "acked":
+            state = "acknowledged"
+        words_of_state = f"{state} by {self._value(by)}" if by else state
+        return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, self._state_style())
+
+    def _advice(self) -> Text:
+        """Give the runbook's first step, which is what to do first."""
+        advice = steps(str(self._data.get("runbook") or ""))
+        if not advice or self._is_resolved():
+            return Text()
+        first = self._value(advice[0], MAX_TITLE_CHARS)
+        return Text(overflow="fold").append(self._plain("→ "), STRONG).append(first, Style(italic=True))
+
+    def _levels(self) -> Text:
+        """Count a summary's alerts by level, the worst first."""
+        levels = self._data.get("levels") or {}
+        parts = [f"{levels[word]} {word}" for word in reversed(LEVELS) if levels.get(word)]
+        return Text(self._join(*parts), overflow="fold")
+
+    def _causes(self) -> Iterator[Text]:
+        for cause in self._message.causes[:MAX_CAUSES]:
+            yield Text(self._value(cause, MAX_TITLE_CHARS), QUIET, overflow="fold")
+
+    def _listed(self) -> Iterator[Text]:
+        for alert in (self._data.get("alerts") or [])[:MAX_LISTED]:
+            level = str(alert.get("level") or "")
+            style = RESOLVED if alert.get("status") == "resolved" else COLOURS.get(level, STRONG)
+            line = Text(overflow="fold").append(f"{self._value(level)}  ", style)
+            yield line.append(self._value(alert.get("title"), MAX_TITLE_CHARS)).append(self._times(alert), style)
+
+    def _omitted(self) -> Text:
+        shown = min(len(self._data.get("alerts") or []), MAX_LISTED)
+        more = int(self._data.get("count") or 0) - shown
+        return Text(self._plain(f"… and {more} more"), QUIET) if more > 0 else Text()
+
+    def _times(self, alert: Mapping[str, Any]) -> str:
+        count = alert.get("count") or 1
+        return self._plain(f"  ×{count}") if count != 1 else ""
+
+    def _is_summary(self) -> bool:
+        return self._message.type == MESSAGE_TYPES[Event.SUMMARY]
+
+    def _is_resolved(self) -> bool:
+        is_over = self._data.get("status") == "resolved" or self._message.type == "alert.resolved"
+        return bool(is_over and self._message.type != "receiver.test")
+
+    def _colour(self) -> Style:
+        return RESOLVED if self._is_resolved() else COLOURS.get(self._message.level, STRONG)
+
+    def _state_style(self) -> Style:
+        return RESOLVED if self._is_resolved() else QUIET
+
+    def _join(self, *parts: str) -> str:
+        return self._plain(SEPARATOR).join(parts)
+
+    def _value(self, value: Any, limit: int = MAX_VALUE_CHARS) -> str:
+        """Show a value from outside on one line, with nothing in it that acts."""
+        return self._plain(one_line(shorten(str(value), limit)))
+
+    def _plain(self, text: str) -> str:
+        """Show what the stream's encoding lacks as escapes: a terminal in ASCII must not cost an alert."""
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def _name(entity: Any) -> str:
+    return str(entity.get("name") or entity.get("id") or "") if isinstance(entity, Mapping) else ""
+
+
+def _instant(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
