@@ -1,8 +1,8 @@
 """The nouns of actionwatch, immutable: what one room hands to the next.
 
-Times are aware UTC `datetime`s, spans are `timedelta`s. `Record` and `Entity` are msgspec structs instead of dataclasses
-because a million of them are made in a backfill: a frozen dataclass with this many fields takes five times as long. They
-hold nothing that could hold them, so that the garbage collector need not look at them.
+Times are aware UTC `datetime`s, spans are `timedelta`s. What is made by the thousand in a backfill or a storm (`Record`,
+`Alert`, `Delivery`) is a msgspec struct instead of a dataclass: a frozen dataclass with this many fields takes ten times as
+long. They hold nothing that could hold them, so that the garbage collector need not look at them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class Level(IntEnum):
     @property
     def word(self) -> str:
         """The lower-case name, as rules, settings and messages spell it."""
-        return self.name.lower()
+        return _LEVEL_WORDS[self]
 
 
+_LEVEL_WORDS = [level.name.lower() for level in Level]
 LEVELS: dict[str, Level] = {level.word: level for level in Level}
 
 
@@ -92,8 +93,7 @@ class Mode(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class RuleName:
+class RuleName(msgspec.Struct, frozen=True, gc=False):
     """A rule as an alert names it. `id` is the rule's own id, or its name where it has none."""
 
     id: str
@@ -136,8 +136,7 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """What a human is told: one match, or the matches of one grouping key within `realert` of the first."""
 
     id: str
@@ -151,7 +150,7 @@ class Alert:
     opened_at: datetime
     """When we opened it (wall clock), while `first_at` and `last_at` are event times."""
     runbook: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     fields: tuple[str, ...] = ()
     group: Mapping[str, str | None] | None = None
     realert: timedelta = timedelta(0)
@@ -161,6 +160,8 @@ class Alert:
     resolved_at: datetime | None = None
     count: int = 1
     late_by: timedelta | None = None
+    happened_at: datetime | None = None
+    """The event time of the newest record it opened with; it may open long after its first, and more may join."""
     seen_at: datetime | None = None
     """When we saw its first record; None for an alert that has none."""
     told_at: datetime | None = None
@@ -179,14 +180,21 @@ class Event(StrEnum):
 
     OPENED = "opened"
     UPDATED = "updated"
+    ACKED = "acked"
     RESOLVED = "resolved"
     SUMMARY = "summary"
     TEST = "test"
+
+    @property
+    def word(self) -> str:
+        """What it is to its receiver, as messages and lists spell it: that somebody took an alert on is an update."""
+        return MESSAGE_TYPES[self].partition(".")[2]
 
 
 MESSAGE_TYPES: dict[Event, str] = {
     Event.OPENED: "alert.opened",
     Event.UPDATED: "alert.updated",
+    Event.ACKED: "alert.updated",
     Event.RESOLVED: "alert.resolved",
     Event.SUMMARY: "alerts.summary",
     Event.TEST: "receiver.test",
@@ -325,8 +333,7 @@ ESCALATION = -1  # the ordinal of an escalation: it stands outside the order of 
 UNTOLD = "untold"  # why a resolution is not sent: its receiver was never told that the alert opened
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """One message of one alert for one receiver. `ordinal` counts within alert and receiver; it is the order of sending."""
 
     id: str

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import stable_id
 from actionwatch.model import Alert, Delivery, DeliveryStatus, Event, Level, Match, Message, Record, RuleName
+from actionwatch.store import outbox
 from actionwatch.store.database import Database
 from actionwatch.store.instants import to_micros
 
@@ -75,6 +77,7 @@ def make_alert(alert_id: str = "alert-1", **changes: Any) -> Alert:
         "first_at": NOON,
         "last_at": NOON,
         "opened_at": NOON,
+        "happened_at": NOON,
     }
     return Alert(alert_id, **{**values, **changes})
 
@@ -91,6 +94,12 @@ def make_delivery(alert_id: str = "alert-1", receiver: str = "hook", ordinal: in
     }
     delivery_id = stable_id("delivery", alert_id, receiver, str(ordinal))
     return Delivery(delivery_id, alert_id, receiver, ordinal=ordinal, **{**values, **changes})
+
+
+def lease_due(connection: Connection, receiver: str, now: datetime, limit: int = 10) -> list[Delivery]:
+    """Lease what is due, as a process does that will say nothing of it any more."""
+    due = outbox.read_due(connection, receiver, now, limit)
+    return outbox.lease(connection, [each.delivery for each in due], now + timedelta(minutes=5))
 
 
 def make_message(data: Mapping[str, Any] | None = None, **changes: Any) -> Message:

@@ -7,8 +7,9 @@ batching, and on another machine.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from actionwatch.ids import group_id, stable_id
 from actionwatch.model import Alert, Match
@@ -41,6 +42,7 @@ def open_alert(match: Match, now: datetime) -> Alert:
         first_at=record.occurred_at,
         last_at=record.occurred_at,
         opened_at=now,
+        happened_at=record.occurred_at,
         late_by=record.late_by,
         seen_at=record.seen_at,
         escalation=match.escalation,

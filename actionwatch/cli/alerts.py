@@ -109,13 +109,13 @@ def resolve(config: str, alert_id: str, author: str | None) -> None:
 
 
 def _decide(config: str, alert_id: str, decision: Callable[[People, str, str], Alert], author: str | None) -> Alert:
-    from actionwatch import app
+    from actionwatch import app, clock
     from actionwatch.pipeline.people import People, login_name
 
     with opened_store(config) as (settings, database):
         with database.read() as connection:
             found = _one(connection, alert_id)
-        people = People(database, app.build_addressing(settings), app.utc_now)
+        people = People(database, app.build_addressing(settings), clock.utc_now)
         return decision(people, found.id, author or login_name())
 
 
@@ -159,7 +159,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
         "id": delivery.id,
         "alert": None if delivery.event.value == "summary" else delivery.alert_id,
         "receiver": delivery.receiver,
-        "event": delivery.event.value,
+        "event": delivery.event.word,
         "status": delivery.status.value,
         "attempts": delivery.attempts,
         "created_at": instant(delivery.created_at),
@@ -226,7 +226,14 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
         out.print("none: this alert is about actionwatch itself")
     out.print("\ndeliveries", style="bold")
     sent = [
-        (item["receiver"], item["event"], item["status"], item["attempts"], item["id"], item["last_error"])
+        (
+            item["receiver"],
+            item["event"],
+            item["status"],
+            item["attempts"],
+            item["id"],
+            item["last_error"] or item["why"],
+        )
         for item in document["deliveries"]
     ]
     if sent:

@@ -42,7 +42,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
         row=lambda row: (
             row.created_at,
             row.receiver,
-            row.event.value,
+            row.event.word,
             row.status.value,
             row.attempts,
             row.id,
@@ -82,12 +82,12 @@ def retry(config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None,
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent.
     """
-    from actionwatch import app
+    from actionwatch import clock
     from actionwatch.store import outbox
 
     with opened_store(config) as (_, database), database.write() as connection:
         chosen = _dead(connection, ids, is_all or bool(receiver or since), "retry")
-        count = outbox.replay(connection, chosen, app.utc_now(), receiver=receiver, since=since)
+        count = outbox.replay(connection, chosen, clock.utc_now(), receiver=receiver, since=since)
     _say(count, "will be tried again")
 
 

@@ -42,11 +42,11 @@ def command(config: str, subject: str, form: str) -> None:
 
     SUBJECT is an alert's id (a beginning is enough) or a record's key, as `alerts list` and `records list` print them.
     """
-    from actionwatch import app
+    from actionwatch import configuration
     from actionwatch.documents import instant
 
     with opened_store(config) as (settings, database), database.read() as connection:
-        name, lines = _story(connection, settings, app.read_rules(settings), subject)
+        name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
     document = {
         "subject": name,
         "story": [
@@ -110,11 +110,11 @@ def _rule_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None
 ) -> Iterator[_Line]:
     """Tell which rules of today a record meets, with the values that decided; of the alert's rule, what it counted."""
-    from actionwatch import app
+    from actionwatch import configuration
     from actionwatch.cli.rules.history import feeders_of, views_from_store
     from actionwatch.rules.explain import counted, explain
 
-    lists = app.known_lists(settings)
+    lists = configuration.known_lists(settings)
     met = 0
     for rule in rules.rules:
         if alert is not None and rule.name.id != alert.rule.id:
@@ -168,7 +168,7 @@ def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
     from actionwatch.store import outbox, stopped
 
     if row.status is DeliveryStatus.PENDING:
-        yield _Line(row.due_at, row.alert_id, f"delivery to {row.receiver}", f"{row.event} is due then ({row.id})")
+        yield _Line(row.due_at, row.alert_id, f"delivery to {row.receiver}", f"{row.event.word} is due then ({row.id})")
     summary_id = stopped.read_summary_of(connection, row.id)
     summary = outbox.read(connection, summary_id) if summary_id else None
     if summary is not None:

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
+from actionwatch.durations import spell_duration
 from actionwatch.model import ESCALATION, Alert, Delivery, DeliveryStatus, Event, Level, Record
-from actionwatch.options import spell_duration
 from actionwatch.pipeline.owing import owed
 from actionwatch.store import outbox, standing, story
 from actionwatch.store.standing import Standing
@@ -88,12 +88,14 @@ class Addressing:
         rows: list[Delivery] = []
         for name, found in standing.read(connection, alert.id).items():
             last, destination = found.last, self._destination(name)
-            if last is None or destination.is_updated_last or takes_newest_state(last):
+            if last is None or destination.is_updated_last:
+                continue
+            if outbox.turn_untried(connection, alert.id, name, Event.ACKED) or takes_newest_state(last):
                 continue
             if not found.is_told and last.status is not DeliveryStatus.PENDING:
                 continue
             due_at = self._spaced(last, destination, now)
-            rows.append(owed(alert.id, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
+            rows.append(owed(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
         outbox.insert_new(connection, rows)
         story.append(connection, [story.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
 

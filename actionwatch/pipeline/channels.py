@@ -20,7 +20,7 @@ import structlog
 
 from actionwatch.alerts.policy import Policy
 from actionwatch.errors import DeliveryError, TransientDeliveryError
-from actionwatch.model import Delivery, Message, Receipt, Rendered
+from actionwatch.model import Alert, Delivery, Message, Receipt, Rendered
 from actionwatch.notifiers.base import Notifier
 from actionwatch.retry import RetryPolicy
 
@@ -59,6 +59,7 @@ class Job:
     delivery: Delivery
     message: Message
     reference: str | None
+    alert: Alert | None
 
 
 @dataclass(frozen=True, slots=True)

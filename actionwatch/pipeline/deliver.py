@@ -23,7 +23,7 @@ from actionwatch.documents import instant
 from actionwatch.errors import DeliveryError, StoreError, TransientDeliveryError
 from actionwatch.model import Delivery, Event, Receipt
 from actionwatch.pipeline.channels import HELD_ELSEWHERE, Channel, Job, Line, Outcome, Renderer
-from actionwatch.pipeline.composing import Composer, FieldTexts
+from actionwatch.pipeline.composing import compose
 from actionwatch.pipeline.fallback import Fallbacks
 from actionwatch.pipeline.gates import Gatekeeper, Judged
 from actionwatch.pipeline.receiverwatch import FAILING_AFTER as FAILING_AFTER
@@ -37,6 +37,7 @@ from actionwatch.text import visible
 
 LEASE = timedelta(minutes=5)  # longer than any send can take; a process that died gives its rows back after it
 POLL_SECONDS = 1.0  # other processes (a replay by hand, another step) fill the outbox too: looked for once a second
+IDLE_SECONDS = 5.0  # where nothing is written, such as the end of a mute interval is seen this soon
 STOP_SECONDS = 8.0  # within the 10 s that a clean end may take; what still hangs is tried again at the next start
 SUMMARIES_EVERY = timedelta(seconds=1)
 JUDGED_AT_ONCE = (
@@ -55,7 +56,6 @@ class Deliverer:
         database: Database,
         channels: Sequence[Channel],
         renderer: Renderer,
-        field_texts: FieldTexts,
         troubles: Troubles,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
@@ -65,7 +65,6 @@ class Deliverer:
         policies = {channel.name: channel.policy for channel in channels}
         self._database = database
         self._gatekeeper = Gatekeeper(house)
-        self._composer = Composer(field_texts)
         self._fallbacks = Fallbacks(policies)
         self._summaries = Summaries(database, house, policies)
         self._watch = ReceiverWatch(database, troubles, policies)
@@ -79,6 +78,8 @@ class Deliverer:
         self._stopping = threading.Event()
         self._is_alone = False
         """Whether `recover` ran: no other process delivers from this store, and all its receivers are ours."""
+        self._seen_version: int | None = None
+        """The store's, before it was last asked what is due."""
         self._judged_at: datetime | None = None
         self._summed_up_at: datetime | None = None
 
@@ -172,7 +173,7 @@ class Deliverer:
         for line in self._lines.values():
             line.ended_count = 0
         try:
-            outcome = self._outcomes.get(timeout=patience) if patience > 0 else self._outcomes.get_nowait()
+            outcome = self._wait(patience) if patience > 0 else self._outcomes.get_nowait()
             while True:
                 if outcome is not None:
                     self._lines[outcome.job.delivery.receiver].take_back(outcome)
@@ -180,6 +181,17 @@ class Deliverer:
                 outcome = self._outcomes.get_nowait()
         except queue.Empty:
             return
+
+    def _wait(self, patience: float) -> Outcome | None:
+        """Wait for an outcome or a wake-up. Raises: queue.Empty, when patience is over or something was written meanwhile."""
+        deadline = time.monotonic() + patience
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._outcomes.get(timeout=max(min(left, POLL_SECONDS), 0))
+            except queue.Empty:
+                if left <= POLL_SECONDS or self._database.version() != self._seen_version:
+                    raise
 
     def _open_lines(self) -> list[Line]:
         """Give the receivers that can be handed something now."""
@@ -202,7 +214,7 @@ class Deliverer:
             if not due:
                 break
             judged = self._gatekeeper.judge(connection, channel.policy, due, free, now)
-            self._fallbacks.follow(connection, judged.ended_untold, now)
+            self._fallbacks.follow(connection, judged.ends, now)
             jobs += self._lease(connection, line, judged, now)
             free -= len(judged.passed)
             looked_at += len(due)
@@ -223,16 +235,14 @@ class Deliverer:
         return free
 
     def _lease(self, connection: Connection, line: Line, judged: Judged, now: datetime) -> list[Job]:
-        leased = outbox.lease(connection, judged.passed, now + LEASE)
+        composed = compose(connection, judged.passed, now)
+        leased = outbox.lease(connection, [each.delivery for each in composed], now + LEASE)
+        references = receivers.read_references(connection, [each.alert_id for each in leased], line.channel.name)
         # A send that outlasts its lease is not begun once more beside itself: claiming it has renewed the lease.
-        claimed = [delivery for delivery in leased if delivery.id not in line.in_hand]
-        messages = self._composer.compose(connection, claimed, judged.alerts, now)
-        ids = [delivery.alert_id for delivery in claimed]
-        references = receivers.read_references(connection, ids, line.channel.name)
         return [
-            Job(delivery, messages[delivery.id], references.get(delivery.alert_id))
-            for delivery in claimed
-            if delivery.id in messages
+            Job(delivery, each.message, references.get(delivery.alert_id), each.alert)
+            for delivery, each in zip(leased, composed, strict=True)
+            if delivery.id not in line.in_hand
         ]
 
     def _record(self, connection: Connection, ended: Sequence[Outcome]) -> None:
@@ -242,9 +252,10 @@ class Deliverer:
         outbox.record_sent(connection, {delivery_id: receipt.note for delivery_id, receipt in taken.items()}, now)
         for name in {outcome.job.delivery.receiver for outcome in ended if outcome.error is None}:
             receivers.note_success(connection, name, now)
-        rows = [outcome.job.delivery for outcome in ended if outcome.error is None]
-        opened = [(row.alert_id, row.receiver) for row in rows if row.event is Event.OPENED]
-        latency.note(connection, opened, now)
+        opened = [
+            outcome.job for outcome in ended if outcome.error is None and outcome.job.delivery.event is Event.OPENED
+        ]
+        latency.note(connection, [(job.alert, job.delivery.receiver) for job in opened if job.alert is not None], now)
         entries: list[story.Entry] = []
         for outcome in ended:
             delivery = outcome.job.delivery
@@ -298,11 +309,12 @@ class Deliverer:
             with self._database.write() as connection:
                 # What was never tried goes through the gates first, and says from now on what its copy says.
                 due = outbox.read_due(connection, name, now, JUDGED_AT_ONCE)
-                untried = [delivery for delivery in due if delivery.body is None]
+                untried = [each for each in due if each.delivery.body is None]
                 policy = self._lines[name].channel.policy
                 judged = self._gatekeeper.judge(connection, policy, untried, len(untried), now)
-                self._fallbacks.follow(connection, judged.ended_untold, now)
-                self._composer.compose(connection, judged.passed, judged.alerts, now)
+                self._fallbacks.follow(connection, judged.ends, now)
+                composed = compose(connection, judged.passed, now)
+                outbox.freeze(connection, [each.delivery for each in composed])
                 self._fallbacks.stand_in_for_all(connection, name, now)
 
     def _sum_up(self, *, is_overdue: bool = False) -> None:
@@ -315,11 +327,14 @@ class Deliverer:
     # -- waiting and ending --------------------------------------------------------------------------------------------
 
     def _patience(self) -> float:
-        """Say how long nothing can be claimed: until a row falls due or a receiver opens, at most POLL_SECONDS."""
+        """Say how long nothing can be done unless somebody writes: until a row falls due, a receiver opens, a storm is told."""
+        self._seen_version = self._database.version()
         now = self._clock()
         waits = [seconds for line in self._lines.values() if (seconds := line.wait_seconds(now)) > 0]
         waits += [(due_at - now).total_seconds() for _, due_at in self._next_dues(self._open_lines())]
-        return max(0.0, min([POLL_SECONDS, *waits]))
+        if (storm_due_at := self._summaries.next_due(now)) is not None:
+            waits.append(max(storm_due_at - now, SUMMARIES_EVERY).total_seconds())
+        return max(0.0, min([IDLE_SECONDS, *waits]))
 
     def _is_wanted(self, deadline: datetime) -> bool:
         """Say whether anything can be tried now or by the deadline, as far as due times and the receivers' wishes go."""

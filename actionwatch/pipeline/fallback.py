@@ -61,10 +61,13 @@ class Fallbacks:
         log.warning("fallback_used", delivery=delivery.id, receiver=delivery.receiver, fallback=policy.fallback)
         return policy.fallback
 
-    def follow(self, connection: Connection, untold: Sequence[Delivery], now: datetime) -> None:
-        """Copy the resolutions that a receiver is not told because its fallback was told the opening in its place."""
-        for delivery in untold:
-            if copies.is_copied(connection, delivery.alert_id, delivery.receiver, Event.OPENED):
+    def follow(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:
+        """Copy the ends of alerts whose opening the fallback was told, also where the receiver itself was told it since."""
+        for delivery in ends:
+            policy = self._policies.get(delivery.receiver, Policy())
+            if policy.fallback is not None and copies.is_copied(
+                connection, delivery.alert_id, delivery.receiver, Event.OPENED
+            ):
                 self.stand_in(connection, delivery, "it was told the opening", now)
 
     def stand_in_for_all(self, connection: Connection, receiver: str, now: datetime) -> int:

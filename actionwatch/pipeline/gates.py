@@ -7,9 +7,11 @@ again. A stopped message is never sent later. The rate, the last gate of all, is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.inhibition import Labelled, inhibitor_of
@@ -18,7 +20,8 @@ from actionwatch.alerts.routes import Labels, alert_labels
 from actionwatch.alerts.silences import silence_for
 from actionwatch.documents import instant
 from actionwatch.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event, Record, Silence, Status
-from actionwatch.store import alerts, records, silences, standing, stopped, story
+from actionwatch.store import alerts, records, silences, stopped, story
+from actionwatch.store.outbox import Due
 from actionwatch.text import visible
 
 
@@ -51,8 +54,7 @@ class Hold:
 Verdict = Suppress | Collapse | Hold
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """All that a gate may look at. `event` is what the message is to its receiver; `let_through` counts what a storm counts."""
 
     delivery: Delivery
@@ -147,18 +149,24 @@ class Gate:
 NEWS = frozenset({Event.OPENED, Event.UPDATED})
 OPENED = frozenset({Event.OPENED})
 RESOLVED = frozenset({Event.RESOLVED})
+UPDATES = frozenset({Event.UPDATED, Event.ACKED})
+ALL = OPENED | UPDATES | RESOLVED
 
 GATES: tuple[Gate, ...] = (
     Gate(untold, RESOLVED, is_for_copies=True),
     Gate(taken_on, NEWS),
     Gate(silence, NEWS),
     Gate(inhibition, NEWS),
-    Gate(mute, NEWS | RESOLVED),
+    Gate(mute, NEWS),
     Gate(min_level, NEWS),
     Gate(storm, OPENED),
-    Gate(digest, NEWS | RESOLVED, is_for_copies=True),
+    Gate(digest, ALL, is_for_copies=True),
 )
-"""In order; the first that stops a message counts. Who was told of an alert is told of its end, whatever hides new alerts."""
+"""In order; the first that stops a message counts.
+
+Who was told of an alert is told that somebody took it on, and that it is over, whatever hides news: a page would go on
+waking people, and a ticket stay open for ever.
+"""
 
 
 def judge(context: Context) -> Verdict | None:
@@ -174,14 +182,10 @@ def judge(context: Context) -> Verdict | None:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What became of rows: those that go on, each as what it is to its receiver, and those stopped because untold.
+    """What became of rows: those that go on, each as what it is to its receiver; and all that end an alert, sent or not."""
 
-    `alerts` are those that were looked at, by id: they need not be read twice.
-    """
-
-    passed: list[Delivery]
-    ended_untold: list[Delivery]
-    alerts: dict[str, Alert]
+    passed: list[Due]
+    ends: list[Delivery]
 
 
 class Gatekeeper:
@@ -190,57 +194,55 @@ class Gatekeeper:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    def judge(
-        self, connection: Connection, policy: Policy, due: Sequence[Delivery], most: int, now: datetime
-    ) -> Judged:
+    def judge(self, connection: Connection, policy: Policy, due: Sequence[Due], most: int, now: datetime) -> Judged:
         """Judge rows until `most` have passed; the rest is left as it is. What is frozen passes."""
         stops: list[stopped.Stop] = []
         lines: list[story.Entry] = []
-        contexts = self._contexts(connection, policy, [row for row in due if _is_judged(row)], now)
-        judged = Judged([], [], {context.alert.id: context.alert for context in contexts.values()})
-        let_through = self._count(connection, policy, due[0].receiver, now) if contexts else 0
-        for row in due:
+        contexts = self._contexts(connection, policy, [each for each in due if _is_judged(each)], now)
+        judged = Judged([], [])
+        let_through = self._count(connection, policy, due[0].delivery.receiver, now) if contexts else 0
+        for each in due:
             if len(judged.passed) >= most:
                 break
+            row = each.delivery
             context = contexts.get(row.id)
             if context is None:
-                judged.passed.append(row)
+                judged.passed.append(each)
                 continue
+            if context.event is Event.RESOLVED:
+                judged.ends.append(row)
             verdict = judge(_counting(context, let_through))
             if verdict is None:
-                judged.passed.append(row if row.event is context.event else replace(row, event=context.event))
+                judged.passed.append(each if row.event is context.event else _as(each, context.event))
                 let_through += context.event is Event.OPENED
                 continue
             stops.append(_stop(row, verdict))
             lines.append(story.Entry(now, row.alert_id, f"gate to {row.receiver}", visible(verdict.what)))
-            if isinstance(verdict, Suppress) and verdict.by == UNTOLD:
-                judged.ended_untold.append(row)
         stopped.stop(connection, stops)
         story.append(connection, lines)
         return judged
 
     def _contexts(
-        self, connection: Connection, policy: Policy, rows: Sequence[Delivery], now: datetime
+        self, connection: Connection, policy: Policy, due: Sequence[Due], now: datetime
     ) -> dict[str, Context]:
         """Read what the gates look at, by delivery; a row whose alert is gone has none."""
-        if not rows:
+        if not due:
             return {}
-        ids = {row.alert_id for row in rows}
-        known = alerts.read_many(connection, ids)
-        told = standing.told(connection, ids, rows[0].receiver)
+        known = {each.alert.id: each.alert for each in due if each.alert is not None}
         quiet = silences.read_active(connection, now)
         newest: Mapping[str, Sequence[Record]] = {}
         if quiet or self._house.inhibit_rules:  # nothing else looks at labels
-            newest = records.read_of_alerts(connection, ids, 1)
+            newest = records.read_of_alerts(connection, known, 1)
         inhibitors = self._inhibitors(connection, list(known.values()))
         found: dict[str, Context] = {}
-        for row in rows:
-            alert = known.get(row.alert_id)
+        for each in due:
+            row, alert = each.delivery, each.alert
             if alert is not None:
                 labels = _labels(alert, newest)
-                is_told = row.alert_id in told
-                event = Event.OPENED if row.event is Event.UPDATED and not is_told else row.event
-                found[row.id] = Context(row, event, alert, labels, is_told, now, policy, self._house, quiet, inhibitors)
+                event = Event.OPENED if row.event in UPDATES and not each.is_told else row.event
+                found[row.id] = Context(
+                    row, event, alert, labels, each.is_told, now, policy, self._house, quiet, inhibitors
+                )
         return found
 
     def _inhibitors(self, connection: Connection, targets: Sequence[Alert]) -> list[Labelled]:
@@ -261,8 +263,12 @@ class Gatekeeper:
         return stopped.count_let_through(connection, receiver, now - policy.storm.per, policy.storm.above)
 
 
-def _is_judged(row: Delivery) -> bool:
-    return row.body is None and row.event not in (Event.TEST, Event.SUMMARY)
+def _is_judged(due: Due) -> bool:
+    return due.delivery.body is None and due.delivery.event not in (Event.TEST, Event.SUMMARY)
+
+
+def _as(due: Due, event: Event) -> Due:
+    return Due(replace(due.delivery, event=event), due.alert, due.is_told)
 
 
 def _labels(alert: Alert, newest: Mapping[str, Sequence[Record]]) -> Labels:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.silences import make_silence, matchers_of

@@ -7,10 +7,10 @@ tells of. Used by `deliver.py`, which asks at every round.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import House, Policy, Storm

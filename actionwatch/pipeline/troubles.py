@@ -7,9 +7,9 @@ from cron, neither repeats nor forgets it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import stable_id
@@ -109,6 +109,7 @@ def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime
         first_at=now,
         last_at=now,
         opened_at=now,
+        happened_at=now,
     )
 
 
@@ -125,4 +126,5 @@ def marked_alert(receiver: str, now: datetime) -> Alert:
         first_at=now,
         last_at=now,
         opened_at=now,
+        happened_at=now,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, select
 
 from actionwatch.model import Delivery, DeliveryStatus, Event
-from actionwatch.store.outbox import delivery_of
+from actionwatch.store.outbox import READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
 _COPY, _ORIGINAL = DELIVERY.alias("copy"), DELIVERY.alias("original")
@@ -25,7 +25,7 @@ def is_copied(connection: Connection, alert_id: str, receiver: str, event: Event
 def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Delivery]:
     """Read what waits for a receiver, passed the gates (or ends what did) and was not copied, in the order of each alert."""
     statement = (
-        select(DELIVERY)
+        select(*READ)
         .where(DELIVERY.c.status == DeliveryStatus.PENDING.value, DELIVERY.c.receiver == receiver)
         .where(DELIVERY.c.event.in_(_COPIED))
         .where((DELIVERY.c.event == Event.RESOLVED.value) | DELIVERY.c.body.is_not(None))

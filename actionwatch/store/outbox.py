@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, or_, select
+from msgspec import structs
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select
 
-from actionwatch.model import ESCALATION, UNTOLD, Delivery, DeliveryStatus, Event
-from actionwatch.store.database import bulk_insert
-from actionwatch.store.instants import Instant, to_micros
+from actionwatch.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event
+from actionwatch.store import alerts
+from actionwatch.store.database import bulk_insert, bulk_update
+from actionwatch.store.instants import Instant, as_stored, from_micros, from_stored, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY
 
 _COLUMNS = (
@@ -35,9 +37,14 @@ _COLUMNS = (
     "ref",
     "body",
 )
+_UPDATES = (Event.UPDATED.value, Event.ACKED.value)
 _PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
 # Written so, SQLite does not take it for a reason to walk the index of all that waits instead of one alert's rows.
 _PENDING_OF_ALERT = DELIVERY.c.status.concat("") == DeliveryStatus.PENDING.value
+
+READ = as_stored(column for column in DELIVERY.columns if column.name not in ("leased_until", "reported_in"))
+"""What `delivery_of` takes."""
+_DELIVERIES = select(*READ)
 
 # The questions of every round, built once: to build one anew costs as much as its answer.
 _NOW = bindparam("now", type_=Instant)
@@ -56,8 +63,18 @@ _CLAIMABLE = (
     ),
 )
 """Nobody holds the row, and no earlier row of this alert and receiver is pending."""
+_IS_TOLD = exists().where(
+    _EARLIER.c.alert_id == DELIVERY.c.alert_id,
+    _EARLIER.c.receiver == DELIVERY.c.receiver,
+    or_(
+        _EARLIER.c.status.concat("") == DeliveryStatus.SENT.value,
+        and_(_EARLIER.c.status.concat("") == DeliveryStatus.HELD.value, _EARLIER.c.reported_in.concat("").is_not(None)),
+    ),
+)
+"""The receiver took some message of the alert, or a digest that listed it."""
 _DUE = (
-    select(DELIVERY)
+    select(*READ, _IS_TOLD.label("is_told"), *alerts.READ)
+    .select_from(DELIVERY.join(ALERT, ALERT.c.id == DELIVERY.c.alert_id, isouter=True))
     .where(*_CLAIMABLE, DELIVERY.c.due_at <= _NOW)
     .order_by(DELIVERY.c.due_at)  # nothing more: it would make a sort of thousands of rows that fell due in one instant
     .limit(bindparam("most"))
@@ -69,19 +86,16 @@ _LEASED = select(func.count()).select_from(
     .limit(bindparam("most"))
     .subquery()
 )
-_LEASE = (
+_SENT = (
     DELIVERY.update()
     .where(DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
-    .values(leased_until=bindparam("until", type_=Instant), attempts=DELIVERY.c.attempts + 1)
-)
-_BY_ID = DELIVERY.update().where(DELIVERY.c.id == bindparam("known_id"))
-_FREEZE = _BY_ID.values(event=bindparam("now_event"), body=bindparam("now_body"))
-_SENT = _BY_ID.values(
-    status=DeliveryStatus.SENT.value,
-    sent_at=bindparam("at", type_=Instant),
-    why=bindparam("note"),
-    last_error=None,
-    leased_until=None,
+    .values(
+        status=DeliveryStatus.SENT.value,
+        sent_at=bindparam("at", type_=Instant),
+        why=None,
+        last_error=None,
+        leased_until=None,
+    )
 )
 _UNTOLD_ENDS = (
     DELIVERY.c.status == DeliveryStatus.SUPPRESSED.value,
@@ -95,9 +109,15 @@ _UNTOLD_ENDS = (
     ),
 )
 """Ends that a receiver was not told because it had not been told the opening, and of which something is pending now."""
-_STATUSES = select(DELIVERY.c.alert_id, DELIVERY.c.status).where(
-    DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)), DELIVERY.c.receiver == bindparam("wanted")
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row that can be claimed; its alert, None where that is no longer in the store; whether its receiver heard of it."""
+
+    delivery: Delivery
+    alert: Alert | None
+    is_told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +128,20 @@ class Queue:
     dead: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """What a delivery says from now on, as JSON; `event` is what it turned out to be to its receiver."""
-
-    delivery_id: str
-    event: Event
-    body: str
-
-
 def insert_new(connection: Connection, deliveries: Sequence[Delivery]) -> int:
     """Store new pending rows, skipping ids already there; give how many were new."""
     return bulk_insert(connection, DELIVERY, _COLUMNS, [_values(delivery) for delivery in deliveries])
 
 
-def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -> list[Delivery]:
+def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -> list[Due]:
     """Read the due rows of a receiver that nobody holds, longest due first."""
-    asked = {"wanted": receiver, "now": now, "most": limit}
-    return [delivery_of(row) for row in connection.execute(_DUE, asked)]
+    rows = connection.execute(_DUE, {"wanted": receiver, "now": now, "most": limit})
+    # One row for all that is asked of each: between two rows SQLite's driver lets other threads run, and waits for its turn.
+    width = len(READ)
+    return [
+        Due(delivery_of(row[:width]), alerts.alert_of(row[width + 1 :]) if row[width + 1] else None, bool(row[width]))
+        for row in rows
+    ]
 
 
 def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
@@ -134,27 +150,25 @@ def count_leased(connection: Connection, receiver: str, now: datetime, most: int
 
 
 def lease(connection: Connection, deliveries: Sequence[Delivery], until: datetime) -> list[Delivery]:
-    """Lease rows and count the attempt that follows; gives them as they are then."""
-    if deliveries:
-        connection.execute(_LEASE, {"ids": [delivery.id for delivery in deliveries], "until": until})
-    return [replace(delivery, attempts=delivery.attempts + 1) for delivery in deliveries]
+    """Lease rows, count the attempt that follows, and freeze what they say; gives them as they are then."""
+    leased = [structs.replace(delivery, attempts=delivery.attempts + 1) for delivery in deliveries]
+    ends = to_micros(until)
+    rows = [(each.id, each.event.value, each.body, each.attempts, ends) for each in leased]
+    bulk_update(connection, DELIVERY, ("id", "event", "body", "attempts", "leased_until"), rows)
+    return leased
 
 
-def freeze(connection: Connection, messages: Sequence[Frozen]) -> None:
-    """Fix what messages say, before their first attempt."""
-    if messages:
-        rows = [
-            {"known_id": message.delivery_id, "now_event": message.event.value, "now_body": message.body}
-            for message in messages
-        ]
-        connection.execute(_FREEZE, rows)
+def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    """Fix what messages say, and what they turned out to be to their receiver, before their first attempt."""
+    rows = [(each.id, each.event.value, each.body) for each in deliveries]
+    bulk_update(connection, DELIVERY, ("id", "event", "body"), rows)
 
 
 def record_sent(connection: Connection, notes: Mapping[str, str | None], at: datetime) -> None:
     """End deliveries as sent, by id; a note is worth showing (recipients that were refused, say)."""
     if notes:
-        rows = [{"known_id": delivery_id, "note": note, "at": at} for delivery_id, note in notes.items()]
-        connection.execute(_SENT, rows)
+        connection.execute(_SENT, {"ids": list(notes), "at": at})
+    bulk_update(connection, DELIVERY, ("id", "why"), [(name, note) for name, note in notes.items() if note is not None])
 
 
 def record_retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> None:
@@ -193,23 +207,17 @@ def next_due(connection: Connection, receiver: str, now: datetime) -> datetime |
 
 def read_of_alert(connection: Connection, alert_id: str) -> list[Delivery]:
     """Read the rows of one alert, by receiver and order."""
-    statement = select(DELIVERY).where(DELIVERY.c.alert_id == alert_id)
+    statement = _DELIVERIES.where(DELIVERY.c.alert_id == alert_id)
     return [delivery_of(row) for row in connection.execute(statement.order_by(DELIVERY.c.receiver, DELIVERY.c.ordinal))]
 
 
-def told(connection: Connection, alert_ids: Collection[str], receiver: str) -> set[str]:
-    """Say which of these alerts a receiver took any message of."""
-    # The status is looked at here: asked for in SQL, it would lead SQLite to the index of all that was ever sent.
-    rows = connection.execute(_STATUSES, {"alert_ids": list(alert_ids), "wanted": receiver})
-    return {row.alert_id for row in rows if row.status == DeliveryStatus.SENT.value}
-
-
 def turn_untried(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
-    """Make a pending update that was never tried say `event` instead; gives whether there was one."""
+    """Make a pending update that was never tried say `event` instead, an end at once; gives whether there was one."""
     its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _PENDING_OF_ALERT)
-    is_untried = (DELIVERY.c.body.is_(None), DELIVERY.c.event == Event.UPDATED.value, DELIVERY.c.ordinal != ESCALATION)
+    is_untried = (DELIVERY.c.body.is_(None), DELIVERY.c.event.in_(_UPDATES), DELIVERY.c.ordinal != ESCALATION)
+    due_at = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
     statement = DELIVERY.update().where(*its, *is_untried)
-    return connection.execute(statement.values(event=event.value, due_at=DELIVERY.c.created_at)).rowcount > 0
+    return connection.execute(statement.values(event=event.value, due_at=due_at)).rowcount > 0
 
 
 def suppress(connection: Connection, delivery_id: str, why: str) -> None:
@@ -251,19 +259,19 @@ def find(
 ) -> list[Delivery]:
     """Read the rows made last, newest first."""
     wanted = Wanted(receiver=receiver, since=since, status=DeliveryStatus.DEAD if is_dead else status)
-    statement = select(DELIVERY).where(*wanted.tests()).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id)
+    statement = _DELIVERIES.where(*wanted.tests()).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id)
     return [delivery_of(row) for row in connection.execute(statement.limit(limit))]
 
 
 def read(connection: Connection, delivery_id: str) -> Delivery | None:
     """Read one row."""
-    row = connection.execute(select(DELIVERY).where(DELIVERY.c.id == delivery_id)).first()
+    row = connection.execute(_DELIVERIES.where(DELIVERY.c.id == delivery_id)).first()
     return delivery_of(row) if row else None
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     """Read the rows whose id begins so; at most two, which is enough to know that it is not the only one."""
-    statement = select(DELIVERY).where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
+    statement = _DELIVERIES.where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
     return [delivery_of(row) for row in connection.execute(statement)]
 
 
@@ -362,25 +370,29 @@ def _values(delivery: Delivery) -> tuple[Any, ...]:
     )
 
 
-def delivery_of(row: Row[Any]) -> Delivery:
-    """Make the noun of a whole row."""
+def delivery_of(row: Sequence[Any]) -> Delivery:
+    """Make the noun of what `READ` names, in its order."""
+    (
+        delivery_id, alert_id, receiver, event, ordinal, status, attempts, created_at, started_at, due_at, sent_at, last_error,
+        why, ref, mutes, fallback_of, awaits, body,
+    ) = row  # fmt: skip
     return Delivery(
-        id=row.id,
-        alert_id=row.alert_id,
-        receiver=row.receiver,
-        event=Event(row.event),
-        ordinal=row.ordinal,
-        status=DeliveryStatus(row.status),
-        attempts=row.attempts,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        due_at=row.due_at,
-        sent_at=row.sent_at,
-        last_error=row.last_error,
-        why=row.why,
-        body=row.body,
-        ref=row.ref,
-        mutes=tuple(json.loads(row.mutes)) if row.mutes else (),
-        fallback_of=row.fallback_of,
-        awaits=row.awaits,
+        id=delivery_id,
+        alert_id=alert_id,
+        receiver=receiver,
+        event=Event(event),
+        ordinal=ordinal,
+        status=DeliveryStatus(status),
+        attempts=attempts,
+        created_at=from_micros(created_at),
+        started_at=from_micros(started_at),
+        due_at=from_micros(due_at),
+        sent_at=from_stored(sent_at),
+        last_error=last_error,
+        why=why,
+        body=body,
+        ref=ref,
+        mutes=tuple(json.loads(mutes)) if mutes else (),
+        fallback_of=fallback_of,
+        awaits=awaits,
     )

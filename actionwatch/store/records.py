@@ -22,11 +22,11 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.types import BigInteger, Text
+from sqlalchemy.types import BigInteger
 
 from actionwatch.model import NOTHING, Entity, Record
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.instants import MICROSECOND, from_micros, to_micros
+from actionwatch.store.instants import MICROSECOND, as_stored, from_micros, to_micros
 from actionwatch.store.tables import JOINED, RECORD
 
 # All records of a page were seen at once.
@@ -61,11 +61,7 @@ _READ = (
     "operation", "scope", "severity", "upstream_id", "is_time_readable", "is_backlog", "late_by", "id",
 )  # fmt: skip
 """How a record is read: the columns in the order in which `_record` takes them."""
-# Times and booleans are read as plain integers: what SQLAlchemy makes of them would cost as much as all the rest of a row.
-_SELECTED = [
-    RECORD.c[name] if isinstance(RECORD.c[name].type, Text) else type_coerce(RECORD.c[name], BigInteger).label(name)
-    for name in _READ
-]
+_SELECTED = as_stored(RECORD.c[name] for name in _READ)
 
 
 Judge = Callable[[Record], tuple[bool, timedelta | None]]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
 from actionwatch.model import Delivery, DeliveryStatus
-from actionwatch.store.outbox import delivery_of
+from actionwatch.store.outbox import READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
 _IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
@@ -28,15 +27,12 @@ _SUMS = (
     .subquery()
 )
 _STANDING = (
-    select(DELIVERY, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_told)
+    select(*READ, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_told)
     .select_from(_SUMS)
     .join(
         DELIVERY, and_(_ALERT, DELIVERY.c.receiver == _SUMS.c.receiver, DELIVERY.c.ordinal == _SUMS.c.own), isouter=True
     )
     .order_by(_SUMS.c.receiver)
-)
-_TOLD = select(DELIVERY.c.alert_id, DELIVERY.c.status, DELIVERY.c.reported_in).where(
-    DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)), DELIVERY.c.receiver == bindparam("wanted")
 )
 
 
@@ -52,17 +48,8 @@ class Standing:
 def read(connection: Connection, alert_id: str) -> dict[str, Standing]:
     """Read the standing of every receiver that has rows of an alert, by name."""
     return {
-        row.name: Standing(delivery_of(row) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told))
+        row.name: Standing(
+            delivery_of(row[: len(READ)]) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told)
+        )
         for row in connection.execute(_STANDING, {"wanted": alert_id})
     }
-
-
-def told(connection: Connection, alert_ids: Collection[str], receiver: str) -> set[str]:
-    """Say which of these alerts a receiver took any message of, or a digest that listed them."""
-    # The status is looked at here: asked for in SQL, it would lead SQLite to the index of all that was ever sent.
-    rows = connection.execute(_TOLD, {"alert_ids": list(alert_ids), "wanted": receiver})
-    return {row.alert_id for row in rows if _is_told(row.status, row.reported_in)}
-
-
-def _is_told(status: str, reported_in: str | None) -> bool:
-    return status == DeliveryStatus.SENT or (status == DeliveryStatus.HELD and reported_in is not None)

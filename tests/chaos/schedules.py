@@ -222,7 +222,6 @@ class Schedule:
             self.database,
             [channel],
             PlainRenderer(),
-            lambda _, __: (),
             Troubles(self.database, addressing(), self.world.clock),
             self.world.clock,
             jitter=lambda: 0.5,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
 import pytest
 
-from actionwatch import app
+from actionwatch import app, configuration
 from tests.integration.cli.conftest import BROKEN_RULE, Desk, call
 from tests.integration.notifiers.http_end import Reply, dead_port
 
-SHIPPED = sorted(path.name for path in app.shipped("rules").rglob("*.yml"))
+SHIPPED = sorted(path.name for path in configuration.shipped("rules").rglob("*.yml"))
 
 
 def test_a_round_twice_does_nothing_twice(desk: Desk) -> None:
@@ -235,9 +236,22 @@ def test_a_receiver_is_tested_through_the_real_path(desk: Desk) -> None:
     assert "who are you" in refused.err
 
 
+def test_what_a_receiver_would_get_is_shown_before_there_is_an_alert(desk: Desk) -> None:
+    """Rules of one record, of several, and of what is missing are shown by their own tests; nothing is sent."""
+    shipped = configuration.shipped("rules")
+    for name in ("cluster_deleted", "clusters_deleted_in_bulk", "backups_stopped"):
+        (desk.folder / "rules" / f"{name}.yml").write_text((shipped / f"{name}.yml").read_text())
+        called = desk.call("receivers", "preview", name, "soar")
+        assert called.status == 0, called.err
+        shown = json.loads(called.out.partition("\n")[2])
+        assert (shown["type"], shown["data"]["rule"]["name"]) == ("alert.opened", name)
+        assert shown["data"]["runbook"]
+    assert not desk.webhook.requests
+
+
 def test_a_second_service_on_one_store_is_refused(desk: Desk) -> None:
     """While a service has the store, another round ends at once with exit 1 and says why; reading goes on."""
-    settings = app.read_settings(desk.config)
+    settings = configuration.read_settings(desk.config)
     database = app.open_store(settings)
     try:
         with database.owned():

@@ -241,9 +241,7 @@ class Hour(Desk):
             for name, notifier in notifiers.items()
         ]
         given = {"jitter": lambda: self.jitter, **changes}
-        return Deliverer(
-            self.database, channels, RENDERER, lambda record, names: (), self.troubles, self.clock, **given
-        )
+        return Deliverer(self.database, channels, RENDERER, self.troubles, self.clock, **given)
 
     def die(self) -> None:
         """Deliver until nothing more can be but what hangs, then be gone without a word about that."""

@@ -7,12 +7,15 @@ from random import Random
 
 import pytest
 
-from actionwatch.alerts.policy import Policy, Storm
+from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.routes import Route
 from actionwatch.model import Status
+from actionwatch.timeintervals import Period, TimeInterval
 from tests.integration.lifecycle.kit import Desk, Rule, is_ours, summaries
 from tests.integration.pipeline.kit import DOWN
 
 USERS = ("abe", "bob", "eve")
+SIESTA = TimeInterval("siesta", (Period(times=((13 * 60, 14 * 60), (15 * 60, 15 * 60 + 30))),))
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -20,6 +23,8 @@ def test_any_course(desk: Desk, seed: int) -> None:
     """Each alert ends told by itself or in a summary; nobody hears of an alert before its opening or after its end."""
     random = Random(seed)
     desk.policies["hook"] = Policy(storm=Storm(random.choice((1, 2, 30))), updates=timedelta(seconds=10))
+    if seed % 2:
+        desk.house, desk.route = House((), {"siesta": SIESTA}), Route(("hook",), mutes=("siesta",))
     for _ in range(40):
         _step(desk, random)
         desk.later(seconds=random.choice((0, 1, 11, 61, 600)))
@@ -66,6 +71,10 @@ def _check(desk: Desk) -> None:
             assert (events[-1] == "resolved") == (alert.status is Status.RESOLVED and len(events) > 1) or len(
                 events
             ) == 1
+            if alert.status is not Status.OPEN:
+                assert messages[rows[-1].id].data["status"] == alert.status or len(events) == 1
+            if alert.status is Status.ACKED:
+                assert messages[rows[-1].id].data["acked_by"] == "sam"
             if alert_id not in stopped:
                 assert messages[rows[-1].id].data["count"] == alert.count
     assert told | stopped == set(alerts)

@@ -37,6 +37,7 @@ def test_a_dead_letter_goes_to_the_fallback(backed: Desk) -> None:
     assert (original.status, copy.status) == (DeliveryStatus.DEAD, DeliveryStatus.SENT)
     assert copy.fallback_of == original.id != copy.id
     assert any("mail stands in for hook" in line for line in backed.why(alert_id))
+    assert backed.senders["mail"].sent[0].fields[0] == ("in place of", "hook")
     backed.later(hours=1)
     assert backed.told("mail") == ["opened x1"]
 
@@ -51,6 +52,26 @@ def test_the_end_follows(backed: Desk) -> None:
     backed.people.resolve(alert_id, "sam")
     backed.later(seconds=11)
     assert backed.told("mail") == ["opened x1", "resolved x2"]
+
+
+@pytest.mark.parametrize("is_replayed", [True, False])
+def test_the_end_follows_where_both_were_told(backed: Desk, is_replayed: bool) -> None:
+    """Who stood in is told the end though the receiver took the opening after all: its incident would stay open for ever."""
+    backed.hook.answer = lambda message: REFUSED if is_replayed else DOWN
+    alert_id = backed.happen()
+    for _ in range(3):
+        backed.later(minutes=5)
+    assert backed.told("mail") == ["opened x1"]
+    backed.hook.answer = lambda message: None
+    backed.hook.sent.clear()
+    with backed.database.write() as connection:
+        outbox.replay(connection, None, backed.clock())
+    backed.later(minutes=11)
+    backed.people.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    backed.later(seconds=11)
+    assert backed.told() == ["opened x1", "resolved x1"]
+    assert backed.told("mail") == ["opened x1", "resolved x1"]
 
 
 def test_a_receiver_that_keeps_failing(backed: Desk) -> None:

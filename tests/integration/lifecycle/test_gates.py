@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from actionwatch.alerts.inhibition import InhibitRule, Labelled
 from actionwatch.alerts.policy import House, Policy, Storm
@@ -31,7 +32,7 @@ def context(event: Event = Event.OPENED, **changes: Any) -> Context:
     delivery = make_delivery(event=event, **changes.pop("row", {}))
     alert = make_alert(**changes.pop("alert", {}))
     plain = Context(delivery, event, alert, LABELS, event is not Event.OPENED, NOON, Policy(), House())
-    return replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 SILENCED: dict[str, Any] = {"silences": [SILENCE]}
@@ -46,16 +47,20 @@ TABLE: list[tuple[str, Context, str | None]] = [
     ("silence", context(**SILENCED), f"silence {SILENCE.id}"),
     ("silence, update", context(Event.UPDATED, **SILENCED), f"silence {SILENCE.id}"),
     ("silence, told of its end", context(Event.RESOLVED, **SILENCED), None),
+    ("silence, told who took it on", context(Event.ACKED, **SILENCED), None),
     ("silence of others", context(labels={"userName": "bob"}, **SILENCED), None),
     ("silence yet to come", context(now=NOON - 2 * HOUR, **SILENCED), None),
     ("silence starts now", context(now=NOON - HOUR, **SILENCED), f"silence {SILENCE.id}"),
     ("silence ended now", context(now=NOON + HOUR, **SILENCED), None),
     ("inhibition", context(**INHIBITED), "inhibition source"),
     ("inhibition, end", context(Event.RESOLVED, **INHIBITED), None),
+    ("inhibition, taken on", context(Event.ACKED, **INHIBITED), None),
     ("inhibition, other user", context(labels={"rule": "cluster_deleted", "userName": "bob"}, **INHIBITED), None),
     ("inhibition, other rule", context(labels={"rule": "x", "userName": "eve"}, **INHIBITED), None),
     ("mute", context(**MUTED), "mute nights"),
-    ("mute, end", context(Event.RESOLVED, **MUTED), "mute nights"),
+    ("mute, update", context(Event.UPDATED, **MUTED), "mute nights"),
+    ("mute, end", context(Event.RESOLVED, **MUTED), None),
+    ("mute, taken on", context(Event.ACKED, **MUTED), None),
     ("mute, day", context(**{**MUTED, "now": NOON}), None),
     ("mute, gone from the configuration", context(**{**MUTED, "house": House()}), None),
     ("min_level", context(**LOW), "min_level critical"),
@@ -67,6 +72,7 @@ TABLE: list[tuple[str, Context, str | None]] = [
     ("storm, off", context(let_through=1000), None),
     ("digest", context(policy=DIGEST), "hold"),
     ("digest, end", context(Event.RESOLVED, policy=DIGEST), "hold"),
+    ("digest, taken on", context(Event.ACKED, policy=DIGEST), "hold"),
     ("digest, copy", context(policy=DIGEST, row={"fallback_of": "x"}), "hold"),
     ("copy, silence", context(**SILENCED, row={"fallback_of": "x"}), None),
     ("copy, storm", context(**STORM, row={"fallback_of": "x"}), None),

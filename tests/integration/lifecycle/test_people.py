@@ -103,6 +103,7 @@ def test_nobody_takes_it_on(escalating: Desk) -> None:
     assert escalating.told("boss") == []
     escalating.later(seconds=1)
     assert escalating.told("boss") == ["opened x2"]
+    assert escalating.senders["boss"].sent[0].fields[0] == ("escalated", "nobody took it on within 15m")
     escalating.people.resolve(alert_id, "sam")
     escalating.later(seconds=11)
     assert escalating.told("boss") == ["opened x2", "resolved x2"]
@@ -216,7 +217,7 @@ def test_a_button_that_is_pressed_twice(desk: Desk, second: str) -> None:
     over = desk.people.act("ack", alert_id, second)
     assert over == Decision("Resolved by sam", is_new=False)
     desk.later(minutes=1)
-    assert desk.told() == ["opened x1", "resolved x1"]
+    assert desk.told() == ["opened x1", "updated x1", "resolved x1"]
     with desk.database.read() as connection:
         assert len(silences.read_all(connection)) == 1
 

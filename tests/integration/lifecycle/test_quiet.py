@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
@@ -11,9 +13,22 @@ from actionwatch.model import Level, RuleName
 from actionwatch.pipeline.addressing import Destination
 from actionwatch.store import alerts, silences
 from actionwatch.store.tables import SILENCE
+from actionwatch.timeintervals import Period, TimeInterval
 from tests.builders import make_alert
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, summaries
 from tests.integration.pipeline.kit import DOWN, Sender
+
+
+def _silence(desk: Desk) -> None:
+    desk.silence("userName=eve", hours=1)
+
+
+def _mute(desk: Desk) -> None:
+    """Have the interval of the route begin now, for messages that are owed already too."""
+    desk.house = House((), {"nights": TimeInterval("nights", (Period(times=((12 * 60, 13 * 60),)),))})
+
+
+QUIET = [("silence", _silence), ("mute", _mute)]
 
 
 def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
@@ -53,19 +68,46 @@ def test_the_next_match_tells_the_full_count(desk: Desk) -> None:
     assert desk.told() == ["silence: 1", "opened x4"]
 
 
-def test_a_resolution_goes_to_those_told(desk: Desk) -> None:
-    """Who was told hears the end, under a silence too; who was not, does not."""
+@pytest.mark.parametrize(("reason", "hide"), QUIET)
+def test_decisions_go_to_those_told(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
+    """Who was told hears who took it on, and the end, whatever hides news; who was not, does not."""
+    desk.route = Route(("hook",), mutes=("nights",))
     alert_id = desk.happen()
     desk.deliver()
-    desk.silence("userName=eve", hours=1)
-    other = desk.happen(Rule(name="other"), user_name="eve")
+    hide(desk)
+    other = desk.happen(Rule(name="other"))
     desk.later(seconds=20)
+    for decide in (desk.people.acknowledge, desk.people.resolve):
+        decide(alert_id, "sam")
+        decide(other, "sam")
+        desk.later(seconds=20)
+    assert desk.told() == ["opened x1", "updated x1", "resolved x1"]
+    assert [message.data["status"] for message in desk.hook.sent] == ["open", "acked", "resolved"]
+    desk.later(hours=8)
+    assert desk.told()[-1] == f"{reason}: 1"
+    assert [alert["id"] for alert in desk.hook.sent[-1].data["alerts"]] == [other]
+
+
+@pytest.mark.parametrize(("reason", "hide"), QUIET)
+def test_news_that_waits_becomes_the_acknowledgement(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
+    """An update not tried yet tells who took the alert on, at its time; what matches after that is hidden again."""
+    desk.route = Route(("hook",), mutes=("nights",))
+    alert_id = desk.happen()
+    desk.deliver()
+    desk.happen()
+    hide(desk)
+    desk.people.acknowledge(alert_id, "sam")
+    desk.later(seconds=9)
+    assert desk.told() == ["opened x1"]
+    desk.later(seconds=1)
+    desk.happen()
+    desk.later(seconds=20)
+    assert desk.told() == ["opened x1", "updated x2"]
+    assert desk.hook.sent[-1].data["acked_by"] == "sam"
+    assert desk.stopped() == [f"hook updated suppressed by {reason}"]
     desk.people.resolve(alert_id, "sam")
-    desk.people.resolve(other, "sam")
     desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "resolved x1"]
-    desk.later(hours=1)
-    assert desk.told()[-1] == "silence: 1"
+    assert desk.told() == ["opened x1", "updated x2", "resolved x3"]
 
 
 def test_an_early_end(desk: Desk) -> None:
@@ -131,17 +173,17 @@ def test_mute_intervals(desk: Desk) -> None:
     assert desk.told() == ["mute: 3", "opened x1"]
 
 
-def test_a_muted_resolution_is_reported(desk: Desk) -> None:
-    """An end that falls into the night is in the morning's message."""
+def test_what_opens_and_ends_while_it_is_mute_is_reported_as_over(desk: Desk) -> None:
+    """An alert that nobody was told of is in the morning's message, resolved."""
     desk.house = House((), {"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
+    desk.clock.now = at("23:00")
     alert_id = desk.happen()
     desk.deliver()
-    desk.clock.now = at("23:00")
     desk.people.resolve(alert_id, "sam")
     desk.deliver()
     desk.later(hours=8)
-    assert desk.told() == ["opened x1", "mute: 1"]
+    assert desk.told() == ["mute: 1"]
     assert desk.hook.sent[-1].data["alerts"][0]["status"] == "resolved"
 
 

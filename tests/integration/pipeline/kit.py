@@ -166,7 +166,6 @@ class Post:
             self.database,
             channels,
             self.renderer,
-            lambda record, names: (("userName", record.user_name or ""),),
             self.troubles,
             self.clock,
             **{"jitter": lambda: self.jitter, "stop_seconds": 5.0, **changes},

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
 from actionwatch.errors import TransientDeliveryError
 from actionwatch.model import Status
 from actionwatch.pipeline.addressing import Destination
 from actionwatch.retry import RetryPolicy
 from actionwatch.store import alerts, outbox
-from tests.builders import QUARTER, make_record, open_database
+from tests.builders import QUARTER, lease_due, make_record, open_database
 from tests.integration.pipeline.kit import DOWN, REFUSED, Answer, KindRule, Post, Sender, settle
 
 BUSY = TransientDeliveryError("busy", retry_after=timedelta(seconds=30))
@@ -72,9 +72,8 @@ class Course(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def dies(self, limit: int) -> None:
         """Claim messages and die before anything of it is recorded."""
-        now = self.post.clock()
         with self.post.database.write() as connection:
-            outbox.lease(connection, outbox.read_due(connection, "hook", now, limit), now + timedelta(minutes=5))
+            lease_due(connection, "hook", self.post.clock(), limit)
 
     @rule()
     def replays(self) -> None:

@@ -8,22 +8,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from actionwatch.errors import StoreBusy, TransientDeliveryError
 from actionwatch.model import DeliveryStatus, Event, Receipt, Status
 from actionwatch.pipeline.addressing import Destination
 from actionwatch.pipeline.channels import IN_HAND, MOST_IN_HAND
 from actionwatch.pipeline.composing import freeze, thaw
-from actionwatch.pipeline.deliver import FAILING_AFTER, LEASE, TROUBLES_EVERY, Deliverer
+from actionwatch.pipeline.deliver import FAILING_AFTER, TROUBLES_EVERY, Deliverer
 from actionwatch.retry import RetryPolicy
 from actionwatch.store import alerts, outbox, receivers, story
 from actionwatch.store.database import Database
-from tests.builders import NOON, QUARTER, Clock, make_delivery, make_message, make_record
+from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
 from tests.integration.pipeline.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
 
 GROUPED = KindRule(realert=QUARTER)
@@ -109,7 +110,11 @@ def test_message(post: Post) -> None:
     assert (message.id, message.type, message.timestamp) == (row.id, "alert.opened", post.clock())
     assert message.data["count"] == 1
     assert [record["userName"] for record in message.data["records"]] == ["eve"]
-    assert message.fields == (("userName", "eve"),)
+    assert message.fields == (
+        ("timestamp", "2026-11-25T12:00:00.000Z"),
+        ("userName", "eve"),
+        ("actionKind", "DELETE_CLUSTER"),
+    )
     assert hook(post).texts[0].texts == {"t.txt": "alert.opened"}
     assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.SENT, 1, post.clock())
     assert story_of(post, row.alert_id) == ["attempt 1: alert.opened taken"]
@@ -507,8 +512,7 @@ def test_places_held_elsewhere(post: Post) -> None:
     post.channel = {"concurrency": 3}
     post.owe(*(f"a{n}" for n in range(9)))
     with post.database.write() as connection:
-        due = outbox.read_due(connection, "hook", post.clock(), 1)
-        assert len(outbox.lease(connection, due, post.clock() + LEASE)) == 1
+        assert len(lease_due(connection, "hook", post.clock(), 1)) == 1
     hook(post).gate.clear()
     deliverer = post.deliverer()
     assert deliverer.run_once() == 2
@@ -671,8 +675,7 @@ def test_lease_of_a_dead_process(post: Post) -> None:
     """What a process held that did not come back is delivered after its lease, with no start to release it."""
     post.owe("one")
     with post.database.write() as connection:
-        due = outbox.read_due(connection, "hook", post.clock(), 9)
-        assert outbox.lease(connection, due, post.clock() + LEASE)
+        assert lease_due(connection, "hook", post.clock())
     with post.delivering(stop_seconds=0.1) as deliverer:
         pass
     assert hook(post).sent == []

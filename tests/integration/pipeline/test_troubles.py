@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from actionwatch.model import Status
 from actionwatch.pipeline.troubles import SELF_RULE, TITLES, Troubles, marked_alert, self_alert

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from actionwatch.model import Alert, Level, Status
 from actionwatch.store import alerts, outbox, receivers, records, story

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from actionwatch.store import positions
 from actionwatch.store.checkpoints import COMMITS
 from actionwatch.store.database import SCHEMA_VERSION, Database
 from actionwatch.store.instants import from_micros, to_micros
+from actionwatch.store.migrations.env import migrate
 from actionwatch.store.tables import METADATA
 from tests.builders import NOON, open_database
 
@@ -34,11 +36,40 @@ def test_empty_store_is_migrated(tmp_path: Path) -> None:
     database.close()
 
 
-def test_schema_is_what_the_tables_say(database: Database) -> None:
-    """The migrations make exactly the tables, columns and indexes that the code believes in."""
-    with database.read() as connection:
+def test_schema_is_what_the_tables_say(tmp_path: Path) -> None:
+    """The migrations make exactly the tables, columns and indexes that the code believes in, and a new store is made with."""
+    new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
+    new.upgrade()
+    with migrated.write() as connection:
+        migrate(connection)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+    assert migrated.schema_version() == new.schema_version() == SCHEMA_VERSION
+    assert _schema(migrated) == _schema(new)
+    new.close()
+    migrated.close()
+
+
+def _schema(database: Database) -> dict[str, list[str]]:
+    """Give the words of the statement that made each table and index, in any order."""
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return {name: sorted(re.findall(r"[^\s,()]+", sql)) for name, sql in rows}
+
+
+def test_the_version_tells_of_any_commit(tmp_path: Path, database: Database) -> None:
+    """It changes with what we write and with what another process writes, and with nothing else."""
+    other = Database(f"sqlite:///{database.path}")
+    seen = [database.version()]
+    for each in (database, other):
+        with each.read() as connection:
+            positions.read_both(connection)
+        assert database.version() == seen[-1]
+        with each.write() as connection:
+            positions.write(connection, positions.MATCHED, len(seen))
+        seen.append(database.version())
+    assert len(set(seen)) == 3
+    other.close()
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:

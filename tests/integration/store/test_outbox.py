@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, event
 
 from actionwatch.model import Delivery, DeliveryStatus, Event
 from actionwatch.store import alerts, outbox, records, retention, standing
 from actionwatch.store.database import Database
-from actionwatch.store.outbox import Frozen, Queue
-from tests.builders import NOON, make_alert, make_delivery, make_record
+from actionwatch.store.outbox import Queue
+from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record
 
 LEASE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
@@ -29,7 +29,7 @@ def put(database: Database, *rows: Delivery) -> int:
 def claim(database: Database, at: datetime = NOON, limit: int = 10, receiver: str = "hook") -> list[Delivery]:
     """Claim at a time."""
     with database.write() as connection:
-        return outbox.lease(connection, outbox.read_due(connection, receiver, at, limit), at + LEASE)
+        return lease_due(connection, receiver, at, limit)
 
 
 def row(database: Database, delivery: Delivery) -> Delivery:
@@ -121,7 +121,7 @@ def test_freeze(database: Database) -> None:
     put(database, make_delivery(), row_two)
     with database.write() as connection:
         outbox.freeze(connection, [])
-        outbox.freeze(connection, [Frozen(row_two.id, Event.OPENED, "{}")])
+        outbox.freeze(connection, [replace(row_two, event=Event.OPENED, body="{}")])
         assert not outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
     assert (row(database, row_two).event, row(database, row_two).body) == (Event.OPENED, "{}")
 
@@ -138,14 +138,20 @@ def test_turn_untried(database: Database) -> None:
 
 
 def test_told(database: Database) -> None:
-    """A receiver was told of an alert when it took any message of it, and only that receiver."""
-    put(database, make_delivery("a"), make_delivery("b"), make_delivery("a", "other"), make_delivery("c"))
+    """A receiver was told of an alert when it took any message of it, and only that receiver; the alert may be gone."""
+    put(
+        database,
+        *(make_delivery(name, ordinal=ordinal) for name in "abc" for ordinal in (1, 2)),
+        make_delivery("a", "other"),
+    )
     with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert("a"), "a")])
         outbox.record_sent(connection, {make_delivery("a").id: None}, NOON)
         outbox.record_dead(connection, make_delivery("b").id, None, "x")
-        assert outbox.told(connection, ["a", "b", "c", "none"], "hook") == {"a"}
-        assert outbox.told(connection, ["a"], "other") == set()
-        assert outbox.told(connection, [], "hook") == set()
+        found = [outbox.read_due(connection, name, NOON, 9) for name in ("hook", "other")]
+    assert {(each.delivery.alert_id, each.is_told) for each in found[0]} == {("a", True), ("b", False), ("c", False)}
+    assert {each.alert for each in found[0] if each.delivery.alert_id != "a"} == {None}
+    assert [(each.alert, each.is_told) for each in found[1]] == [(make_alert("a"), False)]
 
 
 def test_replay(database: Database) -> None:
@@ -153,7 +159,7 @@ def test_replay(database: Database) -> None:
     dead, other, alive = make_delivery("a"), make_delivery("b"), make_delivery("c")
     put(database, dead, other, alive)
     with database.write() as connection:
-        outbox.freeze(connection, [Frozen(dead.id, Event.OPENED, "{}")])
+        outbox.freeze(connection, [replace(dead, body="{}")])
         for buried in (dead, other):
             outbox.record_dead(connection, buried.id, "503", "gave up")
         assert outbox.find(connection, limit=9, is_dead=True, receiver="none") == []
@@ -259,13 +265,12 @@ def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[t
 
 
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
-    "claim": lambda c: outbox.lease(c, outbox.read_due(c, "hook", NOON, 8), NOON + LEASE),
+    "claim": lambda c: lease_due(c, "hook", NOON, 8),
     "next_due": lambda c: outbox.next_due(c, "hook", NOON),
-    "told": lambda c: outbox.told(c, ["s1", "s2"], "hook"),
     "turn_untried": lambda c: outbox.turn_untried(c, "p1", "hook", Event.RESOLVED),
     "retry": lambda c: outbox.record_retry(c, make_delivery("p1"), NOON, "x"),
     "sent": lambda c: outbox.record_sent(c, {make_delivery("p1").id: None}, NOON),
-    "freeze": lambda c: outbox.freeze(c, [Frozen(make_delivery("p1").id, Event.OPENED, "{}")]),
+    "freeze": lambda c: outbox.freeze(c, [make_delivery("p1", body="{}")]),
     "standing": lambda c: standing.read(c, "p1"),
     "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
     "release": outbox.release_leases,
@@ -284,7 +289,7 @@ def test_no_scan(crowded: Database, name: str) -> None:
         scans = [
             line
             for line in plan.splitlines()
-            if line.startswith("SCAN") and not re.search("subquery|anon_1|CONSTANT", line)
+            if line.startswith("SCAN") and not re.search("subquery|anon_1|CONSTANT|given|VALUES", line)
         ]
         # `young` walks records by id and stops at the first that is kept.
         if name == "retention":
@@ -292,12 +297,13 @@ def test_no_scan(crowded: Database, name: str) -> None:
         assert scans == [], (statement, plan)
         if name in ("claim", "next_due"):
             assert "TEMP B-TREE" not in plan, (statement, plan)
-            assert "delivery_by_due" in plan or statement.startswith("UPDATE"), (statement, plan)
+            # Once: what is asked of the same alert's other rows is found by the alert.
+            assert plan.count("delivery_by_due") == 1 or statement.startswith("UPDATE"), (statement, plan)
         if name == "leased":
             assert "delivery_leased" in plan, (statement, plan)
 
 
-@pytest.mark.parametrize("name", ["told", "turn_untried", "standing", "retry"])
+@pytest.mark.parametrize("name", ["turn_untried", "standing", "retry"])
 def test_by_alert(crowded: Database, name: str) -> None:
     """What concerns one alert is found by it, not among all that was ever sent or waits."""
     for statement, plan in plans(crowded, QUESTIONS[name]):

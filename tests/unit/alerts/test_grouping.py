@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert, stable_id
 from actionwatch.model import Alert, Level, RuleName
@@ -70,6 +71,7 @@ def test_open_alert() -> None:
         first_at=NOON,
         last_at=NOON,
         opened_at=LATER,
+        happened_at=NOON,
         runbook="do it",
         labels={"team": "dba"},
         fields=("userName",),
@@ -116,11 +118,11 @@ def test_join() -> None:
     alert = open_alert(make_match(level=Level.LOW), NOON)
     late = make_match(make_record(2, minutes=9, late_by=timedelta(hours=1)), level=Level.CRITICAL, title="other")
     joined = join(alert, late)
-    assert joined == replace(
+    assert joined == structs.replace(
         alert, count=2, level=Level.CRITICAL, last_at=NOON + timedelta(minutes=9), late_by=timedelta(hours=1)
     )
     earlier = join(joined, make_match(make_record(3, minutes=-9), level=Level.LOW))
-    assert earlier == replace(joined, count=3)
+    assert earlier == structs.replace(joined, count=3)
 
 
 @given(st.lists(st.integers(-15, 15), max_size=12), st.randoms())
