@@ -1,35 +1,80 @@
 """Templates: one sandbox for every text that rules and operators write.
 
 Audit text is only ever a *value* here, never a template. The sandbox keeps templates from reaching Python, strict undefined
-makes a misspelt name an error instead of an empty alert, and the output is capped, which jinja2 itself does not do.
+makes a misspelt name an error instead of an empty alert; output, steps and sizes are bounded, which jinja2 itself does not do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, Template
+from jinja2 import BaseLoader, StrictUndefined, Template, nodes
 from jinja2 import TemplateError as JinjaError
 from jinja2.exceptions import SecurityError
+from jinja2.filters import do_format
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from actionwatch.errors import Fault, TemplateError
 
 MAX_OUTPUT_CHARS = 256 * 1024  # far above any message a channel takes
-MAX_REPEAT = 10_000  # `'a' * 10**8` is one cheap expression and 100 MB
+MAX_STEPS = 20_000  # turns of loops and calls in one text: fifty records with all their fields take some hundred
+MAX_SIZE = 10_000  # `'a' * 10**8` and `'a' | center(10**9)` are cheap to write, and fill the memory
+
+# Of a format, `%` or `{}`: a width that nobody can read, or one that comes from elsewhere.
+_WIDE = re.compile(r"%(?:\(\w*\))?[-+ #0]*(?:\*|\d{5})|\{[^{}]*:[^{}]*(?:\{|\d{5})")
+_steps: ContextVar[Iterator[int]] = ContextVar("steps")  # those that are left to the text that is being filled in
 
 
 class SandboxedEnvironment(ImmutableSandboxedEnvironment):
-    """jinja2's immutable sandbox, with multiplication and powers bounded."""
+    """jinja2's immutable sandbox, with its steps counted and the sizes of what it makes bounded."""
 
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.filters = {name: _bounded(made) if name != "format" else _format for name, made in self.filters.items()}
+        self.filters |= {"counted": _counted, "held": _held}
+        del self.globals["lipsum"]
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        return super()._generate(_Bounding().visit(source), *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """Refuse a format that asks for a width nobody can read."""
+        _refuse(isinstance(getattr(value, "__self__", None), str) and _WIDE.search(value.__self__), "this width")
+        return super().wrap_str_format(value)
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  as jinja2 names them
+        """Count the calls, of macros too; bound what a text's own methods make."""
+        _step()
+        if isinstance(getattr(__obj, "__self__", None), str | int):
+            _refuse(_is_any_large([*args, *kwargs.values()]), "a size such as this")
+        return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuse the operators that make a small template fill the memory."""
-        if operator == "**" or (operator == "*" and not _is_small_product(left, right)):
-            raise SecurityError(f"'{operator}' with these operands is not allowed in a template")
+        is_wide = operator == "%" and isinstance(left, str) and _WIDE.search(left)
+        is_long = (operator == "*" and not _is_small_product(left, right)) or (
+            operator == "+" and isinstance(left, str | list) and len(left) > MAX_OUTPUT_CHARS
+        )
+        _refuse(operator == "**" or is_wide or is_long, f"'{operator}' with these operands")
         return super().call_binop(context, operator, left, right)
+
+
+class _Bounding(NodeTransformer):
+    """Has each turn of a loop counted, and what `~` joins measured, which no hook of jinja2 does."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802  as jinja2 names them
+        node.iter = nodes.Filter(node.iter, "counted", [], [], None, None, lineno=node.lineno)
+        return self.generic_visit(node)
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        return nodes.Filter(self.generic_visit(node), "held", [], [], None, None, lineno=node.lineno)
 
 
 def sandbox(
@@ -47,6 +92,7 @@ def sandbox(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=False,
+        optimized=False,  # what is constant would be worked out while it is compiled, where nothing is counted
     )
 
 
@@ -57,6 +103,7 @@ def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int =
     """
     pieces: list[str] = []
     size = 0
+    _steps.set(iter(range(MAX_STEPS)))
     try:
         for piece in template.generate(variables):
             size += len(piece)
@@ -74,7 +121,49 @@ def _fault(template: Template, what: str) -> TemplateError:
     return TemplateError(Fault(template.name or "template", 0, 0, what))
 
 
+def _step() -> None:
+    if next(_steps.get(), None) is None:
+        raise SecurityError(f"the template takes more than {MAX_STEPS} steps")
+
+
+def _counted(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        _step()
+        yield item
+
+
+def _held(text: str) -> str:
+    _refuse(len(text) > MAX_OUTPUT_CHARS, "a text as long as this")
+    return text
+
+
+def _bounded(made: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a filter refuse large numbers beside the value it is for."""
+    before = 2 if hasattr(made, "jinja_pass_arg") else 1
+
+    @wraps(made)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _refuse(_is_any_large([*args[before:], *kwargs.values()]), "a size such as this")
+        return made(*args, **kwargs)
+
+    return bounded
+
+
+def _format(text: Any, *args: Any, **kwargs: Any) -> str:
+    _refuse(_WIDE.search(str(text)), "this width")
+    return do_format(text, *args, **kwargs)
+
+
+def _refuse(is_too_much: object, what: str) -> None:
+    if is_too_much:
+        raise SecurityError(f"{what} is not allowed in a template")
+
+
+def _is_any_large(values: Iterable[Any]) -> bool:
+    return any(isinstance(value, int) and value > MAX_SIZE for value in values)
+
+
 def _is_small_product(left: Any, right: Any) -> bool:
     if isinstance(left, int | float) and isinstance(right, int | float):
         return True
-    return all(not isinstance(operand, int) or operand <= MAX_REPEAT for operand in (left, right))
+    return all(not isinstance(operand, int) or operand <= MAX_SIZE for operand in (left, right))

@@ -119,8 +119,9 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except ConfigError as exc:
-        for fault in exc.faults:
-            click.echo(str(fault), err=True)
+        from actionwatch.cli.output import print_faults
+
+        print_faults(exc.faults)
         return EXIT_USAGE
     except ActionwatchError as exc:
         return _fail(str(exc))

@@ -9,7 +9,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
 from actionwatch.cli.opened import read_settings
-from actionwatch.cli.output import output_option, print_items
+from actionwatch.cli.output import output_option, print_faults, print_items
 from actionwatch.cli.rules import fault_document
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.text import one_line
@@ -63,9 +63,7 @@ def _print_live(outcomes: list[Outcome]) -> None:
 
 
 def _print(faults: list[Fault], notes: list[Fault], praise: str) -> None:
-    for note in notes:
-        click.echo(f"{note} (note)", err=True)
-    for fault in faults:
-        click.echo(str(fault), err=True)
+    print_faults(notes, " (note)")
+    print_faults(faults)
     if not faults:
         click.echo(praise)

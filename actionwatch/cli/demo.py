@@ -130,7 +130,7 @@ def _organisation(seed: int) -> Iterator[_Upstream]:
 
 
 def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
-    from actionwatch.app import shipped
+    from actionwatch.configuration import shipped
 
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
     config = folder / "actionwatch.yaml"
@@ -149,9 +149,9 @@ def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
 
 
 def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) -> None:
-    from actionwatch import app, service
+    from actionwatch import app, configuration, service
 
-    settings = app.read_settings(config)
+    settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     out = console(PIPE_WIDTH)
     built = _streaming_app(settings, out, ended)
@@ -204,7 +204,7 @@ def _line(record: Record, width: int) -> Text:
 def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: timedelta) -> None:
     from rich.rule import Rule
 
-    from actionwatch.options import spell_duration
+    from actionwatch.durations import spell_duration
 
     length = f"for {spell_duration(duration)} (Ctrl-C: sooner)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
@@ -221,7 +221,7 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
     from rich.panel import Panel
     from rich.table import Table
 
-    from actionwatch.options import spell_duration
+    from actionwatch.durations import spell_duration
 
     table = Table.grid(padding=(0, 2))
     for name, value in _facts(built):

@@ -40,17 +40,17 @@ def command(folder: Path) -> None:
 
 def _files() -> Iterator[tuple[bytes, Path]]:
     """Give what each file to write holds, and its name in the new folder."""
-    from actionwatch import app
+    from actionwatch import configuration
     from actionwatch.rules.schema import FILE as RULE_SCHEMA
     from actionwatch.settings.schema import FILE as CONFIG_SCHEMA
 
     own = [path for path in (Path(__file__).parent.parent / "_init").iterdir() if path.is_file()]
     for path in sorted(own, key=lambda path: (path.name != FIRST, path.name)):
         yield path.read_bytes(), Path(path.name)
-    for name, schema in ((CONFIG_SCHEMA, app.config_schema()), (RULE_SCHEMA, app.rule_schema())):
+    for name, schema in ((CONFIG_SCHEMA, configuration.config_schema()), (RULE_SCHEMA, configuration.rule_schema())):
         yield json.dumps(schema, indent=2).encode(), Path("schemas") / name
-    for path in sorted(path for path in app.shipped("rules").rglob("*") if path.suffix in (".yml", ".txt")):
-        yield path.read_bytes(), Path("rules") / path.relative_to(app.shipped("rules"))
+    for path in sorted(path for path in configuration.shipped("rules").rglob("*") if path.suffix in (".yml", ".txt")):
+        yield path.read_bytes(), Path("rules") / path.relative_to(configuration.shipped("rules"))
 
 
 def _write(content: bytes, target: Path) -> bool:

@@ -19,9 +19,9 @@ def read_settings(config: str) -> Settings:
 
     Raises: ConfigError, with every fault of it.
     """
-    from actionwatch import app, logs
+    from actionwatch import configuration, logs
 
-    settings = app.read_settings(Path(config))
+    settings = configuration.read_settings(Path(config))
     logs.set_up("error", settings.log.format, list(logs.secrets_in(settings)))
     return settings
 

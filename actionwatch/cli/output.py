@@ -64,6 +64,12 @@ def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> 
         click.echo(dump(document, indent=2 if form == "json" else None))
 
 
+def print_faults(faults: Iterable[object], after: str = "") -> None:
+    """Print faults to standard error, a line each. What they quote of a file is shown, never run by a terminal."""
+    for fault in faults:
+        click.echo(one_line(f"{fault}{after}"), err=True)
+
+
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -141,9 +147,14 @@ def spell(value: object) -> str:
     return one_line(str(value))
 
 
+def spell_count(count: int, noun: str) -> str:
+    """Say how many of something there are: `1 rule`, `2 rules`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
     """Say how long ago something was: `3m12s ago`; `never` for None."""
-    from actionwatch.options import spell_duration
+    from actionwatch.durations import spell_duration
 
     if at is None:
         return "never"
@@ -228,7 +239,7 @@ class Moment(click.ParamType[datetime]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read it."""
         # pydantic comes with it: `--help` must not wait for that.
-        from actionwatch.options import parse_duration
+        from actionwatch.durations import parse_duration
 
         if isinstance(value, datetime):
             return value
@@ -252,7 +263,7 @@ class Span(click.ParamType[timedelta]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Read it."""
-        from actionwatch.options import parse_duration
+        from actionwatch.durations import parse_duration
 
         try:
             return parse_duration("0s" if value == "0" else value)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from actionwatch.cli.opened import opened_store, read_settings
 from actionwatch.cli.output import dump, output_option, print_items
@@ -86,12 +86,12 @@ def test(config: str, name: str) -> int:
 
 def _owe(built: App, name: str) -> str:
     """Put a test message into the outbox; give its id."""
-    from actionwatch import app
+    from actionwatch import clock
     from actionwatch.model import Status
     from actionwatch.pipeline.troubles import marked_alert
     from actionwatch.store import alerts
 
-    now = app.utc_now()
+    now = clock.utc_now()
     alert = replace(marked_alert(name, now), status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
     with built.database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])

@@ -42,18 +42,18 @@ def command(config: str, once: bool, wait: timedelta) -> int:
         with asked_by_signals({signal.SIGHUP: "reload"}):  # it ends by itself, and reads everything anew the next time
             return _run_once(Path(config), wait)
     with asked_by_signals({**ENDING, signal.SIGHUP: "reload"}) as asked:
-        from actionwatch import app, service
+        from actionwatch import app, configuration, service
 
-        settings = app.read_settings(Path(config))
+        settings = configuration.read_settings(Path(config))
         app.set_up_logs(settings)
         service.serve(Path(config), settings, asked)
     return 0
 
 
 def _run_once(config: Path, wait: timedelta) -> int:
-    from actionwatch import app
+    from actionwatch import app, configuration
 
-    settings = app.read_settings(config)
+    settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     with contextlib.closing(app.App(settings)) as built:
         return _round(built, wait)

@@ -35,12 +35,12 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
 
     They are counted all the same, and told of in one message when the silence ends. Labels are those of routes.
     """
-    from actionwatch import app
+    from actionwatch import clock
     from actionwatch.alerts.silences import make_silence
     from actionwatch.pipeline.people import login_name
     from actionwatch.store import silences
 
-    now = app.utc_now()
+    now = clock.utc_now()
     try:
         made = make_silence(matchers, author or login_name(), comment, now, now + span, made_at=now)
     except ValueError as exc:
@@ -58,11 +58,11 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
 @click.pass_obj
 def list_silences(config: str, is_all: bool, form: str) -> int:
     """List silences, of the store and of the reviewed files. Exit 1 where a file is broken."""
-    from actionwatch import app
+    from actionwatch import clock
     from actionwatch.cli import EXIT_FAILED
     from actionwatch.store import silences
 
-    now = app.utc_now()
+    now = clock.utc_now()
     with opened_store(config) as (settings, database):
         faults = _read_files(settings, database)
         with database.read() as connection:
@@ -95,10 +95,10 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 @click.pass_obj
 def expire(config: str, ids: tuple[str, ...]) -> None:
     """End silences now. A beginning of an id is enough. What they kept quiet is told of within a second or two."""
-    from actionwatch import app
+    from actionwatch import clock
     from actionwatch.store import silences
 
-    now = app.utc_now()
+    now = clock.utc_now()
     with opened_store(config) as (settings, database):
         _read_files(settings, database)
         with database.write() as connection:
@@ -129,10 +129,10 @@ def _read_files(settings: Settings, database: Database) -> list[str]:
     """Bring the store up to date with the reviewed files; give what is wrong with them."""
     from functools import partial
 
-    from actionwatch import app
+    from actionwatch import clock, configuration
     from actionwatch.pipeline.silencing import SilenceFiles
 
-    files = SilenceFiles(partial(app.read_silences, settings), database, app.utc_now)
+    files = SilenceFiles(partial(configuration.read_silences, settings), database, clock.utc_now)
     return [str(fault) for fault in files.run_once()]
 
 

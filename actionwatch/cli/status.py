@@ -113,13 +113,13 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
 
 def _count_rules(settings: Settings, running: Mapping[str, int], opened: list[OpenTrouble]) -> dict[str, int]:
     """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
-    from actionwatch import app
+    from actionwatch import configuration
     from actionwatch.model import Mode
 
     if running:
         broken = sum(trouble.trouble == "rule_broken" for trouble in opened)
         return {**{mode.value: running.get(mode.value, 0) for mode in Mode}, "broken": broken}
-    rules = app.read_rules(settings)
+    rules = configuration.read_rules(settings)
     counts = {mode.value: sum(rule.mode is mode for rule in rules.rules) for mode in Mode}
     return {**counts, "broken": len({fault.file for fault in rules.faults})}
 
@@ -174,7 +174,7 @@ def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:
-    from actionwatch.options import spell_duration
+    from actionwatch.durations import spell_duration
 
     rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
     speed = "" if rate is None else f", {rate:,.0f} a second"
@@ -188,7 +188,7 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
 def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
     """Say how long after their time records were seen, as a histogram, and whether the overlap is long enough."""
     from actionwatch.cursor import LATENESS_BOUNDS, overlap_for, spread
-    from actionwatch.options import spell_duration
+    from actionwatch.durations import spell_duration
 
     bounds = [f"{spell_duration(bound)}" for bound in LATENESS_BOUNDS] + ["more"]
     shares = [f"{bound} {count}" for bound, count in zip(bounds, spread(measured), strict=True) if count]

@@ -6,6 +6,7 @@ import click
 
 from actionwatch.cli import EXIT_USAGE
 from actionwatch.cli.opened import read_settings
+from actionwatch.cli.output import print_faults
 
 
 @click.group()
@@ -20,8 +21,7 @@ def check(config: str) -> int:
     from actionwatch import checking
 
     faults = checking.check_templates(read_settings(config))
-    for fault in faults:
-        click.echo(str(fault), err=True)
+    print_faults(faults)
     if not faults:
         click.echo("all templates are well")
     return EXIT_USAGE if faults else 0

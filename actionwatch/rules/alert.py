@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from actionwatch.durations import parse_duration
 from actionwatch.errors import TemplateError
 from actionwatch.located import Place
 from actionwatch.model import LEVELS, Escalation, Level, Match, RuleName
-from actionwatch.options import parse_duration
 from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value
 from actionwatch.rules.report import Report, suggest

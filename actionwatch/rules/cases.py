@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from actionwatch.durations import MAX_DURATION, parse_duration
 from actionwatch.located import Place
 from actionwatch.model import LEVELS, Level
-from actionwatch.options import MAX_DURATION, parse_duration
 from actionwatch.rules.fields import FIELDS, RAW
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report, did_you_mean, suggest
 from actionwatch.rules.selections import Surroundings, check_field
 
 KEYS = ("name", "event", "events", "until", "verified_until", "history", "lists", "expect")
@@ -146,21 +146,19 @@ def _read_happening(value: Any, place: Place, report: Report, surroundings: Surr
     if "timestamp" in fields:
         at = _read_moment(value, "timestamp", place, report) if at is None else at
         del fields["timestamp"]
-    return Happening(
-        fields=fields,
-        at=timedelta(0) if at is None else at,
-        repeat=repeat,
-        every=every,
-        seen_at=_read_moment(value, "seen_at", place, report),
-    )
+    at = timedelta(0) if at is None else at
+    seen_at = _read_moment(value, "seen_at", place, report)
+    if isinstance(seen_at, timedelta) and isinstance(at, timedelta) and seen_at < at:
+        report.fault((*place, "seen_at"), "'seen_at' is before 'at'", "nothing is seen before it happens")
+    return Happening(fields=fields, at=at, repeat=repeat, every=every, seen_at=seen_at)
 
 
 def _check_value(name: Any, item: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
     if not isinstance(name, str) or (name not in FIELDS and not name.startswith(RAW)):
-        if (suggestion := suggest(str(name), EVENT_KEYS, "")) and suggestion.startswith("did"):
-            report.fault(place, f"unknown field '{name}'", suggestion)
-            return
-        check_field(name, place, report)
+        if near := did_you_mean(str(name), EVENT_KEYS):
+            report.fault(place, f"unknown field '{name}'", near)
+        else:
+            check_field(name, place, report)
         return
     if name.startswith(RAW):
         check_field(name, place, report)
@@ -201,7 +199,7 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
 def _read_count(value: Mapping[str, Any], key: str, place: Place, report: Report) -> int | None:
     count = value.get(key)
     if key in value and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
-        report.fault((*place, key), f"'{key}' must be a number")
+        report.fault((*place, key), f"'{key}' must be a whole number, 0 or more")
         return None
     return count
 
@@ -224,6 +222,11 @@ def _read_texts(
 
 def _read_late(value: Mapping[str, Any], place: Place, report: Report) -> bool | timedelta | None:
     late = value.get("late")
+    if isinstance(late, str) and not late[:1].isdigit():
+        report.fault(
+            (*place, "late"), "'late' must be true, false or a duration", "for example: late: true, or late: 45m"
+        )
+        return None
     return late if late is None or isinstance(late, bool) else _read_span(value, "late", place, report)
 
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from actionwatch.documents import instant
+from actionwatch.durations import spell_duration
 from actionwatch.model import Entity, Mode, Record
-from actionwatch.options import spell_duration
 from actionwatch.rules.cases import Case, Expectation, Happening, Moment
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.explain import Finding, explain
 from actionwatch.rules.fields import RAW
-from actionwatch.rules.fired import Fired, Simulate
+from actionwatch.rules.fired import Fired, Outcome, Simulate
 from actionwatch.rules.lists import Lists
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # a Wednesday noon; any would do
@@ -80,25 +80,30 @@ class Bench:
             rules, lists = self.rebuild(case.lists), Lists({**self.lists.values, **case.lists})
             rule = next((each for each in rules if each.name.id == rule.name.id), rule)
         records = make_records(case, self.catalogue)
-        start = start_of(case)
-        if rule.correlation is None:
-            rules = [rule]  # most rules have no part in each other's alerts, and are tested alone for speed
-        until = _at(case.until, start) or max([start, *(max(each.occurred_at, each.seen_at) for each in records)])
-        outcome = self.simulate(
-            [replace(each, mode=Mode.LIVE) if each is rule else each for each in rules],
-            records,
-            begin=None if case.history is None else start - case.history,
-            start=start,
-            until=until,
-            verified_until=_at(case.verified_until, start) or until,
-        )
+        outcome = play(rule, case, rules, records, self.simulate)
         alerts = [alert for alert in outcome.alerts if alert.rule.id == rule.name.id]
-        problems = tuple(judge(case.expect, alerts, start))
+        problems = tuple(judge(case.expect, alerts, start_of(case)))
         problems += tuple(f"{failure.what}" for failure in outcome.failures if failure.rule.id == rule.name.id)
         if not problems:
             return Verdict(rule, case)
         explained = tuple((record, explain(rule, record, lists)) for record in records[:EXPLAINED])
         return Verdict(rule, case, problems, explained)
+
+
+def play(rule: Rule, case: Case, rules: Sequence[Rule], records: Sequence[Record], simulate: Simulate) -> Outcome:
+    """Run a rule, whatever its mode, over the records of one of its tests; `rules` are all, since one may feed on others."""
+    start = start_of(case)
+    if rule.correlation is None:
+        rules = [rule]  # most rules have no part in each other's alerts, and are tested alone for speed
+    until = _at(case.until, start) or max([start, *(max(each.occurred_at, each.seen_at) for each in records)])
+    return simulate(
+        [replace(each, mode=Mode.LIVE) if each is rule else each for each in rules],
+        records,
+        begin=None if case.history is None else start - case.history,
+        start=start,
+        until=until,
+        verified_until=_at(case.verified_until, start) or until,
+    )
 
 
 def missing_tests(rule: Rule, least: int) -> str:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -49,6 +48,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, pattern_check, wildcard_check
 from actionwatch.rules.placeholders import expand
 
+MAX_VALUES = 100_000  # of a detection; a selection counts as often as its condition names it
 MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
 
 
@@ -66,12 +66,11 @@ def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:
     Raises: ValueError (pySigma's errors are such), RecursionError: what cannot be used, in words for people.
     """
     parsed = SigmaDetections.from_dict(dict(detection), policy=POLICY)
-    condition = any_of([_compile_tree(each.parse(), lists) for each in parsed.parsed_condition])
+    whole, parts = _Compiler(lists), _Compiler(lists)
+    condition = any_of([whole.compile(each.parse()) for each in parsed.parsed_condition])
     if depth(condition) > MAX_DEPTH:
         raise ValueError(f"the condition nests deeper than {MAX_DEPTH} levels")
-    selections = {
-        name: _compile_tree(selection.postprocess(parsed), lists) for name, selection in parsed.detections.items()
-    }
+    selections = {name: parts.compile(selection.postprocess(parsed)) for name, selection in parsed.detections.items()}
     return Compiled(condition, selections)
 
 
@@ -83,31 +82,42 @@ def compile_item(key: str, value: Any, lists: Lists) -> Condition:
     item = SigmaDetectionItem.from_mapping(key, value, policy=POLICY)
     item.negated = False
     detection = SigmaDetection([item])
-    return _compile_tree(detection.postprocess(SigmaDetections({"item": detection}, ["item"])), lists)
+    return _Compiler(lists).compile(detection.postprocess(SigmaDetections({"item": detection}, ["item"])))
 
 
-def _compile_tree(tree: Any, lists: Lists) -> Condition:
-    match tree:
-        case ConditionAND():
-            return all_of([_compile_tree(part, lists) for part in tree.args])
-        case ConditionOR():
-            return any_of([_compile_tree(part, lists) for part in tree.args])
-        case ConditionNOT():
-            return Not(_compile_tree(tree.args[0], lists))
-        case ConditionFieldEqualsValueExpression():
-            return _compile_value(tree.field, tree.value, lists)
-        case ConditionValueExpression():
-            return _compile_value(None, tree.value, lists)
-    raise ValueError("the condition is empty")
+class _Compiler:
+    """Makes our trees of pySigma's, of so many leaves in all and no more: lists multiply what a rule says."""
 
+    def __init__(self, lists: Lists) -> None:
+        self._lists = lists
+        self._left = MAX_VALUES
 
-def _compile_value(name: str | None, value: SigmaType, lists: Lists) -> Condition:
-    if isinstance(value, SigmaExpansion):  # windash, base64offset: OR, even under `all`
-        return any_of([_compile_value(name, each, lists) for each in value.values])
-    make = _keyword_leaf if name is None else partial(_leaf, name)
-    if isinstance(value, SigmaString | SigmaRegularExpression) and value.contains_placeholder():
-        return any_of([make(variant) for variant in expand(value, lists)])
-    return make(value)
+    def compile(self, tree: Any) -> Condition:
+        match tree:
+            case ConditionAND():
+                return all_of(map(self.compile, tree.args))
+            case ConditionOR():
+                return any_of(map(self.compile, tree.args))
+            case ConditionNOT():
+                return Not(self.compile(tree.args[0]))
+            case ConditionFieldEqualsValueExpression():
+                return self._value(tree.field, tree.value)
+            case ConditionValueExpression():
+                return self._value(None, tree.value)
+        raise ValueError("the condition is empty")
+
+    def _value(self, name: str | None, value: SigmaType) -> Condition:
+        if isinstance(value, SigmaExpansion):  # windash, base64offset: OR, even under `all`
+            return any_of(self._value(name, each) for each in value.values)
+        if isinstance(value, SigmaString | SigmaRegularExpression) and value.contains_placeholder():
+            return any_of(self._leaf(name, variant) for variant in expand(value, self._lists))
+        return self._leaf(name, value)
+
+    def _leaf(self, name: str | None, value: SigmaType) -> Leaf:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"lists and selections come to more than {MAX_VALUES} values together")
+        return _keyword_leaf(value) if name is None else _leaf(name, value)
 
 
 def _leaf(name: str, value: SigmaType) -> Leaf:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,7 @@ from actionwatch.rules.when import When, read_when
 
 PRODUCT = "instaclustr"
 SERVICE = "user_actions"
+SLIP = 0.85  # how alike a word must be to ours not to be another: `instacluster` is, `user_activity` is not
 SELF_RULE = "actionwatch_self"  # the rule name of our own troubles
 
 METADATA = (
@@ -189,27 +191,30 @@ def _read_filter(value: Mapping[Any, Any], report: Report, surroundings: Surroun
 def _read_mode(value: Any, report: Report) -> Mode:
     if isinstance(value, str) and value.lower() in list(Mode):
         return Mode(value.lower())
-    if value is False:
-        return Mode.OFF  # what YAML 1.1 makes of a bare `off`
     report.fault(("mode",), f"unknown mode '{value}'", suggest(str(value), list(Mode), "modes"))
     return Mode.LIVE
 
 
 def _is_for_another(logsource: Any, report: Report) -> bool:
-    """Note, and say, whether the rule is for records of another kind: it is then left out whole, its other keys unread."""
+    """Note, and say, whether the rule is for records of another kind: it is then left out whole, its other keys unread.
+
+    A word that is ours but for a slip of the pen is a fault: such a rule was to run here, and must not be missed in silence.
+    """
     if not isinstance(logsource, dict):
         return False
-    product, service = logsource.get("product"), logsource.get("service")
-    if isinstance(product, str) and product.lower() != PRODUCT:
-        what = f"product '{product}'"
-    elif isinstance(service, str) and service.lower() != SERVICE:
-        what = f"service '{service}'"
-    elif product is None and service is None and isinstance(logsource.get("category"), str):
-        what = f"category '{logsource['category']}'"
-    else:
-        return False
     remedy = f"a rule that is to run here has product: {PRODUCT}, service: {SERVICE}"
-    report.note(("logsource",), f"skipped: the rule is for the {what}", remedy)
+    for key, ours in (("product", PRODUCT), ("service", SERVICE)):
+        told = logsource.get(key)
+        if isinstance(told, str) and told.lower() != ours:
+            if SequenceMatcher(None, told.lower(), ours).ratio() >= SLIP:
+                report.fault(("logsource", key), f"unknown {key} '{told}'", f"did you mean '{ours}'?")
+            else:
+                report.note(("logsource",), f"skipped: the rule is for the {key} '{told}'", remedy)
+            return True
+    is_vague = logsource.get("product") is None and logsource.get("service") is None
+    if not is_vague or not isinstance(logsource.get("category"), str):
+        return False
+    report.note(("logsource",), f"skipped: the rule is for the category '{logsource['category']}'", remedy)
     return True
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from actionwatch.documents import instant
+from actionwatch.durations import spell_duration
 from actionwatch.model import Mode, Record
-from actionwatch.options import spell_duration
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Hit, Kind
@@ -208,11 +208,12 @@ def _judge(phrase: Joined, parts: tuple[Finding, ...]) -> bool | None:
 
 
 def _filter(each: Filter, subject: Subject, lists: Lists) -> Finding:
-    value = each.report.document.value["filter"]
+    document = each.report.document.value
+    value = document["filter"]
     names = [name for name in value if name not in ("condition", "rules")]
     findings = {name: _selection(name, value[name], subject, lists) for name in names}
     tree = _phrase(parse_phrase(value["condition"], names), findings)
-    who = f"filter {each.name.name} ({each.owner}, until {each.expires:%Y-%m-%d}: {each.reason})"
+    who = f"filter {each.name.name} ({each.owner}, until {document['expires']}: {each.reason})"
     return Finding(who, not each.excludes(subject), None, (tree,))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from actionwatch.ids import stable_id
 from actionwatch.model import Mode
 from actionwatch.rules.document import METADATA
 from actionwatch.rules.engine import Rule
@@ -17,6 +18,8 @@ SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "alia
 SIGMA_TYPES = (
     "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal", "temporal_ordered",
 )  # fmt: skip
+_NAME = re.compile(r"[^\s()]+")
+EVENTS = "events"  # what the one detection of a correlation is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,93 +30,139 @@ class Exported:
     lost: tuple[str, ...] = ()
 
 
-def export_rules(rules: Iterable[Rule], filters: Iterable[Filter], now: datetime) -> Iterator[Exported]:
-    """Export rules and filters; those that are off, or have expired, are left out."""
+def export_rules(rules: Sequence[Rule], filters: Iterable[Filter], now: datetime) -> Iterator[Exported]:
+    """Export rules and filters; what is off, has expired, or is nothing without what is left out, is left out too."""
+    left_out = _left_out(rules)
+    names = _Names(rules)
     for rule in rules:
-        if rule.mode is Mode.OFF:
-            yield Exported((), (f"{rule.name.name}: is off, and left out",))
+        if rule.name.id in left_out:
+            yield Exported((), (f"{rule.name.name}: {left_out[rule.name.id]}",))
         elif rule.document is not None:
-            yield _rule(rule, rule.document.value)
+            yield _rule(rule, rule.document.value, names)
     for each in filters:
+        kept = [rule for rule in rules if rule.name.id not in left_out and each.is_for(rule)]
         if each.expires <= now:
             yield Exported((), (f"{each.name.name}: has expired, and is left out",))
+        elif not kept:
+            yield Exported((), (f"{each.name.name}: is left out, because its rules are",))
         else:
-            yield _filter(each, each.report.document.value)
+            yield _filter(each, each.report.document.value, [name for rule in kept for name in names.finding(rule)])
 
 
-def _rule(rule: Rule, value: Mapping[str, Any]) -> Exported:
+class _Names:
+    """What rules, and the parts into which correlations are split, are called in Sigma: as its conditions can name them."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._taken = {rule.name.name for rule in rules}
+        self.rules = {
+            name: name if name.isascii() and name.isidentifier() else self._free(name) for name in sorted(self._taken)
+        }
+        self.parts = {
+            rule.name.id: {word: self._free(f"{rule.name.name}_{word}") for word in _split(rule)} for rule in rules
+        }
+
+    def finding(self, rule: Rule) -> list[str]:
+        """Name what finds the records of a rule: its parts, else itself."""
+        return [*self.parts[rule.name.id].values()] or [self.rules[rule.name.name]]
+
+    def _free(self, name: str) -> str:
+        plain = re.sub(r"^(?=\d)|\W", "_", name, flags=re.ASCII)
+        while plain in self._taken:
+            plain += "_"
+        self._taken.add(plain)
+        return plain
+
+
+def _left_out(rules: Sequence[Rule]) -> dict[str, str]:
+    """Say, by id, why rules cannot be exported: what they are, or that they feed on one that cannot."""
+    left_out = {rule.name.id: reason for rule in rules if (reason := _lacking(rule))}
+    names = {rule.name.id: rule.name.name for rule in rules}
+    is_settled = False
+    while not is_settled:
+        is_settled = True
+        for rule in rules:
+            steps = rule.correlation.steps if rule.correlation is not None else ()
+            missing = next((step.rule_id for step in steps if step.rule_id in left_out), None)
+            if missing is not None and rule.name.id not in left_out:
+                left_out[rule.name.id] = f"is left out, because it feeds on '{names[missing]}', which is"
+                is_settled = False
+    return left_out
+
+
+def _lacking(rule: Rule) -> str:
+    """Say why Sigma has no word for a rule as a whole; nothing where it has."""
+    if rule.mode is Mode.OFF:
+        return "is off, and left out"
+    if rule.correlation is None or (rule.correlation.kind.value in SIGMA_TYPES and not rule.correlation.is_absence):
+        return ""
+    what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.kind.value}'"
+    return f"Sigma has no {what}: the rule is left out"
+
+
+def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     lost = []
     if rule.when is not None:
         lost.append(f"{rule.name.name}: Sigma has no 'when': the rule will match at any time")
     if rule.mode is Mode.SHADOW:
         lost.append(f"{rule.name.name}: Sigma has no 'mode': the rule will alert")
-    if "correlation" in value:
-        return _correlation(rule, value, tuple(lost))
-    detection = {key: item for key, item in value["detection"].items() if not str(key).startswith("x-")}
-    return Exported(({**_head(value, rule), "logsource": value["logsource"], "detection": detection},), tuple(lost))
-
-
-def _correlation(rule: Rule, value: Mapping[str, Any], lost: tuple[str, ...]) -> Exported:
-    """Give a correlation in Sigma's multi-document form: the detections that feed it, each by itself, then the correlation."""
-    block = value["correlation"]
-    if block.get("type") not in SIGMA_TYPES or "expect-groups" in block:
-        what = "absence" if "expect-groups" in block else f"type '{block.get('type')}'"
-        return Exported((), (f"{rule.name.name}: Sigma has no {what}: the rule is left out",))
-    parts, names = _parts(rule, value)
-    told = {key: _renamed(block[key], names) for key in SIGMA_CORRELATION if key in block}
-    if parts and "rules" not in block:
-        told["rules"] = [part["name"] for part in parts]
-    return Exported((*parts, {**_head(value, rule), "correlation": told}), lost)
-
-
-def _parts(rule: Rule, value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Split the detection off; gives its rules, and what they are called now by what they were called."""
-    detection = value.get("detection")
-    if not isinstance(detection, dict):
-        return [], {}
-    logsource, stem = value["logsource"], re.sub(r"\W", "_", rule.name.name)
-    selections = [name for name in detection if name != "condition"]
-    if "rules" not in value["correlation"]:
-        split = {f"{stem}_events": (detection, "events")}
-        names = {}
-    else:
-        named = value["correlation"]["rules"]
-        chosen = [named] if isinstance(named, str) else named
-        split = {
-            f"{stem}_{name}".replace("-", "_"): ({name: detection[name], "condition": name}, name)
-            for name in selections
-            if name in chosen
+    if rule.alert.levels:
+        lost.append(f"{rule.name.name}: Sigma has one level for a rule: it will always be {rule.level.word}")
+    head = _head(value, rule, names)
+    if rule.correlation is None:
+        return Exported(({**head, "logsource": value["logsource"], "detection": value["detection"]},), tuple(lost))
+    parts, block = names.parts[rule.name.id], value["correlation"]
+    told = {key: _told(key, block[key], {**names.rules, **parts}) for key in SIGMA_CORRELATION if key in block}
+    told.setdefault("rules", list(parts.values()))
+    split = [
+        {
+            "title": f"{rule.name.title}: {word}"[:256],
+            "id": stable_id("part", rule.name.id, word),
+            "name": parts[word],
+            "level": "informational",
+            "logsource": value["logsource"],
+            "detection": detected,
         }
-        names = {name: part for part, (_, name) in split.items()}
-    parts = [
-        {"title": f"{rule.name.title}: {word}"[:256], "name": name, "level": "informational", "logsource": logsource,
-         "detection": {**detected}}
-        for name, (detected, word) in split.items()
-    ]  # fmt: skip
-    return parts, names
+        for word, detected in _split(rule).items()
+    ]
+    return Exported((*split, {**head, "correlation": told}), tuple(lost))
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Call the parts by their new names, in lists, keys and conditions alike."""
-    if isinstance(value, str):
-        return re.sub(r"[\w-]+", lambda found: names.get(found[0], found[0]), value)
-    if isinstance(value, list):
-        return [_renamed(item, names) for item in value]
-    if isinstance(value, dict):
-        return {names.get(key, key): _renamed(item, names) for key, item in value.items()}
+def _split(rule: Rule) -> dict[str, dict[str, Any]]:
+    """Split the detection off a correlation, by what it calls the parts; nothing where it has none of its own."""
+    value = rule.document.value if rule.document is not None else {}
+    detection = value.get("detection")
+    if rule.correlation is None or not isinstance(detection, dict):
+        return {}
+    named = value["correlation"].get("rules")
+    if named is None:
+        return {EVENTS: dict(detection)}
+    chosen = [named] if isinstance(named, str) else named
+    return {name: {name: detection[name], "condition": name} for name in detection if name in chosen}
+
+
+def _told(key: str, value: Any, names: Mapping[str, str]) -> Any:
+    """Give a key of a correlation, its rules called as they are exported."""
+    if key == "rules":
+        return [names.get(name, name) for name in ([value] if isinstance(value, str) else value)]
+    if key == "condition" and isinstance(value, str):
+        return _NAME.sub(lambda found: names.get(found[0], found[0]), value)
+    if key == "condition":
+        return {word: number for word, number in value.items() if not word.startswith("x-")}
+    if key == "aliases":
+        return {alias: {names.get(name, name): field for name, field in told.items()} for alias, told in value.items()}
     return value
 
 
-def _head(value: Mapping[str, Any], rule: Rule) -> dict[str, Any]:
+def _head(value: Mapping[str, Any], rule: Rule, names: _Names) -> dict[str, Any]:
     head = {key: value[key] for key in METADATA if key in value}
-    head.setdefault("name", rule.name.name)
-    head.setdefault("level", rule.level.word)
-    return head
+    return {**head, "name": names.rules[rule.name.name], "level": (rule.alert.level or rule.level).word}
 
 
-def _filter(each: Filter, value: Mapping[str, Any]) -> Exported:
+def _filter(each: Filter, value: Mapping[str, Any], rules: Sequence[str]) -> Exported:
+    """Give a filter of these rules: Sigma filters what finds records, so the parts of a correlation are named instead of it."""
     head = {key: value[key] for key in METADATA if key in value}
     head.setdefault("author", each.owner)
     head.setdefault("description", f"{each.reason} (until {value['expires']})")
+    block = {**value["filter"], "rules": list(rules)} if each.rules else value["filter"]
     lost = f"{each.name.name}: Sigma has no 'expires': the filter will not end on {value['expires']}"
-    return Exported(({**head, "logsource": value["logsource"], "filter": value["filter"]},), (lost,))
+    return Exported(({**head, "logsource": value["logsource"], "filter": block},), (lost,))

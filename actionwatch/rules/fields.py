@@ -7,7 +7,7 @@ lead to a list. A condition holds if one candidate meets it; an absent field has
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ Candidates = tuple[Any, ...]
 """Values of a field: text, numbers, booleans, datetimes, JSON objects; empty where the field is absent."""
 
 RAW = "raw."
+SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 
 
 class Subject:
@@ -65,15 +66,20 @@ def field_named(name: str) -> Field | None:
     return FIELDS.get(name)
 
 
-def field_text(record: Record, name: str) -> str:
+def shown_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Give the labelled values that a rule wants shown (none named: those that matter most), without the empty ones."""
+    subject = Subject(record)
+    texts = [(name, _text(subject, name)) for name in names or SHOWN_BY_DEFAULT]
+    return tuple(labelled for labelled in texts if labelled[1])
+
+
+def _text(subject: Subject, name: str) -> str:
     """Say a field's value to people: a name before an id, several values with commas; empty where it is absent."""
     field = field_named(name)
-    if field is None:
-        return ""
-    candidates = field.read(Subject(record))
-    if name in ENTITIES:
-        candidates = candidates[-1:]
-    return ", ".join(map(spell, candidates))
+    candidates = field.read(subject) if field else ()
+    if len(candidates) > 1 and name in ENTITIES:
+        return spell(candidates[-1])
+    return spell(candidates[0]) if len(candidates) == 1 else ", ".join(map(spell, candidates))
 
 
 def group_value(record: Record, name: str) -> str | None:

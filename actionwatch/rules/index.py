@@ -111,7 +111,7 @@ class PatternColumn:
                 shared[leaf.pattern or ""] = shared.get(leaf.pattern or "", 0) | 1 << number
         self._field = field
         self._patterns = tuple(shared)
-        self._masks = (*shared.values(), 0)  # the last place is the filter's own
+        self._masks = tuple(shared.values())
         self._filter = PatternFilter(list(shared))
         self._searches: dict[str, Search | None] = {}
 
@@ -182,6 +182,8 @@ class Index:
         for value_of, mask_of in self._steps:
             masks = list(map(and_, masks, map(mask_of, map(value_of, records))))
             records, masks = _left(records, masks)
+            if not records:  # the usual end of a single record
+                return ()
         for column in self._patterns:
             records, masks = _left(records, column.narrow(records, masks))
         return zip(records, masks, strict=True)

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sigma.types import SigmaString
+
 from actionwatch.errors import Fault
 from actionwatch.located import Document, Place
 from actionwatch.model import Entity, Record
@@ -28,6 +30,8 @@ UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
 _SECRET = re.compile(
     r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
+PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
+WIDE = ("wide", "utf16", "utf16be")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
 _GLOB_IN_PATTERN = re.compile(r"^\*|(?<![\\.)\]}])(?<=[\w-])\*$")
 # Fields that hold one value at most.
@@ -56,33 +60,52 @@ def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[st
 
 
 def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> Notes:
-    detection = document.value.get("detection")
+    detection, correlation = document.value.get("detection"), document.value.get("correlation", {})
     if isinstance(detection, dict):
-        names = [name for name in detection if name != "condition"]
-        if "condition" in detection and "correlation" not in document.value:
-            yield from _lint_phrase(parse_phrase(detection["condition"], names), names, document)
-            yield from _lint_exceptions(rule, parse_phrase(detection["condition"], names), document, known_kinds)
-        for name in names:
+        if "rules" in correlation:
+            named = correlation["rules"]
+            chosen = {*([named] if isinstance(named, str) else named), correlation.get("baseline")}
+            yield from _unused(_selections(detection), chosen, "detection", document)
+        else:
+            phrase = parse_phrase(detection["condition"], _selections(detection))
+            yield from _lint_phrase(phrase, detection, "detection", document, {correlation.get("baseline")})
+            yield from _lint_exceptions(rule, phrase, document, known_kinds)
+        for name in _selections(detection):
             yield from _lint_values(detection[name], ("detection", name), document)
     yield from _lint_reach(rule, document, known_kinds)
     if rule.when is not None and set(rule.when.during) & set(rule.when.outside):
         yield document.fault(("when",), "no time is both during and outside the same interval: the rule never matches")
 
 
-def _lint_phrase(phrase: Phrase, names: Sequence[str], document: Document) -> Notes:
-    """Find selections that are not used, or make no difference, and conditions that are always or never met."""
-    used = set(names_in(phrase))
+def _selections(block: Mapping[str, Any]) -> list[str]:
+    """Give the names of the selections of a detection or a filter."""
+    return [name for name in block if name not in ("condition", "rules")]
+
+
+def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Document) -> Notes:
     for name in names:
         if name not in used:
-            what = f"the selection '{name}' is not used"
-            yield document.fault(("detection", name), what, "name it in the condition, or remove it")
+            yield document.fault(
+                (key, name), f"the selection '{name}' is not used", "name it in the condition, or remove it"
+            )
+
+
+def _lint_phrase(
+    phrase: Phrase, block: Mapping[str, Any], key: str, document: Document, besides: Collection[Any] = ()
+) -> Notes:
+    """Find selections that are not used, or make no difference, and conditions that are always or never met.
+
+    The block stands under `key`; what `besides` names is used elsewhere.
+    """
+    used = set(names_in(phrase))
+    yield from _unused(_selections(block), {*used, *besides}, key, document)
     if len(used) > MAX_JUDGED:
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
     answers = {judge(phrase, truth.__getitem__) for truth in truths}
     if len(answers) == 1:
         word = "always" if answers == {True} else "never"
-        yield document.fault(("detection", "condition"), f"the condition is {word} met, whatever the selections say")
+        yield document.fault((key, "condition"), f"the condition is {word} met, whatever the selections say")
         return
     for name in sorted(used):
         if all(
@@ -90,7 +113,7 @@ def _lint_phrase(phrase: Phrase, names: Sequence[str], document: Document) -> No
             for truth in truths
         ):
             what = f"the selection '{name}' makes no difference: the condition is the same without it"
-            yield document.fault(("detection", name), what, "mend the condition, or remove it")
+            yield document.fault((key, name), what, "mend the condition, or remove it")
 
 
 def _lint_exceptions(rule: Rule, phrase: Phrase, document: Document, known_kinds: Collection[str]) -> Notes:
@@ -145,10 +168,34 @@ def _lint_values(value: Any, place: Place, document: Document) -> Notes:
         name, *modifiers = str(key).split("|")
         texts = [each for each in (item if isinstance(item, list) else [item]) if isinstance(each, str)]
         where = (*place, str(key))
+        yield from _lint_modifiers(name, modifiers, item, where, document)
         if "re" in modifiers and "m" not in modifiers:
             yield from _lint_patterns(name, texts, where, document)
         elif texts and "expand" not in modifiers:
             yield from _lint_texts(name, modifiers, texts, where, document)
+
+
+def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place, document: Document) -> Notes:
+    """Find modifiers that do nothing, or nothing that any record could meet."""
+    values = item if isinstance(item, list) else [item]
+    texts = [each for each in values if isinstance(each, str)]
+    if "expand" in modifiers and texts and not any(map(_names_list, texts)):
+        yield document.fault(place, f"'expand' finds no list in '{texts[0]}'", f"a list is named %{texts[0]}%")
+    for word in PARTS.keys() & set(modifiers):
+        first, last = PARTS[word]
+        for number in values:
+            if isinstance(number, int) and not first <= number <= last:
+                yield document.fault(place, f"no {word} is {number}", f"they go from {first} to {last}")
+    if "base64offset" in modifiers and "contains" not in modifiers:
+        what = "'base64offset' is looked for at the very beginning and end"
+        yield document.fault(place, what, f"clearer: {name}|base64offset|contains")
+    wide = next((word for word in WIDE if word in modifiers), "")
+    if wide and not {"base64", "base64offset"} & set(modifiers):
+        yield document.fault(place, f"'{wide}' makes bytes that no text holds", f"write {name}|{wide}|base64")
+
+
+def _names_list(text: str) -> bool:
+    return SigmaString(text).insert_placeholders().contains_placeholder()
 
 
 def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> Notes:
@@ -217,6 +264,11 @@ def _lint_twins(rules: Sequence[Rule]) -> Notes:
 def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> Notes:
     """Find filters that leave nothing of a rule, or take nothing away from any."""
     document, keeps = each.report.document, predicate(each.keeps)
+    block = document.value["filter"]
+    found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter", document))
+    yield from found
+    if found:
+        return
     is_of_use = False
     for rule in rules:
         samples = list(itertools.islice(_samples(rule, known_kinds), MAX_SAMPLES))
@@ -232,7 +284,7 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
 
 def _could_exclude(each: Filter, kind: str) -> bool:
     block = each.report.document.value["filter"]
-    names = [name for name in block if name not in ("condition", "rules")]
+    names = _selections(block)
     selections: Mapping[str, Condition] = each.selections
 
     def truth(name: str) -> bool:

@@ -70,12 +70,14 @@ def _read(path: Path) -> tuple[str, ...]:
     if path.suffix in (".yml", ".yaml"):
         return _read_yaml(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(Fault(str(path), 0, 0, f"the list is larger than {MAX_BYTES} bytes", "split it"))
+        text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         raise ConfigError(Fault(str(path), 0, 0, f"cannot read the list: {reason}")) from exc
-    if len(text) > MAX_BYTES:
-        raise ConfigError(Fault(str(path), 0, 0, f"the list is larger than {MAX_BYTES} bytes", "split it"))
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith("#")]
     if path.suffix == ".txt":

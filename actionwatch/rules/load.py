@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,7 +153,7 @@ def _check_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filte
 
 def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) -> Iterator[Path]:
     """Give each file once. Hidden folders are left out: a mounted ConfigMap keeps a second copy of its files in one."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in paths:
         found = [path]
         if path.is_dir():
@@ -165,7 +166,7 @@ def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) 
             )
             continue
         for file in found:
-            identity = file.resolve()
+            identity = os.path.realpath(file)
             if identity not in seen:
                 seen.add(identity)
                 yield file
@@ -176,5 +177,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         parts = file.relative_to(folder).parts
         if parts[0] == LISTS_FOLDER:
             continue
-        if file.suffix in SUFFIXES and not any(part.startswith(".") for part in parts) and file.is_file():
+        if file.suffix not in SUFFIXES or any(part.startswith(".") for part in parts):
+            continue
+        if file.is_file() or (file.is_symlink() and not file.exists()):  # what a link led to must not go quietly
             yield file

@@ -17,8 +17,6 @@ Check = Callable[[str], bool]
 Search = Callable[[bytes, int], Any]
 """Finds the first match at or after a byte: an object with its `start()`, or None."""
 
-WITNESS = "actionwatch-witness-7f3a"  # no text needs to be free of it: it only ever makes a pattern more possible
-
 quote: Callable[[str], str] = re2.escape
 _compile: Callable[..., Any] = re2.compile  # typed for texts alone, though it takes bytes as well
 
@@ -107,27 +105,30 @@ class PatternFilter:
     """Many patterns, and one pass over texts that tells which of them can be in any: those whose literal parts all are.
 
     Only literals are looked for together. One automaton for the patterns themselves (RE2's Set) grows with their gaps: with a
-    hundred of `a.*b` it was slower than trying a quarter of them one by one.
+    hundred of `a.*b` it was slower than trying a quarter of them one by one. Literals too many for RE2's memory, such as a list
+    of ten thousand words in a pattern, are refused when they are compiled, never later: all patterns then count as possible.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Take patterns that `pattern_check` accepts."""
         options = re2.Options()
         options.log_errors = False
-        self._filter = re2.Filter()
-        for pattern in [*patterns, quote(WITNESS)]:
-            self._filter.Add(pattern, options)
-        self._witness = len(patterns)
-        self._filter.Compile()
+        found = re2.Filter()
+        for pattern in patterns:
+            found.Add(pattern, options)
+        self._all = range(len(patterns))
+        self._filter: Any = found
+        try:
+            found.Compile()
+        except re2.error:
+            self._filter = None
 
     def possible(self, text: bytes) -> Sequence[int]:
-        """Give the places of the patterns that can be in a text, and one place more; all where that cannot be told.
-
-        RE2 gives up where its automaton would outgrow its memory, and that looks like no match at all. A witness added to every
-        text tells the two apart.
-        """
-        places: Sequence[int] = self._filter.Match(b"%b\n%b" % (text, WITNESS.encode()), potential=True) or ()
-        return places if self._witness in places else range(self._witness + 1)
+        """Give the places of the patterns that can be in a text; all where that cannot be told."""
+        if self._filter is None:
+            return self._all
+        places: Sequence[int] = self._filter.Match(text, potential=True) or ()
+        return places
 
 
 def _compile_quietly(pattern: str) -> Any:

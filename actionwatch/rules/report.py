@@ -11,6 +11,7 @@ from actionwatch.errors import Fault
 from actionwatch.located import Document, Place
 
 MAX_NAMED = 12  # more choices than these only bury the answer
+MIN_HELD = 3  # letters: what is shorter is in some choice or other
 
 
 @dataclass(slots=True)
@@ -29,23 +30,25 @@ class Report:
         """Record a note at a place of the document."""
         self.notes.append(self.document.fault(place, what, remedy))
 
-    def check_keys(
-        self, mapping: Mapping[Any, Any], place: Place, known: Collection[str], not_yet: Collection[str] = ()
-    ) -> None:
+    def check_keys(self, mapping: Mapping[Any, Any], place: Place, known: Collection[str]) -> None:
         """Refuse every key that is neither known nor begins with `x-`."""
         for key in mapping:
-            if key in not_yet:
-                self.fault((*place, str(key)), f"'{key}' is not supported yet by this version", "remove it for now")
-            elif key not in known and not str(key).startswith("x-"):
+            if key not in known and not str(key).startswith("x-"):
                 self.fault((*place, str(key)), f"unknown key '{key}'", suggest(str(key), known, "keys"))
 
 
 def suggest(word: str, choices: Iterable[str], noun: str) -> str:
     """Say which of the choices was probably meant, or name them where none is close and they are few."""
+    choices = list(choices)
+    if near := did_you_mean(word, choices):
+        return near
+    return f"{noun}: {', '.join(choices)}" if 0 < len(choices) <= MAX_NAMED else ""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Ask for the choice that was probably meant: the only one that holds the word (`user`), else the most like it; or ""."""
     by_folded = {choice.casefold(): choice for choice in choices}
-    close = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{by_folded[close[0]]}'?"
-    if 0 < len(by_folded) <= MAX_NAMED:
-        return f"{noun}: {', '.join(by_folded.values())}"
-    return ""
+    folded = word.casefold()
+    holding = [each for each in by_folded if folded in each] if len(folded) >= MIN_HELD else []
+    close = holding if len(holding) == 1 else get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    return f"did you mean '{by_folded[close[0]]}'?" if close else ""

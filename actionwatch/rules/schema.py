@@ -10,8 +10,11 @@ from sigma.modifiers import modifier_mapping
 
 from actionwatch.model import LEVELS, Mode
 from actionwatch.rules import alert, cases, filters, when
+from actionwatch.rules.correlations.counting import OPERATORS
+from actionwatch.rules.correlations.read import ALL_KEYS
+from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS
-from actionwatch.rules.fields import FIELDS
+from actionwatch.rules.fields import FIELDS, RAW
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # what yaml-language-server knows best
 FILE = "rule.schema.json"
@@ -28,6 +31,14 @@ _MOMENT = {
     "type": ["string", "integer"],
     "description": "A duration from the test's start (5m, -1h), or an RFC 3339 time.",
 }
+_TIMESPAN = {
+    "type": "string",
+    "pattern": r"^\d+[smhdwMy]$",
+    "description": "A whole number with its unit: 10m, 26h, 90d.",
+}
+_FIELD = {"anyOf": [{"enum": list(FIELDS)}, {"type": "string", "pattern": rf"^{re.escape(RAW)}.+"}]}
+_FIELDS = {"type": "array", "items": _FIELD, "minItems": 1}
+_GROUPING = {"type": "array", "items": {"anyOf": [_FIELD, _TEXT]}, "minItems": 1}  # of a correlation aliases, too
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _VALUE = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}
 _LEVEL = {"enum": list(LEVELS)}
@@ -65,7 +76,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "modified": _TEXT,
     "tags": {"type": "array", "items": {"type": "string", "pattern": r"^[^.\s]+\..+$"}},
     "references": _TEXTS,
-    "falsepositives": {"anyOf": [_TEXTS, _TEXT]},
+    "falsepositives": _TEXTS,
     "fields": _TEXTS,
     "scope": _TEXTS,
     "related": {"type": "array", "items": _TABLE},
@@ -81,21 +92,27 @@ _EXPECTED = {
     "last_at": _MOMENT,
     "resolved_at": _MOMENT,
 }
-_CORRELATION = {
-    "type": {
-        "enum": [
-            "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal",
-            "temporal_ordered", "new_term", "spike",
-        ]
+_THRESHOLD = {
+    "type": "object",
+    "properties": {
+        **{key: {"type": "number"} for key in OPERATORS},
+        "field": {"anyOf": [_FIELD, _FIELDS]},
+        "percentile": {"type": "integer", "minimum": 0, "maximum": 100},
+        "factor": {"type": "number"},
+        "min": {"type": "integer"},
     },
+    "additionalProperties": False,
+}
+_CORRELATION = {
+    "type": {"enum": [kind.value for kind in Kind]},
     "rules": {"anyOf": [_TEXT, _NAMES]},
-    "group-by": {"anyOf": [_TEXT, _NAMES]},
-    "timespan": {"type": "string"},
-    "condition": {"anyOf": [_TEXT, _TABLE]},
+    "group-by": {"anyOf": [_TEXT, _GROUPING]},
+    "timespan": _TIMESPAN,
+    "condition": {"anyOf": [_TEXT, _THRESHOLD]},
     "aliases": _TABLE,
     "generate": {"type": "boolean"},
-    "fields": _NAMES,
-    "history": _DURATION,
+    "fields": _FIELDS,
+    "history": _TIMESPAN,
     "baseline": _TEXT,
     "cold-start": {"enum": ["learn", "alert"]},
     "windows": {"type": "integer", "minimum": 1},
@@ -109,12 +126,12 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
         **_METADATA,
         "logsource": _closed(dict.fromkeys(LOGSOURCE, _TEXT)),
         "detection": _detection(condition={"anyOf": [_TEXT, _NAMES]}),
-        "correlation": {"type": "object", "properties": _CORRELATION, "patternProperties": {"^x-": {}}},
+        "correlation": {**_closed({**{key: {} for key in ALL_KEYS}, **_CORRELATION}), "required": ["type"]},
         "alert": _alert(),
         "when": {**_closed(dict.fromkeys(when.KEYS, _NAMES)), "minProperties": 1},
         "mode": {"enum": [mode.value for mode in Mode]},
         "tests": {"type": "array", "items": _case()},
-        "filter": _detection(rules={"anyOf": [_TEXT, _NAMES]}, condition=_TEXT),
+        "filter": {**_detection(rules={"anyOf": [_TEXT, _NAMES]}, condition=_TEXT), "required": ["rules", "condition"]},
         **dict.fromkeys(filters.KEYS, _TEXT),
     }
     described = {
@@ -126,9 +143,9 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
         "$schema": DIALECT,
         "title": "An actionwatch rule: a Sigma document for the audit log of Instaclustr",
         **_closed(described),
-        "required": ["title", "logsource"],
+        "required": ["title"],
         "anyOf": [{"required": [key]} for key in ("detection", "correlation", "filter")],
-        "dependencies": {"filter": list(filters.KEYS)},
+        "dependencies": {"detection": ["logsource"], "filter": ["logsource", *filters.KEYS]},
         "definitions": definitions,
     }
 
@@ -183,12 +200,15 @@ def _alert() -> dict[str, Any]:
         "title": {**_TEXT, "description": "A Jinja template: {{ userName }}: {{ actionKind }}"},
         "body": _TEXT,
         "level": {"anyOf": [_LEVEL, by_level]},
-        "fields": _NAMES,
-        "group_by": {**_NAMES, "description": "Matches that agree in these fields become one alert."},
+        "fields": _FIELDS,
+        "group_by": {**_GROUPING, "description": "Matches that agree in these fields become one alert."},
         "realert": _DURATION,
         "labels": _LABELS,
         "runbook": _TEXT,
-        "escalate": _closed({"after": _DURATION, "unless": _TEXT, "to": _TEXT}),
+        "escalate": {
+            **_closed({"after": _DURATION, "unless": {"enum": ["acked"]}, "to": _TEXT}),
+            "required": ["after", "to"],
+        },
     }
     return _closed({**{key: {} for key in alert.KEYS}, **properties})
 
@@ -217,4 +237,8 @@ def _case() -> dict[str, Any]:
         "lists": {"type": "object", "additionalProperties": {"type": "array"}},
         "expect": {"anyOf": [{"enum": ["alert", "nothing"]}, expected]},
     }
-    return {**_closed(properties), "required": ["expect"]}
+    return {
+        **_closed(properties),
+        "required": ["expect"],
+        "oneOf": [{"required": [key]} for key in ("event", "events")],
+    }

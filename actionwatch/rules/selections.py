@@ -5,8 +5,9 @@ Each `field|modifiers: value` is tried by itself first, so that a fault points a
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +17,12 @@ from sigma.modifiers import modifier_mapping
 from sigma.rule.detection import EmptySigmaDetections
 
 from actionwatch.located import Place
-from actionwatch.rules.compile import Compiled, compile_detection, compile_item
+from actionwatch.rules.compile import MAX_VALUES, Compiled, compile_detection, compile_item
 from actionwatch.rules.conditions import Condition, Leaf
 from actionwatch.rules.fields import FIELDS, RAW, field_named
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import pattern_check
+from actionwatch.rules.phrase import names_in, parse_phrase
 from actionwatch.rules.report import Report, suggest
 from actionwatch.timeintervals import TimeInterval
 
@@ -30,6 +32,12 @@ MAX_CONDITION_CHARS = 5000
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _INCOMPATIBLE = re.compile(r"Modifier (?P<name>\w+) incompatible to value type of '(?P<value>.*)'", re.DOTALL)
 _MODIFIER_WORDS = {modifier.__name__: word for word, modifier in reversed(modifier_mapping.items())}
+_STUCK = re.compile(r"\(at char (?P<place>\d+)\)")
+_FLAGS = frozenset({"i", "ignorecase", "m", "multiline", "s", "dotall"})
+_TAKES = {
+    **dict.fromkeys(("lt", "lte", "gt", "gte"), "it compares with a number; times are milliseconds since 1970"),
+    **dict.fromkeys(("minute", "hour", "day", "week", "month", "year"), "it takes a whole number, without quotes"),
+}
 _OPERATORS = ("and", "or", "not", "of", "them", "all", "any", "1")
 
 
@@ -135,6 +143,10 @@ def _check_item(key: Any, value: Any, place: Place, report: Report, surroundings
         if modifier not in modifier_mapping:
             report.fault(place, f"unknown modifier '{modifier}'", suggest(modifier, modifier_mapping, "modifiers"))
             is_known = False
+    if is_known and "re" not in modifiers and (flags := _FLAGS.intersection(modifiers)):
+        flag = min(flags)
+        report.fault(place, f"'{flag}' says how 're' looks, and does nothing by itself", f"write: {name}|re|{flag}")
+        return
     if not name and not modifiers:
         report.fault(place, "an empty field name", "name a field, or a modifier for keywords")
         is_known = False
@@ -174,9 +186,16 @@ def _try_value(key: str | None, value: Any, place: Place, report: Report, surrou
     try:
         condition = compile_item(key or "", value, surroundings.lists)
     except PARSE_ERRORS as exc:
-        report.fault(place, explain(exc))
+        report.fault(place, explain(exc), _takes(modifiers, value))
         return
     _note_impossible(name, value, condition, place, report, surroundings)
+
+
+def _takes(modifiers: Sequence[str], value: Any) -> str:
+    """Say what a value that did not fit should have been; nothing where that is not known."""
+    told = next((_TAKES[modifier] for modifier in modifiers if modifier in _TAKES), "")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return told or ("quote the number" if modifiers and is_number else "")
 
 
 def _note_impossible(
@@ -200,13 +219,27 @@ def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report
     conditions = detection["condition"]
     if isinstance(conditions, list) and not conditions:
         report.fault(place, "the condition is empty")
+    before = len(report.faults)
     for index, text in enumerate(conditions if isinstance(conditions, list) else [conditions]):
         where = (*place, index) if isinstance(conditions, list) else place
         _check_condition_text(text, where, names, report)
+    if len(report.faults) == before:
+        sizes = {str(name): _size(selection) for name, selection in detection.items()}
+        values = itertools.accumulate(sizes[name] for name in names_in(parse_phrase(conditions, names)))
+        if any(total > MAX_VALUES for total in values):
+            what = f"the condition comes to more than {MAX_VALUES} values"
+            report.fault(place, what, "a selection counts as often as it is named: name it once")
+
+
+def _size(selection: Any) -> int:
+    """Count the values of a selection."""
+    if isinstance(selection, dict | list):
+        return sum(map(_size, selection.values() if isinstance(selection, dict) else selection))
+    return 1
 
 
 def _check_condition_text(text: Any, place: Place, names: list[str], report: Report) -> None:
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not text.strip():
         report.fault(place, "a condition must be a text", "for example: condition: selection and not exception")
         return
     if len(text) > MAX_CONDITION_CHARS:
@@ -215,7 +248,7 @@ def _check_condition_text(text: Any, place: Place, names: list[str], report: Rep
     try:
         tree = SigmaCondition(text, EmptySigmaDetections()).parse(postprocess=False)
     except PARSE_ERRORS as exc:
-        report.fault(place, f"cannot read the condition: {explain(exc)}")
+        report.fault(place, *_misread(text, exc))
         return
     pending: list[Any] = [tree]
     while pending:
@@ -228,6 +261,18 @@ def _check_condition_text(text: Any, place: Place, names: list[str], report: Rep
                 report.fault(place, what, suggest(node.identifier, names, "selections"))
         else:
             pending.extend(reversed(node.args))
+
+
+def _misread(text: str, exc: BaseException) -> tuple[str, str]:
+    """Say where a condition cannot be read any more, and what it is made of."""
+    if "|" in text:
+        return "Sigma conditions do not count by '|' any more", "use a correlation"
+    stuck = _STUCK.search(str(exc))
+    if stuck is None:
+        return f"cannot read the condition: {explain(exc)}", ""
+    rest = text[int(stuck["place"]) :].strip()
+    what = f"cannot read the condition from '{rest}' on" if rest else "the condition breaks off at its end"
+    return what, "selections are joined by and, or, not and ( ), or by '1 of x*', 'all of them'"
 
 
 def _check_selector(node: ConditionSelector, place: Place, names: list[str], report: Report) -> None:

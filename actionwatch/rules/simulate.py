@@ -10,7 +10,7 @@ from actionwatch.model import Record
 from actionwatch.rules.correlate import Correlator
 from actionwatch.rules.correlations.changes import Change, Past, What
 from actionwatch.rules.correlations.spec import Correlation, Found, Kind
-from actionwatch.rules.correlations.telling import highest_level, tell
+from actionwatch.rules.correlations.telling import Telling, highest_level, tell, with_missing
 from actionwatch.rules.engine import Failure, Rule
 from actionwatch.rules.fired import Fired, Outcome, ends
 
@@ -61,6 +61,8 @@ class Simulation:
             self._fired[name] = self._opened(change, change.found)
         elif change.what in (What.OPEN, What.JOIN) and name in self._fired:
             fired = self._fired[name]
+            if rule.is_absence and change.found is not None:
+                self._fired[name] = self._with_missing(change, change.found, fired)
             known = {(record.source, record.key) for record in fired.records}
             new = [record for record in change.records if (record.source, record.key) not in known]
             if new:
@@ -68,13 +70,14 @@ class Simulation:
         elif change.what is What.RESOLVE and name in self._fired:
             self._fired[name] = replace(self._fired[name], resolved_at=change.at)
 
-    def _opened(self, change: Change, found: Found) -> Fired:
-        rule = change.rule
-
+    def _tell(self, change: Change, found: Found) -> Telling:
         def on_failure(key: str, what: str) -> None:
-            self._failures.append(Failure(rule.name, key, what))
+            self._failures.append(Failure(change.rule.name, key, what))
 
-        told = tell(rule, change.group, found, change.records, on_failure)
+        return tell(change.rule, change.group, found, change.records, on_failure)
+
+    def _opened(self, change: Change, found: Found) -> Fired:
+        rule, told = change.rule, self._tell(change, found)
         return Fired(
             id=change.told.public_id,
             rule=rule.name,
@@ -88,6 +91,15 @@ class Simulation:
             group=dict(told.match.group or {}),
             labels=told.match.labels,
             late_by=told.late_by,
+        )
+
+    def _with_missing(self, change: Change, found: Found, fired: Fired) -> Fired:
+        told = self._tell(change, found)
+        return replace(
+            fired,
+            body=with_missing(fired.body, told.match.body),
+            level=max(fired.level, told.match.level),
+            last_at=max(fired.last_at, told.last_at),
         )
 
     def _joined(self, rule: Correlation, fired: Fired, new: Sequence[Record]) -> Fired:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import level_text, output_option, print_items
+from actionwatch.cli.output import level_text, output_option, print_faults, print_items, spell_count
 from actionwatch.cli.rules import backtest, coverage, explain, export, new, schema, test
 from actionwatch.errors import Fault
 
@@ -33,9 +33,9 @@ for module in (test, explain, backtest, new, schema, export, coverage):
 @click.pass_obj
 def list_rules(config: str, form: str) -> int:
     """List the rules that load. Exit 1 where one does not."""
-    from actionwatch import app
+    from actionwatch import configuration
 
-    loaded = app.read_rules(app.read_settings(Path(config)))
+    loaded = configuration.read_rules(configuration.read_settings(Path(config)))
     print_items(
         loaded.rules,
         form,
@@ -49,9 +49,10 @@ def list_rules(config: str, form: str) -> int:
     for mode, means in (("shadow", "evaluated and recorded, but nobody is told"), ("off", "not evaluated at all")):
         names = [rule.name.name for rule in loaded.rules if rule.mode == mode]
         if names and form == "table":
-            click.secho(f"{_count(names, 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True)
-    for fault in loaded.faults:
-        click.echo(str(fault), err=True)
+            click.secho(
+                f"{spell_count(len(names), 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True
+            )
+    print_faults(loaded.faults)
     return EXIT_FAILED if loaded.faults else 0
 
 
@@ -71,12 +72,10 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
     loaded = pack.loaded
     notes = [*loaded.notes, *lint(loaded, pack.documents, pack.known_kinds)]
     if form == "table":
-        parts = [_count(loaded.faults, "fault"), _count(notes, "note")]
-        for note in notes:
-            click.echo(f"{note} (note)", err=True)
-        for fault in loaded.faults:
-            click.echo(str(fault), err=True)
-        click.echo(", ".join([_count(loaded.rules, "rule") + " loaded", *parts]))
+        parts = [spell_count(len(loaded.faults), "fault"), spell_count(len(notes), "note")]
+        print_faults(notes, " (note)")
+        print_faults(loaded.faults)
+        click.echo(", ".join([spell_count(len(loaded.rules), "rule") + " loaded", *parts]))
     else:
         found = [("fault", fault) for fault in loaded.faults] + [("note", note) for note in notes]
         print_items(found, form, document=lambda item: fault_document(item[1], item[0]))
@@ -125,7 +124,3 @@ def _beside(file: str) -> str:
     """Give a file's name as seen from where the command was called."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
-
-
-def _count(items: Sequence[object], noun: str) -> str:
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

@@ -67,8 +67,9 @@ def command(
     from actionwatch.cli.rules.spool import Spool
     from actionwatch.rules.reach import reach_of
 
-    if file is not None and origin is not None:
-        raise click.UsageError("choose one: --records or --from")
+    for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
+        if file is not None and is_given:
+            raise click.UsageError(f"--records takes a file, and {option} asks elsewhere: leave out one of the two")
     pack, chosen = choose_rules(config, rules)
     if since is None and file is None:
         since = datetime.now(UTC) - BACK
@@ -107,6 +108,8 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
 
     paths = [Path(name) for name in names if Path(name).exists()]
     plain = [name for name in names if not Path(name).exists()]
+    if missing := [name for name in plain if "/" in name or Path(name).suffix in (".yml", ".yaml")]:
+        raise click.UsageError(f"there is no file or folder {missing[0]}")
     if paths and plain:
         raise click.ClickException(f"there is no {plain[0]}: name files and folders, or configured rules, not both")
     pack = load_pack(config, paths)
@@ -165,7 +168,8 @@ def _run(rules: Sequence[Rule], found: Candidates | None) -> list[Fired]:
     if found is None:
         return []
     with counting("running the rules", found.records.count) as advance:
-        outcome = replay(rules, _counted(found.records, advance), begin=found.begin, end=found.end)
+        records = _counted(found.records, advance)
+        outcome = replay(rules, records, begin=found.begin, end=found.complete_until)
     for failure in outcome.failures[:5]:
         click.echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
     return list(outcome.alerts)
@@ -213,7 +217,7 @@ def histogram(alerts: Sequence[Fired], begin: datetime, end: datetime) -> str:
 
 
 def _spell_bar(span: timedelta) -> str:
-    from actionwatch.options import spell_duration
+    from actionwatch.durations import spell_duration
 
     return spell_duration(span / HISTOGRAM_CHARS)
 

@@ -34,26 +34,39 @@ class Span:
         """Say whether a time lies within."""
         return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
 
+    def within(self, begin: datetime, end: datetime) -> tuple[datetime, datetime]:
+        """Give the part of it that lies between two times."""
+        return max([begin, *_given(self.since)]), min([end, *_given(self.until)])
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Records in event order, and the time over which nothing is missing among them."""
+    """Records in event order, from `begin` to `end`; nothing is missing among them up to `complete_until`."""
 
     records: Spool
     begin: datetime
     end: datetime
+    complete_until: datetime
 
 
 def from_file(into: Spool, path: Path, settings: Settings | None, span: Span) -> Candidates | None:
-    """Read a file whole, or the part of it that was asked for; None where it holds nothing. Raises: ConfigError."""
+    """Read a file whole, or the part of it that was asked for; None where it holds nothing. Raises: ConfigError.
+
+    What was before its first record and after its last is not known, however long the time asked for.
+    """
     from actionwatch.cli.rules.reading import read_jsonl, reader_for
 
     with counting("reading", path.stat().st_size) as advance:
-        records = read_jsonl(path, reader_for(settings), advance)
-        into.add(record for record in records if span.holds(record.occurred_at))
-    if into.first_at is None or into.last_at is None:
+        ends: tuple[datetime, datetime] | None = None
+        for record in read_jsonl(path, reader_for(settings), advance):
+            at = record.occurred_at
+            ends = (at, at) if ends is None else (min(ends[0], at), max(ends[1], at))
+            if span.holds(at):
+                into.add([record])
+    if ends is None:
         return None
-    return Candidates(into, span.since or into.first_at, span.until or into.last_at)
+    begin, end = span.within(*ends)
+    return Candidates(into, begin, end, end) if begin <= end else None
 
 
 def from_store(into: Spool, config: str, about: Reach, source: str | None, span: Span) -> Candidates | None:
@@ -66,13 +79,9 @@ def from_store(into: Spool, config: str, about: Reach, source: str | None, span:
         into.add(_stored(connection, about, source, span, advance))
     if not known:
         return None
-    begin = max(mark.begins_at for mark in known)
-    end = min(mark.seen_through for mark in known)
-    return Candidates(
-        into,
-        max([begin, *_given(span.since)]),
-        min([max([end, *_given(into.last_at)]), *_given(span.until)]),
-    )
+    seen = max([min(mark.seen_through for mark in known), *_given(into.last_at)])
+    begin, end = span.within(max(mark.begins_at for mark in known), seen)
+    return Candidates(into, begin, end, min([end, *(mark.proved_through for mark in known)]))
 
 
 def _stored(
@@ -100,8 +109,8 @@ def from_upstream(into: Spool, config: str, about: Reach, source: str | None, sp
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
             into.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in kept)
             advance(len(page.records))
-    begin = query.start or into.first_at
-    return None if begin is None else Candidates(into, begin, query.end or datetime.now(UTC))
+    begin, end = query.start or into.first_at, min([datetime.now(UTC), *_given(query.end)])
+    return None if begin is None else Candidates(into, begin, end, end)
 
 
 def count(config: str, about: Reach, origin: str, source: str | None, span: Span) -> dict[str, int]:

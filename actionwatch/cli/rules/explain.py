@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.output import output_option, print_document, spell
+from actionwatch.cli.output import output_option, print_document, print_faults, spell
 
 if TYPE_CHECKING:
     from actionwatch.cli.rules.pack import Pack
@@ -43,12 +43,13 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     from actionwatch.rules.explain import explain
 
     path = Path(rule)
-    is_file = path.suffix in (".yml", ".yaml") and path.exists()
+    is_file = path.suffix in (".yml", ".yaml")
+    if is_file and not path.exists():
+        raise click.UsageError(f"there is no rule file {rule}")
     pack = load_pack(config, [path] if is_file else [])
     chosen = pack.loaded.rules if is_file else tuple(r for r in pack.loaded.rules if rule in (r.name.name, r.name.id))
     if not chosen:
-        for fault in pack.loaded.faults:
-            click.echo(str(fault), err=True)
+        print_faults(pack.loaded.faults)
         raise click.ClickException(_no_rule(rule, pack.loaded.rules))
     found = _record(config, record)
     rules = pack.loaded.rules
@@ -102,6 +103,8 @@ def _record(config: str, where: str) -> Record:
         if not isinstance(value, dict):
             raise click.ClickException(f"{where} must hold one JSON object")
         return read_objects([value])[0]
+    if "/" in where or Path(where).suffix in (".json", ".jsonl"):
+        raise click.UsageError(f"there is no file {where}")
     return _stored(config, where)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from actionwatch.cli import EXIT_FAILED
+from actionwatch.cli.output import print_faults
 
 
 @click.command("export")
@@ -31,9 +32,7 @@ def command(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
     documents: list[Any] = []
     for exported in export_rules(loaded.rules, loaded.filters, datetime.now(UTC)):
         documents += exported.documents
-        for lost in exported.lost:
-            click.echo(lost, err=True)
-    for fault in loaded.faults:
-        click.echo(str(fault), err=True)
+        print_faults(exported.lost)
+    print_faults(loaded.faults)
     click.echo(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120), nl=False)
     return EXIT_FAILED if loaded.faults else 0

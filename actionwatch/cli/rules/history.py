@@ -26,6 +26,7 @@ def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
 
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
     """Look at what a correlation made of a stored record, after the records stored from before it."""
+    from actionwatch.pipeline.correlating import read_rows
     from actionwatch.rules.correlations.view import look, room_of
     from actionwatch.store import marks, records
 
@@ -35,7 +36,9 @@ def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], 
     if rule.correlation is not None and rule.correlation.is_absence:
         begin = max(begin, since)  # what was missing earlier is not looked at
     earlier = _before(record, records.stream_since(connection, since, ANY_ID))
-    return look(rule, rules, earlier, record, begin)
+    correlations = [each.correlation for each in rules if each.correlation is not None]
+    rows = read_rows(connection, correlations, {each.name.id: since for each in correlations})
+    return look(rule, rules, earlier, record, begin, since=since, rows=rows)
 
 
 def views_from_file(

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from actionwatch.rules.lists import Lists
+    from actionwatch.timeintervals import TimeInterval
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
 NEAR = 3  # kinds that are offered where a word is none
+SOMEBODY = ("eve", "mallory", "trudy", "oscar", "0", "somebody-else@example.com")
+SATURDAY_NIGHT = datetime(2026, 3, 7, 23, tzinfo=UTC)
+MAX_HOURS = 366 * 24
 
 
 @click.command("new")
@@ -32,9 +40,12 @@ NEAR = 3  # kinds that are offered where a word is none
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
     """Write a rule with two tests: one that alerts, one that does not. Asks for what the options leave open on a terminal."""
+    from actionwatch.cli.rules.pack import surroundings
+
     answers = _ask(given, folder)
-    text = render(**answers)
-    _check(config, text)
+    lists, kinds, intervals, _ = surroundings(config, [Path()])
+    text = render(**answers, at=_outside(intervals.get(answers["outside"] or "")))
+    _check(text, lists, kinds, intervals)
     if is_printed:
         click.echo(text, nl=False)
         return
@@ -60,8 +71,9 @@ def render(
     cluster: str | None,
     group_by: Sequence[str],
     outside: str | None,
+    at: datetime,
 ) -> str:
-    """Write the rule's text, keys in the order in which people read them."""
+    """Write the rule's text, keys in the order in which people read them. `at`: when it is to alert, if that matters."""
     import yaml
 
     def flow(value: Any) -> str:
@@ -71,17 +83,11 @@ def render(
     selection: dict[str, Any] = {"actionKind": kinds[0] if len(kinds) == 1 else list(kinds)}
     if cluster:
         selection["cluster"] = cluster
-    hit: dict[str, Any] = {"actionKind": kinds[0], "userName": "eve"}
+    hit: dict[str, Any] = {"at": f"{at:%Y-%m-%dT%H:%M:%SZ}"} if outside else {}
+    hit |= {"actionKind": kinds[0], "userName": _somebody_else(users)}
     if cluster:
-        hit["cluster"] = cluster.replace("*", "x").replace("?", "x")
-    at = {"at": "2026-03-07T23:00:00Z"} if outside else {}  # a Saturday night
-    miss = (
-        {**at, **hit, "userName": users[0].replace("*", "x").replace("?", "x")}
-        if users
-        else {**at, **hit, "actionKind": "BACKUP"}
-    )
-    if not users and "BACKUP" in kinds:
-        miss["actionKind"] = "CREATE_CLUSTER"
+        hit["cluster"] = _like(cluster)
+    miss = {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": _something_else(kinds)}
     lines = [
         SCHEMA_LINE,
         f"title: {flow(title)}",
@@ -103,13 +109,40 @@ def render(
         "    1. Ask the user whether this was meant.",
         "tests:",
         "  - name: it happens",
-        f"    event: {flow({**at, **hit})}",
+        f"    event: {flow(hit)}",
         "    expect: alert",
         f"  - name: {'an expected user does it' if users else 'something else happens'}",
         f"    event: {flow(miss)}",
         "    expect: nothing",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _like(pattern: str) -> str:
+    """Give a text that a pattern with wildcards means."""
+    return pattern.replace("*", "x").replace("?", "x")
+
+
+def _somebody_else(users: Sequence[str]) -> str:
+    """Name somebody whom none of these patterns means."""
+    patterns = [re.escape(user).replace(r"\*", ".*").replace(r"\?", ".") for user in users]
+    for name in SOMEBODY:
+        if not any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns):
+            return name
+    raise click.UsageError(f"nobody is left whose actions would alert: {', '.join(users)}")
+
+
+def _something_else(kinds: Sequence[str]) -> str:
+    """Name a kind that the rule is not about."""
+    from actionwatch.instaclustr.kinds import KINDS
+
+    return next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
+
+
+def _outside(interval: TimeInterval | None) -> datetime:
+    """Find an hour outside of a time interval: on a Saturday night, if that will do."""
+    hours = (SATURDAY_NIGHT + timedelta(hours=number) for number in range(MAX_HOURS))
+    return next((at for at in hours if interval is None or not interval.holds(at)), SATURDAY_NIGHT)
 
 
 def _expected(users: Sequence[str]) -> dict[str, list[str]]:
@@ -143,7 +176,7 @@ def _ask(given: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
     answers["kinds"] = answers["kinds"] or _prompt("Which kinds is it about? (several: with commas)", _kinds)
     answers["level"] = given["level"] or click.prompt("How bad is it?", type=click.Choice(LEVELS), default="medium")
-    answers["users"] = answers["users"] or _prompt("Which users may do it? (with commas; Enter: nobody)", _words, "")
+    answers["users"] = answers["users"] or _prompt("Which users may do it? (with commas; Enter: nobody)", _users, "")
     answers["group_by"] = answers["group_by"] or _prompt(
         "One alert for all that agree in which fields? (Enter: one a record)", _fields, ""
     )
@@ -188,6 +221,12 @@ def _kinds(text: str) -> list[str]:
     return [normalise_kind(word) for word in words]
 
 
+def _users(text: str) -> list[str]:
+    words = _words(text)
+    _somebody_else(words)
+    return words
+
+
 def _fields(text: str) -> list[str]:
     from actionwatch.rules.fields import FIELDS, field_named
     from actionwatch.rules.report import suggest
@@ -225,14 +264,12 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _check(config: str, text: str) -> None:
+def _check(text: str, lists: Lists, kinds: Sequence[str], intervals: Mapping[str, TimeInterval]) -> None:
     """Refuse to write what would not load. Raises: ConfigError."""
-    from actionwatch.cli.rules.pack import surroundings
     from actionwatch.errors import ConfigError
     from actionwatch.located import read_text
     from actionwatch.rules.load import build_rules
 
-    lists, kinds, intervals, _ = surroundings(config, [Path()])
     built = build_rules(read_text(text, "the new rule"), lists=lists, known_kinds=kinds, time_intervals=intervals)
     if built.faults:
         raise ConfigError(*built.faults)

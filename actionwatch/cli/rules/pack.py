@@ -69,14 +69,14 @@ def surroundings(
     config: str, paths: Sequence[Path]
 ) -> tuple[Lists, Sequence[str], Mapping[str, TimeInterval], Settings | None]:
     """Give lists, known kinds and time intervals: the configuration's, or with paths and without one, what `init` would."""
-    from actionwatch import app
+    from actionwatch import configuration
     from actionwatch.rules.lists import list_folders, read_lists
 
     settings = _settings(config, is_needed=not paths)
-    kinds = app.known_kinds(settings) if settings else app.documented_kinds()
-    intervals = app.time_intervals(settings) if settings else {}
+    kinds = configuration.known_kinds(settings) if settings else configuration.documented_kinds()
+    intervals = configuration.time_intervals(settings) if settings else {}
     if paths and not intervals:
-        intervals = app.usual_intervals()
+        intervals = configuration.usual_intervals()
     return (
         read_lists(list_folders(_lists_folder(settings, paths), paths or _rules(settings))),
         kinds,
@@ -90,12 +90,12 @@ def _rules(settings: Settings | None) -> Sequence[Path]:
 
 
 def _settings(config: str, *, is_needed: bool) -> Settings | None:
-    from actionwatch import app
+    from actionwatch import configuration
 
     if not is_needed and not Path(config).exists():
         return None
     try:
-        return app.read_settings(Path(config))
+        return configuration.read_settings(Path(config))
     except ConfigError as exc:
         if is_needed:
             raise

@@ -11,7 +11,7 @@ from xml.etree import ElementTree  # nosec B405  (written here, never parsed)
 import click
 
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import output_option, print_items, spell
+from actionwatch.cli.output import output_option, print_faults, print_items, spell, spell_count
 
 if TYPE_CHECKING:
     from actionwatch.cli.rules.pack import Pack
@@ -60,8 +60,7 @@ def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | 
 
     pack = load_pack(config, paths, borrowed=True)
     results = list(_run(pack, min_tests))
-    for fault in pack.loaded.faults:
-        click.echo(str(fault), err=True)
+    print_faults(pack.loaded.faults)
     if junit is not None:
         _write_junit(results, pack, junit)
     if form == "table":
@@ -86,24 +85,27 @@ def _run(pack: Pack, min_tests: int) -> Iterator[Result]:
 
 
 def _print(results: Sequence[Result], pack: Pack) -> None:
+    from actionwatch.documents import instant
+
     for result in results:
         if not result.problems:
             continue
-        click.secho(f"FAILED {result.rule.name.name}: {spell(result.name)}", fg="red", bold=True, nl=False)
+        click.secho(f"FAILED {spell(result.rule.name.name)}: {spell(result.name)}", fg="red", bold=True, nl=False)
         click.echo(f"  ({result.where})")
         for problem in result.problems:
             click.echo(f"  {spell(problem)}")
         for record, finding in result.verdict.explained if result.verdict else ():
-            click.echo(f"  on {record.occurred_at.isoformat()} {spell(record.action_kind)}:")
+            click.echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
             for line in finding.lines(2):
                 # Indentation is ours; what a record or a rule holds is made harmless.
                 click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
     ran = [result for result in results if result.verdict]
     failed = sum(bool(result.problems) for result in ran)
     lacking = len(results) - len(ran)
-    summary = f"{len(pack.loaded.rules)} rules, {len(ran)} tests: {len(ran) - failed} passed, {failed} failed"
-    summary += f"; {lacking} rules lack tests (--min-tests 0 waives it)" if lacking else ""
-    summary += f"; {len(pack.loaded.faults)} faults" if pack.loaded.faults else ""
+    counts = f"{spell_count(len(pack.loaded.rules), 'rule')}, {spell_count(len(ran), 'test')}"
+    summary = f"{counts}: {len(ran) - failed} passed, {failed} failed"
+    summary += f"; without enough tests: {spell_count(lacking, 'rule')} (--min-tests 0 waives it)" if lacking else ""
+    summary += f"; {spell_count(len(pack.loaded.faults), 'fault')}" if pack.loaded.faults else ""
     click.secho(summary, fg="red" if failed or lacking or pack.loaded.faults else "green")
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from actionwatch.model import Record
-from actionwatch.rules.correlations.spec import Correlation, Found, Group
+from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group
 
 FiringOrder = tuple[datetime, bool, str, str]
 
@@ -49,10 +49,23 @@ class Told:
         """The id of the alert that people were told of."""
         return self.told_as or self.id
 
+    def follow(self, found: Found) -> bool:
+        """Take over the times that a record out of order has changed; say whether it has. An end that was told stays one."""
+        before = (self.first_at, self.fired_at, self.until, self.resolved_at)
+        self.first_at, self.fired_at = found.first_at, found.fired_at
+        if found.until != NEVER:
+            self.until = found.until
+        elif self.is_told and not self.is_open and found.resolved_at is not None:
+            self.until = self.resolved_at = found.resolved_at
+        return before != (self.first_at, self.fired_at, self.until, self.resolved_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing to write down and to tell. `records` are new in the alert, in event order."""
+    """One thing to write down and to tell. `records` are new in the alert, in event order.
+
+    What is missing joins without records: `found` says what it is.
+    """
 
     what: What
     rule: Correlation
@@ -144,11 +157,18 @@ def compare(
             yield Change(What.LEARN, look.place.rule, look.place.group, told, None)
             if told.is_told and not told.is_current:
                 orphans.append((look.place, told))
+    for look in looks:
+        for told in look.turned:
+            if told.is_current:
+                _take_back(told, orphans)
     for place, found in _in_order(looks, merging):
         if (known := place.told.get(found.id)) is None:
             known = place.told[found.id] = _learned(found, orphans)
-            if merging is not None:
-                _tell_with(known, merging.tell_as(known), place.rule)
+            leader = merging.tell_as(known) if merging is not None else None
+            is_joining = leader is not None and _tell_with(known, leader, place.rule)
+            what = What.JOIN if is_joining and place.rule.is_absence else What.LEARN
+            yield Change(what, place.rule, place.group, known, found)
+        elif known.follow(found):
             yield Change(What.LEARN, place.rule, place.group, known, found)
         yield from _tell(place, known, found, may_open, merging)
     for place, told in orphans:
@@ -177,31 +197,43 @@ def _learned(found: Found, orphans: list[tuple[Place, Told]]) -> Told:
     heir = next((pair for pair in orphans if _overlap(pair[1], found)), None)
     if heir is not None:
         orphans.remove(heir)
-        before = heir[1]
-        told.told_as, told.is_told, told.is_open = before.public_id, True, before.is_open
-        told.keys = set(before.keys)
-        before.is_open = False
+        told.told_as = heir[1].public_id
+        _hand_over(heir[1], told)
+        told.follow(found)
     return told
 
 
-def _tell_with(told: Told, other: Told | None, rule: Correlation) -> None:
-    """Have an alert told as another one, unless people know it already."""
-    if other is not None and not told.is_told:
-        told.told_as, told.is_told = other.public_id, other.is_told
-        told.is_open = told.is_told and rule.is_absence
+def _take_back(told: Told, orphans: list[tuple[Place, Told]]) -> None:
+    """Let an alert that is found again stand for itself, where another was told as it meanwhile."""
+    meanwhile = next((pair for pair in orphans if pair[1].public_id == told.public_id), None)
+    if meanwhile is not None:
+        orphans.remove(meanwhile)
+        _hand_over(meanwhile[1], told)
 
 
-def turned_by(place: Place, floor: datetime | None, suspects: Iterable[str], current: set[str]) -> list[Told]:
+def _hand_over(before: Told, told: Told) -> None:
+    """Have one alert stand for what people know of another."""
+    told.is_told, told.is_open, told.resolved_at = True, before.is_open, before.resolved_at
+    told.keys = before.keys
+    before.is_open = False
+
+
+def _tell_with(told: Told, leader: Told, rule: Correlation) -> bool:
+    """Have an alert told as another one, unless people know it already; say whether it joins what they know."""
+    if told.is_told:
+        return False
+    told.told_as, told.is_told, told.keys = leader.public_id, leader.is_told, leader.keys
+    told.is_open = told.is_told and rule.is_absence
+    return told.is_told
+
+
+def turned_by(place: Place, suspects: Iterable[str], current: set[str]) -> list[Told]:
     """Give the alerts that this fold is the first not to find, or to find again, oldest first."""
-    turned = []
     known = [place.told[name] for name in suspects if name in place.told]
-    for told in sorted(known, key=lambda each: (each.first_at, each.id)):
-        is_current = told.id in current
-        is_within = is_current or floor is None or told.first_at >= floor
-        if is_within and told.is_current is not is_current:
-            told.is_current = is_current
-            turned.append(told)
-    return turned
+    turned = [told for told in known if told.is_current is not (told.id in current)]
+    for told in turned:
+        told.is_current = not told.is_current
+    return sorted(turned, key=lambda each: (each.first_at, each.id))
 
 
 def _tell(

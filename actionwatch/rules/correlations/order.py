@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, Correlation
+from actionwatch.rules.correlations.spec import Correlation, Kind
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
@@ -37,17 +37,26 @@ def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
     return needed
 
 
+def waiting(rules: Sequence[Correlation]) -> set[str]:
+    """Say which rules have alerts that wait for verified time, by themselves or through a rule below; in feeding order."""
+    found: set[str] = set()
+    for rule in rules:
+        is_learning = rule.kind is Kind.SPIKE or (rule.kind is Kind.NEW_TERM and rule.is_learning)
+        is_judged_later = is_learning or rule.is_absence or any(pattern.unwanted for pattern in rule.patterns)
+        if is_judged_later or any(step.rule_id in found for step in rule.steps):
+            found.add(rule.name.id)
+    return found
+
+
 def rooms(rules: Sequence[Correlation]) -> dict[str, timedelta]:
-    """Say how far before a moment each rule must be given records to be right at it; `rules` are in feeding order."""
+    """Say how far before a moment each rule must be given records to be right at it; `rules` are in feeding order.
+
+    An alert may still be joined for its `realert`; up to a timespan lies between the first of its records and its firing.
+    """
     needed = needs(rules)
-    room = {rule.name.id: needed[rule.name.id] + _unsettled(rule) for rule in rules}
+    room = {rule.name.id: needed[rule.name.id] + max(rule.realert, rule.timespan) for rule in rules}
     for rule in reversed(rules):  # what feeds a rule must be right for as long as that rule looks back
         for step in rule.steps:
             if step.rule_id in room:
                 room[step.rule_id] = max(room[step.rule_id], room[rule.name.id])
     return room
-
-
-def _unsettled(rule: Correlation) -> timedelta:
-    """Say for how long an alert may still be joined, or what waits for something not to come is still told to nobody."""
-    return max(rule.realert, rule.timespan) if rule.kind in TEMPORAL_KINDS else rule.realert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from actionwatch.rules.correlations.spec import Correlation, Found, Hit, Kind, Pattern
@@ -24,11 +24,15 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Pending:
-    """A pattern that is complete, and waits until nothing unwanted came by `due` (inclusive)."""
+    """A pattern that is complete, and waits until nothing unwanted came by `due` (inclusive).
+
+    `is_firm`: no other hit of its first instant could begin it, once another hit completes it.
+    """
 
     first: _Entry
     completing: Hit
     due: datetime
+    is_firm: bool = True
 
 
 class Sequences:
@@ -81,7 +85,7 @@ class Sequences:
         other._recent = deque(copies.values())
         other._fresh = Counter(self._fresh)
         other._pending = {
-            place: _Pending(copies.get(id(found.first), found.first), found.completing, found.due)
+            place: replace(found, first=copies.get(id(found.first), found.first))
             for place, found in self._pending.items()
         }
         other.found = list(self.found)
@@ -119,15 +123,17 @@ class Sequences:
         """Find the patterns this hit completes; the one that began first fires, unless all have to wait."""
         ready: list[_Pending] = []
         for place, pattern in enumerate(self._rule.patterns):
-            if place in self._pending or hit.step not in pattern.wanted:
+            pending = self._pending.get(place)
+            if (pending is not None and pending.is_firm) or hit.step not in pattern.wanted:
                 continue
             if any(self._fresh[step] <= 0 for step in pattern.wanted):
                 continue
             first = self._first_of_chain(pattern, hit) if self._is_ordered else self._first_of_set(pattern)
-            if first is None:
+            if first is None or (pending is not None and pending.first.hit.order <= first.hit.order):
                 continue
             if pattern.trailing if self._is_ordered else pattern.unwanted:
-                self._pending[place] = _Pending(first, hit, first.hit.at + self._rule.timespan)
+                is_firm = not self._is_ordered or self._is_earliest(pattern, first)
+                self._pending[place] = _Pending(first, hit, first.hit.at + self._rule.timespan, is_firm)
             else:
                 ready.append(_Pending(first, hit, hit.at))
         if ready:
@@ -170,6 +176,14 @@ class Sequences:
             if any(entry.hit.step in pattern.leading for entry in before):
                 return None
         return first
+
+    def _is_earliest(self, pattern: Pattern, first: _Entry) -> bool:
+        """Say whether no hit of that instant lies before the first: one whose record is a later step too may begin it yet."""
+        return not any(
+            entry.hit.step == pattern.wanted[0] and entry.hit.at == first.hit.at and entry.hit.order < first.hit.order
+            for entry in self._recent
+            if not entry.is_spent
+        )
 
 
 class _Chain:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.documents import instant
+from actionwatch.durations import spell_duration
 from actionwatch.model import NOTHING, Entity, Level, Match, Record
-from actionwatch.options import spell_duration
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.correlations.spec import Correlation, Found, Group
 from actionwatch.rules.fields import ENTITIES, Subject
 from actionwatch.rules.wording import plain_body
 
 STAND_IN = "NOTHING"  # the kind of the record that stands in where nothing was ever seen
+MAX_LINES = 20  # of a body that says what is missing: more is a list nobody reads
+MORE = "… and more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def tell(
         lambda what: on_failure(newest.key, what),
         group=shown,
         count=len(records),
-        plain=_plain(rule, found, records, shown),
+        plain=_plain(rule, found, records, rule.grouping(group) if rule.is_absence else shown),
     )
     if level is not None and level > match.level:
         match = dataclasses.replace(match, level=level)
@@ -54,6 +56,14 @@ def tell(
     # An inner alert is a hit at its firing time, after its records.
     first_at = min(found.first_at, times[0])
     return Telling(match, len(records), first_at, times[-1], max(late, default=None))
+
+
+def with_missing(body: str, missing: str) -> str:
+    """Add to what an alert says is missing; beyond what is read, only that there is more."""
+    lines = body.splitlines()
+    if missing in body or lines[-1:] == [MORE]:
+        return body
+    return f"{body}\n{missing if len(lines) < MAX_LINES else MORE}"
 
 
 def highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
@@ -100,5 +110,7 @@ def _plain(rule: Correlation, found: Found, records: Sequence[Record], group: di
         return f"Nothing{where} {since}: expected within {spell_duration(rule.timespan)}, due at {instant(found.first_at)}."
     if len(records) == 1:
         return plain_body(records[0])
+    if not records:  # it counts alerts of rules that watch for absence
+        return f"Nothing came{where} where it was awaited, from {instant(found.first_at)} to {instant(found.fired_at)}."
     many = f"{len(records)} records{where} from {instant(found.first_at)} to {instant(records[-1].occurred_at)}"
     return f"{many}. The newest: {plain_body(records[-1])}"

@@ -8,16 +8,14 @@ from datetime import datetime, timedelta
 
 from actionwatch.model import Record
 from actionwatch.rules.correlate import Correlator
-from actionwatch.rules.correlations.changes import Past
+from actionwatch.rules.correlations.changes import Past, Row
 from actionwatch.rules.correlations.counting import MEASURES
-from actionwatch.rules.correlations.fold import machine
+from actionwatch.rules.correlations.fold import Machine
 from actionwatch.rules.correlations.order import in_feeding_order, needs
 from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind
 from actionwatch.rules.engine import Rule
 
-SPANS = (
-    2  # how many times what a rule needs is looked at: its windows begin empty after an alert, which must be known too
-)
+SPANS = 2  # times what a rule needs: the second shows whole the alert that the record is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +42,28 @@ def room_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
 
 
 def look(
-    rule: Rule, rules: Sequence[Rule], history: Iterable[Record], record: Record, begin: datetime | None
+    rule: Rule,
+    rules: Sequence[Rule],
+    history: Iterable[Record],
+    record: Record,
+    begin: datetime | None,
+    *,
+    since: datetime | None = None,
+    rows: Iterable[Row] = (),
 ) -> list[View]:
-    """Look at the groups that a record is a hit in, after the records before it, which come in event order."""
+    """Look at the groups that a record is a hit in, after the records before it, which come in event order.
+
+    Where these do not reach back to the begin of all but `since` some time, `rows` are the alerts from then on: which record a
+    window begins with hangs on the alert before it, and so on, further back than can be looked.
+    """
     correlation = rule.correlation
     if correlation is None:
         return []
-    correlator = Correlator(rules, Past(begin=lambda _: begin))
-    correlator.take(history)
+    correlator = Correlator(rules, Past(begin=lambda _: begin, since=lambda _: since))
+    correlator.restore(rows, history)
     correlator.take([record])
     correlator.changes(record.occurred_at)
-    return [_view(correlation, begin, *each) for each in correlator.hits_of(correlation.name.id, record)]
+    return [_view(correlation, *each) for each in correlator.hits_of(correlation.name.id, record)]
 
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
@@ -68,8 +77,7 @@ def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
     return value if isinstance(value, int) else round(float(value), 3)
 
 
-def _view(rule: Correlation, begin: datetime | None, group: Group, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
-    state = machine(rule, begin)
+def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
     for hit in earlier:
         state.push(hit)
     known = len(state.found)

@@ -74,6 +74,31 @@ def test_a_failing_test_is_explained(rule: Path) -> None:
     assert document["records"][0]["explanation"]["holds"] is True
 
 
+def test_what_a_rule_file_holds_is_shown_and_never_run_by_a_terminal(rule: Path) -> None:
+    """Escapes in a rule's name or a field's are spelt out, in faults and in results alike."""
+    text = GOOD.replace("name: backup_deleted", 'name: "backup\\e[31m"')
+    rule.write_text(text.replace("expect: nothing", "expect: alert"))
+    tested = call("rules", "test", str(rule), is_terminal=True)
+    assert "FAILED backup\\x1b[31m: the robot" in tested.out
+    assert "  on 2026-03-04T12:00:00.000Z DELETE_BACKUP_SCHEDULE:" in tested.out
+    rule.write_text(GOOD.replace("{userName: svc-backup}\n  c", '{"user\\e[31m": svc-backup}\n  c'))
+    assert "unknown field 'user\\x1b[31m'" in call("rules", "check", str(rule)).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("explain", "none.json", "x"), ("explain", "-", "none.yml"), ("backtest", "none.yml"), ("backtest", "no/ne")],
+)
+def test_a_file_that_is_not_there_is_what_is_wrong(arguments: tuple[str, ...], rule: Path) -> None:
+    """Not the configuration, which such a command can do without."""
+    command, *names = (str(rule) if name == "x" else name for name in arguments)
+    called = call("-c", "none.yaml", "rules", command, *names, stdin="{}")
+    assert called.status == 2
+    assert "there is no " in called.err
+    assert "configuration" not in called.err
+    assert "none.yaml" not in called.err
+
+
 def test_junit(rule: Path, tmp_path: Path) -> None:
     """CI systems get every test, its failure, and the faults."""
     rule.write_text(GOOD.replace("expect: nothing", "expect: alert") + "---\ntitle: broken\n")
@@ -177,6 +202,41 @@ def test_new(tmp_path: Path) -> None:
     assert (asked.status, "give at least --title and --kind" in asked.err) == (2, True)
     assert "did you mean" in call("rules", "new", "--title", "T", "--kind", "ADD_NOD", "--print").err
     assert call("rules", "new", "--title", "T", "--kind", "ADD_NODE", "--group-by", "nonsense", "--print").status == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--kind", "DELETE_CLUSTER", "--except-user", "eve"),
+        ("--kind", "DELETE_CLUSTER", "--except-user", "e*", "--except-user", "M?llory*"),
+        ("--kind", "CREATE_CLUSTER", "--kind", "BACKUP"),
+        ("--kind", "BACKUP", "--cluster", "*prod?"),
+        ("--kind", "BACKUP", "--outside", "nights"),
+        ("--kind", "a_kind-of tomorrow", "--outside", "business-hours"),
+    ],
+)
+def test_the_tests_of_a_new_rule_pass(options: tuple[str, ...], desk: Desk) -> None:
+    """Whoever and whatever is left out, and whenever: its tests tell of somebody else, something else, at another time."""
+    desk.more = (
+        "time_intervals:\n"
+        "  - name: nights\n    time_intervals: [{times: [{start_time: '18:00', end_time: '24:00'}]}]\n"
+        "  - name: business-hours\n    time_intervals: [{times: [{start_time: '08:00', end_time: '18:00'}]}]\n"
+    )
+    desk.write()
+    folder = desk.folder / "new"
+    made = desk.call("rules", "new", "--title", "Something", *options, "--folder", str(folder))
+    assert made.status == 0, made.err
+    tested = desk.call("rules", "test", str(folder))
+    assert tested.status == 0, tested.out
+
+
+def test_a_new_rule_that_nobody_can_meet_is_refused(tmp_path: Path) -> None:
+    """Where every user is expected, there is nothing to tell."""
+    made = call(
+        "rules", "new", "--title", "T", "--kind", "BACKUP", "--except-user", "*", "--folder", str(tmp_path / "r")
+    )
+    assert (made.status, "nobody is left" in made.err) == (2, True)
+    assert not (tmp_path / "r").exists()
 
 
 def test_schema_export_and_coverage(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,51 @@ def test_a_file_as_the_upstream_gives_it(tmp_path: Path) -> None:
     assert [alert["first_record"]["userName"] for alert in found] == ["eve", "bob", "eve", "eve"] or len(found) == 4
     assert len({alert["id"] for alert in found}) == 4
     assert found[0]["first_at"] == "2026-03-01T12:00:00.000Z"
+
+
+def test_before_and_after_a_file_nothing_is_known(tmp_path: Path) -> None:
+    """However long the time asked for, absence is judged from the first record of a file to its last."""
+    file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
+    days = ["2026-03-01", "2026-03-02", "2026-03-05"]
+    file.write_text("\n".join(json.dumps({"action": "BACKUP", "timestamp": f"{day}T12:00:00Z"}) for day in days))
+    rule.write_text(
+        "title: B\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n"
+        "correlation: {type: event_count, timespan: 26h, condition: {lt: 1}}\n"
+    )
+    arguments = ("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file), "-o", "json")
+    whole = call(*arguments).json
+    assert [alert["first_at"] for alert in whole] == ["2026-03-03T14:00:00.000Z"]
+    assert call(*arguments, "--since", "2020-01-01T00:00:00Z", "--until", "2030-01-01T00:00:00Z").json == whole
+    part = call(*arguments, "--since", "2026-03-03T00:00:00Z", "--until", "2026-03-04T03:00:00Z").json
+    assert [alert["first_at"] for alert in part] == ["2026-03-04T02:00:00.000Z"]
+    assert call(*arguments, "--since", "2027-01-01T00:00:00Z").json == []
+
+
+def test_absence_is_not_judged_past_what_is_proved(desk: Desk) -> None:
+    """Neither in the store nor in the upstream has the future been seen."""
+    (desk.folder / "silent.yml").write_text(
+        "title: B\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n"
+        "correlation: {type: event_count, timespan: 2d, condition: {lt: 1}}\n"
+    )
+    desk.act("BACKUP", 5)
+    desk.call("run", "--once")
+    for origin in ("store", "upstream"):
+        arguments = ("--from", origin, "--since", "1d", "--until", "2099-01-01T00:00:00Z", "-o", "json")
+        assert desk.call("rules", "backtest", str(desk.folder / "silent.yml"), *arguments).json == []
+    (desk.folder / "silent.yml").write_text((desk.folder / "silent.yml").read_text().replace("2d", "3h"))
+    assert len(desk.call("rules", "backtest", str(desk.folder / "silent.yml"), "-o", "json").json) == 1
+    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
+        store.execute("UPDATE source SET proved_through = begins_at")
+    assert desk.call("rules", "backtest", str(desk.folder / "silent.yml"), "-o", "json").json == []
+
+
+@pytest.mark.parametrize("options", [("--estimate",), ("--from", "store"), ("--source", "acme")])
+def test_a_file_is_the_only_origin(options: tuple[str, ...], tmp_path: Path) -> None:
+    """What asks elsewhere would be passed over, or pass over the file."""
+    (tmp_path / "r.jsonl").touch()
+    (tmp_path / "d.yml").write_text(BURST)
+    called = call("rules", "backtest", str(tmp_path / "d.yml"), "--records", str(tmp_path / "r.jsonl"), *options)
+    assert (called.status, options[0] in called.err) == (2, True)
 
 
 @pytest.mark.parametrize("line", ["{", "5", '"x"', '{"a": ' + "[" * 5000, "\x00", "null"])

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from actionwatch.model import Entity, Record
+from actionwatch.rules.compile import compile_item
 from actionwatch.rules.engine import Engine
+from actionwatch.rules.lists import Lists
 from tests.unit.rules.builders import AT, detection_rule, is_met, record, rules_of
 
 FULL = record(
@@ -228,6 +230,13 @@ def test_expand_takes_long_lists() -> None:
     """A list of thousands of names works, though pySigma's own expansion stops at 200."""
     names = tuple(f"c-{number}" for number in range(9000))
     assert is_met({"cluster|expand": "%all%"}, record(cluster=Entity(id="c-8999")), {"all": names})
+
+
+def test_lists_multiply_what_a_rule_says_up_to_a_limit() -> None:
+    """A rule that names a long list over and over is refused before it fills the memory."""
+    lists = Lists({"all": tuple(f"c-{number}" for number in range(10_000))})
+    with pytest.raises(ValueError, match="more than 100000 values together"):
+        compile_item("cluster|expand", ["%all%"] * 11, lists)
 
 
 HOSTILE: list[Record] = [

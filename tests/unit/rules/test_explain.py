@@ -63,7 +63,7 @@ EXPECTED = """\
         - same
           - userName|fieldref: description   <- eve, and description holds eva
   + when: outside office   <- 2026-03-04T05:06:07.000Z
-  - filter f (dba, until 2027-01-01: nothing of value)
+  - filter f (dba, until 2026-12-31: nothing of value)
     - not
       + s
         + account.name: Sandbox   <- Sandbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actionwatch.model import Entity, Record
-from actionwatch.rules.fields import FIELDS, VARIABLES, Named, Subject, field_named, field_text, group_value, variable
+from actionwatch.rules.fields import FIELDS, VARIABLES, Named, Subject, field_named, group_value, shown_texts, variable
 from tests.unit.rules.builders import record
 
 FULL = record(
@@ -37,7 +37,7 @@ FULL = record(
 )
 def test_shown_values(name: str, text: str, group: str | None) -> None:
     """People see a name before an id; a grouping key holds the id before the name, None where the field is absent."""
-    assert (field_text(FULL, name), group_value(FULL, name)) == (text, group)
+    assert (dict(shown_texts(FULL, [name])).get(name, ""), group_value(FULL, name)) == (text, group)
 
 
 def test_every_slot_is_an_attribute() -> None:

@@ -94,6 +94,89 @@ def test_what_sigma_cannot_say_is_told() -> None:
     assert rule.name == "d"
 
 
+def test_what_feeds_on_what_is_left_out_is_left_out() -> None:
+    """No exported correlation names a rule that is not there, however far away that is."""
+    off = DELETION + "mode: off\n"
+    over = "title: V\nname: v\ncorrelation: {type: event_count, rules: [d], timespan: 5m, condition: {gte: 2}}\n"
+    above = "title: W\nname: w\ncorrelation: {type: temporal, rules: [v, b], timespan: 5m}\n"
+    text, lost = exported(load(above, over, off, BURST.replace("title: T", "title: B"), FILTER))
+    SigmaCollection.from_yaml(text).resolve_rule_references()
+    assert lost == [
+        "w: is left out, because it feeds on 'v', which is",
+        "v: is left out, because it feeds on 'd', which is",
+        "d: is off, and left out",
+        "f: is left out, because its rules are",
+    ]
+
+
+def test_absence_without_groups_is_not_sigma() -> None:
+    """Elsewhere a count below one means something else, or nothing."""
+    absence = BURST.replace("group-by: [userName], ", "").replace("gte: 5", "lt: 1")
+    assert exported(load(absence))[1] == ["b: Sigma has no absence: the rule is left out"]
+
+
+def test_a_filter_of_a_correlation_reaches_its_parts() -> None:
+    """Sigma filters what finds records: the parts into which a shorthand correlation is split."""
+    text, _ = exported(load(DELETION, BURST, SEQUENCE, FILTER.replace("[d]", "[d, b, q]")))
+    SigmaCollection.from_yaml(text)
+    *_, found = yaml.safe_load_all(text)
+    assert found["filter"]["rules"] == ["d", "b_events", "q_first", "q_then_so"]
+
+
+def test_parts_have_names_and_ids_of_their_own() -> None:
+    """A part takes no other rule's name, and is the same part in every export."""
+    text, _ = exported(load(DELETION.replace("name: d", "name: b_events"), BURST))
+    assert text == exported(load(DELETION.replace("name: d", "name: b_events"), BURST))[0]
+    documents = list(yaml.safe_load_all(text))
+    assert [document["name"] for document in documents] == ["b_events", "b_events_", "b"]
+    assert documents[2]["correlation"]["rules"] == ["b_events_"]
+    assert documents[1]["id"]
+
+
+def test_conditions_of_sigma_can_hold_every_name() -> None:
+    """Names with dashes, dots or a digit first are called otherwise, wherever they stand; fields are not, alike as they are."""
+    one = DELETION.replace("name: d", "name: d-1.x")
+    two = DELETION.replace("name: d", "name: '9'")
+    over = (
+        "title: V\nname: v-w\ncorrelation: {type: temporal, rules: [d-1.x, '9'], timespan: 5m, group-by: [who], "
+        "aliases: {who: {d-1.x: userName, '9': raw.x}}, condition: (9) and not d-1.x}\n"
+    )
+    inner = HEAD + (
+        "name: 1w\ndetection: {cluster: {actionKind: BACKUP}, 1st: {actionKind: CREATE_CLUSTER}}\n"
+        "correlation: {type: temporal, rules: [cluster, 1st], group-by: [cluster], timespan: 5m, condition: cluster and 1st}\n"
+    )
+    text, lost = exported(load(one, two, over, inner))
+    assert lost == []
+    SigmaCollection.from_yaml(text).resolve_rule_references()
+    told = {document["name"]: document.get("correlation") for document in yaml.safe_load_all(text)}
+    assert list(told) == ["d_1_x", "_9", "v_w", "_1w_cluster", "_1w_1st", "_1w"]
+    assert told["v_w"]["aliases"] == {"who": {"d_1_x": "userName", "_9": "raw.x"}}
+    assert told["_1w"]["group-by"] == ["cluster"]
+    assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
+
+
+def test_the_level_of_the_alert_is_the_rules_for_sigma() -> None:
+    """One level is given, and that it could have been another is told."""
+    text, lost = exported(
+        load(DELETION + "alert: {level: critical}\n", BURST + "alert: {level: {low: {userName: eve}}}\n")
+    )
+    assert [document["level"] for document in yaml.safe_load_all(text)] == ["critical", "informational", "high"]
+    assert lost == ["b: Sigma has one level for a rule: it will always be high"]
+
+
+def test_keys_of_ones_own_are_left_out() -> None:
+    """pySigma refuses `x-…` in a correlation."""
+    text, _ = exported(load(BURST.replace("gte: 5", "gte: 5, x-why: five").replace("timespan", "x-mine: 1, timespan")))
+    SigmaCollection.from_yaml(text)
+    assert "x-" not in text
+
+
+def test_a_selection_may_begin_as_a_key_of_ones_own() -> None:
+    """In a detection `x-…` names a selection like any other."""
+    text, _ = exported(load(HEAD + "detection: {x-s: {actionKind: BACKUP}, condition: x-s}\n"))
+    assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
+
+
 def test_a_filter_goes_on_filtering() -> None:
     """Sigma's filter documents come out as they went in."""
     text, _ = exported(load(DELETION, FILTER))

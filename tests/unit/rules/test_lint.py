@@ -71,6 +71,24 @@ def notes(text: str) -> list[str]:
          "13:1: this filter hides everything that 't' finds"),
         (DELETION + FILTER + "  s: {actionKind: BACKUP}\n  condition: not s\n",
          "13:1: this filter can hide nothing of its rules"),
+        (DELETION + FILTER + "  s: {userName: eve}\n  t: {userName: eva}\n  condition: not s\n",
+         "16:3: the selection 't' is not used"),
+        (DELETION + FILTER + "  s: {userName: eve}\n  condition: s or not s\n",
+         "16:3: the condition is always met, whatever the selections say"),
+        (HEAD + "  s: {source: a}\n  t: {source: b}\n  u: {source: c}\n"
+         "correlation: {type: new_term, rules: [s], baseline: u, fields: [userName], history: 9d}\n",
+         "5:3: the selection 't' is not used"),
+        (HEAD + "  s: {source: a}\n  t: {source: b}\n  condition: s\n"
+         "correlation: {type: event_count, timespan: 5m, condition: {gte: 2}}\n", "5:3: the selection 't' is not used"),
+        (HEAD + "  s: {source: a}\n  t: {source: b}\n  u: {source: c}\n"
+         "correlation: {type: temporal, rules: [s, t], timespan: 5m}\n", "6:3: the selection 'u' is not used"),
+        (HEAD + "  s: {userName|expand: x}\n  condition: s\n",
+         "4:7: 'expand' finds no list in 'x': a list is named %x%"),
+        (HEAD + "  s: {timestamp|hour: [23, 24]}\n  condition: s\n", "4:7: no hour is 24: they go from 0 to 23"),
+        (HEAD + "  s: {description|base64offset: abc}\n  condition: s\n",
+         "4:7: 'base64offset' is looked for at the very beginning and end: clearer: description|base64offset|contains"),
+        (HEAD + "  s: {description|wide|contains: abc}\n  condition: s\n",
+         "4:7: 'wide' makes bytes that no text holds: write description|wide|base64"),
     ],
 )  # fmt: skip
 def test_notes(text: str, expected: str) -> None:
@@ -84,7 +102,12 @@ def test_notes(text: str, expected: str) -> None:
     [
         DELETION,
         HEAD + "  s: {userName: [svc-terraform, svc-ci-*]}\n  condition: s\n",
-        HEAD + "  s: {userName|expand: '%x%'}\n  condition: s\n",
+        HEAD + "  s: {userName|expand: ['%x%', y], description|wide|base64offset|contains: a}\n  condition: s\n",
+        HEAD + "  s: {timestamp|hour: [0, 23], timestamp|week: 53, timestamp|month|neq: 12}\n  condition: s\n",
+        HEAD + "  s: {source: a}\n  t: {source: b}\n"
+        "correlation: {type: new_term, rules: s, baseline: t, fields: [userName], history: 9d}\n",
+        HEAD + "  s: {source: a}\n  t: {source: b}\n  condition: s\n"
+        "correlation: {type: new_term, baseline: t, fields: [userName], history: 9d}\n",
         HEAD + "  s: {userName|re: '^(a|b)$', description|re: 'x.*y'}\n  condition: s\n",
         HEAD + "  s: {userName: 'a*b', description: '100%', cluster: '*'}\n  condition: s\n",
         HEAD + "  s: {account: a}\n  t: {account: b}\n  condition: s and t\n",  # an id and a name

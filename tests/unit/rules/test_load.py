@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from actionwatch.located import MAX_BYTES
 from actionwatch.model import Level
 from actionwatch.rules.engine import Engine
+from actionwatch.rules.lists import read_lists
 from actionwatch.rules.load import load_rules
 from tests.unit.rules.builders import HEAD, KINDS, record, rules_in
 
@@ -60,20 +63,36 @@ LOCATED: list[tuple[str, list[str]]] = [
     (HEAD + "detection:\n  selection: {source: a}\n  condition: selction\n",
      ["5:3: the condition names 'selction', which is not defined: did you mean 'selection'?"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: 1 of t*\n", ["5:3: no selection is named like 't*'"]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: s and\n", ["5:3: cannot read the condition: Expected"]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: s | count() > 5\n", ["5:3: cannot read the condition: The pipe"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: s and\n", ["5:3: the condition breaks off at its end: selections are"]),
+    (HEAD + "detection:\n  s: {userName|contains: [" + "a, " * 2000 + "b]}\n  condition: " + "1 of them and " * 49 + "s\n",
+     ["5:3: the condition comes to more than 100000 values: a selection counts as often as it is named"]),
+    (HEAD + "detection:\n  s: {userName|contains: [" + "a, " * 2000 + "b]}\n  condition:\n" + "    - s\n" * 50,
+     ["5:3: the condition comes to more than 100000 values"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: 2 of s*\n", ["5:3: cannot read the condition from 'of s*' on: "]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: ''\n", ["5:3: a condition must be a text"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: s | count() > 5\n",
+     ["5:3: Sigma conditions do not count by '|' any more: use a correlation"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: 5\n", ["5:3: a condition must be a text"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition:\n    - s\n    - t\n", ["7:7: the condition names 't'"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: " + "not " * 300 + "s\n", ["5:3: "]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: " + "(" * 3000 + "s" + ")" * 3000 + "\n",
      ["5:3: the condition is longer than 5000"]),
     (HEAD + "detection:\n  s: {source: a}\n  timeframe: 5m\n  condition: s\n", ["5:3: 'timeframe' is Sigma's old way"]),
-    (HEAD + "detection:\n  not: {source: a}\n  condition: not\n", ["4:3: 'not' means something else", "5:3: cannot read"]),
+    (HEAD + "detection:\n  not: {source: a}\n  condition: not\n",
+     ["4:3: 'not' means something else", "5:3: the condition breaks off"]),
     # selections
     (HEAD + "detection:\n  s:\n    useName: a\n    actoinKind: b\n  condition: s\n",
      ["5:5: unknown field 'useName': did you mean 'userName'?", "6:5: unknown field 'actoinKind': did you mean 'actionKind'?"]),
     (HEAD + "detection:\n  s: {zzz: a}\n  condition: s\n",
      ["4:7: unknown field 'zzz': a field of the raw record is raw.<path>"]),
+    (HEAD + "detection:\n  s: {user: a, kind: b}\n  condition: s\n",
+     ["4:7: unknown field 'user': did you mean 'userName'?", "4:16: unknown field 'kind': did you mean 'actionKind'?"]),
+    (HEAD + "detection:\n  s: {userName|i: a}\n  condition: s\n",
+     ["4:7: 'i' says how 're' looks, and does nothing by itself: write: userName|re|i"]),
+    (HEAD + "detection:\n  s: {timestamp|gte: '2026-03-04'}\n  condition: s\n",
+     ["4:7: 'gte' does not take the value '2026-03-04': it compares with a number"]),
+    (HEAD + "detection:\n  s: {description|contains: 429}\n  condition: s\n",
+     ["4:7: 'contains' does not take the value '429': quote the number"]),
     (HEAD + "detection:\n  s: {userName|contians: a}\n  condition: s\n",
      ["4:7: unknown modifier 'contians': did you mean 'contains'?"]),
     (HEAD + "detection:\n  s: {}\n  condition: s\n", ["4:3: an empty selection matches nothing"]),
@@ -175,6 +194,23 @@ def test_rules_for_others_are_skipped(logsource: str) -> None:
     assert [(note.line, note.column) for note in loaded.notes] == [(2, 1)]
 
 
+@pytest.mark.parametrize(
+    ("logsource", "expected"),
+    [
+        ("{product: instacluster}", "2:13: unknown product 'instacluster': did you mean 'instaclustr'?"),
+        (
+            "{product: instaclustr, service: user-action}",
+            "2:35: unknown service 'user-action': did you mean 'user_actions'?",
+        ),
+    ],
+)
+def test_a_misspelt_log_source_is_told_from_another_product(logsource: str, expected: str) -> None:
+    """A rule that was to run here is not skipped in silence for a slip of the pen."""
+    loaded = rules_in(f"title: T\nlogsource: {logsource}\n")
+    assert [str(fault) for fault in loaded.faults] == [f"r.yml:{expected}"]
+    assert loaded.notes == ()
+
+
 def test_a_bad_document_drops_only_itself() -> None:
     """The documents around a bad one are used."""
     text = (
@@ -257,6 +293,16 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("target", ["nothing.yml", "r.yml"])
+def test_a_link_to_nothing_is_told(target: str, tmp_path: Path) -> None:
+    """A rule file that is a link to nothing, or to itself, is a fault; what is no file at all is none."""
+    (tmp_path / "r.yml").symlink_to(target)
+    (tmp_path / "folder.yml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yml")
+    (fault,) = load_rules([tmp_path], lists=None, known_kinds=KINDS).faults
+    assert (Path(fault.file).name, fault.what[:22]) == ("r.yml", "cannot read the file: ")
+
+
 def test_rules_bring_lists_along(tmp_path: Path) -> None:
     """A folder of rules may hold its lists, which are no rules; one of the operator counts instead, even where it is broken."""
     brought, own = tmp_path / "rules" / "lists", tmp_path / "lists"
@@ -304,3 +350,11 @@ def test_lists_are_read(tmp_path: Path) -> None:
         ("d.yml", 2, 3, "an item of a list must be a text or a number"),
         ("r.yml", 6, 5, "the list 'd' has faults of its own"),
     ]
+
+
+def test_a_list_is_not_read_beyond_what_is_taken(tmp_path: Path) -> None:
+    """A file of 64 GiB is refused as any that is too large, at once."""
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(1 << 36)
+    (fault,) = read_lists([tmp_path]).faults
+    assert fault.what == f"the list is larger than {MAX_BYTES} bytes"

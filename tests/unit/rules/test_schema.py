@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from actionwatch import app
+from actionwatch import configuration
 from actionwatch.located import read_file, read_text
 
 ROOT = Path(__file__).parents[3]
@@ -23,13 +23,13 @@ Is = Callable[[Any], bool]
 @pytest.fixture(scope="module")
 def rule_schema() -> Is:
     """Say whether the rules' schema takes a value."""
-    return jsonschema_rs.validator_for(app.rule_schema()).is_valid
+    return jsonschema_rs.validator_for(configuration.rule_schema()).is_valid
 
 
 @pytest.fixture(scope="module")
 def config_schema() -> Any:
     """Make the validator of the configuration's schema."""
-    return jsonschema_rs.validator_for(app.config_schema())
+    return jsonschema_rs.validator_for(configuration.config_schema())
 
 
 def test_shipped_rules_are_valid(rule_schema: Is) -> None:
@@ -41,7 +41,7 @@ def test_shipped_rules_are_valid(rule_schema: Is) -> None:
 
 def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
     """The schema takes every rule that the documents show."""
-    for name in ("rules.md", "rule-tests.md", "rule-tools.md"):
+    for name in ("rules.md", "correlation.md", "rule-tests.md", "rule-tools.md"):
         for example in re.findall(r"```yaml\n(title.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL):
             for document in read_text(example, name):
                 assert rule_schema(document.value), example
@@ -62,6 +62,20 @@ def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
         HEAD,
         RULE + "id: x\n",
         HEAD + "filter: {rules: any, s: {source: a}, condition: not s}\n",  # no owner
+        RULE.replace("logsource: {product: instaclustr}\n", ""),
+        RULE + "falsepositives: a text\n",
+        RULE + "alert: {fields: [useName]}\n",
+        RULE + "alert: {escalate: {after: 5m}}\n",
+        RULE + "tests: [{expect: alert}]\n",
+        RULE + "tests: [{event: {}, events: [{}], expect: alert}]\n",
+        RULE + "correlation: {timespan: 5m, condition: {gte: 5}}\n",
+        RULE + "correlation: {type: event_count, timespan: 5, condition: {gte: 5}}\n",
+        RULE + "correlation: {type: event_count, timeframe: 5m, condition: {gte: 5}}\n",
+        RULE + "correlation: {type: event_count, group_by: [userName], timespan: 5m, condition: {gte: 5}}\n",
+        RULE + "correlation: {type: event_count, timespan: 5m, condition: {get: 5}}\n",
+        RULE + "correlation: {type: value_count, timespan: 5m, condition: {gte: 5, field: useName}}\n",
+        RULE + "correlation: {type: new_term, fields: [useName], history: 9d}\n",
+        HEAD + "filter: {s: {source: a}, condition: not s}\nowner: a\nreason: b\nexpires: 2027-01-01\n",
     ],
 )
 def test_what_is_misspelt_is_refused(text: str, rule_schema: Is) -> None:
@@ -79,6 +93,14 @@ def test_what_is_misspelt_is_refused(text: str, rule_schema: Is) -> None:
         HEAD + "detection: {s: {source: a}}\n"
         "correlation: {type: temporal_ordered, rules: [s], group-by: [userName], timespan: 5m}\n",
         HEAD + "filter: {rules: any, s: {source: a}, condition: not s}\nowner: a\nreason: b\nexpires: 2027-01-01\n",
+        "title: T\ncorrelation: {type: temporal, rules: [a, b], aliases: {who: {a: userName, b: raw.x}}, group-by: [who], "
+        "timespan: 1M, condition: a and not b, x-mine: 5}\nalert: {group_by: [who], fields: [raw.x, userName]}\n",
+        RULE + "correlation: {type: value_percentile, timespan: 1d, condition: {field: raw.x, percentile: 9, gt: 1.5}}\n",
+        RULE + "correlation: {type: value_count, timespan: 1d, condition: {field: [raw.x, userName], gt: 1}}\n",
+        RULE + "correlation: {type: spike, timespan: 1d, condition: {factor: 1.5, min: 3}, windows: 7}\n",
+        RULE + "correlation: {type: new_term, fields: [userName], history: 1y, baseline: any, cold-start: learn}\n",
+        RULE + "correlation: {type: event_count, timespan: 26h, condition: {lt: 1}, group-by: [cluster], "
+        "expect-groups: {cluster: [a, b]}}\n",
     ],
 )  # fmt: skip
 def test_what_is_fine_is_taken(text: str, rule_schema: Is) -> None:

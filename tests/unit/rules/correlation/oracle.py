@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from actionwatch.rules.correlations.spec import Correlation, Hit, Kind, Pattern
@@ -35,12 +36,56 @@ class Candidate:
     first: Hit
 
 
-def expected(rule: Correlation, hits: Sequence[Hit]) -> list[Shape]:
-    """Give the alerts of a group from all its hits, with all time verified."""
+def expected(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> list[Shape]:
+    """Give the alerts of a group from all its hits, with all time verified since `begin`."""
     ordered = sorted(hits, key=lambda hit: hit.order)
-    if rule.kind in (Kind.TEMPORAL, Kind.TEMPORAL_ORDERED):
-        return list(_temporal(rule, ordered))
+    if rule.is_absence:
+        return list(_missing(rule, ordered, begin))
+    match rule.kind:
+        case Kind.TEMPORAL | Kind.TEMPORAL_ORDERED:
+            return list(_temporal(rule, ordered))
+        case Kind.NEW_TERM:
+            return list(_new(rule, ordered, begin))
+        case Kind.SPIKE:
+            return list(_spiking(rule, ordered, begin))
     return list(_counted(rule, ordered))
+
+
+def _missing(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> Iterator[Shape]:
+    """Give what is missing for longer than the timespan; what holds no hits is told apart by who ends it."""
+    matches = [(begin, ""), *((hit.at, hit.key) for hit in hits)]
+    for (at, key), following in itertools.zip_longest(matches, hits):
+        due = at + rule.timespan
+        if following is None or following.at > due:
+            yield key, due, due, () if following is None else ((following.key, following.step),)
+
+
+def _new(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> Iterator[Shape]:
+    fired: list[Hit] = []
+    for hit in hits:
+        known = [*fired, *(each for each in hits if each.step == 1)]
+        is_known = any(each.order < hit.order and each.at >= hit.at - rule.history for each in known)
+        if hit.step == 0 and not is_known:
+            fired.append(hit)
+            if not rule.is_learning or hit.at >= begin + rule.history:
+                yield hit.key, hit.at, hit.at, ((hit.key, hit.step),)
+
+
+def _spiking(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> Iterator[Shape]:
+    closed_at: datetime | None = None
+    for hit in hits:
+        known_from = begin + (rule.windows + 1) * rule.timespan
+        if hit.at < known_from or (closed_at is not None and hit.at <= closed_at):
+            continue
+        seen = [each for each in hits if each.order <= hit.order]
+        window = [each for each in seen if each.at >= hit.at - rule.timespan]
+        before = [each for each in seen if each.at >= hit.at - (rule.windows + 1) * rule.timespan][: -len(window)]
+        mean = Fraction(len(before), rule.windows)
+        if len(window) < rule.minimum or len(window) < Fraction(rule.factor) * mean:
+            continue
+        closed_at = hit.at + rule.realert
+        joined = [each for each in hits if each.order > hit.order and each.at <= closed_at]
+        yield hit.key, window[0].at, hit.at, tuple((each.key, each.step) for each in window + joined)
 
 
 def _counted(rule: Correlation, hits: Sequence[Hit]) -> Iterator[Shape]:

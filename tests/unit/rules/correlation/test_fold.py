@@ -16,7 +16,8 @@ MANY = settings(max_examples=1500)
 
 
 def _shape(found: Found) -> Shape:
-    return found.origin, found.first_at, found.fired_at, tuple((hit.key, hit.step) for hit in found.hits)
+    hits = found.hits if found.resolved_by is None else [found.resolved_by]
+    return found.origin, found.first_at, found.fired_at, tuple((hit.key, hit.step) for hit in hits)
 
 
 @st.composite
@@ -66,12 +67,46 @@ def _sequences(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
     return rule, draw(_hits(4))
 
 
+@st.composite
+def _absences(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
+    rule = make(
+        threshold=Threshold("lt", 1), expected=((),), timespan=draw(st.integers(1, 12)) * MINUTE, realert=0 * MINUTE
+    )
+    return rule, draw(_hits(1))
+
+
+@st.composite
+def _news(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
+    rule = make(
+        Kind.NEW_TERM,
+        steps=2,
+        timespan=0 * MINUTE,
+        realert=0 * MINUTE,
+        history=draw(st.integers(1, 20)) * MINUTE,
+        is_learning=draw(st.booleans()),
+    )
+    return rule, draw(_hits(2))
+
+
+@st.composite
+def _spikes(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
+    rule = make(
+        Kind.SPIKE,
+        timespan=draw(st.integers(1, 6)) * MINUTE,
+        realert=draw(st.integers(1, 12)) * MINUTE,
+        windows=draw(st.integers(1, 3)),
+        factor=draw(st.sampled_from([0.5, 1, 1.5, 3])),
+        minimum=draw(st.integers(1, 3)),
+    )
+    return rule, draw(_hits(1))
+
+
 @MANY
 @given(_counts())
 def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
     """Whatever is counted or measured, the alerts are those of the specification, with their hits."""
     rule, hits = case
-    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits)
+    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits, START)
 
 
 @MANY
@@ -79,11 +114,19 @@ def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
 def test_sequences(case: tuple[Correlation, list[Hit]]) -> None:
     """In order or not, with whatever must be missing, the alerts are those of the specification, with their hits."""
     rule, hits = case
-    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits)
+    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits, START)
 
 
 @MANY
-@given(st.one_of(_counts(), _sequences()), st.integers(0, 14))
+@given(st.one_of(_absences(), _news(), _spikes()))
+def test_what_stands_still_appears_or_soars(case: tuple[Correlation, list[Hit]]) -> None:
+    """What is missing, new, or more than usual is what the specification says, with what ends it or its hits."""
+    rule, hits = case
+    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits, START)
+
+
+@MANY
+@given(st.one_of(_counts(), _sequences(), _absences(), _news(), _spikes()), st.integers(0, 14))
 def test_a_copy_goes_its_own_way(case: tuple[Correlation, list[Hit]], cut: int) -> None:
     """A state copied in the middle gives the same alerts, and leaves the first as it was."""
     rule, hits = case

@@ -289,3 +289,14 @@ def test_filters_and_when_hold_for_what_is_counted() -> None:
     assert filtered.faults == ()
     assert run(filtered.rules, records) == []
     assert run(rules_of({**rule, "mode": "off"}).rules, records) == []
+
+
+def test_alerts_of_what_is_missing_are_counted() -> None:
+    """They bring no records, and are hits all the same: two clusters without a backup are an alert of their own."""
+    awaited = AWAITED.replace("{list: prod}", "[a, b]").replace("60m", "10m")
+    many = (
+        "---\ntitle: many\nname: many\ncorrelation: {type: event_count, rules: t, timespan: 5m, condition: {gte: 2}}\n"
+    )
+    (alert,) = run(loaded(HEAD + BACKUP + awaited + many), [], begin=0, verified=20)
+    assert (alert.rule.name, alert.count, minutes(alert.first_at)) == ("many", 0, 10)
+    assert alert.body.startswith("Nothing came where it was awaited, from ")

@@ -89,6 +89,22 @@ def test_what_is_missing_resolves_when_all_is_back() -> None:
     assert alert.resolved_at is None
 
 
+def test_what_is_missing_too_is_named() -> None:
+    """The alert says of each group that it is missing, in the order in which they went; beyond twenty that there are more."""
+    clusters = [f"c{number:02}" for number in range(30)]
+    text = BACKUP + (
+        f"correlation: {{type: event_count, {BOTH}, condition: {{lt: 1}},"
+        f" expect-groups: {{userName: [eve], clusterId: [{', '.join(clusters)}]}}}}\nalert: {{group_by: [userName]}}\n"
+    )
+    (alert,) = run(loaded(HEAD + text), on(*((number / 10, name) for number, name in enumerate(clusters))), verified=50)
+    *named, more = alert.body.splitlines()
+    assert [line.split(" since ")[0] for line in named] == [
+        f"Nothing for userName eve, clusterId {name}" for name in clusters[:20]
+    ]
+    assert more == "… and more."
+    assert (alert.count, minutes(alert.first_at), minutes(alert.last_at)) == (0, 10, 12.9)
+
+
 def test_an_alias_can_be_shown() -> None:
     """What `group-by` names may be shown, an alias too."""
     text = (

@@ -1,0 +1,84 @@
+"""What is imported: commands that look at files alone bring no store along, and a service that waits nothing it does not need.
+
+Each library here takes 20 to 400 ms to import and 2 to 20 MB to keep. `--help` has a test of its own (test_help.py).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actionwatch.configuration import shipped
+
+CONFIG = """\
+sources:
+  - {name: acme, organisation_id: x, username: x, api_key: some-key, base_url: "https://127.0.0.1:9"}
+rules: [rules]
+receivers:
+  - {name: soar, webhook: {url: "https://127.0.0.1:9/"}}
+  - {name: screen, console: {}}
+web: {listen: "127.0.0.1:0"}
+"""
+RULE = """\
+title: Cluster deleted
+name: cluster_deleted
+logsource: {product: instaclustr, service: user_actions}
+detection: {selection: {actionKind: DELETE_CLUSTER}, condition: selection}
+"""
+OF_SERVICES = (
+    "sqlalchemy",
+    "alembic",
+    "httpx",
+    "httpcore",
+    "rich",
+    "asyncio",
+    "structlog",
+    "uvicorn",
+    "apscheduler",
+    "slack_sdk",
+)
+
+CHECK = "from actionwatch import cli; cli.call(sys.argv[2:])"
+WAIT = """
+import contextlib, pathlib
+from actionwatch.app import App
+from actionwatch.configuration import read_settings
+from actionwatch.service import Service
+with contextlib.closing(App(read_settings(pathlib.Path("actionwatch.yaml"), {}))) as app, Service(app).running():
+    app.matcher.run_once()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Make a folder with one rule and a configuration."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "one.yml").write_text(RULE)
+    (tmp_path / "actionwatch.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def _imported(code: str, names: tuple[str, ...], folder: Path, *arguments: str) -> list[str]:
+    """Run code in a process of its own; give which of these modules it imported."""
+    told = "\nprint(json.dumps([name for name in json.loads(sys.argv[1]) if sys.modules.get(name)]))"
+    command = [sys.executable, "-c", f"import json, sys\n{code}{told}", json.dumps(names), *arguments]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def test_rules_are_checked_without_a_service(folder: Path) -> None:
+    """`rules check` of files imports nothing of a service nor of a configuration; of a configuration, no more than it takes."""
+    pack = str(shipped("rules"))
+    assert _imported(CHECK, (*OF_SERVICES, "pydantic"), folder / "rules", "rules", "check", pack) == []
+    assert _imported(CHECK, OF_SERVICES, folder, "rules", "check") == []
+
+
+def test_a_service_that_waits_keeps_little(folder: Path) -> None:
+    """What migrates, draws on a terminal, is scraped or listens to Slack is imported when there is something of it to do."""
+    names = ("alembic", "rich", "pygments", "prometheus_client", "slack_sdk", "sqlalchemy.dialects.postgresql")
+    assert _imported(WAIT, (*names, "sqlalchemy"), folder) == ["sqlalchemy"]

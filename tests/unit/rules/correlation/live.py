@@ -1,0 +1,322 @@
+"""What the service is around a correlator, rules over rules, and the runs that both are sent through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+import msgspec
+from hypothesis import strategies as st
+
+from actionwatch.model import Record
+from actionwatch.rules.correlate import Correlator
+from actionwatch.rules.correlations.changes import Past, Row, What
+from actionwatch.rules.correlations.feed import Feed
+from actionwatch.rules.correlations.fold import machine
+from actionwatch.rules.correlations.order import in_feeding_order, rooms
+from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit
+from actionwatch.rules.engine import Rule
+from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
+
+FEED = (
+    "name: {0}\ntitle: {0}\nlogsource: {{product: instaclustr}}\ndetection: {{s: {{actionKind: {1}}}, condition: s}}\n"
+)
+ABOVE = "name: {0}\ntitle: {0}\ncorrelation: {{{1}}}\n"
+BY = "group-by: [userName], timespan"
+OVER = f"generate: true, {BY}"
+BOTH = "group-by: [userName, clusterId], timespan"
+AWAITED = "expect-groups: {userName: [eve, bob]}"
+RULES = "---\n".join(
+    [
+        FEED.format("a", "BACKUP"),
+        FEED.format("b", "CREATE_CLUSTER"),
+        FEED.format("c", "DELETE_CLUSTER"),
+        ABOVE.format("burst", f"type: event_count, rules: a, {BY}: 5m, condition: {{gte: 3}}"),
+        ABOVE.format(
+            "kinds", f"type: value_count, rules: [a, b, c], {BY}: 8m, condition: {{gte: 3, field: actionKind}}"
+        )
+        + "alert: {realert: 4m}\n",
+        ABOVE.format("order", f"type: temporal_ordered, rules: [a, b, c], {BY}: 9m"),
+        ABOVE.format("unanswered", f"type: temporal_ordered, rules: [b, c], {BY}: 6m, condition: b and not c"),
+        ABOVE.format("alone", f"type: temporal, rules: [a, b], {BY}: 4m, condition: a and not b"),
+        ABOVE.format("again", f"type: event_count, rules: [burst], {BY}: 40m, condition: {{gte: 2}}, generate: true"),
+        ABOVE.format("both", f"type: temporal, rules: [order, unanswered], {BY}: 30m, generate: true"),
+        ABOVE.format(
+            "quiet",
+            f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, expect-groups: {{userName: [eve, bob]}}",
+        ),
+        ABOVE.format("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b"),
+        ABOVE.format("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 2, min: 3}}"),
+        *(
+            ABOVE.format(name, text) + f"alert: {{group_by: [{shown}]{more}}}\n"
+            for name, text, shown, more in [
+                ("bursts", f"type: event_count, rules: [a, b], {BOTH}: 5m, condition: {{gte: 2}}", "userName", ""),
+                ("orders", f"type: temporal_ordered, rules: [a, b], {BOTH}: 9m", "clusterId", ", realert: 25m"),
+                (
+                    "open_ends",
+                    f"type: temporal_ordered, rules: [a, b, c], {BOTH}: 6m, condition: a and not b or b and c",
+                    "clusterId",
+                    ", realert: 3m",
+                ),
+                (
+                    "quiets",
+                    f"type: event_count, rules: c, {BOTH}: 12m, condition: {{lt: 1}},"
+                    " expect-groups: {userName: [eve, bob], clusterId: [x, y]}",
+                    "userName",
+                    "",
+                ),
+                ("news", "type: new_term, rules: c, fields: [userName, clusterId], history: 20m", "userName", ""),
+                (
+                    "spikes",
+                    f"type: spike, rules: a, {BOTH}: 5m, windows: 3, condition: {{factor: 1, min: 2}}",
+                    "clusterId",
+                    ", realert: 8m",
+                ),
+            ]
+        ),
+    ]
+)
+NESTED_RULES = "---\n".join(
+    [
+        FEED.format("a", "BACKUP"),
+        FEED.format("b", "CREATE_CLUSTER"),
+        FEED.format("c", "DELETE_CLUSTER"),
+        *(
+            ABOVE.format(name, text) + more
+            for name, text, more in [
+                # What records make …
+                ("burst", f"type: event_count, rules: a, {BOTH}: 5m, condition: {{gte: 3}}", "alert: {realert: 3m}\n"),
+                ("pair", f"type: event_count, rules: [a, b], {OVER}: 7m, condition: {{gte: 2}}", ""),
+                ("open", f"type: temporal_ordered, rules: [b, c], {BY}: 6m, condition: b and not c", ""),
+                ("alone", f"type: temporal, rules: [a, b], {BOTH}: 4m, condition: a and not b", ""),
+                ("order", f"type: temporal_ordered, rules: [a, b], {BY}: 9m", ""),
+                ("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 1, min: 2}}", ""),
+                ("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b", ""),
+                ("quiet", f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, {AWAITED}", ""),
+                # … what their alerts make, with and without records beside them …
+                ("again", f"type: event_count, rules: [burst, pair], {OVER}: 20m, condition: {{gte: 2}}", ""),
+                (
+                    "mixed",
+                    f"type: event_count, rules: [a, open], {OVER}: 15m, condition: {{gte: 3}}",
+                    "alert: {realert: 4m}\n",
+                ),
+                (
+                    "values",
+                    f"type: value_count, rules: [burst, alone], {OVER}: 30m, condition: {{field: clusterId, gte: 2}}",
+                    "",
+                ),
+                ("chain", f"type: temporal_ordered, rules: [spike, order], {OVER}: 25m", ""),
+                (
+                    "not_new",
+                    f"type: temporal_ordered, rules: [pair, new, order], {OVER}: 15m,"
+                    " condition: pair and not new or pair and order",
+                    "",
+                ),
+                ("no_pair", f"type: event_count, rules: pair, {OVER}: 25m, condition: {{lt: 1}}, {AWAITED}", ""),
+                ("new_burst", "type: new_term, rules: burst, fields: [clusterId], history: 40m, generate: true", ""),
+                ("missing", f"type: temporal, rules: [quiet, alone], {OVER}: 20m", ""),
+                (
+                    "merged",
+                    f"type: event_count, rules: [burst, alone], {BOTH}: 20m, condition: {{gte: 1}}, generate: true",
+                    "alert: {group_by: [userName], realert: 15m}\n",
+                ),
+                # … and what those make.
+                ("top", f"type: event_count, rules: [again, mixed, not_new], {OVER}: 30m, condition: {{gte: 2}}", ""),
+                (
+                    "tip",
+                    f"type: temporal, rules: [mixed, chain, no_pair], {OVER}: 40m,"
+                    " condition: mixed and not chain or no_pair",
+                    "",
+                ),
+            ]
+        ),
+    ]
+)
+ALL = loaded(RULES)
+NESTED = loaded(NESTED_RULES)
+END = at(1000)
+
+
+@dataclass
+class Service:
+    """What `pipeline/` is around a correlator: it remembers records, what was found, and what people were told."""
+
+    rules: Sequence[Rule]
+    keep: timedelta | None = 5 * MINUTE
+    records: list[Record] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+    held: dict[str, list[str]] = field(default_factory=dict)
+    resolved: dict[str, datetime | None] = field(default_factory=dict)
+    verified: datetime | None = None
+    rebuilt: int = 0
+
+    def __post_init__(self) -> None:
+        self.correlator = self._make({})
+
+    def take(self, batch: Sequence[Record], verified: datetime, *, is_interrupted: bool = False) -> None:
+        """Take a batch in, in event order, as the matching step does; interrupted, it loses all before it is written down."""
+        numbered = [msgspec.structs.replace(each, id=len(self.records) + n + 1) for n, each in enumerate(batch)]
+        numbered.sort(key=in_event_order)
+        self.correlator.take(numbered)
+        if is_interrupted:
+            self.correlator.changes(verified)
+            self._rebuild(None)
+            self.correlator.take(numbered)
+        while self.correlator.too_late is not None:
+            self._rebuild(self.correlator.too_late)
+            self.correlator.take(numbered)
+        self.records += numbered
+        self.judge(verified)
+
+    def judge(self, verified: datetime) -> None:
+        """Write down what changes."""
+        self.verified = verified
+        for change in self.correlator.changes(verified):
+            self.rows[change.told.id] = Row(change.rule.name.id, change.group, copy.deepcopy(change.told))
+            name = change.told.public_id
+            if change.what is What.OPEN and name not in self.held:
+                self.opened.append(name)
+                self.held[name] = []
+            if change.what in (What.OPEN, What.JOIN):
+                self.held[name] += [each.key for each in change.records]
+            if change.what is What.RESOLVE:
+                self.resolved[name] = change.at
+        if self.correlator.too_late is not None:  # an inner alert came, or changed, too late for the rule above it
+            self._rebuild(self.correlator.too_late)
+            self.judge(verified)
+
+    def restart(self) -> None:
+        """Lose all memory."""
+        self._rebuild(None)
+
+    def _rebuild(self, target: datetime | None) -> None:
+        moments = [each for each in (self.verified, target) if each is not None]
+        if self.records:
+            moments.append(max(each.occurred_at for each in self.records))
+        starts = {}
+        if moments:
+            room = rooms(self.correlator.rules)
+            starts = {name: min(moments) - each - (self.keep or timedelta(0)) for name, each in room.items()}
+            starts = {name: start for name, start in starts.items() if start > START}
+        self.correlator = self._make(starts)
+        realert = {rule.name.id: rule.realert for rule in self.correlator.rules if rule.is_merging}
+        rows = [
+            Row(row.rule_id, row.group, copy.deepcopy(row.told))
+            for row in self.rows.values()
+            if row.rule_id not in starts
+            or row.told.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
+            or row.told.is_open
+        ]
+        held: dict[str, set[tuple[str, str]]] = {}
+        for row in rows:
+            name = row.told.public_id
+            row.told.taken = 0
+            row.told.keys = held.setdefault(name, {("acme", key) for key in self.held.get(name, ())})
+        since = min(starts.values()) if len(starts) == len(self.correlator.rules) else START
+        seen = [each for each in self.records if each.occurred_at >= since]
+        self.correlator.restore(rows, sorted(seen, key=in_event_order))
+        self.rebuilt += len(starts)
+
+    def _make(self, starts: Mapping[str, datetime]) -> Correlator:
+        past = Past(begin=lambda _: START, since=lambda rule: starts.get(rule.name.id))
+        return Correlator(self.rules, past, keep=self.keep)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> list[Record]:
+    """Draw records, busy or quiet, over three hours, at whole minutes."""
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 180),
+                st.sampled_from(["BACKUP", "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"]),
+                st.sampled_from(["eve", "eve", "bob"]),
+                st.sampled_from(["x", "y"]),
+            ),
+            max_size=70,
+        )
+    )
+    return [
+        record_at(minute, kind, user=user, cluster=cluster, key=f"k{n:03}")
+        for n, (minute, kind, user, cluster) in enumerate(drawn)
+    ]
+
+
+def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[Correlation, Found]]:
+    """Fold every group of every rule once, from all its hits in order, those that feed others first."""
+    correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
+    feed = Feed(rules, correlations)
+    hits: list[dict[Group, list[Hit]]] = [{group: [] for group in rule.expected or ()} for rule in correlations]
+    for number, group, hit in feed.hits(sorted(records, key=in_event_order)):
+        hits[number].setdefault(group, []).append(hit)
+    alerts: dict[str, tuple[Correlation, Found]] = {}
+    for rule, groups in zip(correlations, hits, strict=True):
+        for group, of_group in groups.items():
+            state = machine(rule, START)
+            for hit in sorted(of_group, key=lambda each: each.order):
+                state.push(hit)
+            for found in state.alerts():
+                found.id = rule.alert_id(group, found.origin)
+                alerts[found.id] = rule, found
+                if not found.is_quiet:
+                    for number, outer, hit in feed.inner_hits(rule, group, found):
+                        hits[number].setdefault(outer, []).append(hit)
+    return alerts
+
+
+class Fate(Enum):
+    """What befalls the process with a batch."""
+
+    NOTHING = auto()
+    RESTARTED = auto()
+    """It loses its memory after the batch."""
+    INTERRUPTED = auto()
+    """It loses its memory, and what the batch made, before that is written down."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of a run: a batch, how far verified time lags behind it, and what befalls the process."""
+
+    batch: tuple[Record, ...]
+    lag: timedelta
+    fate: Fate
+
+
+@st.composite
+def courses(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
+    """Draw a run, in batches; in order, records of one instant come together: verified time has passed it then."""
+    drawn = draw(records())
+    left = sorted(drawn, key=in_event_order) if is_in_order else draw(st.permutations(drawn))
+    legs: list[Leg] = []
+    while left:
+        count = draw(st.integers(1, 6))
+        while is_in_order and count < len(left) and left[count - 1].occurred_at == left[count].occurred_at:
+            count += 1
+        lag = draw(st.sampled_from([0, 0, 1, 7, 30])) * MINUTE
+        fate = draw(st.sampled_from([Fate.NOTHING] * 4 + [Fate.RESTARTED, Fate.INTERRUPTED]))
+        legs.append(Leg(tuple(left[:count]), lag, fate))
+        left = left[count:]
+    return legs
+
+
+def sail(rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iterable[datetime]], datetime]) -> Service:
+    """Send the service through a run, until all is verified."""
+    service = Service(rules)
+    for leg in legs:
+        moment = verified_by(each.occurred_at for each in leg.batch) - leg.lag
+        verified = max(service.verified or START, moment)
+        service.take(leg.batch, verified, is_interrupted=leg.fate is Fate.INTERRUPTED)
+        if leg.fate is Fate.RESTARTED:
+            service.restart()
+    service.judge(END)
+    return service
+
+
+def in_event_order(record: Record) -> tuple[datetime, str]:
+    """Give the order in which records happened."""
+    return record.occurred_at, record.key
