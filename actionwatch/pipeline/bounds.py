@@ -49,18 +49,25 @@ def telling(shown: Sequence[Record]) -> Record | None:
 def settle(upstream: Listing, record: Record, known: Marks, now: datetime) -> tuple[Marks, int]:
     """Ask for a record that was just shown, in ever coarser units, until it comes; give the marks with what that says.
 
-    Returns: also how many requests it took: one where bounds are fine. What cannot be settled, since the record
-    does not come at all or the upstream refuses, leaves what was known.
+    Returns: also how many requests it took: one where bounds are fine. What cannot be settled, since the record does not
+    come at all, or only sometimes, or the upstream refuses, leaves what was known.
     """
     request_count = 0
+    finer: timedelta | None = None
     for unit in _telling_units(record):
         try:
             is_shown, asked_count = _shows(upstream, _around(record, unit), record)
+            request_count += asked_count
+            if is_shown and finer is not None:  # an answer that was empty once, for another reason, settles nothing
+                is_passing, asked_count = _shows(upstream, _around(record, finer), record)
+                request_count += asked_count
+                if is_passing:
+                    break
         except SourceError:
             break
-        request_count += asked_count
         if is_shown:
             return replace(known, bounds_unit=unit, bounds_asked_at=now), request_count
+        finer = unit
     return replace(known, bounds_asked_at=now), request_count
 
 

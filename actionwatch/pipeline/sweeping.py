@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from actionwatch.cursor import EDGE, EDGE_SECOND, Claim, Window, round_down
+from actionwatch.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Claim, Window, round_down
 from actionwatch.errors import SourceError
 from actionwatch.pipeline.reading import PollReport, Reading
 from actionwatch.pipeline.windows import WindowReader
@@ -87,25 +87,29 @@ class Sweeper:
         ]
 
     def _wholes(self, newest_end: datetime) -> Iterator[tuple[timedelta, Window]]:
-        """Give each sweep's window; none from before the stream's begin, where there is more than we store."""
-        first = self._reader.marks.begins_at + 2 * self._step
+        """Give each sweep's window, of some units at least; what lies beside the stream's begin as a window of its own."""
+        begin, first, least = self._reader.marks.begins_at, self._first, 4 * self._step
         end = newest_end
         for reach in self._reaches:
-            start = max(end - reach, first)
-            if end - start < 4 * self._step:
+            start = max(end - max(reach, least), first)
+            if end - start >= least:
+                yield reach, Window(max(self._quiet(start), first), self._quiet(end))
+                end = start
+            if start == first:
+                if end > begin:
+                    yield reach, Window(begin, end)
                 return
-            yield reach, Window(max(self._quiet(start), first), self._quiet(end))
-            end = start
 
     def _beside(self, whole: Window, known: Iterable[Unproved]) -> Iterator[Window]:
         """Cut out of a sweep what is asked by itself, since it could not be proved."""
         start = whole.start
+        least = 2 * self._step if start >= self._first else MIN_WINDOW  # what is not compared may be short
         for doubt in sorted(known, key=lambda doubt: doubt.starts_at):
             if doubt.failure_count and start < doubt.ends_at and doubt.starts_at < whole.end:
-                if doubt.starts_at - start >= 2 * self._step:
+                if doubt.starts_at - start >= least:
                     yield Window(start, doubt.starts_at)
                 start = doubt.ends_at
-        if whole.end - start >= 2 * self._step:
+        if whole.end - start >= least:
             yield Window(start, whole.end)
 
     def _doubt(self, window: Window, reach: timedelta, now: datetime, failure_count: int = 0) -> Unproved:
@@ -143,7 +147,9 @@ class Sweeper:
         return instead
 
     def _has_changed(self, window: Window, report: PollReport) -> bool:
-        """Say whether the upstream counts what cannot be what is stored."""
+        """Say whether the upstream counts what cannot be what is stored, or nobody can tell."""
+        if window.start < self._first:
+            return True
         claim = self._reader.count(window, report)
         inner, outer = self._surroundings(window)
         untimed, unsure = self._untimed(window)
@@ -200,6 +206,11 @@ class Sweeper:
                 if records.is_quiet(connection, self._source, moved - around, moved + around):
                     return moved
         return at
+
+    @property
+    def _first(self) -> datetime:
+        """From where on counts can be compared: what is asked for before may hold more than we store."""
+        return self._reader.marks.begins_at + 2 * self._step
 
     @property
     def _step(self) -> timedelta:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.wire import Page
 from actionwatch.model import Record
-from actionwatch.pipeline.bounds import telling
+from actionwatch.pipeline.bounds import settle, telling
 from actionwatch.store import receipts
 from actionwatch.store.database import Database
+from actionwatch.store.marks import Marks
 from tests.builders import NOON, make_record
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles
@@ -72,6 +77,28 @@ def test_asked_once_a_day(world: World, database: Database) -> None:
     world.log(ago=recent(1))
     assert on.poll(0).request_count == 1
     assert on.is_complete()
+
+
+class Empty:
+    """A listing whose first answer is empty, for a reason that passes."""
+
+    def __init__(self, *shown: Record) -> None:
+        self._shown = shown
+        self._asked_count = 0
+
+    def user_actions(self, query: Query, *, page_size: int = 1000, trusts_total: bool | None = None) -> Iterator[Page]:
+        """Give one page."""
+        self._asked_count += 1
+        yield Page(self._shown if self._asked_count > 1 else (), None, None, NOON)
+
+
+def test_an_answer_that_was_empty_once_settles_nothing() -> None:
+    """One empty answer has windows asked for in coarser units from then on."""
+    shown = at(timedelta(hours=3, minutes=5, seconds=7, microseconds=345_600))
+    known = Marks(name=SOURCE, begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=NOON, proved_through=NOON)
+    settled, _ = settle(Empty(shown), shown, known, NOON)
+    assert settled == replace(known, bounds_asked_at=NOON)
+    assert settle(Empty(), shown, known, NOON)[0].bounds_unit is None
 
 
 def at(moment: timedelta) -> Record:

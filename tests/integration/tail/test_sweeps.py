@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from actionwatch.answers import Answer
 from actionwatch.errors import SourceUnavailable
-from actionwatch.http import Answer
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.pipeline.people import People
@@ -51,6 +51,25 @@ def test_late_record_is_found(world: World, database: Database, faults: str, hou
     on = seven_hours(world, database, *faults.split())
     world.log(ago=hours * 3600 + 7, description="late")
     for _ in range(5):
+        world.log()
+        on.poll(600)
+    assert on.is_complete()
+    assert [record.description for record in on.records() if record.late_by] == ["late"]
+
+
+@pytest.mark.parametrize("faults", ["", "bounds_truncated:1m", "bounds_truncated:1h"])
+@pytest.mark.parametrize("after", [0.3456, 1200.3456])
+def test_late_record_beside_the_begin_is_found(world: World, database: Database, faults: str, after: float) -> None:
+    """What lies beside the stream's begin, or is shorter than an upstream's units, is never looked at again."""
+    world.clock.advance(seconds=7517)
+    on = bench(world, database, *faults.split(), start="now", overlap=OVERLAP, sweeps=(HOUR / 2, 2 * HOUR))
+    on.poll()
+    for _ in range(6):
+        on.poll(600)
+        world.log(ago=2.3456)
+    begin = on.marks().begins_at
+    world.log(ago=(world.clock() - begin).total_seconds() - after, description="late")
+    for _ in range(9):
         world.log()
         on.poll(600)
     assert on.is_complete()
