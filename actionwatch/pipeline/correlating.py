@@ -1,17 +1,19 @@
 """Correlations and the store: their state is rebuilt from it, and what they find is written into it.
 
 Used by `match.py`, in its transactions. Whatever goes wrong between taking records and the commit, the state is thrown away and
-rebuilt: the store alone knows what was told.
+rebuilt: the store alone knows what was told. That takes half a minute for a million records; plain rules go on meanwhile.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import open_alert
@@ -22,16 +24,22 @@ from actionwatch.rules.correlate import Correlator
 from actionwatch.rules.correlations.changes import Change, Past, Row, Told, What
 from actionwatch.rules.correlations.order import in_feeding_order, rooms
 from actionwatch.rules.correlations.spec import Correlation, Found
-from actionwatch.rules.correlations.telling import Telling, highest_level, stand_in, tell
+from actionwatch.rules.correlations.telling import Telling, highest_level, stand_in, tell, with_missing
 from actionwatch.rules.engine import Failure, Rule
-from actionwatch.store import alerts, correlations, marks, records
+from actionwatch.store import alerts, correlations, marks, positions, records
 from actionwatch.store.correlations import Correlated, Version
 from actionwatch.store.database import Database
+from actionwatch.store.positions import CORRELATED
 
 KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
+PAUSE_EVERY = 2000  # records of a rebuild: a tenth of a second, beside which a look at the store costs little
 RESOLVED_BY = "actionwatch"
 
 log = structlog.get_logger()
+
+
+class Abandoned(Exception):
+    """A rebuild is not wanted any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,40 +88,48 @@ class Correlating:
         """Whether there is no correlation at all."""
         return not self._correlations
 
-    def look(self, connection: Connection) -> Sight:
-        """Read how far the sources see."""
-        known = marks.read_all(connection)
-        names = list(known) if self._sources is None else self._sources
-        if not names or any(name not in known for name in names):
-            return Sight()
-        found = [known[name] for name in names]
-        return Sight(
-            max(each.begins_at for each in found),
-            min(each.proved_through for each in found),
-            max(each.alerts_from for each in found),
-        )
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can take records: the state is there, and nothing came too late for what is kept in it."""
+        return self.is_idle or (self._correlator is not None and self._correlator.too_late is None)
 
-    def prepare(self, database: Database, sight: Sight, position: int) -> None:
-        """Have the state that belongs to a position: rebuild it after a start, a failure, or a change of the sources.
+    def look(self, connection: Connection) -> datetime | None:
+        """Read how far the sources see, and give how far all proved it; where they begin elsewhere, the state is void."""
+        before, self._sight = self._sight, self._see(connection)
+        if (before.begin, before.alerts_from) != (self._sight.begin, self._sight.alerts_from):
+            self.forget()
+        return self._sight.verified
 
-        Also where an alert of one rule, as it was judged last, came too late for another one that it feeds.
+    def rebuild(self, database: Database, meanwhile: Callable[[], None]) -> None:
+        """Rebuild the state that belongs to the position of correlations; it is ready then.
+
+        After a start, a failure, a change of the sources, or a hit that came too late for what was kept: then right from that
+        one on. `meanwhile` is called now and then; whatever it raises ends this.
         """
-        is_other = (sight.begin, sight.alerts_from) != (self._sight.begin, self._sight.alerts_from)
-        target = None if self._correlator is None else self._correlator.too_late
-        if self._correlator is None or is_other or target is not None:
-            self._rebuild(database, sight, position, target)
+        sight, target = self._sight, None if self._correlator is None else self._correlator.too_late
+        with database.read() as connection:
+            position = positions.read(connection, CORRELATED)
+        floors, is_absence_new = self._versions(database, position)
+        with database.read() as connection:
+            starts = {} if is_absence_new else self._starts(connection, position, target)
+            past = Past(
+                begin=lambda _: sight.begin,
+                since=lambda rule: starts.get(rule.name.id),
+                floors=lambda rule: floors[rule.name.id],
+                alerts_from=sight.alerts_from,
+            )
+            correlator = Correlator(self._rules, past, keep=self._keep)
+            since = min(starts.values()) if len(starts) == len(self._correlations) else None
+            rows = read_rows(connection, correlator.rules, starts)
+            stored = records.stream_since(connection, since, position) if position else iter(())
+            correlator.restore(rows, _with_pauses(stored, meanwhile))
+        self._correlator, self._evicted = correlator, 0
+        log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
 
-    def take(self, database: Database, batch: Sequence[Record], position: int) -> None:
-        """Take records, backlog too, which is learned from; one that comes too late for what is kept has all rebuilt.
-
-        `position` is that of the last of them.
-        """
-        correlator = self._correlator
-        if correlator is None:
-            return
-        correlator.take(batch)
-        if correlator.too_late is not None:
-            self._rebuild(database, self._sight, position, correlator.too_late)
+    def take(self, batch: Sequence[Record]) -> None:
+        """Take the next records, backlog too, which is learned from; again after a rebuild, where it `is_ready` no more."""
+        if self._correlator is not None:
+            self._correlator.take(batch)
 
     def is_due(self, verified: datetime | None) -> bool:
         """Say whether `write` has anything to do."""
@@ -159,23 +175,17 @@ class Correlating:
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
-    def _rebuild(self, database: Database, sight: Sight, position: int, target: datetime | None) -> None:
-        """Rebuild the state up to a position, right from `target` on (None: from now on, with room for late records)."""
-        floors, is_absence_new = self._versions(database, position)
-        with database.read() as connection:
-            starts = {} if is_absence_new else self._starts(connection, sight, position, target)
-            past = Past(
-                begin=lambda _: sight.begin,
-                since=lambda rule: starts.get(rule.name.id),
-                floors=lambda rule: floors[rule.name.id],
-                alerts_from=sight.alerts_from,
-            )
-            correlator = Correlator(self._rules, past, keep=self._keep)
-            since = min(starts.values()) if len(starts) == len(self._correlations) else None
-            rows = _rows(connection, correlator.rules, starts)
-            correlator.restore(rows, records.stream_since(connection, since, position) if position else ())
-        self._correlator, self._sight, self._evicted = correlator, sight, 0
-        log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
+    def _see(self, connection: Connection) -> Sight:
+        known = {} if self.is_idle else marks.read_all(connection)
+        names = list(known) if self._sources is None else self._sources
+        if not names or any(name not in known for name in names):
+            return Sight()
+        found = [known[name] for name in names]
+        return Sight(
+            max(each.begins_at for each in found),
+            min(each.proved_through for each in found),
+            max(each.alerts_from for each in found),
+        )
 
     def _versions(self, database: Database, position: int) -> tuple[dict[str, int], bool]:
         """Give each rule's floor, writing down the versions that are new; say whether one of those awaits something."""
@@ -194,11 +204,9 @@ class Correlating:
         floors = {rule.name.id: known[rule.name.id].floor for rule in self._correlations}
         return floors, any(rule.is_absence for rule in new)
 
-    def _starts(
-        self, connection: Connection, sight: Sight, position: int, target: datetime | None
-    ) -> dict[str, datetime]:
+    def _starts(self, connection: Connection, position: int, target: datetime | None) -> dict[str, datetime]:
         """Say by rule from when on it must see the records; a rule that must see all of them is left out."""
-        newest = records.newest_time(connection, position)
+        sight, newest = self._sight, records.newest_time(connection, position)
         moments = [at for at in (newest, sight.verified, target) if at is not None]
         if not moments:
             return {}
@@ -222,8 +230,31 @@ class Correlating:
             written.alerts[name] = (alert, _newest(change))
         if change.what is What.RESOLVE:
             _resolve(written, change)
+        elif change.rule.is_absence and change.found is not None:
+            self._join_missing(connection, written, change, change.found, now)
         else:
             _join(connection, written, change)
+
+    def _join_missing(
+        self, connection: Connection, written: _Written, change: Change, found: Found, now: datetime
+    ) -> None:
+        """Say of one more group that it is missing; where somebody has resolved the alert, in an alert of its own."""
+        name, rule = change.told.public_id, change.rule
+        alert, _ = written.alerts[name]
+        if alert.status is Status.RESOLVED:
+            change.told.told_as = None
+            written.rows[change.told.id] = _row(change)
+            self._open(connection, written, change, found, now)
+            return
+        told = tell(rule, change.group, found, (), lambda key, what: _log_failure(rule, key, what))
+        joined = replace(
+            alert,
+            body=with_missing(alert.body, told.match.body),
+            level=max(alert.level, told.match.level),
+            last_at=max(alert.last_at, told.last_at),
+        )
+        written.alerts[name] = (joined, told.match.record)
+        written.joined.add(name)
 
     def _open(self, connection: Connection, written: _Written, change: Change, found: Found, now: datetime) -> None:
         rule = change.rule
@@ -234,6 +265,46 @@ class Correlating:
         written.opened[alert.id] = group_id(rule.name.id, rule.shown_group(change.group))
         written.alerts[alert.id] = (alert, told.match.record)
         alerts.join(connection, [(alert.id, record.id) for record in change.records])
+
+
+def read_rows(connection: Connection, rules: Iterable[Correlation], starts: Mapping[str, datetime]) -> list[Row]:
+    """Read what was found by each rule since its start."""
+    found: list[Correlated] = []
+    for rule in rules:
+        start = starts.get(rule.name.id)
+        if start is not None and rule.is_merging:
+            start -= rule.realert  # what leads alerts that are told as one may have fired that much earlier
+        found += correlations.read(connection, [rule.name.id], start)
+    keys: dict[str, set[tuple[str, str]]] = {}
+    told_ids = [each.told_as or each.id for each in found if each.is_told]
+    for alert_id, source, key in correlations.read_keys(connection, told_ids):
+        keys.setdefault(alert_id, set()).add((source, key))
+    return [
+        Row(
+            each.rule_id,
+            tuple(json.loads(each.group_values)),
+            Told(
+                id=each.id,
+                origin=each.origin,
+                first_at=each.first_at,
+                fired_at=each.fired_at,
+                until=each.until,
+                is_told=each.is_told,
+                is_open=each.is_open,
+                resolved_at=each.resolved_at,
+                told_as=each.told_as,
+                is_current=each.is_current,
+                keys=keys.setdefault(each.told_as or each.id, set()),  # all that are told as one share it
+            ),
+        )
+        for each in found
+    ]
+
+
+def _with_pauses(stored: Iterator[Record], pause: Callable[[], None]) -> Iterator[Record]:
+    while portion := list(islice(stored, PAUSE_EVERY)):
+        yield from portion
+        pause()
 
 
 def _join(connection: Connection, written: _Written, change: Change) -> None:
@@ -282,6 +353,7 @@ def _alert(told: Telling, change: Change, now: datetime) -> Alert:
         count=told.count,
         first_at=told.first_at,
         last_at=told.last_at,
+        happened_at=told.last_at,
         late_by=told.late_by,
     )
 
@@ -302,40 +374,6 @@ def _row(change: Change) -> Correlated:
         told_as=told.told_as,
         resolved_at=told.resolved_at,
     )
-
-
-def _rows(connection: Connection, rules: Iterable[Correlation], starts: Mapping[str, datetime]) -> list[Row]:
-    """Read what was found by each rule since its start."""
-    found: list[Correlated] = []
-    for rule in rules:
-        start = starts.get(rule.name.id)
-        if start is not None and rule.is_merging:
-            start -= rule.realert  # what leads alerts that are told as one may have fired that much earlier
-        found += correlations.read(connection, [rule.name.id], start)
-    keys: dict[str, set[tuple[str, str]]] = {}
-    told_ids = [each.told_as or each.id for each in found if each.is_told]
-    for alert_id, source, key in correlations.read_keys(connection, told_ids):
-        keys.setdefault(alert_id, set()).add((source, key))
-    return [
-        Row(
-            each.rule_id,
-            tuple(json.loads(each.group_values)),
-            Told(
-                id=each.id,
-                origin=each.origin,
-                first_at=each.first_at,
-                fired_at=each.fired_at,
-                until=each.until,
-                is_told=each.is_told,
-                is_open=each.is_open,
-                resolved_at=each.resolved_at,
-                told_as=each.told_as,
-                is_current=each.is_current,
-                keys=set(keys.get(each.told_as or each.id, ())),
-            ),
-        )
-        for each in found
-    ]
 
 
 def _log_failure(rule: Correlation, key: str, what: str) -> None:

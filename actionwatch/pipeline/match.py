@@ -2,10 +2,14 @@
 
 Reads records after its position in the order in which they were stored, so that a late record is never passed over, and writes
 alerts, deliveries and the new position in one transaction: killed anywhere, it does the batch again and changes nothing twice.
+
+Plain rules and correlations have a position each. As a rule the two are the same, and one transaction serves both; while the
+state of correlations is rebuilt, plain rules go on alone, and correlations then take what they missed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,12 +23,12 @@ from sqlalchemy import Connection
 from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert
 from actionwatch.model import Alert, Match, Record
 from actionwatch.pipeline.addressing import Addressing
-from actionwatch.pipeline.correlating import Correlating, Sight
+from actionwatch.pipeline.correlating import Abandoned, Correlating
 from actionwatch.store import alerts, positions, records
 from actionwatch.store.database import Database
+from actionwatch.store.positions import CORRELATED, MATCHED
 
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
-POSITION = "match"
 
 log = structlog.get_logger()
 
@@ -65,104 +69,129 @@ class Matcher:
         correlating: Correlating | None = None,
     ) -> None:
         self._database = database
-        self._correlating = None if correlating is None or correlating.is_idle else correlating
-        self._verified: datetime | None = None
-        self._batch_size = batch_size
-        self.dropped_groups = 0
-        """How many groups of correlations were dropped for want of room since the start."""
         self._engine = engine
         self._addressing = addressing
         self._clock = clock
+        self._batch_size = batch_size
+        self._correlating = correlating or Correlating((), addressing)
+        self.dropped_groups = 0
+        """How many groups of correlations were dropped for want of room since the start."""
+        self._verified: datetime | None = None
+        self._opened_count = 0
         self._lock = threading.Lock()
-        self._following: tuple[Evaluator, Correlating | None] | None = None
-        self._used: tuple[Evaluator, Correlating | None] | None = None
+        self._following: tuple[Evaluator, Correlating] | None = None
+        self._used: tuple[Evaluator, Correlating] | None = None
         self._is_stopping = False
 
     def run_once(self) -> int:
         """Match every record stored so far; give how many alerts were opened."""
-        opened = 0
         with self._lock:
+            self._opened_count = 0
             while True:
-                self._used = self._following
-                if self._used is not None:
-                    self._engine, self._correlating = self._used
-                opened += self._match_whole()
+                self._take_up(self._following)
+                self._match_all()
                 if self._is_stopping or not self._is_superseded():
-                    return opened
+                    return self._opened_count
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
         """Match by other rules, all of them from one batch to the next; what is under way is not waited for."""
-        self._following = (engine, None if correlating is None or correlating.is_idle else correlating)
+        self._following = (engine, correlating or Correlating((), self._addressing))
 
     def stop(self) -> None:
         """Have `run_once` leave what is left after the batch under way to a later process."""
         self._is_stopping = True
 
+    def _take_up(self, following: tuple[Evaluator, Correlating] | None) -> None:
+        self._used = following
+        if following is not None:
+            self._engine, self._correlating = following
+
     def _is_superseded(self) -> bool:
         return self._following is not self._used
 
-    def _match_whole(self) -> int:
-        if self._correlating is None:
-            return self._match_all(None)
+    def _is_to_leave(self) -> bool:
+        return self._is_stopping or self._is_superseded()
+
+    def _match_all(self) -> None:
+        """Match what is stored; what is verified then is judged, unless it is to be left, or others are to judge it."""
         try:
-            return self._match_all(self._correlating)
+            # Read before the records: what is verified up to here is among those that are stored by now.
+            with self._database.read() as connection:
+                verified = self._correlating.look(connection)
+            while (is_more := self._match_next()) or not self._correlating.is_ready:
+                if self._is_to_leave():
+                    return
+                if not is_more:
+                    with contextlib.suppress(Abandoned):
+                        self._correlating.rebuild(self._database, self._match_meanwhile)
+            self._verified = verified
+            self._judge()
         except BaseException:
             self._correlating.forget()  # what it took in may not have been committed
             raise
 
-    def _match_all(self, correlating: Correlating | None) -> int:
-        opened = 0
-        # Read before the records: what is verified up to here is among those that are stored by now.
-        sight = self._look(correlating) if correlating is not None else None
-        while (in_batch := self._match_batch(correlating, sight)) is not None:
-            opened += in_batch
-            if self._is_stopping or self._is_superseded():
-                return opened  # not all is matched yet: nothing more can be judged by these rules
-        if correlating is not None and sight is not None:
-            self._verified = sight.verified
-            opened += self._judge(correlating)
-        return opened
+    def _match_meanwhile(self) -> None:
+        """Let plain rules have what came while the state of correlations is rebuilt.
 
-    def _match_batch(self, correlating: Correlating | None, sight: Sight | None) -> int | None:
-        """Match the next records and commit what follows; None where there are none."""
+        Raises: Abandoned, where that state is not wanted any more.
+        """
+        following = self._following
+        if self._is_stopping or (following is not None and following[1] is not self._correlating):
+            raise Abandoned
+        self._take_up(following)
+        while not self._is_to_leave() and self._match_next():
+            pass
+
+    def _match_next(self) -> bool:
+        """Match the next records; say whether there were any."""
         with self._database.read() as connection:
-            position = positions.read(connection, POSITION)
-            batch = records.read_after(connection, position, self._batch_size)
+            matched, correlated = positions.read_both(connection)
+            is_behind = self._correlating.is_ready and correlated < matched
+            new = records.read_after(connection, matched, self._batch_size)
+            missed = records.read_after(connection, correlated, self._batch_size) if is_behind else []
+        if is_behind:
+            self._match(new, MATCHED)  # plain rules have not missed these: they need not wait their turn
+            self._match(missed, CORRELATED)
+        else:
+            self._match(new, *((MATCHED, CORRELATED) if self._correlating.is_ready else (MATCHED,)))
+        return bool(new or missed)
+
+    def _match(self, batch: Sequence[Record], *steps: str) -> None:
+        """Take a batch one step further, or both steps, and commit what follows."""
         if not batch:
-            return None
+            return
         # In event time, so that it does not matter in which order the upstream gave what came together.
         ordered = sorted(batch, key=_event_order)
-        matches = list(self._engine.evaluate([record for record in ordered if not record.is_backlog]))
-        self._log_failures(self._engine.take_failures())
-        if correlating is not None and sight is not None:
-            correlating.prepare(self._database, sight, position)
-            correlating.take(self._database, ordered, batch[-1].id)
+        matches: list[Match] = []
+        if MATCHED in steps:
+            matches += self._engine.evaluate([record for record in ordered if not record.is_backlog])
+            self._log_failures(self._engine.take_failures())
+        if CORRELATED in steps:
+            self._correlating.take(ordered)
+            if not self._correlating.is_ready:  # a record was too late for what is kept: these are taken again
+                steps = tuple(step for step in steps if step != CORRELATED)
         with self._database.write() as connection:
             opened = self._write(connection, matches)
-            if correlating is not None:
-                opened += correlating.write(connection, self._verified, self._clock())
-            positions.write(connection, POSITION, batch[-1].id)
-        _log_opened(opened)
-        return len(opened)
+            if CORRELATED in steps:
+                opened += self._correlating.write(connection, self._verified, self._clock())
+            for step in steps:
+                positions.write(connection, step, batch[-1].id)
+        self._note_opened(opened)
 
-    def _look(self, correlating: Correlating) -> Sight:
-        """See how far the sources see, and have the state of the correlations that belongs to the position."""
-        with self._database.read() as connection:
-            sight = correlating.look(connection)
-            position = positions.read(connection, POSITION)
-        correlating.prepare(self._database, sight, position)
-        return sight
-
-    def _judge(self, correlating: Correlating) -> int:
+    def _judge(self) -> None:
         """Let what is verified now open and resolve alerts, though no record came."""
+        correlating = self._correlating
         self._log_failures(correlating.take_failures())
         self.dropped_groups += correlating.report_evictions()
-        if not correlating.is_due(self._verified):
-            return 0
-        with self._database.write() as connection:
-            opened = correlating.write(connection, self._verified, self._clock())
-        _log_opened(opened)
-        return len(opened)
+        if correlating.is_due(self._verified):
+            with self._database.write() as connection:
+                opened = correlating.write(connection, self._verified, self._clock())
+            self._note_opened(opened)
+
+    def _note_opened(self, opened: Sequence[Alert]) -> None:
+        self._opened_count += len(opened)
+        for alert in opened:
+            log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
     def _log_failures(self, failures: Sequence[object]) -> None:
         for failure in failures:
@@ -210,11 +239,6 @@ def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -
         touched[alert.id].append((alert, match.record))
     batch.known[key][alert.id] = alert
     batch.joined.append((alert.id, match.record.id))
-
-
-def _log_opened(opened: Iterable[Alert]) -> None:
-    for alert in opened:
-        log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:

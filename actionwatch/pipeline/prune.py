@@ -32,7 +32,7 @@ def run_once(database: Database, kept: Retention, now: datetime) -> dict[str, in
 
     def old_records(connection: Connection) -> int:
         # Only what was matched: retention must not take a record away before any rule saw it.
-        matched = positions.read(connection, "match")
+        matched = min(positions.read_both(connection))
         return records.delete_older(connection, forgotten, matched, BATCH)
 
     deleted = {

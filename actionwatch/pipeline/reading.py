@@ -143,6 +143,11 @@ class Reading:
         size = self.size if is_total_trusted else self.record_count
         return size > MAX_WINDOW_RECORDS and self.is_divisible
 
+    def is_all_told(self, *, is_short: bool, is_total_trusted: bool) -> bool:
+        """Say whether as many came as the upstream counts; before that can be trusted, only of a page that was not full."""
+        size = self.claims[0].size
+        return size is not None and self.record_count >= size and (is_short or is_total_trusted)
+
     @property
     def is_divisible(self) -> bool:
         """Say whether reading it in parts would ask for less."""

@@ -1,17 +1,21 @@
-"""Read one frozen window of the upstream: every record stored as it comes, and proof that these were all.
+"""Read one frozen window of the upstream: every record stored, and proof that these were all.
 
 Used by the tail for its polls and by the sweeps for what they find changed. A window is *proved* by a walk that counts: as many
 records came as the upstream claims before and after, or two walks in other page boundaries brought the same. What the proof
 leaves behind (twins, receipt, and whatever the caller adds) is committed in one transaction.
+
+The records of a walk that may alert are stored when it is over, oldest first, whatever the order of the pages: rules meet them
+as if all had been on one page, in whatever portions they are matched, and with which record an alert begins is the same.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -20,6 +24,7 @@ from sqlalchemy import Connection
 
 from actionwatch.cursor import (
     EDGE,
+    MAX_WINDOW_RECORDS,
     TWO_WALKS,
     Claim,
     Walk,
@@ -110,6 +115,7 @@ class WindowReader:
         self._on_stored = on_stored
         self._account_name = account_name
         self._partitioned_at: datetime | None = None
+        self._held: list[Record] = []  # until the walk is over
         self._is_untold = False  # whether records were stored that nobody was told of
         self._ignored: set[str] = set()  # filters that the last partition showed to be ignored
         self.server = ServerClock(clock)
@@ -179,9 +185,12 @@ class WindowReader:
 
     def _walk(self, reading: Reading, report: PollReport, number: int, earlier: Walk | None) -> Walk | None:
         try:
-            return self._read_pages(reading, report, number, earlier)
-        finally:
-            self._tell()  # of what came before an error, too
+            walk = self._read_pages(reading, report, number, earlier)
+        except Exception:
+            self._store_held(report)  # what came before it need not wait for the next poll
+            raise
+        self._store_held(report)
+        return walk
 
     def _read_pages(self, reading: Reading, report: PollReport, number: int, earlier: Walk | None) -> Walk | None:
         """Read all pages once, storing each; None where it has to be asked for in another way, or in parts."""
@@ -196,8 +205,8 @@ class WindowReader:
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._is_total_trusted()):
             self._take(reading, page, report)
             reading.take(page)
-            if len(page.records) < size:
-                self._tell()  # as a rule the last
+            if reading.is_all_told(is_short=len(page.records) < size, is_total_trusted=self._is_total_trusted()):
+                self._store_held(report)  # what proves that it was all comes after it
             self._settle_bounds(page, report)
             if reading.asked != self.asked(reading.window):
                 return None
@@ -261,7 +270,7 @@ class WindowReader:
         for page in self._upstream.user_actions(part, page_size=self.page_size, trusts_total=False):
             self._take(reading, page, report)
             keys.update(record.key for record in page.records)
-        self._tell()
+        self._store_held(report)
         return keys
 
     def _take(self, reading: Reading, page: Page, report: PollReport) -> None:
@@ -272,14 +281,30 @@ class WindowReader:
         reading.note_server_time(page)
         report.ignored_filters |= reading.is_bound_ignored(page)
         report.kinds.update([record.action_kind for record in page.records])
-        self._store(page, report)
+        self._hold(page, report)
 
-    def _store(self, page: Page, report: PollReport) -> None:
-        """Commit the distinct records of a page. Further equal ones wait for a walk that counts."""
-        if not page.records:
+    def _hold(self, page: Page, report: PollReport) -> None:
+        """Keep a page's records until the walk is over; at once is stored what alerts nobody, or would be too much to keep."""
+        if all(record.occurred_at < self.marks.alerts_from for record in page.records):
+            self._store(page.records, report)
+            return
+        self._held += page.records
+        if len(self._held) >= MAX_WINDOW_RECORDS:
+            self._store_held(report)
+
+    def _store_held(self, report: PollReport) -> None:
+        """Store what is held, oldest first, a page at a time so that no other writer waits long; have it matched."""
+        held, self._held = sorted(self._held, key=attrgetter("key")), []
+        for start in range(0, len(held), MAX_PAGE_SIZE):
+            self._store(held[start : start + MAX_PAGE_SIZE], report)
+        self._tell()
+
+    def _store(self, found: Sequence[Record], report: PollReport) -> None:
+        """Commit the distinct ones of some records. Further equal ones wait for a walk that counts."""
+        if not found:
             return
         with self._database.write() as connection:
-            new_count = records.insert_new(connection, map(self._named, page.records), self._judge)
+            new_count = records.insert_new(connection, map(self._named, found), self._judge)
         self._count_new(new_count, report)
 
     def _named(self, record: Record) -> Record:
@@ -303,10 +328,7 @@ class WindowReader:
         self._is_untold = self._is_untold or new_count > 0
 
     def _tell(self) -> None:
-        """Tell who waits for records of those that are new.
-
-        Not of each page: where the newest comes first, alerts would begin with other records than those of the whole.
-        """
+        """Tell who waits for records of those that are new."""
         if self._is_untold:
             self._is_untold = False
             self._on_stored()

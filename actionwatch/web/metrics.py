@@ -1,4 +1,7 @@
-"""`/metrics` in Prometheus' format, computed from the store at each scrape: no counter can drift from the truth."""
+"""`/metrics` in Prometheus' format, computed from the store at each scrape: no counter can drift from the truth.
+
+Imported with the first scrape: the client library takes 3 MB, and not every service is scraped.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from actionwatch.store import alerts, latency, marks, outbox, polls, positions, receivers, records, troubles
 from actionwatch.store.database import Database
@@ -21,17 +22,13 @@ _SOURCE = ("source",)
 _RECEIVER = ("receiver",)
 
 
-def metrics_routes(
-    database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int] = lambda: 0
-) -> list[Route]:
-    """Make the route. `dropped_groups` is the one number that the store does not have: it begins anew with the process."""
+def make_scraper(
+    database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int]
+) -> Callable[[], Response]:
+    """Make what answers a scrape. `dropped_groups` is the one number that the store does not have: it begins anew each time."""
     registry = CollectorRegistry()
     registry.register(_StoreCollector(database, clock, dropped_groups))
-
-    def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-    return [Route("/metrics", metrics)]
+    return lambda: Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _StoreCollector(Collector):
@@ -76,10 +73,15 @@ def _sources(connection: Connection, now: datetime) -> Iterator[Metric]:
     for name, poll in polls.read_all(connection).items():
         failures.add_metric([name], poll.failures)
     newest = records.newest_id(connection)
-    waiting = newest - positions.read(connection, "match")
+    unmatched, uncorrelated = (newest - position for position in positions.read_both(connection))
     yield from (seen, proved, failures)
     yield GaugeMetricFamily("actionwatch_records_stored", "Records ever stored", value=newest)
-    yield GaugeMetricFamily("actionwatch_records_unmatched", "Stored records that no rule has seen yet", value=waiting)
+    yield GaugeMetricFamily(
+        "actionwatch_records_unmatched", "Stored records that no rule has seen yet", value=unmatched
+    )
+    yield GaugeMetricFamily(
+        "actionwatch_records_uncorrelated", "Stored records that no correlation has seen yet", value=uncorrelated
+    )
 
 
 def _alerts(connection: Connection) -> Iterator[Metric]:

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from actionwatch.cli.rules.history import views_from_store
 from actionwatch.errors import StoreError
 from actionwatch.located import read_text
-from actionwatch.model import Alert, Entity, Level, Record, Status
+from actionwatch.model import Alert, Entity, Event, Level, Record, Status
 from actionwatch.pipeline.correlating import Correlating
 from actionwatch.pipeline.match import Matcher
 from actionwatch.pipeline.rehearse import simulate
@@ -24,7 +26,7 @@ from actionwatch.store.marks import Marks
 from tests.builders import NOON, make_record, open_database
 from tests.integration.pipeline.kit import Post
 from tests.unit.rules.builders import KINDS
-from tests.unit.rules.correlation.test_live import RULES
+from tests.unit.rules.correlation.live import RULES
 
 MINUTE = timedelta(minutes=1)
 HEAD = "title: {0}\nname: {0}\nlevel: high\nlogsource: {{product: instaclustr}}\n"
@@ -40,6 +42,12 @@ MISSING = (
     + DELETED
     + "correlation: {type: event_count, group-by: [clusterId], timespan: 1h, condition: {lt: 1},"
     + " expect-groups: {clusterId: [c-1]}}\nalert: {title: 'nothing on {{ clusterId }}'}\n"
+)
+MISSING_TOGETHER = (
+    HEAD.format("missing")
+    + DELETED
+    + "correlation: {type: event_count, group-by: [userName, clusterId], timespan: 1h, condition: {lt: 1},"
+    + " expect-groups: {userName: [eve], clusterId: [c-1, c-2]}}\nalert: {group_by: [userName]}\n"
 )
 UNANSWERED = HEAD.format("unanswered") + (
     "detection:\n  made: {actionKind: CREATE_CLUSTER}\n  gone: {actionKind: DELETE_CLUSTER}\n"
@@ -119,6 +127,47 @@ def test_groups_that_are_told_as_one(post: Post) -> None:
     assert (only(post).count, only(post).last_at, only(post).level) == (10, NOON + 9 * MINUTE, Level.CRITICAL)
     post.store(*(make_record(n, minutes=n, cluster=a) for n in range(20, 23)))
     assert matcher(post, rules).run_once() == 1
+
+
+def test_what_is_missing_too_joins_and_is_told(post: Post) -> None:
+    """A second group that is missing is named in the alert of the first, and told as an update; once, restarts or not."""
+    rules = rules_of(MISSING_TOGETHER)
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(2, minutes=30, cluster=Entity("c-2")))
+    see(post.database, NOON + 60 * MINUTE)
+    assert matcher(post, rules).run_once() == 1
+    assert only(post).body.splitlines() == [missing_since("c-1", 0)]
+    post.deliver()
+    see(post.database, NOON + 90 * MINUTE)
+    for _ in range(2):
+        assert matcher(post, rules).run_once() == 0
+    alert = only(post)
+    assert alert.body.splitlines() == [missing_since("c-1", 0), missing_since("c-2", 30)]
+    assert (alert.count, alert.first_at, alert.last_at) == (0, NOON + 60 * MINUTE, NOON + 90 * MINUTE)
+    assert [row.event for row in post.rows()] == [Event.OPENED, Event.UPDATED]
+
+
+def test_what_is_missing_after_somebody_resolved_the_alert_opens_another(post: Post) -> None:
+    """Who resolves an alert by hand has said nothing of what goes missing later; the next match ends each of them."""
+    rules = rules_of(MISSING_TOGETHER)
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(2, minutes=30, cluster=Entity("c-2")))
+    see(post.database, NOON + 60 * MINUTE)
+    assert matcher(post, rules).run_once() == 1
+    with post.database.write() as connection:
+        alerts.update(connection, structs.replace(only(post), status=Status.RESOLVED, resolved_by="eve"))
+    see(post.database, NOON + 90 * MINUTE)
+    assert matcher(post, rules).run_once() == 1
+    assert sorted(alert.status for alert in post.alerts().values()) == [Status.OPEN, Status.RESOLVED]
+    assert matcher(post, rules).run_once() == 0
+    post.store(*(make_record(n, minutes=92 + n, cluster=Entity(f"c-{n}")) for n in (1, 2)))
+    see(post.database, NOON + 95 * MINUTE)
+    assert matcher(post, rules).run_once() == 0
+    assert {alert.resolved_by for alert in post.alerts().values()} == {"eve", "actionwatch"}
+
+
+def missing_since(cluster: str, minutes: int) -> str:
+    """Say what an alert says of a cluster with its last record so many minutes after noon."""
+    last, due = (f"{NOON + (minutes + more) * MINUTE:%Y-%m-%dT%H:%M:%S.000Z}" for more in (0, 60))
+    return f"Nothing for userName eve, clusterId {cluster} since {last}: expected within 1h, due at {due}."
 
 
 def test_what_is_missing_opens_and_resolves_with_verified_time(post: Post) -> None:
@@ -249,8 +298,7 @@ def test_a_person_who_resolved_hears_no_more(post: Post) -> None:
     post.store(*(make_record(n, minutes=n) for n in range(3)))
     step.run_once()
     with post.database.write() as connection:
-        resolved = {**{f: getattr(only(post), f) for f in Alert.__dataclass_fields__}, "status": Status.RESOLVED}
-        alerts.update(connection, Alert(**resolved))
+        alerts.update(connection, structs.replace(only(post), status=Status.RESOLVED))
     post.store(make_record(9, minutes=5))
     assert step.run_once() == 0
     assert only(post).count == 4
@@ -311,3 +359,25 @@ def _told(database: Database) -> dict[str, tuple[object, ...]]:
         )
         for alert in found
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [BURST, UNANSWERED])
+def test_an_explanation_names_the_alert_that_was_told(post: Post, rule: str) -> None:
+    """In a stream that never pauses each alert begins where the one before ended: to begin elsewhere gives others."""
+    rules = rules_of(rule)
+    kinds = ["DELETE_CLUSTER"] if rule == BURST else ["CREATE_CLUSTER"]
+    stored = [make_record(n, minutes=2 * n, action_kind=kinds[n % len(kinds)]) for n in range(200)]
+    step = matcher(post, rules)
+    post.store(*stored)
+    see(post.database, NOON + timedelta(hours=10))
+    step.run_once()
+    correlation = rules[0].correlation
+    assert correlation is not None
+    named = list[str]()
+    with post.database.read() as connection:
+        for record in records.read_after(connection, 150, 40):
+            (view,) = views_from_store(connection, rules[0], rules, record)
+            if view.found is not None:
+                named.append(correlation.alert_id(view.group, view.found.origin))
+                assert named[-1:] == alerts.read_of_record(connection, record.id)
+    assert len(set(named)) > 3

@@ -90,7 +90,7 @@ def test_after_resolve_a_new_one_opens(post: Post) -> None:
 
 def resolve(post: Post, alert: Alert) -> None:
     """Resolve an alert as a person does."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from actionwatch.model import Status
 

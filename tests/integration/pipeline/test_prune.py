@@ -7,7 +7,7 @@ from datetime import timedelta
 from actionwatch.pipeline import prune
 from actionwatch.pipeline.people import People
 from actionwatch.pipeline.prune import Retention
-from actionwatch.store import receipts, records, story
+from actionwatch.store import positions, receipts, records, story
 from actionwatch.store.receipts import WindowReceipt
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
@@ -49,6 +49,16 @@ def test_all_goes_in_its_time(post: Post) -> None:
     assert pruned(post) == {}
     with post.database.read() as connection:
         assert story.read(connection, alert_id) == []
+
+
+def test_records_stay_until_correlations_saw_them(post: Post) -> None:
+    """Plain rules may be far ahead while the state of correlations is rebuilt."""
+    post.store(make_record(1), make_record(2))
+    post.clock.advance(days=100)
+    with post.database.write() as connection:
+        positions.write(connection, positions.MATCHED, 2)
+        positions.write(connection, positions.CORRELATED, 1)
+    assert pruned(post) == {"records": 1}
 
 
 def test_unmatched_records_stay(post: Post) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actionwatch.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
+from actionwatch.pipeline.reading import PollReport
 from actionwatch.pipeline.tail import Tail, TailOptions
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
 from tests.builders import QUARTER, open_database
+from tests.chaos.killing import Killed
 from tests.integration.pipeline.kit import KindRule, Post
 from tests.upstreams import SOURCE, DirectClient, World, self_watch
 
@@ -33,10 +36,11 @@ def picture(database: Database) -> list[tuple[Any, ...]]:
 
 
 class Counting:
-    """An upstream that counts its answers."""
+    """An upstream that counts its answers; `meanwhile` is what others do while the tail waits for the next page."""
 
-    def __init__(self, client: DirectClient) -> None:
+    def __init__(self, client: DirectClient, meanwhile: Callable[[], object]) -> None:
         self._client = client
+        self._meanwhile = meanwhile
         self.answers = 0
 
     def user_actions(self, *args: Any, **options: Any) -> Iterator[Page]:
@@ -44,6 +48,7 @@ class Counting:
         for page in self._client.user_actions(*args, **options):
             self.answers += 1
             yield page
+            self._meanwhile()
 
     def counts(self, query: Query) -> Page:
         """Ask what the upstream counts."""
@@ -51,10 +56,13 @@ class Counting:
         return self._client.counts(query)
 
 
-def matched(world: World, database: Database, page_size: int) -> tuple[list[tuple[Any, ...]], list[int]]:
-    """Poll once, matching whenever the tail says so; give the alerts, and how many answers had come each time."""
+def matched(
+    world: World, database: Database, page_size: int, batch_size: int = 2000
+) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """Poll once, matching whenever anyone says so; give the alerts, and how many answers had come when the tail did."""
     client, post = DirectClient(world.emulator, world.clock), Post(database, world.clock)
-    matcher, upstream, woken = post.matcher(RULE), Counting(client), list[int]()
+    matcher, woken = post.matcher(RULE, batch_size=batch_size), list[int]()
+    upstream = Counting(client, matcher.run_once)
 
     def on_stored() -> None:
         woken.append(upstream.answers)
@@ -66,12 +74,25 @@ def matched(world: World, database: Database, page_size: int) -> tuple[list[tupl
     return picture(database), woken
 
 
-@pytest.mark.parametrize("faults", ["", "total:absent", "total:zero", "order:ascending", "order:shuffled"])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "",
+        "total:absent",
+        "total:absent counts:absent",
+        "total:zero",
+        "order:ascending",
+        "order:shuffled",
+        "page_clamped:2",
+        "page_clamped:3 total:absent counts:absent",
+    ],
+)
 @pytest.mark.parametrize("page_size", [1, 2, 3, 5])
+@pytest.mark.parametrize("batch_size", [1, 2, 2000])
 def test_pages_alert_as_one_batch_does(
-    world: World, database: Database, tmp_path: Path, page_size: int, faults: str
+    world: World, database: Database, tmp_path: Path, page_size: int, faults: str, batch_size: int
 ) -> None:
-    """Which page comes first decides which record an alert begins with."""
+    """Which page comes first, or who has the matcher look meanwhile, decides which record an alert begins with."""
     world.faults.set(*faults.split())
     for minutes in MINUTES_AGO:
         world.log(ago=minutes * 60)
@@ -79,7 +100,39 @@ def test_pages_alert_as_one_batch_does(
     expected, _ = matched(world, whole, 1000)
     whole.close()
     assert len(expected) > 2
-    assert matched(world, database, page_size)[0] == expected
+    assert matched(world, database, page_size, batch_size)[0] == expected
+
+
+def test_what_came_before_an_error_is_matched(world: World, database: Database) -> None:
+    """An upstream that breaks off each time has what it gave withheld from people until it gives all."""
+    report, woken = broken_off(world, database, SourceUnavailable("the line is dead"))
+    assert (report.new_count, woken) == (5, 1)
+
+
+def test_killed_in_the_middle_of_a_walk(world: World, database: Database, tmp_path: Path) -> None:
+    """What was read of a walk when the process died decides which record an alert of the next process begins with."""
+    with pytest.raises(Killed):
+        broken_off(world, database, Killed())
+    whole = open_database(tmp_path / "whole")
+    expected, _ = matched(world, whole, 1000)
+    whole.close()
+    assert matched(world, database, 5)[0] == expected
+
+
+def broken_off(world: World, database: Database, error: BaseException) -> tuple[PollReport, int]:
+    """Poll once, with an end after the first page of several; give the report, and how often the matcher was woken."""
+    for minutes in MINUTES_AGO:
+        world.log(ago=minutes * 60)
+    woken = list[None]()
+
+    def fail() -> None:
+        raise error
+
+    client = DirectClient(world.emulator, world.clock)
+    options = TailOptions(SOURCE, start=timedelta(hours=2), alert_backlog=True, page_size=5)
+    watch, upstream = self_watch(database, client, world.clock), Counting(client, fail)
+    tail = Tail(options, upstream, database, watch, world.clock, on_stored=lambda: woken.append(None))
+    return tail.run_once(), len(woken)
 
 
 @pytest.mark.parametrize("faults", ["", "total:absent", "total:zero", "counts:absent"])

@@ -17,7 +17,7 @@ from actionwatch.model import Level, Status
 from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, troubles
 from actionwatch.store.database import Database
 from actionwatch.web.health import MISSED_POLLS, health_routes
-from actionwatch.web.metrics import metrics_routes
+from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
 
@@ -104,7 +104,7 @@ def metrics(web: httpx.Client) -> dict[str, float]:
 
 def test_metrics_of_nothing(web: httpx.Client) -> None:
     """An empty store has metrics too."""
-    nothing = ("actionwatch_records_stored", "actionwatch_records_unmatched")
+    nothing = ("actionwatch_records_stored", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
     assert metrics(web) == {**dict.fromkeys(nothing, 0), "actionwatch_correlation_groups_dropped": DROPPED_GROUPS}
 
 
@@ -123,7 +123,8 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
         marks.write(connection, known)
         polls.note(connection, "acme", NOON, "x")
         records.insert_new(connection, [make_record(n) for n in range(5)])
-        positions.write(connection, "match", 3)
+        positions.write(connection, positions.MATCHED, 3)
+        positions.write(connection, positions.CORRELATED, 1)
         alerts.insert_new(
             connection, [(make_alert("a"), "g"), (make_alert("b", level=Level.LOW, status=Status.RESOLVED), "g")]
         )
@@ -139,6 +140,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
         'actionwatch_poll_failures{source="acme"}': 1,
         "actionwatch_records_stored": 5,
         "actionwatch_records_unmatched": 2,
+        "actionwatch_records_uncorrelated": 4,
         'actionwatch_alerts{level="high",status="open"}': 1,
         'actionwatch_alerts{level="low",status="resolved"}': 1,
         'actionwatch_deliveries_pending{receiver="hook"}': 1,
