@@ -6,27 +6,23 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from actionwatch import logs
-from actionwatch.alerts import routes, silences
+from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import House, Policy, Storm
-from actionwatch.errors import Fault
-from actionwatch.instaclustr import aliases
+from actionwatch.clock import utc_now
+from actionwatch.configuration import known_kinds, known_lists, read_rules, read_silences, shipped, time_intervals
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
-from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
 from actionwatch.located import Document
-from actionwatch.model import Record, Silence
-from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, notifier_types, templates_of
-from actionwatch.pipeline.accounts import OWN_KINDS, AccountWatch
+from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, templates_of
+from actionwatch.pipeline.accounts import AccountWatch
 from actionwatch.pipeline.addressing import Addressing, Destination
 from actionwatch.pipeline.catchingup import OnBacklog
 from actionwatch.pipeline.channels import Channel
@@ -43,18 +39,13 @@ from actionwatch.pipeline.tail import Tail, TailOptions
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.render import Renderer
 from actionwatch.retry import RetryPolicy
-from actionwatch.rules import schema as rules_schema
 from actionwatch.rules.engine import Engine, Rule
-from actionwatch.rules.fields import field_text
-from actionwatch.rules.lists import Lists, list_folders, read_lists
-from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents, rules_of
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
 from actionwatch.rules.stamps import correlated
-from actionwatch.settings import Receiver, Settings, Source, load_settings
-from actionwatch.settings import read_silences as settings_of_silences
-from actionwatch.settings import schema as settings_schema
+from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.store import troubles
 from actionwatch.store.database import Database
-from actionwatch.timeintervals import Period, TimeInterval
 
 READ_BY_PEOPLE = (
     "apprise",
@@ -63,87 +54,7 @@ READ_BY_PEOPLE = (
     "slack",
 )  # types that a storm would drown; automation wants every message
 
-DEFAULT_FIELDS = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 ACCOUNTS_EVERY = timedelta(minutes=5)
-
-
-def utc_now() -> datetime:
-    """Read the clock: the one place where the service does."""
-    return datetime.now(UTC)
-
-
-def shipped(name: str) -> Path:
-    """Find a folder that comes with actionwatch (`rules`, `templates`): in the wheel, else in the checkout."""
-    packaged = Path(__file__).parent / "_data" / name
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / name
-
-
-def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read a configuration file.
-
-    Raises: ConfigError, with every fault of it.
-    """
-    return load_settings(
-        path,
-        environ=os.environ if environ is None else environ,
-        receiver_options=lambda kind: notifier_module(kind).Options,
-        receiver_types=notifier_types(),
-        check_matcher=routes.parse_matcher,
-        record_fields=aliases.FIELDS,
-    )
-
-
-def read_rules(settings: Settings) -> Rules:
-    """Read the rules that a configuration names; faults are in the result."""
-    return rules_from(read_documents(settings.rules), settings)
-
-
-def known_lists(settings: Settings) -> Lists:
-    """Read the operator's lists, and those that come with rules."""
-    return read_lists(list_folders(settings.lists, settings.rules))
-
-
-def rules_from(read: ReadFiles, settings: Settings) -> Rules:
-    """Make the rules of files that were read; faults are in the result."""
-    return rules_of(
-        read,
-        lists=known_lists(settings),
-        known_kinds=known_kinds(settings),
-        time_intervals=time_intervals(settings),
-        now=utc_now(),
-    )
-
-
-def documented_kinds() -> list[str]:
-    """List the kinds of the catalogue and those we make ourselves."""
-    return [*KINDS, *OWN_KINDS]
-
-
-def time_intervals(settings: Settings) -> dict[str, TimeInterval]:
-    """Give the configured time intervals by name."""
-    return {options.name: options.interval for options in settings.time_intervals}
-
-
-def usual_intervals() -> dict[str, TimeInterval]:
-    """Give the time intervals that `init` writes, for rules that are looked at without a configuration."""
-    workday = Period(weekdays=((0, 4),), times=((8 * 60, 18 * 60),))
-    return {"business-hours": TimeInterval("business-hours", (workday,))}
-
-
-def known_kinds(settings: Settings) -> list[str]:
-    """List the kinds that are no surprise: the catalogue's, those we make ourselves, and the configuration's."""
-    return [*documented_kinds(), *settings.extra_kinds]
-
-
-def rule_schema() -> dict[str, Any]:
-    """Give the JSON Schema of rule files."""
-    return rules_schema.rule_schema(KINDS)
-
-
-def config_schema() -> dict[str, Any]:
-    """Give the JSON Schema of the configuration."""
-    options = {kind: notifier_module(kind).Options for kind in notifier_types()}
-    return settings_schema.config_schema(options, rules_schema.DIALECT)
 
 
 def open_store(settings: Settings) -> Database:
@@ -261,7 +172,7 @@ class App:
         chosen = self.settings.receivers if receivers is None else receivers
         channels = [build_channel(receiver) for receiver in chosen]
         house = build_house(self.settings)
-        return Deliverer(self.database, channels, self.renderer, field_texts, self.troubles, utc_now, house=house)
+        return Deliverer(self.database, channels, self.renderer, self.troubles, utc_now, house=house)
 
     def people(self, wake: Callable[[], None] = lambda: None) -> People:
         """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
@@ -424,25 +335,6 @@ def build_house(settings: Settings) -> House:
     return House(tuple(rules), time_intervals(settings))
 
 
-def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
-    """Read the reviewed silences of a configuration; gives them, and what is wrong with any."""
-    found, faults = settings_of_silences(settings.silences, silences.check_matchers, routes.parse_matcher)
-    made = [
-        silences.make_silence(
-            text.matchers,
-            text.author,
-            text.comment,
-            text.starts_at or silences.EVER,
-            text.ends_at,
-            made_at=silences.EVER,
-            file=file,
-        )
-        for file, texts in found.items()
-        for text in texts
-    ]
-    return made, faults
-
-
 def build_renderer(settings: Settings) -> Renderer:
     """Make what renders messages: by the operator's templates first, by ours last."""
     return Renderer([settings.templates, shipped("templates")])
@@ -455,12 +347,6 @@ def build_heartbeat(app: App) -> Heartbeat | None:
         return None
     intervals = {source.name: source.poll_interval for source in app.settings.sources}
     return Heartbeat(url, intervals, app.database, utc_now)
-
-
-def field_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Give the labelled values a rule wants shown, without the empty ones."""
-    texts = ((name, field_text(record, name)) for name in names or DEFAULT_FIELDS)
-    return tuple((name, text) for name, text in texts if text)
 
 
 def _module(receiver: Receiver) -> NotifierModule:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actionwatch import app
+from actionwatch import app, clock, configuration
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import read_file
 from actionwatch.notifiers.base import templates_of
@@ -28,10 +28,10 @@ class Checked:
 def check(settings: Settings) -> Checked:
     """Find what is wrong beyond the configuration file itself: rules, lists, silences, templates."""
     read = read_documents(settings.rules)
-    rules = app.rules_from(read, settings)
-    notes = [*rules.notes, *lint(rules, read.documents, app.known_kinds(settings))]
+    rules = configuration.rules_from(read, settings)
+    notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
     dangling = _dangling_escalations(settings, rules.rules)
-    faults = [*rules.faults, *dangling, *app.read_silences(settings)[1], *check_templates(settings)]
+    faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings)]
     return Checked(faults, notes, len(rules.rules))
 
 
@@ -67,13 +67,13 @@ def faults_beside(config: Path) -> list[Fault]:
     paths = [config.parent / name for name in folders if isinstance(name, str)] if isinstance(folders, list) else []
     intervals = given.get("time_intervals")
     named = [item.get("name") for item in intervals if isinstance(item, dict)] if isinstance(intervals, list) else []
-    (usual,) = app.usual_intervals().values()
+    (usual,) = configuration.usual_intervals().values()
     lists = given.get("lists", "lists")
     loaded = load_rules(
         [path for path in paths if path.exists()],
         lists=config.parent / lists if isinstance(lists, str) else None,
-        known_kinds=app.documented_kinds(),
+        known_kinds=configuration.documented_kinds(),
         time_intervals={usual.name: usual, **{name: usual for name in named if isinstance(name, str)}},
-        now=app.utc_now(),
+        now=clock.utc_now(),
     )
     return list(loaded.faults)

@@ -8,48 +8,30 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpcore
-import httpx
 
-from actionwatch import __version__
+from actionwatch.answers import USER_AGENT, Answer
 from actionwatch.errors import TransportError
+from actionwatch.trust import trusting
 
-USER_AGENT = f"actionwatch/{__version__}"
+# httpx's command line, which comes with it where rich is installed, takes as much memory as all the rest of it.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: not to be imported
+import httpx  # noqa: E402
+
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
-MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not park a delivery for ever
 
 # httpx logs every full URL at INFO, secrets in it included (its own documentation, "Logging").
 logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One whole HTTP answer. `headers` has lower-case names; `took` is the time from request to last byte."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    took: timedelta
-
-    def excerpt(self, limit: int = 500) -> str:
-        """Give the first `limit` characters of the body, for people."""
-        return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
-
-    @property
-    def date(self) -> datetime | None:
-        """The server's clock (resolution one second), or None where it sent no readable `Date`."""
-        return _http_date(self.headers.get("date", ""))
 
 
 class HttpClient:
@@ -75,7 +57,7 @@ class HttpClient:
             follow_redirects=False,
             trust_env=False,
             transport=_PunctualTransport(
-                verify=ssl.create_default_context(cafile=ca_file) if ca_file else ssl.create_default_context(),
+                verify=trusting(ca_file),
                 proxy=proxy,
                 trust_env=False,
                 limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
@@ -191,23 +173,6 @@ def _left(timeout: float | None, error: type[httpcore.TimeoutException]) -> floa
     if left <= 0:
         raise error
     return left if timeout is None else min(timeout, left)
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span from `now`; None where absent or unreadable."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit to Python, but not to int()
-        return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
-    at = _http_date(value)
-    return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(value)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _explain(exc: Exception) -> str:

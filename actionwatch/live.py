@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from actionwatch import app
+from actionwatch import app, clock, configuration
+from actionwatch.durations import spell_duration
 from actionwatch.errors import DeliveryError, SourceError
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.probe import probing
@@ -16,7 +17,6 @@ from actionwatch.instaclustr.probe.asking import Asker
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
-from actionwatch.options import spell_duration
 from actionwatch.pipeline.selfwatch import MAX_SKEW
 from actionwatch.settings import Receiver, Settings, Source
 
@@ -51,7 +51,7 @@ def probe(settings: Settings, source: Source) -> probing.Report:
     """
     connection = app.connection_to(source)
     with Client(connection, source=source.name, field_aliases=source.field_aliases, patience=ONCE) as client:
-        return probing.probe(Asker(client, app.utc_now), source.field_aliases, app.known_kinds(settings))
+        return probing.probe(Asker(client, clock.utc_now), source.field_aliases, configuration.known_kinds(settings))
 
 
 def check(settings: Settings) -> list[Outcome]:
@@ -89,7 +89,7 @@ def _organisation(page: Page, source: Source) -> str:
 def _clock(subject: str, page: Page) -> Outcome:
     if page.server_date is None:
         return Outcome(subject, True, "the upstream does not tell its time: ours has to be right")
-    skew = page.server_date + timedelta(milliseconds=500) - app.utc_now()
+    skew = page.server_date + timedelta(milliseconds=500) - clock.utc_now()
     side = "ahead of" if skew > timedelta(0) else "behind"
     seconds = timedelta(seconds=round(abs(skew).total_seconds()))
     what = f"the upstream's is {spell_duration(seconds)} {side} ours" if seconds else "the upstream's agrees with ours"

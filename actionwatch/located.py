@@ -1,32 +1,29 @@
 """YAML whose every value knows its line and column: rules and settings are read through here and nowhere else.
 
-Two passes. PyYAML's C event stream bounds what the text may cost (size, depth, nodes with aliases expanded, tags) in
-milliseconds; only then ruamel.yaml, which takes seconds for a hostile text, builds the values as YAML 1.2 with positions.
+The events of libyaml are put together into nodes while what they may cost is bounded: size, depth, nodes with aliases expanded.
+The nodes then become plain values as YAML 1.2 has it: `yes` is text, `010` is ten, and a key that stands twice is a fault.
 """
 
 from __future__ import annotations
 
+import math
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from actionwatch.errors import ConfigError, Fault
 
-MAX_BYTES = 1024 * 1024  # a rule is about 1 KB; ruamel needs 3 s for 11 MB
+MAX_BYTES = 1024 * 1024  # a rule is about 1 KB
 MAX_DEPTH = 60  # the deepest sensible document has about ten levels
 MAX_NODES = 100_000  # aliases counted as often as they are used: the "billion laughs" has billions
 MAX_INTEGER_BITS = 64  # Python raises ValueError wherever an integer of over 4,300 digits is printed
-ALLOWED_TAGS = frozenset({"!", "str", "int", "float", "bool", "null", "map", "seq"})
-
-_STRAY = (ValueError, ArithmeticError, LookupError, RecursionError, AttributeError, TypeError, AssertionError)
-"""What ruamel's constructors let through on impossible scalars, such as `!!bool x` or the number `0x_`."""
 
 Place = tuple[str | int, ...]
 """A path within a document: keys and list indices."""
@@ -77,124 +74,253 @@ def read_text(data: bytes | str, file: str) -> list[Document]:
     if len(text) > MAX_BYTES:
         raise ConfigError(Fault(file, 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
     try:
-        _bound(text, file)
-        return [_locate(node, file) for node in _reader().load_all(text) if node is not None]
-    except (MarkedYAMLError, yaml.MarkedYAMLError) as exc:
-        mark = exc.problem_mark or exc.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        what = _without_values(" ".join(filter(None, (exc.context, exc.problem))) or "broken YAML")
-        raise ConfigError(Fault(file, line, column, f"not YAML: {what}", _remedy(what))) from exc
-    except (YAMLError, yaml.YAMLError, *_STRAY) as exc:
+        roots = _compose(text, file)
+    except yaml.MarkedYAMLError as exc:
+        what = " ".join(filter(None, (exc.context, exc.problem))) or "broken YAML"
+        at = _at(exc.problem_mark or exc.context_mark)
+        raise ConfigError(Fault(file, *at, f"not YAML: {what}", _remedy(what))) from exc
+    except (yaml.YAMLError, UnicodeEncodeError) as exc:  # characters that no YAML holds
         what = (str(exc) or type(exc).__name__).splitlines()[0]
         raise ConfigError(Fault(file, 1, 1, f"not YAML: {what}")) from exc
-
-
-def _reader() -> YAML:
-    reader = YAML(typ="rt")
-    reader.composer.warn_double_anchors = False  # YAML 1.2 lets an anchor be used again: the latest counts
-    return reader
-
-
-def _without_values(what: str) -> str:
-    """Cut ruamel's text about a duplicate key before it quotes both values, which may be secrets."""
-    return what.partition(" with value ")[0] if "duplicate key" in what else what
-
-
-def _bound(text: str, file: str) -> None:
-    """Refuse a text that is costly to build, before building it."""
-    sizes: dict[str, int] = {}
-    open_nodes: list[tuple[str | None, int]] = []
-    count = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.DocumentStartEvent):
-            sizes.clear()
-            if event.version and tuple(event.version) < (1, 2):
-                raise _refusal(event, file, "YAML 1.1 is not read here: its yes and no are not text", "remove %YAML")
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:
-                raise _refusal(event, file, f"the alias *{event.anchor} has no anchor before it")
-            count += sizes[event.anchor]
-        elif isinstance(event, yaml.NodeEvent):
-            tag = getattr(event, "tag", None)
-            if tag is not None and tag.removeprefix("tag:yaml.org,2002:") not in ALLOWED_TAGS:
-                raise _refusal(event, file, f"the tag {tag} is not allowed", "write the plain value")
-            count += 1
-            if isinstance(event, yaml.ScalarEvent):
-                if event.anchor:
-                    sizes[event.anchor] = 1
-            else:
-                open_nodes.append((event.anchor, count - 1))
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            anchor, before = open_nodes.pop()
-            if anchor:
-                sizes[anchor] = count - before
-        if count > MAX_NODES:
-            raise _refusal(event, file, f"more than {MAX_NODES} values", "split the file")
-        if len(open_nodes) > MAX_DEPTH:
-            raise _refusal(event, file, f"nested deeper than {MAX_DEPTH} levels")
-
-
-def _refusal(event: yaml.Event, file: str, what: str, remedy: str = "") -> ConfigError:
-    mark = event.start_mark
-    return ConfigError(Fault(file, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, what, remedy))
-
-
-def _locate(node: Any, file: str) -> Document:
-    positions: dict[Place, tuple[int, int]] = {}
-    if isinstance(node, CommentedMap | CommentedSeq):
-        positions[()] = (node.lc.line + 1, node.lc.col + 1)
-    value = _plain(node, (), positions, file)
-    return Document(file, value, positions)
-
-
-def _plain(node: Any, place: Place, positions: dict[Place, tuple[int, int]], file: str) -> Any:
-    """Turn ruamel's types into plain ones, noting where each key and item stood."""
-    if isinstance(node, CommentedMap):
-        mapping: dict[Any, Any] = {}
-        for key, value in node.items():
-            where = (*place, str(key))
-            if key in (node.lc.data or {}):
-                line, column = node.lc.key(key)
-                positions[where] = (line + 1, column + 1)
-            mapping[_key(key, place, positions, file)] = _plain(value, where, positions, file)
-        return mapping
-    if isinstance(node, CommentedSeq):
-        items: list[Any] = []
-        for index, value in enumerate(node):
-            line, column = node.lc.item(index)
-            positions[(*place, index)] = (line + 1, column + 1)
-            items.append(_plain(value, (*place, index), positions, file))
-        return items
-    if isinstance(node, int) and node.bit_length() > MAX_INTEGER_BITS:
-        raise ConfigError(Fault(file, *positions.get(place, (1, 1)), "the number is too large", "quote it"))
-    return _scalar(node)
-
-
-def _key(key: Any, place: Place, positions: Mapping[Place, tuple[int, int]], file: str) -> str | int | float | bool:
-    if isinstance(key, str | int | float | bool):
-        plain: str | int | float | bool = _scalar(key)
-        return plain
-    line, column = positions.get((*place, str(key)), (1, 1))
-    raise ConfigError(Fault(file, line, column, "a key must be a plain word", "quote it"))
-
-
-def _scalar(node: Any) -> Any:
-    """Strip ruamel's subclasses, which other libraries trip over."""
-    if isinstance(node, bool) or node is None:
-        return node
-    if isinstance(node, datetime | date):
-        return node.isoformat()
-    for kind in (int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return str(node)
+    documents = (_Builder(file).document(root) for root in roots)
+    return [document for document in documents if document.value is not None]
 
 
 def _remedy(what: str) -> str:
-    if "duplicate key" in what:
-        return "remove one of the two"
     if "tab" in what or "\\t" in what:
         return "indent with spaces"
     if "mapping values are not allowed" in what:
         return "quote a value that holds ': '"
     return ""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value as it is written: a text, a list's items, or a mapping's keys and values by turns."""
+
+    kind: type[Any]
+    at: tuple[int, int]
+    tag: str | None = None
+    """What a text must be; None where it tells that itself, as one without quotes does."""
+    text: str = ""
+    items: list[_Node] = field(default_factory=list)
+    size: int = 0
+    """How many values it makes, itself too, aliases counted as often as they are used; 0 until all of it is read."""
+    depth: int = 0
+    """How deep what it holds is nested."""
+
+
+_KINDS: dict[type[yaml.Event], type[Any]] = {
+    yaml.ScalarEvent: str,
+    yaml.SequenceStartEvent: list,
+    yaml.MappingStartEvent: dict,
+}
+_TAGS: dict[type[Any], tuple[str, ...]] = {
+    str: ("!", "str", "int", "float", "bool", "null"),
+    list: ("!", "seq"),
+    dict: ("!", "map"),
+}
+
+
+def _compose(text: str, file: str) -> list[_Node]:
+    """Put the nodes of each document together; a text that would be costly to build is refused before it is built."""
+    roots: list[_Node] = []
+    anchors: dict[str | None, _Node] = {}
+    path: list[tuple[_Node, int]] = []
+    count = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.NodeEvent):
+            node = _node(event, anchors, file)
+            (path[-1][0].items if path else roots).append(node)
+            if isinstance(event, yaml.CollectionStartEvent):
+                path.append((node, count))
+            count += node.size or 1
+            if count > MAX_NODES:
+                raise _refusal(event, file, f"more than {MAX_NODES} values", "split the file")
+            if len(path) + node.depth > MAX_DEPTH:
+                raise _refusal(event, file, f"nested deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node, before = path.pop()
+            node.size = count - before
+            node.depth = 1 + max((item.depth for item in node.items), default=0)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            anchors.clear()
+            if event.version and tuple(event.version) < (1, 2):
+                raise _refusal(event, file, "YAML 1.1 is not read here: its yes and no are not text", "remove %YAML")
+    return roots
+
+
+def _node(event: yaml.NodeEvent, anchors: dict[str | None, _Node], file: str) -> _Node:
+    """Make the node that an event begins; an alias gives the node it stands for."""
+    if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+        known = anchors.get(event.anchor)
+        if known is None or not known.size:
+            raise _refusal(event, file, f"the alias *{event.anchor} has no anchor before it")
+        return known
+    node = _Node(_KINDS[type(event)], _at(event.start_mark))
+    tag = event.tag and event.tag.removeprefix("tag:yaml.org,2002:")
+    if tag and tag not in _TAGS[node.kind]:
+        raise _refusal(event, file, f"the tag {event.tag} is not allowed", "write the plain value")
+    if isinstance(event, yaml.ScalarEvent):
+        node.text, node.size = sys.intern(event.value), 1  # the same words stand in every rule
+        node.tag = None if event.implicit[0] or tag == "!" else tag or "str"
+    if event.anchor:
+        anchors[event.anchor] = node  # YAML 1.2 lets an anchor be used again: the latest counts
+    return node
+
+
+def _refusal(event: yaml.Event, file: str, what: str, remedy: str = "") -> ConfigError:
+    return ConfigError(Fault(file, *_at(event.start_mark), what, remedy))
+
+
+def _at(mark: Any) -> tuple[int, int]:
+    """Give line and column from 1."""
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Turns the nodes of one document into plain values, noting where each key and item stands."""
+
+    file: str
+    positions: dict[Place, tuple[int, int]] = field(default_factory=dict)
+
+    def document(self, root: _Node) -> Document:
+        """Build a document."""
+        if root.kind is not str:
+            self.positions[()] = root.at
+        return Document(self.file, self._value(root, ()), self.positions)
+
+    def _value(self, node: _Node, place: Place) -> Any:
+        if node.kind is dict:
+            return self._mapping(node, place)
+        if node.kind is list:
+            self.positions.update(((*place, index), item.at) for index, item in enumerate(node.items))
+            return [self._value(item, (*place, index)) for index, item in enumerate(node.items)]
+        value = self._scalar(node, self.positions.get(place, (1, 1)))
+        return value.isoformat() if isinstance(value, date) else value
+
+    def _mapping(self, node: _Node, place: Place) -> dict[str | int | float | bool, Any]:
+        mapping: dict[str | int | float | bool, Any] = {}
+        sources: list[_Node] = []
+        for key_node, value_node in zip(node.items[::2], node.items[1::2], strict=True):
+            if key_node.text == "<<" and key_node.tag is None:
+                if sources:
+                    raise self._duplicate(key_node, "merge key", "<<")
+                sources = self._sources(value_node)
+                continue
+            key = self._key(key_node)
+            where = (*place, str(key))
+            self.positions[where] = key_node.at
+            value = self._value(value_node, where)
+            if key in mapping:
+                raise self._duplicate(key_node, "key", key)
+            mapping[key] = value
+        for source in sources:
+            self._merge(source, place, mapping)
+        return mapping
+
+    def _key(self, node: _Node) -> str | int | float | bool:
+        key = self._scalar(node, node.at) if node.kind is str else None
+        if key is None or isinstance(key, date):
+            raise self._fault(node.at, "a key must be a plain word", "quote it")
+        return key
+
+    def _sources(self, node: _Node) -> list[_Node]:
+        """Find the mappings that `<<` merges."""
+        sources = node.items if node.kind is list else [node]
+        for source in sources:
+            if source.kind is not dict:
+                raise self._fault(source.at, "not YAML: << takes a mapping or a list of mappings")
+        return sources
+
+    def _merge(self, source: _Node, place: Place, mapping: dict[str | int | float | bool, Any]) -> None:
+        """Add what a mapping has beside these keys. A key stands where it is merged; what is below it, where it is written."""
+        other = _Builder(self.file)
+        merged = {key: value for key, value in other._mapping(source, place).items() if key not in mapping}
+        mapping |= merged
+        names, depth = set(map(str, merged)), len(place)
+        below = {where: at for where, at in other.positions.items() if len(where) > depth + 1 and where[depth] in names}
+        self.positions.update(below)
+
+    def _scalar(self, node: _Node, at: tuple[int, int]) -> str | int | float | bool | date | None:
+        """Read a text that stands there as what it is."""
+        if node.tag == "str":
+            return node.text
+        try:
+            value = _resolve(node.text)
+            if node.tag is not None:
+                value = _as_tagged(value, node.tag)
+        except (ValueError, OverflowError) as exc:
+            raise self._fault(at, f"not YAML: {exc}") from exc
+        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+            raise self._fault(at, "the number is too large", "quote it")
+        return value
+
+    def _duplicate(self, node: _Node, what: str, key: object) -> ConfigError:
+        said = f'not YAML: while constructing a mapping found duplicate {what} "{key}"'
+        return self._fault(node.at, said, "remove one of the two")
+
+    def _fault(self, at: tuple[int, int], what: str, remedy: str = "") -> ConfigError:
+        return ConfigError(Fault(self.file, *at, what, remedy))
+
+
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}
+_INTEGER = re.compile(r"(?!_)[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9_]+)")
+_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+][0-9]+)?)")
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_INSTANT = re.compile(
+    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})"
+    r"(?:\.(?P<fraction>[0-9]*))?(?:[ \t]*(?:(?P<utc>Z)|(?P<hours>[-+][0-9]{1,2})(?::(?P<minutes>[0-9]{2}))?))?"
+)
+_BASES = {"0b": 2, "0o": 8, "0x": 16}
+_TYPES = {"int": int, "float": float, "bool": bool, "null": NoneType}
+
+
+def _resolve(text: str) -> str | int | float | bool | date | None:
+    """Read a text without quotes as YAML 1.2 does.
+
+    Raises: ValueError or OverflowError, where it looks like a number or a time and is none.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _INTEGER.fullmatch(text):
+        digits = text.replace("_", "").lstrip("+-")
+        base = _BASES.get(digits[:2], 10)
+        number = int(digits if base == 10 else digits[2:], base)
+        return -number if text[0] == "-" else number
+    if _FLOAT.fullmatch(text):
+        return float(text.replace("_", ""))
+    if found := _DATE.fullmatch(text):
+        return date(*map(int, found.groups()))
+    if found := _INSTANT.fullmatch(text):
+        return _instant(found)
+    return text
+
+
+def _instant(found: re.Match[str]) -> datetime:
+    zone = UTC if found["utc"] else None
+    if found["hours"]:
+        minutes = int(found["minutes"] or 0)
+        zone = timezone(timedelta(hours=int(found["hours"]), minutes=-minutes if found["hours"][0] == "-" else minutes))
+    year, month, day, hour, minute, second = map(int, found.groups()[:6])
+    ten_millionths = int((found["fraction"] or "")[:7].ljust(7, "0"))
+    at = datetime(year, month, day, hour, minute, second, tzinfo=zone)
+    return at + timedelta(microseconds=(ten_millionths + 5) // 10)
+
+
+def _as_tagged(value: object, tag: str) -> Any:
+    """Take a value as what its tag says it is. Raises: ValueError."""
+    if tag == "float" and type(value) is int:
+        return float(value)
+    if type(value) is not _TYPES[tag]:
+        raise ValueError(f"this is no {tag}")
+    return value

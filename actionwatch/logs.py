@@ -12,8 +12,17 @@ from collections.abc import Collection, Iterator, MutableMapping
 from typing import Any, Literal
 from urllib.parse import quote
 
-import structlog
 from pydantic import BaseModel, SecretStr
+
+# structlog takes rich where there is one, for tracebacks that we print otherwise: 8 MB, with the lexers of all languages.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]  # None: not to be imported
+import structlog  # noqa: E402
+
+if _rich is None:
+    del sys.modules["rich"]
+else:
+    sys.modules["rich"] = _rich
 
 REDACTED = "**redacted**"
 MIN_SECRET_CHARS = 4  # shorter ones would blank out half of every line, and are no secrets
@@ -26,7 +35,6 @@ NOISY = (
     "slack_sdk",
     "uvicorn",
     "asyncio",
-    "watchfiles",
 )  # only their errors are news
 
 

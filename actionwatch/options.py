@@ -7,7 +7,6 @@ Paths resolve against the configuration's own folder, which the loader passes as
 from __future__ import annotations
 
 import ipaddress
-import re
 import ssl
 from datetime import timedelta
 from pathlib import Path
@@ -16,46 +15,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:s|m|h|d|w))+", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", re.ASCII)
+from actionwatch.durations import parse_duration
+
 MAX_SECRET_CHARS = 65_536  # a private key has some 3,000; a device file never ends
-MAX_DURATION = timedelta(days=36_525)  # a century: beyond it datetime arithmetic starts to overflow
 
 
 class Options(BaseModel):
     """The base of every part of the configuration: unknown keys are refused, nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def parse_duration(text: object) -> timedelta:
-    """Read `30s`, `15m`, `26h`, `7d`, `2w` or a run of them (`1h30m`).
-
-    Raises: ValueError, saying what is accepted.
-    """
-    if isinstance(text, timedelta):
-        return text
-    if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
-        raise ValueError("not a duration: write a number with its unit, such as 30s, 15m, 26h or 7d")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    if seconds > MAX_DURATION.total_seconds():
-        raise ValueError("this duration is longer than a century")
-    return timedelta(seconds=seconds)
-
-
-def spell_duration(span: timedelta) -> str:
-    """Spell a span for people, in its two largest units: `1d2h`, `15m`, `3.5s`."""
-    seconds = span.total_seconds()
-    if abs(seconds) < 60:
-        return f"{round(seconds, 1):g}s"
-    parts: list[str] = []
-    rest = int(abs(seconds))
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        if rest >= size and len(parts) < 2:
-            parts.append(f"{rest // size}{unit}")
-            rest %= size
-    return ("-" if seconds < 0 else "") + "".join(parts)
 
 
 def _positive(span: timedelta) -> timedelta:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actionwatch import app
-from actionwatch.alerts.grouping import open_alert
-from actionwatch.documents import RECORDS_SHOWN, alert_document
+from actionwatch import clock, configuration
+from actionwatch.documents import RECORDS_SHOWN
 from actionwatch.errors import ActionwatchError
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.model import MESSAGE_TYPES, Alert, Event, Message, Record
+from actionwatch.model import Alert, Event, Record
 from actionwatch.notifiers.base import notifier_module, templates_of
+from actionwatch.pipeline.composing import message_of
+from actionwatch.pipeline.rehearse import simulate
 from actionwatch.render import Renderer
-from actionwatch.rules.check import make_records
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.check import make_records, play
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.fired import Fired
 from actionwatch.settings import Receiver, Settings
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
@@ -27,14 +29,13 @@ def preview_files(settings: Settings, database: Database, rule_name: str, receiv
 
     Raises: ActionwatchError, where there is no such rule, or nothing to make an alert of.
     """
-    rules = app.read_rules(settings).rules
+    rules = configuration.read_rules(settings).rules
     chosen = [rule for rule in rules if rule_name in (rule.name.name, rule.name.id)]
     if not chosen:
         raise ActionwatchError(f"no rule is called {rule_name}: see 'actionwatch rules list'")
-    alert, shown = _stored(database, chosen[0]) or _tested(chosen[0])
-    fields = app.field_texts(shown[-1], alert.fields) if shown else ()
-    message = Message("preview", MESSAGE_TYPES[Event.OPENED], app.utc_now(), alert_document(alert, shown), fields)
-    renderer = Renderer([settings.templates, app.shipped("templates")])
+    alert, shown = _stored(database, chosen[0]) or _tested(chosen[0], rules)
+    message = message_of("preview", Event.OPENED, alert, shown, clock.utc_now())
+    renderer = Renderer([settings.templates, configuration.shipped("templates")])
     rendered, _ = renderer.render(templates_of(receiver.type, receiver.options), message)
     return notifier_module(receiver.type).preview(receiver.options, message, rendered, receiver=receiver.name)
 
@@ -47,11 +48,30 @@ def _stored(database: Database, rule: Rule) -> tuple[Alert, Sequence[Record]] | 
         return alert, records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
 
 
-def _tested(rule: Rule) -> tuple[Alert, Sequence[Record]]:
+def _tested(rule: Rule, rules: Sequence[Rule]) -> tuple[Alert, Sequence[Record]]:
     for case in rule.tests:
-        matches = Engine([rule]).evaluate(make_records(case, KINDS))
-        if matches:
-            return open_alert(matches[-1], app.utc_now()), [matches[-1].record]
-    raise ActionwatchError(
-        f"rule {rule.name.name} has opened no alert yet, and none of its tests makes one of a single record"
+        outcome = play(rule, case, rules, make_records(case, KINDS), simulate)
+        fired = [each for each in outcome.alerts if each.rule.id == rule.name.id]
+        if fired:
+            return _opened(rule, fired[-1]), fired[-1].records
+    raise ActionwatchError(f"rule {rule.name.name} has opened no alert yet, and none of its tests makes one")
+
+
+def _opened(rule: Rule, fired: Fired) -> Alert:
+    return Alert(
+        id=fired.id,
+        rule=fired.rule,
+        level=fired.level,
+        title=fired.title,
+        body=fired.body,
+        source=fired.records[-1].source if fired.records else "test",
+        first_at=fired.first_at,
+        last_at=fired.last_at,
+        opened_at=clock.utc_now(),
+        runbook=rule.alert.runbook,
+        labels=fired.labels,
+        fields=rule.alert.fields,
+        group=fired.group or None,
+        count=fired.count,
+        late_by=fired.late_by,
     )

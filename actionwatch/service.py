@@ -18,7 +18,9 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from actionwatch.app import App, build_heartbeat, read_settings, set_up_logs, utc_now
+from actionwatch.app import App, build_heartbeat, set_up_logs
+from actionwatch.clock import utc_now
+from actionwatch.configuration import read_settings
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.pipeline import prune
@@ -163,7 +165,7 @@ class Service:
     def _web(self) -> contextlib.AbstractContextManager[str]:
         # starlette and uvicorn are for the service alone; other commands need not wait for them.
         from actionwatch.web.health import health_routes
-        from actionwatch.web.metrics import metrics_routes
+        from actionwatch.web.scrapes import metrics_routes
         from actionwatch.web.server import serving
 
         settings, database = self._app.settings, self._app.database

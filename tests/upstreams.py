@@ -20,18 +20,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actionwatch.alerts.routes import Route
+from actionwatch.answers import Answer
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Action, Emulator, Faults, Organisation, create_app, running
 from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
 from actionwatch.errors import RateLimited, SourceUnavailable
-from actionwatch.http import Answer
 from actionwatch.instaclustr.client import Client, Patience
-from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.origin import Connection, refusal, words
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
 from actionwatch.model import Record
-from actionwatch.pipeline.accounts import OWN_KINDS
 from actionwatch.pipeline.addressing import Addressing, Destination
 from actionwatch.pipeline.selfwatch import SourceWatch
 from actionwatch.pipeline.tail import Tail, TailOptions

@@ -16,8 +16,8 @@ from types import TracebackType
 import msgspec
 import stamina
 
+from actionwatch.answers import Answer
 from actionwatch.errors import BadResponse, RateLimited, SourceUnavailable
-from actionwatch.http import Answer
 from actionwatch.instaclustr.origin import Connection, Origin
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader

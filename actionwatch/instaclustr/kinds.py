@@ -508,3 +508,19 @@ _TABLE = (
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _TABLE}
 AREAS: tuple[str, ...] = tuple(dict.fromkeys(kind.area for kind in _TABLE))
+
+OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
+    "_LINKED_ACCOUNT_ADDED": ("CREATE", "high", "Account {name} is linked to the organisation now"),
+    "_LINKED_ACCOUNT_REMOVED": (
+        "DELETE",
+        "critical",
+        "Account {name} is no longer linked: its actions are not seen any more",
+    ),
+    "_LINKED_ACCOUNT_RENAMED": ("UPDATE", "low", "Account {before} is called {name} now"),
+    "_LINKED_ACCOUNT_IDP_SYNC_LOST": (
+        "UPDATE",
+        "high",
+        "Account {name} no longer follows the organisation's identity provider",
+    ),
+}
+"""Kinds that we make ourselves, of what the upstream does not log: kind -> its class, its severity, its description."""

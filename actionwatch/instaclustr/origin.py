@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from actionwatch.answers import Answer, retry_after
 from actionwatch.errors import (
     AccessDenied,
     BadRequest,
@@ -25,7 +26,7 @@ from actionwatch.errors import (
     SourceUnavailable,
     TransportError,
 )
-from actionwatch.http import Answer, HttpClient, retry_after
+from actionwatch.http import HttpClient
 from actionwatch.options import check_url
 
 MAX_WORDS = 500  # characters of the upstream's own words in an error

@@ -16,28 +16,13 @@ import structlog
 from actionwatch.alerts.grouping import stable_id
 from actionwatch.documents import instant
 from actionwatch.errors import SourceError
+from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.model import Entity, LinkedAccount, Record
 from actionwatch.store import accounts, records
 from actionwatch.store.database import Database
 from actionwatch.store.instants import to_micros
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
-
-OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
-    "_LINKED_ACCOUNT_ADDED": ("CREATE", "high", "Account {name} is linked to the organisation now"),
-    "_LINKED_ACCOUNT_REMOVED": (
-        "DELETE",
-        "critical",
-        "Account {name} is no longer linked: its actions are not seen any more",
-    ),
-    "_LINKED_ACCOUNT_RENAMED": ("UPDATE", "low", "Account {before} is called {name} now"),
-    "_LINKED_ACCOUNT_IDP_SYNC_LOST": (
-        "UPDATE",
-        "high",
-        "Account {name} no longer follows the organisation's identity provider",
-    ),
-}
-"""Kind -> its class, its severity, and what its description says."""
 
 log = structlog.get_logger()
 

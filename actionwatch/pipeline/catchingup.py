@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from actionwatch.cursor import Window
-from actionwatch.options import spell_duration
+from actionwatch.durations import spell_duration
 from actionwatch.store import backlogs
 from actionwatch.store.backlogs import Backlog
 from actionwatch.store.database import Database

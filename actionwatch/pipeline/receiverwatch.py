@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from actionwatch.alerts.policy import Policy
 from actionwatch.documents import instant
-from actionwatch.options import spell_duration
+from actionwatch.durations import spell_duration
 from actionwatch.pipeline.troubles import Troubles
 from actionwatch.store import latency, outbox, receivers
 from actionwatch.store.database import Database

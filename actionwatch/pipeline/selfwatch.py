@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from actionwatch.documents import instant
+from actionwatch.durations import spell_duration
 from actionwatch.errors import AccessDenied, SourceError
-from actionwatch.options import spell_duration
 from actionwatch.pipeline.reading import PollReport
 from actionwatch.pipeline.sweeping import TOLD_AFTER
 from actionwatch.pipeline.troubles import Troubles

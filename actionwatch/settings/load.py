@@ -10,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from actionwatch.durations import spell_duration
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import Document, Place, read_file
-from actionwatch.options import Options, spell_duration
+from actionwatch.options import Options
 from actionwatch.settings.expand import expand
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings

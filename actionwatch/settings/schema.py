@@ -11,8 +11,9 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from actionwatch.durations import spell_duration
 from actionwatch.model import LEVELS, Level
-from actionwatch.options import Options, spell_duration
+from actionwatch.options import Options
 from actionwatch.settings.keys import ReceiverOptions, Settings
 from actionwatch.settings.words import Address
 

@@ -17,15 +17,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Insert, Table, bindparam, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from actionwatch.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store.checkpoints import LONGEST_LOG_BYTES, Checkpoints
+from actionwatch.store.tables import METADATA
 
 SCHEMA_VERSION = "0001"  # the newest revision under migrations/versions/
 BUSY_TIMEOUT_MS = 30_000
@@ -55,6 +56,7 @@ class Database:
         self._busy_seconds = busy_timeout_ms / 1000
         self._turn = threading.Lock()
         self._checkpoints = Checkpoints(self.path, self._turn)
+        self._watcher: sqlite3.Connection | None = None
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -76,6 +78,19 @@ class Database:
         with _translated(), self._reader.begin() as connection:
             yield connection
 
+    def version(self) -> int:
+        """Give a number that any commit changes, ours or another process's: it costs a hundredth of looking what is there.
+
+        Raises: StoreError.
+        """
+        try:
+            if self._watcher is None:
+                self._watcher = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as exc:
+            raise StoreError(f"cannot read the store: {exc}") from exc
+        return number
+
     def upgrade(self) -> None:
         """Bring the schema to this version; does nothing where it is there already.
 
@@ -88,18 +103,19 @@ class Database:
             raise SchemaMismatch(
                 f"the store has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
             )
-        # alembic takes 0.75 s to import: only where there is something to migrate.
-        from actionwatch.store.migrations.env import migrate
-
         with _translated(), self._writer.begin() as connection:
+            if _version(connection) is None:
+                _create(connection)
+                return
+            # alembic takes 0.75 s and 8 MB to import: only where there is something to migrate.
+            from actionwatch.store.migrations.env import migrate
+
             migrate(connection)
 
     def schema_version(self) -> str | None:
         """Give the schema's revision; None for an empty database."""
         with _translated(), self._writer.begin() as connection:
-            if not self._writer.dialect.has_table(connection, "alembic_version"):
-                return None
-            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            return _version(connection)
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
@@ -119,6 +135,8 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self._checkpoints.close()
+        if self._watcher is not None:
+            self._watcher.close()
         self._writer.dispose()
         self._reader.dispose()
 
@@ -153,6 +171,19 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     return new_count
 
 
+def bulk_update(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Set these columns, the first of which is the key, row by row: many rows a statement too, for the same reason."""
+    key, *changed = columns
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    row_marks = f"({', '.join([mark] * len(columns))})"
+    changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        some = rows[start : start + ROWS_A_STATEMENT]
+        given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
+        statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {table.name}.{key} = given.column1"  # noqa: S608  # nosec
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+
+
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any], *, key: Sequence[str]) -> None:
     """Insert a row, or replace those of its columns that `values` names where the key is there already."""
     connection.execute(_upserting(connection.dialect.name, table, tuple(values), tuple(key)), values)
@@ -161,10 +192,36 @@ def upsert(connection: Connection, table: Table, values: Mapping[str, Any], *, k
 @functools.cache
 def _upserting(dialect_name: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Insert:
     """Make the statement, whose form is each database's own; once, because that costs as much as carrying it out."""
-    statement = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
+    statement = insert_into(table, dialect_name)
     changed = {name: statement.excluded[name] for name in columns if name not in key}
     values: dict[str, Any] = {name: bindparam(name) for name in columns}
     return statement.values(values).on_conflict_do_update(index_elements=list(key), set_=changed)
+
+
+def insert_into(table: Table, dialect_name: str) -> sqlite.Insert:
+    """Begin an insert that may meet its like, in the form of this database."""
+    if dialect_name == "postgresql":
+        # 2 MB of memory: only where it is one.
+        from sqlalchemy.dialects import postgresql
+
+        return cast("sqlite.Insert", postgresql.insert(table))  # the two are alike in all that is used here
+    return sqlite.insert(table)
+
+
+def _version(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _create(connection: Connection) -> None:
+    """Make the newest schema in an empty database: what all migrations together make."""
+    METADATA.create_all(connection)
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")  # noqa: S608  # nosec
 
 
 def _prepare_file(url: str) -> Path:

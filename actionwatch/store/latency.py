@@ -13,22 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Insert, bindparam, func, select, type_coerce
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import BigInteger
 
-from actionwatch.model import DeliveryStatus
-from actionwatch.store.instants import MICROSECOND, Instant, to_micros
+from actionwatch.model import Alert, DeliveryStatus
+from actionwatch.store.database import insert_into
+from actionwatch.store.instants import MICROSECOND, Instant
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, LATENCY
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 BEYOND = -1
 STAMPS = ("happened", "seen", "matched")
 _BOUNDS_MICROS = [bound * 1_000_000 for bound in BOUNDS]
-_STAMPS = select(
-    ALERT.c.id,
-    ALERT.c.rule_name,
-    *(type_coerce(column, BigInteger) for column in (ALERT.c.happened_at, ALERT.c.seen_at, ALERT.c.opened_at)),
-).where(ALERT.c.id.in_(bindparam("ids", expanding=True)))
 _TOLD_FIRST = (
     ALERT.update()
     .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.told_at.is_(None))
@@ -51,29 +46,22 @@ class Histogram:
     total: timedelta
 
 
-def note(connection: Connection, told: Sequence[tuple[str, str]], at: datetime) -> None:
-    """Count the alerts that were told to receivers now, as (alert id, receiver), and stamp those nobody was told of before."""
+def note(connection: Connection, told: Sequence[tuple[Alert, str]], at: datetime) -> None:
+    """Count the alerts that receivers were told of now, by name, and stamp those nobody was told of before."""
     if not told:
         return
-    ids = list({alert_id for alert_id, _ in told})
-    known = {row[0]: row[1:] for row in connection.execute(_STAMPS, {"ids": ids})}
     counts: Counter[_Key] = Counter()
     totals: Counter[_Key] = Counter()
-    now = to_micros(at)
-    for alert_id, receiver in told:
-        if alert_id not in known:
-            continue
-        rule, *stamps = known[alert_id]
-        for since, began in zip(STAMPS, stamps, strict=True):
+    for alert, receiver in told:
+        for since, began in zip(STAMPS, (alert.happened_at, alert.seen_at, alert.opened_at), strict=True):
             if began is not None:
-                span = max(now - began, 0)
-                key = (rule, receiver, since, _bucket(span))
+                span = max((at - began) // MICROSECOND, 0)
+                key = (alert.rule.name, receiver, since, _bucket(span))
                 counts[key] += 1
                 totals[key] += span
-    if counts:
-        rows = [(*key, count, totals[key]) for key, count in counts.items()]
-        connection.execute(_adding(connection.dialect.name), [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
-    connection.execute(_TOLD_FIRST, {"ids": ids, "at": at})
+    rows = [(*key, count, totals[key]) for key, count in counts.items()]
+    connection.execute(_adding(connection.dialect.name), [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+    connection.execute(_TOLD_FIRST, {"ids": [alert.id for alert, _ in told], "at": at})
 
 
 def read_all(connection: Connection) -> list[Histogram]:
@@ -119,6 +107,6 @@ def _bucket(span: int) -> int:
 @functools.cache
 def _adding(dialect_name: str) -> Insert:
     """Make the statement that adds to a count, which may be new: its form is each database's own."""
-    statement = postgresql.insert(LATENCY) if dialect_name == "postgresql" else sqlite.insert(LATENCY)
+    statement = insert_into(LATENCY, dialect_name)
     more = {name: LATENCY.c[name] + statement.excluded[name] for name in ("message_count", "total")}
     return statement.on_conflict_do_update(index_elements=list(_COLUMNS[:4]), set_=more)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from actionwatch import app
+from actionwatch import configuration
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
 from actionwatch.emulator.wire import record as wire_record
@@ -74,8 +74,8 @@ def shipped_rules(intervals: dict[str, TimeInterval] | None = None) -> tuple[Rul
     loaded = load_rules(
         [FOLDER],
         lists=None,
-        known_kinds=app.documented_kinds(),
-        time_intervals=intervals or app.usual_intervals(),
+        known_kinds=configuration.documented_kinds(),
+        time_intervals=intervals or configuration.usual_intervals(),
     )
     assert not loaded.faults, loaded.faults
     return loaded.rules

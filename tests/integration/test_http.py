@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import pytest
 
+from actionwatch.answers import USER_AGENT
 from actionwatch.errors import TransportError
-from actionwatch.http import USER_AGENT, HttpClient
+from actionwatch.http import HttpClient
 
 QUICK = timedelta(seconds=0.4)
 OK = (

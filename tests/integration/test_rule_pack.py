@@ -14,12 +14,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from actionwatch import app
+from actionwatch import configuration
 from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
-from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.located import Document, read_text
 from actionwatch.model import Entity, Level, Mode, Record
-from actionwatch.pipeline.accounts import OWN_KINDS
 from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
 from actionwatch.rules.correlations.spec import Kind
@@ -98,7 +97,10 @@ OF_THE_SPECIFICATION = (
 def pack() -> Rules:
     """Load it once, as an operator does who has configured no more than `init` wrote."""
     return load_rules(
-        [noise.FOLDER], lists=None, known_kinds=app.documented_kinds(), time_intervals=app.usual_intervals()
+        [noise.FOLDER],
+        lists=None,
+        known_kinds=configuration.documented_kinds(),
+        time_intervals=configuration.usual_intervals(),
     )
 
 
@@ -111,7 +113,7 @@ def test_it_loads(pack: Rules) -> None:
     assert [(Path(note.file).name, note.what) for note in pack.notes] == [
         ("backup_heartbeat_missing.yml", "the list 'production-clusters' is empty: nothing is awaited")
     ]
-    assert lint(pack, read_documents([noise.FOLDER]).documents, app.documented_kinds()) == []
+    assert lint(pack, read_documents([noise.FOLDER]).documents, configuration.documented_kinds()) == []
     assert len(pack.rules) >= 40
     assert not any(rule.is_silent for rule in pack.rules)
 
@@ -183,7 +185,7 @@ def test_the_reapers_exception_is_narrow(pack: Rules, user: str, cluster: str, e
 def test_what_matters_is_watched(pack: Rules) -> None:
     """Each kind of high or critical severity, and each of our own, meets a live rule that needs no second record."""
     single = [rule for rule in pack.rules if rule.correlation is None and rule.mode is Mode.LIVE]
-    covered = {row.kind: row.rules for row in cover_kinds(single, dict.fromkeys(app.documented_kinds(), ""))}
+    covered = {row.kind: row.rules for row in cover_kinds(single, dict.fromkeys(configuration.documented_kinds(), ""))}
     severe = {kind for kind, known in KINDS.items() if known.severity in ("high", "critical")}
     assert {kind for kind in severe | set(OWN_KINDS) if not covered[kind]} == set()
 
@@ -221,7 +223,10 @@ def test_an_empty_list_awaits_nothing_and_one_of_the_operator_counts_instead(tmp
 
     def missing(lists: Path | None) -> list[Mapping[str, str | None]]:
         loaded = load_rules(
-            [noise.FOLDER], lists=lists, known_kinds=app.documented_kinds(), time_intervals=app.usual_intervals()
+            [noise.FOLDER],
+            lists=lists,
+            known_kinds=configuration.documented_kinds(),
+            time_intervals=configuration.usual_intervals(),
         )
         raised = noise.raised(loaded.rules, [make_record(1)], NOON, year)
         return [alert.group for alert in raised if alert.rule.name == "backup_heartbeat_missing"]
@@ -280,8 +285,8 @@ def _pack_beside(lists: Mapping[str, tuple[str, ...]], *documents: Document) -> 
     built = build_rules(
         [*documents, *read_documents([noise.FOLDER]).documents],
         lists=Lists({"production-clusters": ("c",), **lists}),
-        known_kinds=app.documented_kinds(),
-        time_intervals=app.usual_intervals(),
+        known_kinds=configuration.documented_kinds(),
+        time_intervals=configuration.usual_intervals(),
     )
     assert (built.faults, built.notes) == ((), ())
     return built
@@ -329,7 +334,7 @@ def _play(incident: str) -> Sequence[Fired]:
 
 @cache
 def _pack_with_hours_of(zone: str) -> tuple[Rule, ...]:
-    (usual,) = app.usual_intervals()["business-hours"].periods
+    (usual,) = configuration.usual_intervals()["business-hours"].periods
     return noise.shipped_rules(
         {"business-hours": TimeInterval("business-hours", (replace(usual, location=ZoneInfo(zone)),))}
     )

@@ -17,6 +17,7 @@ from actionwatch.located import MAX_BYTES, MAX_NODES, Document, read_file, read_
 POWERS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+CHAIN = "0: &a0 [x]\n" + "".join(f"{number}: &a{number} [*a{number - 1}]\n" for number in range(1, 70))
 
 
 def _fault(text: str | bytes) -> str:
@@ -35,6 +36,8 @@ def _value(text: str) -> Any:
     ("text", "value"),
     [
         ("yes", "yes"),
+        ("&x true", True),
+        ("x\ty", "x\ty"),
         ("NO", "NO"),
         ("True", True),
         ("false", False),
@@ -112,7 +115,15 @@ def test_a_byte_order_mark_is_no_text() -> None:
         ("a: !!bool x", "f:1:1: not YAML: "),
         ("a: !!int ''", "f:1:1: not YAML: "),
         ("a: 0x_", "f:1:1: not YAML: "),
-        ("[[a], b]: 1", "f:1:1: not YAML: "),
+        ("[[a], b]: 1", "f:1:1: a key must be a plain word: quote it"),
+        (
+            "a: {<<: {b: 1}, <<: {c: 2}}",
+            'f:1:17: not YAML: while constructing a mapping found duplicate merge key "<<"',
+        ),
+        ("a:\n  <<: [{b: 1}, 2]", "f:2:16: not YAML: << takes a mapping or a list of mappings"),
+        ("a:\n  b: !!int x", "f:2:3: not YAML: this is no int"),
+        ("a: !!str [b]", "f:1:4: the tag tag:yaml.org,2002:str is not allowed: write the plain value"),
+        ("a:\n  - 2026-02-30", "f:2:5: not YAML: day is out of range for month"),
         ("a: " + "9" * 5000, "f:1:1: not YAML: "),
         ("a:\n- 0x" + "f" * 5000, "f:2:3: the number is too large: quote it"),
         (b"\xff", "f: the file is not UTF-8 text: save it as UTF-8"),
@@ -120,6 +131,7 @@ def test_a_byte_order_mark_is_no_text() -> None:
         ("{a: " * 1000, "f:1:241: nested deeper than 60 levels"),
         ("- " * 1000, "f:1:121: nested deeper than 60 levels"),
         ("\n".join(" " * depth + "a:" for depth in range(200)), "f:61:61: nested deeper than 60 levels"),
+        (CHAIN, "f:60:11: nested deeper than 60 levels"),
         (POWERS, f"f:6:8: more than {MAX_NODES} values: split the file"),
         ("- 1\n" * (MAX_NODES + 1), f"f:100000:3: more than {MAX_NODES} values"),
         ("---\n" * 200_000, "f:100002:1: more than 100000 values"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from actionwatch.durations import parse_duration, spell_duration
 from actionwatch.options import (
     ConfigPath,
     Duration,
@@ -20,11 +21,9 @@ from actionwatch.options import (
     SecretFile,
     check_url,
     is_loopback,
-    parse_duration,
     refuse_both,
     require_one,
     secret,
-    spell_duration,
 )
 
 

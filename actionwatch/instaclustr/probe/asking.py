@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from actionwatch.answers import Answer
 from actionwatch.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
-from actionwatch.http import Answer
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.lenient import PatientParts
 from actionwatch.instaclustr.probe.shapes import shape

@@ -6,13 +6,13 @@ import re
 from datetime import timedelta
 from statistics import median
 
+from actionwatch.durations import spell_duration
 from actionwatch.errors import BadResponse, SourceError
 from actionwatch.instaclustr.client import read_accounts
 from actionwatch.instaclustr.probe.asking import MAX_SKEW, Asker, Refusal, decode, shape_of_body
 from actionwatch.instaclustr.probe.findings import Finding, costly, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
-from actionwatch.options import spell_duration
 
 LIMITS = re.compile(r"rate|limit|quota|retry-after|throttl", re.IGNORECASE)
 SLOW = timedelta(seconds=5)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection, Pool, event
 
-from actionwatch import app
+from actionwatch import app, configuration
 from actionwatch.alerts.grouping import open_alert
 from actionwatch.model import Alert, Level, Match, Record, RuleName
 from actionwatch.store import alerts, outbox, records
@@ -31,7 +31,7 @@ class Ours:
         )
         # At every use of a connection, because the store sets its own when it opens one.
         event.listen(Pool, "checkout", lambda line, *_: line.execute(f"PRAGMA synchronous={synchronous}").close())
-        self._app = app.App(app.read_settings(config))
+        self._app = app.App(configuration.read_settings(config))
         app.set_up_logs(self._app.settings)
         self._deliverer = self._app.deliverer()
         self._thread = threading.Thread(target=self._deliverer.run)

@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from actionwatch import app
+from actionwatch import app, configuration
 from actionwatch.instaclustr.kinds import KINDS
 from tests.benchmarks.tails.report import measure
 
@@ -40,7 +40,7 @@ def main(url: str, organisation: str, folder: Path, variant: str) -> None:
         (folder / "rules" / "all.yml").write_text("---".join(map(_rule, range(100))))
     config = folder / "actionwatch.yaml"
     config.write_text(CONFIG.format(url=url, organisation=organisation))
-    settings = app.read_settings(config)
+    settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     service = app.App(settings)
     run = _stored if variant == "stored" else _matched

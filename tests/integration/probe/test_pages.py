@@ -11,7 +11,7 @@ import pytest
 
 from actionwatch.cursor import TWO_WALKS
 from actionwatch.pipeline.troubles import TITLES
-from actionwatch.web.metrics import metrics_routes
+from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
 from tests.builders import open_database
 from tests.integration.probe.kit import a_world

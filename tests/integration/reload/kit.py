@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from actionwatch.app import App, read_settings
+from actionwatch.app import App
+from actionwatch.configuration import read_settings
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation
 from actionwatch.model import Alert
 from actionwatch.pipeline.troubles import SELF_RULE

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.app import App, read_settings
+from actionwatch.app import App
+from actionwatch.configuration import read_settings
 from actionwatch.model import Status
 from tests.integration.cli.conftest import call
 from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule, wait_for

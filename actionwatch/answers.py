@@ -1,0 +1,52 @@
+"""What HTTP ends answer: a whole answer, the server's clock in it, and how long it asks to be left alone.
+
+Apart from http.py, so that who needs only these words does not import a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from actionwatch import __version__
+
+USER_AGENT = f"actionwatch/{__version__}"
+MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not park a delivery for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole HTTP answer. `headers` has lower-case names; `took` is the time from request to last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    took: timedelta
+
+    def excerpt(self, limit: int = 500) -> str:
+        """Give the first `limit` characters of the body, for people."""
+        return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
+
+    @property
+    def date(self) -> datetime | None:
+        """The server's clock (resolution one second), or None where it sent no readable `Date`."""
+        return _http_date(self.headers.get("date", ""))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span from `now`; None where absent or unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit to Python, but not to int()
+        return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
+    at = _http_date(value)
+    return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(value)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None

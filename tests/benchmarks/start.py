@@ -1,0 +1,81 @@
+"""What a start costs, and what a service that has nothing to do: CPU of commands, memory and CPU while it waits.
+
+`python -m tests.benchmarks start [SECONDS]`. The service polls an emulator in which nothing happens, with the shipped rules and
+what `init` configures, every 10 s and every 30 s, for so many seconds each. CPU is user and system time, the median of five
+runs, compiled files being there. Reads /proc: Linux only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from actionwatch.configuration import shipped
+from tests.end_to_end import kit
+
+RUNS = 5
+SETTLED_SECONDS = 20  # the first poll and the imports that come with it are over
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main(seconds: int = 60) -> None:
+    """Print a line for each."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kit.finished("init", folder=folder)
+        pack = str(shipped("rules"))
+        for command in (["--help"], ["rules", "check", pack], ["rules", "check"], ["check"]):
+            print(
+                f"  {' '.join(command).replace(pack, 'PACK'):<24} {_cpu_seconds(command, folder) * 1000:>6.0f} ms of CPU"
+            )
+        for interval in (10, 30):
+            _idle(folder, interval, seconds)
+
+
+def _cpu_seconds(command: list[str], folder: Path) -> float:
+    names = ("ACTIONWATCH_ORGANISATION_ID", "ACTIONWATCH_USERNAME", "ACTIONWATCH_API_KEY")
+    environment = kit.environment(**dict.fromkeys(names, "anything"))
+    found = []
+    for _ in range(RUNS + 1):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([kit.COMMAND, *command], cwd=folder, env=environment, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(found[1:])  # the first compiles
+
+
+def _idle(folder: Path, interval: int, seconds: int) -> None:
+    with kit.upstream(folder) as upstream:
+        config = (folder / "actionwatch.yaml").read_text()
+        for before, after in (
+            ("${ACTIONWATCH_ORGANISATION_ID}", upstream.organisation_id),
+            ("${ACTIONWATCH_USERNAME}", upstream.username),
+            ("${ACTIONWATCH_API_KEY}", upstream.api_key),
+            ("#base_url: https://api.instaclustr.com", f"base_url: {upstream.base_url}"),
+            ("#poll_interval: 30s", f"poll_interval: {interval}s"),
+            ("actionwatch.db", f"{interval}.db"),
+            ("127.0.0.1:8080", "127.0.0.1:0"),
+        ):
+            assert before in config, before
+            config = config.replace(before, after)
+        (folder / "idle.yaml").write_text(config)
+        with kit.started("-c", "idle.yaml", "run", folder=folder, stderr=subprocess.DEVNULL) as process:
+            time.sleep(SETTLED_SECONDS)
+            ticks = _ticks(process.pid)
+            time.sleep(seconds)
+            share = 100 * (_ticks(process.pid) - ticks) / TICKS / seconds
+            status = Path(f"/proc/{process.pid}/status").read_text()
+    (kibibytes,) = re.findall(r"VmRSS:\s+(\d+)", status)
+    print(f"  idle, a poll every {interval} s   {int(kibibytes) / 1024:>6.1f} MiB resident, {share:.2f} % of a core")
+
+
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])  # utime and stime
