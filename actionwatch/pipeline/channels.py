@@ -137,6 +137,11 @@ class Line:
             self.threads[-1].start()
         self.jobs.put(job)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has just taken some of its stock, and has more than its threads are at."""
+        return self.ended_count > 0 and len(self.in_hand) > self.channel.concurrency
+
     def take_back(self, outcome: Outcome) -> None:
         """Have one less in hand."""
         self.in_hand.discard(outcome.job.delivery.id)
