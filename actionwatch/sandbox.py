@@ -7,7 +7,7 @@ makes a misspelt name an error instead of an empty alert; output, steps and size
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
@@ -24,6 +24,9 @@ from actionwatch.errors import Fault, TemplateError
 MAX_OUTPUT_CHARS = 256 * 1024  # far above any message a channel takes
 MAX_STEPS = 20_000  # turns of loops and calls in one text: fifty records with all their fields take some hundred
 MAX_SIZE = 10_000  # `'a' * 10**8` and `'a' | center(10**9)` are cheap to write, and fill the memory
+MAX_PRODUCT = (
+    2**27
+)  # of the lengths of a text and of what `replace` or `join` may set in as often; a description has up to 1 MB
 
 # Of a format, `%` or `{}`: a width that nobody can read, or one that comes from elsewhere.
 _WIDE = re.compile(r"%(?:\(\w*\))?[-+ #0]*(?:\*|\d{5})|\{[^{}]*:[^{}]*(?:\{|\d{5})")
@@ -53,7 +56,7 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
         """Count the calls, of macros too; bound what a text's own methods make."""
         _step()
         if isinstance(getattr(__obj, "__self__", None), str | int):
-            _refuse(_is_any_large([*args, *kwargs.values()]), "a size such as this")
+            _refuse(_is_large(__obj.__self__, [*args, *kwargs.values()]), "a size such as this")
         return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -138,12 +141,15 @@ def _held(text: str) -> str:
 
 
 def _bounded(made: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a filter refuse large numbers beside the value it is for."""
+    """Have a filter refuse large numbers beside the value it is for, and texts that multiply with it."""
     before = 2 if hasattr(made, "jinja_pass_arg") else 1
 
     @wraps(made)
     def bounded(*args: Any, **kwargs: Any) -> Any:
-        _refuse(_is_any_large([*args[before:], *kwargs.values()]), "a size such as this")
+        _refuse(
+            _is_large(args[before - 1] if len(args) >= before else "", [*args[before:], *kwargs.values()]),
+            "a size such as this",
+        )
         return made(*args, **kwargs)
 
     return bounded
@@ -159,11 +165,16 @@ def _refuse(is_too_much: object, what: str) -> None:
         raise SecurityError(f"{what} is not allowed in a template")
 
 
-def _is_any_large(values: Iterable[Any]) -> bool:
-    return any(isinstance(value, int) and value > MAX_SIZE for value in values)
+def _is_large(value: Any, arguments: Sequence[Any]) -> bool:
+    """Say whether a text or list could be made too large with these: filled up by a number, or a text set in many times over."""
+    size = len(value) if isinstance(value, str | list | tuple) else 0
+    sizes = sorted([size, *(len(each) for each in arguments if isinstance(each, str | list | tuple))])
+    is_multiplied = len(sizes) > 1 and sizes[-1] * sizes[-2] > MAX_PRODUCT
+    return is_multiplied or any(isinstance(each, int) and each > MAX_SIZE for each in arguments)
 
 
 def _is_small_product(left: Any, right: Any) -> bool:
     if isinstance(left, int | float) and isinstance(right, int | float):
         return True
-    return all(not isinstance(operand, int) or operand <= MAX_SIZE for operand in (left, right))
+    sizes = [len(each) if isinstance(each, str | list | tuple) else each for each in (left, right)]
+    return all(isinstance(size, int) for size in sizes) and sizes[0] * sizes[1] <= MAX_OUTPUT_CHARS

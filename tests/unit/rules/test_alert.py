@@ -115,6 +115,8 @@ def test_audit_text_is_never_a_template() -> None:
      "{{ 'x' | center(2000000000) }}", "{{ '%2000000000d' | format(1) }}", "{{ '{:>2000000000}'.format(1) }}",
      "{{ '%2000000000d' % 1 }}", "{{ '%*d' % (2000000000, 1) }}", "{{ '{:{}}'.format(1, 2000000000) }}",
      "{{ '%(x)2000000000d' | format(x=1) }}",
+     "{{ 'a' * 9999 * 9999 }}", "{{ ('a' * 9999) | replace('a', 'b' * 99999) | length }}", "{{ ('a' * 9999).replace('a', 'b' * 99999) | length }}",
+     "{{ ('a' * 9999 ~ 'b' * 9999) | list | join('b' * 9999) | length }}", "{{ ('b' * 9999).join('a' * 9999 * 9) | length }}",
      "{{ 'x'.ljust(2000000000) | length }}", "{{ [1] | batch(width=100000000, fill_with='x') }}",
      "{% set ns = namespace(x='a' * 99) %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x | length }}",
      "{% set ns = namespace(x='a' * 99) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}"],
