@@ -166,7 +166,7 @@ def _refuse(is_too_much: object, what: str) -> None:
 
 
 def _is_large(value: Any, arguments: Sequence[Any]) -> bool:
-    """Say whether a text or list could be made too large with these: filled up by a number, or a text set in many times over."""
+    """Say whether a text or list could become too large with these: filled up by a number, or by a text many times over."""
     size = len(value) if isinstance(value, str | list | tuple) else 0
     sizes = sorted([size, *(len(each) for each in arguments if isinstance(each, str | list | tuple))])
     is_multiplied = len(sizes) > 1 and sizes[-1] * sizes[-2] > MAX_PRODUCT
