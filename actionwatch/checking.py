@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actionwatch import app, clock, configuration
 from actionwatch.errors import ConfigError, Fault
 from actionwatch.located import read_file
+from actionwatch.notifiers._formats import FORMATS
 from actionwatch.notifiers.base import templates_of
+from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
 from actionwatch.settings import Settings
+from actionwatch.settings.words import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,13 @@ class Checked:
     rule_count: int
 
 
-def check(settings: Settings) -> Checked:
-    """Find what is wrong beyond the configuration file itself: rules, lists, silences, templates."""
+def check(settings: Settings, config: Path) -> Checked:
+    """Find what is wrong beyond what the configuration file says by itself: rules, lists, silences, templates."""
     read = read_documents(settings.rules)
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
     dangling = _dangling_escalations(settings, rules.rules)
-    faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings)]
+    faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings, config)]
     return Checked(faults, notes, len(rules.rules))
 
 
@@ -46,11 +49,19 @@ def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fau
     ]
 
 
-def check_templates(settings: Settings) -> list[Fault]:
-    """Find what is wrong with the templates, and which ones receivers name in vain."""
+def check_templates(settings: Settings, config: Path) -> list[Fault]:
+    """Find what is wrong with the templates, and which ones receivers name in vain in the configuration file."""
     renderer = app.build_renderer(settings)
-    named = (templates_of(receiver.type, receiver.options) for receiver in settings.receivers)
-    return [*renderer.check(), *(fault for names in named for fault in renderer.missing(names))]
+    return [*renderer.check(), *_missing_templates(settings, config, renderer)]
+
+
+def _missing_templates(settings: Settings, config: Path, renderer: Renderer) -> Iterator[Fault]:
+    document, *_ = read_file(config)
+    for index, receiver in enumerate(settings.receivers):
+        for name in renderer.missing(templates_of(receiver.type, receiver.options)):
+            remedy = did_you_mean(name.removesuffix(".json"), list(FORMATS)) or "write it, or correct the name"
+            what = f"format: there is no template {name}{SUFFIX} in {settings.templates}"
+            yield document.fault(("receivers", index, receiver.type, "format"), what, remedy)
 
 
 def faults_beside(config: Path) -> list[Fault]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from actionwatch import app, clock, configuration
@@ -56,10 +58,28 @@ def probe(settings: Settings, source: Source) -> probing.Report:
 
 def check(settings: Settings) -> list[Outcome]:
     """Ask every source and every receiver; no alert is sent anywhere."""
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="live") as pool:
-        of_sources = pool.map(lambda source: list(_source(source)), settings.sources)
-        of_receivers = pool.map(_receiver, settings.receivers)
-        return [*(outcome for found in of_sources for outcome in found), *of_receivers]
+    questions: list[Callable[[], Iterable[Outcome]]] = [
+        *(partial(_source, source) for source in settings.sources),
+        *(partial(_receiver, receiver) for receiver in settings.receivers),
+    ]
+    room = threading.Semaphore(AT_ONCE)
+    answers = [_ask(question, room) for question in questions]
+    return [outcome for answer in answers for outcome in answer.result()]
+
+
+def _ask(question: Callable[[], Iterable[Outcome]], room: threading.Semaphore) -> Future[list[Outcome]]:
+    """Ask in a thread that ends with the process: whoever interrupts waits for no end that hangs."""
+    answer: Future[list[Outcome]] = Future()
+
+    def work() -> None:
+        with room:
+            try:
+                answer.set_result(list(question()))
+            except BaseException as exc:
+                answer.set_exception(exc)
+
+    threading.Thread(target=work, name="live", daemon=True).start()
+    return answer
 
 
 def _source(source: Source) -> Iterator[Outcome]:
@@ -98,17 +118,18 @@ def _clock(subject: str, page: Page) -> Outcome:
     return Outcome(subject, True, what)
 
 
-def _receiver(receiver: Receiver) -> Outcome:
+def _receiver(receiver: Receiver) -> Iterator[Outcome]:
     """Try a receiver as far as its protocol lets us without sending."""
     subject = f"receiver {receiver.name}"
     verify: Callable[[Any], None] | None = getattr(notifier_module(receiver.type), "verify", None)
     if verify is None:
-        return Outcome(
-            subject, True, f"nothing to try without sending: 'actionwatch receivers test {receiver.name}' sends"
-        )
+        sending = f"'actionwatch receivers test {receiver.name}' sends"
+        yield Outcome(subject, True, f"nothing to try without sending: {sending}")
+        return
     try:
         verify(receiver.options)
     except DeliveryError as exc:
         remedy = f"mend it, then 'actionwatch receivers test {receiver.name}' sends a marked alert"
-        return Outcome(subject, False, str(exc), remedy)
-    return Outcome(subject, True, "it can be reached")
+        yield Outcome(subject, False, str(exc), remedy)
+        return
+    yield Outcome(subject, True, "it can be reached")

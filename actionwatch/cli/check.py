@@ -37,7 +37,7 @@ def command(config: str, is_live: bool, form: str) -> int:
     rule_count = 0
     try:
         settings = read_settings(config)
-        checked = checking.check(settings)
+        checked = checking.check(settings, Path(config))
         faults, notes, rule_count = checked.faults, checked.notes, checked.rule_count
         if is_live:
             from actionwatch import live

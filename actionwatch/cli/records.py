@@ -125,20 +125,29 @@ def list_records(config: str, /, limit: int, form: str, **wanted: Any) -> None:
 
 @command.command("export")
 @filter_options
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "csv", "cloudevents", "ocsf"]), default="jsonl", show_default=True
+)
 @click.pass_obj
 def export(config: str, /, form: str, **wanted: Any) -> None:
-    """Write every stored record that the filters admit to standard output, in the order stored."""
+    """Write every stored record that the filters admit to standard output, in the order stored.
+
+    JSON lines, of CloudEvents and of OCSF too: an event a line.
+    """
     from actionwatch.documents import record_document
+    from actionwatch.notifiers._formats.cloudevents import cloudevents_event
+    from actionwatch.notifiers._formats.ocsf import ocsf_event
     from actionwatch.store import records
 
+    events: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
     with opened_store(config) as (_, database), database.read() as connection:
         found = records.stream(connection, _filter(**wanted))
-        if form == "jsonl":
-            for record in found:
-                click.echo(dump(record_document(record)))
-        else:
+        if form == "csv":
             _write_csv(found)
+            return
+        for record in found:
+            click.echo(dump(events[form](record_document(record))))
 
 
 def _write_csv(found: Iterator[Record]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from actionwatch.cli import EXIT_USAGE
@@ -20,7 +22,7 @@ def check(config: str) -> int:
     """Parse every template, the operator's and the shipped ones, and fill each with sample messages. Exit 2 on a fault."""
     from actionwatch import checking
 
-    faults = checking.check_templates(read_settings(config))
+    faults = checking.check_templates(read_settings(config), Path(config))
     print_faults(faults)
     if not faults:
         click.echo("all templates are well")

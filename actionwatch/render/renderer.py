@@ -79,15 +79,9 @@ class Renderer:
         ]
         return list(dict.fromkeys(faults))
 
-    def missing(self, names: Sequence[str]) -> list[Fault]:
-        """Name the templates of these that no folder has."""
-        folder = self._folders[0] if self._folders else Path()
-        remedy = "write it, or correct the name in the receiver"
-        return [
-            Fault(str(folder / f"{name}{SUFFIX}"), 0, 0, "there is no such template", remedy)
-            for name in names
-            if not self._has(name)
-        ]
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Give those of these templates that no folder has."""
+        return [name for name in names if not self._has(name)]
 
     def _has(self, name: str) -> bool:
         return any(self._is_in(folder, name) for folder in self._folders)

@@ -247,14 +247,15 @@ def is_quiet(connection: Connection, source: str, start: datetime, end: datetime
 
 
 def lateness(connection: Connection, source: str, limit: int) -> list[timedelta]:
-    """Give how long after its time each of the records stored last was seen, shortest first; backlog left out."""
+    """Give how long after its time each of the records stored last was seen, shortest first.
+
+    What had happened before anybody looked is left out, whether it alerts or not.
+    """
     micros = type_coerce(RECORD.c.seen_at, BigInteger) - type_coerce(RECORD.c.occurred_at, BigInteger)
-    statement = (
-        select(micros)
-        .where(RECORD.c.source == source, ~RECORD.c.is_backlog, RECORD.c.is_time_readable)
-        .order_by(RECORD.c.id.desc())
-        .limit(limit)
-    )
+    of_source = select(RECORD.c.seen_at).where(RECORD.c.source == source)
+    first_look = of_source.order_by(RECORD.c.id).limit(1).scalar_subquery()
+    watched = (~RECORD.c.is_backlog, RECORD.c.occurred_at >= first_look, RECORD.c.is_time_readable)
+    statement = select(micros).where(RECORD.c.source == source, *watched).order_by(RECORD.c.id.desc()).limit(limit)
     return sorted(timedelta(microseconds=value) for value in connection.execute(statement).scalars())
 
 

@@ -124,6 +124,12 @@ def test_rules_do_what_their_own_tests_say(pack: Rules) -> None:
     assert [rule.name.name for rule in pack.rules if missing_tests(rule, 1)] == []
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "Australia/Sydney", "Asia/Kolkata", "America/Los_Angeles"])
+def test_their_tests_pass_wherever_the_office_is(zone: str) -> None:
+    """The shipped rules are well where `business-hours` are those of another place than London."""
+    assert _failed(_pack_with_hours_of(zone), lambda lists: _pack_beside(lists).rules) == []
+
+
 def test_each_file_points_editors_to_its_schema() -> None:
     """The first line is the one that yaml-language-server reads."""
     for file in noise.FOLDER.rglob("*.yml"):

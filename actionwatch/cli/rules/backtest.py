@@ -119,7 +119,8 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
     for name in plain:
         if name not in by_name:
             known = [rule.name.name for rule in pack.loaded.rules]
-            raise click.ClickException(f"no file or rule is named {name!r}: {suggest(name, known, 'rules are')}")
+            remedy = suggest(name, known, "rules are") or "see: actionwatch rules list"
+            raise click.ClickException(f"no file or rule is named {name!r}: {remedy}")
     chosen = [by_name[name] for name in plain] if plain else list(pack.loaded.rules)
     chosen = _with_what_feeds(chosen, pack.loaded.rules)
     return pack, [dataclasses.replace(rule, mode=Mode.LIVE) for rule in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -11,15 +12,23 @@ from actionwatch.model import Message
 
 def cloudevents_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
     """Wrap the message: `id` is its own id, `subject` the alert's, `data` ours; a summary has no subject."""
-    source = message.data.get("source")
-    event = {
-        "specversion": "1.0",
-        "id": message.id,
-        "source": f"/actionwatch/{quote(str(source), safe='', errors='replace')}" if source else "/actionwatch",
-        "type": f"actionwatch.{message.type}",
-        "time": instant(message.timestamp),
-        "datacontenttype": "application/json",
-        "data": message.data,
-    }
-    subject = message.data.get("id")
+    source, subject = message.data.get("source"), message.data.get("id")
+    event = _event(message.id, source, message.type, instant(message.timestamp), message.data)
     return {**event, "subject": str(subject)} if subject else event
+
+
+def cloudevents_event(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Give one record, in the contract's shape, as an event of its own: `id` is its key, `time` when it happened."""
+    return _event(record["key"], record["source"], "record", record["timestamp"], record)
+
+
+def _event(event_id: str, source: object, kind: str, at: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": f"/actionwatch/{quote(str(source), safe='', errors='replace')}" if source else "/actionwatch",
+        "type": f"actionwatch.{kind}",
+        "time": at,
+        "datacontenttype": "application/json",
+        "data": data,
+    }

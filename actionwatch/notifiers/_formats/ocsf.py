@@ -90,7 +90,12 @@ def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
         "message": str(record.get("description") or kind),
         "raw_data": json.dumps(record.get("raw") or {}, ensure_ascii=False, default=str),
         "severity_id": 0,
-        "metadata": {**_metadata(), "event_code": kind, "original_time": str(record.get("timestamp"))},
+        "metadata": {
+            **_metadata(),
+            "uid": str(record["key"]),
+            "event_code": kind,
+            "original_time": str(record.get("timestamp")),
+        },
     }
     if is_account_change:
         activity = ACCOUNT_KINDS[kind] or (OTHER, kind)

@@ -114,6 +114,23 @@ def test_export_gives_every_record_in_the_order_stored(filled: Desk) -> None:
     assert exported[::-1] == filled.call("records", "list", "-o", "json").json
 
 
+def test_export_as_events(filled: Desk) -> None:
+    """CloudEvents and OCSF: an event for each record, under its key, of the time when it happened."""
+    plain = filled.call("records", "export").jsonl
+    clouded = filled.call("records", "export", "--format", "cloudevents").jsonl
+    assert [event["data"] for event in clouded] == plain
+    assert [(event["id"], event["time"]) for event in clouded] == [(one["key"], one["timestamp"]) for one in plain]
+    assert {(event["specversion"], event["type"], event["source"]) for event in clouded} == {
+        ("1.0", "actionwatch.record", "/actionwatch/acme")
+    }
+    events = filled.call("records", "export", "--format", "ocsf", "--kind", "DELETE_CLUSTER").jsonl
+    deleted = [record for record in plain if record["actionKind"] == "DELETE_CLUSTER"]
+    assert [event["metadata"]["uid"] for event in events] == [record["key"] for record in deleted]
+    assert {event["activity_name"] for event in events} == {"Delete"}
+    times = [datetime.fromtimestamp(event["time"] / 1000, UTC) for event in events]
+    assert times == [datetime.fromisoformat(record["timestamp"]) for record in deleted]
+
+
 def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
     """Text that a spreadsheet would run as a formula begins with a quote; the columns have names."""
     called = filled.call("records", "export", "--format", "csv", "--user", "mallory@example.com")
@@ -229,6 +246,17 @@ def test_rules_are_listed(filled: Desk) -> None:
     assert filled.call("rules", "check").status == 0
     assert filled.call("check").status == 0
     assert filled.call("check", "-o", "json").json == []
+
+
+def test_a_misspelt_format_is_told_where_it_stands(filled: Desk) -> None:
+    """A format that is no template's name either is a fault of the configuration file, with what was likely meant."""
+    text = filled.config.read_text()
+    filled.config.write_text(text.replace("webhook: {", "webhook: {format: ocfs, ", 1))
+    assert filled.config.read_text() != text
+    for command in ("check", "templates check"):
+        called = filled.call(*command.split())
+        assert called.status == 2
+        assert re.search(r"actionwatch\.yaml:\d+:\d+: format: .*ocfs\.json\.j2.*: did you mean 'ocsf'\?", called.err)
 
 
 TABLES = [

@@ -194,6 +194,10 @@ def test_broken_rules_and_unknown_names(busy: Desk) -> None:
     assert (broken.status, "burst.yml:5:" in broken.err) == (2, True)
     unknown = busy.call("rules", "backtest", "cluster_delted")
     assert (unknown.status, "did you mean 'cluster_deleted'?" in unknown.err) == (1, True)
+    for number in range(20):
+        (busy.folder / "rules" / f"{number}.yml").write_text(BURST.replace("name: burst", f"name: other{number}"))
+    unlike = busy.call("rules", "backtest", "zzz")
+    assert (unlike.status, "'zzz': see: actionwatch rules list" in unlike.err) == (1, True)
 
 
 def test_a_file_in_any_order_is_sorted_in_runs(tmp_path: Path) -> None:

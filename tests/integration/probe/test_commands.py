@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
 from tests.integration.probe.kit import SECRETS, World, a_world
 
 TOKEN = "xoxb-1-wallaby"
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +193,25 @@ def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> N
         world.faults.clear()
     assert called.status == 1
     assert what in called.err
+
+
+def test_live_interrupted(tmp_path: Path, world: World) -> None:
+    """Ctrl-C waits for no end that hangs, however long its timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as end:
+        base_url = f"http://127.0.0.1:{end.getsockname()[1]}/"
+        slack = {"token": TOKEN, "channel": "C1", "base_url": base_url, "timeout": "1h"}
+        given = yaml.safe_dump([{"name": "slack", "slack": slack}], default_flow_style=True, width=10_000).strip()
+        config = str(configure(tmp_path, world, given))
+        command = [sys.executable, "-m", "actionwatch", "-c", config, "check", "--live"]
+        with subprocess.Popen(command) as process:
+            end.settimeout(PATIENCE_SECONDS)
+            with end.accept()[0] as hanging:
+                assert hanging.recv(1)
+                process.send_signal(signal.SIGINT)
+                try:
+                    assert process.wait(PATIENCE_SECONDS) == 130
+                finally:
+                    process.kill()
 
 
 def test_live_needs_a_configuration(tmp_path: Path, world: World) -> None:

@@ -299,15 +299,18 @@ def test_vanished(database: Database) -> None:
 
 
 def test_lateness(database: Database) -> None:
-    """The delays of the newest records come sorted, without backlog and unreadable times."""
+    """The delays of the newest records come sorted, without unreadable times and what was there before the first look."""
     store(
         database,
+        *(make_record(occurred_at=NOON - timedelta(days=days), seen_at=NOON) for days in (2, 1)),
         *(make_record(n, seen_at=NOON + timedelta(seconds=seconds)) for n, seconds in enumerate((9, 3, 5))),
         make_record(8, is_backlog=True, seen_at=NOON + timedelta(days=9)),
         make_record(9, is_time_readable=False, seen_at=NOON + timedelta(days=9)),
     )
     with database.read() as connection:
         assert records.lateness(connection, "acme", 2) == [timedelta(seconds=3), timedelta(seconds=5)]
+        assert len(records.lateness(connection, "acme", 9)) == 3
+        assert records.lateness(connection, "other", 9) == []
 
 
 def remaining(connection: Connection) -> list[int]:
