@@ -1,8 +1,8 @@
 """Hot reload: changed rules, lists and templates are taken up while the service runs, all at once or not at all.
 
-`watch` looks at the files twice a second, which takes 0.4 ms for a hundred. The kernel's own word comes no sooner than that is
-soon enough, and never for a symlink swapped above the folder, a folder that was not there or a network file system, so that
-one had to look anyway. What is broken stays as it last was, and is told.
+`watch` looks at the files every 0.4 s, which takes 0.4 ms for a hundred. The kernel would tell of most changes sooner, but never of
+a symlink swapped above the folder, of a folder that was not there, or on a network file system: one has to look anyway. What
+is broken stays as it last was, and is told.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from actionwatch.pipeline.templates import TemplateFiles
 from actionwatch.rules.lists import list_folders
 from actionwatch.rules.standins import Running, is_within
 
-LOOK_SECONDS = 0.5  # with the reading, within the second that a change may take
+LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
 QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
 RETRY_SECONDS = 5.0  # after an error that is not the files' fault, such as a store that is busy
 READINGS = 5  # of files that change while they are read

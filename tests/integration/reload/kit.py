@@ -26,7 +26,7 @@ from actionwatch.store.troubles import OpenTrouble
 
 T = TypeVar("T")
 
-SECOND = 1.0  # what a change of a file may take
+SECOND = 2.0  # what a change of a file may take where other tests run beside it; by itself it takes some 0.5
 PATIENCE = 10.0
 DELETED, CREATED = "DELETE_CLUSTER", "CREATE_CLUSTER"
 
