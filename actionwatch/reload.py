@@ -1,8 +1,8 @@
 """Hot reload: changed rules, lists and templates are taken up while the service runs, all at once or not at all.
 
-`watch` looks at the files every 0.4 s, which takes 0.4 ms for a hundred. The kernel would tell of most changes sooner, but never of
-a symlink swapped above the folder, of a folder that was not there, or on a network file system: one has to look anyway. What
-is broken stays as it last was, and is told.
+`watch` looks at the files every 0.4 s, which takes 0.4 ms for a hundred. The kernel would tell of most changes sooner, not of a
+symlink swapped above the folder, of a folder that was not there, or on a network file system: one has to look anyway.
+What is broken stays as it last was, and is told.
 """
 
 from __future__ import annotations
