@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.cli.output import Span, console, spell
+from actionwatch.clock import utc_now
 from actionwatch.signals import ENDING, Asked, asked_by_signals
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _organisation(seed: int) -> Iterator[_Upstream]:
 
     from actionwatch import emulator
 
-    life = emulator.bring_to_life(emulator.demo_scenario(datetime.now(UTC), seed))
+    life = emulator.bring_to_life(emulator.demo_scenario(utc_now(), seed))
     key = secrets.token_hex(16)
     app = emulator.create_app(life.organisation, api_key=key)
     with emulator.living(life), emulator.running(app) as url:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from actionwatch.cli.output import print_table
+from actionwatch.clock import utc_now
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         _list_faults()
         return
     try:
-        chosen = emulator.load_scenario(scenario) if scenario else emulator.demo_scenario(datetime.now(UTC), seed)
+        chosen = emulator.load_scenario(scenario) if scenario else emulator.demo_scenario(utc_now(), seed)
         life = emulator.bring_to_life(chosen)
         app = emulator.create_app(life.organisation, faults=faults)
     except (emulator.ScenarioError, emulator.FaultError) as exc:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.decorators import FC
 
+from actionwatch.clock import utc_now
 from actionwatch.text import one_line
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
 
     if at is None:
         return "never"
-    span = (now or datetime.now(UTC)) - at
+    span = (now or utc_now()) - at
     return f"{spell_duration(span)} ago" if span >= timedelta(0) else f"in {spell_duration(-span)}"
 
 
@@ -244,7 +245,7 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return datetime.now(UTC) - parse_duration(value)
+            return utc_now() - parse_duration(value)
         except (ValueError, OverflowError):
             pass
         try:

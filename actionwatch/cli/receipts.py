@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ import click
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.opened import opened_store
 from actionwatch.cli.output import Moment, output_option, print_items
+from actionwatch.clock import utc_now
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -113,7 +114,7 @@ def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -
     again = store.recompute(connection, receipt)
     if again == receipt:
         return Checked(receipt, SAME, again.record_count)
-    is_expired = receipt.starts_at < datetime.now(UTC) - settings.store.retention.records
+    is_expired = receipt.starts_at < utc_now() - settings.store.retention.records
     return Checked(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
 
 
@@ -208,7 +209,7 @@ def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Str
     known = marks.read_all(connection)[source]
     lagging = {found.subject: found.what for found in troubles.read_all(connection) if found.trouble == "proof_lagging"}
     why = lagging.get(source, "read, but not proved")
-    at = max(known.begins_at, datetime.now(UTC) - kept)
+    at = max(known.begins_at, utc_now() - kept)
     found: list[Stretch] = []
     for start, end in receipts.spans(connection, source):
         if end <= at:

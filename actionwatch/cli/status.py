@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +11,7 @@ import click
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.opened import opened_store
 from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago
+from actionwatch.clock import utc_now
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
@@ -167,7 +168,7 @@ def _print(
 
 def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
     """Give a source's row of the table; the upstream's clock tells how long ago its marks are."""
-    now = datetime.now(UTC)
+    now = utc_now()
     there = now + poll.clock_skew if poll else now
     told = (_ago(source[name], there) for name in ("mark", "seen_through", "proved_through"))
     return source["name"], source["records"], *told, _ago(source["last_poll"], now)

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 
 import msgspec
 import stamina
 
 from actionwatch.answers import Answer
+from actionwatch.clock import utc_now
 from actionwatch.errors import BadResponse, RateLimited, SourceUnavailable
 from actionwatch.instaclustr.origin import Connection, Origin
 from actionwatch.instaclustr.query import Query
@@ -59,7 +60,7 @@ class Client:
         field_aliases: Mapping[str, Sequence[str]] | None = None,
         known_accounts: Mapping[str, str] | None = None,
         patience: Patience = Patience(),
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.reader = RecordReader(source, aliases=field_aliases, known_accounts=known_accounts)
         self._actions = connection.path("user-actions")

@@ -11,12 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from actionwatch.answers import Answer, retry_after
+from actionwatch.clock import utc_now
 from actionwatch.errors import (
     AccessDenied,
     BadRequest,
@@ -112,7 +113,7 @@ class Origin:
             ) from exc
         if not 200 <= answer.status < 300:
             told = self.redact(words(answer))[:MAX_WORDS]
-            raise refusal(answer, told, datetime.now(UTC), is_write=method != "GET")
+            raise refusal(answer, told, utc_now(), is_write=method != "GET")
         return answer
 
     def redact(self, text: str) -> str:

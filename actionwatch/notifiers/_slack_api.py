@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.request import Request
 
@@ -18,6 +18,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 
 from actionwatch.answers import Answer, retry_after
+from actionwatch.clock import utc_now
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.notifiers._posting import Poster
 from actionwatch.notifiers.base import Redactor, check_answer
@@ -116,7 +117,7 @@ class SlackApi:
         error = self._redact(str(data.get("error") or ""))
         status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
         if status in (200, 429) and (status == 429 or error in TRANSIENT_ERRORS):
-            wait = retry_after(headers, datetime.now(UTC)) or timedelta(0)
+            wait = retry_after(headers, utc_now()) or timedelta(0)
             return TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)
         if status != 200:
             return _refusal(Answer(status, headers, json.dumps(data).encode(), timedelta(0)), self._redact)

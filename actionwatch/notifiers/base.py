@@ -11,13 +11,14 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
 from actionwatch.answers import Answer, retry_after
+from actionwatch.clock import utc_now
 from actionwatch.crontab import Crontab, parse_crontab
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.model import Message, Receipt
@@ -207,7 +208,7 @@ def check_answer(answer: Answer, redact: Redactor, now: datetime | None = None) 
         return
     text = redact(answer.excerpt(ANSWER_CHARS))[:ANSWER_CHARS]
     if status in TRANSIENT_STATUSES or status >= 500:
-        wait = retry_after(answer.headers, now or datetime.now(UTC)) or timedelta(0)
+        wait = retry_after(answer.headers, now or utc_now()) or timedelta(0)
         raise TransientDeliveryError(f"the receiver answered {status}", answer=text, retry_after=wait)
     if 300 <= status < 400:
         target = redact(answer.headers.get("location", "an address it does not name"))[:ANSWER_CHARS]

@@ -12,7 +12,6 @@ import json
 import math
 import re
 import ssl
-from datetime import UTC, datetime
 from importlib import resources
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from standardwebhooks import Webhook
 
 from actionwatch import options as words
 from actionwatch.answers import USER_AGENT
+from actionwatch.clock import utc_now
 from actionwatch.model import Message, Receipt
 from actionwatch.notifiers._formats import FORMATS, encode
 from actionwatch.notifiers._posting import Identity, tls_context
@@ -192,7 +192,7 @@ class WebhookNotifier(AddressNotifier):
 
     def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:
         """Give the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""
-        now = datetime.now(UTC)
+        now = utc_now()
         headers = {
             **self._headers,
             "content-type": content_type,

@@ -45,7 +45,7 @@ from sigma.types import (
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.patterns import POLICY, pattern_check, wildcard_check
+from actionwatch.rules.patterns import POLICY, Check, pattern_check, wildcard_check
 from actionwatch.rules.placeholders import expand
 
 MAX_VALUES = 100_000  # of a detection; a selection counts as often as its condition names it
@@ -160,9 +160,13 @@ def _spell_type(value: SigmaType) -> str:
 # The tests. Each maker takes pySigma's value and gives the function that looks at a field's candidates.
 
 
+def folded_check(value: SigmaString) -> Check:
+    """Make the check that a plain string of a rule is, for texts that are folded too."""
+    return wildcard_check([part if isinstance(part, SpecialChars) else fold(str(part)) for part in value.s])
+
+
 def _string(value: SigmaString) -> Test:
-    parts = [part if isinstance(part, SpecialChars) else fold(str(part)) for part in value.s]
-    return on_text(wildcard_check(parts), fold)
+    return on_text(folded_check(value), fold)
 
 
 def _cased(value: SigmaCasedString) -> Test:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, 
 
 from actionwatch.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.instants import MICROSECOND, as_stored, from_micros, from_stored, to_micros
+from actionwatch.store.instants import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED, REFERENCE, STORY
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
@@ -163,14 +163,14 @@ def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
         alert.status.value,
         alert.acked_by,
         alert.resolved_by,
-        alert.resolved_at and to_micros(alert.resolved_at),
+        to_stored(alert.resolved_at),
         alert.count,
         to_micros(alert.first_at),
         to_micros(alert.last_at),
         to_micros(alert.opened_at),
         _micros(alert.late_by),
-        alert.seen_at and to_micros(alert.seen_at),
-        alert.told_at and to_micros(alert.told_at),
+        to_stored(alert.seen_at),
+        to_stored(alert.told_at),
         to_micros(alert.happened_at or alert.last_at),
     )
 

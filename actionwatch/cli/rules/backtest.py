@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table
+from actionwatch.clock import utc_now
 from actionwatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def command(
             raise click.UsageError(f"--records takes a file, and {option} asks elsewhere: leave out one of the two")
     pack, chosen = choose_rules(config, rules)
     if since is None and file is None:
-        since = datetime.now(UTC) - BACK
+        since = utc_now() - BACK
     span = candidates.Span(since, until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else None
     about = reach_of([*chosen, *(compared or ())], pack.loaded.rules)

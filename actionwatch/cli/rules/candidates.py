@@ -7,11 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from actionwatch.clock import utc_now
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -109,7 +111,7 @@ def from_upstream(into: Spool, config: str, about: Reach, source: str | None, sp
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
             into.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in kept)
             advance(len(page.records))
-    begin, end = query.start or into.first_at, min([datetime.now(UTC), *_given(query.end)])
+    begin, end = query.start or into.first_at, min([utc_now(), *_given(query.end)])
     return None if begin is None else Candidates(into, begin, end, end)
 
 
@@ -146,7 +148,7 @@ def _query(about: Reach, span: Span) -> Query:
 
     return Query(
         start=span.since,
-        end=span.until or datetime.now(UTC),
+        end=span.until or utc_now(),
         kinds=about.kinds or (),
         cluster_id=about.cluster_id,
         account=about.account_id,

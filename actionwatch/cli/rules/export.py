@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import print_faults
+from actionwatch.clock import utc_now
 
 
 @click.command("export")
@@ -30,7 +30,7 @@ def command(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
         raise click.UsageError("say which format: --sigma")
     loaded = load_pack(config, paths).loaded
     documents: list[Any] = []
-    for exported in export_rules(loaded.rules, loaded.filters, datetime.now(UTC)):
+    for exported in export_rules(loaded.rules, loaded.filters, utc_now()):
         documents += exported.documents
         print_faults(exported.lost)
     print_faults(loaded.faults)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
 NEAR = 3  # kinds that are offered where a word is none
+# Lower case, as a rule's plain strings are compared.
 SOMEBODY = ("eve", "mallory", "trudy", "oscar", "0", "somebody-else@example.com")
 SATURDAY_NIGHT = datetime(2026, 3, 7, 23, tzinfo=UTC)
 MAX_HOURS = 366 * 24
@@ -125,9 +126,13 @@ def _like(pattern: str) -> str:
 
 def _somebody_else(users: Sequence[str]) -> str:
     """Name somebody whom none of these patterns means."""
-    patterns = [re.escape(user).replace(r"\*", ".*").replace(r"\?", ".") for user in users]
+    from sigma.types import SigmaString
+
+    from actionwatch.rules.compile import folded_check
+
+    meant = [folded_check(SigmaString(user)) for user in users]
     for name in SOMEBODY:
-        if not any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns):
+        if not any(is_meant(name) for is_meant in meant):
             return name
     raise click.UsageError(f"nobody is left whose actions would alert: {', '.join(users)}")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch.clock import utc_now
 from actionwatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def load_pack(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> 
     read = read_documents(paths or (settings.rules if settings else ()))
     if borrowed:
         lists = Lists({**_borrowed_lists(read.documents), **lists.values}, lists.broken, lists.faults)
-    built = build_rules(read.documents, lists=lists, known_kinds=kinds, time_intervals=intervals, now=datetime.now(UTC))
+    built = build_rules(read.documents, lists=lists, known_kinds=kinds, time_intervals=intervals, now=utc_now())
     faults = (*read.faults, *lists.faults, *built.faults)
     loaded = Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
     return Pack(loaded, read.documents, lists, tuple(kinds), intervals, settings)

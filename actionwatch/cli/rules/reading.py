@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actionwatch.clock import utc_now
 from actionwatch.errors import BadResponse, ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
     kept = [text for text in texts if text]
     if not any(text.startswith(b"[") or b'"raw"' in text for text in kept):
         try:
-            page = parse_page(b"[" + b",".join(kept) + b"]", reader, datetime.now(UTC))
+            page = parse_page(b"[" + b",".join(kept) + b"]", reader, utc_now())
             return [_seen_at_once(record) for record in page.records]
         except (BadResponse, ValueError):
             pass  # one of them is at fault: which?
@@ -77,7 +78,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
             if isinstance(value, dict) and not _is_envelope(value):
                 found.append(_record(value, reader))
             elif isinstance(value, dict | list):
-                page = parse_page(text, reader, datetime.now(UTC))
+                page = parse_page(text, reader, utc_now())
                 found += [_seen_at_once(record) for record in page.records]
             else:
                 raise ValueError("a record is a JSON object")
@@ -97,7 +98,7 @@ def _record(value: Any, reader: RecordReader) -> Record:
         raise ValueError("a record is a JSON object")
     is_ours = isinstance(value.get("raw"), dict) and isinstance(value.get("key"), str) and "actionKind" in value
     fields = value["raw"] if is_ours else value
-    (record,) = reader.read_all([fields], [json.dumps(fields, ensure_ascii=False)], datetime.now(UTC))
+    (record,) = reader.read_all([fields], [json.dumps(fields, ensure_ascii=False)], utc_now())
     return _seen_at_once(_as_told(record, value) if is_ours else record)
 
 

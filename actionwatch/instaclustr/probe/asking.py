@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from actionwatch.answers import Answer
+from actionwatch.clock import utc_now
 from actionwatch.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.lenient import PatientParts
@@ -118,7 +119,7 @@ class Asker:
     def __init__(
         self,
         client: Client,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Prepare; the client should try once, so that every request is counted here."""
