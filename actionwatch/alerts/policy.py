@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.crontab import Crontab
-from actionwatch.model import Level
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.base.model import Level
+from actionwatch.text.crontab import Crontab
+from actionwatch.text.timeintervals import TimeInterval
 
 
 @dataclass(frozen=True, slots=True)

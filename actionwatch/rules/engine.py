@@ -1,4 +1,4 @@
-"""Rules meet records: `pipeline/match.py` asks here which matches a batch of records makes.
+"""Rules meet records: `matching/matcher.py` asks here which matches a batch of records makes.
 
 Pure: no clock, no I/O, no order of its own. Matches come in the order of the records, then of the rules.
 """
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from actionwatch.located import Document
-from actionwatch.model import Level, Match, Mode, Record, RuleName
+from actionwatch.base.model import Level, Match, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock, make_match
 from actionwatch.rules.conditions import Condition, Predicate, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
+from actionwatch.text.yaml_document import Document
 
 if TYPE_CHECKING:
     from actionwatch.rules.cases import Case

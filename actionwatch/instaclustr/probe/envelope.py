@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from actionwatch.errors import SourceError
-from actionwatch.instaclustr.probe.asking import Asker, Refusal, Seen
+from actionwatch.base.errors import SourceError
+from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
 from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types

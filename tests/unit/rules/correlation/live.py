@@ -11,12 +11,12 @@ from enum import Enum, auto
 import msgspec
 from hypothesis import strategies as st
 
-from actionwatch.model import Record
-from actionwatch.rules.correlate import Correlator
-from actionwatch.rules.correlations.changes import Past, Row, What
-from actionwatch.rules.correlations.feed import Feed
-from actionwatch.rules.correlations.fold import machine
-from actionwatch.rules.correlations.order import in_feeding_order, rooms
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.folds.fold import machine
+from actionwatch.rules.correlations.live.changes import Past, Row, What
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.feed import Feed
+from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
 from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit
 from actionwatch.rules.engine import Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
