@@ -1,4 +1,4 @@
-"""What a receiver wants of the messages it is sent, beyond the messages themselves. Pure values, made by `app.py`."""
+"""What a receiver wants of the messages it is sent, beyond the messages themselves. Pure values, made by `service/app.py`."""
 
 from __future__ import annotations
 

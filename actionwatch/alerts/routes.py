@@ -1,6 +1,6 @@
 """Which receivers hear of an alert: Alertmanager's routing tree and matchers, on the labels of an alert.
 
-Pure: `app.py` builds the tree once from the settings, `matching/matcher.py` walks it for every match.
+Pure: `service/app.py` builds the tree once from the settings, `matching/matcher.py` walks it for every match.
 Source: Alertmanager's `dispatch/route.go` (`Route.Match`) and `pkg/labels/parse.go` (matchers as before UTF-8 names).
 """
 

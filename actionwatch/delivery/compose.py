@@ -1,6 +1,6 @@
 """Compose: what a claimed delivery says, frozen at its first attempt.
 
-Used by `deliver.py` within its claiming transaction. A message that was frozen before is sent again to the letter; one that
+Used by `worker.py` within its claiming transaction. A message that was frozen before is sent again to the letter; one that
 cannot be composed becomes a dead letter, so that no single alert can stop the others.
 """
 

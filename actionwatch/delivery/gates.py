@@ -1,6 +1,6 @@
 """Gates: what a message passes when it is first about to be sent, in one list; each lets it through or says why not.
 
-Judged by `deliver.py` in its claiming transaction, only while the message is not frozen; what passed once is never judged
+Judged by `worker.py` in its claiming transaction, only while the message is not frozen; what passed once is never judged
 again. A stopped message is never sent later. The rate, the last gate of all, is the channel's own.
 """
 

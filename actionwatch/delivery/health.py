@@ -1,6 +1,6 @@
 """Receiver watch: report dead letters, receivers that keep failing and objectives that burn; settle what is over.
 
-Used by `deliver.py`, now and then: counting is not free.
+Used by `worker.py`, now and then: counting is not free.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rate, pause and concurrency hold for all processes that deliver from the store: what the others do is asked at each claim. One
 alone may hold a stock, so that no thread waits; several together hold no more than the receiver takes at once.
 
-Only the dispatcher of `deliver.py` hands jobs in; outcomes come back through one queue.
+Only the dispatcher of `worker.py` hands jobs in; outcomes come back through one queue.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Summaries: one message that tells of the alerts which a storm, a digest, a mute interval or a silence kept back.
 
 All four are one thing: collect what waits for the same reason, write one `alerts.summary` into the outbox, mark what it
-tells of. Used by `deliver.py`, which asks at every round.
+tells of. Used by `worker.py`, which asks at every round.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Rule:
     """A rule ready to run. `selections` are its parts by name, for an explanation; `file` and `line` say where it begins.
 
     `condition` holds all that a record must meet, `when` and `filters` included; they and `document` are here to explain it.
-    One with a `correlation` makes its alerts of several records (`correlate.py`); one that `is_silent` only feeds such a rule.
+    One with a `correlation` makes its alerts of several records (`correlations/`); one that `is_silent` only feeds such a rule.
     """
 
     name: RuleName

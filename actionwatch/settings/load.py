@@ -1,6 +1,6 @@
 """Load the configuration file: read, fill in the environment, validate, and report every fault of it at once.
 
-Called by `app.py`, which hands in what lies in rooms that this one must not know: the notifiers and the matcher syntax.
+Called by `service/app.py`, which hands in what lies in rooms that this one must not know: the notifiers and the matcher syntax.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The words a configuration is written in: durations, secrets and their `…_file` twins, paths, URLs.
 
-`settings.py` and every `notifiers/<type>.py` declare their keys with these, so that one spelling means one thing everywhere.
+`settings/` and every `notifiers/<type>.py` declare their keys with these, so that one spelling means one thing everywhere.
 Paths resolve against the configuration's own folder, which the loader passes as the validation context `folder`.
 """
 

@@ -13,7 +13,7 @@ from actionwatch.instaclustr.probe.shapes import field_name, types
 from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.wire import read_counts
 
-# What the tail makes of totals (`cursor.py`): it believes them once a walk that an empty page ended confirmed them.
+# What the tail makes of totals (`tail/cursor.py`): it believes them once a walk that an empty page ended confirmed them.
 ONE_REQUEST = (
     "one request a poll proves its window where that fits in one page, once a first walk has confirmed the totals"
 )

@@ -142,7 +142,7 @@ END = at(1000)
 
 @dataclass
 class Service:
-    """What `pipeline/` is around a correlator: it remembers records, what was found, and what people were told."""
+    """What `matching/` is around a correlator: it remembers records, what was found, and what people were told."""
 
     rules: Sequence[Rule]
     keep: timedelta | None = 5 * MINUTE
