@@ -20,7 +20,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actionwatch.alerts.routes import Route
-from actionwatch.answers import Answer
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Action, Emulator, Faults, Organisation, create_app, running
 from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
 from actionwatch.errors import RateLimited, SourceUnavailable
@@ -31,6 +30,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
 from actionwatch.model import Record
+from actionwatch.net.http_response import Answer
 from actionwatch.pipeline.addressing import Addressing, Destination
 from actionwatch.pipeline.selfwatch import SourceWatch
 from actionwatch.pipeline.tail import Tail, TailOptions

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from actionwatch.answers import Answer, retry_after
 from actionwatch.clock import utc_now
 from actionwatch.errors import (
     AccessDenied,
@@ -27,7 +26,8 @@ from actionwatch.errors import (
     SourceUnavailable,
     TransportError,
 )
-from actionwatch.http import HttpClient
+from actionwatch.net.http import HttpClient
+from actionwatch.net.http_response import Answer, retry_after
 from actionwatch.options import check_url
 
 MAX_WORDS = 500  # characters of the upstream's own words in an error

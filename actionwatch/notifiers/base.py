@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
-from actionwatch.answers import Answer, retry_after
 from actionwatch.clock import utc_now
 from actionwatch.crontab import Crontab, parse_crontab
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.model import Message, Receipt
 from actionwatch.model import Rendered as Rendered
+from actionwatch.net.http_response import Answer, retry_after
 from actionwatch.notifiers._posting import Identity, Poster
 from actionwatch.options import CaFile, Options, PositiveDuration, Proxy
 from actionwatch.text import visible

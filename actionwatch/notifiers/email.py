@@ -26,10 +26,10 @@ from pydantic import AfterValidator, Field, model_validator
 from actionwatch import options as words
 from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.model import Message, Receipt
+from actionwatch.net.tls import trusting
 from actionwatch.notifiers._line import spell_broken
 from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
 from actionwatch.text import shorten, visible
-from actionwatch.trust import trusting
 
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
 DEFAULT_RATE_PER_SECOND: float | None = None

@@ -16,10 +16,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from actionwatch import options as words
-from actionwatch.answers import Answer
 from actionwatch.documents import instant
 from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.model import Message, Receipt
+from actionwatch.net.http_response import Answer
 from actionwatch.notifiers._formats import encode
 from actionwatch.notifiers.base import ANSWER_CHARS, HttpOptions, Redactor, Rendered, check_answer
 from actionwatch.text import one_line, shorten, steps, visible

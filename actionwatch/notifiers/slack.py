@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from slack_sdk import WebClient
 
 from actionwatch import options as words
-from actionwatch.answers import Answer
 from actionwatch.errors import PermanentDeliveryError
 from actionwatch.model import Decision, Message, Receipt
+from actionwatch.net.http_response import Answer
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._posting import tls_context
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from actionwatch.errors import TransportError
-from actionwatch.http import HttpClient
+from actionwatch.net.http import HttpClient
 from actionwatch.pipeline.selfwatch import LAG_LEAST, LAG_POLLS
 from actionwatch.store import marks, polls
 from actionwatch.store.database import Database

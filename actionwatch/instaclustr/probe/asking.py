@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from actionwatch.answers import Answer
 from actionwatch.clock import utc_now
 from actionwatch.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.instaclustr.client import Client
@@ -19,6 +18,7 @@ from actionwatch.instaclustr.probe.shapes import shape
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page, parse_page
 from actionwatch.model import Record
+from actionwatch.net.http_response import Answer
 
 MAX_REQUESTS = 80  # twice what a probe without trouble asks
 ATTEMPTS = 3

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from actionwatch.answers import Answer
 from actionwatch.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
+from actionwatch.net.http_response import Answer
 from actionwatch.pipeline.people import People
 from actionwatch.store import records, troubles, unproved
 from actionwatch.store.database import Database

@@ -19,9 +19,9 @@ from typing import Any
 
 import httpcore
 
-from actionwatch.answers import USER_AGENT, Answer
 from actionwatch.errors import TransportError
-from actionwatch.trust import trusting
+from actionwatch.net.http_response import USER_AGENT, Answer
+from actionwatch.net.tls import trusting
 
 # httpx's command line, which comes with it where rich is installed, takes as much memory as all the rest of it.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: not to be imported

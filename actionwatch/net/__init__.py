@@ -1,0 +1,1 @@
+"""The network: the only HTTP client, what its responses say, and TLS."""
