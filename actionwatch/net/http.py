@@ -19,7 +19,7 @@ from typing import Any
 
 import httpcore
 
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
 from actionwatch.net.http_response import USER_AGENT, Answer
 from actionwatch.net.tls import trusting
 

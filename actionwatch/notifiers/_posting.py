@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
 from actionwatch.net.http_response import USER_AGENT, Answer
 from actionwatch.net.tls import trusting
 from actionwatch.notifiers._line import Line, dial, read_body, read_head, spell_broken, tunnel
