@@ -53,7 +53,7 @@ def test_next_window_reaches_from_the_overlap_to_now(begins_at, mark, now, overl
 
 @pytest.mark.parametrize(("micros", "rounded"), [(0, 0), (1, 1000), (999, 1000), (1000, 1000)])
 def test_the_end_is_rounded_up_to_milliseconds(micros: int, rounded: int) -> None:
-    """The end of a poll lies before now, so that a record of this millisecond waits, or a millisecond more than rounding needs."""
+    """A poll ends before now, so that a record of this millisecond waits, or later than rounding up needs."""
     window = next_window(NOON, NOON, NOON + micros * MICRO, QUARTER)
     assert next_window(NOON - QUARTER, NOON, NOON + micros * MICRO, QUARTER).end == NOON + rounded * MICRO
     assert window.end - window.start >= MIN_WINDOW
@@ -471,7 +471,7 @@ def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-
 
 @given(instants, spans, st.sampled_from(CUTS[1:]))
 def test_widened_by_less_than_a_unit(start, length, unit) -> None:  # type: ignore[no-untyped-def]
-    """More than a unit is asked for beside the window, or a start that the upstream rounds up or to the nearest leaves some out."""
+    """A poll asks for more than a unit beside the window, or an upstream that rounds the start up leaves out some of it."""
     window = Window(start, start + length)
     asked = window.widened(unit)
     assert window.start - asked.start < unit + EDGE
