@@ -90,9 +90,7 @@ class Sequences:
         }
         other.found = list(self.found)
         if self._open is not None:
-            other._open = self._open.copy()
-            if other.found and other.found[-1] is self._open:
-                other.found[-1] = other._open
+            other._open = other.found[-1] = self._open.copy()  # the open alert is the newest found
         return other
 
     # -- the window ----------------------------------------------------------------------------------------------------
