@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.cursor import MIN_WINDOW, Window, next_window
-from actionwatch.pipeline.bounds import UNITS
-from actionwatch.pipeline.planning import (
+from actionwatch.tail.planning import (
     ASKED_PER_REACH,
     MAX_STEPS,
     Bounds,
@@ -24,6 +22,8 @@ from actionwatch.pipeline.planning import (
     overdue_reaches,
     sweep_windows,
 )
+from actionwatch.tail.bounds import UNITS
+from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
 from tests.builders import NOON
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
