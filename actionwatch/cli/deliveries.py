@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli.alerts import delivery_document
-from actionwatch.cli.opened import changed_store, opened_store, warn_if_nothing_runs
+from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
 from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.model import Delivery
+    from actionwatch.base.model import Delivery
 
 
 @click.group()
@@ -82,7 +82,7 @@ def retry(config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None,
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent.
     """
-    from actionwatch import clock
+    from actionwatch.base import clock
     from actionwatch.store import outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "retry")
@@ -109,7 +109,7 @@ def drop(
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is dropped.
     """
-    from actionwatch.pipeline.people import login_name
+    from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "drop")
@@ -126,7 +126,7 @@ def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
 
 def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
     """Find the dead letters that are named; None for all that the filters admit."""
-    from actionwatch.model import DeliveryStatus
+    from actionwatch.base.model import DeliveryStatus
 
     chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from actionwatch.durations import spell_duration
-from actionwatch.errors import StoreError, StoreMissing
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import StoreError, StoreMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from actionwatch.settings import Source
-    from actionwatch.store.backlogs import Backlog
+    from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.polls import Poll
 
 POLLS_RUNNING = 5  # a running service polls late now and then: a slow upstream, a busy machine; /readyz counts as many
@@ -82,8 +82,8 @@ def late_polls(
 
 def full_disk(path: Path) -> Iterator[Standstill]:
     """Look at the disk itself: the service can write no alert about a disk that is full."""
-    from actionwatch.pipeline.selfwatch import REMEDIES as OF_SERVICE
-    from actionwatch.pipeline.selfwatch import find_shortage
+    from actionwatch.tail.health import REMEDIES as OF_SERVICE
+    from actionwatch.tail.health import find_shortage
 
     what = find_shortage(path)
     if what is not None:

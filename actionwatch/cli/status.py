@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.opened import read_settings
+from actionwatch.cli.context import read_settings
 from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago
 from actionwatch.cli.standstill import Standstill, full_disk, late_polls, unopened
-from actionwatch.clock import utc_now
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
-    from actionwatch.store.backlogs import Backlog
+    from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import StoreReader
     from actionwatch.store.marks import Marks
     from actionwatch.store.outbox import Queue
     from actionwatch.store.polls import Poll
     from actionwatch.store.receivers import Health
-    from actionwatch.store.troubles import OpenTrouble
+    from actionwatch.store.self_alerts import OpenTrouble
 
 LATENESS_RECORDS = 10_000  # the newest ones say how late records are nowadays
 
@@ -38,7 +38,7 @@ def command(config: str, form: str) -> int:
     Exit 1 while there are troubles. A source that was not polled for too long is one, whether or not a service runs; so are a
     full disk and a missing store. Creates and changes nothing.
     """
-    from actionwatch.errors import StoreError
+    from actionwatch.base.errors import StoreError
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
@@ -70,11 +70,11 @@ class Look:
 
 def look(settings: Settings, store: StoreReader) -> Look:
     """Read what the store says, and see what it cannot say: that nothing runs, that the disk is full."""
-    from actionwatch.store import backlogs, marks, outbox, polls, receivers, records, rule_versions, troubles
+    from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
 
     with store.read() as connection:
-        last_polls, behind = polls.read_all(connection), backlogs.read_all(connection)
-        opened = troubles.read_all(connection)
+        last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
+        opened = self_alerts.read_all(connection)
         is_running = store.is_owned()
         late = late_polls(settings.sources, last_polls, behind, is_running=is_running, now=utc_now())
         known = {trouble.trouble for trouble in opened}
@@ -102,7 +102,7 @@ def describe(settings: Settings, found: Look) -> dict[str, Any]:
     from actionwatch.store.receivers import Health
 
     def spell(at: datetime | None) -> str | None:
-        from actionwatch.documents import instant
+        from actionwatch.text.payloads import instant
 
         return instant(at) if at else None
 
@@ -144,7 +144,7 @@ def describe(settings: Settings, found: Look) -> dict[str, Any]:
 
 def _backlog(backlog: Backlog) -> dict[str, Any]:
     """Give how far a source is that catches up: from where to where, how much of that is done, how fast, how long yet."""
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     rate, remaining = backlog.records_per_second, backlog.remaining
     return {
@@ -160,8 +160,8 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
 
 def _count_rules(settings: Settings, found: Look) -> dict[str, int]:
     """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
-    from actionwatch import configuration
-    from actionwatch.model import Mode
+    from actionwatch.base.model import Mode
+    from actionwatch.service import configuration
 
     if found.running:
         broken = sum(trouble.trouble == "rule_broken" for trouble in found.troubles)
@@ -219,7 +219,7 @@ def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
 
     rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
     speed = "" if rate is None else f", {rate:,.0f} a second"
@@ -232,8 +232,8 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
 
 def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
     """Say how long after their time records were seen, as a histogram, and whether the overlap is long enough."""
-    from actionwatch.cursor import LATENESS_BOUNDS, overlap_for, spread
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
+    from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
 
     bounds = [f"{spell_duration(bound)}" for bound in LATENESS_BOUNDS] + ["more"]
     shares = [f"{bound} {count}" for bound, count in zip(bounds, spread(measured), strict=True) if count]

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch import app, configuration
+from actionwatch.service import app, configuration
 from actionwatch.store.database import Database
-from actionwatch.store.instants import to_micros
+from actionwatch.store.timestamps import to_micros
 from tests.integration.cli.conftest import Desk
 from tests.integration.notifiers.http_end import Reply
 
