@@ -69,7 +69,8 @@ detection:
 # Imports everything once, and forks a service for each line it is given: a start from nothing costs ten times as much.
 NURSERY = """
 import os, sys
-from actionwatch import app, cli, service
+from actionwatch import cli
+from actionwatch.service import app, service
 from actionwatch.notifiers import webhook
 from actionwatch.web import health, metrics, server
 for _ in sys.stdin:
