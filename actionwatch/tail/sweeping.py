@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 import structlog
 
 from actionwatch.base.errors import SourceError
-from actionwatch.tail.planning import Bounds, beside, due_reaches, first_compared, sweep_windows
 from actionwatch.store import marks, records, sweeps, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
 from actionwatch.tail.cursor import EDGE, Claim, Window
+from actionwatch.tail.planning import Bounds, beside, due_reaches, first_compared, sweep_windows
 from actionwatch.tail.window_scan import PollReport, Reading
 from actionwatch.tail.windows import WindowReader
 

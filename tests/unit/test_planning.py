@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actionwatch.tail.bounds import UNITS
+from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
 from actionwatch.tail.planning import (
     ASKED_PER_REACH,
     MAX_STEPS,
@@ -22,8 +24,6 @@ from actionwatch.tail.planning import (
     overdue_reaches,
     sweep_windows,
 )
-from actionwatch.tail.bounds import UNITS
-from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
 from tests.builders import NOON
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
