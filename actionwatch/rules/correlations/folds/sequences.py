@@ -85,8 +85,7 @@ class Sequences:
         other._recent = deque(copies.values())
         other._fresh = Counter(self._fresh)
         other._pending = {
-            place: replace(found, first=copies.get(id(found.first), found.first))
-            for place, found in self._pending.items()
+            place: replace(found, first=copies[id(found.first)]) for place, found in self._pending.items()
         }
         other.found = list(self.found)
         if self._open is not None:
@@ -140,15 +139,13 @@ class Sequences:
             self.restore(found)
 
     def _make(self, pending: _Pending) -> Found:
-        """Make the alert: every hit from the first step that counts on."""
+        """Make the alert: every hit from the first step that counts on. That one is in reach: it fires before it leaves."""
         first = pending.first.hit
         hits = [
             entry.hit
             for entry in self._recent
             if not entry.is_spent and entry.hit.step in self._wanted and entry.hit.order >= first.order
         ]
-        if not hits or hits[0] is not first:
-            hits.insert(0, first)
         until = pending.due + self._rule.realert
         return Found(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
 
