@@ -25,7 +25,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
 from actionwatch.net.deadline import Deadline, DeadlineNetwork, DeadlineStream
 from actionwatch.net.http_response import USER_AGENT, Answer
 from actionwatch.net.tls import Identity, tls_context

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from actionwatch.clock import utc_now
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.net.http_response import Answer, retry_after
 from actionwatch.notifiers.base import ANSWER_CHARS, Redactor, check_answer
-from actionwatch.text import one_line
+from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient

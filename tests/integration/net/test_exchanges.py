@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
 from actionwatch.net.http import MAX_IDLE_SECONDS, HttpClient
 from actionwatch.net.http_response import Answer
 from actionwatch.net.tls import Identity, tls_context

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import USER_AGENT
 
