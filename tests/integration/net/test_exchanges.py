@@ -22,14 +22,14 @@ from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.proxy_end import ProxyEnd
 from tests.integration.notifiers.smtp_end import RawEnd, hang
+from tests.waiting import LIMIT, all_at_once
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
-LONG = 60.0  # seconds; an exchange that is to succeed may take its time on a busy machine
-SHORT = 0.3  # for exchanges that are to end by the timeout
+SHORT = 0.3  # seconds, for exchanges that are to end by the timeout
 
 
-def client(timeout: float = LONG, **given: object) -> HttpClient:
+def client(timeout: float = LIMIT, **given: object) -> HttpClient:
     """Make a client."""
     return HttpClient(timeout=timedelta(seconds=timeout), **given)  # type: ignore[arg-type]
 
@@ -208,19 +208,12 @@ def test_threads_have_connections_to_themselves_and_few() -> None:
     together = threading.Barrier(4)
 
     def reply(_: object) -> Reply:
-        together.wait(LONG)
+        together.wait(LIMIT)
         return Reply(200)
 
     with HttpEnd(reply) as server, client() as made:
         for _ in range(3):
-            workers = [
-                threading.Thread(target=made.post, args=(f"{server.url}/",), kwargs={"headers": {}, "content": b""})
-                for _ in range(4)
-            ]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
+            all_at_once(*[lambda: made.post(f"{server.url}/", headers={}, content=b"")] * 4)
         assert len(server.requests) == 12
         assert server.connection_count == 4
 

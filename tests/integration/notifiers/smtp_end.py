@@ -19,6 +19,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.integration.notifiers.http_end import dead_port
+from tests.waiting import LIMIT
 
 PASSWORD = "s3cret-smtp-password"
 
@@ -142,7 +143,7 @@ class RawEnd:
 
     def wait_for_a_close(self) -> None:
         """Wait until it has closed one more connection."""
-        assert self._closed.acquire(timeout=60)
+        assert self._closed.acquire(timeout=LIMIT)
 
 
 def hang(connection: socket.socket, released: threading.Event) -> None:
