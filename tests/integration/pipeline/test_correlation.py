@@ -78,6 +78,7 @@ def see(
             connection,
             Marks(
                 name=name,
+                organisation="org",
                 begins_at=begins,
                 alerts_from=alerts_from,
                 mark=proved,
