@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli.alerts import delivery_document
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.model import Delivery
+    from actionwatch.base.model import Delivery
 
 
 @click.group()
@@ -82,7 +82,7 @@ def retry(config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None,
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent.
     """
-    from actionwatch import clock
+    from actionwatch.base import clock
     from actionwatch.store import outbox
 
     with opened_store(config) as (_, database), database.write() as connection:
@@ -105,7 +105,7 @@ def drop(
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is dropped.
     """
-    from actionwatch.pipeline.people import login_name
+    from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import outbox
 
     with opened_store(config) as (_, database), database.write() as connection:
@@ -116,7 +116,7 @@ def drop(
 
 def _dead(connection: Connection, ids: tuple[str, ...], is_filtered: bool, verb: str) -> list[str] | None:
     """Find the dead letters that are named; None for all that the filters admit."""
-    from actionwatch.model import DeliveryStatus
+    from actionwatch.base.model import DeliveryStatus
 
     if bool(ids) == is_filtered:
         raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")

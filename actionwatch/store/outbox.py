@@ -15,11 +15,11 @@ from typing import Any
 from msgspec import structs
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select
 
-from actionwatch.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event
+from actionwatch.base.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event
 from actionwatch.store import alerts
 from actionwatch.store.database import bulk_insert, bulk_update
-from actionwatch.store.instants import Instant, as_stored, from_micros, from_stored, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY
+from actionwatch.store.timestamps import Instant, as_stored, from_micros, from_stored, to_micros
 
 _COLUMNS = (
     "id",
