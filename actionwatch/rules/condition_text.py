@@ -65,16 +65,22 @@ def names_in(phrase: Phrase) -> Iterator[str]:
         yield from names_in(part)
 
 
+def selected(pattern: str, names: Sequence[str]) -> list[str]:
+    """Give the names that `1 of PATTERN` or `all of PATTERN` takes in, in their order.
+
+    As in pySigma: `them` is every name, even where a selection is called so, and names that begin with `_` take part only in
+    patterns that do.
+    """
+    is_named = pattern_check(rf"\A{'.*' if pattern == 'them' else pattern.replace('*', '.*')}\z")
+    return [name for name in names if is_named(name) and (pattern.startswith("_") or not name.startswith("_"))]
+
+
 def _phrase(tree: Any, names: Sequence[str]) -> Phrase:
     if isinstance(tree, ConditionIdentifier):
         return Named(tree.identifier)
     if isinstance(tree, ConditionSelector):
-        pattern = "*" if tree.pattern == "them" else tree.pattern
-        is_named = pattern_check(rf"\A{pattern.replace('*', '.*')}\z")
-        # pySigma: names that begin with _ take part only in patterns that do
-        found = [n for n in names if is_named(n) and (pattern.startswith("_") or not n.startswith("_"))]
         word = "all of" if tree.args[0] == "all" else "1 of"
-        return Joined(f"{word} {tree.pattern}", tuple(map(Named, found)))
+        return Joined(f"{word} {tree.pattern}", tuple(map(Named, selected(tree.pattern, names))))
     if isinstance(tree, ConditionNOT):
         return Joined("not", (_phrase(tree.args[0], names),))
     word = "and" if isinstance(tree, ConditionAND) else "or"

@@ -14,7 +14,7 @@ from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
-from actionwatch.service import app, configuration
+from actionwatch.service import app, configuration, organisations
 from actionwatch.settings import Settings
 from actionwatch.settings.words import did_you_mean
 from actionwatch.text.yaml_document import read_file
@@ -34,6 +34,7 @@ def check(settings: Settings, config: Path) -> Checked:
     read = read_documents(settings.rules)
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
+    notes += organisations.shared_organisations(settings, config)
     dangling = _dangling_escalations(settings, rules.rules)
     faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings, config)]
     return Checked(faults, notes, len(rules.rules))

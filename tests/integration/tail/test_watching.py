@@ -85,7 +85,7 @@ def test_first_account_of_all(database: Database) -> None:
     listing.names["a"] = "Alpha"
     assert watch.run_once() == 1
     with database.read() as connection:
-        assert list(accounts.read_current(connection, SOURCE)) == ["a"]
+        assert list(accounts.read_current(connection, "org")) == ["a"]
 
 
 def test_names_have_a_history(database: Database) -> None:
