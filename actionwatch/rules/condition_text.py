@@ -5,6 +5,7 @@ The engine runs what pySigma makes of it; this is for those who explain and chec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionNOT, Co
 from sigma.rule.detection import EmptySigmaDetections
 
 from actionwatch.rules.patterns import pattern_check
+
+_WORD = re.compile(r"[A-Za-z0-9_-]+")  # what pySigma takes for a name within a condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ def names_in(phrase: Phrase) -> Iterator[str]:
         return
     for part in phrase.parts:
         yield from names_in(part)
+
+
+def any_name(names: Sequence[str]) -> str:
+    """Write the condition that any of these selections, all there are, holds; by name where a condition can name them."""
+    if all(_WORD.fullmatch(name) and name != "not" for name in names):
+        return " or ".join(names)
+    patterns = {"1 of _*" if name.startswith("_") else "1 of them": None for name in names}
+    return " or ".join(patterns)
 
 
 def selected(pattern: str, names: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ NAMES = (
     "of1", "them2", "Any", "OR", "AND", "NOT", "Them", "a.b", "a-b", "-a", "a b", "ä", "a:b", "_x", "timeframe",
 )  # fmt: skip
 
-KEYWORDS = ("any", "all", "of", "them", "and", "1", "a.b", "Not", "detection")
+KEYWORDS = ("any", "all", "of", "them", "and", "1", "a.b", "Not", "not", "_x", "a b", "detection")
 
 
 def holds(tree: Any, true: str) -> bool:
