@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli.alerts import delivery_document
-from actionwatch.cli.context import opened_store
+from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
 from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
 
 if TYPE_CHECKING:
@@ -85,9 +85,13 @@ def retry(config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None,
     from actionwatch.base import clock
     from actionwatch.store import outbox
 
-    with opened_store(config) as (_, database), database.write() as connection:
-        chosen = _dead(connection, ids, is_all or bool(receiver or since), "retry")
-        count = outbox.replay(connection, chosen, clock.utc_now(), receiver=receiver, since=since)
+    _check_usage(ids, is_all or bool(receiver or since), "retry")
+    with changed_store(config) as (_, database):
+        with database.write() as connection:
+            chosen = _dead(connection, ids)
+            count = outbox.replay(connection, chosen, clock.utc_now(), receiver=receiver, since=since)
+        if count:
+            warn_if_nothing_runs(database)
     _say(count, "will be tried again")
 
 
@@ -108,18 +112,22 @@ def drop(
     from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import outbox
 
-    with opened_store(config) as (_, database), database.write() as connection:
-        chosen = _dead(connection, ids, is_all or bool(receiver or since), "drop")
+    _check_usage(ids, is_all or bool(receiver or since), "drop")
+    with changed_store(config) as (_, database), database.write() as connection:
+        chosen = _dead(connection, ids)
         count = outbox.drop(connection, outbox.Wanted(chosen, receiver, since), author or login_name())
     _say(count, "dropped")
 
 
-def _dead(connection: Connection, ids: tuple[str, ...], is_filtered: bool, verb: str) -> list[str] | None:
+def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
+    if bool(ids) == is_filtered:
+        raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")
+
+
+def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
     """Find the dead letters that are named; None for all that the filters admit."""
     from actionwatch.base.model import DeliveryStatus
 
-    if bool(ids) == is_filtered:
-        raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")
     chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:
         if delivery.status is not DeliveryStatus.DEAD:

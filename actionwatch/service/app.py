@@ -262,6 +262,7 @@ class App:
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
             configured=frozenset(each.name for each in self.settings.sources),
+            records_kept=self.settings.store.retention.records,
         )
         watch = SourceWatch(
             source.name,
