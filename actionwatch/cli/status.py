@@ -75,11 +75,13 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
             }
         )
     described = []
-    for receiver in settings.receivers:
-        queue, state = queues.get(receiver.name, outbox.Queue()), health.get(receiver.name, receivers.Health())
+    names = [receiver.name for receiver in settings.receivers]
+    gone = sorted(queues.keys() - set(names))  # a receiver that was removed is listed as long as it has dead letters
+    for name in [*names, *gone]:
+        queue, state = queues.get(name, outbox.Queue()), health.get(name, receivers.Health())
         described.append(
             {
-                "name": receiver.name,
+                "name": name,
                 "pending": queue.pending,
                 "dead": queue.dead,
                 "last_sent": spell(state.last_sent_at),

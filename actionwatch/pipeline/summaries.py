@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.documents import ALERTS_SHOWN, summary_document
 from actionwatch.ids import stable_id
-from actionwatch.model import MESSAGE_TYPES, Delivery, DeliveryStatus, Event, Message
+from actionwatch.model import MESSAGE_TYPES, DeliveryStatus, Event, Message
 from actionwatch.pipeline.composing import freeze
 from actionwatch.pipeline.owing import owed
 from actionwatch.store import outbox, silences, standing, stopped, story
@@ -89,26 +89,14 @@ class Summaries:
     def _make(
         self, connection: Connection, receiver: str, reason: str, groups: Sequence[stopped.Group], now: datetime
     ) -> None:
-        """Write one summary, mark what it tells of, and let what lasts still be told by itself."""
-        row = self._row(receiver, reason, groups, now)
-        stopped.report(connection, receiver, groups, row.id, now)
-        content = stopped.read_content(connection, row.id, ALERTS_SHOWN)
-        data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)
-        message = Message(row.id, MESSAGE_TYPES[Event.SUMMARY], now, data)
-        outbox.insert_new(connection, [replace(row, body=freeze(message))])
-        if reason == "storm":
-            stopped.note_storm(connection, receiver, row.id)
-        if reason in AT_THE_END:
-            self._tell_what_lasts(connection, receiver, row.id, reason, now)
-        log.info("summary_made", receiver=receiver, reason=reason, count=content.count, delivery=row.id)
-
-    def _row(self, receiver: str, reason: str, groups: Sequence[stopped.Group], now: datetime) -> Delivery:
-        """Make the row; to a receiver of digests everything comes at their times."""
+        """Write one summary, and let what lasts still be told by itself. A receiver of digests gets all at their times."""
         digest = self._policies[receiver].digest
         due_at = digest.next_after(now) if digest and reason != "digest" else now
-        causes = sorted({group.ref or "" for group in groups})
-        subject = stable_id("summary", receiver, reason, *causes, now.isoformat())
-        return owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
+        summary_id = write_summary(connection, receiver, reason, groups, now, due_at)
+        if reason == "storm":
+            stopped.note_storm(connection, receiver, summary_id)
+        if reason in AT_THE_END:
+            self._tell_what_lasts(connection, receiver, summary_id, reason, now)
 
     def _tell_what_lasts(
         self, connection: Connection, receiver: str, summary_id: str, reason: str, now: datetime
@@ -121,3 +109,24 @@ class Summaries:
                 outbox.insert_new(connection, [row])
                 what = f"{receiver} is told now: the {reason} is over, the trouble is not"
                 story.append(connection, [story.Entry(now, alert.id, "routed", what)])
+
+
+def write_summary(
+    connection: Connection,
+    receiver: str,
+    reason: str,
+    groups: Sequence[stopped.Group],
+    now: datetime,
+    due_at: datetime,
+) -> str:
+    """Write a summary of these groups into the outbox, and mark what it tells of; give its id."""
+    causes = sorted({group.ref or "" for group in groups})
+    subject = stable_id("summary", receiver, reason, *causes, now.isoformat())
+    row = owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
+    stopped.report(connection, receiver, groups, row.id, now)
+    content = stopped.read_content(connection, row.id, ALERTS_SHOWN)
+    data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)
+    message = Message(row.id, MESSAGE_TYPES[Event.SUMMARY], now, data)
+    outbox.insert_new(connection, [replace(row, body=freeze(message))])
+    log.info("summary_made", receiver=receiver, reason=reason, count=content.count, delivery=row.id)
+    return row.id
