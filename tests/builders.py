@@ -12,10 +12,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import stable_id
-from actionwatch.model import Alert, Delivery, DeliveryStatus, Event, Level, Match, Message, Record, RuleName
+from actionwatch.base.model import Alert, Delivery, DeliveryStatus, Event, Level, Match, Message, Record, RuleName
 from actionwatch.store import outbox
 from actionwatch.store.database import Database
-from actionwatch.store.instants import to_micros
+from actionwatch.store.timestamps import to_micros
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RULE = RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",))

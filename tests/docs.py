@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from actionwatch.base.model import Mode
 from actionwatch.cli import COMMANDS, group
-from actionwatch.model import Mode
 from actionwatch.rules.engine import Rule
 from tests.benchmarks import noise
 

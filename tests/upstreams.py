@@ -20,24 +20,24 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actionwatch.alerts.routes import Route
-from actionwatch.answers import Answer
+from actionwatch.base.errors import RateLimited, SourceUnavailable
+from actionwatch.base.model import Record
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Action, Emulator, Faults, Organisation, create_app, running
 from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
-from actionwatch.errors import RateLimited, SourceUnavailable
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.origin import Connection, refusal, words
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
-from actionwatch.model import Record
-from actionwatch.pipeline.addressing import Addressing, Destination
-from actionwatch.pipeline.selfwatch import SourceWatch
-from actionwatch.pipeline.tail import Tail, TailOptions
-from actionwatch.pipeline.troubles import Troubles
-from actionwatch.pipeline.windows import Upstream
-from actionwatch.store import records, troubles
+from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.self_alerts import Troubles
+from actionwatch.net.http_response import Answer
+from actionwatch.store import records, self_alerts
 from actionwatch.store.database import Database
+from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.tail import Tail, TailOptions
+from actionwatch.tail.windows import Upstream
 from tests.builders import Clock
 
 SOURCE = "acme"
@@ -266,4 +266,4 @@ def happened(actions: Iterable[Action]) -> Counter[tuple[str, str]]:
 def open_troubles(database: Database) -> list[str]:
     """List the troubles that are not over."""
     with database.read() as connection:
-        return [found.trouble for found in troubles.read_all(connection)]
+        return [found.trouble for found in self_alerts.read_all(connection)]

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from actionwatch.ids import group_id, stable_id
-from actionwatch.model import Alert, Match
+from actionwatch.base.ids import group_id, stable_id
+from actionwatch.base.model import Alert, Match
 
 __all__ = ["alert_to_join", "grouping_key", "join", "open_alert", "stable_id"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actionwatch.alerts.routes import Labels, Matcher
-from actionwatch.model import Alert, Status
+from actionwatch.base.model import Alert, Status
 
 
 @dataclass(frozen=True, slots=True)

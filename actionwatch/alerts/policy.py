@@ -1,4 +1,4 @@
-"""What a receiver wants of the messages it is sent, beyond the messages themselves. Pure values, made by `app.py`."""
+"""What a receiver wants of the messages it is sent, beyond the messages themselves. Pure values, made by `service/app.py`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.crontab import Crontab
-from actionwatch.model import Level
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.base.model import Level
+from actionwatch.text.crontab import Crontab
+from actionwatch.text.timeintervals import TimeInterval
 
 
 @dataclass(frozen=True, slots=True)

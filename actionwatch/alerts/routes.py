@@ -1,6 +1,6 @@
 """Which receivers hear of an alert: Alertmanager's routing tree and matchers, on the labels of an alert.
 
-Pure: `app.py` builds the tree once from the settings, `pipeline/match.py` walks it for every match.
+Pure: `service/app.py` builds the tree once from the settings, `matching/matcher.py` walks it for every match.
 Source: Alertmanager's `dispatch/route.go` (`Route.Match`) and `pkg/labels/parse.go` (matchers as before UTF-8 names).
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import re2
 
-from actionwatch.model import Alert, Entity, Record
+from actionwatch.base.model import Alert, Entity, Record
 
 Labels = Mapping[str, str | tuple[str, ...]]
 """What matchers look at. A tuple holds the values that stand for one thing, such as a cluster's id and name."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from actionwatch.alerts.routes import Labels, Matcher, group_labels, parse_matcher
-from actionwatch.ids import stable_id
-from actionwatch.model import Alert, Record, Silence
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import Alert, Record, Silence
 
 EVER = datetime(1900, 1, 1, tzinfo=UTC)  # the start of one whose file names none, until it is seen for the first time
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from actionwatch import __version__
-from actionwatch.errors import ActionwatchError, ConfigError
+from actionwatch.base.errors import ActionwatchError, ConfigError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from actionwatch.cli.opened import chosen_source
+from actionwatch.cli.context import chosen_source
 from actionwatch.cli.output import output_option, print_items
 
 
@@ -19,7 +19,7 @@ def command() -> None:
 @click.pass_obj
 def list_accounts(config: str, source_name: str | None, form: str) -> None:
     """List the linked accounts, as the upstream shows them now."""
-    from actionwatch import app
+    from actionwatch.service import app
 
     with app.reading_client(chosen_source(config, source_name)) as client:
         found = client.linked_accounts()
@@ -48,7 +48,7 @@ def list_accounts(config: str, source_name: str | None, form: str) -> None:
 @click.pass_obj
 def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
     """Create an account and link it to the organisation; prints its id."""
-    from actionwatch import app
+    from actionwatch.service import app
 
     source = chosen_source(config, source_name)
     if not yes:
@@ -66,7 +66,7 @@ def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
 @click.pass_obj
 def unlink(config: str, account_id: str, source_name: str | None, yes: bool) -> None:
     """Unlink an account: its later actions leave the organisation's log, so actionwatch sees them no more."""
-    from actionwatch import app
+    from actionwatch.service import app
 
     source = chosen_source(config, source_name)
     if not yes:

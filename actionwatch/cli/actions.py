@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actionwatch.cli.opened import chosen_source
+from actionwatch.cli.context import chosen_source
 from actionwatch.cli.output import dump, output_option, print_items, print_table
 from actionwatch.cli.records import COLUMNS, CUT, LEAVE_OUT, filter_options, row, warn_of_unknown_kinds
 
 if TYPE_CHECKING:
+    from actionwatch.base.model import Record
     from actionwatch.instaclustr.client import Client
     from actionwatch.instaclustr.query import Query
-    from actionwatch.model import Record
 
 PAGE_SIZE = 1000
 
@@ -49,10 +49,10 @@ def command(
     The upstream ignores a filter it does not understand, so the answer is filtered again here. JSON output has the shape of the
     webhook message's `records`.
     """
-    from actionwatch import app
-    from actionwatch.documents import record_document
     from actionwatch.instaclustr.kinds import normalise_kind
     from actionwatch.instaclustr.query import Query
+    from actionwatch.service import app
+    from actionwatch.text.payloads import record_document
 
     warn_of_unknown_kinds(kinds)
     query = Query(

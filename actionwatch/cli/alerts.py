@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import (
     STYLES,
     Moment,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
 
-    from actionwatch.model import Alert, Delivery
-    from actionwatch.pipeline.people import People
+    from actionwatch.base.model import Alert, Delivery
+    from actionwatch.matching.operator_actions import People
     from actionwatch.store.database import Database
 
 
@@ -43,8 +43,8 @@ def command() -> None:
 @click.pass_obj
 def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> None:
     """List alerts, the one opened last first."""
-    from actionwatch.documents import RECORDS_SHOWN, alert_document
     from actionwatch.store import alerts, outbox, records
+    from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
 
     with opened_store(config) as (_, database), database.read() as connection:
         found = alerts.read_newest(connection, limit, since=since)
@@ -109,8 +109,9 @@ def resolve(config: str, alert_id: str, author: str | None) -> None:
 
 
 def _decide(config: str, alert_id: str, decision: Callable[[People, str, str], Alert], author: str | None) -> Alert:
-    from actionwatch import app, clock
-    from actionwatch.pipeline.people import People, login_name
+    from actionwatch.base import clock
+    from actionwatch.matching.operator_actions import People, login_name
+    from actionwatch.service import app
 
     with opened_store(config) as (settings, database):
         with database.read() as connection:
@@ -124,14 +125,14 @@ def describe(database: Database, alert_id: str) -> dict[str, Any]:
 
     Raises: click.ClickException, where no alert or more than one has an id that begins so.
     """
-    from actionwatch.documents import RECORDS_SHOWN, alert_document, instant
-    from actionwatch.store import outbox, records, story
+    from actionwatch.store import alert_history, outbox, records
+    from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
 
     with database.read() as connection:
         alert = _one(connection, alert_id)
         shown = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
         deliveries = outbox.read_of_alert(connection, alert.id)
-        lines = story.read(connection, alert.id)
+        lines = alert_history.read(connection, alert.id)
     return {
         **alert_document(alert, shown),
         "suppressed": _suppressed(deliveries),
@@ -153,7 +154,7 @@ def _one(connection: Connection, beginning: str) -> Alert:
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:
     """Give a delivery as the contract's JSON."""
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     return {
         "id": delivery.id,
@@ -173,7 +174,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
     """Say who is not told by a message of its own, by what, and what that refers to; each once, the oldest first."""
-    from actionwatch.model import DeliveryStatus
+    from actionwatch.base.model import DeliveryStatus
 
     stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
     found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]

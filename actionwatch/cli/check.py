@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
-from actionwatch.cli.opened import read_settings
+from actionwatch.cli.context import read_settings
 from actionwatch.cli.output import output_option, print_faults, print_items
 from actionwatch.cli.rules import fault_document
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.text import one_line
+from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
-    from actionwatch.live import Outcome
+    from actionwatch.service.live import Outcome
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(config: str, is_live: bool, form: str) -> int:
     Prints each fault as file:line:column: what: remedy, and exits 2 when there is any. Notes point at what works but may not
     do what was meant; they do not fail the check. With --live, exits 1 when a key, a clock or a receiver fails.
     """
-    from actionwatch import checking
+    from actionwatch.service import checking
 
     notes: list[Fault] = []
     outcomes: list[Outcome] = []
@@ -40,7 +40,7 @@ def command(config: str, is_live: bool, form: str) -> int:
         checked = checking.check(settings, Path(config))
         faults, notes, rule_count = checked.faults, checked.notes, checked.rule_count
         if is_live:
-            from actionwatch import live
+            from actionwatch.service import live
 
             outcomes = live.check(settings)
     except ConfigError as exc:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli.alerts import delivery_document
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.model import Delivery
+    from actionwatch.base.model import Delivery
 
 
 @click.group()
@@ -87,8 +87,8 @@ def retry(
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent. What is for a receiver
     that is no longer configured needs --to; without it the others are sent, and the exit status is 1.
     """
-    from actionwatch import clock
-    from actionwatch.pipeline import replaying
+    from actionwatch.base import clock
+    from actionwatch.delivery import replay
     from actionwatch.store import outbox
 
     with opened_store(config) as (settings, database), database.write() as connection:
@@ -98,12 +98,12 @@ def retry(
         chosen = _dead(connection, ids, is_all or bool(receiver or since), "retry")
         wanted = outbox.Wanted(chosen, receiver, since)
         if to is not None:
-            count, stranded = replaying.readdress(connection, wanted, to, clock.utc_now()), {}
+            count, stranded = replay.readdress(connection, wanted, to, clock.utc_now()), {}
         else:
             stranded = outbox.count_letters(connection, wanted, besides=known)
             if ids and stranded:
                 raise click.ClickException(_stranded(stranded))
-            count = replaying.replay(connection, wanted, known, clock.utc_now())
+            count = replay.replay(connection, wanted, known, clock.utc_now())
     if count or not stranded:
         _say(count, f"will be sent to {to}" if to else "will be tried again")
     if stranded:
@@ -124,7 +124,7 @@ def drop(
 
     A beginning of an id is enough. An id that is no dead letter's stops it before anything is dropped.
     """
-    from actionwatch.pipeline.people import login_name
+    from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import outbox
 
     with opened_store(config) as (_, database), database.write() as connection:
@@ -135,7 +135,7 @@ def drop(
 
 def _dead(connection: Connection, ids: tuple[str, ...], is_filtered: bool, verb: str) -> list[str] | None:
     """Find the dead letters that are named; None for all that the filters admit."""
-    from actionwatch.model import DeliveryStatus
+    from actionwatch.base.model import DeliveryStatus
 
     if bool(ids) == is_filtered:
         raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.clock import utc_now
 from actionwatch.cli.output import Span, console, spell
-from actionwatch.clock import utc_now
-from actionwatch.signals import ENDING, Asked, asked_by_signals
+from actionwatch.service.signals import ENDING, Asked, asked_by_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from actionwatch.app import App
-    from actionwatch.model import Record
+    from actionwatch.base.model import Record
+    from actionwatch.service.app import App
 
 ROOMY = 96  # from this width on, a record's columns stand in line whatever they hold
 PIPE_WIDTH = 100
@@ -131,7 +131,7 @@ def _organisation(seed: int) -> Iterator[_Upstream]:
 
 
 def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
-    from actionwatch.configuration import shipped
+    from actionwatch.service.configuration import shipped
 
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
     config = folder / "actionwatch.yaml"
@@ -150,7 +150,7 @@ def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:
 
 
 def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) -> None:
-    from actionwatch import app, configuration, service
+    from actionwatch.service import app, configuration, service
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
@@ -169,7 +169,7 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) 
 
 def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
     """Build the service's App so that records are printed as they are stored, before the alerts that follow from them."""
-    from actionwatch import app
+    from actionwatch.service import app
     from actionwatch.store import records
 
     class Streaming(app.App):
@@ -205,7 +205,7 @@ def _line(record: Record, width: int) -> Text:
 def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: timedelta) -> None:
     from rich.rule import Rule
 
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
 
     length = f"for {spell_duration(duration)} (Ctrl-C: sooner)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
@@ -222,7 +222,7 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
     from rich.panel import Panel
     from rich.table import Table
 
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
 
     table = Table.grid(padding=(0, 2))
     for name, value in _facts(built):
@@ -235,7 +235,7 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
 
 def _facts(built: App) -> Iterator[tuple[str, str]]:
     """Give the lines of the summary, all of them read from the store."""
-    from actionwatch.store import alerts, marks, outbox, records, troubles
+    from actionwatch.store import alerts, marks, outbox, records, self_alerts
 
     with built.database.read() as connection:
         seen = sum(records.count_by_source(connection).values())
@@ -245,7 +245,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
         queues = outbox.count_queues(connection).values()
         sent = outbox.count_sent(connection)
         times = outbox.delivered_latencies(connection, 10_000)
-        wrong = troubles.read_all(connection)
+        wrong = self_alerts.read_all(connection)
     yield "seen", f"{seen:,} {'record' if seen == 1 else 'records'}, two days of history among them"
     yield "proved", _spell_proof(proved)
     levels = ", ".join(f"{count} {level.word}" for level, count in sorted(by_level.items(), reverse=True))

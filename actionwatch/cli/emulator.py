@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from actionwatch.base.clock import utc_now
 from actionwatch.cli.output import print_table
-from actionwatch.clock import utc_now
 
 
 @click.command()

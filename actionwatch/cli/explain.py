@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import output_option, print_document, print_table
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.model import Alert, Delivery, Record
+    from actionwatch.base.model import Alert, Delivery, Record
     from actionwatch.rules.explain import Finding
     from actionwatch.rules.load import Rules
     from actionwatch.settings import Settings
@@ -42,8 +42,8 @@ def command(config: str, subject: str, form: str) -> None:
 
     SUBJECT is an alert's id (a beginning is enough) or a record's key, as `alerts list` and `records list` print them.
     """
-    from actionwatch import configuration
-    from actionwatch.documents import instant
+    from actionwatch.service import configuration
+    from actionwatch.text.payloads import instant
 
     with opened_store(config) as (settings, database), database.read() as connection:
         name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
@@ -90,8 +90,8 @@ def _record_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None = None
 ) -> Iterator[_Line]:
     """Tell of a record: when it happened, which polls saw and proved it, which rules it met and by what."""
-    from actionwatch.documents import instant
     from actionwatch.store import receipts
+    from actionwatch.text.payloads import instant
 
     who, where = record.user_name or "nobody", record.cluster.name or record.account.name or record.source
     yield _Line(record.occurred_at, None, "happened", f"{record.action_kind} by {who} on {where} ({record.key})")
@@ -110,9 +110,9 @@ def _rule_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None
 ) -> Iterator[_Line]:
     """Tell which rules of today a record meets, with the values that decided; of the alert's rule, what it counted."""
-    from actionwatch import configuration
     from actionwatch.cli.rules.history import feeders_of, views_from_store
     from actionwatch.rules.explain import counted, explain
+    from actionwatch.service import configuration
 
     lists = configuration.known_lists(settings)
     met = 0
@@ -145,14 +145,14 @@ def _decided(finding: Finding) -> Iterator[str]:
 
 def _alert_lines(connection: Connection, alert: Alert, record: Record | None) -> Iterator[_Line]:
     """Tell an alert's own story: what its stages wrote, what waits for whom, and when people first knew."""
-    from actionwatch.store import outbox, story
+    from actionwatch.store import alert_history, outbox
 
     if record is not None:
         is_first = record.occurred_at == alert.first_at
         group = ", ".join(f"{name}={value}" for name, value in (alert.group or {}).items()) or "itself"
         how = f"opened for {group}" if is_first else f"one of {alert.count} records grouped by {group}"
         yield _Line(max(record.seen_at, alert.opened_at), alert.id, "grouped", how)
-    for entry in story.read(connection, alert.id):
+    for entry in alert_history.read(connection, alert.id):
         yield _Line(entry.at, alert.id, entry.stage, entry.what)
     for row in outbox.read_of_alert(connection, alert.id):
         yield from _delivery_lines(connection, row)
@@ -164,12 +164,12 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
-    from actionwatch.model import DeliveryStatus
-    from actionwatch.store import outbox, stopped
+    from actionwatch.base.model import DeliveryStatus
+    from actionwatch.store import outbox, suppressed_deliveries
 
     if row.status is DeliveryStatus.PENDING:
         yield _Line(row.due_at, row.alert_id, f"delivery to {row.receiver}", f"{row.event.word} is due then ({row.id})")
-    summary_id = stopped.read_summary_of(connection, row.id)
+    summary_id = suppressed_deliveries.read_summary_of(connection, row.id)
     summary = outbox.read(connection, summary_id) if summary_id else None
     if summary is not None:
         what = f"told of in the summary {summary.id}, {summary.status}"

@@ -40,8 +40,8 @@ def command(folder: Path) -> None:
 
 def _files() -> Iterator[tuple[bytes, Path]]:
     """Give what each file to write holds, and its name in the new folder."""
-    from actionwatch import configuration
     from actionwatch.rules.schema import FILE as RULE_SCHEMA
+    from actionwatch.service import configuration
     from actionwatch.settings.schema import FILE as CONFIG_SCHEMA
 
     own = [path for path in (Path(__file__).parent.parent / "_init").iterdir() if path.is_file()]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.decorators import FC
 
-from actionwatch.clock import utc_now
-from actionwatch.text import one_line
+from actionwatch.base.clock import utc_now
+from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,7 +155,7 @@ def spell_count(count: int, noun: str) -> str:
 
 def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
     """Say how long ago something was: `3m12s ago`; `never` for None."""
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
 
     if at is None:
         return "never"
@@ -240,7 +240,7 @@ class Moment(click.ParamType[datetime]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read it."""
         # pydantic comes with it: `--help` must not wait for that.
-        from actionwatch.durations import parse_duration
+        from actionwatch.base.durations import parse_duration
 
         if isinstance(value, datetime):
             return value
@@ -264,7 +264,7 @@ class Span(click.ParamType[timedelta]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Read it."""
-        from actionwatch.durations import parse_duration
+        from actionwatch.base.durations import parse_duration
 
         try:
             return parse_duration("0s" if value == "0" else value)

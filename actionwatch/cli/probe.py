@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.opened import named_source, read_settings
+from actionwatch.cli.context import named_source, read_settings
 from actionwatch.cli.output import console, dump, hang, output_option, print_document, print_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def command(config: str, source_name: str | None, form: str) -> int:
     Each finding is settled, or says why it cannot be, and what it means for the proof that every record was seen. Suggests
     lines for the configuration. Exit 1 when something makes that proof impossible.
     """
-    from actionwatch import live
+    from actionwatch.service import live
 
     settings = read_settings(config)
     report = live.probe(settings, named_source(settings, source_name))

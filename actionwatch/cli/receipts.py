@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import Moment, output_option, print_items
-from actionwatch.clock import utc_now
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -119,7 +119,7 @@ def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -
 
 
 def _document(found: Checked) -> dict[str, Any]:
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     receipt = found.receipt
     document: dict[str, Any] = {
@@ -156,7 +156,7 @@ class Stretch:
 
     def document(self) -> dict[str, Any]:
         """Give it as JSON."""
-        from actionwatch.documents import instant
+        from actionwatch.text.payloads import instant
 
         return {
             "source": self.source,
@@ -203,11 +203,13 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
 
 def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Stretch]:
     """Give a source's time from its beginning, or as long as receipts are kept, to where it was read; then what is in doubt."""
-    from actionwatch.cursor import EDGE
-    from actionwatch.store import marks, receipts, troubles, unproved
+    from actionwatch.store import marks, receipts, self_alerts, unproved_windows
+    from actionwatch.tail.cursor import EDGE
 
     known = marks.read_all(connection)[source]
-    lagging = {found.subject: found.what for found in troubles.read_all(connection) if found.trouble == "proof_lagging"}
+    lagging = {
+        found.subject: found.what for found in self_alerts.read_all(connection) if found.trouble == "proof_lagging"
+    }
     why = lagging.get(source, "read, but not proved")
     at = max(known.begins_at, utc_now() - kept)
     found: list[Stretch] = []
@@ -220,7 +222,7 @@ def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Str
         at = end
     if known.seen_through - at > EDGE:
         found.append(Stretch(source, at, known.seen_through, is_proved=False, why=why))
-    doubts = [doubt for doubt in unproved.read(connection, source) if doubt.failure_count]
+    doubts = [doubt for doubt in unproved_windows.read(connection, source) if doubt.failure_count]
     return found + [Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why) for doubt in doubts]
 
 

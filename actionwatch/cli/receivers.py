@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from actionwatch.cli.opened import opened_store, read_settings
+from actionwatch.cli.context import opened_store, read_settings
 from actionwatch.cli.output import dump, output_option, print_items
 
 if TYPE_CHECKING:
-    from actionwatch.app import App
-    from actionwatch.model import Delivery
+    from actionwatch.base.model import Delivery
+    from actionwatch.service.app import App
 
 WAIT_SECONDS = 60.0  # for the receiver's answer to a test; a retry by the running service may come later
 LOOK_SECONDS = 0.1
@@ -66,7 +66,7 @@ def test(config: str, name: str) -> int:
 
     A service that runs on the store sends it, else this command does. Exit 1 if it is refused.
     """
-    from actionwatch import app
+    from actionwatch.service import app
 
     settings = read_settings(config)
     known = [receiver.name for receiver in settings.receivers]
@@ -86,9 +86,9 @@ def test(config: str, name: str) -> int:
 
 def _owe(built: App, name: str) -> str:
     """Put a test message into the outbox; give its id."""
-    from actionwatch import clock
-    from actionwatch.model import Status
-    from actionwatch.pipeline.troubles import marked_alert
+    from actionwatch.base import clock
+    from actionwatch.base.model import Status
+    from actionwatch.matching.self_alerts import marked_alert
     from actionwatch.store import alerts
 
     now = clock.utc_now()
@@ -100,7 +100,7 @@ def _owe(built: App, name: str) -> str:
 
 def _deliver(built: App, delivery_id: str) -> Delivery:
     """See a delivery through its first attempt: by a service that has the store, else by ourselves."""
-    from actionwatch.errors import StoreBusy
+    from actionwatch.base.errors import StoreBusy
 
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -151,7 +151,7 @@ def _is_tried(delivery: Delivery) -> bool:
 @click.pass_obj
 def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
     """Show what RECEIVER would get from RULE: the mail, the blocks, the body. Sends nothing."""
-    from actionwatch.preview import preview_files
+    from actionwatch.service.preview import preview_files
 
     with opened_store(config) as (settings, database):
         chosen = [receiver for receiver in settings.receivers if receiver.name == name]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.decorators import FC
 
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import Moment, dump, output_option, print_items
 from actionwatch.cli.receipts import proof, receipts
 
 if TYPE_CHECKING:
-    from actionwatch.model import Record
+    from actionwatch.base.model import Record
     from actionwatch.store.records import RecordFilter
 
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
@@ -106,8 +106,8 @@ command.add_command(proof)
 @click.pass_obj
 def list_records(config: str, /, limit: int, form: str, **wanted: Any) -> None:
     """List stored records, newest first."""
-    from actionwatch.documents import record_document
     from actionwatch.store import records
+    from actionwatch.text.payloads import record_document
 
     with opened_store(config) as (_, database), database.read() as connection:
         found = records.find(connection, _filter(**wanted), limit)
@@ -134,10 +134,10 @@ def export(config: str, /, form: str, **wanted: Any) -> None:
 
     JSON lines, of CloudEvents and of OCSF too: an event a line.
     """
-    from actionwatch.documents import record_document
     from actionwatch.notifiers._formats.cloudevents import cloudevents_event
     from actionwatch.notifiers._formats.ocsf import ocsf_event
     from actionwatch.store import records
+    from actionwatch.text.payloads import record_document
 
     events: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
     events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
@@ -151,7 +151,7 @@ def export(config: str, /, form: str, **wanted: Any) -> None:
 
 
 def _write_csv(found: Iterator[Record]) -> None:
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     writer = csv.writer(sys.stdout)
     writer.writerow(CSV_COLUMNS)

@@ -14,13 +14,13 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Span
-from actionwatch.signals import ENDING, asked_by_signals
+from actionwatch.service.signals import ENDING, asked_by_signals
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from actionwatch.app import App
-    from actionwatch.store.backlogs import Backlog
+    from actionwatch.service.app import App
+    from actionwatch.store.backlog_progress import Backlog
 
 
 @click.command()
@@ -42,7 +42,7 @@ def command(config: str, once: bool, wait: timedelta) -> int:
         with asked_by_signals({signal.SIGHUP: "reload"}):  # it ends by itself, and reads everything anew the next time
             return _run_once(Path(config), wait)
     with asked_by_signals({**ENDING, signal.SIGHUP: "reload"}) as asked:
-        from actionwatch import app, configuration, service
+        from actionwatch.service import app, configuration, service
 
         settings = configuration.read_settings(Path(config))
         app.set_up_logs(settings)
@@ -51,7 +51,7 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
 
 def _run_once(config: Path, wait: timedelta) -> int:
-    from actionwatch import app, configuration
+    from actionwatch.service import app, configuration
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
@@ -60,7 +60,7 @@ def _run_once(config: Path, wait: timedelta) -> int:
 
 
 def _round(built: App, wait: timedelta) -> int:
-    from actionwatch import service
+    from actionwatch.service import service
     from actionwatch.store import outbox
 
     with showing_backlogs() as built.on_backlog:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import Span, output_option, print_items
 
 if TYPE_CHECKING:
-    from actionwatch.model import Silence
+    from actionwatch.base.model import Silence
     from actionwatch.settings import Settings
     from actionwatch.store.database import Database
 
@@ -35,9 +35,9 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
 
     They are counted all the same, and told of in one message when the silence ends. Labels are those of routes.
     """
-    from actionwatch import clock
     from actionwatch.alerts.silences import make_silence
-    from actionwatch.pipeline.people import login_name
+    from actionwatch.base import clock
+    from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import silences
 
     now = clock.utc_now()
@@ -58,7 +58,7 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
 @click.pass_obj
 def list_silences(config: str, is_all: bool, form: str) -> int:
     """List silences, of the store and of the reviewed files. Exit 1 where a file is broken."""
-    from actionwatch import clock
+    from actionwatch.base import clock
     from actionwatch.cli import EXIT_FAILED
     from actionwatch.store import silences
 
@@ -95,7 +95,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 @click.pass_obj
 def expire(config: str, ids: tuple[str, ...]) -> None:
     """End silences now. A beginning of an id is enough. What they kept quiet is told of within a second or two."""
-    from actionwatch import clock
+    from actionwatch.base import clock
     from actionwatch.store import silences
 
     now = clock.utc_now()
@@ -112,7 +112,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
 
 def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:
     """Give a silence as the contract's JSON."""
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     return {
         "id": silence.id,
@@ -129,8 +129,9 @@ def _read_files(settings: Settings, database: Database) -> list[str]:
     """Bring the store up to date with the reviewed files; give what is wrong with them."""
     from functools import partial
 
-    from actionwatch import clock, configuration
-    from actionwatch.pipeline.silencing import SilenceFiles
+    from actionwatch.base import clock
+    from actionwatch.service import configuration
+    from actionwatch.service.silence_files import SilenceFiles
 
     files = SilenceFiles(partial(configuration.read_silences, settings), database, clock.utc_now)
     return [str(fault) for fault in files.run_once()]

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.opened import opened_store
+from actionwatch.cli.context import opened_store
 from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago
-from actionwatch.clock import utc_now
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
-    from actionwatch.store.backlogs import Backlog
+    from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import Database
     from actionwatch.store.polls import Poll
-    from actionwatch.store.troubles import OpenTrouble
+    from actionwatch.store.self_alerts import OpenTrouble
 
 LATENESS_RECORDS = 10_000  # the newest ones say how late records are nowadays
 
@@ -31,12 +31,12 @@ def command(config: str, form: str) -> int:
 
     Exit 1 while there are troubles.
     """
-    from actionwatch.store import polls, records, troubles
+    from actionwatch.store import polls, records, self_alerts
 
     with opened_store(config) as (settings, database):
         document = describe(settings, database)
         with database.read() as connection:
-            last_polls, opened = polls.read_all(connection), troubles.read_all(connection)
+            last_polls, opened = polls.read_all(connection), self_alerts.read_all(connection)
             late = {
                 source.name: (source.overlap, records.lateness(connection, source.name, LATENESS_RECORDS))
                 for source in settings.sources
@@ -47,8 +47,8 @@ def command(config: str, form: str) -> int:
 
 def describe(settings: Settings, database: Database) -> dict[str, Any]:
     """Give the contract's JSON."""
-    from actionwatch.documents import instant
-    from actionwatch.store import backlogs, marks, outbox, polls, receivers, records, rule_versions, troubles
+    from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
+    from actionwatch.text.payloads import instant
 
     def spell(at: datetime | None) -> str | None:
         return instant(at) if at else None
@@ -57,9 +57,9 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
         known, last_polls = marks.read_all(connection), polls.read_all(connection)
         counts = records.count_by_source(connection)
         queues, health = outbox.count_queues(connection), receivers.read_all(connection)
-        opened = troubles.read_all(connection)
+        opened = self_alerts.read_all(connection)
         running = rule_versions.count_modes(connection)
-        behind = backlogs.read_all(connection)
+        behind = backlog_progress.read_all(connection)
     sources = []
     for source in settings.sources:
         found, poll = known.get(source.name), last_polls.get(source.name)
@@ -100,7 +100,7 @@ def describe(settings: Settings, database: Database) -> dict[str, Any]:
 
 def _backlog(backlog: Backlog) -> dict[str, Any]:
     """Give how far a source is that catches up: from where to where, how much of that is done, how fast, how long yet."""
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     rate, remaining = backlog.records_per_second, backlog.remaining
     return {
@@ -116,8 +116,8 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
 
 def _count_rules(settings: Settings, running: Mapping[str, int], opened: list[OpenTrouble]) -> dict[str, int]:
     """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
-    from actionwatch import configuration
-    from actionwatch.model import Mode
+    from actionwatch.base.model import Mode
+    from actionwatch.service import configuration
 
     if running:
         broken = sum(trouble.trouble == "rule_broken" for trouble in opened)
@@ -177,7 +177,7 @@ def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
 
     rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
     speed = "" if rate is None else f", {rate:,.0f} a second"
@@ -190,8 +190,8 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
 
 def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
     """Say how long after their time records were seen, as a histogram, and whether the overlap is long enough."""
-    from actionwatch.cursor import LATENESS_BOUNDS, overlap_for, spread
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
+    from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
 
     bounds = [f"{spell_duration(bound)}" for bound in LATENESS_BOUNDS] + ["more"]
     shares = [f"{bound} {count}" for bound, count in zip(bounds, spread(measured), strict=True) if count]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from actionwatch.cli import EXIT_USAGE
-from actionwatch.cli.opened import read_settings
+from actionwatch.cli.context import read_settings
 from actionwatch.cli.output import print_faults
 
 
@@ -20,7 +20,7 @@ def command() -> None:
 @click.pass_obj
 def check(config: str) -> int:
     """Parse every template, the operator's and the shipped ones, and fill each with sample messages. Exit 2 on a fault."""
-    from actionwatch import checking
+    from actionwatch.service import checking
 
     faults = checking.check_templates(read_settings(config), Path(config))
     print_faults(faults)

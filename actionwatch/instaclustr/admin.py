@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from types import TracebackType
 
-from actionwatch.errors import BadRequest, BadResponse, SourceUnavailable
+from actionwatch.base.errors import BadRequest, BadResponse, SourceUnavailable
 from actionwatch.instaclustr.origin import Connection, Origin
 
 _MAY_BE_DONE = "it may have been carried out all the same: see `actionwatch accounts list` before trying again"

@@ -16,15 +16,15 @@ from types import TracebackType
 import msgspec
 import stamina
 
-from actionwatch.answers import Answer
-from actionwatch.clock import utc_now
-from actionwatch.errors import BadResponse, RateLimited, SourceUnavailable
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import BadResponse, RateLimited, SourceUnavailable
+from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.origin import Connection, Origin
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import Page, describe, parse_page
-from actionwatch.model import LinkedAccount
+from actionwatch.net.http_response import Answer
 
 # stamina tells its own log of each retry, naming a "<context block>"; what matters of it is in the error and in our log.
 stamina.instrumentation.set_on_retry_hooks(())

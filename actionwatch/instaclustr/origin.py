@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from actionwatch.answers import Answer, retry_after
-from actionwatch.clock import utc_now
-from actionwatch.errors import (
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import (
     AccessDenied,
     BadRequest,
     BadResponse,
@@ -27,8 +26,9 @@ from actionwatch.errors import (
     SourceUnavailable,
     TransportError,
 )
-from actionwatch.http import HttpClient
-from actionwatch.options import check_url
+from actionwatch.net.http import HttpClient
+from actionwatch.net.http_response import Answer, retry_after
+from actionwatch.text.options import check_url
 
 MAX_WORDS = 500  # characters of the upstream's own words in an error
 MAX_ERROR_BYTES = 64 * 1024  # nobody explains at greater length

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, normalise_kind
-from actionwatch.model import Entity, Record
 
 # The documented values: there is none for what an organisation's READ would be.
 _CRUD_PREFIXES = {ACCOUNT: "ACCOUNT_LEVEL_USER_ACTIONS_", ORGANISATION: "ORG_LEVEL_USER_ACTIONS_"}

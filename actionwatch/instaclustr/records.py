@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ENTITIES, Plan, extend_aliases, plan_for
 from actionwatch.instaclustr.identity import content, record_key
 from actionwatch.instaclustr.instants import microseconds, parse_instant, usual_instants
@@ -24,7 +25,6 @@ from actionwatch.instaclustr.kinds import (
     normalise_kind,
     severity_of,
 )
-from actionwatch.model import NOTHING, Entity, Record
 
 # Real layouts and values repeat; an upstream that makes them up must not fill the memory.
 MAX_PLANS = 1000

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from actionwatch.errors import BadRequest, BadResponse
+from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.instaclustr.wire import Page
 
 MAX_PAGES = 100_000  # a million records even where the server clamps pages to ten; an endless listing ends here

@@ -14,11 +14,11 @@ from typing import Any, Generic
 
 import msgspec
 
-from actionwatch.errors import BadResponse
+from actionwatch.base.errors import BadResponse
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.instaclustr.lenient import REFUSALS, FastParts, Parts, PatientParts, Piece
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.model import Record
 
 # By these members an object is an envelope; the kind's aliases tell a record that has `resources` of its own.
 _COUNTERS = frozenset({"totalresults", "startindex", "itemsperpage"})

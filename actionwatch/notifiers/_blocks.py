@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from actionwatch.text import shorten
+from actionwatch.text.escaping import shorten
 
 MAX_TEXT_CHARS = 4_000  # 40,000 are taken, 4,000 recommended
 MAX_BLOCKS = 50

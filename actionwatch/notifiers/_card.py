@@ -24,9 +24,9 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from actionwatch.durations import spell_duration
-from actionwatch.model import LEVELS, MESSAGE_TYPES, Event, Message
-from actionwatch.text import one_line, shorten, steps
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import LEVELS, MESSAGE_TYPES, Event, Message
+from actionwatch.text.escaping import one_line, shorten, steps
 
 BAR = "▌ "
 SEPARATOR = " · "

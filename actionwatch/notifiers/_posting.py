@@ -21,10 +21,10 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from actionwatch.answers import USER_AGENT, Answer
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
+from actionwatch.net.http_response import USER_AGENT, Answer
+from actionwatch.net.tls import trusting
 from actionwatch.notifiers._line import Line, dial, read_body, read_head, spell_broken, tunnel
-from actionwatch.trust import trusting
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # a receiver answers with a line or a page; sixteen of these must fit into memory
 MAX_IDLE_SECONDS = 4.0  # Node's servers hang up after 5: a connection that is closed as we use it costs an attempt

@@ -24,12 +24,12 @@ from slack_sdk.socket_mode import SocketModeClient
 from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from actionwatch.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Decision, Message
+from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Decision, Message
 from actionwatch.notifiers._posting import Poster
 from actionwatch.notifiers._slack_api import SILENT, SlackApi, escaped
-from actionwatch.options import is_loopback
-from actionwatch.text import one_line, shorten
+from actionwatch.text.escaping import one_line, shorten
+from actionwatch.text.options import is_loopback
 
 OnAction = Callable[[str, str, str], Decision]
 """What a press calls, in the listener's thread: action (`ack`, `silence` or `resolve`), alert id, who pressed.

@@ -17,12 +17,12 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 
-from actionwatch.answers import Answer, retry_after
-from actionwatch.clock import utc_now
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.net.http_response import Answer, retry_after
 from actionwatch.notifiers._posting import Poster
 from actionwatch.notifiers.base import Redactor, check_answer
-from actionwatch.text import one_line
+from actionwatch.text.escaping import one_line
 
 TRANSIENT_ERRORS = frozenset({
     "ratelimited", "rate_limited", "internal_error", "service_unavailable", "fatal_error", "request_timeout",

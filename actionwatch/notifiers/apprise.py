@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, model_validator
 
-from actionwatch import options as words
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Message, Receipt
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Message, Receipt
 from actionwatch.notifiers.base import ANSWER_CHARS, DEFAULT_TIMEOUT, TRANSIENT_STATUSES, Redactor, Rendered
+from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ("apprise.subject", "apprise.txt")
 DEFAULT_RATE_PER_SECOND: float | None = None

@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
-from actionwatch.answers import Answer, retry_after
-from actionwatch.clock import utc_now
-from actionwatch.crontab import Crontab, parse_crontab
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.model import Message, Receipt
-from actionwatch.model import Rendered as Rendered
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Rendered as Rendered
+from actionwatch.net.http_response import Answer, retry_after
 from actionwatch.notifiers._posting import Identity, Poster
-from actionwatch.options import CaFile, Options, PositiveDuration, Proxy
-from actionwatch.text import visible
-from actionwatch.timeintervals import parse_location
+from actionwatch.text.crontab import Crontab, parse_crontab
+from actionwatch.text.escaping import visible
+from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy
+from actionwatch.text.timeintervals import parse_location
 
 ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table

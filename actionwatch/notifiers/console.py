@@ -7,10 +7,10 @@ import sys
 from threading import Lock
 from typing import TextIO
 
-from actionwatch import options as words
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Message, Receipt
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Message, Receipt
 from actionwatch.notifiers.base import Rendered
+from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None

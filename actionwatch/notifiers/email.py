@@ -23,13 +23,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from actionwatch import options as words
-from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Message, Receipt
+from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Message, Receipt
+from actionwatch.net.tls import trusting
 from actionwatch.notifiers._line import spell_broken
 from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
-from actionwatch.text import shorten, visible
-from actionwatch.trust import trusting
+from actionwatch.text import options as words
+from actionwatch.text.escaping import shorten, visible
 
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
 DEFAULT_RATE_PER_SECOND: float | None = None

@@ -15,14 +15,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
-from actionwatch import options as words
-from actionwatch.answers import Answer
-from actionwatch.documents import instant
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.model import Message, Receipt
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.base.model import Message, Receipt
+from actionwatch.net.http_response import Answer
 from actionwatch.notifiers._formats import encode
 from actionwatch.notifiers.base import ANSWER_CHARS, HttpOptions, Redactor, Rendered, check_answer
-from actionwatch.text import one_line, shorten, steps, visible
+from actionwatch.text import options as words
+from actionwatch.text.escaping import one_line, shorten, steps, visible
+from actionwatch.text.payloads import instant
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None

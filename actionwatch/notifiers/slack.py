@@ -14,16 +14,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from slack_sdk import WebClient
 
-from actionwatch import options as words
-from actionwatch.answers import Answer
-from actionwatch.errors import PermanentDeliveryError
-from actionwatch.model import Decision, Message, Receipt
+from actionwatch.base.errors import PermanentDeliveryError
+from actionwatch.base.model import Decision, Message, Receipt
+from actionwatch.net.http_response import Answer
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._posting import tls_context
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
-from actionwatch.text import shorten
+from actionwatch.text import options as words
+from actionwatch.text.escaping import shorten
 
 TEMPLATES: tuple[str, ...] = ("slack.json",)
 DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack takes about one message a second and channel

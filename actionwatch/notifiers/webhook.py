@@ -18,13 +18,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
-from actionwatch import options as words
-from actionwatch.answers import USER_AGENT
-from actionwatch.clock import utc_now
-from actionwatch.model import Message, Receipt
+from actionwatch.base.clock import utc_now
+from actionwatch.base.model import Message, Receipt
+from actionwatch.net.http_response import USER_AGENT
 from actionwatch.notifiers._formats import FORMATS, encode
 from actionwatch.notifiers._posting import Identity, tls_context
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None

@@ -16,8 +16,8 @@ from jinja2 import ChoiceLoader, FileSystemLoader, FunctionLoader, Undefined
 from markupsafe import Markup
 
 from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
-from actionwatch.sandbox import SandboxedEnvironment, sandbox
-from actionwatch.text import one_line, visible
+from actionwatch.text.escaping import one_line, visible
+from actionwatch.text.sandbox import SandboxedEnvironment, sandbox
 
 # By the end of a template's name; the first that fits.
 CHANNELS = ("slack.json", "json", "html", "apprise.subject", "subject", "apprise.txt", "txt")

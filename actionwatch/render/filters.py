@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.durations import spell_duration
-from actionwatch.model import LEVELS
-from actionwatch.text import one_line, shorten, steps
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import LEVELS
+from actionwatch.text.escaping import one_line, shorten, steps
 
 LEVEL_COLOURS = {
     "critical": "#d32f2f",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape as escape_html
 
-from actionwatch.documents import instant
-from actionwatch.model import Message
+from actionwatch.base.model import Message
 from actionwatch.render.channels import channel_of, dump, inert, mrkdwn
-from actionwatch.text import one_line, shorten, visible
+from actionwatch.text.escaping import one_line, shorten, visible
+from actionwatch.text.payloads import instant
 
 PLAIN_LIMIT_CHARS = 2_000
 PLAIN_ALERTS = 50

@@ -11,13 +11,13 @@ from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
-from actionwatch.documents import instant
-from actionwatch.errors import Fault, TemplateError
-from actionwatch.model import MESSAGE_TYPES, Event, Message, Rendered
+from actionwatch.base.errors import Fault, TemplateError
+from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
 from actionwatch.render.channels import CHANNELS, channel_of, environment
 from actionwatch.render.plain import plain
 from actionwatch.render.samples import sample_messages
-from actionwatch.sandbox import fill
+from actionwatch.text.payloads import instant
+from actionwatch.text.sandbox import fill
 
 SUFFIX = ".j2"
 SUMMARY = MESSAGE_TYPES[Event.SUMMARY]

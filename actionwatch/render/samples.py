@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actionwatch.documents import alert_document, summary_document
-from actionwatch.model import MESSAGE_TYPES, Alert, Cause, Entity, Event, Level, Message, Record, RuleName, Status
+from actionwatch.base.model import MESSAGE_TYPES, Alert, Cause, Entity, Event, Level, Message, Record, RuleName, Status
+from actionwatch.text.payloads import alert_document, summary_document
 
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
 CAUSES = {

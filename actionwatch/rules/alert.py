@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from actionwatch.durations import parse_duration
-from actionwatch.errors import TemplateError
-from actionwatch.located import Place
-from actionwatch.model import LEVELS, Escalation, Level, Match, RuleName
+from actionwatch.base.durations import parse_duration
+from actionwatch.base.errors import TemplateError
+from actionwatch.base.model import LEVELS, Escalation, Level, Match, RuleName
+from actionwatch.rules.alert_text import Wording, compile_wording, one_line, plain_body, plain_title, word
 from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import Surroundings, check_field, read_selection
-from actionwatch.rules.wording import Wording, compile_wording, one_line, plain_body, plain_title, word
+from actionwatch.text.yaml_document import Place
 
 DEFAULT_REALERT = timedelta(minutes=15)
 KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook", "escalate")

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.durations import MAX_DURATION, parse_duration
-from actionwatch.located import Place
-from actionwatch.model import LEVELS, Level
+from actionwatch.base.durations import MAX_DURATION, parse_duration
+from actionwatch.base.model import LEVELS, Level
 from actionwatch.rules.fields import FIELDS, RAW
 from actionwatch.rules.report import Report, did_you_mean, suggest
 from actionwatch.rules.selections import Surroundings, check_field
+from actionwatch.text.yaml_document import Place
 
 KEYS = ("name", "event", "events", "until", "verified_until", "history", "lists", "expect")
 EVENT_KEYS = ("at", "repeat", "every", "seen_at")

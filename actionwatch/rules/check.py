@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from actionwatch.documents import instant
-from actionwatch.durations import spell_duration
-from actionwatch.model import Entity, Mode, Record
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import Entity, Mode, Record
 from actionwatch.rules.cases import Case, Expectation, Happening, Moment
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.explain import Finding, explain
 from actionwatch.rules.fields import RAW
 from actionwatch.rules.fired import Fired, Outcome, Simulate
 from actionwatch.rules.lists import Lists
+from actionwatch.text.payloads import instant
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # a Wednesday noon; any would do
 OVERLAP = timedelta(minutes=15)  # the default of a source: what comes later than this is late

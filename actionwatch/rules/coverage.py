@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from actionwatch.model import Mode
+from actionwatch.base.model import Mode
 from actionwatch.rules.conditions import demand
 from actionwatch.rules.engine import Rule
-from actionwatch.rules.reach import admitted_kinds, conditions_of
+from actionwatch.rules.prefilter import admitted_kinds, conditions_of
 
 TACTICS = {
     "initial-access": {"T1078.004": "Valid accounts: cloud", "T1199": "Trusted relationship"},

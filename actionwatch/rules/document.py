@@ -32,13 +32,13 @@ from sigma.exceptions import (
 )
 from sigma.rule import SigmaRule
 
-from actionwatch.model import LEVELS, Level, Mode, RuleName
+from actionwatch.base.model import LEVELS, Level, Mode, RuleName
 from actionwatch.rules import filters
 from actionwatch.rules.alert import AlertBlock, read_alert
 from actionwatch.rules.cases import Case, read_cases
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.conditions import Some, all_of
-from actionwatch.rules.correlations.read import Around, read_correlation
+from actionwatch.rules.correlations.reading.block import Around, read_correlation
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.filters import Filter, read_filter
 from actionwatch.rules.report import Report, suggest

@@ -1,4 +1,4 @@
-"""Rules meet records: `pipeline/match.py` asks here which matches a batch of records makes.
+"""Rules meet records: `matching/matcher.py` asks here which matches a batch of records makes.
 
 Pure: no clock, no I/O, no order of its own. Matches come in the order of the records, then of the rules.
 """
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from actionwatch.located import Document
-from actionwatch.model import Level, Match, Mode, Record, RuleName
+from actionwatch.base.model import Level, Match, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock, make_match
 from actionwatch.rules.conditions import Condition, Predicate, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
+from actionwatch.text.yaml_document import Document
 
 if TYPE_CHECKING:
     from actionwatch.rules.cases import Case
@@ -36,7 +36,7 @@ class Rule:
     """A rule ready to run. `selections` are its parts by name, for an explanation; `file` and `line` say where it begins.
 
     `condition` holds all that a record must meet, `when` and `filters` included; they and `document` are here to explain it.
-    One with a `correlation` makes its alerts of several records (`correlate.py`); one that `is_silent` only feeds such a rule.
+    One with a `correlation` makes its alerts of several records (`correlations/`); one that `is_silent` only feeds such a rule.
     """
 
     name: RuleName

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actionwatch.documents import instant
-from actionwatch.durations import spell_duration
-from actionwatch.model import Mode, Record
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import Mode, Record
 from actionwatch.rules.compile import compile_detection
+from actionwatch.rules.condition_text import Joined, Named, Phrase, judge, parse_phrase
 from actionwatch.rules.conditions import predicate
+from actionwatch.rules.correlations.live.view import View, measured
 from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Hit, Kind
-from actionwatch.rules.correlations.view import View, measured
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject, field_named, keywords, spell
 from actionwatch.rules.filters import Filter
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.phrase import Joined, Named, Phrase, judge, parse_phrase
 from actionwatch.rules.selections import PARSE_ERRORS
+from actionwatch.text.payloads import instant
 
 MAX_HITS = 10  # of a window: the newest
 MAX_VALUE_CHARS = 200  # of a value, and of a list of values: a tree is read on a screen

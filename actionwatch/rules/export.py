@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from actionwatch.ids import stable_id
-from actionwatch.model import Mode
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import Mode
 from actionwatch.rules.document import METADATA
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.filters import Filter

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from actionwatch.documents import instant
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
+from actionwatch.text.payloads import instant
 
 Candidates = tuple[Any, ...]
 """Values of a field: text, numbers, booleans, datetimes, JSON objects; empty where the field is absent."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.model import RuleName
+from actionwatch.base.model import RuleName
+from actionwatch.rules.condition_text import judge, parse_phrase
 from actionwatch.rules.conditions import Condition, Leaf, all_of, any_of, predicate
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import FIELDS, Candidates, Subject
-from actionwatch.rules.phrase import judge, parse_phrase
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import Surroundings, read_detection
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from actionwatch.model import Level, Record, RuleName
+from actionwatch.base.model import Level, Record, RuleName
 from actionwatch.rules.engine import Failure, Rule
 
 

@@ -16,7 +16,7 @@ from operator import and_, attrgetter
 
 import msgspec
 
-from actionwatch.model import Record
+from actionwatch.base.model import Record
 from actionwatch.rules.conditions import (
     Condition,
     Every,

@@ -13,16 +13,16 @@ from typing import Any
 
 from sigma.types import SigmaString
 
-from actionwatch.errors import Fault
-from actionwatch.located import Document, Place
-from actionwatch.model import Entity, Record
-from actionwatch.rules.anchors import always_matches, never_matches
+from actionwatch.base.errors import Fault
+from actionwatch.base.model import Entity, Record
+from actionwatch.rules.condition_text import Joined, Named, Phrase, judge, names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Every, Leaf, Not, demand, predicate
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.filters import Filter
 from actionwatch.rules.load import Rules
-from actionwatch.rules.phrase import Joined, Named, Phrase, judge, names_in, parse_phrase
+from actionwatch.rules.regex_lint import always_matches, never_matches
+from actionwatch.text.yaml_document import Document, Place
 
 MAX_JUDGED = 10  # selections whose every combination is looked at: 1,024
 MAX_SAMPLES = 200  # records on which a filter is tried

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.located import MAX_BYTES, read_file
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.text.yaml_document import MAX_BYTES, read_file
 
 SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
 FOLDER = "lists"

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.located import Document, read_file
-from actionwatch.rules.correlations.link import link, with_filters
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.rules.correlations.reading.link import link, with_filters
 from actionwatch.rules.document import read_document
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.filters import Filter, apply_filters, check_filters
@@ -18,7 +17,8 @@ from actionwatch.rules.lists import FOLDER as LISTS_FOLDER
 from actionwatch.rules.lists import Lists, list_folders, read_lists
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import Surroundings
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.text.timeintervals import TimeInterval
+from actionwatch.text.yaml_document import Document, read_file
 
 SUFFIXES = (".yml", ".yaml")
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from actionwatch.errors import Fault
-from actionwatch.located import Document, Place
+from actionwatch.base.errors import Fault
+from actionwatch.text.yaml_document import Document, Place
 
 MAX_NAMED = 12  # more choices than these only bury the answer
 MIN_HELD = 3  # letters: what is shorter is in some choice or other

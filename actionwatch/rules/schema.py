@@ -8,10 +8,10 @@ from typing import Any
 
 from sigma.modifiers import modifier_mapping
 
-from actionwatch.model import LEVELS, Mode
+from actionwatch.base.model import LEVELS, Mode
 from actionwatch.rules import alert, cases, filters, when
-from actionwatch.rules.correlations.counting import OPERATORS
-from actionwatch.rules.correlations.read import ALL_KEYS
+from actionwatch.rules.correlations.folds.counting import OPERATORS
+from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS
 from actionwatch.rules.fields import FIELDS, RAW

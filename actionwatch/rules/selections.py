@@ -16,15 +16,15 @@ from sigma.exceptions import SigmaError
 from sigma.modifiers import modifier_mapping
 from sigma.rule.detection import EmptySigmaDetections
 
-from actionwatch.located import Place
 from actionwatch.rules.compile import MAX_VALUES, Compiled, compile_detection, compile_item
+from actionwatch.rules.condition_text import names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Leaf
 from actionwatch.rules.fields import FIELDS, RAW, field_named
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import pattern_check
-from actionwatch.rules.phrase import names_in, parse_phrase
 from actionwatch.rules.report import Report, suggest
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.text.timeintervals import TimeInterval
+from actionwatch.text.yaml_document import Place
 
 # What pySigma raises on input it did not foresee, besides its own SigmaError, which is a ValueError.
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from actionwatch.model import Record
-from actionwatch.rules.correlate import Correlator
-from actionwatch.rules.correlations.changes import Change, Past, What
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.live.changes import Change, Past, What
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.description import Telling, highest_level, tell, with_missing
 from actionwatch.rules.correlations.spec import Correlation, Found, Kind
-from actionwatch.rules.correlations.telling import Telling, highest_level, tell, with_missing
 from actionwatch.rules.engine import Failure, Rule
 from actionwatch.rules.fired import Fired, Outcome, ends
 

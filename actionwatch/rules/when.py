@@ -10,7 +10,7 @@ from typing import Any
 from actionwatch.rules.conditions import Leaf
 from actionwatch.rules.fields import FIELDS, Candidates
 from actionwatch.rules.report import Report, suggest
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.text.timeintervals import TimeInterval
 
 KEYS = ("during", "outside")
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actionwatch.errors import Fault
-from actionwatch.located import Document, Place
+from actionwatch.base.errors import Fault
+from actionwatch.text.yaml_document import Document, Place
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{.*", re.DOTALL)
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)

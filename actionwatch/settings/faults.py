@@ -12,9 +12,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from actionwatch.errors import Fault
-from actionwatch.located import Document, Place
+from actionwatch.base.errors import Fault
 from actionwatch.settings.words import did_you_mean
+from actionwatch.text.yaml_document import Document, Place
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -14,19 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
-from actionwatch.model import Level
-from actionwatch.options import (
-    CaFile,
-    ConfigPath,
-    Duration,
-    Options,
-    PositiveDuration,
-    Proxy,
-    Secret,
-    SecretFile,
-    is_loopback,
-    secret,
-)
+from actionwatch.base.model import Level
 from actionwatch.settings.timeintervals import TimeIntervalOptions
 from actionwatch.settings.words import (
     Address,
@@ -48,6 +36,18 @@ from actionwatch.settings.words import (
     parse_storm,
     resolve_store,
     take_one_of,
+)
+from actionwatch.text.options import (
+    CaFile,
+    ConfigPath,
+    Duration,
+    Options,
+    PositiveDuration,
+    Proxy,
+    Secret,
+    SecretFile,
+    is_loopback,
+    secret,
 )
 
 

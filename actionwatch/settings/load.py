@@ -1,6 +1,6 @@
 """Load the configuration file: read, fill in the environment, validate, and report every fault of it at once.
 
-Called by `app.py`, which hands in what lies in rooms that this one must not know: the notifiers and the matcher syntax.
+Called by `service/app.py`, which hands in what lies in rooms that this one must not know: the notifiers and the matcher syntax.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from actionwatch.durations import spell_duration
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.located import Document, Place, read_file
-from actionwatch.options import Options
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.expand import expand
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
 from actionwatch.settings.words import did_you_mean
+from actionwatch.text.options import Options
+from actionwatch.text.yaml_document import Document, Place, read_file
 
 
 def load_settings(

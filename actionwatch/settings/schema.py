@@ -11,11 +11,11 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from actionwatch.durations import spell_duration
-from actionwatch.model import LEVELS, Level
-from actionwatch.options import Options
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import LEVELS, Level
 from actionwatch.settings.keys import ReceiverOptions, Settings
 from actionwatch.settings.words import Address
+from actionwatch.text.options import Options
 
 FILE = "config.schema.json"
 _DURATION = {

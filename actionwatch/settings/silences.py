@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.located import Document, Place, read_file
-from actionwatch.options import Options
+from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.words import EARLIEST, LATEST, MatcherText, Word
+from actionwatch.text.options import Options
+from actionwatch.text.yaml_document import Document, Place, read_file
 
 SUFFIXES = (".yml", ".yaml")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from actionwatch.options import Options
 from actionwatch.settings.words import Word
-from actionwatch.timeintervals import (
+from actionwatch.text.options import Options
+from actionwatch.text.timeintervals import (
     Period,
     Range,
     TimeInterval,

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
-from actionwatch.durations import parse_duration
-from actionwatch.model import LEVELS, Level
-from actionwatch.options import ConfigPath, Options, check_url
+from actionwatch.base.durations import parse_duration
+from actionwatch.base.model import LEVELS, Level
+from actionwatch.text.options import ConfigPath, Options, check_url
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)

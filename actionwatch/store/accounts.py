@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from actionwatch.model import LinkedAccount
+from actionwatch.base.model import LinkedAccount
 from actionwatch.store.tables import LINKED_ACCOUNT
 
 _TABLE = LINKED_ACCOUNT.c

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, type_coerce
 
-from actionwatch.model import Alert, Level, RuleName, Status
+from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.instants import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED, REFERENCE, STORY
+from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
 READ = as_stored(column for column in ALERT.columns if column.name != "group_key")

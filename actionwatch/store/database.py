@@ -24,9 +24,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from actionwatch.errors import SchemaMismatch, StoreBusy, StoreError
-from actionwatch.store.checkpoints import LONGEST_LOG_BYTES, Checkpoints
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store.tables import METADATA
+from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 SCHEMA_VERSION = "0001"  # the newest revision under migrations/versions/
 BUSY_TIMEOUT_MS = 30_000

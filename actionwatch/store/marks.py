@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.instants import MICROSECOND
 from actionwatch.store.tables import SOURCE
+from actionwatch.store.timestamps import MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

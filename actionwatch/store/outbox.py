@@ -15,12 +15,12 @@ from typing import Any
 from msgspec import structs
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select
 
-from actionwatch.ids import stable_id
-from actionwatch.model import ESCALATION, READDRESSED, UNTOLD, Alert, Delivery, DeliveryStatus, Event, Status
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import ESCALATION, READDRESSED, UNTOLD, Alert, Delivery, DeliveryStatus, Event, Status
 from actionwatch.store import alerts
 from actionwatch.store.database import bulk_insert, bulk_update
-from actionwatch.store.instants import Instant, as_stored, from_micros, from_stored, to_micros
 from actionwatch.store.tables import ALERT, DELIVERY
+from actionwatch.store.timestamps import Instant, as_stored, from_micros, from_stored, to_micros
 
 _COLUMNS = (
     "id",

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.instants import MICROSECOND
 from actionwatch.store.tables import POLL
+from actionwatch.store.timestamps import MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)

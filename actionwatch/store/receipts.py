@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select
 
-from actionwatch.store.instants import MICROSECOND
 from actionwatch.store.records import key_floor
 from actionwatch.store.tables import RECEIPT, RECORD
+from actionwatch.store.timestamps import MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

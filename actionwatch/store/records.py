@@ -24,10 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-from actionwatch.model import NOTHING, Entity, Record
+from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.instants import MICROSECOND, as_stored, from_micros, to_micros
 from actionwatch.store.tables import JOINED, RECORD
+from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, to_micros
 
 # All records of a page were seen at once.
 _seen_micros = lru_cache(maxsize=16)(to_micros)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
-from actionwatch.model import DeliveryStatus, Event, Status
+from actionwatch.base.model import DeliveryStatus, Event, Status
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED, STORY
 
 _LATER = DELIVERY.alias("later")

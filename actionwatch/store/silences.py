@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from actionwatch.model import Silence
+from actionwatch.base.model import Silence
 from actionwatch.store.database import upsert
-from actionwatch.store.instants import Instant
 from actionwatch.store.tables import SILENCE
+from actionwatch.store.timestamps import Instant
 
 _NOW = bindparam("now", type_=Instant)
 # Built once: every message asks it.

@@ -21,7 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from actionwatch.store.instants import Instant
+from actionwatch.store.timestamps import Instant
 
 METADATA = MetaData()
 

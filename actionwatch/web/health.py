@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actionwatch.errors import StoreError
+from actionwatch.base.errors import StoreError
 from actionwatch.store import polls
 from actionwatch.store.database import Database
 

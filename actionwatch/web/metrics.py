@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from actionwatch.store import alerts, latency, marks, outbox, polls, positions, receivers, records, troubles
+from actionwatch.store import alerts, delivery_latency, marks, outbox, polls, positions, receivers, records, self_alerts
 from actionwatch.store.database import Database
 
 _SOURCE = ("source",)
@@ -111,18 +111,18 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
         "From when an alert's record happened, was seen or matched, to when a receiver was told",
         labels=("rule", "receiver", "since"),
     )
-    for found in latency.read_all(connection):
+    for found in delivery_latency.read_all(connection):
         below, buckets = 0, []
-        for bound in latency.BOUNDS:
+        for bound in delivery_latency.BOUNDS:
             below += found.buckets.get(bound, 0)
             buckets.append((str(float(bound)), below))
-        buckets.append(("+Inf", below + found.buckets.get(latency.BEYOND, 0)))
+        buckets.append(("+Inf", below + found.buckets.get(delivery_latency.BEYOND, 0)))
         metric.add_metric([found.rule, found.receiver, found.since], buckets, found.total.total_seconds())
     yield metric
 
 
 def _troubles(connection: Connection) -> Iterator[Metric]:
     metric = GaugeMetricFamily("actionwatch_troubles", "Troubles that last", labels=("trouble", "subject"))
-    for opened in troubles.read_all(connection):
+    for opened in self_alerts.read_all(connection):
         metric.add_metric([opened.trouble, opened.subject], 1)
     yield metric

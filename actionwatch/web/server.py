@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actionwatch.errors import ActionwatchError
+from actionwatch.base.errors import ActionwatchError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes carry no token, and these say nothing of the records
 STOP_SECONDS = 3.0

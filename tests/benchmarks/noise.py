@@ -15,18 +15,18 @@ from pathlib import Path
 
 import msgspec
 
-from actionwatch import configuration
+from actionwatch.base.model import Level, Mode, Record
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
-from actionwatch.model import Level, Mode, Record
-from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import Fired
 from actionwatch.rules.load import load_rules
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.service import configuration
+from actionwatch.service.simulation import simulate
+from actionwatch.text.timeintervals import TimeInterval
 
 FOLDER = Path(__file__).parents[2] / "rules"
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -23,8 +23,8 @@ from typing import Any
 
 import re2
 
+from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.model import Entity, Record
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.fields import Subject

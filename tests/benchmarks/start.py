@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from actionwatch.configuration import shipped
+from actionwatch.service.configuration import shipped
 from tests.end_to_end import kit
 
 RUNS = 5

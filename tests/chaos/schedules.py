@@ -15,17 +15,17 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.delivery.worker import Deliverer
 from actionwatch.emulator import Action
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Message, Receipt, Rendered
-from actionwatch.pipeline.channels import Channel
-from actionwatch.pipeline.deliver import Deliverer
-from actionwatch.pipeline.match import Matcher
-from actionwatch.pipeline.reading import PollReport
-from actionwatch.pipeline.troubles import Troubles
-from actionwatch.retry import RetryPolicy
+from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.self_alerts import Troubles
 from actionwatch.store import marks, receipts
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
+from actionwatch.tail.window_scan import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.pipeline.kit import KindEngine, KindRule, PlainRenderer

@@ -13,9 +13,9 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.answers import USER_AGENT
-from actionwatch.errors import TransportError
-from actionwatch.http import HttpClient
+from actionwatch.base.errors import TransportError
+from actionwatch.net.http import HttpClient
+from actionwatch.net.http_response import USER_AGENT
 
 QUICK = timedelta(seconds=0.4)
 OK = (

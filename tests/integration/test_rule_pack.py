@@ -14,12 +14,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from actionwatch import configuration
+from actionwatch.base.model import Entity, Level, Mode, Record
 from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
-from actionwatch.located import Document, read_text
-from actionwatch.model import Entity, Level, Mode, Record
-from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
 from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.coverage import cover_kinds
@@ -28,7 +25,10 @@ from actionwatch.rules.fired import Fired
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
-from actionwatch.timeintervals import TimeInterval
+from actionwatch.service import configuration
+from actionwatch.service.simulation import simulate
+from actionwatch.text.timeintervals import TimeInterval
+from actionwatch.text.yaml_document import Document, read_text
 from tests import docs
 from tests.benchmarks import noise
 from tests.builders import NOON, Clock, make_record

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from actionwatch.signals import Asked, asked_by_signals
+from actionwatch.service.signals import Asked, asked_by_signals
 
 ROUNDS = 2_000
 PATIENCE_SECONDS = 30.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.answers import MAX_RETRY_AFTER, Answer, retry_after
+from actionwatch.net.http_response import MAX_RETRY_AFTER, Answer, retry_after
 from tests.builders import NOON
 
 SECOND = timedelta(seconds=1)

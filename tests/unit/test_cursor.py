@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from actionwatch.cursor import (
+from actionwatch.tail.cursor import (
     EDGE,
     MAX_WINDOW_RECORDS,
     MIN_WINDOW,

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from actionwatch.documents import alert_document, instant, record_document
-from actionwatch.model import Entity, Status
+from actionwatch.base.model import Entity, Status
+from actionwatch.text.payloads import alert_document, instant, record_document
 from tests.builders import NOON, make_alert, make_record
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.errors import ConfigError
-from actionwatch.located import MAX_BYTES, MAX_NODES, Document, read_file, read_text
+from actionwatch.base.errors import ConfigError
+from actionwatch.text.yaml_document import MAX_BYTES, MAX_NODES, Document, read_file, read_text
 
 POWERS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError
 
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.located import Place, read_text
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.text.yaml_document import Place, read_text
 
 ROOT = Path(__file__).parents[2]
 FILES = [

@@ -14,7 +14,7 @@ import pytest
 import structlog
 from pydantic import BaseModel, SecretStr
 
-from actionwatch.logs import REDACTED, redactor, secrets_in, set_up
+from actionwatch.text.logs import REDACTED, redactor, secrets_in, set_up
 
 SECRET = "hunter2-with-ünicode"
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from actionwatch.durations import parse_duration, spell_duration
-from actionwatch.options import (
+from actionwatch.base.durations import parse_duration, spell_duration
+from actionwatch.text.options import (
     ConfigPath,
     Duration,
     Options,

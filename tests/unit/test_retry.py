@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.retry import Bury, RetryAt, RetryPolicy, decide
+from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.delivery.retry import Bury, RetryAt, RetryPolicy, decide
 from tests.builders import NOON
 
 SECOND = timedelta(seconds=1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.timeintervals import (
+from actionwatch.text.timeintervals import (
     Period,
     TimeInterval,
     parse_days_of_month,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.errors import Fault
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import level_text, output_option, print_faults, print_items, spell_count
 from actionwatch.cli.rules import backtest, coverage, explain, export, new, schema, test
-from actionwatch.errors import Fault
 
 if TYPE_CHECKING:
     from actionwatch.rules.engine import Rule
@@ -33,7 +33,7 @@ for module in (test, explain, backtest, new, schema, export, coverage):
 @click.pass_obj
 def list_rules(config: str, form: str) -> int:
     """List the rules that load. Exit 1 where one does not."""
-    from actionwatch import configuration
+    from actionwatch.service import configuration
 
     loaded = configuration.read_rules(configuration.read_settings(Path(config)))
     print_items(
@@ -65,7 +65,7 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
 
     Notes point at what works but may not do what was meant; they do not fail the check.
     """
-    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.lint import lint
 
     pack = load_pack(config, paths)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import ConfigError
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table
-from actionwatch.clock import utc_now
-from actionwatch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from actionwatch.cli.rules.candidates import Candidates
-    from actionwatch.cli.rules.pack import Pack
-    from actionwatch.model import Record
+    from actionwatch.base.model import Record
+    from actionwatch.cli.rules.loaded_rules import Pack
+    from actionwatch.cli.rules.record_source import Candidates
     from actionwatch.rules.engine import Rule
     from actionwatch.rules.fired import Fired
 
@@ -64,9 +64,9 @@ def command(
     Over the store, a file, or the upstream itself, which is then asked only for records that the rules can be about. Rules in
     shadow mode or off run as if they were live. Nothing is stored and nobody is told.
     """
-    from actionwatch.cli.rules import candidates
+    from actionwatch.cli.rules import record_source
     from actionwatch.cli.rules.spool import Spool
-    from actionwatch.rules.reach import reach_of
+    from actionwatch.rules.prefilter import reach_of
 
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
@@ -74,19 +74,19 @@ def command(
     pack, chosen = choose_rules(config, rules)
     if since is None and file is None:
         since = utc_now() - BACK
-    span = candidates.Span(since, until)
+    span = record_source.Span(since, until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else None
     about = reach_of([*chosen, *(compared or ())], pack.loaded.rules)
     if estimate:
-        _show_estimate(pack, chosen, candidates.count(config, about, origin or "upstream", source, span), form)
+        _show_estimate(pack, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
         return 0
     with Spool() as spool:
         if file is not None:
-            found = candidates.from_file(spool, file, pack.settings, span)
+            found = record_source.from_file(spool, file, pack.settings, span)
         elif origin == "upstream":
-            found = candidates.from_upstream(spool, config, about, source, span)
+            found = record_source.from_upstream(spool, config, about, source, span)
         else:
-            found = candidates.from_store(spool, config, about, source, span)
+            found = record_source.from_store(spool, config, about, source, span)
         alerts = _run(chosen, found)
         before = _run(compared, found) if compared is not None else None
     if compared is not None and before is not None:
@@ -103,8 +103,8 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
 
     Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
     """
-    from actionwatch.cli.rules.pack import load_pack
-    from actionwatch.model import Mode
+    from actionwatch.base.model import Mode
+    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.report import suggest
 
     paths = [Path(name) for name in names if Path(name).exists()]
@@ -144,7 +144,7 @@ def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule
 
 def alert_document(alert: Fired) -> dict[str, Any]:
     """Give an alert the contract's shape."""
-    from actionwatch.documents import instant, record_document
+    from actionwatch.text.payloads import instant, record_document
 
     ends = (
         [record_document(record) for record in (alert.records[0], alert.records[-1])] if alert.records else [None] * 2
@@ -164,8 +164,8 @@ def alert_document(alert: Fired) -> dict[str, Any]:
 
 
 def _run(rules: Sequence[Rule], found: Candidates | None) -> list[Fired]:
-    from actionwatch.cli.rules.candidates import counting
-    from actionwatch.pipeline.rehearse import replay
+    from actionwatch.cli.rules.record_source import counting
+    from actionwatch.service.simulation import replay
 
     if found is None:
         return []
@@ -219,7 +219,7 @@ def histogram(alerts: Sequence[Fired], begin: datetime, end: datetime) -> str:
 
 
 def _spell_bar(span: timedelta) -> str:
-    from actionwatch.durations import spell_duration
+    from actionwatch.base.durations import spell_duration
 
     return spell_duration(span / HISTOGRAM_CHARS)
 
@@ -254,7 +254,7 @@ def _identity(alert: Fired) -> tuple[Any, ...]:
 
 
 def _show_estimate(pack: Pack, rules: Sequence[Rule], counts: Mapping[str, int], form: str) -> None:
-    from actionwatch.rules.reach import admitted_kinds, conditions_of
+    from actionwatch.rules.prefilter import admitted_kinds, conditions_of
 
     known = {rule.name.id: rule for rule in (*pack.loaded.rules, *rules)}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(config: str, paths: tuple[Path, ...], gaps: bool, form: str) -> None:
     """Show which kinds of the catalogue and which ATT&CK techniques the rules watch, and which nobody does."""
-    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.instaclustr.kinds import KINDS
     from actionwatch.rules.coverage import cover_kinds, cover_techniques
 

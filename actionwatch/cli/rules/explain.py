@@ -12,9 +12,9 @@ import click
 from actionwatch.cli.output import output_option, print_document, print_faults, spell
 
 if TYPE_CHECKING:
-    from actionwatch.cli.rules.pack import Pack
-    from actionwatch.model import Record
-    from actionwatch.rules.correlations.view import View
+    from actionwatch.base.model import Record
+    from actionwatch.cli.rules.loaded_rules import Pack
+    from actionwatch.rules.correlations.live.view import View
     from actionwatch.rules.engine import Rule
     from actionwatch.rules.explain import Finding
 
@@ -39,7 +39,7 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     `records export` does. RULE is a rule's name or id, or a rule file.
     """
     from actionwatch.cli.rules.history import feeders_of
-    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.explain import explain
 
     path = Path(rule)
@@ -69,7 +69,7 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
 
 def _views(config: str, rule: Rule, pack: Pack, record: Record, file: Path | None) -> list[View] | None:
     """Look at a correlation's groups; None where nothing is known of the time before the record."""
-    from actionwatch.cli.opened import opened_store
+    from actionwatch.cli.context import opened_store
     from actionwatch.cli.rules.history import views_from_file, views_from_store
 
     if rule.correlation is None:
@@ -90,7 +90,7 @@ def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
 
 
 def _record(config: str, where: str) -> Record:
-    from actionwatch.cli.rules.reading import read_objects
+    from actionwatch.cli.rules.record_file import read_objects
 
     if where == "-" or Path(where).is_file():
         text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
@@ -109,7 +109,7 @@ def _record(config: str, where: str) -> Record:
 
 
 def _stored(config: str, key: str) -> Record:
-    from actionwatch.cli.opened import opened_store
+    from actionwatch.cli.context import opened_store
     from actionwatch.store import records
 
     with opened_store(config) as (_, database), database.read() as connection:
@@ -120,7 +120,7 @@ def _stored(config: str, key: str) -> Record:
 
 
 def _print(record: Record, findings: list[Finding]) -> None:
-    from actionwatch.rules.wording import plain_body
+    from actionwatch.rules.alert_text import plain_body
 
     click.echo(spell(plain_body(record)))
     for finding in findings:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import print_faults
-from actionwatch.clock import utc_now
 
 
 @click.command("export")
@@ -23,7 +23,7 @@ def command(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
     """
     import yaml
 
-    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.export import export_rules
 
     if not sigma:

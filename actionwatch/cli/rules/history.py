@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.model import Record
-    from actionwatch.rules.correlations.view import View
+    from actionwatch.base.model import Record
+    from actionwatch.rules.correlations.live.view import View
     from actionwatch.rules.engine import Rule
     from actionwatch.settings import Settings
 
@@ -26,8 +26,8 @@ def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
 
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
     """Look at what a correlation made of a stored record, after the records stored from before it."""
-    from actionwatch.pipeline.correlating import read_rows
-    from actionwatch.rules.correlations.view import look, room_of
+    from actionwatch.matching.correlating import read_rows
+    from actionwatch.rules.correlations.live.view import look, room_of
     from actionwatch.store import marks, records
 
     begins = [mark.begins_at for mark in marks.read_all(connection).values()]
@@ -45,9 +45,9 @@ def views_from_file(
     path: Path, settings: Settings | None, rule: Rule, rules: Sequence[Rule], record: Record
 ) -> list[View]:
     """Look at what a correlation makes of a record after those of a file. Raises: ConfigError."""
-    from actionwatch.cli.rules.reading import read_jsonl, reader_for
+    from actionwatch.cli.rules.record_file import read_jsonl, reader_for
     from actionwatch.cli.rules.spool import Spool
-    from actionwatch.rules.correlations.view import look
+    from actionwatch.rules.correlations.live.view import look
 
     with Spool() as spool:
         spool.add(read_jsonl(path, reader_for(settings)))

@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from actionwatch.rules.lists import Lists
-    from actionwatch.timeintervals import TimeInterval
+    from actionwatch.text.timeintervals import TimeInterval
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
@@ -41,7 +41,7 @@ MAX_HOURS = 366 * 24
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
     """Write a rule with two tests: one that alerts, one that does not. Asks for what the options leave open on a terminal."""
-    from actionwatch.cli.rules.pack import surroundings
+    from actionwatch.cli.rules.loaded_rules import surroundings
 
     answers = _ask(given, folder)
     lists, kinds, intervals, _ = surroundings(config, [Path()])
@@ -271,9 +271,9 @@ def _words(text: str) -> list[str]:
 
 def _check(text: str, lists: Lists, kinds: Sequence[str], intervals: Mapping[str, TimeInterval]) -> None:
     """Refuse to write what would not load. Raises: ConfigError."""
-    from actionwatch.errors import ConfigError
-    from actionwatch.located import read_text
+    from actionwatch.base.errors import ConfigError
     from actionwatch.rules.load import build_rules
+    from actionwatch.text.yaml_document import read_text
 
     built = build_rules(read_text(text, "the new rule"), lists=lists, known_kinds=kinds, time_intervals=intervals)
     if built.faults:

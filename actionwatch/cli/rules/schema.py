@@ -14,6 +14,6 @@ def command(is_config: bool) -> None:
 
     `init` writes both schemas into the folder `schemas`, where the first line of each shipped file points editors to.
     """
-    from actionwatch import configuration
+    from actionwatch.service import configuration
 
     click.echo(json.dumps(configuration.config_schema() if is_config else configuration.rule_schema(), indent=2))

@@ -15,8 +15,8 @@ from typing import Self
 
 import msgspec
 
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
-from actionwatch.model import Record
 
 RUN = 20_000  # records that are sorted at once: some 30 MiB
 FRAME = 200  # records written at once: of each run one frame is held while all are merged

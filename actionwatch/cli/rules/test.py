@@ -14,7 +14,7 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import output_option, print_faults, print_items, spell, spell_count
 
 if TYPE_CHECKING:
-    from actionwatch.cli.rules.pack import Pack
+    from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.rules.check import Verdict
     from actionwatch.rules.engine import Rule
 
@@ -56,7 +56,7 @@ def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | 
     They run through the engine of the service, on a virtual clock. A test that fails shows what each selection said of each
     record, with its values. Exit 1 where a test fails, a rule lacks tests, or a document is broken.
     """
-    from actionwatch.cli.rules.pack import load_pack
+    from actionwatch.cli.rules.loaded_rules import load_pack
 
     pack = load_pack(config, paths, borrowed=True)
     results = list(_run(pack, min_tests))
@@ -72,8 +72,8 @@ def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | 
 
 def _run(pack: Pack, min_tests: int) -> Iterator[Result]:
     from actionwatch.instaclustr.kinds import KINDS
-    from actionwatch.pipeline.rehearse import simulate
     from actionwatch.rules.check import Bench, missing_tests
+    from actionwatch.service.simulation import simulate
 
     bench = Bench(pack.loaded.rules, simulate, KINDS, pack.lists, pack.rebuild)
     for rule in pack.loaded.rules:
@@ -85,7 +85,7 @@ def _run(pack: Pack, min_tests: int) -> Iterator[Result]:
 
 
 def _print(results: Sequence[Result], pack: Pack) -> None:
-    from actionwatch.documents import instant
+    from actionwatch.text.payloads import instant
 
     for result in results:
         if not result.problems:
@@ -110,7 +110,7 @@ def _print(results: Sequence[Result], pack: Pack) -> None:
 
 
 def _document(result: Result) -> dict[str, Any]:
-    from actionwatch.documents import record_document
+    from actionwatch.text.payloads import record_document
 
     explained = result.verdict.explained if result.verdict else ()
     return {

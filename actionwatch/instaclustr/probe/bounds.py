@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from actionwatch.instaclustr.probe.asking import Asker
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.probe.client import Asker
 from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, within
-from actionwatch.model import Record
 
 MILLISECOND, SECOND, MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
 SHOWN = (SECOND, 100 * MILLISECOND, 10 * MILLISECOND, MILLISECOND)  # how finely times may be written

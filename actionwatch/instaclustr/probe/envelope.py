@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from actionwatch.errors import SourceError
-from actionwatch.instaclustr.probe.asking import Asker, Refusal, Seen
+from actionwatch.base.errors import SourceError
+from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
 from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.wire import read_counts
 
-# What the tail makes of totals (`cursor.py`): it believes them once a walk that an empty page ended confirmed them.
+# What the tail makes of totals (`tail/cursor.py`): it believes them once a walk that an empty page ended confirmed them.
 ONE_REQUEST = (
     "one request a poll proves its window where that fits in one page, once a first walk has confirmed the totals"
 )

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from actionwatch.errors import SourceError
+from actionwatch.base.errors import SourceError
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION
-from actionwatch.instaclustr.probe.asking import Asker, Refusal, Seen
+from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
 from actionwatch.instaclustr.probe.findings import Finding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 from actionwatch.instaclustr.query import Query
-from actionwatch.model import Record
 
 SIZE = 100
 WORD = re.compile(r"[A-Za-z]{4,}")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 
-from actionwatch.durations import spell_duration
-from actionwatch.instaclustr.probe.asking import Asker, Seen
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.probe.client import Asker, Seen
 from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
-from actionwatch.model import Record
 
 ENOUGH = 4  # records: with fewer, chance looks like an order
 SIZE, INDEX = 3, 2  # a short page within the first: a page of three that begins at the third record

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actionwatch.errors import BadResponse, SourceError
-from actionwatch.instaclustr.probe import bounds, envelope, fields, filters, manners, paging, records
-from actionwatch.instaclustr.probe.asking import MAX_REQUESTS, Asker, Refusal, Spent, Unreadable
+from actionwatch.base.errors import BadResponse, SourceError
+from actionwatch.instaclustr.probe import behaviour, bounds, envelope, fields, filters, paging, records
+from actionwatch.instaclustr.probe.client import MAX_REQUESTS, Asker, Refusal, Spent, Unreadable
 from actionwatch.instaclustr.probe.fields import FieldSeen
 from actionwatch.instaclustr.probe.findings import Finding, Weight, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, take_sample
@@ -28,13 +28,13 @@ QUESTIONS: Sequence[tuple[str, Question]] = (
     ("filters", filters.filters),
     ("organisationLogsOnly, accountLogsOnly", filters.partition),
     ("crudOperations", filters.operations),
-    ("invalid numbers", manners.refusals),
-    ("clock", manners.clock),
-    ("lateness", manners.lateness),
+    ("invalid numbers", behaviour.refusals),
+    ("clock", behaviour.clock),
+    ("lateness", behaviour.lateness),
 )
 """Everything that is asked of the log, and what it is called where the question itself fails."""
 
-CLOSING: Sequence[Question] = (manners.limits, manners.latency)  # what all requests showed
+CLOSING: Sequence[Question] = (behaviour.limits, behaviour.latency)  # what all requests showed
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def probe(asker: Asker, aliases: Mapping[str, Sequence[str]], known_kinds: Colle
     Raises: SourceError, where the very first question is refused: the key, the organisation or the way there is wrong.
     """
     source = asker.reader.source
-    accounts = manners.accounts(asker)
+    accounts = behaviour.accounts(asker)
     try:
         sample = take_sample(asker)
     except BadResponse as exc:

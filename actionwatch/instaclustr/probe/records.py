@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.aliases import extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, UNNAMED_KIND, normalise_kind
 from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, joined, unsettled
-from actionwatch.model import Entity, Record
 
 KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # what looks like a kind is shown, anything else is not
 MAX_KIND_CHARS = 64

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.instants import microseconds
-from actionwatch.instaclustr.probe.asking import Asker, Parameters, Seen
-from actionwatch.model import Record
+from actionwatch.instaclustr.probe.client import Asker, Parameters, Seen
 
 LARGE = 1000  # the documented maximum
 WANTED = 100  # records: fewer leave much unsettled

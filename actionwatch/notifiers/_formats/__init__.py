@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from actionwatch.documents import instant
-from actionwatch.model import Message
+from actionwatch.base.model import Message
 from actionwatch.notifiers._formats.alertmanager import alertmanager_document
 from actionwatch.notifiers._formats.cloudevents import cloudevents_document
 from actionwatch.notifiers._formats.encoding import encode
 from actionwatch.notifiers._formats.ocsf import ocsf_document
+from actionwatch.text.payloads import instant
 
 __all__ = ["FORMATS", "Format", "encode", "message_document"]
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from actionwatch.documents import instant
-from actionwatch.model import LEVELS, Message
+from actionwatch.base.model import LEVELS, Message
+from actionwatch.text.payloads import instant
 
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager sends as the end of what still fires
 SUMMARY_NAME = "actionwatch_summary"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from actionwatch.documents import instant
-from actionwatch.model import Message
+from actionwatch.base.model import Message
+from actionwatch.text.payloads import instant
 
 
 def cloudevents_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from actionwatch.errors import PermanentDeliveryError
+from actionwatch.base.errors import PermanentDeliveryError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from actionwatch.model import Message
+from actionwatch.base.model import Message
 
 OCSF_VERSION = "1.4.0"
 API_ACTIVITY = (6003, "API Activity", 6, "Application Activity")

@@ -1,1 +1,1 @@
-"""Correlation: what a rule can say about several records together. `rules/correlate.py` runs what is read and folded here."""
+"""Correlation: what a rule can state about several records together."""

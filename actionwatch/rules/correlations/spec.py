@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from actionwatch.ids import group_id, stable_id
-from actionwatch.model import Level, Record, RuleName
+from actionwatch.base.ids import group_id, stable_id
+from actionwatch.base.model import Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 
 if TYPE_CHECKING:

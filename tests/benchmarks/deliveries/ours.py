@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection, Pool, event
 
-from actionwatch import app, configuration
 from actionwatch.alerts.grouping import open_alert
-from actionwatch.model import Alert, Level, Match, Record, RuleName
+from actionwatch.base.model import Alert, Level, Match, Record, RuleName
+from actionwatch.service import app, configuration
 from actionwatch.store import alerts, outbox, records
 
 AT_ONCE = 16

@@ -7,8 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
-from actionwatch import app, configuration
 from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.service import app, configuration
 from tests.benchmarks.tails.report import measure
 
 CONFIG = """

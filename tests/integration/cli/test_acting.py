@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch import app, configuration
+from actionwatch.service import app, configuration
 from tests.integration.cli.conftest import BROKEN_RULE, Desk, call
 from tests.integration.notifiers.http_end import Reply, dead_port
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.configuration import shipped
+from actionwatch.service.configuration import shipped
 
 CONFIG = """\
 sources:

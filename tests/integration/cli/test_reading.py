@@ -16,8 +16,8 @@ import jsonschema_rs
 import pytest
 
 from actionwatch.cli.run import showing_backlogs
-from actionwatch.store import backlogs
-from actionwatch.store.backlogs import Backlog
+from actionwatch.store import backlog_progress
+from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
 from tests.integration.cli.conftest import Desk, Terminal
 
@@ -401,7 +401,7 @@ def test_status_shows_a_backlog(desk: Desk) -> None:
     )
     database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
     with database.write() as connection:
-        backlogs.write(connection, backlog)
+        backlog_progress.write(connection, backlog)
     database.close()
     told = desk.call("status", "-o", "json").json["sources"][0]["backlog"]
     assert {name: told[name] for name in ("share", "records", "records_per_second", "remaining_seconds")} == {

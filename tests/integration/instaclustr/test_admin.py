@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
+from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.instaclustr.admin import Admin
 from tests.integration.instaclustr.upstream import Answered, Upstream, answer
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
+from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
+from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.origin import Connection, Origin
 from actionwatch.instaclustr.query import Query
-from actionwatch.model import LinkedAccount
 from tests.integration.instaclustr.upstream import (
     API_KEY,
     IMPATIENT,

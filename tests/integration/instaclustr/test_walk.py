@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import BadResponse, SourceUnavailable
+from actionwatch.base.errors import BadResponse, SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.walk import walk as walk_pages

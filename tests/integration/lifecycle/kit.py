@@ -9,12 +9,12 @@ from typing import Any
 
 from actionwatch.alerts.policy import House, Policy
 from actionwatch.alerts.silences import make_silence
-from actionwatch.model import Delivery, Escalation, Event, Match, Message, Record, Silence
-from actionwatch.pipeline.channels import Channel
-from actionwatch.pipeline.deliver import Deliverer
-from actionwatch.pipeline.people import People
-from actionwatch.store import alerts, outbox, records, silences, story
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.base.model import Delivery, Escalation, Event, Match, Message, Record, Silence
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.worker import Deliverer
+from actionwatch.matching.operator_actions import People
+from actionwatch.store import alert_history, alerts, outbox, records, silences
+from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import QUARTER, make_record
 from tests.integration.pipeline.kit import KindRule, Post, Sender
 
@@ -104,7 +104,7 @@ class Desk(Post):
     def why(self, alert_id: str) -> list[str]:
         """Read an alert's story."""
         with self.database.read() as connection:
-            return [f"{entry.stage}: {entry.what}" for entry in story.read(connection, alert_id)]
+            return [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, alert_id)]
 
     def stopped(self) -> list[str]:
         """Say what gates stopped, in order."""

@@ -26,12 +26,12 @@ import structlog
 import actionwatch
 from actionwatch.alerts.policy import Policy
 from actionwatch.alerts.routes import Route
-from actionwatch.model import Delivery, DeliveryStatus
+from actionwatch.base.model import Delivery, DeliveryStatus
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.worker import Deliverer
+from actionwatch.matching.addressing import Destination
 from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
-from actionwatch.pipeline.addressing import Destination
-from actionwatch.pipeline.channels import Channel
-from actionwatch.pipeline.deliver import Deliverer
 from actionwatch.render import Renderer
 from tests.builders import open_database
 from tests.integration.lifecycle.kit import Desk, is_ours

@@ -9,8 +9,8 @@ import pytest
 
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.alerts.routes import Route
-from actionwatch.model import Status
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.base.model import Status
+from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.integration.lifecycle.kit import Desk, Rule, is_ours, summaries
 from tests.integration.pipeline.kit import DOWN
 

@@ -9,7 +9,7 @@ import pytest
 
 from actionwatch.alerts.policy import Policy, Storm
 from actionwatch.alerts.routes import Route
-from actionwatch.crontab import parse_crontab
+from actionwatch.text.crontab import parse_crontab
 from tests.integration.lifecycle.kit import Desk, Rule, at
 from tests.integration.pipeline.kit import REFUSED, Sender
 

@@ -8,9 +8,9 @@ import pytest
 
 from actionwatch.alerts.policy import Policy
 from actionwatch.alerts.routes import Route
-from actionwatch.errors import TransientDeliveryError
-from actionwatch.model import DeliveryStatus
-from actionwatch.retry import RetryPolicy
+from actionwatch.base.errors import TransientDeliveryError
+from actionwatch.base.model import DeliveryStatus
+from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.store import outbox
 from tests.integration.lifecycle.kit import Desk, is_ours
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender

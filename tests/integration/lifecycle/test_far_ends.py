@@ -13,10 +13,10 @@ import pytest
 
 from actionwatch.alerts.policy import House
 from actionwatch.alerts.routes import Route
-from actionwatch.model import Message, Receipt, Rendered
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.matching.addressing import Destination
 from actionwatch.notifiers import webhook
-from actionwatch.pipeline.addressing import Destination
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.integration.lifecycle.kit import Desk
 from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.ends import End, WebhookEnd, deliver, open_end, options

@@ -13,9 +13,9 @@ from actionwatch.alerts.inhibition import InhibitRule, Labelled
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import make_silence
-from actionwatch.crontab import parse_crontab
-from actionwatch.model import ESCALATION, Event, Level, Status
-from actionwatch.pipeline.gates import GATES, Collapse, Context, Hold, Suppress, judge
+from actionwatch.base.model import ESCALATION, Event, Level, Status
+from actionwatch.delivery.gates import GATES, Collapse, Context, Hold, Suppress, judge
+from actionwatch.text.crontab import parse_crontab
 from tests.builders import NOON, QUARTER, make_alert, make_delivery
 from tests.integration.lifecycle.kit import NIGHTS
 

@@ -10,13 +10,13 @@ import pytest
 
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.alerts.routes import Route
-from actionwatch.crontab import parse_crontab
-from actionwatch.model import ESCALATION, DeliveryStatus, Escalation, Event, Level
-from actionwatch.pipeline import replaying
-from actionwatch.pipeline.addressing import Destination
-from actionwatch.pipeline.deliver import LEASE, TROUBLES_EVERY
+from actionwatch.base.model import ESCALATION, DeliveryStatus, Escalation, Event, Level
+from actionwatch.delivery.worker import LEASE, TROUBLES_EVERY
+from actionwatch.matching.addressing import Destination
+from actionwatch.delivery import replay
 from actionwatch.store import outbox, receivers, silences
 from actionwatch.store.outbox import Wanted
+from actionwatch.text.crontab import parse_crontab
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, is_ours, summaries
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender, settle
 
@@ -227,7 +227,7 @@ def test_all_of_it_can_be_sent_elsewhere(desk: Desk, reach: Callable[[Desk], Non
 def readdress(desk: Desk, to: str = "new", wanted: Wanted = Wanted()) -> int:  # noqa: B008 - a frozen value
     """Send dead letters to another receiver."""
     with desk.database.write() as connection:
-        return replaying.readdress(connection, wanted, to, desk.clock())
+        return replay.readdress(connection, wanted, to, desk.clock())
 
 
 def test_the_summary_of_what_was_hidden_is_what_is_lost(desk: Desk) -> None:
@@ -345,7 +345,7 @@ def test_one_that_comes_back(desk: Desk) -> None:
     desk.senders, desk.policies = {"hook": hook}, {}
     desk.deliver()
     with desk.database.write() as connection:
-        assert replaying.replay(connection, Wanted(receiver="hook"), {"hook"}, desk.clock()) == 1
+        assert replay.replay(connection, Wanted(receiver="hook"), {"hook"}, desk.clock()) == 1
     desk.deliver()
     assert [message.data["id"] for message in hook.sent if not is_ours(message)] == [second]
     desk.happen(user_name="eve")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from actionwatch.alerts.policy import Policy
-from actionwatch.store import latency
+from actionwatch.store import delivery_latency
 from tests.builders import NOON
 from tests.integration.lifecycle.kit import Desk, Rule
 from tests.integration.pipeline.kit import DOWN
@@ -21,14 +21,14 @@ def test_stamps_and_histogram(desk: Desk) -> None:
     alert = desk.alerts()[alert_id]
     assert (alert.first_at, alert.seen_at, alert.told_at) == (NOON, NOON + timedelta(seconds=3), desk.clock())
     with desk.database.read() as connection:
-        found = {histogram.since: histogram for histogram in latency.read_all(connection)}
+        found = {histogram.since: histogram for histogram in delivery_latency.read_all(connection)}
     assert {since: histogram.buckets for since, histogram in found.items()} == {
         "happened": {10: 1}, "seen": {5: 1}, "matched": {10: 1},
     }  # fmt: skip
     assert found["seen"].total == timedelta(seconds=4)
     desk.later(hours=1)
     with desk.database.read() as connection:
-        assert sum(sum(histogram.buckets.values()) for histogram in latency.read_all(connection)) == 3
+        assert sum(sum(histogram.buckets.values()) for histogram in delivery_latency.read_all(connection)) == 3
 
 
 def test_an_objective_that_burns(desk: Desk) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from actionwatch.alerts.policy import Policy
 from actionwatch.alerts.routes import Route
-from actionwatch.errors import ActionwatchError
-from actionwatch.model import Decision, Escalation, Level, Status
-from actionwatch.pipeline.addressing import Destination
+from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.model import Decision, Escalation, Level, Status
+from actionwatch.matching.addressing import Destination
 from actionwatch.store import silences
 from tests.integration.lifecycle.kit import Desk, Rule
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender

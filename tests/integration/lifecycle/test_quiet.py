@@ -9,11 +9,11 @@ import pytest
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
-from actionwatch.model import Level, RuleName
-from actionwatch.pipeline.addressing import Destination
+from actionwatch.base.model import Level, RuleName
+from actionwatch.matching.addressing import Destination
 from actionwatch.store import alerts, silences
 from actionwatch.store.tables import SILENCE
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import make_alert
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, summaries
 from tests.integration.pipeline.kit import DOWN, Sender

@@ -8,11 +8,11 @@ import pytest
 
 from actionwatch.alerts.policy import Policy
 from actionwatch.alerts.routes import Route
-from actionwatch.model import Event, Level
-from actionwatch.pipeline import prune
-from actionwatch.pipeline.prune import Retention
-from actionwatch.pipeline.troubles import marked_alert
-from actionwatch.store import alerts, story
+from actionwatch.base.model import Event, Level
+from actionwatch.matching.self_alerts import marked_alert
+from actionwatch.service import prune
+from actionwatch.service.prune import Retention
+from actionwatch.store import alert_history, alerts
 from tests.integration.lifecycle.kit import Desk, Rule
 from tests.integration.pipeline.kit import REFUSED, Sender
 
@@ -112,10 +112,10 @@ def test_summaries_go_with_their_stories(desk: Desk) -> None:
     desk.later(hours=2)
     (summary,) = [row for row in desk.all_rows() if row.event is Event.SUMMARY]
     with desk.database.read() as connection:
-        assert story.read(connection, summary.alert_id)
+        assert alert_history.read(connection, summary.alert_id)
     pass_days(desk, 91)
     with desk.database.read() as connection:
-        assert story.read(connection, summary.alert_id) == []
+        assert alert_history.read(connection, summary.alert_id) == []
 
 
 def test_tests_go(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from actionwatch.alerts.policy import Policy, Storm
-from actionwatch.model import Level
+from actionwatch.base.model import Level
 from tests.integration.lifecycle.kit import Desk, Rule, summaries
 from tests.integration.pipeline.kit import DOWN, Sender, settle
 

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Protocol
 
-from actionwatch.model import Message, Receipt
+from actionwatch.base.model import Message, Receipt
 from actionwatch.notifiers import apprise, console, email, pagerduty, slack, webhook
 from actionwatch.notifiers.base import Notifier, templates_of
 from actionwatch.render import Renderer

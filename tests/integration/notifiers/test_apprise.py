@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Level, Rendered
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Level, Rendered
 from actionwatch.notifiers import apprise
 from tests.integration.notifiers.ends import deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply

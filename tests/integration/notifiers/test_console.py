@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.model import Level, Rendered, Status
+from actionwatch.base.model import Level, Rendered, Status
 from actionwatch.notifiers import console
 from tests.unit.render.messages import AT, HOSTILE, hostile_message, message
 

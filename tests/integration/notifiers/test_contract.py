@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.notifiers.base import notifier_module, notifier_types, templates_of
 from tests.integration.notifiers.ends import ENDS, RENDERER, End, WebhookEnd, deliver, open_end
 from tests.integration.notifiers.http_end import Reply

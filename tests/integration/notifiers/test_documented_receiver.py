@@ -14,7 +14,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from actionwatch.errors import PermanentDeliveryError
+from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.notifiers import webhook
 from actionwatch.notifiers.base import notifier_module, notifier_types
 from tests.integration.notifiers.ends import KEY, deliver, options

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Rendered
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Rendered
 from actionwatch.notifiers import email
 from tests.integration.notifiers.ends import MAIL_HEADERS, deliver, email_options, options
 from tests.integration.notifiers.smtp_end import RawEnd, SmtpEnd, part, read_mail

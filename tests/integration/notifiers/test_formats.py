@@ -16,7 +16,7 @@ from cloudevents.core.formats.json import JSONFormat
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 from standardwebhooks import Webhook
 
-from actionwatch.model import Level, Message, Rendered, Status
+from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import webhook
 from actionwatch.notifiers._formats import FORMATS, encode
 from actionwatch.notifiers._formats.ocsf import ACCOUNT_KINDS, OCSF_VERSION, ocsf_event

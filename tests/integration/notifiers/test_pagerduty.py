@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Level, Message, Rendered, Status
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import pagerduty
 from tests.integration.notifiers.ends import ROUTING_KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply

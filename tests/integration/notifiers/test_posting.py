@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from actionwatch.answers import Answer
-from actionwatch.errors import TransportError
+from actionwatch.base.errors import TransportError
+from actionwatch.net.http_response import Answer
 from actionwatch.notifiers import _posting
 from actionwatch.notifiers._posting import Identity, Poster
 from tests.integration.notifiers.conftest import CA

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Level, Rendered
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Level, Rendered
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._blocks import MAX_PAYLOAD_CHARS, bounded
 from tests.integration.notifiers.ends import RENDERER, TOKEN, deliver, options, slack_error, slack_reply, slack_texts

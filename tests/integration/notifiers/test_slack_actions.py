@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import ActionwatchError, PermanentDeliveryError, StoreBusy
-from actionwatch.model import Decision, Status
+from actionwatch.base.errors import ActionwatchError, PermanentDeliveryError, StoreBusy
+from actionwatch.base.model import Decision, Status
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._slack_actions import SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import actionwatch
-from actionwatch.model import Cause, Message
+from actionwatch.base.model import Cause, Message
 from actionwatch.notifiers import console, pagerduty
 from actionwatch.notifiers._formats import encode
 from actionwatch.notifiers._formats.alertmanager import alertmanager_document

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from actionwatch import __version__
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Entity, Message, Rendered
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Entity, Message, Rendered
 from actionwatch.notifiers import webhook
 from actionwatch.notifiers._formats import encode, message_document
 from tests.integration.notifiers.conftest import CA

@@ -10,14 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 from actionwatch.alerts.routes import Route
-from actionwatch.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.model import Alert, Delivery, Level, Match, Message, Receipt, Record, Rendered, RuleName
-from actionwatch.pipeline.addressing import Addressing, Destination
-from actionwatch.pipeline.channels import Channel
-from actionwatch.pipeline.deliver import Deliverer
-from actionwatch.pipeline.match import Matcher
-from actionwatch.pipeline.troubles import SELF_RULE, Troubles
-from actionwatch.store import alerts, outbox, records, troubles
+from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
+from actionwatch.base.model import Alert, Delivery, Level, Match, Message, Receipt, Record, Rendered, RuleName
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.worker import Deliverer
+from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.self_alerts import SELF_RULE, Troubles
+from actionwatch.store import alerts, outbox, records, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_alert, make_delivery
 
@@ -210,7 +210,7 @@ class Post:
     def open_troubles(self) -> list[str]:
         """Name what is wrong now."""
         with self.database.read() as connection:
-            return [f"{found.trouble} {found.subject}" for found in troubles.read_all(connection)]
+            return [f"{found.trouble} {found.subject}" for found in self_alerts.read_all(connection)]
 
     @contextmanager
     def delivering(self, **changes: Any) -> Iterator[Deliverer]:

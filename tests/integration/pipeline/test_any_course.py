@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
-from actionwatch.errors import TransientDeliveryError
-from actionwatch.model import Status
-from actionwatch.pipeline.addressing import Destination
-from actionwatch.retry import RetryPolicy
+from actionwatch.base.errors import TransientDeliveryError
+from actionwatch.base.model import Status
+from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.matching.addressing import Destination
 from actionwatch.store import alerts, outbox
 from tests.builders import QUARTER, lease_due, make_record, open_database
 from tests.integration.pipeline.kit import DOWN, REFUSED, Answer, KindRule, Post, Sender, settle

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from actionwatch.base.errors import StoreError
+from actionwatch.base.model import Alert, Entity, Event, Level, Record, Status
 from actionwatch.cli.rules.history import views_from_store
-from actionwatch.errors import StoreError
-from actionwatch.located import read_text
-from actionwatch.model import Alert, Entity, Event, Level, Record, Status
-from actionwatch.pipeline.correlating import Correlating
-from actionwatch.pipeline.match import Matcher
-from actionwatch.pipeline.rehearse import simulate
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import Matcher
 from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
+from actionwatch.service.simulation import simulate
 from actionwatch.store import alerts, marks, records
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
+from actionwatch.text.yaml_document import read_text
 from tests.builders import NOON, make_record, open_database
 from tests.integration.pipeline.kit import Post
 from tests.unit.rules.builders import KINDS

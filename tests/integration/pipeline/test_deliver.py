@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.errors import StoreBusy, TransientDeliveryError
-from actionwatch.model import DeliveryStatus, Event, Receipt, Status
-from actionwatch.pipeline.addressing import Destination
-from actionwatch.pipeline.channels import IN_HAND, MOST_IN_HAND
-from actionwatch.pipeline.composing import freeze, thaw
-from actionwatch.pipeline.deliver import FAILING_AFTER, TROUBLES_EVERY, Deliverer
-from actionwatch.retry import RetryPolicy
-from actionwatch.store import alerts, outbox, receivers, story
+from actionwatch.base.errors import StoreBusy, TransientDeliveryError
+from actionwatch.base.model import DeliveryStatus, Event, Receipt, Status
+from actionwatch.delivery.compose import freeze, thaw
+from actionwatch.delivery.receiver_worker import IN_HAND, MOST_IN_HAND
+from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.delivery.worker import FAILING_AFTER, TROUBLES_EVERY, Deliverer
+from actionwatch.matching.addressing import Destination
+from actionwatch.store import alert_history, alerts, outbox, receivers
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
 from tests.integration.pipeline.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
@@ -55,7 +55,7 @@ def resolve(post: Post) -> None:
 def story_of(post: Post, alert_id: str) -> list[str]:
     """Tell an alert's deliveries."""
     with post.database.read() as connection:
-        return [entry.what for entry in story.read(connection, alert_id) if entry.stage.startswith("delivery")]
+        return [entry.what for entry in alert_history.read(connection, alert_id) if entry.stage.startswith("delivery")]
 
 
 @dataclass

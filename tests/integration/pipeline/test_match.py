@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.alerts.routes import Route, parse_matcher
-from actionwatch.model import Alert, Entity, Event, Level, Record
-from actionwatch.pipeline.addressing import Addressing, Destination, Steps
-from actionwatch.pipeline.match import Matcher
-from actionwatch.store import alerts, positions, records, story
+from actionwatch.base.model import Alert, Entity, Event, Level, Record
+from actionwatch.matching.addressing import Addressing, Destination, Steps
+from actionwatch.matching.matcher import Matcher
+from actionwatch.store import alert_history, alerts, positions, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, Clock, make_record, open_database
 from tests.integration.pipeline.kit import KindEngine, KindRule, Post, Sender
@@ -92,7 +92,7 @@ def resolve(post: Post, alert: Alert) -> None:
     """Resolve an alert as a person does."""
     from msgspec.structs import replace
 
-    from actionwatch.model import Status
+    from actionwatch.base.model import Status
 
     resolved = replace(alert, status=Status.RESOLVED, resolved_by="eve", resolved_at=post.clock())
     with post.database.write() as connection:
@@ -236,7 +236,7 @@ def test_min_level(post: Post, batch_size: int) -> None:
     matcher.run_once()
     assert post.states() == ["hook opened pending"]
     with post.database.read() as connection:
-        told = [entry.what for entry in story.read(connection, next(iter(post.alerts())))]
+        told = [entry.what for entry in alert_history.read(connection, next(iter(post.alerts())))]
     assert "hook" in told
     post.store(make_record(2, severity="high"), make_record(3, severity="low"))
     matcher.run_once()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from actionwatch.pipeline import prune
-from actionwatch.pipeline.people import People
-from actionwatch.pipeline.prune import Retention
-from actionwatch.store import positions, receipts, records, story
+from actionwatch.matching.operator_actions import People
+from actionwatch.service import prune
+from actionwatch.service.prune import Retention
+from actionwatch.store import alert_history, positions, receipts, records
 from actionwatch.store.receipts import WindowReceipt
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
@@ -48,7 +48,7 @@ def test_all_goes_in_its_time(post: Post) -> None:
     assert pruned(post) == {"alerts": 1, "records": 2, "receipts": 1}
     assert pruned(post) == {}
     with post.database.read() as connection:
-        assert story.read(connection, alert_id) == []
+        assert alert_history.read(connection, alert_id) == []
 
 
 def test_records_stay_until_correlations_saw_them(post: Post) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.model import Record
-from actionwatch.pipeline.correlating import PAUSE_EVERY, Correlating
-from actionwatch.pipeline.match import Matcher
+from actionwatch.base.model import Record
+from actionwatch.matching.correlating import PAUSE_EVERY, Correlating
+from actionwatch.matching.matcher import Matcher
 from actionwatch.rules.engine import Engine, Rule
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database

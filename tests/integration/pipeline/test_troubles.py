@@ -7,9 +7,9 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.model import Status
-from actionwatch.pipeline.troubles import SELF_RULE, TITLES, Troubles, marked_alert, self_alert
-from actionwatch.store import alerts, outbox, troubles
+from actionwatch.base.model import Status
+from actionwatch.matching.self_alerts import SELF_RULE, TITLES, Troubles, marked_alert, self_alert
+from actionwatch.store import alerts, outbox, self_alerts
 from tests.builders import NOON, Clock, open_database
 from tests.integration.pipeline.kit import Post
 
@@ -29,7 +29,7 @@ def test_opened_once(post: Post) -> None:
         post.clock.advance(minutes=1)
     assert self_states(post) == ["opened pending"]
     with post.database.read() as connection:
-        (opened,) = troubles.read_all(connection)
+        (opened,) = self_alerts.read_all(connection)
         alert = alerts.read(connection, opened.alert_id)
     assert alert is not None
     assert (opened.since, opened.what, opened.remedy) == (NOON, "401", "give it a new key")
@@ -81,7 +81,7 @@ def test_a_person_was_quicker(post: Post) -> None:
     post.troubles.report("key_refused", "acme", "401", "")
     post.deliver()
     with post.database.write() as connection:
-        (opened,) = troubles.read_all(connection)
+        (opened,) = self_alerts.read_all(connection)
         alert = alerts.read(connection, opened.alert_id)
         assert alert is not None
         alerts.update(connection, replace(alert, status=Status.RESOLVED, resolved_by="eve"))

@@ -13,7 +13,7 @@ from actionwatch.emulator import DEMO_KEY, DEMO_USER, Faults, Organisation, crea
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection
-from actionwatch.instaclustr.probe.asking import Asker
+from actionwatch.instaclustr.probe.client import Asker
 from actionwatch.instaclustr.probe.findings import Finding
 from actionwatch.instaclustr.probe.probing import Report, probe
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.cursor import TWO_WALKS
-from actionwatch.pipeline.troubles import TITLES
+from actionwatch.matching.self_alerts import TITLES
+from actionwatch.tail.cursor import TWO_WALKS
 from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
 from tests.builders import open_database

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import AccessDenied, RateLimited
-from actionwatch.instaclustr.probe.asking import ATTEMPTS, MAX_REQUESTS
+from actionwatch.base.errors import AccessDenied, RateLimited
+from actionwatch.instaclustr.probe.client import ATTEMPTS, MAX_REQUESTS
 from actionwatch.instaclustr.probe.findings import Weight
 from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, answer
 from tests.integration.probe.kit import found, printed, probe_at

@@ -11,18 +11,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from actionwatch.app import App
-from actionwatch.configuration import read_settings
+from actionwatch.base.model import Alert
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation
-from actionwatch.model import Alert
-from actionwatch.pipeline.troubles import SELF_RULE
-from actionwatch.reload import Reloader
-from actionwatch.service import Service, serve
-from actionwatch.signals import Asked
-from actionwatch.store import alerts, rule_versions, troubles
+from actionwatch.matching.self_alerts import SELF_RULE
+from actionwatch.service.app import App
+from actionwatch.service.configuration import read_settings
+from actionwatch.service.reload import Reloader
+from actionwatch.service.service import Service, serve
+from actionwatch.service.signals import Asked
+from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
-from actionwatch.store.troubles import OpenTrouble
+from actionwatch.store.self_alerts import OpenTrouble
 
 T = TypeVar("T")
 
@@ -216,7 +216,7 @@ class Site:
     def broken(self) -> dict[str, OpenTrouble]:
         """Read what is told to be broken, by the file's name."""
         with self.read() as database, database.read() as connection:
-            found = [each for each in troubles.read_all(connection) if each.trouble == "rule_broken"]
+            found = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
         return {Path(each.subject).name: each for each in found}
 
     def versions(self) -> list[StoredVersion]:

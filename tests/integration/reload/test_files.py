@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.app import App
-from actionwatch.configuration import read_settings
-from actionwatch.model import Status
+from actionwatch.base.model import Status
+from actionwatch.service.app import App
+from actionwatch.service.configuration import read_settings
 from tests.integration.cli.conftest import call
 from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule, wait_for
 
@@ -241,7 +241,7 @@ def test_nothing_is_done_where_nothing_changed(site: Site) -> None:
 
 def test_a_store_that_fails_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload that could not be written down is not used; it is when the store is back."""
-    monkeypatch.setattr("actionwatch.reload.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("actionwatch.service.reload.RETRY_SECONDS", 0.1)
     site.write({"rules/one.yml": rule()})
     with site.service(), site.read() as other:
         with contextlib.closing(App(read_settings(site.config, {}))):

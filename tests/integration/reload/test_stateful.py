@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.model import Match, Record
-from actionwatch.pipeline.match import Matcher
+from actionwatch.base.model import Match, Record
+from actionwatch.matching.matcher import Matcher
 from tests.builders import make_record, open_database
 from tests.integration.pipeline.kit import KindEngine, KindRule, Post
 from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule, wait_for

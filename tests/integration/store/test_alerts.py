@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from actionwatch.model import Alert, Level, Status
-from actionwatch.store import alerts, outbox, receivers, records, story
+from actionwatch.base.model import Alert, Level, Status
+from actionwatch.store import alert_history, alerts, outbox, receivers, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
 
@@ -122,11 +122,11 @@ def test_retention(database: Database) -> None:
         for name in ("owing", "gone", "young"):
             alerts.join(connection, [(name, 1)])
             receivers.write_reference(connection, name, "slack", name)
-            story.append(connection, [story.Entry(NOON, name, "opened", "x")])
+            alert_history.append(connection, [alert_history.Entry(NOON, name, "opened", "x")])
         assert alerts.delete_settled(connection, NOON, 10) == 1
         assert alerts.delete_settled(connection, NOON, 10) == 0
         assert sorted(alerts.read_many(connection, ["owing", "gone", "young"])) == ["owing", "young"]
         told = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
         assert sorted(told) == ["owing", "young"]
-        assert [len(story.read(connection, name)) for name in ("owing", "gone", "young")] == [1, 0, 1]
+        assert [len(alert_history.read(connection, name)) for name in ("owing", "gone", "young")] == [1, 0, 1]
         assert records.read_of_alerts(connection, ["gone"], 9) == {"gone": []}

@@ -16,13 +16,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from actionwatch.errors import SchemaMismatch, StoreBusy, StoreError
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store import positions
-from actionwatch.store.checkpoints import COMMITS
 from actionwatch.store.database import SCHEMA_VERSION, Database
-from actionwatch.store.instants import from_micros, to_micros
 from actionwatch.store.migrations.env import migrate
 from actionwatch.store.tables import METADATA
+from actionwatch.store.timestamps import from_micros, to_micros
+from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 
 

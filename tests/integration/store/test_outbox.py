@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, event
 
-from actionwatch.model import Delivery, DeliveryStatus, Event
-from actionwatch.store import alerts, outbox, records, retention, standing
+from actionwatch.base.model import Delivery, DeliveryStatus, Event
+from actionwatch.store import alerts, outbox, receiver_progress, records, retention
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import Queue, Wanted
 from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record
@@ -205,7 +205,7 @@ def test_last_rows(database: Database) -> None:
     """The last row of each receiver is the one of the highest ordinal; all of an alert come by receiver and order."""
     put(database, *(make_delivery(ordinal=n) for n in (1, 3, 2)), make_delivery(receiver="a"), make_delivery("b"))
     with database.read() as connection:
-        last = {name: found.last for name, found in standing.read(connection, "alert-1").items()}
+        last = {name: found.last for name, found in receiver_progress.read(connection, "alert-1").items()}
         assert {name: found and found.ordinal for name, found in last.items()} == {"a": 1, "hook": 3}
         every = outbox.read_of_alert(connection, "alert-1")
         assert [(found.receiver, found.ordinal) for found in every] == [("a", 1), ("hook", 1), ("hook", 2), ("hook", 3)]
@@ -275,7 +275,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "retry": lambda c: outbox.record_retry(c, make_delivery("p1"), NOON, "x"),
     "sent": lambda c: outbox.record_sent(c, {make_delivery("p1").id: None}, NOON),
     "freeze": lambda c: outbox.freeze(c, [make_delivery("p1", body="{}")]),
-    "standing": lambda c: standing.read(c, "p1"),
+    "standing": lambda c: receiver_progress.read(c, "p1"),
     "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
     "release": outbox.release_leases,
     "queues": outbox.count_queues,

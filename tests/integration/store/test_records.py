@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, event
 
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
 from actionwatch.store.records import RecordFilter

@@ -7,19 +7,19 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.errors import StoreError
-from actionwatch.model import LinkedAccount
+from actionwatch.base.errors import StoreError
+from actionwatch.base.model import LinkedAccount
 from actionwatch.store import (
     accounts,
-    fields,
+    alert_history,
     marks,
     polls,
     positions,
     receipts,
     receivers,
-    story,
+    seen_fields,
+    self_alerts,
     sweeps,
-    troubles,
 )
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
@@ -118,30 +118,30 @@ def test_references(database: Database) -> None:
 
 def test_troubles(database: Database) -> None:
     """A trouble is there from its beginning to its end, once; the oldest comes first."""
-    one = troubles.OpenTrouble("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
+    one = self_alerts.OpenTrouble("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
     other = replace(one, trouble="key_refused", subject="acme", since=NOON)
     with database.write() as connection:
-        assert troubles.read(connection, "dead_letters", "hook") is None
-        troubles.insert(connection, one)
-        troubles.insert(connection, other)
-        assert troubles.read_all(connection) == [other, one]
-        assert troubles.read(connection, "dead_letters", "hook") == one
+        assert self_alerts.read(connection, "dead_letters", "hook") is None
+        self_alerts.insert(connection, one)
+        self_alerts.insert(connection, other)
+        assert self_alerts.read_all(connection) == [other, one]
+        assert self_alerts.read(connection, "dead_letters", "hook") == one
     with pytest.raises(StoreError), database.write() as connection:
-        troubles.insert(connection, one)
+        self_alerts.insert(connection, one)
     with database.write() as connection:
-        troubles.delete(connection, "dead_letters", "hook")
-        troubles.delete(connection, "dead_letters", "hook")
-        assert troubles.read_all(connection) == [other]
+        self_alerts.delete(connection, "dead_letters", "hook")
+        self_alerts.delete(connection, "dead_letters", "hook")
+        assert self_alerts.read_all(connection) == [other]
 
 
 def test_story(database: Database) -> None:
     """An alert's story is told in the order it was written, times or not, and without another's."""
-    entries = [story.Entry(at, "one", "stage", str(at)) for at in (LATER, NOON)]
+    entries = [alert_history.Entry(at, "one", "stage", str(at)) for at in (LATER, NOON)]
     with database.write() as connection:
-        story.append(connection, entries)
-        story.append(connection, [])
-        story.append(connection, [story.Entry(NOON, "two", "stage", "x")])
-        assert story.read(connection, "one") == entries
+        alert_history.append(connection, entries)
+        alert_history.append(connection, [])
+        alert_history.append(connection, [alert_history.Entry(NOON, "two", "stage", "x")])
+        assert alert_history.read(connection, "one") == entries
 
 
 def test_accounts(database: Database) -> None:
@@ -162,10 +162,10 @@ def test_accounts(database: Database) -> None:
 def test_fields(database: Database) -> None:
     """A field's first sight stays."""
     with database.write() as connection:
-        fields.insert_new(connection, "acme", ["a", "b"], NOON)
-        fields.insert_new(connection, "acme", ["b", "c"], LATER)
-        assert fields.read(connection, "acme") == {"a": NOON, "b": NOON, "c": LATER}
-        assert fields.read(connection, "other") == {}
+        seen_fields.insert_new(connection, "acme", ["a", "b"], NOON)
+        seen_fields.insert_new(connection, "acme", ["b", "c"], LATER)
+        assert seen_fields.read(connection, "acme") == {"a": NOON, "b": NOON, "c": LATER}
+        assert seen_fields.read(connection, "other") == {}
 
 
 def test_sweeps(database: Database) -> None:

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
-from actionwatch.model import Record
-from actionwatch.pipeline.bounds import settle, telling
 from actionwatch.store import receipts
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
+from actionwatch.tail.bounds import settle, telling
 from tests.builders import NOON, make_record
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles

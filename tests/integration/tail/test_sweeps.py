@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from actionwatch.answers import Answer
-from actionwatch.errors import SourceUnavailable
+from actionwatch.base.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
-from actionwatch.pipeline.people import People
-from actionwatch.store import records, troubles, unproved
+from actionwatch.matching.operator_actions import People
+from actionwatch.net.http_response import Answer
+from actionwatch.store import records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from tests.builders import NOON
 from tests.integration.tail.test_tail import HOUR, Bench, bench
@@ -92,7 +92,7 @@ def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
     for _ in range(8):
         on.poll(400)
     with database.read() as connection:
-        (opened,) = troubles.read_all(connection)
+        (opened,) = self_alerts.read_all(connection)
     People(database, addressing(), on.world.clock).resolve(opened.alert_id, "sam")
     for _ in range(3):
         on.poll(400)
@@ -175,7 +175,7 @@ def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, databas
     assert "came" in [record.description for record in on.records()]
     assert vanished(on) == 1
     with database.read() as connection:
-        assert unproved.read(connection, SOURCE) == []
+        assert unproved_windows.read(connection, SOURCE) == []
 
 
 # -- what cannot be proved, and what one poll has no time for
@@ -209,7 +209,7 @@ def refusing(world: World, database: Database) -> tuple[Bench, Refusing]:
 def doubts(on: Bench) -> list[tuple[int, str]]:
     """Give the windows in doubt: how often they failed, and why."""
     with on.database.read() as connection:
-        return [(doubt.failure_count, doubt.why) for doubt in unproved.read(connection, SOURCE)]
+        return [(doubt.failure_count, doubt.why) for doubt in unproved_windows.read(connection, SOURCE)]
 
 
 def test_older_window_without_proof(world: World, database: Database) -> None:

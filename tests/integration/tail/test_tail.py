@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.client import Client
-from actionwatch.model import Record
-from actionwatch.pipeline.reading import PollReport
-from actionwatch.pipeline.tail import Tail
-from actionwatch.store import backlogs, marks, receipts, records
-from actionwatch.store.backlogs import Backlog
+from actionwatch.store import backlog_progress, marks, receipts, records
+from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
+from actionwatch.tail.tail import Tail
+from actionwatch.tail.window_scan import PollReport
 from tests.builders import NOON
 from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
 
@@ -346,7 +346,7 @@ def test_backlog_is_told(world: World, database: Database) -> None:
     assert (shares[0], shares[-1]) == (0, 1)
     assert told[-1].record_count == 50_000
     with database.read() as connection:
-        assert backlogs.read_all(connection) == {}
+        assert backlog_progress.read_all(connection) == {}
 
 
 def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
@@ -367,7 +367,7 @@ def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
     assert told[-1].record_count >= 60_000
     assert on.is_complete()
     with database.read() as connection:
-        assert backlogs.read_all(connection) == {}
+        assert backlog_progress.read_all(connection) == {}
 
 
 def test_stopped_and_resumed(world: World, database: Database) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from actionwatch.emulator import Action, every_variant
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
-from actionwatch.pipeline.reading import PollReport
-from actionwatch.pipeline.tail import Tail
 from actionwatch.store import marks, records
 from actionwatch.store.database import Database
+from actionwatch.tail.tail import Tail
+from actionwatch.tail.window_scan import PollReport
 from tests.upstreams import SOURCE, Switch, World, client_of, self_watch, tail_of
 
 MADE_UP = (UNNAMED_KIND, "\ufffd")  # by faults that put an object of their own among the records

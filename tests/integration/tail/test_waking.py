@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from actionwatch.errors import SourceUnavailable
+from actionwatch.base.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
-from actionwatch.pipeline.reading import PollReport
-from actionwatch.pipeline.tail import Tail, TailOptions
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
+from actionwatch.tail.tail import Tail, TailOptions
+from actionwatch.tail.window_scan import PollReport
 from tests.builders import QUARTER, open_database
 from tests.chaos.killing import Killed
 from tests.integration.pipeline.kit import KindRule, Post

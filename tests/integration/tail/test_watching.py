@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from actionwatch.model import LinkedAccount
-from actionwatch.pipeline.accounts import IDP_SYNC, AccountWatch
-from actionwatch.pipeline.heartbeat import Heartbeat
-from actionwatch.pipeline.selfwatch import judge_disk
-from actionwatch.pipeline.tail import Tail
-from actionwatch.pipeline.troubles import Troubles
-from actionwatch.store import accounts, records, troubles
+from actionwatch.base.model import LinkedAccount
+from actionwatch.matching.self_alerts import Troubles
+from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.store import accounts, records, self_alerts
 from actionwatch.store.database import Database
+from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
+from actionwatch.tail.health import judge_disk
+from actionwatch.tail.tail import Tail
 from tests.builders import NOON, Clock
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
@@ -177,7 +177,7 @@ def test_trouble(world: World, database: Database, fault: str, trouble: str, pol
         assert open_troubles(database) == ([trouble] if number >= polls else [])
     assert history(database) == [trouble]
     with database.read() as connection:
-        (found,) = troubles.read_all(connection)
+        (found,) = self_alerts.read_all(connection)
     assert found.remedy
     world.faults.clear()
     on.poll()

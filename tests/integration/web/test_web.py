@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from actionwatch.errors import ActionwatchError
-from actionwatch.model import Level, Status
-from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, troubles
+from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.model import Level, Status
+from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.web.health import MISSED_POLLS, health_routes
 from actionwatch.web.scrapes import metrics_routes
@@ -132,7 +132,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
         outbox.record_dead(connection, dead.id, None, "x")
         receivers.note_failure(connection, "hook", NOON, "x", None)
         receivers.note_success(connection, "fine", NOON)
-        troubles.insert(connection, troubles.OpenTrouble("dead_letters", 'ho"ok', NOON, "x", "", "id"))
+        self_alerts.insert(connection, self_alerts.OpenTrouble("dead_letters", 'ho"ok', NOON, "x", "", "id"))
     clock.advance(seconds=7)
     assert metrics(web) == {
         'actionwatch_seen_through_lag_seconds{source="acme"}': 7,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert, stable_id
-from actionwatch.model import Alert, Level, RuleName
+from actionwatch.base.model import Alert, Level, RuleName
 from tests.builders import NOON, QUARTER, make_alert, make_match, make_record
 
 EDGE = timedelta(microseconds=1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of
 from actionwatch.alerts.routes import Labels, parse_matcher
-from actionwatch.model import Status
+from actionwatch.base.model import Status
 from tests.builders import NOON, QUARTER, make_alert
 
 MINUTE = timedelta(minutes=1)

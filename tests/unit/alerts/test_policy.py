@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.alerts.policy import House
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON
 
 MORNING = TimeInterval("morning", (Period(times=((0, 12 * 60),)),))

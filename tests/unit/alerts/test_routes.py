@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, mutes_for, parse_matcher
-from actionwatch.model import Alert, Entity, Level, Record, RuleName
+from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actionwatch.alerts.routes import RECORD_LABELS, Labels, alert_labels, parse_matcher
 from actionwatch.alerts.silences import check_matchers, make_silence, matchers_of, silence_for
-from actionwatch.model import Entity, RuleName, Silence
+from actionwatch.base.model import Entity, RuleName, Silence
 from tests.builders import NOON, make_alert, make_record
 
 HOUR = timedelta(hours=1)

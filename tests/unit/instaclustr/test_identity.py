@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import content, record_key, twin_key
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.model import Record
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 ACTION: dict[str, Any] = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.query import Query
-from actionwatch.model import Entity, Record
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

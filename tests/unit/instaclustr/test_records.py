@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ALIASES, FIELDS
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.model import NOTHING, Entity, Record
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)

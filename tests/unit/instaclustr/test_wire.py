@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.errors import BadResponse
+from actionwatch.base.errors import BadResponse
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page, parse_page
 

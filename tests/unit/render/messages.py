@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.documents import alert_document, summary_document
-from actionwatch.model import Alert, Cause, Entity, Level, Message, Record, RuleName, Status
+from actionwatch.base.model import Alert, Cause, Entity, Level, Message, Record, RuleName, Status
+from actionwatch.text.payloads import alert_document, summary_document
 
 AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
 

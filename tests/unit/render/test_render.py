@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.model import Level, Status
+from actionwatch.base.model import Level, Status
 from actionwatch.notifiers._formats import message_document
 from actionwatch.render import CHANNELS, Renderer, plain, sample_messages, variables
 from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.text import one_line, shorten, steps, visible
+from actionwatch.text.escaping import one_line, shorten, steps, visible
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from actionwatch.located import Document, read_text
-from actionwatch.model import Entity, Match, Record
+from actionwatch.base.model import Entity, Match, Record
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
+from actionwatch.text.yaml_document import Document, read_text
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 KINDS = ("DELETE_CLUSTER", "REQUEST_CLUSTER_DELETE", "CREATE_CLUSTER", "ADMIN_SET_ACCESS_LEVEL", "BACKUP")

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
 
 WORDS = ["a", "A", "ab", "aB", "b%b", "a_b", "x\\y", "", "it's", "[a]", "a.b", "/p -q", "abc", "B", "YQ==", "5", "1.5"]
 TEXT_FIELDS = ["actionKind", "userName", "description", "cluster.name", "account.name", "crudOperation"]

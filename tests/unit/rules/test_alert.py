@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.model import Entity, Level, Record
+from actionwatch.base.model import Entity, Level, Record
 from actionwatch.rules.engine import Engine
 from tests.unit.rules.builders import HEAD, only_match, record, rules_in
 

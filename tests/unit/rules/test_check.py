@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.located import read_text
-from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules.check import START, Bench, Verdict, make_records, missing_tests
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
+from actionwatch.service.simulation import simulate
+from actionwatch.text.yaml_document import read_text
 
 HEAD = "title: T\nname: t\nlevel: high\nlogsource: {product: instaclustr}\n"
 RULE = HEAD + "detection:\n  s: {actionKind: DELETE_CLUSTER, userName: 'e*'}\n  condition: s\n"

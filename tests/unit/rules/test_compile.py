@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
 from actionwatch.rules.compile import compile_item
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists

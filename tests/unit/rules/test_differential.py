@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sigma.backends.sqlite.sqlite import sqliteBackend
 from sigma.rule import SigmaRule
 
-from actionwatch.documents import instant
-from actionwatch.model import Record
+from actionwatch.base.model import Record
 from actionwatch.rules.engine import Engine
+from actionwatch.text.payloads import instant
 from tests.unit.rules.builders import detection_rule, rules_of
 from tests.unit.rules.strategies import TEXT_FIELDS, detections, records
 

@@ -10,8 +10,6 @@ from sigma.modifiers import modifier_mapping
 
 from actionwatch.emulator.catalogue import KINDS
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
-from actionwatch.located import read_text
-from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules import cases
 from actionwatch.rules.alert import KEYS
 from actionwatch.rules.check import Bench, missing_tests
@@ -19,7 +17,9 @@ from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import FIELDS, VARIABLES
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.service.simulation import simulate
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import read_text
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "rules.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
 from actionwatch.rules import index
 from actionwatch.rules.conditions import Condition, Leaf, predicate
 from actionwatch.rules.engine import Engine

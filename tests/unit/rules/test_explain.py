@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.located import read_text
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.explain import Finding, explain
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import read_text
 from tests.unit.rules.builders import HEAD, KINDS, detection_rule, record, rules_of
 from tests.unit.rules.strategies import detections, records
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actionwatch.model import Entity, Record
+from actionwatch.base.model import Entity, Record
 from actionwatch.rules.fields import FIELDS, VARIABLES, Named, Subject, field_named, group_value, shown_texts, variable
 from tests.unit.rules.builders import record
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from actionwatch.located import read_text
-from actionwatch.model import Record
+from actionwatch.base.model import Record
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
+from actionwatch.text.yaml_document import read_text
 from tests.unit.rules.builders import HEAD, KINDS, record
 
 RULES = (

@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
-from actionwatch.located import Document
-from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules.cases import KEYS as CASE_KEYS
 from actionwatch.rules.check import Bench
 from actionwatch.rules.coverage import cover_kinds
@@ -21,7 +19,9 @@ from actionwatch.rules.export import export_rules
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules, load_rules
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.service.simulation import simulate
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import Document
 from tests.unit.rules.builders import AT, GOOD_TEXT, KINDS, record
 
 KEYS = [

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from sigma.collection import SigmaCollection
 
-from actionwatch.located import read_text
 from actionwatch.rules.coverage import cover_kinds, cover_techniques
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.export import export_rules
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules
-from actionwatch.rules.reach import reach_of
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.rules.prefilter import reach_of
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import read_text
 from tests.unit.rules.builders import HEAD, KINDS, record
 
 ROOT = Path(__file__).parents[3]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from actionwatch.emulator.catalogue import KINDS
-from actionwatch.located import read_text
-from actionwatch.rules.anchors import always_matches, never_matches
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.rules.regex_lint import always_matches, never_matches
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import read_text
 
 HEAD = "title: T\nlogsource: {product: instaclustr}\ndetection:\n"
 OFFICE = {"office": TimeInterval("office", (Period(times=((480, 1080),)),))}

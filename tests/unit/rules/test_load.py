@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.located import MAX_BYTES
-from actionwatch.model import Level
+from actionwatch.base.model import Level
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import read_lists
 from actionwatch.rules.load import load_rules
+from actionwatch.text.yaml_document import MAX_BYTES
 from tests.unit.rules.builders import HEAD, KINDS, record, rules_in
 
 GOOD = HEAD + "detection:\n  s: {actionKind: BACKUP}\n  condition: s\n"

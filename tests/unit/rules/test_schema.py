@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from actionwatch import configuration
-from actionwatch.located import read_file, read_text
+from actionwatch.service import configuration
+from actionwatch.text.yaml_document import read_file, read_text
 
 ROOT = Path(__file__).parents[3]
 HEAD = "title: T\nlogsource: {product: instaclustr}\n"

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from actionwatch.errors import ConfigError, Fault
-from actionwatch.located import Document, read_text
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.rules.last_good import Running, Version, stand_in
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules
-from actionwatch.rules.stamps import stamped
-from actionwatch.rules.standins import Running, Version, stand_in
+from actionwatch.rules.versions import stamped
+from actionwatch.text.yaml_document import Document, read_text
 
 KINDS = ["DELETE_CLUSTER", "CREATE_CLUSTER", "RESIZE_CLUSTER"]
 IDS = {name: f"00000000-0000-4000-8000-00000000000{number}" for number, name in enumerate("abcd", 1)}

@@ -6,12 +6,12 @@ from datetime import datetime
 
 import pytest
 
-from actionwatch.located import read_text
-from actionwatch.model import Alert, Level, Match, Mode, RuleName
+from actionwatch.base.model import Alert, Level, Match, Mode, RuleName
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
-from actionwatch.timeintervals import Period, TimeInterval
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import read_text
 from tests.unit.rules.builders import AT, HEAD, KINDS, record
 
 INTERVALS = {

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from actionwatch.alerts.routes import parse_matcher
-from actionwatch.errors import ConfigError
-from actionwatch.options import Options, Secret, SecretFile, require_one
+from actionwatch.base.errors import ConfigError
 from actionwatch.settings import Settings, load_settings
+from actionwatch.text.options import Options, Secret, SecretFile, require_one
 
 SOURCE = "sources: [{name: acme, organisation_id: o-1, username: eve, api_key: k3y}]\n"
 

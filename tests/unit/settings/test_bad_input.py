@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.errors import ConfigError
+from actionwatch.base.errors import ConfigError
 from tests.unit.settings.kit import SOURCE, faults, load_file
 
 SOURCE_LINES = """\

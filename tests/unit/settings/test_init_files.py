@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from actionwatch.alerts.routes import parse_matcher
-from actionwatch.options import Options
 from actionwatch.settings import Settings, load_settings
 from actionwatch.settings.keys import Log, ReceiverOptions, Retention, Retry, RouteOptions, Source, Store, Web
+from actionwatch.text.options import Options
 
 TEMPLATE = files("actionwatch") / "_init" / "actionwatch.yaml"
 ENVIRON = {

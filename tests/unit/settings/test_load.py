@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from actionwatch.alerts import routes
-from actionwatch.model import Level
+from actionwatch.base.model import Level
 from actionwatch.settings import Address, Receiver, Settings, Source
 from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, load, load_file
 

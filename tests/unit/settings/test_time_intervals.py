@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.errors import ConfigError
-from actionwatch.options import Options
+from actionwatch.base.errors import ConfigError
 from actionwatch.settings import Settings, load_settings
+from actionwatch.text.options import Options
 
 HEAD = "sources: [{name: a, organisation_id: b, username: c, api_key: d}]\n"
 OFFICE = """\

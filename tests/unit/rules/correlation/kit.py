@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.model import Entity, Level, Record, RuleName
-from actionwatch.pipeline.rehearse import simulate
+from actionwatch.base.model import Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.spec import Correlation, Hit, Kind, Step
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import Fired
+from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 
 START = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -11,12 +11,12 @@ from enum import Enum, auto
 import msgspec
 from hypothesis import strategies as st
 
-from actionwatch.model import Record
-from actionwatch.rules.correlate import Correlator
-from actionwatch.rules.correlations.changes import Past, Row, What
-from actionwatch.rules.correlations.feed import Feed
-from actionwatch.rules.correlations.fold import machine
-from actionwatch.rules.correlations.order import in_feeding_order, rooms
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.folds.fold import machine
+from actionwatch.rules.correlations.live.changes import Past, Row, What
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.feed import Feed
+from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
 from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit
 from actionwatch.rules.engine import Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
@@ -142,7 +142,7 @@ END = at(1000)
 
 @dataclass
 class Service:
-    """What `pipeline/` is around a correlator: it remembers records, what was found, and what people were told."""
+    """What `matching/` is around a correlator: it remembers records, what was found, and what people were told."""
 
     rules: Sequence[Rule]
     keep: timedelta | None = 5 * MINUTE

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from actionwatch.emulator.catalogue import KINDS
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
-from actionwatch.located import read_text
-from actionwatch.pipeline.rehearse import simulate
 from actionwatch.rules.check import Bench, missing_tests
-from actionwatch.rules.correlations.read import ALL_KEYS
+from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
+from actionwatch.service.simulation import simulate
+from actionwatch.text.yaml_document import read_text
 
 TEXT = (Path(__file__).parents[4] / "docs" / "correlation.md").read_text(encoding="utf-8")
 

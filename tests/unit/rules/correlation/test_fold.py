@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.fold import fold, machine
+from actionwatch.rules.correlations.folds.fold import fold, machine
 from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import ALWAYS, MINUTE, START, at, make
 from tests.unit.rules.correlation.oracle import Shape, expected

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.model import Record
-from actionwatch.pipeline.rehearse import replay, simulate
-from actionwatch.rules import correlate
-from actionwatch.rules.correlate import Correlator
-from actionwatch.rules.correlations.changes import Past
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.live import correlator
+from actionwatch.rules.correlations.live.changes import Past
+from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import ends
+from actionwatch.service.simulation import replay, simulate
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
 from tests.unit.rules.correlation.live import (
     ABOVE,
@@ -152,7 +152,7 @@ def test_an_alert_that_a_late_record_lets_fire_earlier_is_over_earlier(is_restar
 
 def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the cap the group touched least recently goes, and is counted; hits kept are bounded too."""
-    monkeypatch.setattr(correlate, "MAX_KEPT", 100)
+    monkeypatch.setattr(correlator, "MAX_KEPT", 100)
     past = Past(begin=lambda _: START)
     correlator = Correlator(ALL, past, keep=timedelta(days=1), max_groups=10)
     for number in range(2000):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.model import Level, Record
+from actionwatch.base.model import Level, Record
 from tests.unit.rules.builders import rules_of
 from tests.unit.rules.correlation.kit import HEAD, loaded, minutes, record_at, run, shapes
 

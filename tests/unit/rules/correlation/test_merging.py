@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.model import Entity, Level, Record
-from actionwatch.rules.correlations.changes import firing_order
-from actionwatch.rules.correlations.fold import fold
+from actionwatch.base.model import Entity, Level, Record
+from actionwatch.rules.correlations.folds.fold import fold
+from actionwatch.rules.correlations.live.changes import firing_order
 from actionwatch.rules.correlations.spec import Correlation, Found, Hit
 from tests.unit.rules.correlation.kit import ALWAYS, HEAD, START, at, loaded, minutes, record_at, run, shapes
 

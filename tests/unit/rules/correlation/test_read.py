@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.read import ALL_KEYS
+from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.correlations.spec import Kind, Pattern
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists

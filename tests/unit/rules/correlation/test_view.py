@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from actionwatch.model import Record
-from actionwatch.rules.correlations.view import look
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.live.view import look
 from actionwatch.rules.explain import counted, explain
 from tests.unit.rules.correlation.kit import HEAD, START, loaded, record_at, run
 

@@ -1,0 +1,38 @@
+"""Make rows of the outbox: what somebody is owed, before any gate or attempt."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import Delivery, DeliveryStatus, Event
+
+
+def owed(
+    alert_id: str,
+    receiver: str,
+    event: Event,
+    ordinal: int,
+    now: datetime,
+    due_at: datetime,
+    mutes: tuple[str, ...] = (),
+    *,
+    fallback_of: str | None = None,
+    body: str | None = None,
+) -> Delivery:
+    """Make a row. Its id comes from the ordinal, not from event and count, which relabelling would make collide."""
+    return Delivery(
+        id=stable_id("delivery", alert_id, receiver, str(ordinal)),
+        alert_id=alert_id,
+        receiver=receiver,
+        event=event,
+        ordinal=ordinal,
+        status=DeliveryStatus.PENDING,
+        attempts=0,
+        created_at=now,
+        started_at=now,
+        due_at=due_at,
+        mutes=mutes,
+        fallback_of=fallback_of,
+        body=body,
+    )

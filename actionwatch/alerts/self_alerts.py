@@ -1,0 +1,24 @@
+"""What the tail, delivery and the service need of self-alerts: a way to report a problem and to settle it.
+
+`matching/self_alerts.py` provides it. The steps do not import each other, so they receive it as this protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class SelfAlerts(Protocol):
+    """Opens and resolves the alerts about actionwatch itself. Safe to share between threads."""
+
+    def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
+        """Report a problem. Only the first report of a problem that lasts opens an alert."""
+        ...
+
+    def settle(self, trouble: str, subject: str) -> None:
+        """Report that a problem is over. Does nothing if there is none."""
+        ...
+
+    def settle_others(self, trouble: str, subjects: set[str]) -> None:
+        """Settle a problem for every subject except these."""
+        ...

@@ -1,0 +1,122 @@
+"""The rules a command works on: those of the configuration, or of files and folders named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.lists import Lists
+    from actionwatch.rules.load import Rules
+    from actionwatch.settings import Settings
+    from actionwatch.text.timeintervals import TimeInterval
+    from actionwatch.text.yaml_document import Document
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Rules, and what they were read with. `settings` is None where no configuration could be used."""
+
+    loaded: Rules
+    documents: tuple[Document, ...]
+    lists: Lists
+    known_kinds: tuple[str, ...]
+    time_intervals: Mapping[str, TimeInterval]
+    settings: Settings | None
+
+    def rebuild(self, lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
+        """Build the rules anew with other lists in place of those of the same name."""
+        from actionwatch.rules.lists import Lists
+        from actionwatch.rules.load import build_rules
+
+        changed = Lists({**self.lists.values, **lists})
+        built = build_rules(
+            self.documents, lists=changed, known_kinds=self.known_kinds, time_intervals=self.time_intervals
+        )
+        return built.rules
+
+
+def load_pack(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Pack:
+    """Load the rules of the configuration, or those at `paths`.
+
+    Rule authors have files, not always a configuration: with paths, one that cannot be used is done without. With `borrowed`,
+    lists that only the tests of the rules give stand in for those of the operator that are not there.
+
+    Raises: ConfigError, where no paths are given and the configuration cannot be used.
+    """
+    from actionwatch.rules.lists import Lists
+    from actionwatch.rules.load import Rules, build_rules, read_documents
+
+    lists, kinds, intervals, settings = surroundings(config, paths)
+    read = read_documents(paths or (settings.rules if settings else ()))
+    if borrowed:
+        lists = Lists({**_borrowed_lists(read.documents), **lists.values}, lists.broken, lists.faults)
+    built = build_rules(read.documents, lists=lists, known_kinds=kinds, time_intervals=intervals, now=utc_now())
+    faults = (*read.faults, *lists.faults, *built.faults)
+    loaded = Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
+    return Pack(loaded, read.documents, lists, tuple(kinds), intervals, settings)
+
+
+def surroundings(
+    config: str, paths: Sequence[Path]
+) -> tuple[Lists, Sequence[str], Mapping[str, TimeInterval], Settings | None]:
+    """Give lists, known kinds and time intervals: the configuration's, or with paths and without one, what `init` would."""
+    from actionwatch.rules.lists import list_folders, read_lists
+    from actionwatch.service import configuration
+
+    settings = _settings(config, is_needed=not paths)
+    kinds = configuration.known_kinds(settings) if settings else configuration.documented_kinds()
+    intervals = configuration.time_intervals(settings) if settings else {}
+    if paths and not intervals:
+        intervals = configuration.usual_intervals()
+    return (
+        read_lists(list_folders(_lists_folder(settings, paths), paths or _rules(settings))),
+        kinds,
+        intervals,
+        settings,
+    )
+
+
+def _rules(settings: Settings | None) -> Sequence[Path]:
+    return settings.rules if settings is not None else ()
+
+
+def _settings(config: str, *, is_needed: bool) -> Settings | None:
+    from actionwatch.service import configuration
+
+    if not is_needed and not Path(config).exists():
+        return None
+    try:
+        return configuration.read_settings(Path(config))
+    except ConfigError as exc:
+        if is_needed:
+            raise
+        click.echo(f"{exc.faults[0]} (the configuration is done without)", err=True)
+        return None
+
+
+def _lists_folder(settings: Settings | None, paths: Sequence[Path]) -> Path | None:
+    """Find the operator's lists: the configuration's, else a folder `lists` beside what is named."""
+    if settings is not None:
+        return settings.lists
+    return next((path.parent / "lists" for path in paths if (path.parent / "lists").is_dir()), None)
+
+
+def _borrowed_lists(documents: Sequence[Document]) -> dict[str, tuple[str, ...]]:
+    borrowed: dict[str, tuple[str, ...]] = {}
+    for document in documents:
+        tests = document.value.get("tests") if isinstance(document.value, dict) else None
+        for case in tests if isinstance(tests, list) else []:
+            lists = case.get("lists") if isinstance(case, dict) else None
+            for name, items in lists.items() if isinstance(lists, dict) else ():
+                if isinstance(items, list) and items:
+                    borrowed.setdefault(str(name), tuple(str(item) for item in items))
+    return borrowed

@@ -1,0 +1,1 @@
+"""Step 3: a due row of the outbox -> a message -> a receiver -> a recorded outcome."""

@@ -1,0 +1,56 @@
+"""Decide what follows a delivery that failed: another attempt, or a dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from actionwatch.base.errors import DeliveryError, TransientDeliveryError
+
+MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How patient a receiver's outbox is: exponential backoff with full jitter, and an age at which it gives up."""
+
+    first: timedelta = timedelta(seconds=1)
+    factor: float = 2.0
+    max: timedelta = timedelta(minutes=10)
+    give_up_after: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again, not before this."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Give up; `why` is shown with the dead letter."""
+
+    why: str
+
+
+def decide(
+    error: DeliveryError, attempt: int, started_at: datetime, now: datetime, jitter: float, policy: RetryPolicy
+) -> RetryAt | Bury:
+    """Say what follows the failure of attempt number `attempt` (1 is the first; `jitter` in [0, 1)).
+
+    Returns: `RetryAt`, never sooner than the receiver's own Retry-After; or `Bury`, for an error that stays, or where the next
+    attempt would begin later than `give_up_after` from `started_at`.
+    """
+    if not isinstance(error, TransientDeliveryError):
+        return Bury(f"refused: {error.what}")
+    at = now + max(_backoff(attempt, jitter, policy), error.retry_after)
+    if at > started_at + policy.give_up_after:
+        return Bury(f"gave up after {attempt} {'attempt' if attempt == 1 else 'attempts'}: {error.what}")
+    return RetryAt(at)
+
+
+def _backoff(attempt: int, jitter: float, policy: RetryPolicy) -> timedelta:
+    """Wait between nothing and the full step: spread retries do not meet again (full jitter)."""
+    step = policy.first.total_seconds() * policy.factor ** min(attempt - 1, MAX_DOUBLINGS)
+    return timedelta(seconds=jitter * min(step, policy.max.total_seconds()))

@@ -1,0 +1,222 @@
+"""Ask the upstream a bounded number of questions, and keep of every answer what its shape is judged by."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.lenient import PatientParts
+from actionwatch.instaclustr.probe.shapes import shape
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import Page, parse_page
+from actionwatch.net.http_response import Answer
+
+MAX_REQUESTS = 80  # twice what a probe without trouble asks
+ATTEMPTS = 3
+WAIT = timedelta(seconds=1)
+MAX_SKEW = timedelta(seconds=5)
+MAX_WAIT = timedelta(seconds=20)  # of what the upstream asks for with a 429
+
+Parameters = Sequence[tuple[str, str]]
+
+
+class Seen:
+    """One answer of the listing, read."""
+
+    def __init__(self, answer: Answer, page: Page) -> None:
+        self.answer = answer
+        self.page = page
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The records, in the answer's order."""
+        return self.page.records
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The records' keys, in the answer's order."""
+        return [record.key for record in self.page.records]
+
+    @cached_property
+    def document(self) -> Any:
+        """The whole answer, decoded."""
+        return decode(self.answer.body)
+
+    @cached_property
+    def objects(self) -> list[Mapping[str, Any]]:
+        """Each record as it was sent."""
+        return [json.loads(record.raw) for record in self.page.records]
+
+    @cached_property
+    def envelopes(self) -> list[Mapping[str, Any]]:
+        """The envelopes, without what they hold; none where records came bare."""
+        items = self.document if isinstance(self.document, list) else [self.document]
+        is_bare = len(self.records) == len(items) and not any("resources" in _lower(item) for item in items)
+        found = [] if is_bare and self.records else items
+        return [{key: held for key, held in item.items() if key.lower() != "resources"} for item in found]
+
+    def told(self, name: str) -> Any:
+        """Give a member of the first envelope, whatever its case; None where there is none."""
+        return (
+            next((held for key, held in self.envelopes[0].items() if key.lower() == name), None)
+            if self.envelopes
+            else None
+        )
+
+    @property
+    def total(self) -> int | None:
+        """The total as told, even where it is wrong; None where none is, or no number."""
+        value = self.told("totalresults")
+        text = value.strip() if isinstance(value, str) else value
+        if isinstance(text, bool) or not str(text).removesuffix(".0").isdigit():
+            return None
+        return int(float(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What came instead of an answer, without the upstream's words: they may hold names."""
+
+    error: SourceError
+
+    def __str__(self) -> str:
+        """Say what it was."""
+        match self.error:
+            case RateLimited():
+                return "the upstream limits our rate (429)"
+            case AccessDenied():
+                return "the upstream denies access (401, 403 or 404)"
+            case BadRequest():
+                return "the upstream refuses the request (4xx)"
+            case SourceUnavailable():
+                return "no whole answer came (5xx, or a broken connection)"
+            case Unreadable():
+                return self.error.what
+            case _:
+                return "the answer cannot be read"
+
+
+class Unreadable(BadResponse):
+    """An answer that is no page, described by its shape alone."""
+
+
+class Spent(SourceError):
+    """The budget of requests is spent."""
+
+
+class Asker:
+    """Asks, counts and measures. `clock` is ours; `sleep` waits so many seconds."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Prepare; the client should try once, so that every request is counted here."""
+        self._client = client
+        self._clock = clock
+        self._sleep = sleep
+        self.request_count = 0
+        self.limited_count = 0
+        self.is_wait_told = False
+        """Whether a 429 said how long to wait."""
+        self.headers: set[str] = set()
+        self.took: list[timedelta] = []
+        self.dates: list[tuple[datetime | None, datetime]] = []
+        """The `Date` of each answer, and our clock when it came."""
+
+    @property
+    def reader(self) -> RecordReader:
+        """How records are read."""
+        return self._client.reader
+
+    def server_now(self) -> datetime:
+        """Give the upstream's time, in whole milliseconds: ours, unless its last `Date` differs by more than rounding."""
+        date, at = self.dates[-1]
+        skew = date + timedelta(milliseconds=500) - at if date else timedelta(0)
+        now = self._clock() + (skew if abs(skew) > MAX_SKEW else timedelta(0))
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def page(self, parameters: Parameters = (), *, size: int, index: int = 0, is_counted: bool = True) -> Seen:
+        """Ask for a page.
+
+        Raises: SourceError; Unreadable, where the answer is no page.
+        """
+        asked = [*parameters, ("getActionCounts", "true" if is_counted else "false")]
+        answer = self._ask(
+            lambda: self._client.raw_actions([*asked, ("pageSize", str(size)), ("recordIndex", str(index))])
+        )
+        try:
+            return Seen(answer, parse_page(answer.body, self.reader, self._clock()))
+        except BadResponse:
+            raise Unreadable(f"an answer that is no page of user actions: {shape_of_body(answer.body)}") from None
+
+    def accounts(self) -> Answer:
+        """Ask for the linked accounts.
+
+        Raises: SourceError.
+        """
+        return self._ask(self._client.raw_accounts)
+
+    def _ask(self, request: Callable[[], Answer]) -> Answer:
+        for attempt in range(1, ATTEMPTS + 1):
+            if self.request_count >= MAX_REQUESTS:
+                raise Spent(f"not asked: {MAX_REQUESTS} requests are the most a probe makes")
+            self.request_count += 1
+            try:
+                answer = request()
+            except RateLimited as exc:
+                self.limited_count += 1
+                self.is_wait_told = self.is_wait_told or exc.retry_after is not None
+                wait = exc.retry_after or WAIT
+                if attempt == ATTEMPTS or wait > MAX_WAIT:
+                    raise
+            except SourceUnavailable as exc:
+                wait = exc.retry_after or WAIT
+                if attempt == ATTEMPTS or wait > MAX_WAIT:
+                    raise
+            else:
+                self._note(answer)
+                return answer
+            self._sleep(wait.total_seconds())
+        raise AssertionError("an attempt either returns or raises")
+
+    def _note(self, answer: Answer) -> None:
+        self.headers |= answer.headers.keys()
+        self.took.append(answer.took)
+        self.dates.append((answer.date, self._clock()))
+
+
+def decode(body: bytes) -> Any:
+    """Decode JSON as tolerantly as the tail does.
+
+    Raises: ValueError.
+    """
+    return PatientParts().value(body.decode("utf-8-sig", "replace").strip(" \t\r\n"))
+
+
+def shape_of_body(body: bytes) -> str:
+    """Say what a body looks like, showing none of its values."""
+    text = body[:200].decode("utf-8", "replace").strip()
+    if not text:
+        return "nothing at all"
+    if text.startswith("<"):
+        return "markup, as a gateway or a sign-in page would send"
+    try:
+        return shape(decode(body))
+    except (ValueError, RecursionError):
+        return "not JSON"
+
+
+def _lower(item: Any) -> set[str]:
+    return {key.lower() for key in item} if isinstance(item, dict) else set()

@@ -1,0 +1,145 @@
+"""People: what somebody decides about an alert, from the command line or by a button: take it on, end it, silence it.
+
+Each is one transaction that changes the alert and owes its receivers the news.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from actionwatch.alerts.silences import make_silence, matchers_of
+from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.model import Alert, Decision, Silence, Status
+from actionwatch.matching.addressing import Addressing
+from actionwatch.store import alert_history, alerts, records, self_alerts, silences
+from actionwatch.store.database import Database
+
+SILENCE_BY_BUTTON = timedelta(hours=1)
+PRESSED_TOGETHER = timedelta(minutes=1)  # who presses this soon after somebody else means the same silence
+
+log = structlog.get_logger()
+
+
+class People:
+    """The decisions, each by somebody. Safe to share between threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        addressing: Addressing,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database = database
+        self._addressing = addressing
+        self._clock = clock
+        self._wake = wake
+
+    def act(self, action: str, alert_id: str, who: str) -> Decision:
+        """Do what a button says (`ack`, `silence` or `resolve`).
+
+        Raises: ActionwatchError, StoreError.
+        """
+        match action:
+            case "ack":
+                return _told(*self._acknowledge(alert_id, who))
+            case "resolve":
+                return _told(*self._resolve(alert_id, who))
+            case "silence":
+                return self._silence(alert_id, who)
+        raise ActionwatchError(f"there is no action {action!r}")
+
+    def acknowledge(self, alert_id: str, who: str) -> Alert:
+        """Say that somebody took an alert on: it escalates no further. Doing so again, or after its end, changes nothing.
+
+        Raises: ActionwatchError, where there is no such alert.
+        """
+        return self._acknowledge(alert_id, who)[0]
+
+    def resolve(self, alert_id: str, who: str) -> Alert:
+        """End an alert: the next match opens a new one. Doing so again changes nothing.
+
+        Raises: ActionwatchError, where there is no such alert.
+        """
+        return self._resolve(alert_id, who)[0]
+
+    def _acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
+        """Give the alert as it is then, and whether that is news."""
+        with self._database.write() as connection:
+            alert = _existing(connection, alert_id)
+            if alert.status is not Status.OPEN:
+                return alert, False
+            alert = replace(alert, status=Status.ACKED, acked_by=who)
+            alerts.update(connection, alert)
+            self._addressing.acknowledge(connection, alert, self._clock())
+        log.info("alert_acknowledged", alert=alert.id, by=who)
+        self._wake()
+        return alert, True
+
+    def _resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
+        """Give the alert as it is then, and whether that is news."""
+        now = self._clock()
+        with self._database.write() as connection:
+            alert = _existing(connection, alert_id)
+            if alert.status is Status.RESOLVED:
+                return alert, False
+            alert = replace(alert, status=Status.RESOLVED, resolved_by=who, resolved_at=now)
+            alerts.update(connection, alert)
+            self_alerts.delete_of_alert(connection, alert.id)
+            self._addressing.resolve(connection, alert, now)
+        log.info("alert_resolved", alert=alert.id, by=who)
+        self._wake()
+        return alert, True
+
+    def _silence(self, alert_id: str, who: str) -> Decision:
+        """Silence what an alert stands for (its rule and group), unless somebody just did."""
+        now = self._clock()
+        with self._database.write() as connection:
+            alert = _existing(connection, alert_id)
+            newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
+            matchers = matchers_of(alert, newest[-1] if newest else None)
+            known = _like(silences.read_active(connection, now), matchers, now + SILENCE_BY_BUTTON - PRESSED_TOGETHER)
+            if known is not None:
+                return Decision(_told_of(known), is_new=False)
+            comment = f"by a button of alert {alert_id}"
+            made = make_silence(matchers, who, comment, now, now + SILENCE_BY_BUTTON, made_at=now)
+            silences.write(connection, made)
+            what = f"by {who} until {made.ends_at:%Y-%m-%d %H:%M:%S} UTC ({made.id}): {' '.join(matchers)}"
+            alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
+        log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
+        return Decision(_told_of(made), is_new=True)
+
+
+def login_name() -> str:
+    """Name who is at the keyboard, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return "unknown"
+
+
+def _existing(connection: Connection, alert_id: str) -> Alert:
+    alert = alerts.read(connection, alert_id)
+    if alert is None:
+        raise ActionwatchError(f"no alert has the id {alert_id}")
+    return alert
+
+
+def _told(alert: Alert, is_new: bool) -> Decision:
+    is_over = alert.status is Status.RESOLVED
+    return Decision(f"Resolved by {alert.resolved_by}" if is_over else f"Acknowledged by {alert.acked_by}", is_new)
+
+
+def _told_of(silence: Silence) -> str:
+    return f"Silenced until {silence.ends_at:%H:%M} UTC by {silence.author}: {' '.join(silence.matchers)}"
+
+
+def _like(found: Sequence[Silence], matchers: tuple[str, ...], until: datetime) -> Silence | None:
+    """Find a silence that says the same and lasts as long."""
+    return next((each for each in found if set(each.matchers) == set(matchers) and each.ends_at >= until), None)

@@ -1,0 +1,130 @@
+"""Troubles: what is wrong with actionwatch itself becomes an `actionwatch_self` alert, opened once and resolved when over.
+
+Every step reports and settles what it watches; whether a trouble is open is kept in the store, so that a restart, or a run
+from cron, neither repeats nor forgets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from actionwatch.alerts.grouping import stable_id
+from actionwatch.base.model import Alert, Level, RuleName, Status
+from actionwatch.matching.addressing import Addressing
+from actionwatch.store import alerts, self_alerts
+from actionwatch.store.database import Database
+from actionwatch.text.payloads import instant
+
+SELF_RULE = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in trouble")
+
+TITLES: Mapping[str, tuple[Level, str]] = {
+    "key_refused": (Level.CRITICAL, "Blind: the upstream refuses the key of {}"),
+    "upstream_unreachable": (Level.HIGH, "Blind: the upstream of {} cannot be reached"),
+    "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
+    "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
+    "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
+    "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
+    "slo_burning": (Level.MEDIUM, "Alerts reach {} later than promised"),
+    "rule_broken": (Level.HIGH, "Broken, and not taken up: {}"),
+    "unknown_kind": (Level.MEDIUM, "A kind of action never seen before: {}"),
+    "unknown_field": (Level.LOW, "Records of {} carry new fields"),
+    "filter_ignored": (Level.LOW, "The upstream of {} ignores what it is asked"),
+    "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
+    "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
+    "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
+}
+"""Level and title of each trouble. `{}` is the subject: a source, a receiver, a file."""
+
+
+class Troubles:
+    """Opens and resolves the alerts about ourselves. Safe to share between threads."""
+
+    def __init__(self, database: Database, addressing: Addressing, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._addressing = addressing
+        self._clock = clock
+
+    def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
+        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert."""
+        with self._database.read() as connection:
+            if self_alerts.read(connection, trouble, subject):
+                return
+        now = self._clock()
+        with self._database.write() as connection:
+            if not self_alerts.read(connection, trouble, subject):
+                self._open(connection, trouble, subject, what, remedy, now)
+
+    def settle(self, trouble: str, subject: str) -> None:
+        """Say that something is right (again). Costs one read where it was right before."""
+        with self._database.read() as connection:
+            if not self_alerts.read(connection, trouble, subject):
+                return
+        now = self._clock()
+        with self._database.write() as connection:
+            opened = self_alerts.read(connection, trouble, subject)
+            if opened:
+                self._resolve(connection, opened, now)
+
+    def settle_others(self, trouble: str, subjects: set[str]) -> None:
+        """Settle a trouble for every subject but these."""
+        with self._database.read() as connection:
+            opened = [found.subject for found in self_alerts.read_all(connection) if found.trouble == trouble]
+        for subject in opened:
+            if subject not in subjects:
+                self.settle(trouble, subject)
+
+    def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:
+        alert = self_alert(trouble, subject, what, remedy, now)
+        self_alerts.insert(connection, self_alerts.OpenTrouble(trouble, subject, now, what, remedy, alert.id))
+        alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
+        self._addressing.open(connection, [[(alert, None)]], now)
+
+    def _resolve(self, connection: Connection, opened: self_alerts.OpenTrouble, now: datetime) -> None:
+        self_alerts.delete(connection, opened.trouble, opened.subject)
+        alert = alerts.read(connection, opened.alert_id)
+        if alert is None or alert.status is Status.RESOLVED:
+            return  # a person was quicker, or retention let it go
+        resolved = replace(alert, status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
+        alerts.update(connection, resolved)
+        self._addressing.resolve(connection, resolved, now)
+
+
+def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
+    """Make the alert about a trouble that began now; its id comes from trouble, subject and that instant."""
+    level, title = TITLES[trouble]
+    return Alert(
+        id=stable_id("self", trouble, subject, instant(now)),
+        rule=SELF_RULE,
+        level=level,
+        title=title.format(subject),
+        body=what,
+        runbook=remedy or None,
+        labels={"trouble": trouble},
+        source=subject,
+        group={"subject": subject},
+        first_at=now,
+        last_at=now,
+        opened_at=now,
+        happened_at=now,
+    )
+
+
+def marked_alert(receiver: str, now: datetime) -> Alert:
+    """Make the marked alert that `receivers test` sends."""
+    return Alert(
+        id=stable_id("test", receiver, instant(now)),
+        rule=SELF_RULE,
+        level=Level.INFORMATIONAL,
+        title="Test message from actionwatch",
+        body=f"Somebody ran `actionwatch receivers test {receiver}`. Nothing happened; nothing needs doing.",
+        labels={"test": "true"},
+        source="actionwatch",
+        first_at=now,
+        last_at=now,
+        opened_at=now,
+        happened_at=now,
+    )

@@ -1,0 +1,1 @@
+"""HTTP and TLS: the one HTTP client of actionwatch."""

@@ -1,0 +1,128 @@
+"""The texts of an alert: templates checked when the rule is loaded, and plain texts that cannot fail.
+
+Audit text is only ever a value here, and nothing is escaped: each channel escapes for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Template, TemplateSyntaxError, meta, nodes
+
+from actionwatch.base.model import Level, Record, RuleName
+from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
+from actionwatch.rules.report import suggest
+from actionwatch.text.payloads import instant
+from actionwatch.text.sandbox import fill, sandbox
+
+MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
+MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable whatever the upstream records
+
+_OURS = ("rule", "level", "group", "count")
+_MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A compiled template, with the names of the variables it uses: only those are derived from the record."""
+
+    template: Template
+    names: tuple[str, ...]
+
+
+def compile_wording(text: str) -> Wording:
+    """Compile a template and check every name in it.
+
+    Raises: ValueError, one sentence for each thing that is wrong, joined by '; '.
+    """
+    try:
+        tree = _ENVIRONMENT.parse(text)
+        template = _ENVIRONMENT.from_string(text)
+    except TemplateSyntaxError as exc:
+        raise ValueError(f"not a template: {exc.message} (its line {exc.lineno})") from exc
+    except (RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as exc:
+        raise ValueError(f"not a template: {type(exc).__name__}") from exc
+    names = sorted(meta.find_undeclared_variables(tree) - set(_ENVIRONMENT.globals))
+    troubles = [
+        f"unknown variable '{name}': {suggest(name, [*VARIABLES, *_OURS], 'variables')}".removesuffix(": ")
+        for name in names
+        if name not in VARIABLES and name not in _OURS
+    ]
+    troubles.extend(_unknown_members(tree))
+    if any(True for _ in meta.find_referenced_templates(tree)):
+        troubles.append("a rule's text cannot take in other templates")
+    if troubles:
+        raise ValueError("; ".join(troubles))
+    return Wording(template, tuple(names))
+
+
+def word(
+    wording: Wording,
+    subject: Subject,
+    rule: RuleName,
+    level: Level,
+    group: Mapping[str, str | None] | None,
+    count: int = 1,
+) -> str:
+    """Fill a wording in for a record; `count` is how many the alert holds.
+
+    Raises: TemplateError.
+    """
+    ours: dict[str, Callable[[], Any]] = {
+        "rule": lambda: rule,
+        "level": lambda: level.word,
+        "group": lambda: dict(group or {}),
+        "count": lambda: count,
+    }
+    variables = {name: ours[name]() if name in ours else variable(subject, name) for name in wording.names}
+    return fill(wording.template, variables)
+
+
+def one_line(text: str) -> str:
+    """Make a title of a text: one line, cut where it is overlong."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
+
+
+def plain_title(rule: RuleName, record: Record) -> str:
+    """Say the rule's title and what distinguishes this record: the title where a template failed."""
+    cluster = record.cluster.name or record.cluster.id
+    where = f" on {cluster}" if cluster else ""
+    return one_line(f"{rule.title}: {record.user_name or 'someone'} did {record.action_kind}{where}")
+
+
+def plain_body(record: Record) -> str:
+    """Say in one sentence who did what, where and when, and what the upstream says about it."""
+    cluster = record.cluster.name or record.cluster.id
+    account = record.account.name or record.account.id
+    sentence = f"{record.user_name or 'Someone'} did {record.action_kind}"
+    sentence += f" on cluster {cluster}" if cluster else ""
+    sentence += f" (account {account})" if account else ""
+    sentence += f" at {instant(record.occurred_at)}"
+    if not record.description:
+        return f"{sentence}."
+    description = record.description
+    if len(description) > MAX_DESCRIPTION_CHARS:
+        description = f"{description[:MAX_DESCRIPTION_CHARS]}…"
+    return f"{sentence}: {description}"
+
+
+def _unknown_members(tree: nodes.Template) -> list[str]:
+    """Find misspelt parts of the objects whose parts are known, such as `cluster.nmae`."""
+    found = []
+    for node in tree.find_all(nodes.Getattr):
+        if isinstance(node.node, nodes.Name) and node.node.name in _MEMBERS:
+            known = _MEMBERS[node.node.name]
+            if node.attr not in known:
+                what = f"'{node.node.name}' has no '{node.attr}'"
+                found.append(f"{what}: {suggest(node.attr, known, 'it has')}".removesuffix(": "))
+    return found
+
+
+def _show_absent(value: Any) -> Any:
+    return "unknown" if value is None else value
+
+
+_ENVIRONMENT = sandbox(finalize=_show_absent)

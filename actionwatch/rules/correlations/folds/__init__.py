@@ -1,0 +1,1 @@
+"""The folds: the hits of one group, in order, give its alerts. Pure."""

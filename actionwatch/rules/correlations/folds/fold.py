@@ -1,0 +1,61 @@
+"""The fold: a group's hits, in order, give its alerts. Pure, and the one place that says what a correlation means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
+from actionwatch.rules.correlations.folds.counting import Counting, Spike
+from actionwatch.rules.correlations.folds.sequences import Sequences
+from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, Correlation, Found, Group, Hit, Kind
+
+
+class Machine(Protocol):
+    """The state of one group: it takes hits in order, and says what alerts they make, as if all of time were verified."""
+
+    @property
+    def found(self) -> list[Found]:
+        """The alerts that have fired, in order; the last may still grow."""
+        ...
+
+    def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
+        """Take the next hit; quietly: as one that is known to have fired nothing."""
+        ...
+
+    def restore(self, found: Found) -> None:
+        """Go on from an alert that is known."""
+        ...
+
+    def alerts(self, start: int = 0) -> list[Found]:
+        """Give the alerts, in order, from a place on, with those that wait for verified time."""
+        ...
+
+    def copy(self) -> Machine:
+        """Copy the state: pushing into one changes nothing in the other."""
+        ...
+
+
+def machine(rule: Correlation, begin: datetime | None) -> Machine:
+    """Make the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
+    if rule.is_absence:
+        return Absence(rule, begin)
+    if rule.kind in TEMPORAL_KINDS:
+        return Sequences(rule)
+    if rule.kind is Kind.NEW_TERM:
+        return NewTerm(rule, begin)
+    return Spike(rule, begin) if rule.kind is Kind.SPIKE else Counting(rule)
+
+
+def fold(
+    rule: Correlation, group: Group, hits: Iterable[Hit], verified: datetime | None, begin: datetime | None
+) -> list[Found]:
+    """Give the alerts of a group from all its hits, in any order, as of a verified time."""
+    state = machine(rule, begin)
+    for hit in sorted(hits, key=lambda each: each.order):
+        state.push(hit)
+    alerts = [found for found in state.alerts() if found.is_judged(verified) and not found.is_quiet]
+    for found in alerts:
+        found.id = rule.alert_id(group, found.origin)
+    return alerts

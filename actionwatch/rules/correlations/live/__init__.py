@@ -1,0 +1,1 @@
+"""Correlations while records arrive: hits in any order become changes of alerts."""

@@ -1,0 +1,162 @@
+"""Records -> hits: which steps of which correlations a record meets, in which group, and with what value."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.folds.absence import BASELINE
+from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Step
+from actionwatch.rules.engine import Engine, Failure, Rule
+from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
+
+_NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+
+
+class Feed:
+    """The rules that feed correlations, and where their matches go."""
+
+    def __init__(self, rules: Sequence[Rule], correlations: Sequence[Correlation]) -> None:
+        """`rules` are all rules there are; each correlation brings its own parts."""
+        self._slots: dict[str, list[_Slot]] = {}
+        for number, correlation in enumerate(correlations):
+            for place, step in enumerate(correlation.steps):
+                self._slots.setdefault(step.rule_id, []).append(_Slot(number, place, correlation, step))
+        known = {rule.name.id: rule for rule in rules if rule.correlation is None}
+        known |= {part.name.id: part for correlation in correlations for part in correlation.parts}
+        self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
+
+    def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
+        """Give the hits of records, in their order: the number of the correlation, the group, the hit."""
+        for rule, subject in self._engine.meet(records):
+            record = subject.record
+            for slot in self._slots[rule.name.id]:
+                yield from slot.hits(subject, record.key, record.occurred_at, (record,), None)
+
+    def inner_hits(self, inner: Correlation, group: Group, found: Found) -> Iterator[tuple[int, Group, Hit]]:
+        """Give the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
+        firing = found.firing
+        counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)
+        records = tuple({(each.source, each.key): each for hit in counted for each in hit.records}.values())
+        newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
+        subject = Subject(newest) if newest is not None else None
+        for slot in self._slots.get(inner.name.id, ()):
+            yield from slot.hits(subject, found.id, found.fired_at, records, inner.grouping(group))
+
+    def take_failures(self) -> list[Failure]:
+        """Give what went wrong with rules since the last call."""
+        return self._engine.take_failures()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a field is read in the records of one step."""
+
+    name: str
+    read: Reader
+
+    def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
+        """Read a group's value: an id before a name; an inner alert's own group before its newest record."""
+        if self.name in inherited:
+            return inherited[self.name]
+        candidates = self.read(subject) if subject is not None else ()
+        return spell(candidates[0]) if candidates else None
+
+
+class _Slot:
+    """One step of one correlation."""
+
+    def __init__(self, number: int, place: int, rule: Correlation, step: Step) -> None:
+        self._number, self._place, self._rule = number, place, rule
+        self._is_baseline = rule.kind is Kind.NEW_TERM and place == BASELINE
+        self._group = [_reading(step, name) for name in rule.group_fields]
+        self._values = [_reading(step, name) for name in rule.value_fields]
+        self._expected = _expectations(rule, step) if rule.expected is not None and rule.group_by else None
+
+    def hits(
+        self,
+        subject: Subject | None,
+        key: str,
+        at: datetime,
+        records: tuple[Record, ...],
+        inherited: Mapping[str, str | None] | None,
+    ) -> Iterator[tuple[int, Group, Hit]]:
+        """Give the hit of a match; none where it has nothing to count, several where it is awaited by several names."""
+        rule = self._rule
+        if rule.when is not None and not self._is_baseline and not rule.when.holds(at):
+            return
+        value: object = None
+        if rule.kind in VALUE_KINDS:
+            value = self._value(subject, inherited or {})
+            if value is None:
+                return
+        source = records[-1].source if records else ""
+        for group in self._groups(subject, inherited or {}):
+            yield self._number, group, Hit(at, self._place, key, source, records, value)
+
+    def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
+        if self._expected is not None:
+            return self._expected(subject, inherited)
+        group = tuple(reading.value(subject, inherited) for reading in self._group)
+        if self._rule.fields and any(
+            value is None
+            for reading, value in zip(self._group, group, strict=True)
+            if reading.name in self._rule.fields
+        ):
+            return ()
+        return (group,)
+
+    def _value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> object:
+        if self._rule.kind is Kind.VALUE_COUNT:
+            values = tuple(reading.value(subject, inherited) for reading in self._values)
+            return None if None in values else values
+        candidates: Candidates = self._values[0].read(subject) if subject is not None else ()
+        return next((number for each in candidates if (number := as_number(each)) is not None), None)
+
+
+def as_number(value: object) -> int | float | None:
+    """Read a finite number, also from text; None for anything else."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value) if set(value) & set(".eE") else int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _reading(step: Step, name: str) -> _Reading:
+    return _Reading(name, _reader(step.aliases.get(name, name)))
+
+
+def _reader(name: str) -> Reader:
+    field = field_named(name)
+    if field is None:
+        raise LookupError(f"unknown field '{name}'")  # the loader refuses it
+    return field.read
+
+
+def _expectations(
+    rule: Correlation, step: Step
+) -> Callable[[Subject | None, Mapping[str, str | None]], Iterable[Group]]:
+    """Make the function that finds the awaited groups a match belongs to, by id or by name."""
+    awaited = frozenset(rule.expected or ())
+    readers = [_names_reader(step.aliases.get(name, name)) for name in rule.group_by]
+
+    def find(subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
+        names: list[list[str]] = []
+        for name, read in zip(rule.group_by, readers, strict=True):
+            told = inherited.get(name)
+            found = [told] if told is not None else list(map(spell, read(subject))) if subject is not None else []
+            names.append(found)
+        return [group for group in itertools.product(*names) if group in awaited]
+
+    return find
+
+
+def _names_reader(name: str) -> Reader:
+    entity = "cluster" if name == "clusterId" else name.partition(".")[0]
+    return _reader(entity if entity in ENTITIES else name)

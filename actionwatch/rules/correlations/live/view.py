@@ -1,0 +1,110 @@
+"""What a correlation made of a record: what counted in its groups before it, and what came of it. For explanations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from actionwatch.base.model import Record
+from actionwatch.rules.correlations.folds.counting import MEASURES
+from actionwatch.rules.correlations.folds.fold import Machine
+from actionwatch.rules.correlations.live.changes import Past, Row
+from actionwatch.rules.correlations.live.correlator import Correlator
+from actionwatch.rules.correlations.live.order import in_feeding_order, needs
+from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind
+from actionwatch.rules.engine import Rule
+
+SPANS = 2  # times what a rule needs: the second shows whole the alert that the record is in
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One group that a record is a hit in: what `counted` just before, its `own` hits, and the alert they are in, if any.
+
+    `waits`: the alert is told once it is verified that nothing came by then.
+    """
+
+    group: Group
+    counted: tuple[Hit, ...]
+    own: tuple[Hit, ...]
+    found: Found | None
+    is_opened: bool
+    waits: datetime | None
+
+
+def room_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
+    """Say how far back the records must reach that `look` is given."""
+    correlations = in_feeding_order([each.correlation for each in rules if each.correlation is not None])
+    needed = needs(correlations)[rule.name.id]
+    realert = rule.correlation.realert if rule.correlation is not None else timedelta(0)
+    return (needed + realert) * SPANS
+
+
+def look(
+    rule: Rule,
+    rules: Sequence[Rule],
+    history: Iterable[Record],
+    record: Record,
+    begin: datetime | None,
+    *,
+    since: datetime | None = None,
+    rows: Iterable[Row] = (),
+) -> list[View]:
+    """Look at the groups that a record is a hit in, after the records before it, which come in event order.
+
+    Where these do not reach back to the begin of all but `since` some time, `rows` are the alerts from then on: which record a
+    window begins with hangs on the alert before it, and so on, further back than can be looked.
+    """
+    correlation = rule.correlation
+    if correlation is None:
+        return []
+    correlator = Correlator(rules, Past(begin=lambda _: begin, since=lambda _: since))
+    correlator.restore(rows, history)
+    correlator.take([record])
+    correlator.changes(record.occurred_at)
+    return [_view(correlation, *each) for each in correlator.hits_of(correlation.name.id, record)]
+
+
+def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
+    """Say what a window measures: how many hits, or what they hold."""
+    if rule.kind not in VALUE_KINDS or not hits:
+        return len(hits)
+    measure = MEASURES[rule.kind](rule)
+    for hit in hits:
+        measure.add(hit)
+    value = measure.value()
+    return value if isinstance(value, int) else round(float(value), 3)
+
+
+def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
+    for hit in earlier:
+        state.push(hit)
+    known = len(state.found)
+    at = own[-1].at
+    last = state.found[-1] if state.found and not rule.is_absence else None
+    if last is not None and at <= last.until:
+        counted: Iterable[Hit] = last.hits
+    else:
+        spent = (
+            {(hit.key, hit.source) for hit in last.hits} if last is not None and rule.kind is not Kind.SPIKE else set()
+        )
+        since = at - (rule.history if rule.kind is Kind.NEW_TERM else rule.timespan)
+        counted = (hit for hit in earlier if hit.at >= since and (hit.key, hit.source) not in spent)
+    counted = tuple(counted)
+    for hit in own:
+        state.push(hit)
+    found = next(_holding(rule, state.alerts(), own), None)
+    is_opened = found is not None and not any(each is found for each in state.found[:known])
+    waits = found.judged_at if found is not None else None
+    return View(group, counted, tuple(own), found, is_opened, waits)
+
+
+def _holding(rule: Correlation, alerts: Iterable[Found], own: Sequence[Hit]) -> Iterator[Found]:
+    """Give the alerts that hold these hits; of absence, the one that they end."""
+    for found in alerts:
+        if rule.is_absence:
+            if found.resolved_by is not None and found.resolved_by in own:
+                yield found
+        elif any(hit in own for hit in found.hits):
+            yield found

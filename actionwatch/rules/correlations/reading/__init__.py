@@ -1,0 +1,1 @@
+"""Reads the `correlation` block of a rule document, with a location for every error."""

@@ -1,0 +1,258 @@
+"""The `correlation` block of a rule document -> `Correlation`, each fault where it stands.
+
+References to other rules stay as written; `link.py` resolves them once all documents are read. pySigma would overlook unknown
+keys and knows nothing of ours, so that only its time spans and string conditions are its part (`limits.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from actionwatch.base.model import Level, RuleName
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.compile import Compiled
+from actionwatch.rules.correlations.reading.expected_groups import read_expected
+from actionwatch.rules.correlations.reading.limits import PLACE, listed, read_limits, read_span, read_windows
+from actionwatch.rules.correlations.reading.parts import Parts, own_parts
+from actionwatch.rules.correlations.reading.strings import names_in
+from actionwatch.rules.correlations.spec import (
+    TEMPORAL_KINDS,
+    VALUE_KINDS,
+    Correlation,
+    Kind,
+    Step,
+)
+from actionwatch.rules.fields import field_named
+from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.selections import Surroundings, check_field
+from actionwatch.rules.when import When
+
+COMMON = ("type", "rules", "group-by", "aliases", "generate")
+KEYS: dict[Kind, tuple[str, ...]] = {
+    Kind.EVENT_COUNT: ("timespan", "condition", "expect-groups"),
+    **dict.fromkeys((*VALUE_KINDS, *TEMPORAL_KINDS), ("timespan", "condition")),
+    Kind.NEW_TERM: ("fields", "history", "baseline", "cold-start"),
+    Kind.SPIKE: ("timespan", "condition", "windows"),
+}
+ALL_KEYS = tuple(dict.fromkeys((*COMMON, *itertools.chain.from_iterable(KEYS.values()))))
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the rest of the document says, as far as a correlation depends on it. `compiled`: its own detection, if any."""
+
+    name: RuleName
+    level: Level
+    alert: AlertBlock
+    when: When | None
+    compiled: Compiled | None
+    surroundings: Surroundings
+
+
+def read_correlation(around: Around, report: Report) -> Correlation | None:
+    """Read the block; None where it has faults, which go to the report."""
+    document = report.document.value
+    value = document["correlation"]
+    if not isinstance(value, dict):
+        report.fault(PLACE, "'correlation' must hold keys", "for example: {type: event_count, timespan: 10m, …}")
+        return None
+    before = len(report.faults)
+    kind = _read_kind(value, report)
+    if kind is None:
+        return None
+    _check_keys(kind, value, report)
+    if not isinstance(value.get("generate", False), bool):
+        report.fault((*PLACE, "generate"), "'generate' must be true or false")
+    parts = _read_parts(kind, value, around, report)
+    group_by = _read_names(value, "group-by", report)
+    aliases = _read_aliases(value, parts.names, report)
+    fields = _read_names(value, "fields", report) if kind is Kind.NEW_TERM else ()
+    _check_fields((*group_by, *fields), aliases, parts.names, report, value)
+    limits = read_limits(kind, value, parts.names, report)
+    timespan = read_span(value, "timespan", report) if "timespan" in KEYS[kind] else timedelta(0)
+    windows = read_windows(value, report) if kind is Kind.SPIKE else 0
+    expected = read_expected(kind, value, limits.threshold, group_by, around.surroundings, report)
+    if kind is Kind.NEW_TERM and not fields:
+        report.fault(PLACE, "'new_term' needs 'fields'", "for example: fields: [userName]")
+    if expected is not None and around.when is not None:
+        report.fault(("when",), "'when' cannot be judged on something that did not happen", "remove it")
+    _check_alert(around.alert, (*group_by, *fields), report)
+    history = read_span(value, "history", report) if kind is Kind.NEW_TERM else timedelta(0)
+    if len(report.faults) > before:
+        return None
+    steps = [Step(name, _aliases_of(name, aliases)) for name in parts.references]
+    correlation = Correlation(
+        name=around.name,
+        level=around.level,
+        alert=around.alert,
+        kind=kind,
+        steps=tuple(steps),
+        group_by=group_by,
+        timespan=timespan,
+        realert=_realert(document, around.alert, timespan * max(windows, 1)),
+        threshold=limits.threshold,
+        patterns=limits.patterns,
+        value_fields=limits.value_fields,
+        percentile=limits.percentile,
+        expected=expected,
+        fields=fields,
+        history=history,
+        is_learning=value.get("cold-start", "learn") == "learn",
+        factor=limits.factor,
+        minimum=limits.minimum,
+        windows=windows,
+        when=around.when,
+        parts=parts.rules,
+        version=digest(document),
+    )
+    if correlation.is_absence:
+        return replace(correlation, realert=timedelta(0))  # it ends with the next match
+    if kind is Kind.NEW_TERM:  # one record each: only several groups that are told as one need a time to gather in
+        return replace(correlation, realert=around.alert.realert if correlation.is_merging else timedelta(0))
+    return correlation
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Sum up what a document says that can change which records make an alert."""
+    said = {key: item for key, item in document.items() if key in ("detection", "correlation", "when", "logsource")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read_kind(value: Mapping[str, Any], report: Report) -> Kind | None:
+    word = value.get("type")
+    if isinstance(word, str) and word.lower() in list(Kind):
+        return Kind(word.lower())
+    if "type" not in value:
+        report.fault(PLACE, "a correlation needs a 'type'", f"types: {', '.join(Kind)}")
+    else:
+        report.fault((*PLACE, "type"), f"unknown type '{word}'", suggest(str(word), list(Kind), "types"))
+    return None
+
+
+def _check_keys(kind: Kind, value: Mapping[str, Any], report: Report) -> None:
+    mine = (*COMMON, *KEYS[kind])
+    for key in value:
+        if key in ALL_KEYS and key not in mine:
+            report.fault((*PLACE, str(key)), f"'{key}' means nothing in '{kind}'", f"keys: {', '.join(mine)}")
+    report.check_keys({key: item for key, item in value.items() if key not in ALL_KEYS}, PLACE, ALL_KEYS)
+
+
+# -- which rules ------------------------------------------------------------------------------------------------------
+
+
+def _read_parts(kind: Kind, value: Mapping[str, Any], around: Around, report: Report) -> Parts:
+    """Say which rules feed it: the document's own detection or selections, or other rules, as they are written."""
+    names = _read_rules(kind, value, around.compiled is not None, report)
+    baseline = value.get("baseline") if kind is Kind.NEW_TERM else None
+    cold = value.get("cold-start", "learn")
+    if kind is Kind.NEW_TERM and cold not in ("learn", "alert"):
+        report.fault(
+            (*PLACE, "cold-start"), f"unknown cold-start '{cold}'", suggest(str(cold), ["learn", "alert"], "it is")
+        )
+    if baseline is not None and not isinstance(baseline, str):
+        report.fault((*PLACE, "baseline"), "'baseline' must be a selection, or any")
+        baseline = None
+    if kind in (Kind.NEW_TERM, Kind.SPIKE) and len(names) > 1:
+        report.fault((*PLACE, "rules"), f"'{kind}' takes one rule", "name one")
+    return own_parts(names, baseline, kind, around.name, around.level, around.compiled, report)
+
+
+def _read_rules(kind: Kind, value: Mapping[str, Any], is_shorthand: bool, report: Report) -> tuple[str, ...]:
+    rules = value.get("rules")
+    if isinstance(rules, str) and rules:
+        rules = [rules]
+    if rules is None and "rules" not in value:
+        condition = value.get("condition")
+        if is_shorthand:
+            return ()
+        if kind in TEMPORAL_KINDS and isinstance(condition, str):
+            return tuple(names_in(condition))
+        report.fault(PLACE, "a correlation needs 'rules', or a 'detection' beside it", "name the rules it counts")
+        return ()
+    if not isinstance(rules, list) or not rules or not all(isinstance(each, str) and each for each in rules):
+        report.fault((*PLACE, "rules"), "'rules' must list names or ids of rules", "for example: [rule_a, rule_b]")
+        return ()
+    for index, name in enumerate(rules):
+        if name in rules[:index]:
+            report.fault((*PLACE, "rules", index), f"'{name}' is named twice", "remove one of the two")
+    return tuple(rules)
+
+
+def _read_aliases(value: Mapping[str, Any], names: tuple[str, ...], report: Report) -> dict[str, dict[str, str]]:
+    aliases = value.get("aliases", {})
+    place = (*PLACE, "aliases")
+    if not isinstance(aliases, dict):
+        report.fault(place, "'aliases' must hold names", "for example: {who: {rule_a: userName}}")
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for alias, mapping in aliases.items():
+        if not isinstance(mapping, dict) or not mapping:
+            report.fault((*place, str(alias)), "an alias must say its field in each rule", "{rule_a: userName}")
+            continue
+        found[str(alias)] = {}
+        for rule, field in mapping.items():
+            where = (*place, str(alias), str(rule))
+            if rule not in names:
+                report.fault(where, f"'{rule}' is not among the rules", suggest(str(rule), names, "rules"))
+            elif check_field(field, where, report):
+                found[str(alias)][rule] = field
+    return found
+
+
+def _aliases_of(name: str, aliases: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    last = name.rpartition(".")[2]
+    return {
+        alias: mapping.get(name) or mapping[last]
+        for alias, mapping in aliases.items()
+        if name in mapping or last in mapping
+    }
+
+
+def _check_fields(
+    names: tuple[str, ...],
+    aliases: Mapping[str, Mapping[str, str]],
+    rules: tuple[str, ...],
+    report: Report,
+    value: Mapping[str, Any],
+) -> None:
+    """Refuse a group field that some rule's records cannot have."""
+    for name in names:
+        key = "group-by" if name in listed(value.get("group-by")) else "fields"
+        place = (*PLACE, key)
+        missing = [rule for rule in rules if rule not in aliases.get(name, {})]
+        if field_named(name) is None and name in aliases and missing:
+            report.fault(place, f"the alias '{name}' says nothing of '{missing[0]}'", "name its field there")
+        elif field_named(name) is None and name not in aliases:
+            check_field(name, place, report)
+
+
+def _read_names(value: Mapping[str, Any], key: str, report: Report) -> tuple[str, ...]:
+    if key not in value:
+        return ()
+    names = listed(value[key])
+    if not names or not all(isinstance(name, str) for name in names):
+        report.fault((*PLACE, key), f"'{key}' must be a list of fields", "for example: [userName]")
+        return ()
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            report.fault((*PLACE, key, index), f"'{name}' is named twice", "remove one of the two")
+    return tuple(dict.fromkeys(names))
+
+
+def _check_alert(alert: AlertBlock, fields: tuple[str, ...], report: Report) -> None:
+    for index, name in enumerate(alert.group_by or ()):
+        if name not in fields:
+            remedy = f"it may name: {', '.join(fields)}" if fields else "add 'group-by' to the correlation"
+            what = f"'{name}' is not in the correlation's 'group-by'"
+            report.fault(("alert", "group_by", index), what, suggest(name, fields, "it has") or remedy)
+
+
+def _realert(document: Mapping[str, Any], alert: AlertBlock, default: timedelta) -> timedelta:
+    block = document.get("alert")
+    return alert.realert if isinstance(block, dict) and "realert" in block else default

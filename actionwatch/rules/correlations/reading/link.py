@@ -1,0 +1,149 @@
+"""Correlations and the rules they name, across all files: references resolved, circles refused, feeders made silent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from actionwatch.base.model import Level
+from actionwatch.rules.conditions import all_of
+from actionwatch.rules.correlations.folds.absence import BASELINE
+from actionwatch.rules.correlations.reading.block import digest
+from actionwatch.rules.correlations.spec import Correlation, Kind, Step
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.report import Report, suggest
+
+
+def link(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
+    """Resolve what correlations refer to; those with faults are left out. `reports` are by rule id.
+
+    Returns: the rules in their order, with the loud parts of correlations behind them.
+    """
+    sound = list(rules)
+    while True:
+        names = _names(sound)
+        resolved = [_resolved(rule, names, reports[rule.name.id]) for rule in sound]
+        kept = _without_circles([rule for rule in resolved if rule is not None], reports)
+        if len(kept) == len(sound):
+            return _silenced(kept, reports)
+        # What builds on a rule that is left out falls with it.
+        left = {rule.name.id for rule in kept}
+        sound = [rule for rule in sound if rule.name.id in left]
+
+
+def with_filters(rule: Rule) -> Rule:
+    """Hand a correlation's filters on to the parts that feed it; what only makes terms known stays whole."""
+    correlation = rule.correlation
+    if correlation is None or not rule.filters:
+        return rule
+    conditions = [each.as_condition() for each in rule.filters]
+    steps = correlation.steps
+    spared = steps[BASELINE].rule_id if correlation.kind is Kind.NEW_TERM else None
+    parts = tuple(
+        part
+        if part.name.id == spared and spared != steps[0].rule_id
+        else replace(part, condition=all_of([part.condition, *conditions]))
+        for part in correlation.parts
+    )
+    return replace(rule, correlation=replace(correlation, parts=parts))
+
+
+def _names(rules: Sequence[Rule]) -> dict[str, Rule]:
+    names: dict[str, Rule] = {}
+    for rule in rules:
+        parts = rule.correlation.parts if rule.correlation is not None else ()
+        for each in (rule, *parts):
+            names[each.name.name] = names[each.name.id] = each
+    return names
+
+
+def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | None:
+    correlation = rule.correlation
+    if correlation is None:
+        return rule
+    steps: list[Step] = []
+    digests = [correlation.version]
+    for index, step in enumerate(correlation.steps):
+        found = names.get(step.rule_id) or names.get(step.rule_id.lower())
+        if found is None:
+            choices = [name for name, each in names.items() if name == each.name.name and each is not rule]
+            what = f"no rule has the name or id '{step.rule_id}'"
+            report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
+            continue
+        steps.append(Step(found.name.id, step.aliases))
+        if found.document is not None:
+            digests.append(digest(found.document.value))
+    if len(steps) < len(correlation.steps):
+        return None
+    version = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    return replace(rule, correlation=replace(correlation, steps=tuple(steps), version=version))
+
+
+def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | int, ...]:
+    if correlation.kind is Kind.NEW_TERM and index == BASELINE:
+        return ("correlation", "baseline")
+    block = report.document.value["correlation"]
+    if isinstance(block.get("rules"), list):
+        return ("correlation", "rules", index)
+    return ("correlation", "rules") if "rules" in block else ("correlation", "condition")
+
+
+def _without_circles(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
+    """Leave out correlations that, over others, feed themselves."""
+    feeds = {
+        rule.name.id: [step.rule_id for step in rule.correlation.steps]
+        for rule in rules
+        if rule.correlation is not None
+    }
+    circular: set[str] = set()
+    for start in feeds:
+        seen: set[str] = set()
+        pending = list(feeds[start])
+        while pending:
+            name = pending.pop()
+            if name == start:
+                circular.add(start)
+                break
+            if name not in seen:
+                seen.add(name)
+                pending.extend(feeds.get(name, ()))
+    for name in circular:
+        reports[name].fault(("correlation", "rules"), "this correlation feeds itself", "break the circle")
+    return [rule for rule in rules if rule.name.id not in circular]
+
+
+def _silenced(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
+    """Make silent what only feeds others: Sigma's `generate: false`, the default; one `true` makes it heard."""
+    by_id = {rule.name.id: rule for rule in rules}
+    fed: dict[str, bool] = {}
+    for rule in rules:
+        if rule.correlation is None:
+            continue
+        is_heard = bool(reports[rule.name.id].document.value["correlation"].get("generate", False))
+        for step in rule.correlation.steps:
+            fed[step.rule_id] = fed.get(step.rule_id, False) or is_heard
+    for rule in rules:
+        if rule.correlation is not None:
+            _note_silenced(rule, rule.correlation, by_id, fed, reports[rule.name.id])
+    marked = [_marked(rule, is_silent=not fed.get(rule.name.id, True)) for rule in rules]
+    parts = [part for rule in marked if rule.correlation is not None for part in rule.correlation.parts]
+    loud = [replace(part, is_silent=False) for part in parts if fed.get(part.name.id)]
+    return [*marked, *loud]
+
+
+def _note_silenced(
+    rule: Rule, correlation: Correlation, by_id: Mapping[str, Rule], fed: Mapping[str, bool], report: Report
+) -> None:
+    for index, step in enumerate(correlation.steps):
+        inner = by_id.get(step.rule_id)
+        if inner is not None and not fed[step.rule_id] and inner.level >= Level.HIGH:
+            what = f"this silences '{inner.name.name}' ({inner.level.word}): it only feeds '{rule.name.name}'"
+            report.note(_place(correlation, report, index), what, "write 'generate: true' to hear of both")
+
+
+def _marked(rule: Rule, *, is_silent: bool) -> Rule:
+    if not is_silent:
+        return rule
+    correlation = None if rule.correlation is None else replace(rule.correlation, is_silent=True)
+    return replace(rule, is_silent=True, correlation=correlation)

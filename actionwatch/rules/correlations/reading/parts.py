@@ -1,0 +1,68 @@
+"""The shorthand: a detection in the same document as a correlation becomes silent rules of its own, which feed it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actionwatch.base.model import Level, RuleName
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.compile import Compiled
+from actionwatch.rules.conditions import Condition, Every
+from actionwatch.rules.correlations.spec import Kind
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.report import Report, suggest
+
+ANY = "any"
+WHOLE = "detection"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What feeds a correlation: `names` as the document writes them, `references` as they are resolved, own `rules`."""
+
+    names: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+def own_parts(
+    names: tuple[str, ...],
+    baseline: str | None,
+    kind: Kind,
+    name: RuleName,
+    level: Level,
+    compiled: Compiled | None,
+    report: Report,
+) -> Parts:
+    """Make the parts; what is not there goes to the report. A `new_term` has its baseline as a second step."""
+
+    def part(word: str, condition: Condition) -> Rule:
+        own = RuleName(f"{name.id}.{word}", f"{name.name}.{word}", name.title, name.tags)
+        line = report.document.position(())[0]
+        file = report.document.file
+        return Rule(own, level, condition, {}, AlertBlock(), file, line, is_silent=True)
+
+    rules: dict[str, Rule] = {}
+
+    def refer(word: str, key: tuple[str | int, ...]) -> str:
+        if compiled is None:
+            return word
+        if word not in compiled.selections:
+            what = f"no selection of this document is named '{word}'"
+            report.fault(("correlation", *key), what, suggest(word, compiled.selections, "selections"))
+        else:
+            rules[word] = part(word, compiled.selections[word])
+        return f"{name.name}.{word}"
+
+    if names or compiled is None:
+        references = [refer(word, ("rules", index)) for index, word in enumerate(names)]
+    else:
+        rules[WHOLE] = part(WHOLE, compiled.condition)
+        names, references = (WHOLE,), [f"{name.name}.{WHOLE}"]
+    if kind is Kind.NEW_TERM and references:
+        if baseline == ANY:
+            rules[ANY] = part(ANY, Every(()))
+            references.append(f"{name.name}.{ANY}")
+        else:
+            references.append(references[0] if baseline is None else refer(baseline, ("baseline",)))
+    return Parts(names, tuple(references), tuple(rules.values()))

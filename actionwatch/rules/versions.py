@@ -1,0 +1,73 @@
+"""Versions of correlations: a stamp that changes with all that can change which records make an alert.
+
+That is more than the rule's own document: the rules that feed it, filters, lists, time intervals, and whether it is off. A
+correlation whose stamp is new starts from now: what only older records would have fired is learned, not told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from actionwatch.base.model import Mode
+from actionwatch.rules.correlations.reading.block import digest
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.last_good import lists_of
+from actionwatch.rules.lists import Lists
+
+
+def stamped(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
+    """Give the rules, the correlations among them with their stamps as versions."""
+    stamps = {rule.name.id: _own(rule, lists) for rule in rules}
+    feeders = _feeders(rules)
+    return tuple(
+        replace(rule, correlation=replace(rule.correlation, version=_hash(*_feeding(rule, feeders, stamps))))
+        if rule.correlation is not None
+        else rule
+        for rule in rules
+    )
+
+
+def correlated(rules: Sequence[Rule]) -> frozenset[str]:
+    """Name, by id, the correlations and every rule that feeds one."""
+    feeders = _feeders(rules)
+    return frozenset(feeders) | {name for names in feeders.values() for name in names}
+
+
+def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], stamps: Mapping[str, str]) -> list[str]:
+    """Give the stamps of a rule and of all that feed it, in a fixed order."""
+    seen: set[str] = set()
+    pending = [rule.name.id]
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
+            pending.extend(feeders.get(name, ()))
+    return [name + stamps.get(name, "") for name in sorted(seen)]
+
+
+def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
+    """Give the ids of what feeds each correlation; a part of another document counts as that document."""
+    owners = {
+        part.name.id: rule.name.id for rule in rules if rule.correlation is not None for part in rule.correlation.parts
+    }
+    return {
+        rule.name.id: tuple(owners.get(step.rule_id, step.rule_id) for step in rule.correlation.steps)
+        for rule in rules
+        if rule.correlation is not None
+    }
+
+
+def _own(rule: Rule, lists: Lists) -> str:
+    said = [str(rule.mode is Mode.OFF), repr(rule.when)]
+    if rule.document is not None:
+        said += [digest(rule.document.value), repr(lists_of(rule.document.value, lists.values))]
+    for each in rule.filters:
+        value = each.report.document.value
+        said += [repr(value["filter"]), repr(each.expires), repr(lists_of(value, lists.values))]
+    return _hash(*said)
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode(errors="backslashreplace")).hexdigest()[:16]

@@ -1,0 +1,365 @@
+"""The composition root: settings in, one build function per room.
+
+`App` is everything a command may need, built lazily where it is costly; `service.py` runs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from actionwatch.alerts import routes
+from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.base.clock import utc_now
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.delivery.worker import Deliverer
+from actionwatch.instaclustr.admin import Admin
+from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.origin import Connection
+from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import Matcher
+from actionwatch.matching.operator_actions import People
+from actionwatch.matching.self_alerts import Troubles
+from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, templates_of
+from actionwatch.render import Renderer
+from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
+from actionwatch.rules.versions import correlated
+from actionwatch.service.configuration import (
+    known_kinds,
+    known_lists,
+    read_rules,
+    read_silences,
+    shipped,
+    time_intervals,
+)
+from actionwatch.service.heartbeat import Heartbeat
+from actionwatch.service.rules_in_use import Memory, Rulebook
+from actionwatch.service.silence_files import SilenceFiles
+from actionwatch.settings import Receiver, Settings, Source
+from actionwatch.store import self_alerts
+from actionwatch.store.database import Database
+from actionwatch.tail.accounts import AccountWatch
+from actionwatch.tail.catching_up import OnBacklog
+from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.tail import Tail, TailOptions
+from actionwatch.tail.window_scan import PollReport
+from actionwatch.text import logs
+from actionwatch.text.yaml_document import Document
+
+READ_BY_PEOPLE = (
+    "apprise",
+    "console",
+    "email",
+    "slack",
+)  # types that a storm would drown; automation wants every message
+
+ACCOUNTS_EVERY = timedelta(minutes=5)
+
+
+def open_store(settings: Settings) -> Database:
+    """Open the store, bringing its schema up to date."""
+    database = Database(settings.store.url)
+    database.upgrade()
+    return database
+
+
+def connection_to(source: Source) -> Connection:
+    """Say how a source's upstream is reached."""
+    return Connection(
+        base_url=source.base_url,
+        organisation_id=source.organisation_id,
+        username=source.username,
+        api_key=source.key,
+        timeout=source.timeout,
+        ca_file=source.ca_file,
+        proxy=source.proxy_url,
+    )
+
+
+def reading_client(source: Source) -> Client:
+    """Make the client that can only read."""
+    return Client(connection_to(source), source=source.name, field_aliases=source.field_aliases)
+
+
+def writing_client(source: Source) -> Admin:
+    """Make the client of the two writing operations; no part of the service ever gets one."""
+    return Admin(connection_to(source))
+
+
+class SourceTail:
+    """What is polled of one source: its log at every poll, its linked accounts now and then, and before the first."""
+
+    def __init__(self, tail: Tail, accounts: AccountWatch) -> None:
+        self._tail = tail
+        self._accounts = accounts
+        self._accounts_due_at = datetime.min.replace(tzinfo=UTC)
+
+    def run_once(self) -> PollReport:
+        """Poll once."""
+        now = utc_now()
+        if now >= self._accounts_due_at:
+            self._accounts_due_at = now + ACCOUNTS_EVERY
+            self._accounts.run_once()
+        return self._tail.run_once()
+
+    def stop(self) -> None:
+        """Leave the poll under way."""
+        self._tail.stop()
+
+
+class App:
+    """What the settings describe, built. Close it when done."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = open_store(settings)
+        self._rules: Rules | None = None
+        self._correlating: tuple[object, Correlating] | None = None
+        self.addressing = build_addressing(settings)
+        self.troubles = Troubles(self.database, self.addressing, utc_now)
+        self._match_wanted = threading.Event()
+        self.on_backlog: OnBacklog = lambda _: None
+        """Told how far each source is while it catches up."""
+        self._clients: list[Client] = []
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in use; before any are, those that load."""
+        if self._rules is None:
+            self._rules = read_rules(self.settings)
+        return self._rules
+
+    def use(self, rules: Rules) -> None:
+        """Match by these rules from the next batch on. The first call comes before anything runs."""
+        self._rules = rules
+        if "matcher" in self.__dict__:
+            self.matcher.use(Engine(rules.rules), self._correlations(rules.rules))
+            self.wake_matcher()
+        else:
+            _ = self.matcher
+
+    @functools.cached_property
+    def matcher(self) -> Matcher:
+        """The matching step, over the rules in use."""
+        correlating = self._correlations(self.rules.rules)
+        return Matcher(self.database, Engine(self.rules.rules), self.addressing, utc_now, correlating=correlating)
+
+    def _correlations(self, rules: Sequence[Rule]) -> Correlating:
+        """Make the correlations, or give those there are where nothing changed in them: their state is costly to rebuild."""
+        names = correlated(rules)
+        parts = {
+            rule.name.id: (
+                rule.document and rule.document.value,
+                rule.is_silent,
+                rule.correlation and rule.correlation.version,
+            )
+            for rule in rules
+            if rule.name.id in names
+        }
+        if self._correlating is None or self._correlating[0] != parts:
+            sources = [source.name for source in self.settings.sources]
+            self._correlating = parts, Correlating(rules, self.addressing, sources=sources)
+        return self._correlating[1]
+
+    @functools.cached_property
+    def tails(self) -> list[SourceTail]:
+        """The tailing step of each source."""
+        return [self._tail(source) for source in self.settings.sources]
+
+    def deliverer(self, receivers: Sequence[Receiver] | None = None) -> Deliverer:
+        """Make the delivering step, for all receivers or for these only."""
+        chosen = self.settings.receivers if receivers is None else receivers
+        channels = [build_channel(receiver) for receiver in chosen]
+        house = build_house(self.settings)
+        return Deliverer(self.database, channels, self.renderer, self.troubles, utc_now, house=house)
+
+    def people(self, wake: Callable[[], None] = lambda: None) -> People:
+        """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
+        return People(self.database, self.addressing, utc_now, wake)
+
+    @functools.cached_property
+    def silence_files(self) -> SilenceFiles:
+        """The reviewed silences."""
+        return SilenceFiles(functools.partial(read_silences, self.settings), self.database, utc_now)
+
+    @functools.cached_property
+    def renderer(self) -> Renderer:
+        """The templates of the settings."""
+        return build_renderer(self.settings)
+
+    def wake_matcher(self) -> None:
+        """Have whoever waits for records look now."""
+        self._match_wanted.set()
+
+    def wait_for_records(self, seconds: float) -> None:
+        """Wait until records were stored, or for so long."""
+        self._match_wanted.wait(seconds)
+        self._match_wanted.clear()
+
+    def settle_known_kinds(self) -> None:
+        """Settle what the configuration has come to know since the last start."""
+        with self.database.read() as connection:
+            opened = self_alerts.read_all(connection)
+        kinds = {found.subject for found in opened if found.trouble == "unknown_kind"}
+        self.troubles.settle_others("unknown_kind", kinds - set(known_kinds(self.settings)))
+
+    def rulebook(self) -> Rulebook:
+        """Make what decides, for `run` alone, which version of each rule runs."""
+        settings = self.settings
+
+        def read(read_file: Callable[[Path], list[Document]]) -> tuple[ReadFiles, Lists]:
+            return read_documents(settings.rules, read_file), known_lists(settings)
+
+        def build(documents: Sequence[Document], lists: Lists, memory: Memory) -> Rules:
+            return build_rules(
+                documents,
+                lists=lists,
+                known_kinds=known_kinds(settings),
+                time_intervals=time_intervals(settings),
+                now=utc_now(),
+                read=memory.read_document,
+            )
+
+        return Rulebook(read, build, self.database, utc_now)
+
+    def reread_silences(self) -> None:
+        """Take up what changed in the reviewed silences, and tell people which files are broken."""
+        before = self.silence_files.broken
+        faults = self.silence_files.run_once()
+        for file in before - {fault.file for fault in faults}:
+            self.troubles.settle("rule_broken", file)
+        for fault in faults:
+            self.troubles.report("rule_broken", fault.file, str(fault), "mend it; what it said before holds meanwhile")
+
+    def close(self) -> None:
+        """Close the upstream connections and the store."""
+        for client in self._clients:
+            client.close()
+        self.database.close()
+
+    def _tail(self, source: Source) -> SourceTail:
+        client = reading_client(source)
+        self._clients.append(client)
+        accounts = AccountWatch(source.name, client, self.database, utc_now, on_stored=self.wake_matcher)
+        options = TailOptions(
+            name=source.name,
+            start=source.start,
+            overlap=source.overlap,
+            sweeps=source.sweeps,
+            page_size=source.page_size,
+            alert_backlog=source.alert_backlog,
+            poll_interval=source.poll_interval,
+        )
+        watch = SourceWatch(
+            source.name,
+            source.poll_interval,
+            known_kinds(self.settings),
+            client.reader,
+            self.database,
+            self.troubles,
+            utc_now,
+        )
+        tail = Tail(
+            options,
+            client,
+            self.database,
+            watch,
+            utc_now,
+            on_stored=self.wake_matcher,
+            account_name=accounts.name_at,
+            on_backlog=lambda backlog: self.on_backlog(backlog),
+        )
+        return SourceTail(tail, accounts)
+
+
+def build_addressing(settings: Settings) -> Addressing:
+    """Make the routing tree and the receivers it leads to."""
+    destinations = {
+        receiver.name: Destination(
+            receiver.name,
+            updates=receiver.updates,
+            is_updated_last=_module(receiver).IS_UPDATED_LAST,
+            min_level=receiver.min_level,
+        )
+        for receiver in settings.receivers
+    }
+    return Addressing(routes.build(settings.route, list(destinations)), destinations)
+
+
+def build_channel(receiver: Receiver) -> Channel:
+    """Make a receiver's notifier and what its messages need."""
+    module, retry = _module(receiver), receiver.retry
+    rate = receiver.rate_per_second
+    return Channel(
+        name=receiver.name,
+        notifier=module.build(receiver.options, receiver=receiver.name),
+        templates=templates_of(receiver.type, receiver.options),
+        retry=RetryPolicy(retry.first, retry.factor, retry.max, retry.give_up_after),
+        concurrency=receiver.concurrency,
+        rate_per_second=module.DEFAULT_RATE_PER_SECOND if rate is None else rate,
+        policy=build_policy(receiver),
+    )
+
+
+def build_policy(receiver: Receiver) -> Policy:
+    """Say what a receiver wants of the messages it is sent."""
+    digest: DigestOptions | None = getattr(receiver.options, "digest", None)
+    return Policy(
+        min_level=receiver.min_level,
+        storm=_storm(receiver),
+        digest=digest.crontab if digest else None,
+        updates=receiver.updates,
+        fallback=receiver.fallback,
+        fallback_after=receiver.fallback_after,
+        objective=receiver.slo.p99 if receiver.slo else None,
+    )
+
+
+def _storm(receiver: Receiver) -> Storm | None:
+    if receiver.storm is None:
+        return Storm() if receiver.type in READ_BY_PEOPLE else None
+    return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
+
+
+def build_house(settings: Settings) -> House:
+    """Say what holds for every receiver: what inhibits what, and when it is which time."""
+    rules = [
+        InhibitRule(
+            tuple(routes.parse_matcher(text) for text in rule.source_matchers),
+            tuple(routes.parse_matcher(text) for text in rule.target_matchers),
+            rule.equal,
+        )
+        for rule in settings.inhibit_rules
+    ]
+    return House(tuple(rules), time_intervals(settings))
+
+
+def build_renderer(settings: Settings) -> Renderer:
+    """Make what renders messages: by the operator's templates first, by ours last."""
+    return Renderer([settings.templates, shipped("templates")])
+
+
+def build_heartbeat(app: App) -> Heartbeat | None:
+    """Make the outgoing heartbeat, where one is configured."""
+    url = app.settings.heartbeat.address
+    if url is None:
+        return None
+    intervals = {source.name: source.poll_interval for source in app.settings.sources}
+    return Heartbeat(url, intervals, app.database, utc_now)
+
+
+def _module(receiver: Receiver) -> NotifierModule:
+    return notifier_module(receiver.type)
+
+
+def set_up_logs(settings: Settings) -> None:
+    """Log as the settings say, with every secret of theirs blanked out."""
+    logs.set_up(settings.log.level, settings.log.format, list(logs.secrets_in(settings)))

@@ -1,0 +1,91 @@
+"""Everything that can be wrong with a configuration and with what it names, found at once, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actionwatch.base import clock
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.notifiers._formats import FORMATS
+from actionwatch.notifiers.base import templates_of
+from actionwatch.render.renderer import SUFFIX, Renderer
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.lint import lint
+from actionwatch.rules.load import load_rules, read_documents
+from actionwatch.service import app, configuration
+from actionwatch.settings import Settings
+from actionwatch.settings.words import did_you_mean
+from actionwatch.text.yaml_document import read_file
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check` found: what must be mended, what may not do what was meant, and how many rules load."""
+
+    faults: list[Fault]
+    notes: list[Fault]
+    rule_count: int
+
+
+def check(settings: Settings, config: Path) -> Checked:
+    """Find what is wrong beyond what the configuration file says by itself: rules, lists, silences, templates."""
+    read = read_documents(settings.rules)
+    rules = configuration.rules_from(read, settings)
+    notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
+    dangling = _dangling_escalations(settings, rules.rules)
+    faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings, config)]
+    return Checked(faults, notes, len(rules.rules))
+
+
+def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:
+    """Find the rules that escalate to a receiver there is not: what they send there would become a dead letter."""
+    names = [receiver.name for receiver in settings.receivers]
+    remedy = f"name one of {', '.join(names)}" if names else "configure it"
+    return [
+        Fault(rule.file, rule.line, 1, f"'{rule.name.name}' escalates to '{to}', which is no receiver", remedy)
+        for rule in rules
+        if rule.alert.escalation is not None and (to := rule.alert.escalation.to) not in names
+    ]
+
+
+def check_templates(settings: Settings, config: Path) -> list[Fault]:
+    """Find what is wrong with the templates, and which ones receivers name in vain in the configuration file."""
+    renderer = app.build_renderer(settings)
+    return [*renderer.check(), *_missing_templates(settings, config, renderer)]
+
+
+def _missing_templates(settings: Settings, config: Path, renderer: Renderer) -> Iterator[Fault]:
+    document, *_ = read_file(config)
+    for index, receiver in enumerate(settings.receivers):
+        for name in renderer.missing(templates_of(receiver.type, receiver.options)):
+            remedy = did_you_mean(name.removesuffix(".json"), list(FORMATS)) or "write it, or correct the name"
+            what = f"format: there is no template {name}{SUFFIX} in {settings.templates}"
+            yield document.fault(("receivers", index, receiver.type, "format"), what, remedy)
+
+
+def faults_beside(config: Path) -> list[Fault]:
+    """Find what is wrong with the rules that a broken configuration names, as far as it can be read: to tell all at once.
+
+    Names of time intervals are taken as they stand, and every kind is known: what the configuration would say of them is open.
+    """
+    try:
+        value = next((document.value for document in read_file(config)), None)
+    except ConfigError:
+        return []
+    given = value if isinstance(value, dict) else {}
+    folders = given.get("rules", ["rules"])
+    paths = [config.parent / name for name in folders if isinstance(name, str)] if isinstance(folders, list) else []
+    intervals = given.get("time_intervals")
+    named = [item.get("name") for item in intervals if isinstance(item, dict)] if isinstance(intervals, list) else []
+    (usual,) = configuration.usual_intervals().values()
+    lists = given.get("lists", "lists")
+    loaded = load_rules(
+        [path for path in paths if path.exists()],
+        lists=config.parent / lists if isinstance(lists, str) else None,
+        known_kinds=configuration.documented_kinds(),
+        time_intervals={usual.name: usual, **{name: usual for name in named if isinstance(name, str)}},
+        now=clock.utc_now(),
+    )
+    return list(loaded.faults)

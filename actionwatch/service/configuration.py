@@ -1,0 +1,128 @@
+"""What a configuration says, read: the settings, and the rules, lists and silences that they name.
+
+All that commands need which look at files alone: it imports no store, no HTTP, no logs, and no settings before there are any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actionwatch.alerts import routes, silences
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import Fault
+from actionwatch.base.model import Silence
+from actionwatch.instaclustr import aliases
+from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
+from actionwatch.rules.lists import Lists, list_folders, read_lists
+from actionwatch.rules.load import ReadFiles, Rules, read_documents, rules_of
+from actionwatch.text.timeintervals import Period, TimeInterval
+
+if TYPE_CHECKING:
+    from actionwatch.settings import Settings
+
+
+def shipped(name: str) -> Path:
+    """Find a folder that comes with actionwatch (`rules`, `templates`): in the wheel, else in the checkout."""
+    packaged = Path(__file__).parent.parent / "_data" / name
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent.parent / name
+
+
+def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read a configuration file.
+
+    Raises: ConfigError, with every fault of it.
+    """
+    from actionwatch.notifiers.base import notifier_module, notifier_types
+    from actionwatch.settings import load_settings
+
+    return load_settings(
+        path,
+        environ=os.environ if environ is None else environ,
+        receiver_options=lambda kind: notifier_module(kind).Options,
+        receiver_types=notifier_types(),
+        check_matcher=routes.parse_matcher,
+        record_fields=aliases.FIELDS,
+    )
+
+
+def read_rules(settings: Settings) -> Rules:
+    """Read the rules that a configuration names; faults are in the result."""
+    return rules_from(read_documents(settings.rules), settings)
+
+
+def known_lists(settings: Settings) -> Lists:
+    """Read the operator's lists, and those that come with rules."""
+    return read_lists(list_folders(settings.lists, settings.rules))
+
+
+def rules_from(read: ReadFiles, settings: Settings) -> Rules:
+    """Make the rules of files that were read; faults are in the result."""
+    return rules_of(
+        read,
+        lists=known_lists(settings),
+        known_kinds=known_kinds(settings),
+        time_intervals=time_intervals(settings),
+        now=utc_now(),
+    )
+
+
+def documented_kinds() -> list[str]:
+    """List the kinds of the catalogue and those we make ourselves."""
+    return [*KINDS, *OWN_KINDS]
+
+
+def time_intervals(settings: Settings) -> dict[str, TimeInterval]:
+    """Give the configured time intervals by name."""
+    return {options.name: options.interval for options in settings.time_intervals}
+
+
+def usual_intervals() -> dict[str, TimeInterval]:
+    """Give the time intervals that `init` writes, for rules that are looked at without a configuration."""
+    workday = Period(weekdays=((0, 4),), times=((8 * 60, 18 * 60),))
+    return {"business-hours": TimeInterval("business-hours", (workday,))}
+
+
+def known_kinds(settings: Settings) -> list[str]:
+    """List the kinds that are no surprise: the catalogue's, those we make ourselves, and the configuration's."""
+    return [*documented_kinds(), *settings.extra_kinds]
+
+
+def rule_schema() -> dict[str, Any]:
+    """Give the JSON Schema of rule files."""
+    from actionwatch.rules import schema
+
+    return schema.rule_schema(KINDS)
+
+
+def config_schema() -> dict[str, Any]:
+    """Give the JSON Schema of the configuration."""
+    from actionwatch.notifiers.base import notifier_module, notifier_types
+    from actionwatch.rules.schema import DIALECT
+    from actionwatch.settings.schema import config_schema as settings_schema
+
+    options = {kind: notifier_module(kind).Options for kind in notifier_types()}
+    return settings_schema(options, DIALECT)
+
+
+def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
+    """Read the reviewed silences of a configuration; gives them, and what is wrong with any."""
+    from actionwatch.settings import read_silences as settings_of_silences
+
+    found, faults = settings_of_silences(settings.silences, silences.check_matchers, routes.parse_matcher)
+    made = [
+        silences.make_silence(
+            text.matchers,
+            text.author,
+            text.comment,
+            text.starts_at or silences.EVER,
+            text.ends_at,
+            made_at=silences.EVER,
+            file=file,
+        )
+        for file, texts in found.items()
+        for text in texts
+    ]
+    return made, faults

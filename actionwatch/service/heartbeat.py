@@ -1,0 +1,58 @@
+"""The outgoing heartbeat: a GET while every source is proved fresh. When it stops, somebody else's service raises the alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import structlog
+
+from actionwatch.base.errors import TransportError
+from actionwatch.net.http import HttpClient
+from actionwatch.store import marks, polls
+from actionwatch.store.database import Database
+from actionwatch.tail.health import LAG_LEAST, LAG_POLLS
+
+TIMEOUT = timedelta(seconds=10)
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """One outgoing heartbeat for all sources. `intervals` are their poll intervals."""
+
+    def __init__(
+        self, url: str, intervals: Mapping[str, timedelta], database: Database, clock: Callable[[], datetime]
+    ) -> None:
+        self._url = url
+        self._lags = {name: max(interval * LAG_POLLS, LAG_LEAST) for name, interval in intervals.items()}
+        self._database = database
+        self._clock = clock
+        self._http = HttpClient(timeout=TIMEOUT)
+
+    def run_once(self) -> bool:
+        """Send the heartbeat, unless a source is not proved; say whether it was taken."""
+        now = self._clock()
+        with self._database.read() as connection:
+            known, skews = marks.read_all(connection), polls.read_skews(connection)
+        stale = [
+            name
+            for name, lag in self._lags.items()
+            # Marks are told by the upstream's clock.
+            if name not in known or now + skews.get(name, timedelta(0)) - known[name].proved_through > lag
+        ]
+        if stale:
+            log.warning("heartbeat_withheld", stale=stale)
+            return False
+        try:
+            answer = self._http.request("GET", self._url)
+        except TransportError as exc:
+            log.warning("heartbeat_failed", error=str(exc))
+            return False
+        if answer.status >= 300:
+            log.warning("heartbeat_failed", status=answer.status)
+        return answer.status < 300
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()

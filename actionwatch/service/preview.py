@@ -1,0 +1,78 @@
+"""What a receiver would get from a rule, as files to look at; nothing is sent.
+
+The alert is the newest the store holds of that rule, else the one that the rule's own first alerting test makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actionwatch.base import clock
+from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.model import Alert, Event, Record
+from actionwatch.delivery.compose import message_of
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.notifiers.base import notifier_module, templates_of
+from actionwatch.render import Renderer
+from actionwatch.rules.check import make_records, play
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.fired import Fired
+from actionwatch.service import configuration
+from actionwatch.service.simulation import simulate
+from actionwatch.settings import Receiver, Settings
+from actionwatch.store import alerts, records
+from actionwatch.store.database import Database
+from actionwatch.text.payloads import RECORDS_SHOWN
+
+
+def preview_files(settings: Settings, database: Database, rule_name: str, receiver: Receiver) -> dict[str, str]:
+    """Give file name -> text of what `receiver` would get from the rule of that name or id.
+
+    Raises: ActionwatchError, where there is no such rule, or nothing to make an alert of.
+    """
+    rules = configuration.read_rules(settings).rules
+    chosen = [rule for rule in rules if rule_name in (rule.name.name, rule.name.id)]
+    if not chosen:
+        raise ActionwatchError(f"no rule is called {rule_name}: see 'actionwatch rules list'")
+    alert, shown = _stored(database, chosen[0]) or _tested(chosen[0], rules)
+    message = message_of("preview", Event.OPENED, alert, shown, clock.utc_now())
+    renderer = Renderer([settings.templates, configuration.shipped("templates")])
+    rendered, _ = renderer.render(templates_of(receiver.type, receiver.options), message)
+    return notifier_module(receiver.type).preview(receiver.options, message, rendered, receiver=receiver.name)
+
+
+def _stored(database: Database, rule: Rule) -> tuple[Alert, Sequence[Record]] | None:
+    with database.read() as connection:
+        alert = alerts.read_newest_of_rule(connection, rule.name.id)
+        if alert is None:
+            return None
+        return alert, records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
+
+
+def _tested(rule: Rule, rules: Sequence[Rule]) -> tuple[Alert, Sequence[Record]]:
+    for case in rule.tests:
+        outcome = play(rule, case, rules, make_records(case, KINDS), simulate)
+        fired = [each for each in outcome.alerts if each.rule.id == rule.name.id]
+        if fired:
+            return _opened(rule, fired[-1]), fired[-1].records
+    raise ActionwatchError(f"rule {rule.name.name} has opened no alert yet, and none of its tests makes one")
+
+
+def _opened(rule: Rule, fired: Fired) -> Alert:
+    return Alert(
+        id=fired.id,
+        rule=fired.rule,
+        level=fired.level,
+        title=fired.title,
+        body=fired.body,
+        source=fired.records[-1].source if fired.records else "test",
+        first_at=fired.first_at,
+        last_at=fired.last_at,
+        opened_at=clock.utc_now(),
+        runbook=rule.alert.runbook,
+        labels=fired.labels,
+        fields=rule.alert.fields,
+        group=fired.group or None,
+        count=fired.count,
+        late_by=fired.late_by,
+    )

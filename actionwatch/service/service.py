@@ -1,0 +1,237 @@
+"""The running service: the scheduler, the threads and the web listener around an `App`; and what a signal makes of it.
+
+SIGHUP has the files read anew. A configuration that changed is taken up whole: the service ends cleanly and starts with it, in
+this process; one that is broken, or with which it does not start, leaves the one before in use, and people are told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from actionwatch.base.clock import utc_now
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.notifiers.base import notifier_module
+from actionwatch.service import prune
+from actionwatch.service.app import App, build_heartbeat, set_up_logs
+from actionwatch.service.configuration import read_settings
+from actionwatch.service.reload import Reloader
+from actionwatch.service.signals import Asked
+from actionwatch.settings import Settings
+from actionwatch.store.database import Database
+from actionwatch.tail.health import judge_disk
+from actionwatch.tail.window_scan import PollReport
+
+SILENCES_SECONDS = 30  # how soon a change of the files is seen
+MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
+PRUNE_HOURS = 1
+DISK_SECONDS = 60
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+
+def serve(config: Path, settings: Settings, asked: Asked) -> None:
+    """Run the service until it is asked to end, taking up a changed configuration whenever it is asked to "reload".
+
+    Raises: whatever keeps it from starting with the settings it is given.
+    """
+    before: Settings | None = None
+    refused: Fault | None = None
+    while True:
+        try:
+            with contextlib.closing(App(settings)) as app:
+                service = Service(app, refused)
+                with service.running():
+                    before = refused = None
+                    following = _wait(service, config, settings, asked)
+                if following is not None:
+                    service.wait_for_matcher()
+        except Exception as exc:
+            if before is None:
+                raise  # a first start, or no matter of the configuration
+            log.error("configuration_refused", file=str(config), error=str(exc))
+            refused = Fault(
+                str(config), 0, 0, f"the service does not start with it: {exc}", "mend it, then reload again"
+            )
+            settings, before = before, None
+            set_up_logs(settings)
+            continue
+        if following is None:
+            return
+        before, settings = settings, following
+        set_up_logs(settings)
+
+
+def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> Settings | None:
+    """Wait for the end (None), or for settings that are others; meanwhile do what is asked."""
+    while asked.wait() == "reload":
+        try:
+            found = read_settings(config)
+        except ConfigError as exc:
+            for fault in exc.faults:
+                log.error("configuration_refused", fault=str(fault))
+            guarded("refuse", functools.partial(service.reloader.refuse, config, exc.faults))
+        else:
+            if found != settings:
+                log.info("configuration_changed", file=str(config))
+                return found
+            guarded("accept", functools.partial(service.reloader.accept, config))
+        service.reload()
+    return None
+
+
+def run_once(app: App, wait: timedelta) -> list[PollReport]:
+    """Poll each source once, match, deliver what is due, and wait for retries due within `wait`."""
+    with app.database.owned():
+        Reloader(app).start()
+        reports = [tail.run_once() for tail in app.tails]
+        app.matcher.run_once()
+        app.deliverer().drain(wait)
+    return reports
+
+
+class Service:
+    """The running service: a scheduler for the polls, a thread each for matching and delivering, the web listener."""
+
+    def __init__(self, app: App, refused: Fault | None = None) -> None:
+        """`refused`: why it does not run with another configuration."""
+        self._app = app
+        self.reloader = Reloader(app, refused)
+        self._deliverer = app.deliverer()
+        self._heartbeat = build_heartbeat(app)
+        self._stopping = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+        self.url = ""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run until the block ends, then end cleanly: what is being sent is finished and recorded."""
+        settings = self._app.settings
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._app.database.owned())
+            self.reloader.start()
+            self.url = stack.enter_context(self._web())
+            stack.callback(self._stop_threads)
+            self._start("match", self._match)
+            self._start("deliver", self._deliverer.run)
+            self._start("reload", functools.partial(self.reloader.watch, self._stopping))
+            self._listen_to_buttons(stack)
+            scheduler = self._scheduler()
+            scheduler.start()
+            stack.callback(scheduler.shutdown, wait=True)
+            stack.callback(self._stop_polling)
+            if self._heartbeat:
+                stack.callback(self._heartbeat.close)
+            sources = [source.name for source in settings.sources]
+            log.info("service_started", sources=sources, rules=len(self._app.rules.rules), url=self.url)
+            yield
+            log.info("service_stopping")
+        log.info("service_stopped")
+
+    def reload(self) -> None:
+        """Take up what changed in any file, now."""
+        guarded("reload", self.reloader.run_once)
+        guarded("silences", self._app.reread_silences)
+
+    def wait_for_matcher(self) -> None:
+        """Wait, as long as it takes, until the matching has ended: two at once must not be."""
+        self._threads["match"].join()
+
+    def workers(self) -> dict[str, bool]:
+        """Say which of the threads live."""
+        return {name: thread.is_alive() for name, thread in self._threads.items()}
+
+    def _listen_to_buttons(self, stack: contextlib.ExitStack) -> None:
+        """Where a receiver has buttons, have presses carried out as decisions of whoever pressed."""
+        people = self._app.people(self._deliverer.wake)
+        for receiver in self._app.settings.receivers:
+            make = getattr(notifier_module(receiver.type), "listener", None)
+            listener = make and make(receiver.options, people.act, receiver=receiver.name)
+            if listener is not None:
+                listener.start()
+                stack.callback(listener.close)
+
+    def _web(self) -> contextlib.AbstractContextManager[str]:
+        # starlette and uvicorn are for the service alone; other commands need not wait for them.
+        from actionwatch.web.health import health_routes
+        from actionwatch.web.scrapes import metrics_routes
+        from actionwatch.web.server import serving
+
+        settings, database = self._app.settings, self._app.database
+        intervals = {source.name: source.poll_interval for source in settings.sources}
+        metrics = metrics_routes(database, utc_now, lambda: self._app.matcher.dropped_groups)
+        web = [*health_routes(database, intervals, self.workers, utc_now), *metrics]
+        return serving(web, settings.web.listen.host, settings.web.listen.port, settings.web.access_token)
+
+    def _scheduler(self) -> BackgroundScheduler:
+        """One job a source, each with a thread of its own, so that a stuck source delays no other."""
+        app = self._app
+        scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(len(app.tails) + 4)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        for source, tail in zip(app.settings.sources, app.tails, strict=True):
+            seconds = source.poll_interval.total_seconds()
+            scheduler.add_job(
+                guarded, "interval", (f"tail {source.name}", tail.run_once), seconds=seconds, next_run_time=utc_now()
+            )
+        disk = functools.partial(judge_disk, app.database.path, app.troubles)
+        scheduler.add_job(guarded, "interval", ("disk", disk), seconds=DISK_SECONDS, next_run_time=utc_now())
+        if self._heartbeat:
+            seconds = app.settings.heartbeat.interval.total_seconds()
+            scheduler.add_job(guarded, "interval", ("heartbeat", self._heartbeat.run_once), seconds=seconds)
+        reread = ("silences", app.reread_silences)
+        scheduler.add_job(guarded, "interval", reread, seconds=SILENCES_SECONDS)
+        keep = app.settings.store.retention
+        retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
+        pruning = functools.partial(_prune, app.database, retention)
+        scheduler.add_job(guarded, "interval", ("prune", pruning), hours=PRUNE_HOURS, next_run_time=utc_now())
+        return scheduler
+
+    def _match(self) -> None:
+        while not self._stopping.is_set():
+            self._app.wait_for_records(MATCH_SECONDS)
+            if guarded("match", self._app.matcher.run_once):
+                self._deliverer.wake()
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads[name] = thread
+        thread.start()
+
+    def _stop_polling(self) -> None:
+        for tail in self._app.tails:
+            tail.stop()
+
+    def _stop_threads(self) -> None:
+        self._stopping.set()
+        self._app.matcher.stop()
+        self._app.wake_matcher()
+        self._deliverer.stop()
+        for thread in self._threads.values():
+            thread.join(10)
+
+
+def _prune(database: Database, retention: prune.Retention) -> None:
+    prune.run_once(database, retention, utc_now())
+
+
+def guarded(step: str, run: Callable[[], Result]) -> Result | None:
+    """Run one step; whatever it raises is logged, and the next run tries again: no step may end the service."""
+    try:
+        return run()
+    except Exception as exc:
+        log.exception("step_failed", step=step, error=str(exc))
+        return None

@@ -1,0 +1,51 @@
+"""Silencing: bring the store's silences up to date with the reviewed files, which are read now and then.
+
+A silence that is gone from its file ends; a broken file keeps what it said before, and is reported by whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from actionwatch.alerts.silences import EVER
+from actionwatch.base.errors import Fault
+from actionwatch.base.model import Silence
+from actionwatch.store import silences
+from actionwatch.store.database import Database
+
+
+class SilenceFiles:
+    """The files, as `read` finds them, and the store."""
+
+    def __init__(
+        self,
+        read: Callable[[], tuple[Sequence[Silence], Sequence[Fault]]],
+        database: Database,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._read = read
+        self._database = database
+        self._clock = clock
+        self._last: tuple[list[Silence], list[Fault]] | None = None
+
+    @property
+    def broken(self) -> set[str]:
+        """The files that could not be read the last time."""
+        return {fault.file for fault in self._last[1]} if self._last else set()
+
+    def run_once(self) -> list[Fault]:
+        """Read the files and store what changed; give what is wrong with them."""
+        found, faults = self._read()
+        if (list(found), list(faults)) != self._last:
+            now = self._clock()
+            with self._database.write() as connection:
+                begun = {silence.id: silence.starts_at for silence in silences.read_all(connection)}
+                dated = [
+                    replace(silence, starts_at=begun.get(silence.id, now)) if silence.starts_at == EVER else silence
+                    for silence in found
+                ]
+                silences.replace_of_files(connection, dated, {fault.file for fault in faults}, now)
+            self._last = (list(found), list(faults))
+        return list(faults)

@@ -1,0 +1,69 @@
+"""Templates in use: the operator's files as they are, each broken one as it last was in order, taken up all at once.
+
+Called at the start of `run` and by each reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from actionwatch.base.errors import Fault
+from actionwatch.render import Renderer, read_texts
+from actionwatch.store import template_versions
+from actionwatch.store.database import Database
+
+ROUNDS = 3  # a part that is put back may show what is wrong in what includes it
+
+
+class TemplateFiles:
+    """The operator's folder, the renderer that fills its templates, and the store, which knows how they last were."""
+
+    def __init__(self, folder: Path, renderer: Renderer, database: Database) -> None:
+        self._folder = folder
+        self._renderer = renderer
+        self._database = database
+        self._read: tuple[dict[str, str], list[Fault]] | None = None
+        self._last: Mapping[str, str] | None = None
+        self._faults: list[Fault] = []
+        self.held: frozenset[str] = frozenset()
+        """The files, as faults name them, whose last good text is used."""
+
+    def read(self) -> tuple[dict[str, str], list[Fault]]:
+        """Read the files."""
+        return read_texts(self._folder)
+
+    def take_up(self, reading: tuple[dict[str, str], list[Fault]]) -> list[Fault]:
+        """Use what is in order; give what is wrong with the others."""
+        if reading != self._read:
+            self._take_up(*reading)
+            self._read = reading
+        return self._faults
+
+    def _take_up(self, texts: Mapping[str, str], unread: list[Fault]) -> None:
+        if self._last is None:
+            with self._database.read() as connection:
+                self._last = template_versions.read_all(connection)
+        last, used = self._last, dict(texts)
+        held = {name for fault in unread if (name := self._name(fault)) in last}
+        used |= {name: last[name] for name in held}
+        first = faults = self._renderer.check_texts(used)
+        for _ in range(ROUNDS):
+            broken = {self._name(fault) for fault in faults} & used.keys()
+            better = {name for name in broken if name in last and last[name] != used[name]}
+            if not better:
+                break
+            held |= better
+            used |= {name: last[name] for name in better}
+            faults = self._renderer.check_texts(used)
+        sound = {name: text for name, text in used.items() if name not in {self._name(fault) for fault in faults}}
+        if sound != last:
+            with self._database.write() as connection:
+                template_versions.replace_all(connection, sound)
+        self._renderer.use(used)
+        self._last, self._faults = sound, [*unread, *first]
+        self.held = frozenset(str(self._folder / name) for name in held)
+
+    def _name(self, fault: Fault) -> str:
+        path = Path(fault.file)
+        return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else ""

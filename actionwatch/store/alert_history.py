@@ -1,0 +1,35 @@
+"""The story of each alert: what happened to it at which stage, and why; append-only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from actionwatch.store.database import bulk_insert
+from actionwatch.store.tables import STORY
+from actionwatch.store.timestamps import to_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a story."""
+
+    at: datetime
+    alert_id: str
+    stage: str
+    what: str
+
+
+def append(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Add lines, in order."""
+    rows = [(to_micros(entry.at), entry.alert_id, entry.stage, entry.what) for entry in entries]
+    bulk_insert(connection, STORY, ("at", "alert_id", "stage", "what"), rows)
+
+
+def read(connection: Connection, alert_id: str) -> list[Entry]:
+    """Read the story of one alert, oldest line first."""
+    rows = connection.execute(select(STORY).where(STORY.c.alert_id == alert_id).order_by(STORY.c.id))
+    return [Entry(row.at, row.alert_id, row.stage, row.what) for row in rows]

@@ -1,0 +1,55 @@
+"""What each receiver has to do with an alert so far: what addressing asks before it owes another message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
+
+from actionwatch.base.model import Delivery, DeliveryStatus
+from actionwatch.store.outbox import READ, delivery_of
+from actionwatch.store.tables import DELIVERY
+
+_IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
+_IS_TRIED = or_(_IS_SENT, DELIVERY.c.body.is_not(None))
+_IS_OWN = and_(DELIVERY.c.fallback_of.is_(None), or_(DELIVERY.c.ordinal > 0, _IS_TRIED))
+"""Neither standing in for another receiver, nor an escalation that nobody can have been told of (yet)."""
+_ALERT = DELIVERY.c.alert_id == bindparam("wanted")
+_SUMS = (
+    select(
+        DELIVERY.c.receiver,
+        func.max(DELIVERY.c.ordinal).label("top"),
+        func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
+        func.max(case((_IS_SENT, 1), else_=0)).label("is_told"),
+    )
+    .where(_ALERT)
+    .group_by(DELIVERY.c.receiver)
+    .subquery()
+)
+_STANDING = (
+    select(*READ, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_told)
+    .select_from(_SUMS)
+    .join(
+        DELIVERY, and_(_ALERT, DELIVERY.c.receiver == _SUMS.c.receiver, DELIVERY.c.ordinal == _SUMS.c.own), isouter=True
+    )
+    .order_by(_SUMS.c.receiver)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One receiver's rows of one alert, summed up. `last` is its newest own row, None where all are copies or an escalation."""
+
+    last: Delivery | None = None
+    next_ordinal: int = 1
+    is_told: bool = False
+
+
+def read(connection: Connection, alert_id: str) -> dict[str, Standing]:
+    """Read the standing of every receiver that has rows of an alert, by name."""
+    return {
+        row.name: Standing(
+            delivery_of(row[: len(READ)]) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told)
+        )
+        for row in connection.execute(_STANDING, {"wanted": alert_id})
+    }

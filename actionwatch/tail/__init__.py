@@ -1,0 +1,1 @@
+"""Step 1: the upstream's user actions -> stored records, with proof."""

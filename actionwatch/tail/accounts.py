@@ -1,0 +1,131 @@
+"""Watch the linked accounts: what changes there becomes a record of our own that rules can match.
+
+An unlinked account's later actions leave the organisation's log: this is how an unlink is seen even when the log went blind
+with it. The records' kinds begin with an underscore, their keys with `own-`, so that no proof counts them as the upstream's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from actionwatch.alerts.grouping import stable_id
+from actionwatch.base.errors import SourceError
+from actionwatch.base.model import Entity, LinkedAccount, Record
+from actionwatch.instaclustr.kinds import OWN_KINDS
+from actionwatch.store import accounts, records
+from actionwatch.store.database import Database
+from actionwatch.store.timestamps import to_micros
+from actionwatch.text.payloads import instant
+
+IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
+
+log = structlog.get_logger()
+
+
+class Listing(Protocol):
+    """The reading client of `instaclustr/`."""
+
+    def linked_accounts(self) -> Sequence[LinkedAccount]:
+        """List the accounts of the organisation."""
+        ...
+
+
+class AccountWatch:
+    """The linked accounts of one source."""
+
+    def __init__(
+        self,
+        source: str,
+        upstream: Listing,
+        database: Database,
+        clock: Callable[[], datetime],
+        on_stored: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._source = source
+        self._upstream = upstream
+        self._database = database
+        self._clock = clock
+        self._on_stored = on_stored
+        self._names: Mapping[str, Sequence[tuple[datetime | None, str]]] | None = None
+
+    def run_once(self) -> int:
+        """List the accounts and store what changed, with a record of each change; give how many those were.
+
+        What the upstream refuses is logged alone: the poll of the log itself tells people.
+        """
+        try:
+            listed = {account.id: account for account in self._upstream.linked_accounts()}
+        except SourceError as exc:
+            log.warning("accounts_not_listed", source=self._source, error=str(exc))
+            return 0
+        now = self._clock()
+        with self._database.write() as connection:
+            is_first = not accounts.is_known(connection, self._source)
+            known = accounts.read_current(connection, self._source)
+            found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
+            if is_first:
+                accounts.note_listed(connection, self._source, now)
+            for account_id in [key for key in known if known[key] != listed.get(key)]:
+                accounts.end(connection, self._source, account_id, now)
+            for account in [account for key, account in listed.items() if known.get(key) != account]:
+                accounts.begin(connection, self._source, account, now)
+            records.insert_new(connection, found)
+        self._names = None
+        if found:
+            self._on_stored()
+        return len(found)
+
+    def name_at(self, account_id: str, at: datetime, told: str | None) -> str | None:
+        """Name an account as of a time: as a record told it, unless it told none, or the name that holds by now."""
+        names = self._read_names().get(account_id)
+        if not names or told not in (None, names[-1][1]):
+            return told
+        return next((name for until, name in names if until is None or until > at), names[-1][1])
+
+    def _read_names(self) -> Mapping[str, Sequence[tuple[datetime | None, str]]]:
+        # Asked for every record of a backfill: read once, until the accounts are listed anew.
+        if self._names is None:
+            with self._database.read() as connection:
+                self._names = accounts.name_history(connection, self._source)
+        return self._names
+
+    def _record(self, kind: str, account: LinkedAccount, before: LinkedAccount | None, now: datetime) -> Record:
+        operation, severity, text = OWN_KINDS[kind]
+        return Record(
+            key=f"own-{to_micros(now):016x}-{stable_id(self._source, kind, account.id, instant(now))[:8]}",
+            source=self._source,
+            occurred_at=now,
+            seen_at=now,
+            action_kind=kind,
+            operation=operation,
+            scope="organisation",
+            severity=severity,
+            description=text.format(name=account.name, before=before.name if before else ""),
+            account=Entity(account.id, account.name),
+            raw=json.dumps(
+                {"action": kind, "account": dict(account.raw), "before": dict(before.raw) if before else None}
+            ),
+        )
+
+
+def _changes(
+    known: Mapping[str, LinkedAccount], listed: Mapping[str, LinkedAccount]
+) -> Iterator[tuple[str, LinkedAccount, LinkedAccount | None]]:
+    """Give each change as (kind, the account as it is or was, what it was before)."""
+    for key, account in listed.items():
+        before = known.get(key)
+        if before is None:
+            yield "_LINKED_ACCOUNT_ADDED", account, None
+            continue
+        if before.name != account.name:
+            yield "_LINKED_ACCOUNT_RENAMED", account, before
+        if before.raw.get(IDP_SYNC) is True and account.raw.get(IDP_SYNC) is False:
+            yield "_LINKED_ACCOUNT_IDP_SYNC_LOST", account, before
+    for key, account in known.items():
+        if key not in listed:
+            yield "_LINKED_ACCOUNT_REMOVED", account, account

@@ -1,0 +1,99 @@
+"""Tell how far a source is that catches up: to `status` through the store, to the log, and to who watches `run --once`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from actionwatch.base.durations import spell_duration
+from actionwatch.store import backlog_progress
+from actionwatch.store.backlog_progress import Backlog
+from actionwatch.store.database import Database
+from actionwatch.tail.cursor import Window
+
+OnBacklog = Callable[[Backlog], None]
+
+log = structlog.get_logger()
+
+
+class CatchingUp:
+    """The backlog of one source, while there is one: a window with more records than are read in one go."""
+
+    def __init__(
+        self,
+        source: str,
+        told_every: timedelta,
+        database: Database,
+        clock: Callable[[], datetime],
+        on_backlog: OnBacklog,
+    ) -> None:
+        self._source = source
+        self._told_every = told_every.total_seconds()
+        self._database = database
+        self._clock = clock
+        self._on_backlog = on_backlog
+        self._backlog: Backlog | None = None
+        self._may_be_left = True  # by a process that was killed over it
+        self._told_at = 0.0
+
+    def begin(self, window: Window) -> None:
+        """Begin with a window that is too large, unless it is part of one that is. Goes on with what a killed process left."""
+        if self._backlog is not None:
+            return
+        with self._database.read() as connection:
+            left = backlog_progress.read_all(connection).get(self._source)
+        now, begins = self._clock(), window.start
+        is_rest = left is not None and left.starts_at <= begins <= left.ends_at
+        count = left.record_count if left is not None and is_rest else 0
+        self._backlog = Backlog(
+            source=self._source,
+            starts_at=left.starts_at if left is not None and is_rest else begins,
+            ends_at=window.end,
+            through=begins,
+            record_count=count,
+            began_at=now,
+            began_through=begins,
+            began_count=count,
+            noted_at=now,
+        )
+        self._told_at = time.monotonic()
+        self.note(begins, 0)
+
+    def note(self, through: datetime, new_count: int) -> None:
+        """Write down how far it is, with so many records more."""
+        if self._backlog is None:
+            return
+        count = self._backlog.record_count + new_count
+        self._backlog = replace(self._backlog, through=through, record_count=count, noted_at=self._clock())
+        with self._database.write() as connection:
+            backlog_progress.write(connection, self._backlog)
+        self._tell(self._backlog)
+
+    def end(self) -> None:
+        """Delete what tells of it: the source has caught up."""
+        if self._backlog is None and not self._may_be_left:
+            return
+        with self._database.write() as connection:
+            backlog_progress.delete(connection, self._source)
+        self._backlog, self._may_be_left = None, False
+
+    def _tell(self, backlog: Backlog) -> None:
+        self._on_backlog(backlog)
+        if time.monotonic() - self._told_at < self._told_every:
+            return
+        self._told_at = time.monotonic()
+        log.info(
+            "backlog_progressed",
+            source=self._source,
+            start=backlog.starts_at,
+            end=backlog.ends_at,
+            through=backlog.through,
+            share=round(backlog.share, 3),
+            records=backlog.record_count,
+            records_per_second=backlog.records_per_second and round(backlog.records_per_second),
+            remaining=backlog.remaining and spell_duration(backlog.remaining),
+        )

@@ -1,0 +1,192 @@
+"""Self-watch: judge what the polls, the clocks and the disk show, and report or settle the troubles that follow."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.store import records, seen_fields, unproved_windows
+from actionwatch.store.database import Database
+from actionwatch.tail.sweeping import TOLD_AFTER
+from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.windows import WindowReader
+from actionwatch.text.payloads import instant
+
+UNREACHABLE_POLLS = 3  # failures in a row before people are told: one lost answer is no news
+LAG_POLLS = 20  # poll intervals without proof
+LAG_LEAST = timedelta(minutes=10)
+MAX_SKEW = timedelta(minutes=2)
+FIELD_NEWS = timedelta(days=1)  # how long a field that was never seen before is told of
+LOOKED = ""  # kept among the known fields from the first record on: it may have none that we do not map
+LOW_BYTES = 1024**3  # less than this is left on the disk, or less than LOW_SHARE where the disk is small
+LOW_SHARE = 0.05
+
+REMEDIES = {
+    "clock_skew": "set this machine's clock (NTP), or ask the vendor: windows follow the upstream's clock meanwhile",
+    "filter_ignored": "nothing is lost: answers are filtered again here; polls cost more. Tell the vendor",
+    "proof_lagging": "see 'actionwatch status' and the log for why; records go on being stored and matched meanwhile",
+    "unknown_field": "look at one ('actionwatch records list -o json'); a known field's other name belongs into field_aliases",
+    "unknown_kind": "decide whether a rule should watch it, then add it to extra_kinds in the configuration",
+    "window_unproved": "'actionwatch records proof' lists what is not proved, with why; it is read again each hour. Run "
+    "'actionwatch probe'",
+    "window_shrunk": "the records are in the store ('actionwatch records list'): ask the vendor who deleted them, or whether "
+    "retention did",
+    "store_nearly_full": "free space, move store.url, or shorten store.retention: what cannot be stored cannot be watched",
+}
+
+
+class FieldReader(Protocol):
+    """What reads the records, as far as their fields go: the client's reader."""
+
+    @property
+    def unmapped_fields(self) -> Collection[str]:
+        """Every field met that is none of those we know."""
+        ...
+
+    def settle_identity(self, names: Iterable[str]) -> None:
+        """Let no other such field count towards identity."""
+        ...
+
+
+class SourceWatch:
+    """What one source's polls show. `known_kinds` are the catalogue and the configuration's extra kinds."""
+
+    def __init__(
+        self,
+        source: str,
+        poll_interval: timedelta,
+        known_kinds: Collection[str],
+        reader: FieldReader,
+        database: Database,
+        troubles: SelfAlerts,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._source = source
+        self._lag = max(poll_interval * LAG_POLLS, LAG_LEAST)
+        self._known_kinds = set(known_kinds)
+        self._reader = reader
+        self._database = database
+        self._troubles = troubles
+        self._clock = clock
+        with database.read() as connection:
+            self._settle_identity(seen_fields.read(connection, source))
+
+    def judge_failure(self, error: SourceError, failures: int) -> None:
+        """Report why the upstream gave nothing: at once where a person must act, else after some polls."""
+        if isinstance(error, AccessDenied):
+            self._troubles.report("key_refused", self._source, error.what, error.remedy)
+        elif failures >= UNREACHABLE_POLLS:
+            what = f"{failures} polls failed in a row: {error.what}"
+            self._troubles.report("upstream_unreachable", self._source, what, error.remedy)
+
+    def judge_poll(self, report: PollReport, reader: WindowReader) -> None:
+        """Judge a poll that was answered."""
+        self._troubles.settle("key_refused", self._source)
+        self._troubles.settle("upstream_unreachable", self._source)
+        self._judge_clock(reader.server.skew)
+        self._judge_proof(report, reader)
+        self._judge_older(report)
+        self._judge_filters(report)
+        self._judge_kinds(report)
+        self._judge_fields(report)
+        self._judge_vanished(report, reader)
+
+    def _judge_clock(self, skew: timedelta) -> None:
+        ahead = "ahead of" if skew > timedelta(0) else "behind"
+        what = f"the upstream's clock is {spell_duration(abs(skew))} {ahead} ours"
+        self._judge("clock_skew", self._source, what, is_wrong=abs(skew) > MAX_SKEW)
+
+    def _judge_proof(self, report: PollReport, reader: WindowReader) -> None:
+        lag = reader.server.now() - reader.marks.proved_through
+        why = f": {report.unproved[0]}" if report.unproved else ""
+        what = f"complete only through {instant(reader.marks.proved_through)}{why}"
+        self._judge("proof_lagging", self._source, what, is_wrong=lag > self._lag)
+
+    def _judge_older(self, report: PollReport) -> None:
+        """Report older windows that stay without proof; it is over when all are proved, or when a person resolves the alert."""
+        with self._database.read() as connection:
+            told = [
+                doubt for doubt in unproved_windows.read(connection, self._source) if doubt.failure_count >= TOLD_AFTER
+            ]
+        if not told:
+            self._troubles.settle("window_unproved", self._source)
+        elif report.doubts:
+            first = told[0]
+            what = (
+                f"{_windows(len(told))} not proved: {instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
+            )
+            self._troubles.report("window_unproved", self._source, what, REMEDIES["window_unproved"])
+
+    def _judge_filters(self, report: PollReport) -> None:
+        what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
+        self._judge("filter_ignored", self._source, what, is_wrong=bool(report.ignored_filters))
+
+    def _judge_kinds(self, report: PollReport) -> None:
+        """Report the first sight of a kind; it stays open until the configuration knows it."""
+        for kind in sorted(report.kinds - self._known_kinds):
+            what = f"records of kind {kind} come from {self._source}; severity medium is assumed"
+            self._troubles.report("unknown_kind", kind, what, REMEDIES["unknown_kind"])
+            self._known_kinds.add(kind)
+
+    def _judge_fields(self, report: PollReport) -> None:
+        """Report fields that no record had when the source was first read."""
+        now, met = self._clock(), set(self._reader.unmapped_fields)
+        if report.kinds:
+            met.add(LOOKED)
+        with self._database.read() as connection:
+            known = seen_fields.read(connection, self._source)
+        if met - known.keys():
+            with self._database.write() as connection:
+                # What is there at the first sight is how this upstream is; only what comes later is news.
+                first_sight = now if known else now - FIELD_NEWS
+                seen_fields.insert_new(connection, self._source, met - known.keys(), first_sight)
+                known = seen_fields.read(connection, self._source)
+            self._settle_identity(known)
+        news = sorted(name for name, at in known.items() if now - at < FIELD_NEWS)
+        what = f"records carry fields never seen before: {', '.join(news)}"
+        self._judge("unknown_field", self._source, what, is_wrong=bool(news))
+
+    def _settle_identity(self, known: Mapping[str, datetime]) -> None:
+        """Have identity rest on the fields of the first sight: records read before and after one is added stay the same."""
+        if known:
+            first_sight = min(known.values())
+            self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
+
+    def _judge_vanished(self, report: PollReport, reader: WindowReader) -> None:
+        """Report what this poll found gone; it is over when all is back, or when a person resolves the alert."""
+        with self._database.read() as connection:
+            count = records.count_vanished(connection, self._source, reader.marks.begins_at)
+        if not count:
+            self._troubles.settle("window_shrunk", self._source)
+        elif report.vanished:
+            first, last = report.vanished[0], report.vanished[-1]
+            kinds = ", ".join(sorted({record.action_kind for record in report.vanished}))
+            what = f"the upstream no longer shows {count} records that it showed before"
+            what += f", last seen gone: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
+            self._troubles.report("window_shrunk", self._source, what, REMEDIES["window_shrunk"])
+
+    def _judge(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
+        if is_wrong:
+            self._troubles.report(trouble, subject, what, REMEDIES[trouble])
+        else:
+            self._troubles.settle(trouble, subject)
+
+
+def _windows(count: int) -> str:
+    return "one older window is" if count == 1 else f"{count} older windows are"
+
+
+def judge_disk(path: Path, troubles: SelfAlerts, low_bytes: int = LOW_BYTES) -> None:
+    """Report a disk that leaves the store little room."""
+    usage = shutil.disk_usage(path.parent)
+    if usage.free < min(low_bytes, int(usage.total * LOW_SHARE)):
+        what = f"{usage.free // 1024**2} MiB are free where {path.name} lies"
+        troubles.report("store_nearly_full", path.name, what, REMEDIES["store_nearly_full"])
+    else:
+        troubles.settle("store_nearly_full", path.name)

@@ -1,0 +1,230 @@
+"""Sweep older windows: counts alone tell whether a record came late, or is gone; only what changed is read again.
+
+`sweeps: [1h, 6h, …]`: each reaches back that far from where the one before ends, the first from where the polls' own window
+begins, and is asked at least every tenth of its reach: one small request each. What differs is halved down to the parts that
+do. What a poll has no time for is kept and asked by the next ones, first come, first served; so is what cannot be proved, after
+a while that doubles, until it can. A backlog's windows of several pages are read once more, a page at a time: no count tells
+of a record that went, and another of its kind that came, on pages read before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from actionwatch.base.errors import SourceError
+from actionwatch.store import marks, records, sweeps, unproved_windows
+from actionwatch.store.database import Database
+from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
+from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Claim, Window, round_down
+from actionwatch.tail.window_scan import PollReport, Reading
+from actionwatch.tail.windows import WindowReader
+
+ASKED_PER_REACH = 10
+MAX_STEPS = 60  # how often a bound is moved back to where no record is near it
+MAX_QUESTIONS = 64  # a poll; the next one goes on
+MAX_CUTS = 12  # a poll: of windows that were read and not proved
+PAGE_RECORDS = 1000  # what one page holds is read sooner than it is halved
+UNTIMED_SPAN = timedelta(minutes=5)  # a record without a readable time is narrowed down to that
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)  # before what was not proved is read again
+TOLD_AFTER = 3  # failures in a row: a window may have changed under one reading by chance
+
+log = structlog.get_logger()
+
+
+class Sweeper:
+    """The sweeps of one source."""
+
+    def __init__(self, source: str, reaches: Sequence[timedelta], reader: WindowReader, database: Database) -> None:
+        self._source = source
+        self._reaches = reaches
+        self._reader = reader
+        self._database = database
+        self._cuts_left = 0
+        self.questions_per_poll = MAX_QUESTIONS
+
+    def run_once(self, newest_end: datetime, report: PollReport) -> None:
+        """Ask every sweep that is due, and what is left of earlier ones; `newest_end` is where the polls' own window began."""
+        now = self._reader.server.now()
+        self._cuts_left = MAX_CUTS
+        pending = deque(self._due(newest_end, now))
+        for _ in range(self.questions_per_poll):
+            if not pending:
+                return
+            doubt = pending.popleft()
+            try:
+                pending += self._ask(doubt, now, report)
+            except SourceError as exc:
+                self._put_off(doubt, str(exc), now, report)
+                return  # the next poll tells whether it is only this window that is refused
+        if pending:
+            log.warning("sweep_unfinished", source=self._source, windows_left=len(pending))
+
+    # -- what to ask ---------------------------------------------------------------------------------------------------
+
+    def _due(self, newest_end: datetime, now: datetime) -> list[Unproved]:
+        """Give what is to be asked by now, what was due first before all others; sweeps that are due are added to it."""
+        with self._database.read() as connection:
+            asked = sweeps.read(connection, self._source)
+            known = unproved_windows.read(connection, self._source)
+        unfinished = {doubt.reach for doubt in known if not doubt.failure_count}
+        for reach, whole in self._wholes(newest_end):
+            asked_at = asked.get(reach)
+            if reach not in unfinished and (asked_at is None or now - asked_at >= reach / ASKED_PER_REACH):
+                parts = [self._doubt(part, reach, now) for part in self._beside(whole, known)]
+                with self._database.write() as connection:
+                    unproved_windows.write(connection, parts)
+                    sweeps.note(connection, self._source, reach, now)
+                known += parts
+        # What lies behind all sweeps stays in doubt, for people to see; read again, it might bring back what retention let go.
+        oldest = newest_end - sum(self._reaches, timedelta(0))
+        return [
+            doubt for doubt in known if doubt.due_at <= now and (doubt.ends_at > oldest or doubt.reach == SECOND_LOOK)
+        ]
+
+    def _wholes(self, newest_end: datetime) -> Iterator[tuple[timedelta, Window]]:
+        """Give each sweep's window, of some units at least; what lies beside the stream's begin as a window of its own."""
+        begin, first, least = self._reader.marks.begins_at, self._first, 4 * self._step
+        end = newest_end
+        for reach in self._reaches:
+            start = max(end - max(reach, least), first)
+            if end - start >= least:
+                yield reach, Window(max(self._quiet(start), first), self._quiet(end))
+                end = start
+            if start == first:
+                if end > begin:
+                    yield reach, Window(begin, end)
+                return
+
+    def _beside(self, whole: Window, known: Iterable[Unproved]) -> Iterator[Window]:
+        """Cut out of a sweep what is asked by itself, since it could not be proved."""
+        start = whole.start
+        least = 2 * self._step if start >= self._first else MIN_WINDOW  # what is not compared may be short
+        for doubt in sorted(known, key=lambda doubt: doubt.starts_at):
+            if doubt.failure_count and start < doubt.ends_at and doubt.starts_at < whole.end:
+                if doubt.starts_at - start >= least:
+                    yield Window(start, doubt.starts_at)
+                start = doubt.ends_at
+        if whole.end - start >= least:
+            yield Window(start, whole.end)
+
+    def _doubt(self, window: Window, reach: timedelta, now: datetime, failure_count: int = 0) -> Unproved:
+        return Unproved(
+            source=self._source,
+            starts_at=window.start,
+            ends_at=window.end,
+            reach=reach,
+            due_at=now,
+            failure_count=failure_count,
+        )
+
+    # -- one window ----------------------------------------------------------------------------------------------------
+
+    def _ask(self, doubt: Unproved, now: datetime, report: PollReport) -> list[Unproved]:
+        """Compare counts; where they differ, halve or read. Gives what is to be asked instead, kept in its place."""
+        window = Window(doubt.starts_at, doubt.ends_at)
+        if doubt.reach != SECOND_LOOK and not self._has_changed(window, report):
+            self._replace(doubt, [])
+            return []
+        most = self._reader.page_size if doubt.reach == SECOND_LOOK else PAGE_RECORDS
+        parts = self._halves(window, most, is_place_unsure=bool(self._untimed(window)[1]))
+        if not parts:
+            reading = self._reader.read(window, report, advance=self._stay)
+            log.info("window_swept", source=self._source, start=window.start, end=window.end, method=reading.method)
+            parts = reading.parts
+            if not parts and reading.method is None:
+                parts = self._cut(window) if reading.is_divisible and self._cuts_left > 0 else []
+                self._cuts_left -= bool(parts)
+                if not parts:
+                    self._put_off(doubt, reading.doubt, now, report)
+                    return []
+        instead = [self._doubt(part, doubt.reach, now, doubt.failure_count) for part in parts]
+        self._replace(doubt, instead)
+        return instead
+
+    def _has_changed(self, window: Window, report: PollReport) -> bool:
+        """Say whether the upstream counts what cannot be what is stored, or nobody can tell."""
+        if window.start < self._first:
+            return True
+        claim = self._reader.count(window, report)
+        inner, outer = self._surroundings(window)
+        untimed, unsure = self._untimed(window)
+        with self._database.read() as connection:
+            sure = Counter(records.count_kinds(connection, self._source, inner.start, inner.end)) + untimed
+            near = Counter(records.count_kinds(connection, self._source, outer.start, outer.end)) + untimed
+        is_trusted = self._reader.marks.totals_cover_pages
+        return bool(unsure) or not _agrees(claim, sure, near, is_total_trusted=is_trusted)
+
+    def _untimed(self, window: Window) -> tuple[Counter[str], Counter[str]]:
+        """Count the records without a readable time that lie in a window, and those that may."""
+        return self._reader.untimed.count(*self._surroundings(window))
+
+    def _surroundings(self, window: Window) -> tuple[Window, Window]:
+        """Give what is certainly asked for in a window's place, and what may come of it: bounds may be inclusive or not."""
+        asked = self._reader.asked(window)
+        return Window(asked.start + 2 * EDGE, asked.end - 2 * EDGE), Window(
+            asked.start - 2 * EDGE, asked.end + 2 * EDGE
+        )
+
+    def _halves(self, window: Window, most: int, *, is_place_unsure: bool) -> list[Window]:
+        """Cut a window where counts tell which half is worth reading: what holds more than `most`, or narrows down a place."""
+        with self._database.read() as connection:
+            size = sum(records.count_kinds(connection, self._source, window.start, window.end).values())
+        is_long = is_place_unsure and window.end - window.start > UNTIMED_SPAN
+        return self._cut(window) if (is_long or size > most) and self._reader.marks.totals_cover_pages else []
+
+    def _cut(self, window: Window) -> list[Window]:
+        """Cut a window in halves, at an instant that no record is near; none where there is no such place."""
+        middle = self._quiet(window.start + (window.end - window.start) / 2)
+        if not window.start + self._step < middle < window.end - self._step:
+            return []
+        return [Window(window.start, middle), Window(middle, window.end)]
+
+    def _put_off(self, doubt: Unproved, why: str, now: datetime, report: PollReport) -> None:
+        """Keep what could not be proved for later; the third time in a row, people are told."""
+        wait = min(FIRST_WAIT * 2 ** min(doubt.failure_count, 10), LONGEST_WAIT)
+        failed = replace(doubt, failure_count=doubt.failure_count + 1, due_at=now + wait, why=why)
+        self._replace(doubt, [failed])
+        if failed.failure_count == TOLD_AFTER:
+            report.doubts.append(failed)
+
+    def _replace(self, doubt: Unproved, instead: Iterable[Unproved]) -> None:
+        with self._database.write() as connection:
+            unproved_windows.delete(connection, doubt)
+            unproved_windows.write(connection, instead)
+
+    def _quiet(self, at: datetime) -> datetime:
+        """Move a bound back to where no record is near, so that it does not matter whether bounds are inclusive."""
+        at, around = round_down(at, self._reader.unit), self._step + 2 * EDGE
+        with self._database.read() as connection:
+            for number in range(MAX_STEPS):
+                moved = at - number * self._step
+                if records.is_quiet(connection, self._source, moved - around, moved + around):
+                    return moved
+        return at
+
+    @property
+    def _first(self) -> datetime:
+        """From where on counts can be compared: what is asked for before may hold more than we store."""
+        return self._reader.marks.begins_at + 2 * self._step
+
+    @property
+    def _step(self) -> timedelta:
+        return max(self._reader.unit, EDGE_SECOND)
+
+    def _stay(self, _: Reading) -> marks.Marks:
+        return self._reader.marks
+
+
+def _agrees(claim: Claim, sure: Counter[str], near: Counter[str], *, is_total_trusted: bool) -> bool:
+    """Say whether what the upstream counts can be what is stored: at least the sure ones, at most those near the bounds too."""
+    if claim.counts is not None and is_total_trusted and sum(claim.counts.values()) == claim.size:
+        kinds = claim.counts.keys() | sure.keys() | near.keys()
+        return all(sure[kind] <= claim.counts.get(kind, 0) <= near[kind] for kind in kinds)
+    if claim.size is not None and is_total_trusted:
+        return sum(sure.values()) <= claim.size <= sum(near.values())
+    return False  # nothing that counts is told: only reading again shows

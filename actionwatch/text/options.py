@@ -1,0 +1,160 @@
+"""The words a configuration is written in: durations, secrets and their `…_file` twins, paths, URLs.
+
+`settings/` and every `notifiers/<type>.py` declare their keys with these, so that one spelling means one thing everywhere.
+Paths resolve against the configuration's own folder, which the loader passes as the validation context `folder`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo
+
+from actionwatch.base.durations import parse_duration
+
+MAX_SECRET_CHARS = 65_536  # a private key has some 3,000; a device file never ends
+
+
+class Options(BaseModel):
+    """The base of every part of the configuration: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _positive(span: timedelta) -> timedelta:
+    if span <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return span
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    try:
+        path = path.expanduser()
+    except RuntimeError as exc:
+        raise ValueError("there is no such home folder: write the path without ~") from exc
+    if "\0" in str(path):
+        raise ValueError("a path cannot hold a NUL character: remove it")
+    return folder / path
+
+
+def _read_secret(value: Any, info: ValidationInfo) -> SecretStr:
+    """Read the first line of a mounted secret; the error names the file and what stands in the way."""
+    if not isinstance(value, str | Path):
+        raise ValueError("must be the path of a file")
+    path = _resolve(Path(value), info)
+    try:
+        with path.open(encoding="utf-8") as file:
+            line = file.readline(MAX_SECRET_CHARS + 1).strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
+        raise ValueError(f"cannot read the secret file {path} ({reason}): mount it, or correct the path") from exc
+    if not line:
+        raise ValueError(f"the secret file {path} has an empty first line: put the secret there")
+    if len(line) > MAX_SECRET_CHARS:
+        raise ValueError(f"the secret file {path} has a first line of more than {MAX_SECRET_CHARS} characters")
+    return SecretStr(line)
+
+
+def _printable_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text or any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("a secret must not be empty or hold control characters")
+    return value
+
+
+def _loadable(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one
+        reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise ValueError(f"cannot use the certificates in {path} ({reason}): correct the path or the file") from exc
+    return path
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+
+
+def _usable_proxy(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError("not a usable proxy: write http://host:port")
+    return value
+
+
+ConfigPath = Annotated[Path, AfterValidator(_resolve)]
+CaFile = Annotated[Path, AfterValidator(_resolve), AfterValidator(_loadable)]
+"""A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
+Secret = Annotated[SecretStr, AfterValidator(_printable_secret)]
+SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_printable_secret)]
+"""The `…_file` twin of a secret: given as a path, held as the secret that stood in its first line."""
+Proxy = Annotated[Secret, AfterValidator(_usable_proxy)]
+"""An HTTP proxy, through which HTTPS is tunnelled; a secret, since it may hold a password."""
+
+
+def secret(value: SecretStr | None, from_file: SecretStr | None) -> str | None:
+    """Give the secret of a twin pair `x`, `x_file`; None where neither is set."""
+    chosen = value if value is not None else from_file
+    return chosen.get_secret_value() if chosen is not None else None
+
+
+def require_one(options: BaseModel, *names: str) -> None:
+    """Insist that exactly one of these keys is set.
+
+    Raises: ValueError, naming the keys.
+    """
+    given = [name for name in names if getattr(options, name) is not None]
+    if not given:
+        raise ValueError(f"one of {' or '.join(names)} is needed")
+    if len(given) > 1:
+        raise ValueError(f"give only one of {' and '.join(given)}")
+
+
+def refuse_both(options: BaseModel, *names: str) -> None:
+    """Insist that at most one of these keys is set.
+
+    Raises: ValueError, naming the keys.
+    """
+    given = [name for name in names if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"give only one of {' and '.join(given)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
+    """Insist on https with a host and without user and password; plain http only on loopback or where allowed.
+
+    Raises: ValueError, without the URL, which may be a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError("not a usable URL") from exc
+    if parts.scheme not in ("https", "http") or not host or " " in url or not url.isprintable():
+        raise ValueError("must be an https:// URL with a host")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password; there are keys for them")
+    if parts.scheme == "http" and not is_plain_allowed and not is_loopback(host):
+        raise ValueError("must be https://; plain http is accepted for loopback only")
+    return url

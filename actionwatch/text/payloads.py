@@ -1,0 +1,129 @@
+"""The JSON that leaves actionwatch: records and alerts in the shapes of the contract.
+
+One place, because `actions`, `records`, `alerts` and the webhook message promise the same shape.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from actionwatch.base.model import Alert, Cause, Entity, Level, Record
+
+RECORDS_SHOWN = 50  # the contract: `records` holds the newest 50, `count` says how many there are
+ALERTS_SHOWN = 50  # so does a summary, of the alerts it tells of
+CAUSES_SHOWN = 20  # of silences or mute intervals that ended together, those that hid the most
+RULES_SHOWN = 10  # of each
+
+
+def instant(at: datetime) -> str:
+    """Spell a time as RFC 3339 in UTC with milliseconds; microseconds only where there are any."""
+    spec = "microseconds" if at.microsecond % 1000 else "milliseconds"
+    return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def record_document(record: Record) -> dict[str, Any]:
+    """Give a record the shape of the webhook message's `records`."""
+    return {
+        "key": record.key,
+        "timestamp": instant(record.occurred_at),
+        "actionKind": record.action_kind,
+        "userName": record.user_name,
+        "description": record.description,
+        "account": _entity(record.account),
+        "cluster": _entity(record.cluster),
+        "scope": record.scope,
+        "crudOperation": record.operation,
+        "source": record.source,
+        "raw": _read_raw(record.raw),
+    }
+
+
+def _read_raw(text: str) -> Any:
+    """Take the upstream's object apart; a number that Python or JSON cannot hold stays as it was spelt, as text."""
+    try:
+        return _RAW.decode(text)
+    except RecursionError:
+        return text
+
+
+def _whole(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts
+        return digits
+
+
+def _finite(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+_RAW = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=str)
+
+
+def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
+    """Give an alert the shape of the webhook message's `data`; `records` are its newest, newest last, at most 50 are shown."""
+    return {
+        "id": alert.id,
+        "rule": {
+            "id": alert.rule.id,
+            "name": alert.rule.name,
+            "title": alert.rule.title,
+            "tags": list(alert.rule.tags),
+        },
+        "level": alert.level.word,
+        "title": alert.title,
+        "body": alert.body,
+        "runbook": alert.runbook,
+        "labels": dict(alert.labels),
+        "source": alert.source,
+        "group": dict(alert.group or {}),
+        "status": alert.status.value,
+        "acked_by": alert.acked_by,
+        "resolved_by": alert.resolved_by,
+        "count": alert.count,
+        "first_at": instant(alert.first_at),
+        "last_at": instant(alert.last_at),
+        "late": alert.late_by is not None,
+        "late_by_seconds": alert.late_by.total_seconds() if alert.late_by is not None else None,
+        "records": [record_document(record) for record in records[-RECORDS_SHOWN:]],
+    }
+
+
+def summary_document(
+    reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert], causes: Sequence[Cause] = ()
+) -> dict[str, Any]:
+    """Give a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them.
+
+    `causes` say what hid them, the ones that hid most first; an alert that two of them hid counts in both.
+    """
+    shown = [alert_document(alert, ()) for alert in alerts[:ALERTS_SHOWN]]
+    count = sum(levels.values())
+    return {
+        "reason": reason,
+        "receiver": receiver,
+        "count": count,
+        "levels": {level.word: levels[level] for level in sorted(levels, reverse=True)},
+        "causes": [_cause(cause) for cause in causes[:CAUSES_SHOWN]],
+        "alerts": [{name: value for name, value in each.items() if name != "records"} for each in shown],
+        "omitted": count - len(shown),
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "ref": cause.ref,
+        "author": cause.author,
+        "comment": cause.comment,
+        "count": sum(cause.rules.values()),
+        "rules": dict(islice(cause.rules.items(), RULES_SHOWN)),
+    }
+
+
+def _entity(entity: Entity) -> dict[str, str | None]:
+    return {"id": entity.id, "name": entity.name}

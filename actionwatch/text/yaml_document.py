@@ -1,0 +1,326 @@
+"""YAML whose every value knows its line and column: rules and settings are read through here and nowhere else.
+
+The events of libyaml are put together into nodes while what they may cost is bounded: size, depth, nodes with aliases expanded.
+The nodes then become plain values as YAML 1.2 has it: `yes` is text, `010` is ten, and a key that stands twice is a fault.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import yaml
+
+from actionwatch.base.errors import ConfigError, Fault
+
+MAX_BYTES = 1024 * 1024  # a rule is about 1 KB
+MAX_DEPTH = 60  # the deepest sensible document has about ten levels
+MAX_NODES = 100_000  # aliases counted as often as they are used: the "billion laughs" has billions
+MAX_INTEGER_BITS = 64  # Python raises ValueError wherever an integer of over 4,300 digits is printed
+
+Place = tuple[str | int, ...]
+"""A path within a document: keys and list indices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document: plain dicts, lists and scalars, and where each of them stands. Dates are kept as ISO text."""
+
+    file: str
+    value: Any
+    positions: Mapping[Place, tuple[int, int]] = field(default_factory=dict)
+
+    def position(self, place: Place) -> tuple[int, int]:
+        """Give line and column (from 1) of a key or item, or of its nearest known parent."""
+        while place and place not in self.positions:
+            place = place[:-1]
+        return self.positions.get(place, (1, 1))
+
+    def fault(self, place: Place, what: str, remedy: str = "") -> Fault:
+        """Make the fault that points at a place of this document."""
+        line, column = self.position(place)
+        return Fault(self.file, line, column, what, remedy)
+
+
+def read_file(path: Path) -> list[Document]:
+    """Read the documents of a YAML file; empty documents are left out.
+
+    Raises: ConfigError with one fault: the file cannot be read, or is not acceptable YAML.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
+    return read_text(data, str(path))
+
+
+def read_text(data: bytes | str, file: str) -> list[Document]:
+    """Read the documents of a YAML text that stands in `file`.
+
+    Raises: ConfigError with one fault.
+    """
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+    except UnicodeDecodeError as exc:
+        raise ConfigError(Fault(file, 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
+    if len(text) > MAX_BYTES:
+        raise ConfigError(Fault(file, 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
+    try:
+        roots = _compose(text, file)
+    except yaml.MarkedYAMLError as exc:
+        what = " ".join(filter(None, (exc.context, exc.problem))) or "broken YAML"
+        at = _at(exc.problem_mark or exc.context_mark)
+        raise ConfigError(Fault(file, *at, f"not YAML: {what}", _remedy(what))) from exc
+    except (yaml.YAMLError, UnicodeEncodeError) as exc:  # characters that no YAML holds
+        what = (str(exc) or type(exc).__name__).splitlines()[0]
+        raise ConfigError(Fault(file, 1, 1, f"not YAML: {what}")) from exc
+    documents = (_Builder(file).document(root) for root in roots)
+    return [document for document in documents if document.value is not None]
+
+
+def _remedy(what: str) -> str:
+    if "tab" in what or "\\t" in what:
+        return "indent with spaces"
+    if "mapping values are not allowed" in what:
+        return "quote a value that holds ': '"
+    return ""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value as it is written: a text, a list's items, or a mapping's keys and values by turns."""
+
+    kind: type[Any]
+    at: tuple[int, int]
+    tag: str | None = None
+    """What a text must be; None where it tells that itself, as one without quotes does."""
+    text: str = ""
+    items: list[_Node] = field(default_factory=list)
+    size: int = 0
+    """How many values it makes, itself too, aliases counted as often as they are used; 0 until all of it is read."""
+    depth: int = 0
+    """How deep what it holds is nested."""
+
+
+_KINDS: dict[type[yaml.Event], type[Any]] = {
+    yaml.ScalarEvent: str,
+    yaml.SequenceStartEvent: list,
+    yaml.MappingStartEvent: dict,
+}
+_TAGS: dict[type[Any], tuple[str, ...]] = {
+    str: ("!", "str", "int", "float", "bool", "null"),
+    list: ("!", "seq"),
+    dict: ("!", "map"),
+}
+
+
+def _compose(text: str, file: str) -> list[_Node]:
+    """Put the nodes of each document together; a text that would be costly to build is refused before it is built."""
+    roots: list[_Node] = []
+    anchors: dict[str | None, _Node] = {}
+    path: list[tuple[_Node, int]] = []
+    count = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.NodeEvent):
+            node = _node(event, anchors, file)
+            (path[-1][0].items if path else roots).append(node)
+            if isinstance(event, yaml.CollectionStartEvent):
+                path.append((node, count))
+            count += node.size or 1
+            if count > MAX_NODES:
+                raise _refusal(event, file, f"more than {MAX_NODES} values", "split the file")
+            if len(path) + node.depth > MAX_DEPTH:
+                raise _refusal(event, file, f"nested deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node, before = path.pop()
+            node.size = count - before
+            node.depth = 1 + max((item.depth for item in node.items), default=0)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            anchors.clear()
+            if event.version and tuple(event.version) < (1, 2):
+                raise _refusal(event, file, "YAML 1.1 is not read here: its yes and no are not text", "remove %YAML")
+    return roots
+
+
+def _node(event: yaml.NodeEvent, anchors: dict[str | None, _Node], file: str) -> _Node:
+    """Make the node that an event begins; an alias gives the node it stands for."""
+    if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+        known = anchors.get(event.anchor)
+        if known is None or not known.size:
+            raise _refusal(event, file, f"the alias *{event.anchor} has no anchor before it")
+        return known
+    node = _Node(_KINDS[type(event)], _at(event.start_mark))
+    tag = event.tag and event.tag.removeprefix("tag:yaml.org,2002:")
+    if tag and tag not in _TAGS[node.kind]:
+        raise _refusal(event, file, f"the tag {event.tag} is not allowed", "write the plain value")
+    if isinstance(event, yaml.ScalarEvent):
+        node.text, node.size = sys.intern(event.value), 1  # the same words stand in every rule
+        node.tag = None if event.implicit[0] or tag == "!" else tag or "str"
+    if event.anchor:
+        anchors[event.anchor] = node  # YAML 1.2 lets an anchor be used again: the latest counts
+    return node
+
+
+def _refusal(event: yaml.Event, file: str, what: str, remedy: str = "") -> ConfigError:
+    return ConfigError(Fault(file, *_at(event.start_mark), what, remedy))
+
+
+def _at(mark: Any) -> tuple[int, int]:
+    """Give line and column from 1."""
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Turns the nodes of one document into plain values, noting where each key and item stands."""
+
+    file: str
+    positions: dict[Place, tuple[int, int]] = field(default_factory=dict)
+
+    def document(self, root: _Node) -> Document:
+        """Build a document."""
+        if root.kind is not str:
+            self.positions[()] = root.at
+        return Document(self.file, self._value(root, ()), self.positions)
+
+    def _value(self, node: _Node, place: Place) -> Any:
+        if node.kind is dict:
+            return self._mapping(node, place)
+        if node.kind is list:
+            self.positions.update(((*place, index), item.at) for index, item in enumerate(node.items))
+            return [self._value(item, (*place, index)) for index, item in enumerate(node.items)]
+        value = self._scalar(node, self.positions.get(place, (1, 1)))
+        return value.isoformat() if isinstance(value, date) else value
+
+    def _mapping(self, node: _Node, place: Place) -> dict[str | int | float | bool, Any]:
+        mapping: dict[str | int | float | bool, Any] = {}
+        sources: list[_Node] = []
+        for key_node, value_node in zip(node.items[::2], node.items[1::2], strict=True):
+            if key_node.text == "<<" and key_node.tag is None:
+                if sources:
+                    raise self._duplicate(key_node, "merge key", "<<")
+                sources = self._sources(value_node)
+                continue
+            key = self._key(key_node)
+            where = (*place, str(key))
+            self.positions[where] = key_node.at
+            value = self._value(value_node, where)
+            if key in mapping:
+                raise self._duplicate(key_node, "key", key)
+            mapping[key] = value
+        for source in sources:
+            self._merge(source, place, mapping)
+        return mapping
+
+    def _key(self, node: _Node) -> str | int | float | bool:
+        key = self._scalar(node, node.at) if node.kind is str else None
+        if key is None or isinstance(key, date):
+            raise self._fault(node.at, "a key must be a plain word", "quote it")
+        return key
+
+    def _sources(self, node: _Node) -> list[_Node]:
+        """Find the mappings that `<<` merges."""
+        sources = node.items if node.kind is list else [node]
+        for source in sources:
+            if source.kind is not dict:
+                raise self._fault(source.at, "not YAML: << takes a mapping or a list of mappings")
+        return sources
+
+    def _merge(self, source: _Node, place: Place, mapping: dict[str | int | float | bool, Any]) -> None:
+        """Add what a mapping has beside these keys. A key stands where it is merged; what is below it, where it is written."""
+        other = _Builder(self.file)
+        merged = {key: value for key, value in other._mapping(source, place).items() if key not in mapping}
+        mapping |= merged
+        names, depth = set(map(str, merged)), len(place)
+        below = {where: at for where, at in other.positions.items() if len(where) > depth + 1 and where[depth] in names}
+        self.positions.update(below)
+
+    def _scalar(self, node: _Node, at: tuple[int, int]) -> str | int | float | bool | date | None:
+        """Read a text that stands there as what it is."""
+        if node.tag == "str":
+            return node.text
+        try:
+            value = _resolve(node.text)
+            if node.tag is not None:
+                value = _as_tagged(value, node.tag)
+        except (ValueError, OverflowError) as exc:
+            raise self._fault(at, f"not YAML: {exc}") from exc
+        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+            raise self._fault(at, "the number is too large", "quote it")
+        return value
+
+    def _duplicate(self, node: _Node, what: str, key: object) -> ConfigError:
+        said = f'not YAML: while constructing a mapping found duplicate {what} "{key}"'
+        return self._fault(node.at, said, "remove one of the two")
+
+    def _fault(self, at: tuple[int, int], what: str, remedy: str = "") -> ConfigError:
+        return ConfigError(Fault(self.file, *at, what, remedy))
+
+
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}
+_INTEGER = re.compile(r"(?!_)[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9_]+)")
+_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+][0-9]+)?)")
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_INSTANT = re.compile(
+    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})"
+    r"(?:\.(?P<fraction>[0-9]*))?(?:[ \t]*(?:(?P<utc>Z)|(?P<hours>[-+][0-9]{1,2})(?::(?P<minutes>[0-9]{2}))?))?"
+)
+_BASES = {"0b": 2, "0o": 8, "0x": 16}
+_TYPES = {"int": int, "float": float, "bool": bool, "null": NoneType}
+
+
+def _resolve(text: str) -> str | int | float | bool | date | None:
+    """Read a text without quotes as YAML 1.2 does.
+
+    Raises: ValueError or OverflowError, where it looks like a number or a time and is none.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _INTEGER.fullmatch(text):
+        digits = text.replace("_", "").lstrip("+-")
+        base = _BASES.get(digits[:2], 10)
+        number = int(digits if base == 10 else digits[2:], base)
+        return -number if text[0] == "-" else number
+    if _FLOAT.fullmatch(text):
+        return float(text.replace("_", ""))
+    if found := _DATE.fullmatch(text):
+        return date(*map(int, found.groups()))
+    if found := _INSTANT.fullmatch(text):
+        return _instant(found)
+    return text
+
+
+def _instant(found: re.Match[str]) -> datetime:
+    zone = UTC if found["utc"] else None
+    if found["hours"]:
+        minutes = int(found["minutes"] or 0)
+        zone = timezone(timedelta(hours=int(found["hours"]), minutes=-minutes if found["hours"][0] == "-" else minutes))
+    year, month, day, hour, minute, second = map(int, found.groups()[:6])
+    ten_millionths = int((found["fraction"] or "")[:7].ljust(7, "0"))
+    at = datetime(year, month, day, hour, minute, second, tzinfo=zone)
+    return at + timedelta(microseconds=(ten_millionths + 5) // 10)
+
+
+def _as_tagged(value: object, tag: str) -> Any:
+    """Take a value as what its tag says it is. Raises: ValueError."""
+    if tag == "float" and type(value) is int:
+        return float(value)
+    if type(value) is not _TYPES[tag]:
+        raise ValueError(f"this is no {tag}")
+    return value
