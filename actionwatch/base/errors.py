@@ -112,5 +112,9 @@ class StoreBusy(StoreError):
     """Another writer held the store for too long: passes by itself."""
 
 
+class StoreMissing(StoreError):
+    """There is no store where the configuration says: a mistyped path, or nothing ran yet."""
+
+
 class SchemaMismatch(StoreError):
     """The store was written by another version: stays until it is upgraded, or the newer version is used."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.context import opened_store
+from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
 from actionwatch.cli.output import (
     STYLES,
     Moment,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actionwatch.base.model import Alert, Delivery
     from actionwatch.matching.operator_actions import People
-    from actionwatch.store.database import Database
+    from actionwatch.store.database import StoreReader
 
 
 @click.group()
@@ -113,14 +113,16 @@ def _decide(config: str, alert_id: str, decision: Callable[[People, str, str], A
     from actionwatch.matching.operator_actions import People, login_name
     from actionwatch.service import app
 
-    with opened_store(config) as (settings, database):
+    with changed_store(config) as (settings, database):
         with database.read() as connection:
             found = _one(connection, alert_id)
         people = People(database, app.build_addressing(settings), clock.utc_now)
-        return decision(people, found.id, author or login_name())
+        alert = decision(people, found.id, author or login_name())
+        warn_if_nothing_runs(database)
+        return alert
 
 
-def describe(database: Database, alert_id: str) -> dict[str, Any]:
+def describe(database: StoreReader, alert_id: str) -> dict[str, Any]:
     """Give an alert as the contract's JSON, with `deliveries` and `history`.
 
     Raises: click.ClickException, where no alert or more than one has an id that begins so.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings, Source
-    from actionwatch.store.database import Database
+    from actionwatch.store.database import Database, StoreReader
 
 
 def read_settings(config: str) -> Settings:
@@ -28,16 +28,36 @@ def read_settings(config: str) -> Settings:
 
 
 @contextmanager
-def opened_store(config: str) -> Iterator[tuple[Settings, Database]]:
-    """Read the configuration and open its store until the block ends."""
-    from actionwatch.service import app
+def opened_store(config: str) -> Iterator[tuple[Settings, StoreReader]]:
+    """Read the configuration and open its store for reading until the block ends; never creates or changes a store.
+
+    Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
+    """
+    from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
-    database = app.open_store(settings)
-    try:
+    with closing(StoreReader.open(settings.store.url)) as store:
+        yield settings, store
+
+
+@contextmanager
+def changed_store(config: str) -> Iterator[tuple[Settings, Database]]:
+    """Open the existing store of a configuration to change it; never creates one, nor upgrades it under a service that runs.
+
+    Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
+    """
+    from actionwatch.store.database import Database, StoreReader
+
+    settings = read_settings(config)
+    StoreReader.open(settings.store.url).close()
+    with closing(Database(settings.store.url)) as database:
         yield settings, database
-    finally:
-        database.close()
+
+
+def warn_if_nothing_runs(store: StoreReader) -> None:
+    """Say on stderr that nobody delivers what a command just made due."""
+    if not store.is_owned():
+        click.echo("note: no service runs on this store: receivers are told when 'actionwatch run' runs next", err=True)
 
 
 def chosen_source(config: str, name: str | None) -> Source:

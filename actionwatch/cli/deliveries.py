@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.cli.alerts import delivery_document
-from actionwatch.cli.context import opened_store
+from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
 from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
 
 if TYPE_CHECKING:
@@ -91,19 +91,22 @@ def retry(
     from actionwatch.delivery import replay
     from actionwatch.store import outbox
 
-    with opened_store(config) as (settings, database), database.write() as connection:
+    _check_usage(ids, is_all or bool(receiver or since), "retry")
+    with changed_store(config) as (settings, database):
         known = [each.name for each in settings.receivers]
         if to is not None and to not in known:
             raise click.UsageError(_unknown(to, known))
-        chosen = _dead(connection, ids, is_all or bool(receiver or since), "retry")
-        wanted = outbox.Wanted(chosen, receiver, since)
-        if to is not None:
-            count, stranded = replay.readdress(connection, wanted, to, clock.utc_now()), {}
-        else:
-            stranded = outbox.count_letters(connection, wanted, besides=known)
+        with database.write() as connection:
+            wanted = outbox.Wanted(_dead(connection, ids), receiver, since)
+            stranded = {} if to else outbox.count_letters(connection, wanted, besides=known)
             if ids and stranded:
                 raise click.ClickException(_stranded(stranded))
-            count = replay.replay(connection, wanted, known, clock.utc_now())
+            now = clock.utc_now()
+            count = (
+                replay.readdress(connection, wanted, to, now) if to else replay.replay(connection, wanted, known, now)
+            )
+        if count:
+            warn_if_nothing_runs(database)
     if count or not stranded:
         _say(count, f"will be sent to {to}" if to else "will be tried again")
     if stranded:
@@ -127,18 +130,22 @@ def drop(
     from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import outbox
 
-    with opened_store(config) as (_, database), database.write() as connection:
-        chosen = _dead(connection, ids, is_all or bool(receiver or since), "drop")
+    _check_usage(ids, is_all or bool(receiver or since), "drop")
+    with changed_store(config) as (_, database), database.write() as connection:
+        chosen = _dead(connection, ids)
         count = outbox.drop(connection, outbox.Wanted(chosen, receiver, since), author or login_name())
     _say(count, "dropped")
 
 
-def _dead(connection: Connection, ids: tuple[str, ...], is_filtered: bool, verb: str) -> list[str] | None:
+def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
+    if bool(ids) == is_filtered:
+        raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")
+
+
+def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
     """Find the dead letters that are named; None for all that the filters admit."""
     from actionwatch.base.model import DeliveryStatus
 
-    if bool(ids) == is_filtered:
-        raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")
     chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:
         if delivery.status is not DeliveryStatus.DEAD:

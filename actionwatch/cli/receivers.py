@@ -151,14 +151,23 @@ def _is_tried(delivery: Delivery) -> bool:
 @click.pass_obj
 def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
     """Show what RECEIVER would get from RULE: the mail, the blocks, the body. Sends nothing."""
-    from actionwatch.service.preview import preview_files
+    from contextlib import ExitStack, closing
 
-    with opened_store(config) as (settings, database):
-        chosen = [receiver for receiver in settings.receivers if receiver.name == name]
-        if not chosen:
-            known = ", ".join(receiver.name for receiver in settings.receivers) or "none"
-            raise click.UsageError(f"no receiver is named {name}: there are {known}")
-        files = preview_files(settings, database, rule_name, chosen[0])
+    from actionwatch.base.errors import StoreMissing
+    from actionwatch.service.preview import preview_files
+    from actionwatch.store.database import StoreReader
+
+    settings = read_settings(config)
+    chosen = [receiver for receiver in settings.receivers if receiver.name == name]
+    if not chosen:
+        known = ", ".join(receiver.name for receiver in settings.receivers) or "none"
+        raise click.UsageError(f"no receiver is named {name}: there are {known}")
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(closing(StoreReader.open(settings.store.url)))
+        except StoreMissing:
+            store = None  # before the first start: the rule's tests make the alert
+        files = preview_files(settings, store, rule_name, chosen[0])
     for file_name, text in files.items():
         if folder is None:
             click.echo(f"--- {file_name}\n{text}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.context import opened_store
+from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
 from actionwatch.cli.output import Span, output_option, print_items
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
         raise click.UsageError(str(exc)) from exc
     except OverflowError as exc:
         raise click.UsageError("a silence must end in our time: shorten --for") from exc
-    with opened_store(config) as (_, database), database.write() as connection:
+    with changed_store(config) as (_, database), database.write() as connection:
         silences.write(connection, made)
     click.echo(made.id)
 
@@ -60,13 +60,15 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
     """List silences, of the store and of the reviewed files. Exit 1 where a file is broken."""
     from actionwatch.base import clock
     from actionwatch.cli import EXIT_FAILED
+    from actionwatch.service import configuration
+    from actionwatch.service.silence_files import merge
     from actionwatch.store import silences
 
     now = clock.utc_now()
-    with opened_store(config) as (settings, database):
-        faults = _read_files(settings, database)
-        with database.read() as connection:
-            found = silences.read_all(connection)
+    with opened_store(config) as (settings, database), database.read() as connection:
+        stored = silences.read_all(connection)
+    in_files, faults = configuration.read_silences(settings)
+    found = merge(stored, in_files, {fault.file for fault in faults}, now)
     shown = [silence for silence in found if is_all or silence.status(now) != "expired"]
     print_items(
         shown,
@@ -86,7 +88,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
         leave_out=("author",),
     )
     for fault in faults:
-        click.echo(fault, err=True)
+        click.echo(str(fault), err=True)
     return EXIT_FAILED if faults else 0
 
 
@@ -99,7 +101,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
     from actionwatch.store import silences
 
     now = clock.utc_now()
-    with opened_store(config) as (settings, database):
+    with changed_store(config) as (settings, database):
         _read_files(settings, database)
         with database.write() as connection:
             chosen = [_one(silences.read_by_prefix(connection, beginning), beginning) for beginning in ids]
@@ -107,6 +109,8 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
                 if silence.file is not None:
                     raise click.ClickException(f"{silence.id} is from {silence.file}: remove it there")
             count = silences.expire(connection, [silence.id for silence in chosen], now)
+        if count:
+            warn_if_nothing_runs(database)
     click.echo(f"{count} {'silence' if count == 1 else 'silences'} ended")
 
 

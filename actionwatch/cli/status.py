@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +12,18 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import opened_store
+from actionwatch.cli.context import read_settings
 from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago
+from actionwatch.cli.standstill import Standstill, full_disk, late_polls, unopened
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
     from actionwatch.store.backlog_progress import Backlog
-    from actionwatch.store.database import Database
+    from actionwatch.store.database import StoreReader
+    from actionwatch.store.marks import Marks
+    from actionwatch.store.outbox import Queue
     from actionwatch.store.polls import Poll
+    from actionwatch.store.receivers import Health
     from actionwatch.store.self_alerts import OpenTrouble
 
 LATENESS_RECORDS = 10_000  # the newest ones say how late records are nowadays
@@ -27,73 +33,113 @@ LATENESS_RECORDS = 10_000  # the newest ones say how late records are nowadays
 @output_option
 @click.pass_obj
 def command(config: str, form: str) -> int:
-    """Say how far each source is read and proved, what waits for each receiver, and what is wrong.
+    """Show how far each source is read and proved, when it was last polled, what waits for each receiver, and what is wrong.
 
-    Exit 1 while there are troubles.
+    Exit 1 while there are troubles. A source that was not polled for too long is one, whether or not a service runs; so are a
+    full disk and a missing store. Creates and changes nothing.
     """
-    from actionwatch.store import polls, records, self_alerts
+    from actionwatch.base.errors import StoreError
+    from actionwatch.store.database import StoreReader
 
-    with opened_store(config) as (settings, database):
-        document = describe(settings, database)
-        with database.read() as connection:
-            last_polls, opened = polls.read_all(connection), self_alerts.read_all(connection)
-            late = {
+    settings = read_settings(config)
+    try:
+        with closing(StoreReader.open(settings.store.url)) as store:
+            found = look(settings, store)
+    except StoreError as exc:
+        found = Look(troubles=[unopened(exc)])
+    document = describe(settings, found)
+    print_document(document, form, as_text=lambda: _print(document, found))
+    return EXIT_FAILED if found.troubles else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at the store and around it shows; empty where there is no store."""
+
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+    polls: Mapping[str, Poll] = field(default_factory=dict)
+    backlogs: Mapping[str, Backlog] = field(default_factory=dict)
+    record_counts: Mapping[str, int] = field(default_factory=dict)
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    health: Mapping[str, Health] = field(default_factory=dict)
+    running: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
+    is_running: bool = False
+    troubles: Sequence[OpenTrouble | Standstill]
+
+
+def look(settings: Settings, store: StoreReader) -> Look:
+    """Read what the store says, and see what it cannot say: that nothing runs, that the disk is full."""
+    from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
+
+    with store.read() as connection:
+        last_polls, behind = polls.read_all(connection), backlog_progress.read_all(connection)
+        opened = self_alerts.read_all(connection)
+        is_running = store.is_owned()
+        late = late_polls(settings.sources, last_polls, behind, is_running=is_running, now=utc_now())
+        known = {trouble.trouble for trouble in opened}
+        around = [each for each in (*late, *full_disk(store.path)) if each.trouble not in known]
+        return Look(
+            marks=marks.read_all(connection),
+            polls=last_polls,
+            backlogs=behind,
+            record_counts=records.count_by_source(connection),
+            queues=outbox.count_queues(connection),
+            health=receivers.read_all(connection),
+            running=rule_versions.count_modes(connection),
+            late={
                 source.name: (source.overlap, records.lateness(connection, source.name, LATENESS_RECORDS))
                 for source in settings.sources
-            }
-    print_document(document, form, as_text=lambda: _print(document, last_polls, opened, late))
-    return EXIT_FAILED if document["troubles"] else 0
+            },
+            is_running=is_running,
+            troubles=[*around, *opened],
+        )
 
 
-def describe(settings: Settings, database: Database) -> dict[str, Any]:
+def describe(settings: Settings, found: Look) -> dict[str, Any]:
     """Give the contract's JSON."""
-    from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
-    from actionwatch.text.payloads import instant
+    from actionwatch.store.outbox import Queue
+    from actionwatch.store.receivers import Health
 
     def spell(at: datetime | None) -> str | None:
+        from actionwatch.text.payloads import instant
+
         return instant(at) if at else None
 
-    with database.read() as connection:
-        known, last_polls = marks.read_all(connection), polls.read_all(connection)
-        counts = records.count_by_source(connection)
-        queues, health = outbox.count_queues(connection), receivers.read_all(connection)
-        opened = self_alerts.read_all(connection)
-        running = rule_versions.count_modes(connection)
-        behind = backlog_progress.read_all(connection)
     sources = []
     for source in settings.sources:
-        found, poll = known.get(source.name), last_polls.get(source.name)
+        mark, poll = found.marks.get(source.name), found.polls.get(source.name)
         sources.append(
             {
                 "name": source.name,
-                "mark": found and instant(found.mark),
-                "seen_through": found and instant(found.seen_through),
-                "proved_through": found and instant(found.proved_through),
-                "last_poll": poll and instant(poll.last_poll_at),
-                "records": counts.get(source.name, 0),
-                **({"backlog": _backlog(behind[source.name])} if source.name in behind else {}),
+                "mark": mark and spell(mark.mark),
+                "seen_through": mark and spell(mark.seen_through),
+                "proved_through": mark and spell(mark.proved_through),
+                "last_poll": poll and spell(poll.last_poll_at),
+                "records": found.record_counts.get(source.name, 0),
+                **({"backlog": _backlog(found.backlogs[source.name])} if source.name in found.backlogs else {}),
             }
         )
-    described = []
+    receivers = []
     names = [receiver.name for receiver in settings.receivers]
-    gone = sorted(queues.keys() - set(names))  # a receiver that was removed is listed as long as it has dead letters
-    for name in [*names, *gone]:
-        queue, state = queues.get(name, outbox.Queue()), health.get(name, receivers.Health())
-        described.append(
+    removed = sorted(found.queues.keys() - set(names))  # listed as long as it has messages
+    for name in [*names, *removed]:
+        queue, health = found.queues.get(name, Queue()), found.health.get(name, Health())
+        receivers.append(
             {
                 "name": name,
                 "pending": queue.pending,
                 "dead": queue.dead,
-                "last_sent": spell(state.last_sent_at),
+                "last_sent": spell(health.last_sent_at),
             }
         )
     return {
         "sources": sources,
-        "receivers": described,
-        "rules": _count_rules(settings, running, opened),
+        "receivers": receivers,
+        "rules": _count_rules(settings, found),
         "troubles": [
-            {"trouble": trouble.trouble, "since": instant(trouble.since), "remedy": trouble.remedy}
-            for trouble in opened
+            {"trouble": trouble.trouble, "since": spell(trouble.since), "remedy": trouble.remedy}
+            for trouble in found.troubles
         ],
     }
 
@@ -114,28 +160,23 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
     }
 
 
-def _count_rules(settings: Settings, running: Mapping[str, int], opened: list[OpenTrouble]) -> dict[str, int]:
+def _count_rules(settings: Settings, found: Look) -> dict[str, int]:
     """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
     from actionwatch.base.model import Mode
     from actionwatch.service import configuration
 
-    if running:
-        broken = sum(trouble.trouble == "rule_broken" for trouble in opened)
-        return {**{mode.value: running.get(mode.value, 0) for mode in Mode}, "broken": broken}
+    if found.running:
+        broken = sum(trouble.trouble == "rule_broken" for trouble in found.troubles)
+        return {**{mode.value: found.running.get(mode.value, 0) for mode in Mode}, "broken": broken}
     rules = configuration.read_rules(settings)
     counts = {mode.value: sum(rule.mode is mode for rule in rules.rules) for mode in Mode}
     return {**counts, "broken": len({fault.file for fault in rules.faults})}
 
 
-def _print(
-    document: dict[str, Any],
-    last_polls: Mapping[str, Poll],
-    opened: list[OpenTrouble],
-    late: Mapping[str, tuple[timedelta, list[timedelta]]],
-) -> None:
+def _print(document: dict[str, Any], found: Look) -> None:
     from rich.text import Text
 
-    progress = [_progress(source, last_polls.get(source["name"])) for source in document["sources"]]
+    progress = [_progress(source, found.polls.get(source["name"])) for source in document["sources"]]
     print_table(
         ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
     )
@@ -153,18 +194,21 @@ def _print(
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
     out.print(f"\nrules: {rules['live']} live, {shadow}, {off}, {rules['broken']} broken")
     for source in document["sources"]:
-        poll = last_polls.get(source["name"])
+        poll = found.polls.get(source["name"])
         if poll is not None and poll.failures:
             out.print(hang(Text(f"{source['name']}:", "yellow"), f"{_failed(poll.failures)}: {poll.last_error}"))
-    for name, (overlap, measured) in late.items():
+    for name, (overlap, measured) in found.late.items():
         if measured:
             out.print(hang(Text(f"{name}:"), _spell_lateness(overlap, measured)))
-    for trouble in opened:
+    if not found.is_running:
+        out.print("no service runs on this store now")
+    for trouble in found.troubles:
         label = Text(f"{trouble.trouble}:", "bold red")
-        out.print(hang(label, f"{trouble.subject}, since {spell_ago(trouble.since)}: {trouble.what}"))
+        since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
+        out.print(hang(label, f"{trouble.subject}{since}: {trouble.what}"))
         if trouble.remedy:
             out.print(hang(Text("  remedy:"), trouble.remedy))
-    if not opened:
+    if not found.troubles:
         out.print("[green]no troubles[/]")
 
 

@@ -1,6 +1,6 @@
 """Receivers that the configuration no longer names: end what waits for them, where people see it.
 
-Used by `deliver.py` at its start and now and then: a row of such a receiver has nobody else who moves it on.
+Used by `worker.py` at its start and now and then: a row of such a receiver has nobody else who moves it on.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from actionwatch.delivery.gates import Gatekeeper, Judged
 from actionwatch.delivery.health import FAILING_AFTER as FAILING_AFTER
 from actionwatch.delivery.health import ReceiverWatch
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Channel, Job, Line, Outcome, Renderer
+from actionwatch.delivery.removed_receivers import bury_strangers
 from actionwatch.delivery.retry import Bury, RetryAt, decide
 from actionwatch.delivery.summary import Summaries
-from actionwatch.delivery.removed_receivers import bury_strangers
 from actionwatch.store import alert_history, delivery_latency, outbox, receivers
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import visible

@@ -1,7 +1,8 @@
-"""Correlations and the store: their state is rebuilt from it, and what they find is written into it.
+"""Correlations and the store: rebuilds their state from it, and writes what they find into it.
 
-Used by `match.py`, in its transactions. Whatever goes wrong between taking records and the commit, the state is thrown away and
-rebuilt: the store alone knows what was told. That takes half a minute for a million records; plain rules go on meanwhile.
+`matcher.py` calls this in its transactions. If anything fails between taking records and the commit, the state is discarded and
+rebuilt, because only the store knows what people were sent. That takes half a minute for a million records; plain rules go on
+meanwhile.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""HTTP and TLS: the one HTTP client of actionwatch."""
+"""The network: the only HTTP client, what its responses say, and TLS."""

@@ -21,12 +21,12 @@ from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.settings import Receiver, Settings
 from actionwatch.store import alerts, records
-from actionwatch.store.database import Database
+from actionwatch.store.database import StoreReader
 from actionwatch.text.payloads import RECORDS_SHOWN
 
 
-def preview_files(settings: Settings, database: Database, rule_name: str, receiver: Receiver) -> dict[str, str]:
-    """Give file name -> text of what `receiver` would get from the rule of that name or id.
+def preview_files(settings: Settings, store: StoreReader | None, rule_name: str, receiver: Receiver) -> dict[str, str]:
+    """Give file name -> text of what `receiver` would get from the rule of that name or id; by its tests where no store is.
 
     Raises: ActionwatchError, where there is no such rule, or nothing to make an alert of.
     """
@@ -34,15 +34,15 @@ def preview_files(settings: Settings, database: Database, rule_name: str, receiv
     chosen = [rule for rule in rules if rule_name in (rule.name.name, rule.name.id)]
     if not chosen:
         raise ActionwatchError(f"no rule is called {rule_name}: see 'actionwatch rules list'")
-    alert, shown = _stored(database, chosen[0]) or _tested(chosen[0], rules)
+    alert, shown = (store and _stored(store, chosen[0])) or _tested(chosen[0], rules)
     message = message_of("preview", Event.OPENED, alert, shown, clock.utc_now())
     renderer = Renderer([settings.templates, configuration.shipped("templates")])
     rendered, _ = renderer.render(templates_of(receiver.type, receiver.options), message)
     return notifier_module(receiver.type).preview(receiver.options, message, rendered, receiver=receiver.name)
 
 
-def _stored(database: Database, rule: Rule) -> tuple[Alert, Sequence[Record]] | None:
-    with database.read() as connection:
+def _stored(store: StoreReader, rule: Rule) -> tuple[Alert, Sequence[Record]] | None:
+    with store.read() as connection:
         alert = alerts.read_newest_of_rule(connection, rule.name.id)
         if alert is None:
             return None

@@ -62,15 +62,13 @@ class Reloader:
     def run_once(self) -> None:
         """Use what the files say now."""
         with self._lock:
-            try:
-                broken = self._take_up()
-                self._tell(broken)
-                for file in self._told - broken.keys():
-                    self._app.troubles.settle("rule_broken", file)
-            except BaseException:
-                self._seen, self._is_started = {}, False  # all of it again, whatever of it was done
-                raise
-            self._told = set(broken)
+            self._reload()
+
+    def look(self) -> None:
+        """Use what the files say now, if any of them changed since they were last used."""
+        with self._lock:
+            if self._is_other():
+                self._reload()
 
     def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
         """Tell that a configuration is broken, and that the one before stays in use."""
@@ -84,14 +82,24 @@ class Reloader:
         """Reload when a file changes, until told to stop; meant for a thread of its own."""
         while not stopping.wait(LOOK_SECONDS):
             try:
-                if self._is_other():
-                    self.run_once()
+                self.look()
             except StoreError as exc:
                 log.warning("store_failed", step="reload", error=str(exc))
                 stopping.wait(RETRY_SECONDS)
             except Exception as exc:
                 log.exception("step_failed", step="reload", error=str(exc))
                 stopping.wait(RETRY_SECONDS)
+
+    def _reload(self) -> None:
+        try:
+            broken = self._take_up()
+            self._tell(broken)
+            for file in self._told - broken.keys():
+                self._app.troubles.settle("rule_broken", file)
+        except BaseException:
+            self._seen, self._is_started = {}, False  # all of it again, whatever of it was done
+            raise
+        self._told = set(broken)
 
     def _is_other(self) -> bool:
         """Say whether any file changed, once they stopped changing."""

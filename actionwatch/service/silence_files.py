@@ -5,7 +5,7 @@ A silence that is gone from its file ends; a broken file keeps what it said befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -41,11 +41,30 @@ class SilenceFiles:
         if (list(found), list(faults)) != self._last:
             now = self._clock()
             with self._database.write() as connection:
-                begun = {silence.id: silence.starts_at for silence in silences.read_all(connection)}
-                dated = [
-                    replace(silence, starts_at=begun.get(silence.id, now)) if silence.starts_at == EVER else silence
-                    for silence in found
-                ]
+                dated = _dated(found, silences.read_all(connection), now)
                 silences.replace_of_files(connection, dated, {fault.file for fault in faults}, now)
             self._last = (list(found), list(faults))
         return list(faults)
+
+
+def merge(stored: Sequence[Silence], found: Sequence[Silence], broken: Collection[str], now: datetime) -> list[Silence]:
+    """Give the silences as the store will hold them once it has taken up the files, the one that ends last first."""
+    dated = _dated(found, stored, now)
+    named = {silence.id for silence in dated}
+    others = [
+        silence
+        if silence.file is None or silence.file in broken
+        else replace(silence, ends_at=min(silence.ends_at, now))
+        for silence in stored
+        if silence.id not in named
+    ]
+    return sorted(sorted([*dated, *others], key=lambda one: one.id), key=lambda one: one.ends_at, reverse=True)
+
+
+def _dated(found: Iterable[Silence], stored: Iterable[Silence], now: datetime) -> list[Silence]:
+    """Have silences without a start begin when they were first seen."""
+    begun = {silence.id: silence.starts_at for silence in stored}
+    return [
+        replace(silence, starts_at=begun.get(silence.id, now)) if silence.starts_at == EVER else silence
+        for silence in found
+    ]

@@ -14,17 +14,19 @@ import functools
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, Self, cast
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Insert, Table, bindparam, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, QueuePool, Table, bindparam, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
+from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing
 from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
@@ -34,6 +36,11 @@ PAGE_BYTES = 16_384
 ROWS_A_STATEMENT = (
     250  # times two dozen columns: well below the 32,766 values that SQLite takes, the least of all databases
 )
+LOCK_SECONDS = (
+    1.0  # how long a service waits for the store's lock: a command that looks whether one runs holds it for an instant
+)
+LOCK_STEP = 0.02
+MOUNTS = Path("/proc/self/mountinfo")  # Linux; elsewhere nothing is known of mounts
 WRITER_PRAGMAS = (
     f"page_size={PAGE_BYTES}",  # for a new file: a quarter more records a second than with 4096, measured on backfills
     "journal_mode=WAL",
@@ -42,32 +49,33 @@ WRITER_PRAGMAS = (
 )
 
 
-class Database:
-    """One database. Safe to share between threads; every transaction has its own connection."""
+class StoreReader:
+    """A store that is only read: no file is created, no schema is changed. Safe to share between threads."""
 
-    def __init__(self, url: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
-        """Open the database at an SQLAlchemy URL, making the file (mode 0600) if there is none; the schema is not touched.
+    def __init__(self, path: Path, reader: Engine) -> None:
+        self.path = path
+        self._reader = reader
 
-        Raises: StoreError, when the file cannot be made or opened.
+    @classmethod
+    def open(cls, url: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Self:
+        """Open an existing store at an SQLAlchemy URL.
+
+        Raises: StoreMissing; SchemaMismatch, when the store has another schema than this version; StoreError.
         """
-        self.path = _prepare_file(url)
-        self._writer = _engine(url, begin="BEGIN IMMEDIATE", pragmas=WRITER_PRAGMAS, timeout_ms=busy_timeout_ms)
-        self._reader = _engine(url, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms)
-        self._busy_seconds = busy_timeout_ms / 1000
-        self._turn = threading.Lock()
-        self._checkpoints = Checkpoints(self.path, self._turn)
-        self._watcher: sqlite3.Connection | None = None
-
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Run a transaction that may write; commits at the end of the block, rolls back on any error.
-
-        Raises: StoreBusy, StoreError.
-        """
-        with self._my_turn():
-            with _translated(), self._writer.begin() as connection:
-                yield connection
-            self._checkpoints.note_commit()
+        path = _path_of(url)
+        if not path.exists():
+            raise StoreMissing(
+                f"there is no store at {path}: check store.url in the configuration; "
+                "'actionwatch run' creates the store at its first start"
+            )
+        reader = _reading_engine(path, busy_timeout_ms)
+        try:
+            with _translated(), reader.begin() as connection:
+                _check_version(path, _version(connection))
+        except StoreError:
+            reader.dispose()
+            raise
+        return cls(path, reader)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -77,6 +85,59 @@ class Database:
         """
         with _translated(), self._reader.begin() as connection:
             yield connection
+
+    def is_owned(self) -> bool:
+        """Return whether a process owns this store now: the service, or a round of it."""
+        try:
+            with _lock_path(self.path).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # no process ever owned it, or its lock is not ours to read
+        return False
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._reader.dispose()
+
+
+class Database(StoreReader):
+    """A store that is read and written. Safe to share between threads; every transaction has its own connection."""
+
+    def __init__(self, url: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        """Open the database at an SQLAlchemy URL, making the file (mode 0600) if there is none; the schema is not touched.
+
+        Raises: StoreError, when the file cannot be made or opened.
+        """
+        path = _path_of(url)
+        _prepare_file(path)
+        super().__init__(path, _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms))
+        self._writer = _engine(path, begin="BEGIN IMMEDIATE", pragmas=WRITER_PRAGMAS, timeout_ms=busy_timeout_ms)
+        self._busy_seconds = busy_timeout_ms / 1000
+        self._turn = threading.Lock()
+        self._checkpoints = Checkpoints(self.path, self._turn)
+        self._watcher: sqlite3.Connection | None = None
+        self.write_failure: str | None = None
+        """Why the last write transaction failed (a full disk); None while the store can be written."""
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Run a transaction that may write; commits at the end of the block, rolls back on any error.
+
+        Raises: StoreBusy, StoreError.
+        """
+        with self._my_turn():
+            try:
+                with _translated(), self._writer.begin() as connection:
+                    yield connection
+            except StoreBusy:
+                raise
+            except StoreError as exc:
+                self.write_failure = str(exc)
+                raise
+            self.write_failure = None
+            self._checkpoints.note_commit()
 
     def version(self) -> int:
         """Give a number that any commit changes, ours or another process's: it costs a hundredth of looking what is there.
@@ -100,9 +161,7 @@ class Database:
         if found == SCHEMA_VERSION:
             return
         if found is not None and found > SCHEMA_VERSION:
-            raise SchemaMismatch(
-                f"the store has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
-            )
+            raise _newer(found)
         with _translated(), self._writer.begin() as connection:
             if _version(connection) is None:
                 _create(connection)
@@ -121,15 +180,18 @@ class Database:
     def owned(self) -> Iterator[None]:
         """Be the one service on this store until the block ends: on SQLite a start takes back every lease.
 
-        Raises: StoreBusy, when another process is it.
+        The lock stands beside the file itself, whatever links lead there. A second name for the file is refused: SQLite keeps
+        its log beside the name that it is given, so that two names mean two logs.
+
+        Raises: StoreBusy, when another process owns it; StoreError.
         """
-        with self.path.with_name(self.path.name + ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as exc:
-                raise StoreBusy(
-                    f"another actionwatch runs on {self.path}: stop it, or give this one its own store.url"
-                ) from exc
+        _refuse_second_name(self.path)
+        try:
+            file = _lock_path(self.path).open("w")
+        except OSError as exc:
+            raise StoreError(f"cannot open {_lock_path(self.path)}: {exc.strerror}") from exc
+        with file:
+            _lock(file, self.path)
             yield
 
     def close(self) -> None:
@@ -138,7 +200,7 @@ class Database:
         if self._watcher is not None:
             self._watcher.close()
         self._writer.dispose()
-        self._reader.dispose()
+        super().close()
 
     @contextlib.contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -224,19 +286,107 @@ def _create(connection: Connection) -> None:
     connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")  # noqa: S608  # nosec
 
 
-def _prepare_file(url: str) -> Path:
-    path = Path(make_url(url).database or "")
+def _check_version(path: Path, found: str | None) -> None:
+    """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
+    if found is None:
+        raise StoreMissing(
+            f"the store {path} is empty: check store.url; 'actionwatch run' sets it up at its first start"
+        )
+    if found > SCHEMA_VERSION:
+        raise _newer(found)
+    if found < SCHEMA_VERSION:
+        raise SchemaMismatch(
+            f"the store {path} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: "
+            "start 'actionwatch run' of this version, which upgrades it"
+        )
+
+
+def _newer(found: str) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"the store has schema {found}, this actionwatch knows {SCHEMA_VERSION}: use the newer version on it"
+    )
+
+
+def _path_of(url: str) -> Path:
+    """Give the file that a URL leads to, by its own name: links are followed, as SQLite follows them."""
+    return Path(make_url(url).database or "").resolve()
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    """Take the lock. Raises: StoreBusy, when another process keeps it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            if time.monotonic() >= deadline:
+                raise StoreBusy(
+                    f"another actionwatch runs on {path}: stop it, or give this one its own store.url"
+                ) from exc
+            time.sleep(LOCK_STEP)
+        else:
+            return
+
+
+def _refuse_second_name(path: Path) -> None:
+    """Refuse a file that has hard links or is mounted by itself (sqlite.org/howtocorrupt.html, "Multiple links").
+
+    Raises: StoreError.
+    """
+    if path.stat().st_nlink > 1:
+        raise StoreError(
+            f"the store {path} has a second name (a hard link): remove one, else they overwrite each other"
+        )
+    mounted = str(path).replace(" ", r"\040")
+    with contextlib.suppress(OSError):
+        if any(line.split()[4] == mounted for line in MOUNTS.read_text().splitlines()):
+            raise StoreError(f"the store {path} is mounted as a single file: mount its folder, which holds its log too")
+
+
+def _prepare_file(path: Path) -> None:
+    """Create the file where there is none, before SQLite does: alerts and audit records are private.
+
+    A file that exists is not opened here: closing it would release the locks that SQLite holds on it for this process.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made before SQLite makes it: alerts and audit records are nobody else's business.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as exc:
         raise StoreError(f"cannot open the store {path}: {exc.strerror}") from exc
-    return path
 
 
-def _engine(url: str, *, begin: str, pragmas: Sequence[str], timeout_ms: int) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": timeout_ms / 1000, "check_same_thread": False})
+def _reading_engine(path: Path, timeout_ms: int) -> Engine:
+    """Make an engine that reads a file and creates nothing that stays.
+
+    SQLite needs a log and its index beside the file even to read; the last connection that closes removes them. Where they
+    cannot be created (a full disk, a read-only folder) and nothing runs, the file alone is the whole store.
+    """
+    engine = _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="mode=rw")
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except OperationalError:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return engine  # whoever reads is told what is wrong
+        engine.dispose()
+        return _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="immutable=1")
+    except SQLAlchemyError:
+        pass
+    return engine
+
+
+def _engine(path: Path, *, begin: str, pragmas: Sequence[str], timeout_ms: int, mode: str = "mode=rwc") -> Engine:
+    def connect() -> sqlite3.Connection:
+        name = f"file:{quote(str(path))}?{mode}"
+        return sqlite3.connect(name, uri=True, timeout=timeout_ms / 1000, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:

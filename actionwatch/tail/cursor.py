@@ -225,5 +225,5 @@ def overlap_for(lateness: Sequence[timedelta]) -> timedelta:
     """Recommend an overlap: twice what all but one in a thousand records were late, in whole minutes; `lateness` is sorted."""
     if not lateness:
         return timedelta(0)
-    longest = lateness[min(int(len(lateness) * 0.999), len(lateness) - 1)]
+    longest = lateness[int(len(lateness) * 0.999)]
     return timedelta(minutes=max(1, -(-2 * longest // timedelta(minutes=1))))

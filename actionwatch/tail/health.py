@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
@@ -26,6 +28,8 @@ FIELD_NEWS = timedelta(days=1)  # how long a field that was never seen before is
 LOOKED = ""  # kept among the known fields from the first record on: it may have none that we do not map
 LOW_BYTES = 1024**3  # less than this is left on the disk, or less than LOW_SHARE where the disk is small
 LOW_SHARE = 0.05
+
+log = structlog.get_logger()
 
 REMEDIES = {
     "clock_skew": "set this machine's clock (NTP), or ask the vendor: windows follow the upstream's clock meanwhile",
@@ -183,10 +187,18 @@ def _windows(count: int) -> str:
 
 
 def judge_disk(path: Path, troubles: SelfAlerts, low_bytes: int = LOW_BYTES) -> None:
-    """Report a disk that leaves the store little room."""
-    usage = shutil.disk_usage(path.parent)
-    if usage.free < min(low_bytes, int(usage.total * LOW_SHARE)):
-        what = f"{usage.free // 1024**2} MiB are free where {path.name} lies"
-        troubles.report("store_nearly_full", path.name, what, REMEDIES["store_nearly_full"])
-    else:
+    """Report a disk that leaves the store little room; the log says so even where the store can take no alert any more."""
+    what = find_shortage(path, low_bytes)
+    if what is None:
         troubles.settle("store_nearly_full", path.name)
+        return
+    log.error("store_nearly_full", store=str(path), what=what)
+    troubles.report("store_nearly_full", path.name, what, REMEDIES["store_nearly_full"])
+
+
+def find_shortage(path: Path, low_bytes: int = LOW_BYTES) -> str | None:
+    """Say how little room a disk leaves the store; None where it is enough."""
+    usage = shutil.disk_usage(path.parent)
+    if usage.free >= min(low_bytes, int(usage.total * LOW_SHARE)):
+        return None
+    return f"{usage.free // 1024**2} MiB are free where {path.name} lies"

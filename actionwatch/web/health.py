@@ -41,7 +41,7 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], now: dateti
             known = polls.read_all(connection)
     except StoreError as exc:
         return [str(exc)]
-    reasons: list[str] = []
+    reasons = [] if database.write_failure is None else [f"the store cannot be written: {database.write_failure}"]
     for name, interval in intervals.items():
         poll = known.get(name)
         if poll is None:

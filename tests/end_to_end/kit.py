@@ -9,23 +9,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from standardwebhooks import Webhook
 
+from tests.children import child, exit_status, kill, run_child
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
-
-T = TypeVar("T")
+from tests.waiting import LIMIT, wait_until
 
 COMMAND = Path(sys.executable).with_name("actionwatch")
 KEY = "whsec_c2VjcmV0LXNpZ25pbmcta2V5LW9mLTMyLWJ5dGVz"
-PATIENCE_SECONDS = 40.0  # a start takes some seconds on a machine with other things to do
-END_SECONDS = 10.0  # what SIGTERM may take
 QUIET = "history: 0s\nordinary: false\n"  # nothing happens but what a test appends
 
 RULE = """\
@@ -43,39 +42,14 @@ alert:
 """
 
 
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
-    """Look until there is something to see; fail, saying what did not come."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"did not come within {seconds:g} s: {what}")
-
-
-@contextlib.contextmanager
-def started(*arguments: str, folder: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """Start the command; kill it at the end of the block, if it still runs."""
-    process = subprocess.Popen([COMMAND, *arguments], cwd=folder, text=True, env=environment(), **options)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return child([COMMAND, *arguments], cwd=folder, env=environment(), **options)
 
 
 def finished(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=environment(**more),
-        timeout=60,
-        check=False,
-    )
+    return run_child([COMMAND, *arguments], cwd=folder, env=environment(**more))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -96,7 +70,7 @@ class Upstream:
         """Call the control API; gives the JSON of each line of the answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.base_url}/_emulator{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             return [json.loads(line) for line in answer.read().splitlines() if line]
 
     def delete_cluster(self, *users: str) -> None:
@@ -117,7 +91,7 @@ def upstream(folder: Path) -> Iterator[Upstream]:
         said = dict(line.strip().split(": ", 1) for line in lines)
         yield Upstream(said["base_url"], said["organisation_id"], said["username"], said["api_key"])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(END_SECONDS) == 0
+        assert exit_status(process) == 0
 
 
 @dataclass
@@ -153,17 +127,39 @@ class Soar:
 
     def find(self, **wanted: str) -> list[Arrival]:
         """Find messages by `type`, `user` (of the newest record), `rule` or `trouble`."""
+        return [found for found in list(self.arrivals) if wanted.items() <= _facts(found).items()]
 
-        def facts(arrival: Arrival) -> dict[str, str | None]:
-            records = arrival.data["records"]
-            return {
-                "type": arrival.type,
-                "user": records[-1]["userName"] if records else None,
-                "rule": arrival.data["rule"]["name"],
-                "trouble": arrival.data["labels"].get("trouble"),
-            }
+    def wait_for(self, **wanted: str) -> list[Arrival]:
+        """Wait until `find` finds something."""
+        return wait_until(
+            lambda: self.find(**wanted), f"a message with {wanted}", lambda: [_facts(found) for found in self.arrivals]
+        )
 
-        return [found for found in list(self.arrivals) if wanted.items() <= facts(found).items()]
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """During the block, take every message and answer none of them."""
+        released, answer = threading.Event(), self.answer
+
+        def hold() -> Reply:
+            released.wait(LIMIT)
+            return Reply(204)
+
+        self.answer = hold
+        try:
+            yield
+        finally:
+            self.answer = answer
+            released.set()
+
+
+def _facts(arrival: Arrival) -> dict[str, str | None]:
+    records = arrival.data["records"]
+    return {
+        "type": arrival.type,
+        "user": records[-1]["userName"] if records else None,
+        "rule": arrival.data["rule"]["name"],
+        "trouble": arrival.data["labels"].get("trouble"),
+    }
 
 
 @dataclass
@@ -184,7 +180,7 @@ class Post:
             f"    organisation_id: {up.organisation_id}\n    username: {up.username}\n    api_key: {up.api_key}\n"
             f"    base_url: {up.base_url}\n    poll_interval: 0.5s\n    start: 1h\n    alert_backlog: true\n"
             "receivers:\n  - name: soar\n"
-            f"    webhook: {{url: '{webhook.url}/hook', signing_key: {KEY}, timeout: 20s}}\n"
+            f"    webhook: {{url: '{webhook.url}/hook', signing_key: {KEY}, timeout: {LIMIT:g}s}}\n"
             "    retry: {first: 0.1s, max: 0.5s}\n"
             f"{more_receivers}web: {{listen: '127.0.0.1:0'}}\nlog: {{format: json}}\n"
         )
@@ -199,8 +195,12 @@ class Post:
 
     def query(self, statement: str) -> list[Any]:
         """Ask the store."""
-        with contextlib.closing(sqlite3.connect(self.folder / "actionwatch.db", timeout=10)) as connection:
+        with contextlib.closing(sqlite3.connect(self.folder / "actionwatch.db", timeout=LIMIT)) as connection:
             return connection.execute(statement).fetchall()
+
+    def states(self) -> list[tuple[str, int]]:
+        """Count the deliveries by status."""
+        return self.query("SELECT status, count(*) FROM delivery GROUP BY status ORDER BY status")
 
 
 @dataclass
@@ -212,18 +212,18 @@ class Service:
 
     def wait_until_up(self) -> str:
         """Wait until it says that it started; give the URL of its web listener."""
-        return wait_for(f"the service's start: {self.log.read_text()}", lambda: self._url())
+        return wait_until(self._url, "the service's start", self.log.read_text)
 
     def end(self) -> float:
         """End it with SIGTERM; give how long that took."""
         before = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(END_SECONDS) == 0, self.log.read_text()
+        assert exit_status(self.process) == 0, self.log.read_text()
         return time.monotonic() - before
 
     def kill(self) -> None:
         """Kill it, as a power cut would."""
-        self.process.kill()
+        kill(self.process)
         self.process.wait()
 
     def _url(self) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd, Reply
+from tests.waiting import wait_until
 
 
 def asked(post: kit.Post, *arguments: str) -> Any:
@@ -42,22 +43,22 @@ def test_the_life_of_alerts_beside_a_running_service(post: kit.Post, webhook: Ht
     with post.service() as service:
         service.wait_until_up()
         post.upstream.delete_cluster("eve@example.com")
-        kit.wait_for("the opening", lambda: types(soar, "eve@example.com") == ["alert.opened"])
-        alert_id = soar.arrivals[0].data["id"]
+        wait_until(lambda: types(soar, "eve@example.com") == ["alert.opened"], "the opening")
+        alert_id = about(soar, "eve@example.com")[0].data["id"]
         assert "sam" in told(post, "alerts", "ack", alert_id[:8], "--author", "sam")
-        kit.wait_for("the acknowledgement", lambda: about(soar, "eve@example.com")[-1].data["acked_by"] == "sam")
+        wait_until(lambda: about(soar, "eve@example.com")[-1].data["acked_by"] == "sam", "the acknowledgement")
         assert "sam" in told(post, "alerts", "ack", alert_id, "--author", "bob")
         assert "bob" in told(post, "alerts", "resolve", alert_id, "--author", "bob")
         whole = ["alert.opened", "alert.updated", "alert.resolved"]
-        kit.wait_for("the end", lambda: types(soar, "eve@example.com") == whole)
+        wait_until(lambda: types(soar, "eve@example.com") == whole, "the end")
 
         silence_id = told(
             post, "silences", "add", "userName=bob@example.com", "--for", "1h", "--comment", "a test", "--author", "sam"
         )
         post.upstream.delete_cluster("bob@example.com")
-        kit.wait_for("the silenced row", lambda: post.query("SELECT id FROM delivery WHERE status = 'suppressed'"))
+        wait_until(lambda: post.query("SELECT id FROM delivery WHERE status = 'suppressed'"), "the silenced row")
         told(post, "silences", "expire", silence_id[:8])
-        summary = kit.wait_for("the summary", lambda: [a for a in list(soar.arrivals) if a.type == "alerts.summary"])[0]
+        summary = wait_until(lambda: [a for a in list(soar.arrivals) if a.type == "alerts.summary"], "the summary")[0]
         assert summary.data["causes"] == [
             {"ref": silence_id, "author": "sam", "comment": "a test", "count": 1, "rules": {"cluster_deleted": 1}}
         ]
@@ -65,12 +66,12 @@ def test_the_life_of_alerts_beside_a_running_service(post: kit.Post, webhook: Ht
 
         soar.answer = lambda: Reply(400)
         post.upstream.delete_cluster("amy@example.com")
-        dead = kit.wait_for("the dead letter", lambda: asked(post, "deliveries", "list", "--dead"))[-1]
+        dead = wait_until(lambda: asked(post, "deliveries", "list", "--dead"), "the dead letter")[-1]
         told(post, "alerts", "resolve", dead["alert"], "--author", "sam")
-        kit.wait_for("the end that is told nobody", lambda: post.query("SELECT id FROM delivery WHERE why = 'untold'"))
+        wait_until(lambda: post.query("SELECT id FROM delivery WHERE why = 'untold'"), "the end that is told nobody")
         soar.answer = lambda: Reply(204)
         soar.arrivals.clear()
         told(post, "deliveries", "retry", dead["id"])
-        kit.wait_for("both", lambda: types(soar, "amy@example.com") == ["alert.opened", "alert.resolved"])
+        wait_until(lambda: types(soar, "amy@example.com") == ["alert.opened", "alert.resolved"], "both")
         assert about(soar, "amy@example.com")[0].id == dead["id"]
     assert all(arrival.is_genuine for arrival in soar.arrivals)

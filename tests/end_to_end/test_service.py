@@ -8,20 +8,20 @@ import signal
 import ssl
 import statistics
 import subprocess
-import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from tests.children import exit_status
 from tests.end_to_end import kit
 from tests.integration.notifiers.ends import TOKEN, slack_reply
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd, part
+from tests.waiting import LIMIT, wait_until
 
 KILLS = 8
 BROKEN_RULE = """\
@@ -47,26 +47,27 @@ def test_an_action_reaches_webhook_mail_and_slack(
         post.write(
             webhook,
             f"  - name: soc-mail\n    email: {{host: 127.0.0.1, port: {mail.port}, username: actionwatch, "
-            f"password: {PASSWORD}, ca_file: {ca_file}, from: actionwatch@example.com, to: [soc@example.com]}}\n"
-            f"  - name: security-slack\n    slack: {{token: {TOKEN}, channel: C0123456789, base_url: '{slack.url}/api/'}}\n"
-            "    rate: 50/s\n",
+            f"password: {PASSWORD}, ca_file: {ca_file}, from: actionwatch@example.com, to: [soc@example.com], "
+            f"timeout: {LIMIT:g}s}}\n"
+            f"  - name: security-slack\n    slack: {{token: {TOKEN}, channel: C0123456789, base_url: '{slack.url}/api/', "
+            f"timeout: {LIMIT:g}s}}\n    rate: 50/s\n",
         )
         with post.service() as service:
             url = service.wait_until_up()
             for user in users:
                 post.upstream.delete_cluster(user)
-                kit.wait_for(f"the webhook message about {user}", lambda user=user: soar.find(user=user))  # type: ignore[misc]
-            kit.wait_for("every mail", lambda: len(mail.mails) >= len(users))
-            kit.wait_for("every Slack message", lambda: len(slack.requests) >= len(users))
-            with urllib.request.urlopen(f"{url}/readyz", timeout=10) as answer:
+                soar.wait_for(user=user)
+            wait_until(lambda: len(mail.mails) >= len(users), "every mail")
+            wait_until(lambda: len(slack.requests) >= len(users), "every Slack message")
+            wait_until(lambda: post.states() == [("sent", 3 * len(users))], "the record of every message", post.states)
+            with urllib.request.urlopen(f"{url}/readyz", timeout=LIMIT) as answer:
                 assert json.load(answer)["ready"] is True
             seconds = service.end()
-        assert seconds < kit.END_SECONDS
         assert sorted(user for found in mail.mails for user in users if user in part(found, "plain")) == users
         assert all(any(user in json.dumps(request.json) for request in slack.requests) for user in users)
     assert [len(soar.find(user=user, type="alert.opened")) for user in users] == [1] * len(users)
     assert all(arrival.is_genuine for arrival in soar.arrivals)
-    assert post.query("SELECT status, count(*) FROM delivery GROUP BY status") == [("sent", 3 * len(users))]
+    assert post.states() == [("sent", 3 * len(users))]
     assert post.query("SELECT count(*) FROM delivery WHERE leased_until IS NOT NULL") == [(0,)]
     latencies = [found.at - _happened(found) for found in soar.arrivals]
     with capsys.disabled():
@@ -80,29 +81,25 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
     """Killed again and again, the service stores each record once and tells each alert at least once, repeats under one id."""
     chance, users = random.Random(20261125), list[str]()
     for number in range(KILLS):
-        released, is_held = threading.Event(), number % 2 == 0
-        soar.answer = _holding(released) if is_held else lambda: Reply(204)
         new = [f"user{number}-{which}@example.com" for which in range(4)]
         users += new
-        with post.service() as service:
-            if is_held:
-                # Between the claim and the record of its outcome: the message was taken, and we never wrote that down.
-                post.upstream.delete_cluster(*new)
-                before = len(soar.arrivals)
-                kit.wait_for("a message to hold", lambda before=before: len(soar.arrivals) > before)  # type: ignore[misc]
-            else:
+        if number % 2:
+            with post.service() as service:
                 service.wait_until_up()
                 post.upstream.delete_cluster(*new)
-                time.sleep(chance.uniform(0, 0.7))
-            service.kill()
-        released.set()
-    soar.answer = lambda: Reply(204)
+                time.sleep(chance.uniform(0, 0.7))  # any moment will do for the kill
+                service.kill()
+        else:
+            # Between the claim and the record of its outcome: the message was taken, and we never wrote that down.
+            before = len(soar.arrivals)
+            with soar.holding(), post.service() as service:
+                post.upstream.delete_cluster(*new)
+                wait_until(lambda before=before: len(soar.arrivals) > before, "a message to hold")  # type: ignore[misc]
+                service.kill()
     with post.service() as service:
         service.wait_until_up()
-        kit.wait_for("every alert", lambda: all(soar.find(user=user) for user in users))
-        kit.wait_for(
-            "an empty outbox", lambda: post.query("SELECT count(*) FROM delivery WHERE status != 'sent'") == [(0,)]
-        )
+        wait_until(lambda: all(soar.find(user=user) for user in users), "every alert")
+        wait_until(lambda: [status for status, _ in post.states()] == ["sent"], "an empty outbox", post.states)
         service.end()
     truth = Counter(json.dumps(record, sort_keys=True) for record in post.upstream.control("GET", "/truth"))
     stored = Counter(json.dumps(json.loads(raw), sort_keys=True) for (raw,) in post.query("SELECT raw FROM record"))
@@ -123,22 +120,22 @@ def test_troubles_are_told_and_resolved(post: kit.Post, webhook: HttpEnd, soar: 
     post.write(webhook, rules={"broken.yml": BROKEN_RULE})
     with post.service() as service:
         service.wait_until_up()
-        (broken,) = kit.wait_for("the alert about the rule", lambda: soar.find(trouble="rule_broken"))
+        (broken,) = soar.wait_for(trouble="rule_broken")
         assert "actionKin" in broken.data["body"]
         post.upstream.delete_cluster("eve@example.com")
-        kit.wait_for("the good rule's alert", lambda: soar.find(user="eve@example.com"))
+        soar.wait_for(user="eve@example.com")
 
         post.upstream.control("PUT", "/faults", ["unauthorised"])
-        (refused,) = kit.wait_for("the alert about the key", lambda: soar.find(trouble="key_refused"))
+        (refused,) = soar.wait_for(trouble="key_refused")
         assert (refused.type, refused.data["rule"]["name"]) == ("alert.opened", "actionwatch_self")
         count = _refusals(post.upstream)
-        kit.wait_for("further polls", lambda: _refusals(post.upstream) >= count + 2)
+        wait_until(lambda: _refusals(post.upstream) >= count + 2, "further polls")
         assert kit.finished("status", "-o", "json", folder=post.folder).returncode == 1
         post.upstream.delete_cluster("mallory@example.com")
 
         post.upstream.control("DELETE", "/faults")
-        kit.wait_for("the end of the trouble", lambda: soar.find(trouble="key_refused", type="alert.resolved"))
-        kit.wait_for("what happened meanwhile", lambda: soar.find(user="mallory@example.com"))
+        soar.wait_for(trouble="key_refused", type="alert.resolved")
+        soar.wait_for(user="mallory@example.com")
         service.end()
     told = soar.find(rule="actionwatch_self")
     assert [found.data["labels"]["trouble"] for found in told] == ["rule_broken", "key_refused", "key_refused"]
@@ -157,14 +154,10 @@ def test_a_second_service_and_the_tools_beside_a_running_one(post: kit.Post, soa
         assert second.returncode == 1
         assert "another actionwatch runs" in second.stderr
         post.upstream.delete_cluster("eve@example.com")
-        kit.wait_for(
-            "a dead letter", lambda: post.query("SELECT count(*) FROM delivery WHERE status = 'dead'") != [(0,)]
-        )
+        wait_until(lambda: "dead" in dict(post.states()), "a dead letter", post.states)
         soar.answer = lambda: Reply(204)
         assert kit.finished("deliveries", "retry", "--dead", folder=post.folder).returncode == 0
-        opened = kit.wait_for(
-            "its retry", lambda: found if len(found := soar.find(user="eve@example.com")) > 1 else None
-        )
+        opened = wait_until(lambda: found if len(found := soar.find(user="eve@example.com")) > 1 else None, "its retry")
         assert len({found.id for found in opened}) == 1
         tested = kit.finished("receivers", "test", "soar", folder=post.folder)
         assert tested.returncode == 0, tested.stderr
@@ -175,14 +168,10 @@ def test_a_second_service_and_the_tools_beside_a_running_one(post: kit.Post, soa
 def test_a_round_for_cron_twice_and_interrupted(post: kit.Post, soar: kit.Soar) -> None:
     """`run --once` interrupted while it sends exits 130; the next two rounds deliver what was left, once."""
     post.upstream.delete_cluster("eve@example.com")
-    released = threading.Event()
-    soar.answer = _holding(released)
-    with kit.started("run", "--once", folder=post.folder, stderr=subprocess.DEVNULL) as process:
-        kit.wait_for("a message to hold", lambda: soar.arrivals)
+    with soar.holding(), kit.started("run", "--once", folder=post.folder, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: soar.arrivals, "a message to hold")
         process.send_signal(signal.SIGINT)
-        assert process.wait(kit.END_SECONDS) == 130
-    released.set()
-    soar.answer = lambda: Reply(204)
+        assert exit_status(process) == 130
     for _ in range(2):
         ran = kit.finished("run", "--once", folder=post.folder)
         assert ran.returncode == 0, ran.stderr
@@ -203,14 +192,6 @@ def test_a_broken_configuration_stops_the_start(post: kit.Post) -> None:
         "actionwatch.yaml:7:5: unknown key 'poll_intervall': did you mean 'poll_interval'?",
         "actionwatch.yaml:15:7: format: must be one of auto, text or json",
     ]
-
-
-def _holding(released: threading.Event) -> Callable[[], Reply]:
-    def answer() -> Reply:
-        released.wait(kit.PATIENCE_SECONDS)
-        return Reply(204)
-
-    return answer
 
 
 def _happened(found: kit.Arrival) -> float:

@@ -51,6 +51,24 @@ def test_next_window_reaches_from_the_overlap_to_now(begins_at, mark, now, overl
     assert (window.start.microsecond % 1000, window.end.microsecond % 1000) == (0, 0)
 
 
+@pytest.mark.parametrize(("micros", "rounded"), [(0, 0), (1, 1000), (999, 1000), (1000, 1000)])
+def test_the_end_is_rounded_up_to_milliseconds(micros: int, rounded: int) -> None:
+    """A poll ends before now, so that a record of this millisecond waits, or later than rounding up needs."""
+    window = next_window(NOON, NOON, NOON + micros * MICRO, QUARTER)
+    assert next_window(NOON - QUARTER, NOON, NOON + micros * MICRO, QUARTER).end == NOON + rounded * MICRO
+    assert window.end - window.start >= MIN_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_covered"),
+    [(0, 4, True), (1, 3, True), (-1, 4, False), (0, 5, False), (-1, 5, False), (-2, -1, False), (5, 6, False)],
+)
+def test_covers(start: int, end: int, is_covered: bool) -> None:
+    """A window counts as covered by one that begins later or ends earlier, or not by one with the same bounds."""
+    window = Window(NOON, NOON + 4 * QUARTER)
+    assert window.covers(Window(NOON + start * QUARTER, NOON + end * QUARTER)) is is_covered
+
+
 @given(instants, instants, spans)
 def test_next_window_begins_no_earlier_than_the_stream(begins_at, now, overlap) -> None:  # type: ignore[no-untyped-def]
     """A window reaches more than two milliseconds before the stream's begin."""
@@ -65,6 +83,8 @@ def test_slices_cover_without_a_gap(start, length, count) -> None:  # type: igno
     assert (parts[0].start, parts[-1].end) == (window.start, window.end)
     assert all(later.start == earlier.end - EDGE for earlier, later in pairwise(parts))
     assert 1 <= len(parts) <= max(1, count)
+    equal = length / len(parts)
+    assert all(abs(part.end - part.start - equal) <= 2 * EDGE for part in parts), "the parts are not equal"
 
 
 @given(instants, st.timedeltas(timedelta(0), timedelta(days=1)))
@@ -93,7 +113,7 @@ def test_divisible(length: timedelta, is_divisible: bool) -> None:
 @pytest.mark.parametrize("total", [MAX_WINDOW_RECORDS + 1, 100_000, 1_000_000])
 def test_slice_count(total: int) -> None:
     """Evenly spread records make slices that are still too large, or need more than twice the slices they must."""
-    assert total / slice_count(total) <= MAX_WINDOW_RECORDS / 2
+    assert 0 < total / slice_count(total) <= MAX_WINDOW_RECORDS / 2
     assert slice_count(total) <= 2 * total / MAX_WINDOW_RECORDS + 1
 
 
@@ -137,6 +157,10 @@ AB = {"A": 1, "B": 1}
         pytest.param(a_walk("ab", before=(2, AB)), None, True, "counts", id="counts too"),
         pytest.param(a_walk("ab", before=(2, {**AB, "C": 0})), None, True, "counts", id="a kind counted as none"),
         pytest.param(a_walk("ab", before=AB), None, True, "counts", id="counts alone"),
+        pytest.param(a_walk("ab", before=(2, AB), after=2), None, True, "totals", id="counts before, not after"),
+        pytest.param(a_walk("ab", before=2, after=(2, AB)), None, True, "totals", id="counts after, not before"),
+        pytest.param(a_walk("ab", before=2, after=(2, {"A": 2})), None, True, None, id="other kinds, counted after"),
+        pytest.param(a_walk("ab", before=(2, {"A": 2}), after=2), None, True, None, id="other kinds, counted before"),
         pytest.param(a_walk("ab", before=(2, {"A": 9})), None, True, "totals", id="counts of something else"),
         pytest.param(a_walk("ab", before=(2, {"X": 2})), None, True, "totals", id="counts under other names"),
         pytest.param(a_walk("ab", before=(2, {"A": 2, "B": 0})), None, True, None, id="counts of fewer kinds"),
@@ -171,7 +195,15 @@ AB = {"A": 1, "B": 1}
             None,
             id="chance",
         ),
+        pytest.param(
+            a_walk("aab", repeats=True), a_walk("aab", order="aba"), False, None, id="chance, repeats in the last walk"
+        ),
+        pytest.param(
+            a_walk("aab"), a_walk("aab", order="aba", repeats=True), False, None, id="chance, repeats in the first walk"
+        ),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), False, None, id="a total claims more"),
+        pytest.param(a_walk("ab", before=3, after=2), a_walk("ab"), False, None, id="the total before claims more"),
+        pytest.param(a_walk("ab", before=2, after=3), a_walk("ab"), False, None, id="the total after claims more"),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), True, None, id="a trusted total claims more"),
         pytest.param(
             a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small says nothing"
@@ -186,8 +218,28 @@ def test_judge(walk: Walk, earlier: Walk | None, is_trusted: bool, method: str |
 
 
 @pytest.mark.parametrize(
+    ("walk", "earlier", "reason"),
+    [
+        (a_walk("ab", before=2, after=3), None, "the window changed: 2 records before, 3 after"),
+        (a_walk("ab", before=3, after=2), None, "the window changed: 3 records before, 2 after"),
+        (a_walk("ab", before=1, after=2), None, "the window changed: 1 records before, 2 after"),
+        (a_walk("ab", before=3), None, "2 records came, the upstream counts 3"),
+        (replace(a_walk("ab", before=3), after=Claim()), None, "2 records came, the upstream counts 3"),
+        (a_walk("ab", after=3), None, "2 records came, the upstream counts 3"),
+        # Totals below what came are wrong by themselves: they do not show that the window changed.
+        (a_walk("abc", before=1, after=2), None, "the upstream counts nothing that can be relied on"),
+        (a_walk("ab"), a_walk("abc"), "two walks differ: 3 and 2 records"),
+    ],
+)
+def test_why_nothing_is_proved(walk: Walk, earlier: Walk | None, reason: str) -> None:
+    """The reason that people read for an unproved window names other numbers than those that disagree."""
+    assert judge(walk, earlier, is_total_trusted=False)[1].startswith(reason)
+
+
+@pytest.mark.parametrize(
     ("walk", "is_ended", "is_confirmed"),
     [
+        (a_walk("a", before=1), True, True),
         (a_walk("ab", before=2), True, True),
         (a_walk("ab", before=2), False, False),  # it ended because of the total
         (a_walk("", before=0), True, False),
@@ -389,7 +441,7 @@ def test_a_swap_within_one_kind_deceives() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "minutes"),
-    [([], 0), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
+    [([], 0), ([0], 1), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
 )
 def test_overlap_for(seconds: list[int], minutes: int) -> None:
     """The recommended overlap covers fewer than all but one in a thousand records twice, or one straggler sets it."""
@@ -415,3 +467,13 @@ def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-
         assert round_down(asked.start, cut) < window.start
         assert round_down(asked.end - EDGE, cut) >= window.end
         assert round_down(asked.end, cut) - EDGE >= window.end - EDGE
+
+
+@given(instants, spans, st.sampled_from(CUTS[1:]))
+def test_widened_by_less_than_a_unit(start, length, unit) -> None:  # type: ignore[no-untyped-def]
+    """A poll asks for more than a unit beside the window, or an upstream that rounds the start up leaves out some of it."""
+    window = Window(start, start + length)
+    asked = window.widened(unit)
+    assert window.start - asked.start < unit + EDGE
+    assert asked.end - window.end < unit + EDGE
+    assert round_down(asked.start, unit) == asked.start

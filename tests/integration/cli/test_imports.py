@@ -45,9 +45,9 @@ OF_SERVICES = (
 CHECK = "from actionwatch import cli; cli.call(sys.argv[2:])"
 WAIT = """
 import contextlib, pathlib
-from actionwatch.app import App
-from actionwatch.configuration import read_settings
-from actionwatch.service import Service
+from actionwatch.service.app import App
+from actionwatch.service.configuration import read_settings
+from actionwatch.service.service import Service
 with contextlib.closing(App(read_settings(pathlib.Path("actionwatch.yaml"), {}))) as app, Service(app).running():
     app.matcher.run_once()
 """

@@ -16,6 +16,7 @@ import jsonschema_rs
 import pytest
 
 from actionwatch.cli.run import showing_backlogs
+from actionwatch.service import app, configuration
 from actionwatch.store import backlog_progress
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
@@ -300,6 +301,7 @@ def test_hostile_text_is_shown_escaped(filled: Desk) -> None:
 
 def test_an_empty_store(desk: Desk) -> None:
     """Before the first poll every list is empty, says so to people, and is still JSON to scripts."""
+    app.open_store(configuration.read_settings(desk.config)).close()
     for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"]):
         called = desk.call(*command)
         assert (called.status, called.out) == (0, "")

@@ -50,6 +50,7 @@ def run(desk: CommandDesk, status: int = 0) -> None:
 
 def test_silences(desk: CommandDesk) -> None:
     """Add, list, expire: what was kept quiet is suppressed with its reason, and reported at the end."""
+    run(desk)
     added = desk.call(
         "silences", "add", 'rule="cluster_deleted"', "--for", "2h", "--comment", "planned", "--author", "sam"
     )

@@ -11,9 +11,9 @@ import pytest
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import ESCALATION, DeliveryStatus, Escalation, Event, Level
+from actionwatch.delivery import replay
 from actionwatch.delivery.worker import LEASE, TROUBLES_EVERY
 from actionwatch.matching.addressing import Destination
-from actionwatch.delivery import replay
 from actionwatch.store import outbox, receivers, silences
 from actionwatch.store.outbox import Wanted
 from actionwatch.text.crontab import parse_crontab

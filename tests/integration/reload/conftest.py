@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import structlog
 
 from actionwatch.emulator import Organisation, create_app, running
+from tests import waiting
 from tests.integration.reload.kit import Site
 
 
@@ -39,9 +38,5 @@ def logs_left_alone() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
     """Fail a test that leaves a thread running."""
-    before = set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + 5
-    while left := {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")} - before:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.01)
+    with waiting.no_thread_left():
+        yield

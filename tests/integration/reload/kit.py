@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from actionwatch.base.model import Alert
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation
@@ -23,11 +20,8 @@ from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
 from actionwatch.store.self_alerts import OpenTrouble
+from tests.waiting import LIMIT, beside, wait_until
 
-T = TypeVar("T")
-
-SECOND = 2.0  # what a change of a file may take where other tests run beside it; by itself it takes some 0.5
-PATIENCE = 10.0
 DELETED, CREATED = "DELETE_CLUSTER", "CREATE_CLUSTER"
 
 
@@ -47,16 +41,6 @@ def burst(number: int = 3, *, detection: str = f"actionKind: {DELETED}", more: s
         f"detection: {{selection: {{{detection}}}, condition: selection}}\nlevel: high\n{more}"
         f"correlation: {{type: event_count, group-by: [userName], timespan: 10m, condition: {{gte: {number}}}}}\n"
     )
-
-
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE) -> T:
-    """Look until there is something to see; fail, saying what did not come."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"did not come within {seconds:g} s: {what}")
 
 
 def put(path: Path, text: str) -> None:
@@ -124,7 +108,7 @@ class Site:
         self.rules.mkdir(exist_ok=True)
         self.config.write_text(
             f"sources:\n  - {{name: acme, organisation_id: '{self.organisation.id}', username: {DEMO_USER}, "
-            f"api_key: '{DEMO_KEY}', base_url: '{self.url}', start: 1d, poll_interval: 0.1s, timeout: 2s}}\n"
+            f"api_key: '{DEMO_KEY}', base_url: '{self.url}', start: 1d, poll_interval: 0.1s, timeout: {LIMIT:g}s}}\n"
             f"web: {{listen: '127.0.0.1:{port}'}}\nlog: {{level: {level}}}\n{self.more}"
         )
         for name, text in (files or {}).items():
@@ -150,7 +134,7 @@ class Site:
         with contextlib.closing(App(read_settings(self.config, {}))) as self.app:
             running = Service(self.app)
             with running.running():
-                wait_for("a first poll", lambda: self.is_settled())
+                wait_until(self.is_settled, "a first poll")
                 yield running
 
     def start_and_end(self) -> None:
@@ -162,24 +146,11 @@ class Site:
     def served(self) -> Iterator[Asked]:
         """Run `serve` in a thread; give where to ask things of it. It must end well."""
         self.start_and_end()  # so that there is a store to look into
-        failed: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                serve(self.config, read_settings(self.config, {}), asked)
-            except BaseException as exc:
-                failed.append(exc)
-
-        with contextlib.closing(Asked()) as asked:
-            thread = threading.Thread(target=run, name="serve")
-            thread.start()
-            try:
-                yield asked
-            finally:
-                asked.ask()
-                thread.join(30)
-        assert not thread.is_alive()
-        assert not failed, failed
+        with (
+            contextlib.closing(Asked()) as asked,
+            beside(lambda: serve(self.config, read_settings(self.config, {}), asked), stop=asked.ask),
+        ):
+            yield asked
 
     def is_settled(self) -> bool:
         """Say whether all that the upstream has was stored and matched."""
@@ -230,9 +201,3 @@ class Site:
             if each.document is not None:
                 found[each.name.name] = str(next(iter(each.document.value["detection"]["selection"].values())))
         return found
-
-    def wait_until(self, what: str, is_so: Callable[[], bool], seconds: float = SECOND) -> float:
-        """Wait for a state, by default as long as a change may take; give how long it took."""
-        began = time.monotonic()
-        wait_for(what, is_so, seconds)
-        return time.monotonic() - began

@@ -12,7 +12,8 @@ from actionwatch.base.model import Match, Record
 from actionwatch.matching.matcher import Matcher
 from tests.builders import make_record, open_database
 from tests.integration.pipeline.kit import KindEngine, KindRule, Post
-from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule, wait_for
+from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
+from tests.waiting import wait_until
 
 USERS = 30
 
@@ -22,7 +23,7 @@ def _live_history(site: Site, times: int = 5) -> None:
     for user in range(USERS):
         for _ in range(times):
             site.act(user=f"user{user}")
-    wait_for("the history", site.is_settled, 20)
+    wait_until(site.is_settled, "the history")
 
 
 def test_a_new_rule_over_a_full_store_opens_nothing(site: Site) -> None:
@@ -31,14 +32,14 @@ def test_a_new_rule_over_a_full_store_opens_nothing(site: Site) -> None:
     with site.service():
         _live_history(site, 2)
         put(site.rules / "burst.yml", burst(3))
-        site.wait_until("the rule", lambda: "burst" in site.running())
+        wait_until(lambda: "burst" in site.running(), "the rule")
         site.act(user="user7")
-        wait_for("its alert", lambda: len(site.alerts()) == 1)
+        wait_until(lambda: len(site.alerts()) == 1, "its alert")
         assert site.alerts()[0].count == 3
         put(site.rules / "burst.yml", burst(2))
-        site.wait_until("the change", lambda: "gte: 2" in _burst(site))
+        wait_until(lambda: "gte: 2" in _burst(site), "the change")
         site.act(CREATED)
-        wait_for("a further alert", lambda: "eve met plain for CREATE_CLUSTER" in site.titles())
+        wait_until(lambda: "eve met plain for CREATE_CLUSTER" in site.titles(), "a further alert")
         assert len(site.alerts()) == 2
 
 
@@ -62,7 +63,7 @@ def test_whatever_makes_it_new_opens_nothing(site: Site, way: str) -> None:
     if way.startswith("gone"):
         with site.service():
             site.act(user="zoe")
-            wait_for("its matching, by a rule that is then known", site.is_settled)
+            wait_until(site.is_settled, "its matching, by a rule that is then known")
         (site.rules / "burst.yml").unlink()
     if way == "gone over a restart":
         with site.service():
@@ -73,12 +74,12 @@ def test_whatever_makes_it_new_opens_nothing(site: Site, way: str) -> None:
         known = {version.name: version for version in site.versions()}
         for name, text in after.items():
             put(site.folder / name, text)
-        site.wait_until("the change", lambda: {version.name: version for version in site.versions()} != known)
+        wait_until(lambda: {version.name: version for version in site.versions()} != known, "the change")
         site.act(CREATED)
-        wait_for("a further alert", lambda: "eve met plain for CREATE_CLUSTER" in site.titles())
+        wait_until(lambda: "eve met plain for CREATE_CLUSTER" in site.titles(), "a further alert")
         assert len(site.alerts()) == 1
         site.act(user="user3")
-        wait_for("the alert about what is new", lambda: len(site.alerts()) == 2)
+        wait_until(lambda: len(site.alerts()) == 2, "the alert about what is new")
 
 
 def test_killed_between_writing_down_and_using(site: Site) -> None:
@@ -90,9 +91,9 @@ def test_killed_between_writing_down_and_using(site: Site) -> None:
     site.start_and_end()
     with site.service():
         site.act(CREATED)
-        wait_for("a further alert", lambda: len(site.alerts()) == 1)
+        wait_until(lambda: len(site.alerts()) == 1, "a further alert")
         site.act(user="user3")
-        wait_for("the alert about what is new", lambda: len(site.alerts()) == 2)
+        wait_until(lambda: len(site.alerts()) == 2, "the alert about what is new")
 
 
 def test_an_unchanged_rule_keeps_counting(site: Site) -> None:
@@ -100,15 +101,15 @@ def test_an_unchanged_rule_keeps_counting(site: Site) -> None:
     site.write({"rules/one.yml": rule(kind=CREATED), "rules/burst.yml": burst(3)})
     with site.service():
         site.act()
-        wait_for("its matching", site.is_settled)
+        wait_until(site.is_settled, "its matching")
         put(site.rules / "two.yml", rule("two", CREATED))
-        site.wait_until("the new rule", lambda: "two" in site.running())
+        wait_until(lambda: "two" in site.running(), "the new rule")
         site.act()
-        wait_for("its matching", site.is_settled)
+        wait_until(site.is_settled, "its matching")
         put(site.rules / "burst.yml", burst(3).replace("title: Burst", "title: Burst of deletions"))
-        site.wait_until("the new title", lambda: "deletions" in _burst(site))
+        wait_until(lambda: "deletions" in _burst(site), "the new title")
         site.act()
-        wait_for("its alert", lambda: [alert.title for alert in site.alerts()] == ["Burst of deletions"])
+        wait_until(lambda: [alert.title for alert in site.alerts()] == ["Burst of deletions"], "its alert")
 
 
 class _Switching(KindEngine):

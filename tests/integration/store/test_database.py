@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
 from actionwatch.store import positions
@@ -253,6 +255,79 @@ def test_owned_excludes_another_process(database: Database) -> None:
         pass
     with database.owned():
         pass
+
+
+def test_owned_follows_links(tmp_path: Path) -> None:
+    """Two services on one store are refused under any name: a link to the file or to its folder, a relative path."""
+    real, other = tmp_path / "real", tmp_path / "other"
+    real.mkdir()
+    other.mkdir()
+    open_database(real).close()
+    (other / "linked.db").symlink_to(real / "store.db")
+    (tmp_path / "folder").symlink_to(real)
+    code = (
+        "import sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
+        "with d.owned(): print('owned')"
+    )
+    with contextlib.closing(Database(f"sqlite:///{real / 'store.db'}")) as database, database.owned():
+        for name in (other / "linked.db", tmp_path / "folder" / "store.db", Path("..") / "real" / "store.db"):
+            second = subprocess.run(
+                [sys.executable, "-c", code, f"sqlite:///{name}"],
+                capture_output=True, text=True, cwd=other, check=False, timeout=60,
+            )  # fmt: skip
+            assert second.returncode == 1, name
+            assert "another actionwatch runs" in second.stderr
+    assert list(other.iterdir()) == [other / "linked.db"]
+
+
+def test_a_second_name_is_refused(tmp_path: Path) -> None:
+    """A hard link would have a log and a lock of its own beside it: no service starts on either name."""
+    open_database(tmp_path).close()
+    (tmp_path / "second.db").hardlink_to(tmp_path / "store.db")
+    for name in ("store.db", "second.db"):
+        database = Database(f"sqlite:///{tmp_path / name}")
+        with pytest.raises(StoreError, match="second name"), database.owned():
+            raise AssertionError("owned under one of two names")
+        database.close()
+    (tmp_path / "second.db").unlink()
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'store.db'}")) as database, database.owned():
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_file_that_is_mounted_is_refused(tmp_path: Path) -> None:
+    """A database mounted as a single file has its log outside the mount, where a container loses it."""
+    open_database(tmp_path).close()
+    mounted = tmp_path / "a folder" / "mounted.db"
+    mounted.parent.mkdir()
+    mounted.touch()
+    subprocess.run(["mount", "--bind", tmp_path / "store.db", mounted], check=True)
+    try:
+        database = Database(f"sqlite:///{mounted}")
+        with pytest.raises(StoreError, match="mount its folder"), database.owned():
+            raise AssertionError("owned")
+        database.close()
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def test_a_failure_to_write_is_known_while_it_lasts(database: Database) -> None:
+    """A full store is known to the process that cannot write into it, until a write succeeds again."""
+
+    def fill(connection: Connection) -> None:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS filler (content BLOB)")
+        connection.exec_driver_sql("INSERT INTO filler VALUES (zeroblob(1000000))")
+
+    assert database.write_failure is None
+    with database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # no less than there is
+    with pytest.raises(StoreError, match="full"), database.write() as connection:
+        fill(connection)
+    assert "full" in (database.write_failure or "")
+    with database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=100000")
+        fill(connection)
+    assert database.write_failure is None
 
 
 @pytest.mark.parametrize("offset", [timedelta(0), timedelta(microseconds=1), timedelta(days=-30_000)])

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.model import Level, Status
 from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, self_alerts
 from actionwatch.store.database import Database
@@ -82,6 +82,23 @@ def test_readyz(web: httpx.Client, database: Database, clock: Clock) -> None:
     assert asked() == (503, ["source acme: 1 polls failed in a row; the log says why"])
     poll(database, clock)
     assert asked() == (200, [])
+
+
+def test_a_full_store_is_not_ready(web: httpx.Client, database: Database, clock: Clock) -> None:
+    """A store that takes nothing any more is a reason as long as it lasts, though reading it goes on."""
+    poll(database, clock)
+    assert web.get("/readyz").status_code == 200
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE filler (content BLOB)")
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # no less than there is
+    with pytest.raises(StoreError, match="full"), database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO filler VALUES (zeroblob(1000000))")
+    answer = web.get("/readyz")
+    assert answer.status_code == 503
+    (reason,) = answer.json()["reasons"]
+    assert reason.startswith("the store cannot be written: ")
+    poll(database, clock)
+    assert web.get("/readyz").status_code == 200
 
 
 def test_broken_store_is_not_ready(web: httpx.Client, database: Database, clock: Clock) -> None:

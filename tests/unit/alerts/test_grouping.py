@@ -123,6 +123,8 @@ def test_join() -> None:
     )
     earlier = join(joined, make_match(make_record(3, minutes=-9), level=Level.LOW))
     assert earlier == structs.replace(joined, count=3)
+    for delay, longest in ((timedelta(minutes=5), timedelta(hours=1)), (timedelta(hours=2), timedelta(hours=2))):
+        assert join(joined, make_match(make_record(4, late_by=delay))).late_by == longest
 
 
 @given(st.lists(st.integers(-15, 15), max_size=12), st.randoms())

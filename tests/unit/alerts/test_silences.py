@@ -87,6 +87,8 @@ def test_matchers_that_are_refused(matchers: list[str], reason: str) -> None:
     """Somebody silences all there is, or nothing, without noticing."""
     with pytest.raises(ValueError, match=reason):
         check_matchers(matchers)
+    with pytest.raises(ValueError, match=reason):
+        make_silence(matchers, "sam", "planned", NOON, NOON + HOUR, made_at=NOON)
 
 
 @pytest.mark.parametrize("matchers", [["rule=x"], ["rule!=x", "userName=~.+"], ["userName=~e.*"], ['a!=""']])

@@ -154,13 +154,13 @@ def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> No
     """Beyond the cap the group touched least recently goes, and is counted; hits kept are bounded too."""
     monkeypatch.setattr(correlator, "MAX_KEPT", 100)
     past = Past(begin=lambda _: START)
-    correlator = Correlator(ALL, past, keep=timedelta(days=1), max_groups=10)
+    capped = Correlator(ALL, past, keep=timedelta(days=1), max_groups=10)
     for number in range(2000):
-        correlator.take([record_at(number / 100, "BACKUP", user=f"u{number % 200}", key=f"k{number:05}")])
-        correlator.changes(at(number / 100))
-    assert correlator.count_groups() <= 10 * len(correlator.rules)
-    assert correlator.evicted > 1000
-    assert correlator.count_hits() < 1000
+        capped.take([record_at(number / 100, "BACKUP", user=f"u{number % 200}", key=f"k{number:05}")])
+        capped.changes(at(number / 100))
+    assert capped.count_groups() <= 10 * len(capped.rules)
+    assert capped.evicted > 1000
+    assert capped.count_hits() < 1000
 
 
 def test_a_late_record_of_a_group_that_came_back_has_all_rebuilt() -> None:

@@ -1,0 +1,116 @@
+"""Child processes of tests: waited for with the limit of tests/waiting.py, and killed with all that they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import LIMIT, wait_until
+
+Command = Sequence[str | Path]
+
+
+@contextmanager
+def child(command: Command, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a process in a session of its own; at the end of the block, also after a failure, kill it and its descendants."""
+    with subprocess.Popen(command, text=True, start_new_session=True, **options) as process:
+        try:
+            yield process
+        finally:
+            kill(process)
+
+
+def run_child(command: Command, given: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end, with `given` as its standard input; return its exit status and what it printed."""
+    pipe = subprocess.PIPE
+    with child(command, stdin=pipe, stdout=pipe, stderr=pipe, **options) as process:
+        out, err = printed(process, given)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def printed(process: subprocess.Popen[str], given: str | None = None) -> tuple[str, str]:
+    """Wait for the end of a process; return the rest of what it printed to its pipes."""
+    try:
+        return process.communicate(given, timeout=LIMIT)
+    except subprocess.TimeoutExpired as exc:
+        kill(process)
+        raise AssertionError(f"waited {LIMIT:g} s for the end of {exc.cmd}; printed: {process.communicate()}") from exc
+
+
+def exit_status(process: subprocess.Popen[str]) -> int:
+    """Wait for the end of a process that prints to files or little."""
+    try:
+        return process.wait(LIMIT)
+    except subprocess.TimeoutExpired as exc:
+        raise AssertionError(f"waited {LIMIT:g} s for the end of {exc.cmd}") from exc
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process of `child`, and every descendant that did not leave its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@dataclass
+class Terminal:
+    """A process on a pseudo terminal, and what its screen shows."""
+
+    process: subprocess.Popen[str]
+    _end: int
+    _shown: bytes = b""
+
+    @property
+    def screen(self) -> str:
+        return self._shown.decode(errors="replace").replace("\r\n", "\n")
+
+    def type(self, *lines: str) -> None:
+        """Type lines; those that the process does not read yet wait for it."""
+        os.write(self._end, "".join(f"{line}\n" for line in lines).encode())
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the screen shows a text."""
+        wait_until(lambda: text in self.screen or not self._read(), f"{text!r} on the screen", lambda: self.screen)
+        assert text in self.screen, self.screen
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C while the process waits for input: one that comes just before it begins to wait ends no waiting."""
+        wait_until(self._is_asleep, "the process to wait for input", lambda: self.screen)
+        self.process.send_signal(signal.SIGINT)
+
+    def exit_status(self) -> int:
+        """Wait for the process's end; the screen then shows all that it printed."""
+        wait_until(lambda: not self._read(), "the end of the process", lambda: self.screen)
+        return exit_status(self.process)
+
+    def _read(self) -> bool:
+        """Read what is there to show; say whether more may come."""
+        if select.select([self._end], [], [], 0)[0]:
+            try:
+                self._shown += os.read(self._end, 65_536)
+            except OSError:  # how Linux says that the other end is closed
+                return False
+        return True
+
+    def _is_asleep(self) -> bool:
+        self._read()
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+@contextmanager
+def on_terminal(command: Command, **options: Any) -> Iterator[Terminal]:
+    """Start a process on a pseudo terminal of its own; kill it at the end of the block."""
+    ours, its = pty.openpty()
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, ours)
+        with os.fdopen(its):
+            process = stack.enter_context(child(command, stdin=its, stdout=its, stderr=its, **options))
+        yield Terminal(process, ours)

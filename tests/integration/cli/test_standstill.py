@@ -1,0 +1,257 @@
+"""Commands that read the store change nothing, and never pass for an answer what they cannot know."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from actionwatch.service import app, configuration
+from actionwatch.store.database import Database
+from actionwatch.store.timestamps import to_micros
+from tests.integration.cli.conftest import Desk
+from tests.integration.notifiers.http_end import Reply
+
+READERS = [
+    ["records", "list"], ["records", "export"], ["records", "receipts"], ["records", "receipts", "--verify"],
+    ["records", "proof"], ["alerts", "list"], ["alerts", "show", "x"], ["deliveries", "list"], ["deliveries", "show", "x"],
+    ["receivers", "list"], ["silences", "list"], ["explain", "x"], ["rules", "explain", "x", "cluster_deleted"],
+    ["rules", "backtest", "cluster_deleted"], ["rules", "backtest", "cluster_deleted", "--estimate", "--from", "store"],
+]  # fmt: skip
+WRITERS = [
+    ["alerts", "ack", "x"], ["alerts", "resolve", "x"], ["deliveries", "retry", "--dead"], ["deliveries", "drop", "--dead"],
+    ["silences", "add", "rule=x", "--for", "1h", "--comment", "test"], ["silences", "expire", "x"],
+]  # fmt: skip
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Give a digest of every file in a folder."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+
+
+def change(desk: Desk, statement: str, *values: object) -> None:
+    """Change the store behind its back."""
+    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as connection:
+        connection.execute(statement, values)
+        connection.commit()
+
+
+def polled(desk: Desk, ago: timedelta) -> None:
+    """Have the last poll be so long ago."""
+    change(desk, "UPDATE poll SET last_poll_at = ?", to_micros(datetime.now(UTC) - ago))
+
+
+@contextlib.contextmanager
+def owning(desk: Desk) -> Iterator[None]:
+    """Be the service that runs on the store, as far as the lock tells."""
+    database = app.open_store(configuration.read_settings(desk.config))
+    with contextlib.closing(database), database.owned():
+        yield
+
+
+def test_no_store(desk: Desk) -> None:
+    """A mistyped store path is an error that names the path and what to do; no file is created, nothing looks empty."""
+    before = files(desk.folder)
+    for command in [*READERS, *WRITERS]:
+        called = desk.call(*command)
+        assert (called.status, called.out) == (1, ""), command
+        assert f"there is no store at {desk.folder / 'actionwatch.db'}" in called.err
+        assert "'actionwatch run' creates" in called.err
+    assert files(desk.folder) == before
+
+
+def test_status_without_a_store(desk: Desk) -> None:
+    """`status` stays the contract's document where there is no store, names the trouble, and creates nothing."""
+    before = files(desk.folder)
+    called = desk.call("status", "-o", "json")
+    assert called.status == 1
+    (source,) = called.json["sources"]
+    assert (source["last_poll"], source["records"]) == (None, 0)
+    (trouble,) = called.json["troubles"]
+    assert (trouble["trouble"], trouble["since"]) == ("store_missing", None)
+    assert "store.url" in trouble["remedy"]
+    assert str(desk.folder / "actionwatch.db") in desk.call("status").out
+    assert files(desk.folder) == before
+
+
+@pytest.mark.parametrize(("version", "words"), [("0000", "older schema 0000"), ("9999", "schema 9999")])
+def test_another_schema(desk: Desk, version: str, words: str) -> None:
+    """A store of another version is left as it is, and the message says what to do; migrating is the service's."""
+    assert desk.call("run", "--once").status == 0
+    change(desk, "UPDATE alembic_version SET version_num = ?", version)
+    before = files(desk.folder)
+    for command in [*READERS, *WRITERS]:
+        called = desk.call(*command)
+        assert (called.status, called.out) == (1, ""), command
+        assert words in called.err
+    assert files(desk.folder) == before
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["store_unreadable"]
+
+
+def test_reading_changes_nothing(filled: Desk) -> None:
+    """No command that reads changes a byte of the store, nor leaves a file beside it."""
+    before = files(filled.folder)
+    (filled.folder / "silences").mkdir()
+    (filled.folder / "silences" / "night.yml").write_text(
+        "- matchers: ['rule=\"cluster_deleted\"']\n  author: sam\n  comment: test\n  ends_at: 2999-01-01T00:00:00Z\n"
+    )
+    for command in [*READERS, ["status"]]:
+        filled.call(*command)
+        assert files(filled.folder) == before, command
+
+
+def test_a_service_that_ended_is_seen(desk: Desk) -> None:
+    """A service dead for days, or one that no longer polls, is a trouble with its remedy and exit 1."""
+    assert desk.call("run", "--once").status == 0
+    polled(desk, timedelta(days=7))
+    stopped = desk.call("status", "-o", "json")
+    assert stopped.status == 1
+    (trouble,) = stopped.json["troubles"]
+    assert (trouble["trouble"], trouble["since"]) == ("service_stopped", stopped.json["sources"][0]["last_poll"])
+    assert "actionwatch run" in trouble["remedy"]
+    text = desk.call("status").out
+    assert "last polled 7d ago" in text
+    assert "no service runs on this store" in text
+    with owning(desk):
+        stuck = desk.call("status", "-o", "json")
+        assert stuck.status == 1
+        assert [trouble["trouble"] for trouble in stuck.json["troubles"]] == ["poll_overdue"]
+        assert "the service runs but does not poll" in desk.call("status").out
+        polled(desk, timedelta(seconds=30))
+        assert desk.call("status").status == 0
+
+
+def test_between_two_runs_of_cron(desk: Desk) -> None:
+    """`run --once` leaves `status` well until the next run is overdue by its own poll_interval."""
+    desk.write(poll_interval="10m")
+    assert desk.call("run", "--once").status == 0
+    for ago, status in ((0, 0), (10, 0), (20, 0), (22, 1)):
+        polled(desk, timedelta(minutes=ago))
+        assert desk.call("status").status == status, ago
+
+
+def test_a_source_that_was_never_polled(desk: Desk) -> None:
+    """A store that was set up and never polled, and a source that was added since, are troubles."""
+    app.open_store(configuration.read_settings(desk.config)).close()
+    never = desk.call("status", "-o", "json")
+    assert never.status == 1
+    assert [(trouble["trouble"], trouble["since"]) for trouble in never.json["troubles"]] == [("service_stopped", None)]
+    assert "never polled" in desk.call("status").out
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("status").status == 0
+    change(desk, "UPDATE poll SET source = 'other'")
+    assert desk.call("status").status == 1
+
+
+def test_a_last_poll_in_the_future(desk: Desk) -> None:
+    """A clock that was set back does not make an old poll fresh."""
+    assert desk.call("run", "--once").status == 0
+    polled(desk, timedelta(hours=-1))
+    assert desk.call("status").status == 1
+    assert "in the future" in desk.call("status").out
+
+
+def test_who_tells_receivers_of_a_decision(desk: Desk) -> None:
+    """What a person decides while nothing runs is said to wait for the next run; with a service it is not."""
+    desk.act("DELETE_CLUSTER", 5)
+    assert desk.call("run", "--once").status == 0
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    with owning(desk):
+        assert desk.call("alerts", "ack", alert["id"]).err == ""
+    resolved = desk.call("alerts", "resolve", alert["id"])
+    assert resolved.status == 0
+    assert "no service runs on this store" in resolved.err
+    assert desk.call("run", "--once").status == 0
+    assert desk.webhook.requests[-1].json["type"] == "alert.resolved"
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of 16 MB."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@needs_root
+def test_a_full_disk_is_shown_while_it_lasts(desk: Desk) -> None:
+    """`status` looks at the disk itself: a disk that takes no alert any more is a trouble, until there is room again."""
+    with small_disk(desk.folder / "disk") as disk:
+        desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
+        desk.write()
+        assert desk.call("run", "--once").status == 0
+        assert desk.call("status").status == 0, desk.call("status").out
+        ballast = disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        desk.act("DELETE_CLUSTER", 5)
+        failed = desk.call("run", "--once")
+        assert failed.status == 1
+        assert "Traceback" not in failed.err
+        full = desk.call("status", "-o", "json")
+        assert full.status == 1
+        assert "store_nearly_full" in [trouble["trouble"] for trouble in full.json["troubles"]]
+        assert "0 MiB are free" in desk.call("status").out
+        ballast.unlink()
+        assert desk.call("run", "--once").status == 0
+        assert desk.call("status").status == 0, desk.call("status").out
+        assert len(desk.webhook.requests) >= 1
+
+
+@needs_root
+def test_a_folder_that_cannot_be_written_can_be_read(desk: Desk) -> None:
+    """A store on a read-only file system, a restored backup say, is read where nothing is left in its log."""
+    with small_disk(desk.folder / "disk") as disk:
+        desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
+        desk.write()
+        desk.act("DELETE_CLUSTER", 5)
+        assert desk.call("run", "--once").status == 0
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert len(desk.call("alerts", "list", "-o", "json").json) == 1
+        assert len(desk.call("records", "list", "-o", "json").json) == 1
+
+
+def test_the_log_of_a_killed_service_is_read(desk: Desk) -> None:
+    """What a service committed before it was killed is shown, though it stands in the log alone."""
+    assert desk.call("run", "--once").status == 0
+    code = (
+        "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
+        "with d.write() as c: c.exec_driver_sql(\"UPDATE poll SET failures = 2, last_error = 'lost'\")\n"
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, f"sqlite:///{desk.folder}/actionwatch.db"], check=False, timeout=60)
+    assert (desk.folder / "actionwatch.db-wal").stat().st_size > 0
+    assert "the last 2 polls failed: lost" in desk.call("status").out
+
+
+def test_a_retry_that_nobody_sends(desk: Desk) -> None:
+    """`deliveries retry` says when nothing runs that would send."""
+    desk.act("DELETE_CLUSTER", 5)
+    desk.webhook.queue.append(Reply(400))
+    assert desk.call("run", "--once").status == 1
+    assert "no service runs on this store" in desk.call("deliveries", "retry", "--dead").err
+
+
+def test_a_reader_never_keeps_a_service_from_starting(desk: Desk) -> None:
+    """Looking whether a service runs takes the lock for an instant; a service that starts just then waits it out."""
+    database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
+    with contextlib.closing(database):
+        database.upgrade()
+        with database.owned():
+            assert database.is_owned()
+        assert not database.is_owned()

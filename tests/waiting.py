@@ -1,0 +1,98 @@
+"""Waiting in tests: for conditions and threads, with one limit for all, so that no test depends on the speed of the machine.
+
+No test asserts that something is fast. `LIMIT` only decides how long a test that fails takes to say so. tests/children.py waits
+for processes with the same limit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LIMIT = (
+    120.0  # seconds; a hundred times what the slowest condition takes on two idle cores. pytest's own timeout is longer
+)
+PATIENT = timedelta(seconds=LIMIT)  # for a timeout of the product, where the far end must answer in time
+LOOK_EVERY = 0.01
+
+
+def wait_until(look: Callable[[], T | None], what: str, state: Callable[[], object] | None = None) -> T:
+    """Look until there is something to see, and return it; `state` describes what there is instead, for the failure."""
+    deadline = time.monotonic() + LIMIT
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {LIMIT:g} s for {what}; last seen: {state() if state else seen!r}")
+        time.sleep(LOOK_EVERY)
+    return seen
+
+
+@contextmanager
+def beside(work: Callable[[], object], stop: Callable[[], object] = lambda: None) -> Iterator[threading.Thread]:
+    """Run `work` in a thread during the block; then call `stop`, wait for the thread's end, and raise what it raised."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as exc:
+            raised.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop()
+        join(thread)
+    if raised:
+        raise raised[0]
+
+
+def all_at_once(*works: Callable[[], object]) -> None:
+    """Run each in a thread of its own, all begun in the same moment; wait for their ends, and raise what one of them raised."""
+    ready = threading.Barrier(len(works))
+    raised: list[BaseException] = []
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            ready.wait(LIMIT)
+            work()
+        except BaseException as exc:
+            raised.append(exc)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        join(thread)
+    if raised:
+        raise raised[0]
+
+
+def join(thread: threading.Thread) -> None:
+    """Wait for a thread's end."""
+    thread.join(LIMIT)
+    assert not thread.is_alive(), f"waited {LIMIT:g} s for the end of {thread}"
+
+
+def wait_for_event(event: threading.Event, what: str) -> None:
+    """Wait for an event."""
+    assert event.wait(LIMIT), f"waited {LIMIT:g} s for {what}"
+
+
+@contextmanager
+def no_thread_left() -> Iterator[None]:
+    """Fail a test that leaves a thread running."""
+    before = set(threading.enumerate())
+    yield
+
+    def left() -> set[threading.Thread]:
+        return set(threading.enumerate()) - before
+
+    wait_until(lambda: not left(), "the end of every thread", left)
