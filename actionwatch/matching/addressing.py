@@ -101,7 +101,7 @@ class Addressing:
         outbox.insert_new(connection, rows)
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
 
-    def resolve(self, connection: Connection, alert: Alert, now: datetime) -> None:
+    def resolve(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
         """Owe `resolved` to every receiver of an alert; an update that was not tried yet says it instead.
 
         A receiver that is gone is owed it only where it was told the alert: as a dead letter, which can go to its heir.
@@ -115,7 +115,8 @@ class Addressing:
                 due_at = _not_before(found.last, now)
                 rows.append(owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes))
         outbox.insert_new(connection, rows)
-        alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", f"by {alert.resolved_by}")])
+        what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
+        alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
     def test(self, connection: Connection, alert: Alert, receiver: str, now: datetime) -> str:
         """Owe a marked test message to one receiver, whatever the routes say; give the delivery's id."""
