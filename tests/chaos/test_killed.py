@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,10 +25,11 @@ from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, 
 from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT, DELIVERY
+from tests.children import child, run_child
 from tests.upstreams import happened, stored
+from tests.waiting import beside, wait_until
 
 KILLS = 40
-SLOWEST_START = 20.0  # seconds; on a machine that does other things too
 FAULTS = (
     (),
     ("order:shuffled",),
@@ -69,7 +69,8 @@ detection:
 # Imports everything once, and forks a service for each line it is given: a start from nothing costs ten times as much.
 NURSERY = """
 import os, sys
-from actionwatch import app, cli, service
+from actionwatch import cli
+from actionwatch.service import app, service
 from actionwatch.notifiers import webhook
 from actionwatch.web import health, metrics, server
 for _ in sys.stdin:
@@ -113,27 +114,15 @@ def receiving() -> Iterator[Receiver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         receiver.url = f"http://127.0.0.1:{server.server_address[1]}/"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with beside(lambda: server.serve_forever(0.05), stop=server.shutdown):
             yield receiver
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager
 def nursery(arguments: list[str], environ: dict[str, str]) -> Iterator[Callable[[], int]]:
     """Give what starts a service and tells its process id."""
-    with subprocess.Popen(
-        [sys.executable, "-c", NURSERY, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environ,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", NURSERY, *arguments]
+    with child(command, stdin=pipe, stdout=pipe, env=environ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         into, out = process.stdin, process.stdout
@@ -143,10 +132,7 @@ def nursery(arguments: list[str], environ: dict[str, str]) -> Iterator[Callable[
             into.flush()
             return int(out.readline())
 
-        try:
-            yield start
-        finally:
-            into.close()
+        yield start
 
 
 def wait_for_a_poll(pid: int, seen: int, organisation_requests: Callable[[], int]) -> None:
@@ -154,10 +140,12 @@ def wait_for_a_poll(pid: int, seen: int, organisation_requests: Callable[[], int
 
     Raises: ProcessLookupError, where it ended by itself.
     """
-    until = time.monotonic() + SLOWEST_START
-    while organisation_requests() == seen and time.monotonic() < until:
+
+    def has_asked() -> bool:
         os.kill(pid, 0)
-        time.sleep(0.01)
+        return organisation_requests() > seen
+
+    wait_until(has_asked, "a request of the service")
 
 
 @pytest.mark.timeout(0)
@@ -204,14 +192,13 @@ def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.Captu
                 seen, pid = requests(), start()
                 wait_for_a_poll(pid, seen, requests)
                 arrive()
-                time.sleep(chance.choice((0, 0.005, 0.02, 0.1, 0.4, 1.1)))
+                time.sleep(chance.choice((0, 0.005, 0.02, 0.1, 0.4, 1.1)))  # any moment will do for the kill
                 os.kill(pid, signal.SIGKILL)
         emulator.faults.clear()
-        last = [*command, "run", "--once", "--wait", "30s"]
-        ended = subprocess.run(last, capture_output=True, text=True, check=False, env=environ)
+        last_round_at = datetime.now(UTC)
+        ended = run_child([*command, "run", "--once", "--wait", "10m"], env=environ)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        verify = [*command, "records", "receipts", "--verify", "-o", "jsonl"]
-        verified = subprocess.run(verify, capture_output=True, text=True, check=False, env=environ)
+        verified = run_child([*command, "records", "receipts", "--verify", "-o", "jsonl"], env=environ)
         assert verified.returncode == 0, verified.stderr
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:
@@ -234,7 +221,7 @@ def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.Captu
         assert not lost
         assert not doubled
         assert mark is not None
-        assert mark.proved_through > datetime.now(UTC) - timedelta(minutes=1)
+        assert mark.proved_through > last_round_at - timedelta(minutes=1)
         assert {row.status for row in statuses} <= {"sent", "dead", "suppressed"}
         wanted = sum(count for (kind, _), count in truth.items() if kind == "DELETE_CLUSTER")
         assert len(alerts) == wanted

@@ -17,7 +17,7 @@ from actionwatch.service.signals import Asked, asked_by_signals
 ROUNDS = 2_000
 PATIENCE_SECONDS = 30.0
 ENDLESS = """
-from actionwatch.signals import ENDING, asked_by_signals
+from actionwatch.service.signals import ENDING, asked_by_signals
 with asked_by_signals(ENDING) as asked:
     print("waiting", flush=True)
     asked.wait()

@@ -18,6 +18,7 @@ import structlog
 from actionwatch import cli
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation, create_app, running
 from tests.integration.notifiers.http_end import HttpEnd, Reply
+from tests.waiting import LIMIT
 
 RULE = """\
 title: Cluster deleted
@@ -75,17 +76,17 @@ def call(*arguments: str, is_terminal: bool = False, stdin: str = "") -> Called:
     """Call the command in this process, as a shell would."""
     out = Terminal() if is_terminal else io.StringIO()
     err = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin, is_terminal=is_terminal):
         status = cli.call(arguments)
     return Called(status, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager
-def _stdin(text: str) -> Iterator[None]:
+def _stdin(text: str, *, is_terminal: bool) -> Iterator[None]:
     class Redirect(contextlib.redirect_stdout[io.StringIO]):
         _stream = "stdin"
 
-    with Redirect(io.StringIO(text)):
+    with Redirect(Terminal(text) if is_terminal else io.StringIO(text)):
         yield
 
 
@@ -118,14 +119,14 @@ class Desk:
             "base_url": self.url,
             "start": "1d",
             "alert_backlog": "true",
-            "timeout": "2s",
+            "timeout": f"{LIMIT:g}s",
             **source,
         }
         lines = "\n    ".join(f"{name}: {value}" for name, value in keys.items())
         self.config.write_text(
             f"sources:\n  - {lines}\n"
-            f"receivers:\n  - name: soar\n    webhook: {{url: '{self.webhook.url}/hook', timeout: 2s}}\n"
-            "    retry: {first: 0.05s, max: 0.1s, give_up_after: 10s}\n"
+            f"receivers:\n  - name: soar\n    webhook: {{url: '{self.webhook.url}/hook', timeout: {LIMIT:g}s}}\n"
+            "    retry: {first: 0.05s, max: 0.1s, give_up_after: 1h}\n"
             f"web: {{listen: '127.0.0.1:0'}}\nlog: {{level: warning}}\n{self.more}"
         )
         return self

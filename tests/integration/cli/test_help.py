@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from actionwatch.cli import COMMANDS, group
 from tests import docs
+from tests.children import run_child
 from tests.integration.cli.conftest import call
 
 HEAVY = (
@@ -49,7 +49,8 @@ def test_help_imports_nothing_heavy() -> None:
         "print(json.dumps({path: names for path, names in loaded.items() if names}))"
     )
     arguments = [json.dumps(_paths()), json.dumps(HEAVY)]
-    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    ran = run_child([sys.executable, "-c", code, *arguments])
+    assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {}
 
 

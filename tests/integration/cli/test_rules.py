@@ -5,18 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
-import select
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from sigma.collection import SigmaCollection
 
+from tests.children import Terminal, on_terminal
 from tests.integration.cli.conftest import Desk, call
 
 SHIPPED = Path(__file__).parents[3] / "rules"
@@ -297,30 +293,11 @@ def test_explain_a_correlation(desk: Desk, tmp_path: Path) -> None:
     assert len(said) == 3
 
 
-def _type(folder: Path, *lines: str, leave_at: bytes = b"") -> tuple[int, str]:
-    """Type lines into `rules new` on a terminal of its own, or Ctrl-C once a text shows; give exit status and screen."""
-    ours, theirs = pty.openpty()
+def _asking(folder: Path) -> contextlib.AbstractContextManager[Terminal]:
+    """Start `rules new` on a terminal of its own."""
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(SHIPPED.parent)}
     command = [sys.executable, "-m", "actionwatch", "-c", "none.yaml", "rules", "new"]
-    with subprocess.Popen(
-        command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=_on_a_terminal()
-    ) as process:
-        os.close(theirs)
-        os.write(ours, "".join(f"{line}\n" for line in lines).encode())
-        screen, sent_at = b"", 0.0
-        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-            while True:
-                if select.select([ours], [], [], 0.1)[0]:
-                    screen += os.read(ours, 4096)
-                # Again after a second: a signal that comes just before the program begins to read ends no reading.
-                if leave_at and leave_at in screen and time.monotonic() - sent_at > 1:
-                    process.send_signal(signal.SIGINT)
-                    sent_at = time.monotonic()
-        os.close(ours)
-        return process.wait(60), screen.decode().replace("\r\n", "\n")
-
-
-def _on_a_terminal() -> dict[str, str]:
-    return {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(SHIPPED.parent)}
+    return on_terminal(command, cwd=folder, env=environ)
 
 
 def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
@@ -331,8 +308,9 @@ def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
         "Cluster resized by night", "taken", "", "resize_cdc, DELETE_CLUSTR", "n", "resize cdc, DELETE_CLUSTER",
         "bad", "high", "svc-*, alice", "usrName", "userName",
     ]  # fmt: skip
-    status, screen = _type(tmp_path, *answers)
-    assert status == 0, screen
+    with _asking(tmp_path) as terminal:
+        terminal.type(*answers)
+        assert terminal.exit_status() == 0, terminal.screen
     for said in [
         "taken.yml is there already: choose another name",
         "No documented kind is DELETE_CLUSTR: did you mean DELETE_CLUSTER",
@@ -340,7 +318,7 @@ def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
         "unknown field 'usrName': did you mean 'userName'?",
         "wrote rules/cluster_resized_by_night.yml",
     ]:
-        assert said in screen, screen
+        assert said in terminal.screen, terminal.screen
     written = tmp_path / "rules" / "cluster_resized_by_night.yml"
     assert "actionKind: [RESIZE_CDC, DELETE_CLUSTER]" in written.read_text()
     assert "2 passed, 0 failed" in call("-c", "none.yaml", "rules", "test", str(written)).out
@@ -348,6 +326,9 @@ def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
 
 def test_new_can_be_left(tmp_path: Path) -> None:
     """Ctrl-C among the questions ends with 130 and leaves nothing behind."""
-    status, screen = _type(tmp_path, "Something", "", leave_at=b"Which kinds")
-    assert status == 130, screen
+    with _asking(tmp_path) as terminal:
+        terminal.type("Something", "")
+        terminal.wait_for("Which kinds")
+        terminal.interrupt()
+        assert terminal.exit_status() == 130, terminal.screen
     assert list(tmp_path.iterdir()) == []

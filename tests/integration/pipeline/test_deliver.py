@@ -705,7 +705,7 @@ CRASH = """
 import os, sys
 from datetime import timedelta
 from pathlib import Path
-from actionwatch.model import Receipt
+from actionwatch.base.model import Receipt
 from tests.builders import open_database
 from tests.integration.pipeline.kit import Post, Sender, settle
 
