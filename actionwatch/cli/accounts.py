@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from actionwatch.cli.context import chosen_source
@@ -52,9 +54,7 @@ def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
 
     source = chosen_source(config, source_name)
     if not yes:
-        click.confirm(
-            f"Create the account {name!r} in organisation {source.organisation_id} ({source.name})?", abort=True
-        )
+        _ask(f"Create the account {name!r} in organisation {source.organisation_id} ({source.name})?")
     with app.writing_client(source) as admin:
         click.echo(admin.create_account(name))
 
@@ -70,11 +70,18 @@ def unlink(config: str, account_id: str, source_name: str | None, yes: bool) -> 
 
     source = chosen_source(config, source_name)
     if not yes:
-        click.confirm(
+        _ask(
             f"Unlink account {account_id} from organisation {source.organisation_id} ({source.name})? "
-            "Its later actions will not be seen any more.",
-            abort=True,
+            "Its later actions will not be seen any more."
         )
     with app.writing_client(source) as admin:
         admin.unlink_account(account_id)
     click.echo(f"{account_id} is no longer linked")
+
+
+def _ask(question: str) -> None:
+    """Go on only after a yes on a terminal. Raises: click.UsageError, where nobody can be asked; click.ClickException."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("this command asks before it writes, and standard input is no terminal: pass --yes")
+    if not click.confirm(question):
+        raise click.ClickException("nothing was changed")

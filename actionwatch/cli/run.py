@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import Span
+from actionwatch.cli.output import Span, spell_count
 from actionwatch.service.signals import ENDING, asked_by_signals
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.progress import TaskID
 
     from actionwatch.service.app import App
     from actionwatch.store.backlog_progress import Backlog
+    from actionwatch.store.outbox import Queue, Waiting
 
 
 @click.command()
@@ -34,7 +37,8 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
     Changed rules, lists and templates are taken up within a second, a changed configuration on SIGHUP. A broken
     configuration stops it from starting (exit 2), a broken rule goes on as it ran last; an alert says so.
-    With --once, exit 1 when a source could not be polled or messages are left undelivered.
+    With --once, exit 1 when a step failed: a source could not be polled, a message that was due did not reach its receiver, or
+    dead letters are left. Messages that are due later are listed and are no failure.
     """
     if wait and not once:
         raise click.UsageError("--wait goes with --once")
@@ -64,16 +68,46 @@ def _round(built: App, wait: timedelta) -> int:
     from actionwatch.store import outbox
 
     with showing_backlogs() as built.on_backlog:
-        reports = service.run_once(built, wait)
+        done = service.run_once(built, wait)
     with built.database.read() as connection:
-        queues = outbox.count_queues(connection)
-    waiting, dead = (sum(getattr(queue, name) for queue in queues.values()) for name in ("pending", "dead"))
-    for report in reports:
-        if report.error:
-            click.echo(f"actionwatch: {report.error}", err=True)
-    if waiting or dead:
-        click.echo(f"actionwatch: {_left(waiting, dead)}: 'actionwatch deliveries list' shows them", err=True)
-    return EXIT_FAILED if waiting or dead or any(report.error for report in reports) else 0
+        queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
+    failures = [*done.failures, *_undelivered(waiting, queues, done.due_until)]
+    for failure in failures:
+        click.echo(f"actionwatch: {failure}", err=True)
+    for line in waiting:
+        if not _is_late(line, done.due_until):
+            click.echo(f"{line.receiver}: {_messages(line.count)} not due yet, the next at {_time(line.due_at)}")
+    return EXIT_FAILED if failures else 0
+
+
+def _undelivered(waiting: Sequence[Waiting], queues: Mapping[str, Queue], due_until: datetime) -> Iterator[str]:
+    """Say which messages were due and did not reach their receivers."""
+    for line in waiting:
+        if _is_late(line, due_until):
+            verb = "is" if line.count == 1 else "are"
+            why = (
+                f"failed and {verb} tried again at {_time(line.due_at)}"
+                if line.has_failed
+                else f"{verb} due and not sent"
+            )
+            yield f"{line.receiver}: {_messages(line.count)} {why}: 'actionwatch deliveries list' shows why"
+    for name, queue in queues.items():
+        if queue.dead:
+            yield f"{name}: {_messages(queue.dead)} given up: 'actionwatch deliveries retry' or 'drop' them"
+
+
+def _is_late(line: Waiting, due_until: datetime) -> bool:
+    return line.has_failed or line.due_at <= due_until
+
+
+def _messages(count: int) -> str:
+    return spell_count(count, "message")
+
+
+def _time(at: datetime) -> str:
+    from actionwatch.text.payloads import instant
+
+    return instant(at)
 
 
 @contextlib.contextmanager
@@ -95,9 +129,3 @@ def showing_backlogs() -> Iterator[Callable[[Backlog], None]]:
             bar.update(tasks[backlog.source], completed=backlog.share, description=what)
 
         yield show
-
-
-def _left(waiting: int, dead: int) -> str:
-    parts = [f"{waiting} waiting"] if waiting else []
-    parts += [f"{dead} given up"] if dead else []
-    return f"messages not delivered: {', '.join(parts)}"

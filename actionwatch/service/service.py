@@ -10,7 +10,8 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,17 +20,16 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.base.errors import ActionwatchError, ConfigError, Fault
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App, build_heartbeat, set_up_logs
 from actionwatch.service.configuration import read_settings
+from actionwatch.service.lookback import look_back
 from actionwatch.service.reload import Reloader
 from actionwatch.service.signals import Asked
 from actionwatch.settings import Settings
-from actionwatch.store.database import Database
 from actionwatch.tail.health import judge_disk
-from actionwatch.tail.window_scan import PollReport
 
 SILENCES_SECONDS = 30  # how soon a change of the files is seen
 MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
@@ -91,14 +91,46 @@ def _wait(service: Service, config: Path, settings: Settings, asked: Asked) -> S
     return None
 
 
-def run_once(app: App, wait: timedelta) -> list[PollReport]:
-    """Poll each source once, match, deliver what is due, and wait for retries due within `wait`."""
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round came to: why which steps failed, and up to when messages were due in it."""
+
+    failures: list[str]
+    due_until: datetime
+
+
+def run_once(app: App, wait: timedelta) -> Round:
+    """Poll each source once, match, deliver what is due, and wait for retries due within `wait`.
+
+    A step that fails keeps none of the others from being done.
+    """
+    failures: list[str] = []
     with app.database.owned():
         Reloader(app).start()
-        reports = [tail.run_once() for tail in app.tails]
-        app.matcher.run_once()
-        app.deliverer().drain(wait)
-    return reports
+        for source, tail in zip(app.settings.sources, app.tails, strict=True):
+            report = _attempt(f"poll of {source.name}", tail.run_once, failures)
+            if report is not None and report.error is not None:
+                failures.append(str(report.error))
+            elif report is not None and app.database.write_failure is not None:
+                failures.append(f"poll of {source.name} not recorded: {app.database.write_failure}")
+        _attempt("disk", functools.partial(judge_disk, app.database.path, app.troubles), failures)
+        _attempt("match", app.matcher.run_once, failures)
+        due_until = utc_now() + wait
+        _attempt("deliver", functools.partial(app.deliverer().drain, wait), failures)
+    return Round(failures, due_until)
+
+
+def _attempt(step: str, run: Callable[[], Result], failures: list[str]) -> Result | None:
+    """Run a step of a round; what it raises is logged and noted as a failure."""
+    try:
+        return run()
+    except ActionwatchError as exc:
+        log.error("step_failed", step=step, error=str(exc))
+        failures.append(f"{step}: {exc}")
+    except Exception as exc:
+        log.exception("step_failed", step=step, error=str(exc))
+        failures.append(f"{step}: {exc!r}")
+    return None
 
 
 class Service:
@@ -196,7 +228,7 @@ class Service:
         scheduler.add_job(guarded, "interval", reread, seconds=SILENCES_SECONDS)
         keep = app.settings.store.retention
         retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
-        pruning = functools.partial(_prune, app.database, retention)
+        pruning = functools.partial(_prune, app, retention)
         scheduler.add_job(guarded, "interval", ("prune", pruning), hours=PRUNE_HOURS, next_run_time=utc_now())
         return scheduler
 
@@ -224,8 +256,10 @@ class Service:
             thread.join(10)
 
 
-def _prune(database: Database, retention: prune.Retention) -> None:
-    prune.run_once(database, retention, utc_now())
+def _prune(app: App, retention: prune.Retention) -> None:
+    with app.database.read() as connection:
+        back = look_back(connection, app.settings.sources, app.rules.rules)
+    prune.run_once(app.database, retention, utc_now(), back)
 
 
 def guarded(step: str, run: Callable[[], Result]) -> Result | None:

@@ -329,6 +329,28 @@ def count_queues(connection: Connection) -> dict[str, Queue]:
     return {name: Queue(found.get("pending", 0), found.get("dead", 0)) for name, found in counts.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Pending messages of one receiver, those that failed before apart; `due_at` is the first one's."""
+
+    receiver: str
+    has_failed: bool
+    count: int
+    due_at: datetime
+
+
+def read_waiting(connection: Connection) -> list[Waiting]:
+    """Read what waits for each receiver, and until when; an escalation that may never be needed waits for nothing."""
+    has_failed = DELIVERY.c.last_error.is_not(None).label("has_failed")
+    statement = (
+        select(DELIVERY.c.receiver, has_failed, func.count(), func.min(DELIVERY.c.due_at).label("due_at"))
+        .where(_PENDING, DELIVERY.c.ordinal != ESCALATION)
+        .group_by(DELIVERY.c.receiver, has_failed)
+        .order_by(DELIVERY.c.receiver, has_failed)
+    )
+    return [Waiting(row[0], bool(row[1]), row[2], row[3]) for row in connection.execute(statement)]
+
+
 def count_sent(connection: Connection) -> int:
     """Count the messages that were taken."""
     sent = select(func.count()).select_from(DELIVERY).where(DELIVERY.c.status == DeliveryStatus.SENT.value)

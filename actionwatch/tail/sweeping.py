@@ -10,7 +10,7 @@ of a record that went, and another of its kind that came, on pages read before.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,12 +20,11 @@ from actionwatch.base.errors import SourceError
 from actionwatch.store import marks, records, sweeps, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
-from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Claim, Window, round_down
+from actionwatch.tail.cursor import EDGE, Claim, Window
+from actionwatch.tail.planning import Bounds, beside, due_reaches, first_compared, sweep_windows
 from actionwatch.tail.window_scan import PollReport, Reading
 from actionwatch.tail.windows import WindowReader
 
-ASKED_PER_REACH = 10
-MAX_STEPS = 60  # how often a bound is moved back to where no record is near it
 MAX_QUESTIONS = 64  # a poll; the next one goes on
 MAX_CUTS = 12  # a poll: of windows that were read and not proved
 PAGE_RECORDS = 1000  # what one page holds is read sooner than it is halved
@@ -47,11 +46,11 @@ class Sweeper:
         self._cuts_left = 0
         self.questions_per_poll = MAX_QUESTIONS
 
-    def run_once(self, newest_end: datetime, report: PollReport) -> None:
-        """Ask every sweep that is due, and what is left of earlier ones; `newest_end` is where the polls' own window began."""
+    def run_once(self, polled_from: datetime, report: PollReport) -> None:
+        """Ask every sweep that is due, and what is left of earlier ones; `polled_from` is where the polls' own window began."""
         now = self._reader.server.now()
         self._cuts_left = MAX_CUTS
-        pending = deque(self._due(newest_end, now))
+        pending = deque(self._due(polled_from, now, report))
         for _ in range(self.questions_per_poll):
             if not pending:
                 return
@@ -66,51 +65,51 @@ class Sweeper:
 
     # -- what to ask ---------------------------------------------------------------------------------------------------
 
-    def _due(self, newest_end: datetime, now: datetime) -> list[Unproved]:
+    def _due(self, polled_from: datetime, now: datetime, report: PollReport) -> list[Unproved]:
         """Give what is to be asked by now, what was due first before all others; sweeps that are due are added to it."""
         with self._database.read() as connection:
             asked = sweeps.read(connection, self._source)
             known = unproved_windows.read(connection, self._source)
-        unfinished = {doubt.reach for doubt in known if not doubt.failure_count}
-        for reach, whole in self._wholes(newest_end):
-            asked_at = asked.get(reach)
-            if reach not in unfinished and (asked_at is None or now - asked_at >= reach / ASKED_PER_REACH):
-                parts = [self._doubt(part, reach, now) for part in self._beside(whole, known)]
-                with self._database.write() as connection:
-                    unproved_windows.write(connection, parts)
-                    sweeps.note(connection, self._source, reach, now)
-                known += parts
-        # What lies behind all sweeps stays in doubt, for people to see; read again, it might bring back what retention let go.
-        oldest = newest_end - sum(self._reaches, timedelta(0))
-        return [
-            doubt for doubt in known if doubt.due_at <= now and (doubt.ends_at > oldest or doubt.reach == SECOND_LOOK)
+        kept = self._drop_expired(known)
+        unfinished = {doubt.reach for doubt in kept if not doubt.failure_count}
+        wholes = sweep_windows(self._reaches, polled_from, now, self._begin, self._bounds)
+        due = due_reaches([reach for reach, _ in wholes], asked, now) - unfinished
+        taken = [Window(doubt.starts_at, doubt.ends_at) for doubt in kept if doubt.failure_count]
+        parts = [
+            self._doubt(part, reach, now) for reach, whole in wholes if reach in due for part in beside(whole, taken)
         ]
+        if due:
+            with self._database.write() as connection:
+                unproved_windows.write(connection, parts)
+                for reach in due:
+                    sweeps.note(connection, self._source, reach, now)
+        oldest = polled_from - sum(self._reaches, timedelta(0))
+        left = [
+            doubt for doubt in kept if doubt.failure_count and doubt.reach != SECOND_LOOK and doubt.ends_at <= oldest
+        ]
+        self._leave(left, report)
+        return [doubt for doubt in kept + parts if doubt not in left and _is_due(doubt, now)]
 
-    def _wholes(self, newest_end: datetime) -> Iterator[tuple[timedelta, Window]]:
-        """Give each sweep's window, of some units at least; what lies beside the stream's begin as a window of its own."""
-        begin, first, least = self._reader.marks.begins_at, self._first, 4 * self._step
-        end = newest_end
-        for reach in self._reaches:
-            start = max(end - max(reach, least), first)
-            if end - start >= least:
-                yield reach, Window(max(self._quiet(start), first), self._quiet(end))
-                end = start
-            if start == first:
-                if end > begin:
-                    yield reach, Window(begin, end)
-                return
+    def _drop_expired(self, known: Sequence[Unproved]) -> list[Unproved]:
+        """Give what can be asked for: of a time whose records retention may have deleted, reading would bring them back.
 
-    def _beside(self, whole: Window, known: Iterable[Unproved]) -> Iterator[Window]:
-        """Cut out of a sweep what is asked by itself, since it could not be proved."""
-        start = whole.start
-        least = 2 * self._step if start >= self._first else MIN_WINDOW  # what is not compared may be short
-        for doubt in sorted(known, key=lambda doubt: doubt.starts_at):
-            if doubt.failure_count and start < doubt.ends_at and doubt.starts_at < whole.end:
-                if doubt.starts_at - start >= least:
-                    yield Window(start, doubt.starts_at)
-                start = doubt.ends_at
-        if whole.end - start >= least:
-            yield Window(start, whole.end)
+        Questions about such a time are dropped. What could not be proved of it stays in the store, for people to see.
+        """
+        expired = [doubt for doubt in known if doubt.starts_at < self._reader.kept_from]
+        dropped = [doubt for doubt in expired if not doubt.failure_count]
+        if dropped:
+            with self._database.write() as connection:
+                for doubt in dropped:
+                    unproved_windows.delete(connection, doubt)
+        return [doubt for doubt in known if doubt not in expired]
+
+    def _leave(self, left: Sequence[Unproved], report: PollReport) -> None:
+        """Leave to people what could not be proved while a sweep reached it, and report it if that was not done yet."""
+        for doubt in left:
+            if doubt.failure_count < TOLD_AFTER:
+                reported = replace(doubt, failure_count=TOLD_AFTER)
+                self._replace(doubt, [reported])
+                report.doubts.append(reported)
 
     def _doubt(self, window: Window, reach: timedelta, now: datetime, failure_count: int = 0) -> Unproved:
         return Unproved(
@@ -148,16 +147,17 @@ class Sweeper:
 
     def _has_changed(self, window: Window, report: PollReport) -> bool:
         """Say whether the upstream counts what cannot be what is stored, or nobody can tell."""
-        if window.start < self._first:
+        if window.start < first_compared(self._begin, self._bounds):
             return True
-        claim = self._reader.count(window, report)
         inner, outer = self._surroundings(window)
         untimed, unsure = self._untimed(window)
         with self._database.read() as connection:
             sure = Counter(records.count_kinds(connection, self._source, inner.start, inner.end)) + untimed
             near = Counter(records.count_kinds(connection, self._source, outer.start, outer.end)) + untimed
-        is_trusted = self._reader.marks.totals_cover_pages
-        return bool(unsure) or not _agrees(claim, sure, near, is_total_trusted=is_trusted)
+        if unsure or sure != near:
+            return True  # a late record and one at a bound count alike
+        claim = self._reader.count(window, report)
+        return not _agrees(claim, sure, is_total_trusted=self._reader.marks.totals_cover_pages)
 
     def _untimed(self, window: Window) -> tuple[Counter[str], Counter[str]]:
         """Count the records without a readable time that lie in a window, and those that may."""
@@ -179,8 +179,9 @@ class Sweeper:
 
     def _cut(self, window: Window) -> list[Window]:
         """Cut a window in halves, at an instant that no record is near; none where there is no such place."""
-        middle = self._quiet(window.start + (window.end - window.start) / 2)
-        if not window.start + self._step < middle < window.end - self._step:
+        bounds = self._bounds
+        middle = bounds.before(window.start + (window.end - window.start) / 2)
+        if not window.start + bounds.step < middle < window.end - bounds.step:
             return []
         return [Window(window.start, middle), Window(middle, window.end)]
 
@@ -197,34 +198,32 @@ class Sweeper:
             unproved_windows.delete(connection, doubt)
             unproved_windows.write(connection, instead)
 
-    def _quiet(self, at: datetime) -> datetime:
-        """Move a bound back to where no record is near, so that it does not matter whether bounds are inclusive."""
-        at, around = round_down(at, self._reader.unit), self._step + 2 * EDGE
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds(self._reader.unit, self._is_quiet)
+
+    def _is_quiet(self, start: datetime, end: datetime) -> bool:
         with self._database.read() as connection:
-            for number in range(MAX_STEPS):
-                moved = at - number * self._step
-                if records.is_quiet(connection, self._source, moved - around, moved + around):
-                    return moved
-        return at
+            return records.is_quiet(connection, self._source, start, end)
 
     @property
-    def _first(self) -> datetime:
-        """From where on counts can be compared: what is asked for before may hold more than we store."""
-        return self._reader.marks.begins_at + 2 * self._step
-
-    @property
-    def _step(self) -> timedelta:
-        return max(self._reader.unit, EDGE_SECOND)
+    def _begin(self) -> datetime:
+        """Where the stream begins, or the records that retention keeps for certain: what is older is not asked again."""
+        return max(self._reader.marks.begins_at, self._reader.kept_from)
 
     def _stay(self, _: Reading) -> marks.Marks:
         return self._reader.marks
 
 
-def _agrees(claim: Claim, sure: Counter[str], near: Counter[str], *, is_total_trusted: bool) -> bool:
-    """Say whether what the upstream counts can be what is stored: at least the sure ones, at most those near the bounds too."""
+def _agrees(claim: Claim, held: Counter[str], *, is_total_trusted: bool) -> bool:
+    """Say whether the upstream counts what is stored."""
     if claim.counts is not None and is_total_trusted and sum(claim.counts.values()) == claim.size:
-        kinds = claim.counts.keys() | sure.keys() | near.keys()
-        return all(sure[kind] <= claim.counts.get(kind, 0) <= near[kind] for kind in kinds)
+        return +Counter(claim.counts) == held
     if claim.size is not None and is_total_trusted:
-        return sum(sure.values()) <= claim.size <= sum(near.values())
+        return claim.size == held.total()
     return False  # nothing that counts is told: only reading again shows
+
+
+def _is_due(doubt: Unproved, now: datetime) -> bool:
+    """Say whether to ask; a time beyond the longest wait comes from a clock that was set back since."""
+    return not timedelta(0) < doubt.due_at - now <= LONGEST_WAIT

@@ -42,6 +42,8 @@ class TailOptions:
     page_size: int = 1000
     alert_backlog: bool = False
     poll_interval: timedelta = timedelta(seconds=30)
+    records_kept: timedelta = timedelta(days=400)
+    """How long retention keeps records: what is older is not read again."""
 
 
 class Tail:
@@ -68,7 +70,15 @@ class Tail:
         self._watch = watch
         self._clock = clock
         self._reader = WindowReader(
-            options.name, options.page_size, options.overlap, upstream, database, clock, on_stored, account_name
+            options.name,
+            options.page_size,
+            options.overlap,
+            upstream,
+            database,
+            clock,
+            on_stored,
+            account_name,
+            options.records_kept,
         )
         self._sweeper = Sweeper(options.name, options.sweeps, self._reader, database)
         self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
@@ -94,7 +104,9 @@ class Tail:
 
     def _poll(self, report: PollReport) -> None:
         self._reader.marks = known = self._marks(report)
-        window = next_window(known.begins_at, known.mark, self._reader.server.now(), self._options.overlap)
+        # What was never read is read whatever its age; of the rest only what retention keeps.
+        begin = max(known.begins_at, min(self._reader.kept_from, known.proved_through))
+        window = next_window(begin, known.mark, self._reader.server.now(), self._options.overlap)
         is_whole = self._read_all([window], report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:

@@ -76,17 +76,17 @@ def call(*arguments: str, is_terminal: bool = False, stdin: str = "") -> Called:
     """Call the command in this process, as a shell would."""
     out = Terminal() if is_terminal else io.StringIO()
     err = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin, is_terminal=is_terminal):
         status = cli.call(arguments)
     return Called(status, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager
-def _stdin(text: str) -> Iterator[None]:
+def _stdin(text: str, *, is_terminal: bool) -> Iterator[None]:
     class Redirect(contextlib.redirect_stdout[io.StringIO]):
         _stream = "stdin"
 
-    with Redirect(io.StringIO(text)):
+    with Redirect(Terminal(text) if is_terminal else io.StringIO(text)):
         yield
 
 

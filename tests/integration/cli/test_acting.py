@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -31,11 +33,41 @@ def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> N
     desk.webhook.queue.append(Reply(503, headers={"retry-after": "1"}))
     first = desk.call("run", "--once")
     assert first.status == 1
-    assert "1 waiting" in first.err
+    assert "soar: 1 message failed and is tried again at 2" in first.err
     assert desk.call("run", "--once", "--wait", "5s").status == 0
     failed, taken = desk.webhook.requests
     assert failed.headers["webhook-id"] == taken.headers["webhook-id"]
     assert failed.body == taken.body
+
+
+def test_a_message_that_is_due_later_is_no_failure(desk: Desk) -> None:
+    """An update that waits for its receiver's interval makes exit 0: the round did all that was due, and says what waits."""
+    rule = desk.folder / "rules" / "cluster_deleted.yml"
+    rule.write_text(rule.read_text() + "  group_by: [userName]\n  realert: 1d\n")
+    desk.config.write_text(desk.config.read_text().replace("    retry:", "    updates: 15m\n    retry:"))
+    desk.act("DELETE_CLUSTER", 5)
+    assert desk.call("run", "--once").status == 0
+    desk.act("DELETE_CLUSTER", 4)
+    second = desk.call("run", "--once")
+    assert second.status == 0, second.err
+    (waiting,) = [row for row in desk.call("deliveries", "list", "-o", "json").json if row["status"] == "pending"]
+    assert second.out == f"soar: 1 message not due yet, the next at {waiting['due_at']}\n"
+    assert desk.call("run", "--once").status == 0
+    assert len(desk.webhook.requests) == 1
+
+
+def test_a_step_that_fails_stops_no_other(desk: Desk) -> None:
+    """A source that cannot be polled makes exit 1; what was stored before is matched and delivered all the same."""
+    desk.act("DELETE_CLUSTER", 5)
+    assert desk.call("run", "--once").status == 0
+    with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store:
+        store.execute("UPDATE delivery SET status = 'pending', sent_at = NULL, due_at = 0")
+        store.execute("CREATE TRIGGER broken BEFORE UPDATE ON poll BEGIN SELECT RAISE(FAIL, 'no such luck'); END")
+        store.commit()
+    failed = desk.call("run", "--once")
+    assert failed.status == 1
+    assert "Traceback" not in failed.err
+    assert len(desk.webhook.requests) == 2
 
 
 def test_a_round_waits_for_retries_due_soon(desk: Desk) -> None:
@@ -310,14 +342,19 @@ def test_actions_come_from_the_upstream(desk: Desk) -> None:
 
 
 def test_linked_accounts(desk: Desk) -> None:
-    """Accounts are listed, created and unlinked; what writes asks first and does nothing without a yes (exit 130)."""
+    """Accounts are listed, created and unlinked; what writes asks first and does nothing without a yes."""
     (listed,) = desk.call("accounts", "list", "-o", "json").json
     assert (listed["accountId"], listed["accountName"]) == (desk.account.id, "payments")
     assert desk.account.id in desk.call("accounts", "list").out
-    assert desk.call("accounts", "create", "billing", stdin="n\n").status == 130
-    assert desk.call("accounts", "create", "billing").status == 130
+    refused = desk.call("accounts", "create", "billing", stdin="n\n", is_terminal=True)
+    assert (refused.status, "nothing was changed" in refused.err) == (1, True)
+    for command in (["create", "billing"], ["unlink", desk.account.id]):
+        for stdin in ("", "y\n"):
+            unasked = desk.call("accounts", *command, stdin=stdin)
+            assert (unasked.status, unasked.out) == (2, "")
+            assert "pass --yes" in unasked.err
     assert len(desk.organisation.accounts) == 1
-    created = desk.call("accounts", "create", "billing", stdin="y\n")
+    created = desk.call("accounts", "create", "billing", stdin="y\n", is_terminal=True)
     assert created.status == 0
     new = created.out.split()[-1]
     assert [account.id for account in desk.organisation.accounts] == [desk.account.id, new]

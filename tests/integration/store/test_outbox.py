@@ -215,7 +215,7 @@ def test_retention(database: Database) -> None:
     with database.write() as connection:
         outbox.record_sent(connection, {found.id: None for found in rows}, NOON)
         before = NOON - timedelta(days=1)
-        assert [retention.delete_deliveries(connection, before, before, 1) for _ in range(3)] == [1, 1, 0]
+        assert [retention.delete_deliveries(connection, before, before, NOON, 1) for _ in range(3)] == [1, 1, 0]
         assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
 
 
@@ -278,7 +278,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
     "joined": lambda c: alerts.read_joined(c, {1, 2, 3}),
     "retention": lambda c: records.delete_older(c, NOON, 2000, 10),
-    "settled": lambda c: alerts.delete_settled(c, NOON, 10),
+    "settled": lambda c: alerts.delete_settled(c, NOON, NOON + timedelta(hours=1), 10),
 }
 
 

@@ -57,6 +57,26 @@ def test_late_record_is_found(world: World, database: Database, faults: str, hou
     assert [record.description for record in on.records() if record.late_by] == ["late"]
 
 
+@pytest.mark.parametrize("faults", ["", "total:absent counts:absent", "bounds:exclusive", "bounds_truncated:1m"])
+@pytest.mark.parametrize(("busy", "before"), [(2, 0.7), (40, 10.3), (58, 57.1), (400, 30.3)])
+def test_late_record_just_before_the_polls_window_is_found(
+    world: World, database: Database, faults: str, busy: int, before: float
+) -> None:
+    """While no new record comes, a late one stays unknown that lies just before where the polls begin."""
+    for number in range(busy):  # a record a second, up to where the polls begin
+        world.log(ago=OVERLAP.total_seconds() + 20 + number)
+    world.log(ago=20)
+    on = bench(world, database, *faults.split(), start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+    for _ in range(3):
+        on.poll(400)  # the night begins: nothing new
+    polled_from = on.marks().mark - OVERLAP
+    world.organisation.append("BACKUP", at=polled_from - timedelta(seconds=before), description="late")
+    for _ in range(3):
+        on.poll(400)
+    assert "late" in [record.description for record in on.records()]
+    assert on.is_complete()
+
+
 @pytest.mark.parametrize("faults", ["", "bounds_truncated:1m", "bounds_truncated:1h"])
 @pytest.mark.parametrize("after", [0.3456, 1200.3456])
 def test_late_record_beside_the_begin_is_found(world: World, database: Database, faults: str, after: float) -> None:

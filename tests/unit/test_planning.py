@@ -1,0 +1,188 @@
+"""What polls and sweeps ask, as time passes: together everything, and nothing later than promised."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actionwatch.tail.bounds import UNITS
+from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
+from actionwatch.tail.planning import (
+    ASKED_PER_REACH,
+    MAX_STEPS,
+    Bounds,
+    beside,
+    due_reaches,
+    first_compared,
+    overdue_reaches,
+    sweep_windows,
+)
+from tests.builders import NOON
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+reaches = st.sampled_from([MINUTE, 7 * MINUTE, HOUR, 6 * HOUR, timedelta(days=1), timedelta(days=7)])
+spans = st.one_of(st.timedeltas(timedelta(0), MINUTE), st.timedeltas(timedelta(0), timedelta(days=3)))
+overlaps = st.sampled_from([timedelta(0), SECOND, MINUTE, 15 * MINUTE, 6 * HOUR])
+units = st.sampled_from(UNITS)
+
+
+@dataclass
+class Source:
+    """A source whose polls and sweeps are planned, never made: which instants they would read is what counts."""
+
+    reaches: Sequence[timedelta]
+    overlap: timedelta
+    unit: timedelta
+    begin: datetime
+    now: datetime
+    records: list[datetime] = field(default_factory=list)
+    asked: dict[timedelta, datetime] = field(default_factory=dict)
+    read_at: dict[datetime, datetime] = field(default_factory=dict)
+    """When each instant that a test asks about was read last."""
+
+    def is_quiet(self, start: datetime, end: datetime) -> bool:
+        """Say whether no record is stored between two times."""
+        index = bisect_left(self.records, start)
+        return index == len(self.records) or self.records[index] > end
+
+    @property
+    def mark(self) -> datetime:
+        """The newest stored record; where the source begins before there is any."""
+        return max([self.begin, *self.records[-1:]])
+
+    @property
+    def polled_from(self) -> datetime:
+        """Where the polls' own window begins."""
+        return next_window(self.begin, self.mark, self.now, self.overlap).start
+
+    def poll(self, found: Sequence[datetime]) -> None:
+        """Read what a poll reads, store what it finds there, and ask the sweeps that are due then."""
+        polled_from = self.polled_from
+        self.records = sorted([*self.records, *found])
+        bounds = Bounds(self.unit, self.is_quiet)
+        windows = sweep_windows(self.reaches, polled_from, self.now, self.begin, bounds)
+        due = due_reaches([reach for reach, _ in windows], self.asked, self.now)
+        self.asked.update(dict.fromkeys(due, self.now))
+        read = [Window(polled_from, self.now), *(window for reach, window in windows if reach in due)]
+        for instant in self.read_at:
+            if any(window.start <= instant <= window.end for window in read):
+                self.read_at[instant] = self.now
+
+    def promised(self, instant: datetime) -> timedelta | None:
+        """Give after how long an instant is read again at the latest; None: nobody promised to."""
+        distance = self.polled_from - instant
+        for reach, through in zip(self.reaches, accumulate(self.reaches), strict=True):
+            if distance <= through:
+                return timedelta(0) if distance <= timedelta(0) else reach / ASKED_PER_REACH
+        return timedelta(0) if distance <= timedelta(0) else None
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(reaches, max_size=4, unique=True).map(sorted),
+    overlaps,
+    units,
+    st.lists(
+        st.tuples(spans, st.sampled_from(["none", "new", "burst", "late"]), st.floats(0, 1)), min_size=1, max_size=40
+    ),
+    st.lists(spans, min_size=1, max_size=12),
+)
+def test_everything_is_read_again_within_what_is_promised(swept, overlap, unit, steps, probes) -> None:  # type: ignore[no-untyped-def]
+    """An instant between where the last sweep begins and now is read by nobody, or later than docs/proof.md promises."""
+    source = Source(swept, overlap, unit, NOON, NOON)
+    source.read_at = {NOON + probe: NOON for probe in [timedelta(0), *probes]}
+    for span, what, share in steps:
+        source.now += span
+        found = {
+            "none": [],
+            "new": [source.now],
+            "burst": [max(source.now - number * SECOND, NOON) for number in range(90)],
+            "late": [NOON + share * (source.mark - NOON)],
+        }
+        source.poll(found[what])
+        for instant, read_at in source.read_at.items():
+            promised = source.promised(instant)
+            if instant <= source.now and promised is not None:
+                assert source.now - read_at <= promised
+
+
+@given(st.lists(reaches, max_size=4), units, spans, spans, st.lists(spans, max_size=60))
+def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:  # type: ignore[no-untyped-def]
+    """Between two sweeps, between the first one and the polls, or beside the begin is a strip that none of them asks for."""
+    polled_from = NOON + age
+    stored = sorted(NOON + span for span in records)
+
+    def is_quiet(start: datetime, end: datetime) -> bool:
+        return not any(start <= record <= end for record in stored)
+
+    bounds = Bounds(unit, is_quiet)
+    windows = [window for _, window in sweep_windows(swept, polled_from, polled_from + idle, NOON, bounds)]
+    assert all(window.start < window.end for window in windows)
+    if not windows:
+        assert not swept or polled_from <= NOON
+        return
+    assert windows[0].end >= polled_from
+    assert all(later.start == older.end for later, older in pairwise(windows))
+    assert windows[-1].start <= max(polled_from - sum(swept, timedelta(0)), NOON)
+    assert all(window.start in (NOON, *stored) or window.start >= first_compared(NOON, bounds) for window in windows)
+
+
+@given(units, spans, spans, st.lists(spans, max_size=60))
+def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # type: ignore[no-untyped-def]
+    """A bound moves the wrong way, out of what was read, too far, or to where a record is near though it need not be."""
+    stored = sorted(NOON + span for span in records)
+
+    def is_quiet(start: datetime, end: datetime) -> bool:
+        return not any(start <= record <= end for record in stored)
+
+    bounds, at = Bounds(unit, is_quiet), NOON + age
+    before, after = bounds.before(at), bounds.after(at, at + idle)
+    assert at - (MAX_STEPS + 1) * bounds.step < before <= at <= after <= max(at, at + idle)
+    for moved in {before, after} - {at}:
+        is_clear = not any(abs(record - moved) <= bounds.step for record in stored)
+        assert is_clear or moved == before
+
+
+@given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))
+def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  # type: ignore[no-untyped-def]
+    """What could not be proved hides a strip beside it from the sweep, or a part is too short to be asked for."""
+    whole = Window(NOON + start, NOON + start + length)
+    taken = [Window(NOON + at, NOON + at + span) for at, span in others]
+    parts = beside(whole, taken)
+    assert all(part.end - part.start >= MIN_WINDOW for part in parts)
+    edges = sorted({whole.start, whole.end, *(edge for window in taken for edge in (window.start, window.end))})
+    for one, other in pairwise(edge for edge in edges if whole.start <= edge <= whole.end):
+        middle = one + (other - one) / 2
+        assert any(window.start <= middle <= window.end for window in [*parts, *taken])
+
+
+def test_reach_that_is_due_brings_those_before_it_along() -> None:
+    """A longer sweep is asked without the shorter ones: what left one just after, and came into the other, waits for both."""
+    asked = {HOUR: NOON, 6 * HOUR: NOON, 24 * HOUR: NOON}
+    swept = list(asked)
+    assert due_reaches(swept, asked, NOON + 5 * MINUTE) == set()
+    assert due_reaches(swept, asked, NOON + 6 * MINUTE) == {HOUR}
+    assert due_reaches(swept, {**asked, HOUR: NOON + 35 * MINUTE}, NOON + 36 * MINUTE) == {HOUR, 6 * HOUR}
+    assert due_reaches([*swept, timedelta(days=7)], asked, NOON) == {*swept, timedelta(days=7)}
+
+
+@pytest.mark.parametrize("back", [SECOND, 400 * HOUR])
+def test_clock_that_was_set_back(back: timedelta) -> None:
+    """After a clock was set back, no sweep is asked until the old time is reached again."""
+    assert due_reaches([HOUR], {HOUR: NOON}, NOON - back) == {HOUR}
+
+
+def test_overdue() -> None:
+    """A sweep that is not asked any more is called overdue too early, or never."""
+    asked = {HOUR: NOON, 6 * HOUR: NOON}
+    assert overdue_reaches(list(asked), asked, NOON + 16 * MINUTE, 10 * MINUTE) == []
+    assert overdue_reaches(list(asked), asked, NOON + 16 * MINUTE + SECOND, 10 * MINUTE) == [HOUR]
+    assert overdue_reaches([24 * HOUR], asked, NOON + 16 * MINUTE, MINUTE) == []
