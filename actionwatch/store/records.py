@@ -280,6 +280,12 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
     return max((at for at in found if at is not None), default=None)
 
 
+def has_kind(connection: Connection, kind: str, sources: Collection[str]) -> bool:
+    """Say whether a record of a kind is stored of any of these sources; may look at all of them."""
+    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.in_(sources)).limit(1)
+    return connection.execute(some).first() is not None
+
+
 def newest_id(connection: Connection) -> int:
     """Give the id of the record stored last; 0 for none."""
     newest: int | None = connection.execute(select(func.max(RECORD.c.id))).scalar()
