@@ -118,7 +118,7 @@ class DirectClient(Client):
     """The service's client with the emulator's handlers in place of the network: what travels broken is no answer."""
 
     def __init__(self, emulator: Emulator, clock: Callable[[], datetime], attempts: int = 2) -> None:
-        self.reader = RecordReader(SOURCE)
+        self.reader = RecordReader(SOURCE, organisation_id=emulator.organisation.id)
         self.has_seen_total_beyond_page = False
         self.before_request: Callable[[], None] = lambda: None
         self.request_count = 0
@@ -237,7 +237,7 @@ def tail_of(
     **options: Any,
 ) -> Tail:
     """Make a tail with small pages."""
-    values: dict[str, Any] = {"name": SOURCE, "page_size": 7, "poll_interval": POLL}
+    values: dict[str, Any] = {"name": SOURCE, "organisation": "org", "page_size": 7, "poll_interval": POLL}
     account_name = options.pop("account_name", lambda _, __, told: told)
     on_backlog = options.pop("on_backlog", lambda _: None)
     made = TailOptions(**{**values, **options})
