@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from msgspec.structs import replace
 
 from actionwatch.base.model import Status
-from actionwatch.matching.self_alerts import SELF_RULE, TITLES, Troubles, marked_alert, self_alert
-from actionwatch.store import alerts, outbox, self_alerts
+from actionwatch.matching.self_alerts import (
+    OF_OTHERS,
+    OF_RECEIVERS,
+    OF_SOURCES,
+    SELF_RULE,
+    TITLES,
+    Troubles,
+    marked_alert,
+    self_alert,
+)
+from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from tests.builders import NOON, Clock, open_database
 from tests.integration.pipeline.kit import Post
+from tests.waiting import all_at_once
 
 
 def self_states(post: Post) -> list[str]:
@@ -92,17 +100,11 @@ def test_a_person_was_quicker(post: Post) -> None:
 
 def test_reported_from_many_threads(post: Post) -> None:
     """Reports and settlements that come at once leave at most one trouble, and one alert for each that began."""
-    barrier = threading.Barrier(8)
 
     def report() -> None:
-        barrier.wait(5)
         post.troubles.report("key_refused", "acme", "401", "")
 
-    threads = [threading.Thread(target=report) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(*[report] * 8)
     assert self_states(post) == ["opened pending"]
     assert post.open_troubles() == ["key_refused acme"]
 
@@ -144,3 +146,30 @@ def test_test_message(post: Post) -> None:
     post.deliver()
     (message,) = post.senders["hook"].sent
     assert (message.type, message.data["labels"]) == ("receiver.test", {"test": "true"})
+
+
+def test_every_trouble_has_an_owner() -> None:
+    """Who settles a trouble whose subject is removed is known of each. A new trouble belongs into one of the sets."""
+    sets = (OF_SOURCES, OF_RECEIVERS, OF_OTHERS)
+    assert set(TITLES) <= frozenset().union(*sets)
+    assert sum(map(len, sets)) == len(frozenset().union(*sets))
+
+
+def test_what_was_removed_is_over(post: Post) -> None:
+    """Troubles of a source or receiver that is no longer configured resolve, with the reason; dead letters stay."""
+    for trouble in ("key_refused", "proof_lagging"):
+        post.troubles.report(trouble, "acme", "x", "")
+        post.troubles.report(trouble, "beta", "x", "")
+    for trouble in ("receiver_failing", "dead_letters"):
+        post.troubles.report(trouble, "old", "503", "")
+    post.clock.advance(minutes=1)
+    post.troubles.settle_removed(["beta"], ["hook"])
+    assert sorted(post.open_troubles()) == ["dead_letters old", "key_refused beta", "proof_lagging beta"]
+    with post.database.read() as connection:
+        found = [each for each in alerts.read_newest(connection, 100) if each.status is Status.RESOLVED]
+        stories = [entry.what for each in found for entry in alert_history.read(connection, each.id)]
+    assert {each.body for each in found} == {
+        "x\n\nResolved: the source acme is no longer configured",
+        "503\n\nResolved: the receiver old is no longer configured",
+    }
+    assert stories.count("by actionwatch: the source acme is no longer configured") == 2

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("correlated_by_rule", "correlated", ["rule_id", "until"], unique=False)
+    op.create_index("correlated_by_told", "correlated", ["told_as"], unique=False)
     op.create_table(
         "correlation",
         sa.Column("rule_id", sa.Text(), nullable=False),
@@ -162,10 +163,10 @@ def upgrade() -> None:
     op.create_index("joined_by_record", "joined", ["record_id"], unique=False)
     op.create_table(
         "known_field",
-        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("source", "name"),
+        sa.PrimaryKeyConstraint("organisation", "name"),
     )
     op.create_table(
         "latency",
@@ -180,7 +181,7 @@ def upgrade() -> None:
     op.create_table(
         "linked_account",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("raw", sa.Text(), nullable=False),
@@ -188,7 +189,9 @@ def upgrade() -> None:
         sa.Column("valid_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("linked_account_by_id", "linked_account", ["source", "account_id", "valid_from"], unique=False)
+    op.create_index(
+        "linked_account_by_id", "linked_account", ["organisation", "account_id", "valid_from"], unique=False
+    )
     op.create_table(
         "poll",
         sa.Column("source", sa.Text(), nullable=False),
@@ -302,6 +305,8 @@ def upgrade() -> None:
     op.create_table(
         "source",
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
+        sa.Column("renamed_to", sa.Text(), nullable=True),
         sa.Column("begins_at", sa.BigInteger(), nullable=False),
         sa.Column("alerts_from", sa.BigInteger(), nullable=False),
         sa.Column("mark", sa.BigInteger(), nullable=False),
@@ -356,10 +361,12 @@ def upgrade() -> None:
         sa.Column("alert_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("trouble", "subject"),
     )
+    op.create_index("trouble_by_alert", "trouble", ["alert_id"], unique=False)
 
 
 def downgrade() -> None:
     """Drop them again."""
+    op.drop_index("trouble_by_alert", table_name="trouble")
     op.drop_table("trouble")
     op.drop_table("unproved")
     op.drop_table("template_version")
@@ -424,6 +431,7 @@ def downgrade() -> None:
     )
     op.drop_table("delivery")
     op.drop_table("correlation")
+    op.drop_index("correlated_by_told", table_name="correlated")
     op.drop_index("correlated_by_rule", table_name="correlated")
     op.drop_table("correlated")
     op.drop_table("backlog")
