@@ -24,6 +24,7 @@ SELF_RULE = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in 
 TITLES: Mapping[str, tuple[Level, str]] = {
     "key_refused": (Level.CRITICAL, "Blind: the upstream refuses the key of {}"),
     "upstream_unreachable": (Level.HIGH, "Blind: the upstream of {} cannot be reached"),
+    "accounts_refused": (Level.HIGH, "Blind: the upstream does not list the linked accounts of {}"),
     "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
     "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),

@@ -11,6 +11,7 @@ from actionwatch.base.model import LinkedAccount
 from actionwatch.store.tables import LINKED_ACCOUNT
 
 _TABLE = LINKED_ACCOUNT.c
+_LISTED = ""  # the row of no account, which says from when to when the accounts of a source were listed
 
 
 def read_current(connection: Connection, source: str) -> dict[str, LinkedAccount]:
@@ -32,13 +33,17 @@ def name_history(connection: Connection, source: str) -> dict[str, list[tuple[da
 
 def note_listed(connection: Connection, source: str, at: datetime) -> None:
     """Note that this source's accounts were listed, though there may be none."""
-    values = {"source": source, "account_id": "", "name": "", "raw": "{}", "valid_from": at, "valid_to": at}
-    connection.execute(LINKED_ACCOUNT.insert().values(values))
+    is_it = (_TABLE.source == source, _TABLE.account_id == _LISTED)
+    if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
+        values = {"source": source, "account_id": _LISTED, "name": "", "raw": "{}", "valid_from": at, "valid_to": at}
+        connection.execute(LINKED_ACCOUNT.insert().values(values))
 
 
-def is_known(connection: Connection, source: str) -> bool:
-    """Say whether this source's accounts were ever listed."""
-    return connection.execute(select(_TABLE.id).where(_TABLE.source == source).limit(1)).first() is not None
+def listed_at(connection: Connection, source: str) -> datetime | None:
+    """Give when this source's accounts were listed last; None if they never were."""
+    is_it = (_TABLE.source == source, _TABLE.account_id == _LISTED)
+    found: datetime | None = connection.execute(select(_TABLE.valid_to).where(*is_it)).scalar()
+    return found
 
 
 def begin(connection: Connection, source: str, account: LinkedAccount, at: datetime) -> None:
