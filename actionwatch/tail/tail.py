@@ -120,7 +120,8 @@ class Tail:
         while pending:
             part = pending.pop()
             advance = self._advance if is_gapless else self._stay
-            reading = self._reader.read(part, report, advance=advance, is_new=True)
+            is_passed = self._catching_up.is_active and bool(pending)
+            reading = self._reader.read(part, report, advance=advance, is_new=True, is_passed=is_passed)
             pieces = reading.parts
             if pieces:
                 self._catching_up.begin(part)

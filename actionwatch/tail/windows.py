@@ -136,8 +136,11 @@ class WindowReader:
         advance: Callable[[Reading], marks.Marks],
         walks: int = WALKS,
         is_new: bool = False,
+        is_passed: bool = False,
     ) -> Reading:
         """Read a window until a walk counts, at most `walks` times. `is_new`: nobody has read it before.
+
+        `is_passed`: it is part of a backlog that goes on after it, so that the polls to come begin later.
 
         Returns: a reading with `method` set where it was proved, `parts` to read instead where it is too large, or neither.
         `advance` gives the marks to commit with the proof.
@@ -147,7 +150,7 @@ class WindowReader:
         for number in range(walks):
             walk = self._walk(reading, report, number, earlier)
             if reading.asked != self.asked(window):  # a page just showed how finely bounds are taken
-                return self.read(window, report, advance=advance, walks=walks, is_new=is_new)
+                return self.read(window, report, advance=advance, walks=walks, is_new=is_new, is_passed=is_passed)
             if walk is None:
                 reading.parts = window.slices(slice_count(reading.size), reading.least)
                 return reading
@@ -156,7 +159,7 @@ class WindowReader:
             if reading.method == TWO_WALKS:
                 self._check_partition(reading, walk, report)
             if reading.method:
-                self._complete(reading, walk, report, advance, is_new=is_new)
+                self._complete(reading, walk, report, advance, is_new=is_new, is_passed=is_passed)
                 return reading
             earlier = walk
         log.warning("window_unproved", source=self._source, start=window.start, end=window.end, why=reading.doubt)
@@ -359,6 +362,7 @@ class WindowReader:
         advance: Callable[[Reading], marks.Marks],
         *,
         is_new: bool,
+        is_passed: bool,
     ) -> None:
         """Commit what only a walk that counts can say: the twins, what is gone, the receipt, and how far the marks moved."""
         twins = [
@@ -372,7 +376,8 @@ class WindowReader:
             reading.vanished = self._mark_vanished(connection, reading, present)
             marks.write(connection, moved)
             receipts.insert(connection, self._receipt(reading, walk, present))
-            if is_new and self._is_taken_on_count(reading, walk) and self._is_backlog(reading.window, moved):
+            is_left = is_passed or self._is_backlog(reading.window, moved)
+            if is_new and is_left and self._is_taken_on_count(reading, walk):
                 unproved_windows.write(connection, [self._second_look(reading.window)])
         self.marks = moved
         self.untimed.note(reading.asked, reading.untimed_kinds, walk.keys)
