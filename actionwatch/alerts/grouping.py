@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from actionwatch.base.ids import group_id, stable_id
-from actionwatch.base.model import Alert, Match
+from actionwatch.base.model import Alert, Match, Status
 
-__all__ = ["alert_to_join", "grouping_key", "join", "open_alert", "stable_id"]
+__all__ = ["alert_to_join", "grouping_key", "join", "open_alert", "resolve", "stable_id"]
 
 
 def grouping_key(match: Match) -> str:
@@ -66,6 +66,12 @@ def join(alert: Alert, match: Match) -> Alert:
         last_at=max(alert.last_at, at),
         late_by=_later(alert.late_by, match.record.late_by),
     )
+
+
+def resolve(alert: Alert, by: str, at: datetime, why: str = "") -> Alert:
+    """End an alert; people read at the end of its text why, where that is not plain."""
+    body = f"{alert.body}\n\nResolved: {why}".strip() if why else alert.body
+    return replace(alert, status=Status.RESOLVED, resolved_by=by, resolved_at=at, body=body)
 
 
 def _later(one: timedelta | None, other: timedelta | None) -> timedelta | None:

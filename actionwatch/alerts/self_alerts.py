@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -15,10 +16,10 @@ class SelfAlerts(Protocol):
         """Report a problem. Only the first report of a problem that lasts opens an alert."""
         ...
 
-    def settle(self, trouble: str, subject: str) -> None:
-        """Report that a problem is over. Does nothing if there is none."""
+    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+        """Report that a problem is over, and `why` where that is not plain. Does nothing if there is none."""
         ...
 
-    def settle_others(self, trouble: str, subjects: set[str]) -> None:
-        """Settle a problem for every subject except these."""
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = ...) -> None:
+        """Settle a problem for every subject except these; `why` says of a subject why it is over."""
         ...

@@ -331,6 +331,8 @@ class DeliveryStatus(StrEnum):
 
 ESCALATION = -1  # the ordinal of an escalation: it stands outside the order of its alert's messages
 UNTOLD = "untold"  # why a resolution is not sent: its receiver was never told that the alert opened
+GONE = "no longer configured"  # why a message is dead: the configuration does not name its receiver
+READDRESSED = "readdressed"  # why a person sent a dead letter to another receiver: `ref` names the other one
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -76,23 +77,40 @@ def show(config: str, delivery_id: str, form: str) -> None:
 @click.option("--dead", "is_all", is_flag=True, help="Every dead letter.")
 @click.option("--receiver", metavar="NAME", help="Only those for this receiver.")
 @click.option("--since", type=Moment(), help="Only those made from this time on.")
+@click.option("--to", metavar="NAME", help="Send them to this receiver instead of their own.")
 @click.pass_obj
-def retry(config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None) -> None:
+def retry(
+    config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, to: str | None
+) -> None:
     """Send dead letters again, each under the id it had. A running service takes them up within a second.
 
-    A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent.
+    A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent. What is for a receiver
+    that is no longer configured needs --to; without it the others are sent, and the exit status is 1.
     """
     from actionwatch.base import clock
+    from actionwatch.delivery import replay
     from actionwatch.store import outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "retry")
-    with changed_store(config) as (_, database):
+    with changed_store(config) as (settings, database):
+        known = [each.name for each in settings.receivers]
+        if to is not None and to not in known:
+            raise click.UsageError(_unknown(to, known))
         with database.write() as connection:
-            chosen = _dead(connection, ids)
-            count = outbox.replay(connection, chosen, clock.utc_now(), receiver=receiver, since=since)
+            wanted = outbox.Wanted(_dead(connection, ids), receiver, since)
+            stranded = {} if to else outbox.count_letters(connection, wanted, besides=known)
+            if ids and stranded:
+                raise click.ClickException(_stranded(stranded))
+            now = clock.utc_now()
+            count = (
+                replay.readdress(connection, wanted, to, now) if to else replay.replay(connection, wanted, known, now)
+            )
         if count:
             warn_if_nothing_runs(database)
-    _say(count, "will be tried again")
+    if count or not stranded:
+        _say(count, f"will be sent to {to}" if to else "will be tried again")
+    if stranded:
+        raise click.ClickException(_stranded(stranded))
 
 
 @command.command("drop")
@@ -133,6 +151,22 @@ def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
         if delivery.status is not DeliveryStatus.DEAD:
             raise click.ClickException(f"{delivery.id} is {delivery.status.value}, no dead letter")
     return [found.id for found in chosen] if ids else None
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    from actionwatch.settings.words import did_you_mean
+
+    return f"no receiver is named {name}: " + (did_you_mean(name, known) or f"there are {', '.join(known) or 'none'}")
+
+
+def _stranded(counts: Mapping[str, int]) -> str:
+    """Say which dead letters are for receivers that are gone, and what can be done."""
+    whose = ", ".join(f"{count} for {name}" for name, count in counts.items())
+    letters = "1 dead letter is" if sum(counts.values()) == 1 else f"{sum(counts.values())} dead letters are"
+    return (
+        f"{letters} for a receiver that is no longer configured ({whose}): add --to NAME to send to another receiver, "
+        "or drop them ('actionwatch deliveries drop')"
+    )
 
 
 def _say(count: int, what: str) -> None:

@@ -121,11 +121,13 @@ def describe(settings: Settings, found: Look) -> dict[str, Any]:
             }
         )
     receivers = []
-    for receiver in settings.receivers:
-        queue, health = found.queues.get(receiver.name, Queue()), found.health.get(receiver.name, Health())
+    names = [receiver.name for receiver in settings.receivers]
+    removed = sorted(found.queues.keys() - set(names))  # listed as long as it has messages
+    for name in [*names, *removed]:
+        queue, health = found.queues.get(name, Queue()), found.health.get(name, Health())
         receivers.append(
             {
-                "name": receiver.name,
+                "name": name,
                 "pending": queue.pending,
                 "dead": queue.dead,
                 "last_sent": spell(health.last_sent_at),

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import ESCALATION, MESSAGE_TYPES, Alert, Delivery, Event, Message, Record
+from actionwatch.base.model import ESCALATION, MESSAGE_TYPES, READDRESSED, Alert, Delivery, Event, Message, Record
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import outbox, records
 from actionwatch.store.outbox import Due
@@ -76,6 +76,8 @@ def _frozen(connection: Connection, due: Due, newest: Mapping[str, Sequence[Reco
 
 def _reasons(connection: Connection, delivery: Delivery) -> tuple[tuple[str, str], ...]:
     """Tell a person who would not be told otherwise why this came."""
+    if delivery.why == READDRESSED and delivery.ref is not None:
+        return (("in place of", delivery.ref),)
     if delivery.fallback_of is not None:
         original = outbox.read(connection, delivery.fallback_of)
         return (("in place of", original.receiver),) if original else ()

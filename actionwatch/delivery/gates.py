@@ -18,7 +18,18 @@ from actionwatch.alerts.inhibition import Labelled, inhibitor_of
 from actionwatch.alerts.policy import House, Policy
 from actionwatch.alerts.routes import Labels, alert_labels
 from actionwatch.alerts.silences import silence_for
-from actionwatch.base.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event, Record, Silence, Status
+from actionwatch.base.model import (
+    ESCALATION,
+    READDRESSED,
+    UNTOLD,
+    Alert,
+    Delivery,
+    DeliveryStatus,
+    Event,
+    Record,
+    Silence,
+    Status,
+)
 from actionwatch.store import alert_history, alerts, records, silences, suppressed_deliveries
 from actionwatch.store.outbox import Due
 from actionwatch.text.escaping import visible
@@ -69,10 +80,15 @@ class Context(msgspec.Struct, frozen=True):
     inhibitors: Sequence[Labelled] = ()
     let_through: int = 0
 
+    @property
+    def is_readdressed(self) -> bool:
+        """Whether a person chose this receiver for it, in the place of one that may have been told more."""
+        return self.delivery.why == READDRESSED
+
 
 def untold(context: Context) -> Verdict | None:
     """Keep the end of an alert from those who never heard of its beginning."""
-    if context.is_told:
+    if context.is_told or context.is_readdressed:
         return None
     return Suppress(UNTOLD, None, "this receiver was never told that it opened")
 
@@ -115,7 +131,7 @@ def mute(context: Context) -> Verdict | None:
 def min_level(context: Context) -> Verdict | None:
     """Tell a receiver only what is bad enough for it."""
     least = context.policy.min_level
-    if context.alert.level >= least:
+    if context.alert.level >= least or context.is_readdressed:
         return None
     return Suppress("min_level", least.word, f"{context.alert.level.word} is below its min_level {least.word}")
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.new_delivery import owed
 from actionwatch.alerts.policy import House, Policy, Storm
 from actionwatch.base.ids import stable_id
-from actionwatch.base.model import MESSAGE_TYPES, Delivery, DeliveryStatus, Event, Message
+from actionwatch.base.model import MESSAGE_TYPES, DeliveryStatus, Event, Message
 from actionwatch.delivery.compose import freeze
 from actionwatch.store import alert_history, outbox, receiver_progress, silences, suppressed_deliveries
 from actionwatch.store.database import Database
@@ -100,28 +100,14 @@ class Summaries:
         groups: Sequence[suppressed_deliveries.Group],
         now: datetime,
     ) -> None:
-        """Write one summary, mark what it tells of, and let what lasts still be told by itself."""
-        row = self._row(receiver, reason, groups, now)
-        suppressed_deliveries.report(connection, receiver, groups, row.id, now)
-        content = suppressed_deliveries.read_content(connection, row.id, ALERTS_SHOWN)
-        data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)
-        message = Message(row.id, MESSAGE_TYPES[Event.SUMMARY], now, data)
-        outbox.insert_new(connection, [replace(row, body=freeze(message))])
-        if reason == "storm":
-            suppressed_deliveries.note_storm(connection, receiver, row.id)
-        if reason in AT_THE_END:
-            self._tell_what_lasts(connection, receiver, row.id, reason, now)
-        log.info("summary_made", receiver=receiver, reason=reason, count=content.count, delivery=row.id)
-
-    def _row(
-        self, receiver: str, reason: str, groups: Sequence[suppressed_deliveries.Group], now: datetime
-    ) -> Delivery:
-        """Make the row; to a receiver of digests everything comes at their times."""
+        """Write one summary, and let what lasts still be told by itself. A receiver of digests gets all at their times."""
         digest = self._policies[receiver].digest
         due_at = digest.next_after(now) if digest and reason != "digest" else now
-        causes = sorted({group.ref or "" for group in groups})
-        subject = stable_id("summary", receiver, reason, *causes, now.isoformat())
-        return owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
+        summary_id = write_summary(connection, receiver, reason, groups, now, due_at)
+        if reason == "storm":
+            suppressed_deliveries.note_storm(connection, receiver, summary_id)
+        if reason in AT_THE_END:
+            self._tell_what_lasts(connection, receiver, summary_id, reason, now)
 
     def _tell_what_lasts(
         self, connection: Connection, receiver: str, summary_id: str, reason: str, now: datetime
@@ -134,3 +120,24 @@ class Summaries:
                 outbox.insert_new(connection, [row])
                 what = f"{receiver} is told now: the {reason} is over, the trouble is not"
                 alert_history.append(connection, [alert_history.Entry(now, alert.id, "routed", what)])
+
+
+def write_summary(
+    connection: Connection,
+    receiver: str,
+    reason: str,
+    groups: Sequence[suppressed_deliveries.Group],
+    now: datetime,
+    due_at: datetime,
+) -> str:
+    """Write a summary of these groups into the outbox, and mark what it tells of; give its id."""
+    causes = sorted({group.ref or "" for group in groups})
+    subject = stable_id("summary", receiver, reason, *causes, now.isoformat())
+    row = owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
+    suppressed_deliveries.report(connection, receiver, groups, row.id, now)
+    content = suppressed_deliveries.read_content(connection, row.id, ALERTS_SHOWN)
+    data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)
+    message = Message(row.id, MESSAGE_TYPES[Event.SUMMARY], now, data)
+    outbox.insert_new(connection, [replace(row, body=freeze(message))])
+    log.info("summary_made", receiver=receiver, reason=reason, count=content.count, delivery=row.id)
+    return row.id

@@ -29,6 +29,7 @@ from actionwatch.delivery.gates import Gatekeeper, Judged
 from actionwatch.delivery.health import FAILING_AFTER as FAILING_AFTER
 from actionwatch.delivery.health import ReceiverWatch
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Channel, Job, Line, Outcome, Renderer
+from actionwatch.delivery.removed_receivers import bury_strangers
 from actionwatch.delivery.retry import Bury, RetryAt, decide
 from actionwatch.delivery.summary import Summaries
 from actionwatch.store import alert_history, delivery_latency, outbox, receivers
@@ -113,16 +114,15 @@ class Deliverer:
     def recover(self) -> None:
         """Take back what a process that died held, bury what waits for receivers that are gone, respect what others asked."""
         with self._database.write() as connection:
+            now = self._clock()
             interrupted = outbox.read_leaseholders(connection)
             released = outbox.release_leases(connection)
-            buried = outbox.bury_strangers(connection, list(self._lines))
+            buried = bury_strangers(connection, self._lines.keys(), now)
             health = receivers.read_all(connection)
-            for name in interrupted:
+            for name in self._lines.keys() & interrupted:
                 # A receiver that outlasts each of our processes fails too, though none of them lives to see it.
                 paused_until = health.get(name, receivers.Health()).paused_until
-                receivers.note_failure(
-                    connection, name, self._clock(), "no answer before our process ended", paused_until
-                )
+                receivers.note_failure(connection, name, now, "no answer before our process ended", paused_until)
         for name, line in self._lines.items():
             paused_until = health.get(name, receivers.Health()).paused_until
             if paused_until is not None:
@@ -162,6 +162,7 @@ class Deliverer:
                 if not self._is_wanted(deadline):
                     break
             self.run_once(self._patience())
+        self._watch.bury_strangers(self._clock())  # the end of a trouble may be owed to one that is gone
         self.finish()
 
     def under_way(self) -> int:

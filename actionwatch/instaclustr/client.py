@@ -178,12 +178,7 @@ class Client:
     def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
         if self._is_closed:
             raise SourceUnavailable("the client is closed")
-        try:
-            return self._origin.exchange("GET", path, params=params)
-        except RuntimeError as exc:
-            if not self._is_closed:
-                raise
-            raise SourceUnavailable("the client was closed") from exc
+        return self._origin.exchange("GET", path, params=params)
 
 
 class _Pace:

@@ -77,7 +77,7 @@ def segment(text: str) -> str:
 class Origin:
     """An HTTP client that can do nothing but the listed things, at one origin. Safe to share between threads."""
 
-    def __init__(self, connection: Connection, *, allowed: Iterable[tuple[str, str]], max_connections: int = 8) -> None:
+    def __init__(self, connection: Connection, *, allowed: Iterable[tuple[str, str]]) -> None:
         """Prepare; `allowed` lists methods and paths below the base URL, where one ending in `/` takes one more segment."""
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
@@ -89,7 +89,6 @@ class Origin:
             auth=(connection.username, connection.api_key),
             ca_file=connection.ca_file,
             proxy=connection.proxy,
-            max_connections=max_connections,
         )
 
     def exchange(

@@ -72,6 +72,8 @@ class Addressing:
         rows: list[Delivery] = []
         added: list[str] = []
         for name in dict.fromkeys((*known, *routed)):
+            if name not in self._destinations:
+                continue  # gone: whoever the routes lead to now is told in its place
             found = known.get(name, Standing())
             if found.last is not None:
                 mutes = routed.get(name, found.last.mutes)
@@ -87,8 +89,8 @@ class Addressing:
         """Tell those told of an alert, now or soon, that somebody took it on; not by mail, which stays as it is."""
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
-            last, destination = found.last, self._destination(name)
-            if last is None or destination.is_updated_last:
+            last, destination = found.last, self._destinations.get(name)
+            if last is None or destination is None or destination.is_updated_last:
                 continue
             if outbox.turn_untried(connection, alert.id, name, Event.ACKED) or takes_newest_state(last):
                 continue
@@ -99,17 +101,22 @@ class Addressing:
         outbox.insert_new(connection, rows)
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
 
-    def resolve(self, connection: Connection, alert: Alert, now: datetime) -> None:
-        """Owe `resolved` to every receiver of an alert; an update that was not tried yet says it instead."""
+    def resolve(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
+        """Owe `resolved` to every receiver of an alert; an update that was not tried yet says it instead.
+
+        A receiver that is gone is owed it only where it was told the alert: as a dead letter, which can go to its heir.
+        """
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
-            if found.last is None or _is_left_alone(found, found.last):
+            is_lost = name not in self._destinations and not found.is_told
+            if found.last is None or is_lost or _is_left_alone(found, found.last):
                 continue
             if not outbox.turn_untried(connection, alert.id, name, Event.RESOLVED):
                 due_at = _not_before(found.last, now)
                 rows.append(owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes))
         outbox.insert_new(connection, rows)
-        alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", f"by {alert.resolved_by}")])
+        what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
+        alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
     def test(self, connection: Connection, alert: Alert, receiver: str, now: datetime) -> str:
         """Owe a marked test message to one receiver, whatever the routes say; give the delivery's id."""
@@ -130,7 +137,7 @@ class Addressing:
         self, found: Standing, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
     ) -> list[Delivery]:
         """Owe a receiver the news of a match, unless a row that waits will tell it, or nothing more is to be told."""
-        destination = self._destination(last.receiver)
+        destination = self._destinations[last.receiver]
         is_low = last.why == "min_level" and alert.level < destination.min_level
         if takes_newest_state(last) or is_low or _is_collapsed(found, last):
             return []
@@ -144,9 +151,6 @@ class Addressing:
     def _spaced(self, last: Delivery, destination: Destination, now: datetime) -> datetime:
         """Say when an update may come after the message before it."""
         return max(now, (last.sent_at or _not_before(last, now)) + destination.updates)
-
-    def _destination(self, name: str) -> Destination:
-        return self._destinations.get(name, Destination(name))
 
 
 def takes_newest_state(row: Delivery) -> bool:

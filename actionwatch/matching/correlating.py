@@ -18,9 +18,11 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import open_alert
-from actionwatch.base.ids import group_id
+from actionwatch.base.ids import group_id, stable_id
 from actionwatch.base.model import Alert, Record, Status
+from actionwatch.matching import unexpected
 from actionwatch.matching.addressing import Addressing
+from actionwatch.matching.unexpected import RESOLVED_BY
 from actionwatch.rules.correlations.live.changes import Change, Past, Row, Told, What
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.description import Telling, highest_level, stand_in, tell, with_missing
@@ -31,10 +33,10 @@ from actionwatch.store import alerts, correlations, marks, positions, records
 from actionwatch.store.correlations import Correlated, Version
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED
+from actionwatch.text.payloads import instant
 
 KEEP = timedelta(days=1)  # how late a record may come before the state is rebuilt for it: beyond any usual delay
 PAUSE_EVERY = 2000  # records of a rebuild: a tenth of a second, beside which a look at the store costs little
-RESOLVED_BY = "actionwatch"
 
 log = structlog.get_logger()
 
@@ -83,6 +85,7 @@ class Correlating:
         self._correlator: Correlator | None = None
         self._sight = Sight()
         self._evicted = 0
+        self._has_ended_unexpected = False
 
     @property
     def is_idle(self) -> bool:
@@ -100,6 +103,18 @@ class Correlating:
         if (before.begin, before.alerts_from) != (self._sight.begin, self._sight.alerts_from):
             self.forget()
         return self._sight.verified
+
+    def end_unexpected(self, database: Database, now: datetime) -> None:
+        """End, once, the alerts about what is missing that these rules do not expect."""
+        if self._has_ended_unexpected:
+            return
+        with database.read() as connection:
+            is_wanted = bool(unexpected.read_unexpected(connection, self._rules))
+        if is_wanted:
+            with database.write() as connection:
+                found = unexpected.read_unexpected(connection, self._rules)
+                unexpected.end(connection, found, self._rules, self._addressing, now)
+        self._has_ended_unexpected = True
 
     def rebuild(self, database: Database, meanwhile: Callable[[], None]) -> None:
         """Rebuild the state that belongs to the position of correlations; it is ready then.
@@ -218,6 +233,9 @@ class Correlating:
 
     def _apply(self, connection: Connection, written: _Written, change: Change, now: datetime) -> None:
         told = change.told
+        is_again = change.what is What.OPEN and change.rule.is_absence and _is_over(connection, told.public_id)
+        if is_again:  # it was no longer expected, and is expected again: the same absence, another alert
+            told.told_as = stable_id("alert", told.id, instant(now))
         written.rows[told.id] = _row(change)
         if change.what is What.LEARN:
             return
@@ -334,6 +352,11 @@ def _resolve(written: _Written, change: Change) -> None:
         resolved = replace(alert, status=Status.RESOLVED, resolved_by=RESOLVED_BY, resolved_at=change.at)
         written.alerts[name] = (resolved, record)
         written.resolved.add(name)
+
+
+def _is_over(connection: Connection, alert_id: str) -> bool:
+    alert = alerts.read(connection, alert_id)
+    return alert is not None and alert.status is Status.RESOLVED
 
 
 def _newest(change: Change) -> Record:

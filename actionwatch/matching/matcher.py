@@ -115,6 +115,7 @@ class Matcher:
     def _match_all(self) -> None:
         """Match what is stored; what is verified then is judged, unless it is to be left, or others are to judge it."""
         try:
+            self._correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
                 verified = self._correlating.look(connection)

@@ -6,14 +6,13 @@ from cron, neither repeats nor forgets it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
-from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import stable_id
-from actionwatch.base.model import Alert, Level, RuleName, Status
+from actionwatch.alerts.grouping import resolve, stable_id
+from actionwatch.base.model import GONE, Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts, self_alerts
 from actionwatch.store.database import Database
@@ -40,6 +39,25 @@ TITLES: Mapping[str, tuple[Level, str]] = {
 }
 """Level and title of each trouble. `{}` is the subject: a source, a receiver, a file."""
 
+OF_SOURCES = frozenset(
+    {
+        "accounts_refused",
+        "clock_skew",
+        "filter_ignored",
+        "key_refused",
+        "proof_lagging",
+        "unknown_field",
+        "upstream_unreachable",
+        "window_shrunk",
+        "window_unproved",
+    }
+)
+"""The troubles whose subject is a source: they are over when it is no longer configured."""
+OF_RECEIVERS = frozenset({"receiver_failing", "slo_burning"})
+"""Those whose subject is a receiver. Dead letters are not among them: they last until a person decides about each."""
+OF_OTHERS = frozenset({"dead_letters", "rule_broken", "store_nearly_full", "unknown_kind"})
+"""Those that somebody else settles: whoever reports them."""
+
 
 class Troubles:
     """Opens and resolves the alerts about ourselves. Safe to share between threads."""
@@ -59,8 +77,8 @@ class Troubles:
             if not self_alerts.read(connection, trouble, subject):
                 self._open(connection, trouble, subject, what, remedy, now)
 
-    def settle(self, trouble: str, subject: str) -> None:
-        """Say that something is right (again). Costs one read where it was right before."""
+    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+        """Say that something is right (again), and `why` where that is not plain. Costs one read where it was right before."""
         with self._database.read() as connection:
             if not self_alerts.read(connection, trouble, subject):
                 return
@@ -68,15 +86,25 @@ class Troubles:
         with self._database.write() as connection:
             opened = self_alerts.read(connection, trouble, subject)
             if opened:
-                self._resolve(connection, opened, now)
+                self._resolve(connection, opened, now, why)
 
-    def settle_others(self, trouble: str, subjects: set[str]) -> None:
-        """Settle a trouble for every subject but these."""
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
+        """Settle a trouble for every subject but these; `why` says of a subject why that is over."""
         with self._database.read() as connection:
             opened = [found.subject for found in self_alerts.read_all(connection) if found.trouble == trouble]
         for subject in opened:
             if subject not in subjects:
-                self.settle(trouble, subject)
+                self.settle(trouble, subject, why(subject))
+
+    def settle_removed(self, sources: Collection[str], receivers: Collection[str]) -> None:
+        """Settle what is wrong with sources and receivers that the configuration no longer names."""
+        with self._database.read() as connection:
+            opened = self_alerts.read_all(connection)
+        for found in opened:
+            if found.trouble in OF_SOURCES and found.subject not in sources:
+                self.settle(found.trouble, found.subject, f"the source {found.subject} is {GONE}")
+            if found.trouble in OF_RECEIVERS and found.subject not in receivers:
+                self.settle(found.trouble, found.subject, f"the receiver {found.subject} is {GONE}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:
         alert = self_alert(trouble, subject, what, remedy, now)
@@ -84,14 +112,14 @@ class Troubles:
         alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
         self._addressing.open(connection, [[(alert, None)]], now)
 
-    def _resolve(self, connection: Connection, opened: self_alerts.OpenTrouble, now: datetime) -> None:
+    def _resolve(self, connection: Connection, opened: self_alerts.OpenTrouble, now: datetime, why: str) -> None:
         self_alerts.delete(connection, opened.trouble, opened.subject)
         alert = alerts.read(connection, opened.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
             return  # a person was quicker, or retention let it go
-        resolved = replace(alert, status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
+        resolved = resolve(alert, "actionwatch", now, why)
         alerts.update(connection, resolved)
-        self._addressing.resolve(connection, resolved, now)
+        self._addressing.resolve(connection, resolved, now, why)
 
 
 def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import socket
 import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
+from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode import SocketModeClient
 from slack_sdk.socket_mode.client import BaseSocketModeClient
@@ -26,10 +28,12 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Decision, Message
-from actionwatch.notifiers._posting import Poster
-from actionwatch.notifiers._slack_api import SILENT, SlackApi, escaped
+from actionwatch.notifiers._slack_api import SlackApi, escaped
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
+
+if TYPE_CHECKING:
+    from actionwatch.net.http import HttpClient
 
 OnAction = Callable[[str, str, str], Decision]
 """What a press calls, in the listener's thread: action (`ack`, `silence` or `resolve`), alert id, who pressed.
@@ -45,6 +49,11 @@ WATCH_SECONDS = 1.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 REFUSED_WAIT = 300.0  # a wrong token does not mend itself; a new one comes with a restart
 SEEN_ENVELOPES = 200  # Slack repeats what it believes unheard
+
+# The SDK writes addresses, headers and texts at DEBUG and errors at ERROR. What went wrong is for the caller to log, once.
+SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
+SILENT.setLevel(logging.CRITICAL + 1)
+SILENT.propagate = False
 
 log = structlog.get_logger()
 
@@ -83,13 +92,13 @@ class SlackActions:
         receiver: str,
         context: ssl.SSLContext,
         proxy: str | None,
-        poster: Poster,
+        http: HttpClient,
     ) -> None:
         self.receiver = receiver
         self._app = app
         self._bot = bot
         self._on_action = on_action
-        self._poster = poster
+        self._http = http
         self._seen: deque[str] = deque(maxlen=SEEN_ENVELOPES)
         self._stopping = threading.Event()
         self._make = functools.partial(_Client, app, context, proxy, self._take)
@@ -112,7 +121,7 @@ class SlackActions:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._poster.close()
+        self._http.close()
 
     @property
     def is_connected(self) -> bool:
@@ -203,8 +212,9 @@ class _Client(SocketModeClient):
         proxy: str | None,
         take: Callable[[BaseSocketModeClient, SocketModeRequest], None],
     ) -> None:
-        app.client.ssl = context
-        super().__init__("", SILENT, app.client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
+        # Of its web client it takes the TLS context only: it gets no token, and its calls are ours.
+        web_client = WebClient(ssl=context, logger=SILENT)
+        super().__init__("", SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
         self.proxy = proxy  # where none was given, the SDK took the environment's
         self.asked_wait = 0.0
         self._app = app

@@ -1,4 +1,4 @@
-"""Slack's Web API, called through our own HTTP, with every error said as a delivery's: what passes, what stays, what to do.
+"""Slack's Web API: JSON posts with a token; every error becomes a delivery's, transient or permanent, with its remedy.
 
 Used by `slack.py` for messages and by `_slack_actions.py` for answers to buttons.
 """
@@ -6,23 +6,19 @@ Used by `slack.py` for messages and by `_slack_actions.py` for answers to button
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
-from urllib.request import Request
-
-from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.web import SlackResponse
+from typing import TYPE_CHECKING, Any
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.net.http_response import Answer, retry_after
-from actionwatch.notifiers._posting import Poster
-from actionwatch.notifiers.base import Redactor, check_answer
+from actionwatch.notifiers.base import ANSWER_CHARS, Redactor, check_answer
 from actionwatch.text.escaping import one_line
+
+if TYPE_CHECKING:
+    from actionwatch.net.http import HttpClient
 
 TRANSIENT_ERRORS = frozenset({
     "ratelimited", "rate_limited", "internal_error", "service_unavailable", "fatal_error", "request_timeout",
@@ -57,11 +53,6 @@ APP_REMEDIES = REMEDIES | dict.fromkeys(
     ("invalid_auth", "not_authed", "not_allowed_token_type", "missing_scope"), _APP_LEVEL
 )
 
-# The SDK writes addresses, headers and texts at DEBUG and errors at ERROR. What went wrong is for the caller to log, once.
-SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
-SILENT.setLevel(logging.CRITICAL + 1)
-SILENT.propagate = False
-
 
 class BlocksRefused(PermanentDeliveryError):
     """Slack takes no such blocks; str() is its word for why."""
@@ -74,18 +65,19 @@ class HeadGone(PermanentDeliveryError):
 class SlackApi:
     """Slack's methods with one token, a bot's or (for Socket Mode) an app's. Safe to share between threads."""
 
-    def __init__(self, token: str, base_url: str, poster: Poster, *, is_app: bool = False) -> None:
-        self.client = _Client(token, base_url, poster)
+    def __init__(self, token: str, base_url: str, http: HttpClient, *, is_app: bool = False) -> None:
+        self._token = token
+        self._base_url = base_url
+        self._http = http
         self._redact = Redactor(token)
         self._remedies = APP_REMEDIES if is_app else REMEDIES
 
     def test(self, scope: str) -> None:
-        """Have the token tested; what Slack tells of its scopes (a header of every answer) has to hold this one.
+        """Test the token; if Slack lists its scopes (in a header of every response), this one has to be among them.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
-        told = self._answer("auth.test", {}).headers
-        scopes = next((value for name, value in told.items() if name.lower() == "x-oauth-scopes"), None)
+        scopes = self._exchange("auth.test", {})[0].headers.get("x-oauth-scopes")
         if scopes is not None and scope not in re.split(r"[,\s]+", scopes):
             raise PermanentDeliveryError(f"the token lacks the scope {scope}: add it to the app and install it again")
 
@@ -94,42 +86,43 @@ class SlackApi:
 
         Raises: TransientDeliveryError; PermanentDeliveryError, of which BlocksRefused and HeadGone have a way out.
         """
-        data = self._answer(method, payload).data
-        return data if isinstance(data, Mapping) else {}
+        return self._exchange(method, payload)[1]
 
-    def _answer(self, method: str, payload: Mapping[str, Any]) -> SlackResponse:
+    def _exchange(self, method: str, payload: Mapping[str, Any]) -> tuple[Answer, Mapping[str, Any]]:
+        """Post a call; give the response, and the object in it, which says `ok`."""
         # `parse` and `link_names` are Slack's defaults for posting, but not for updating, where `parse` is `client`.
-        manners = {"parse": "none", "link_names": False} if method.startswith("chat.") else {}
+        defaults = {"parse": "none", "link_names": False} if method.startswith("chat.") else {}
+        arguments = {**payload, **defaults}
+        headers = {"authorization": f"Bearer {self._token}"}
+        if arguments:  # apps.connections.open takes no JSON, nor any arguments
+            headers["content-type"] = "application/json; charset=utf-8"
+        content = json.dumps(arguments).encode() if arguments else b""
         try:
-            return self.client.api_call(method, json={**payload, **manners})
+            answer = self._http.post(f"{self._base_url}{method}", headers=headers, content=content)
         except TransportError as exc:
             raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
-        except SlackApiError as exc:
-            raise self._translate(exc) from exc
-        except (SlackClientError, ValueError, AttributeError, TypeError) as exc:
-            # The SDK trips over answers that are JSON but no object.
-            raise TransientDeliveryError(f"Slack's answer cannot be read ({type(exc).__name__})") from exc
+        data = _object(answer)
+        if answer.status != 200 or not data.get("ok"):
+            raise self._refusal(answer, data)
+        return answer, data
 
-    def _translate(self, exc: SlackApiError) -> Exception:
-        """Say what an error means: `error` of an answer 200, else the status."""
-        response: Any = exc.response
-        data = response.data if isinstance(response.data, dict) else {}
+    def _refusal(self, answer: Answer, data: Mapping[str, Any]) -> Exception:
+        """Say what a refusal means: `error` of a response 200, else the status."""
         error = self._redact(str(data.get("error") or ""))
-        status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
-        if status in (200, 429) and (status == 429 or error in TRANSIENT_ERRORS):
-            wait = retry_after(headers, utc_now()) or timedelta(0)
+        if answer.status == 429 or (answer.status == 200 and error in TRANSIENT_ERRORS):
+            wait = retry_after(answer.headers, utc_now()) or timedelta(0)
             return TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)
-        if status != 200:
-            return _refusal(Answer(status, headers, json.dumps(data).encode(), timedelta(0)), self._redact)
-        if not isinstance(response.data, dict) or " " in error or not error:
-            return TransientDeliveryError("Slack's answer cannot be read", answer=error[:500])
+        if answer.status != 200:
+            return _by_status(answer, self._redact)
+        if not error:
+            return TransientDeliveryError("Slack's answer cannot be read", answer=self._redact(answer.excerpt()))
         if error in BLOCK_ERRORS:
             return BlocksRefused(error)
         if error in GONE_ERRORS:
             return HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""
-        return PermanentDeliveryError(f"Slack answered {error}{remedy}", answer=self._redact(details)[:500])
+        return PermanentDeliveryError(f"Slack answered {error}{remedy}", answer=self._redact(details)[:ANSWER_CHARS])
 
 
 def escaped(text: str) -> str:
@@ -138,24 +131,16 @@ def escaped(text: str) -> str:
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-class _Client(WebClient):
-    """Slack's client, sending through our own HTTP.
-
-    The SDK sends by urllib, which follows a redirect and takes the token along to whatever host it names, uses proxies of
-    the environment, and bounds no answer. `test_redirects_are_not_followed` fails if the SDK stops calling this method.
-    """
-
-    def __init__(self, token: str, base_url: str, http: Poster) -> None:
-        super().__init__(token=token, base_url=base_url, logger=SILENT, retry_handlers=[])
-        self._http = http
-
-    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
-        body = req.data if isinstance(req.data, bytes) else b""
-        answer = self._http.post(url, headers=dict(req.header_items()), content=body)
-        return {"status": answer.status, "headers": answer.headers, "body": answer.body.decode("utf-8", "replace")}
+def _object(answer: Answer) -> Mapping[str, Any]:
+    """Read the JSON object of a response; empty if there is none, as in the maintenance page of a proxy."""
+    try:
+        data = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
-def _refusal(answer: Answer, redact: Redactor) -> Exception:
+def _by_status(answer: Answer, redact: Redactor) -> Exception:
     try:
         check_answer(answer, redact)
     except (TransientDeliveryError, PermanentDeliveryError) as exc:

@@ -12,7 +12,7 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
@@ -22,15 +22,19 @@ from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryErr
 from actionwatch.base.model import Message, Receipt
 from actionwatch.base.model import Rendered as Rendered
 from actionwatch.net.http_response import Answer, retry_after
-from actionwatch.notifiers._posting import Identity, Poster
+from actionwatch.net.tls import Identity
 from actionwatch.text.crontab import Crontab, parse_crontab
 from actionwatch.text.escaping import visible
 from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy
 from actionwatch.text.timeintervals import parse_location
 
+if TYPE_CHECKING:
+    from actionwatch.net.http import HttpClient
+
 ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table
 DEFAULT_TIMEOUT = timedelta(seconds=10)  # of receivers that speak HTTP
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # sixteen of these must fit into memory
 MIN_SECRET_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
 
 REMEDIES = {
@@ -111,10 +115,20 @@ class HttpOptions(Options):
     ca_file: CaFile | None = None
     proxy: Proxy | None = None
 
-    def poster(self, identity: Identity | None = None) -> Poster:
+    def http_client(self, identity: Identity | None = None) -> HttpClient:
         """Make the client that these keys describe. Opens no connection."""
-        proxy = self.proxy.get_secret_value() if self.proxy else None
-        return Poster(timeout=self.timeout, ca_file=self.ca_file, identity=identity, proxy=proxy)
+        from actionwatch.net.http import (
+            HttpClient,  # here, because commands that only read the configuration need no httpx
+        )
+
+        return HttpClient(
+            timeout=self.timeout,
+            headers={"accept-encoding": "identity"},  # a receiver answers with a line or a page
+            ca_file=self.ca_file,
+            identity=identity,
+            proxy=self.proxy.get_secret_value() if self.proxy else None,
+            max_body_bytes=MAX_RESPONSE_BYTES,
+        )
 
 
 def _location(name: str) -> str:
@@ -162,10 +176,10 @@ class Redactor:
 class AddressNotifier:
     """The base of notifiers that post to one address: what breaks on the way there passes, and is told without secrets."""
 
-    def __init__(self, url: str, poster: Poster, redact: Redactor, *, unreachable: str = "") -> None:
+    def __init__(self, url: str, http: HttpClient, redact: Redactor, *, unreachable: str = "") -> None:
         """`unreachable` is said before what broke."""
         self._url = url
-        self._poster = poster
+        self._http = http
         self._redact = redact
         self._unreachable = unreachable
 
@@ -175,11 +189,11 @@ class AddressNotifier:
         Raises: TransientDeliveryError.
         """
         with self._translated():
-            self._poster.reach(self._url)
+            self._http.reach(self._url)
 
     def close(self) -> None:
         """Close the connections."""
-        self._poster.close()
+        self._http.close()
 
     def post(self, headers: Mapping[str, str], content: bytes) -> Answer:
         """Exchange one POST for one answer, whatever it says.
@@ -187,7 +201,7 @@ class AddressNotifier:
         Raises: TransientDeliveryError.
         """
         with self._translated():
-            return self._poster.post(self._url, headers=headers, content=content)
+            return self._http.post(self._url, headers=headers, content=content)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -48,7 +48,7 @@ class ConsoleNotifier:
 
         Raises: PermanentDeliveryError, when the stream is closed; TransientDeliveryError, when it cannot be written now.
         """
-        # rich is imported for the first message: a service that only waits has no need of it.
+        # rich is imported for the first message: commands that only read the configuration do not need it.
         from actionwatch.notifiers._card import Card, Terminal
 
         try:

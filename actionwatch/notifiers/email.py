@@ -25,8 +25,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt
-from actionwatch.net.tls import trusting
-from actionwatch.notifiers._line import spell_broken
+from actionwatch.net.os_errors import explain_os_error
+from actionwatch.net.tls import tls_context
 from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
@@ -120,7 +120,7 @@ class EmailNotifier:
         self._password = words.secret(options.password, options.password_file)
         self._redact = Redactor(self._password)
         self._port = options.port or DEFAULT_PORTS[options.tls]
-        self._context = trusting(options.ca_file) if options.tls != "none" else None
+        self._context = tls_context(options.ca_file) if options.tls != "none" else None
         self._sender = _parse(options.sender)
         self._recipients = [_parse(value) for value in options.to]
 
@@ -210,7 +210,7 @@ class EmailNotifier:
             case TimeoutError() | smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
                 return TransientDeliveryError("the mail server did not answer within the timeout")
             case smtplib.SMTPException() | OSError():
-                return TransientDeliveryError(f"cannot talk to the mail server: {self._text(spell_broken(exc))}")
+                return TransientDeliveryError(f"cannot talk to the mail server: {self._text(explain_os_error(exc))}")
             case _:
                 return PermanentDeliveryError(f"the message cannot be sent as mail: {self._text(str(exc))}")
 

@@ -73,13 +73,13 @@ def verify(options: Options) -> None:
 
     Raises: TransientDeliveryError.
     """
-    poster = options.poster()
+    http = options.http_client()
     try:
-        poster.reach(options.base_url)
+        http.reach(options.base_url)
     except TransportError as exc:
         raise TransientDeliveryError(f"cannot reach PagerDuty: {exc}") from exc
     finally:
-        poster.close()
+        http.close()
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
@@ -96,7 +96,7 @@ class PagerDutyNotifier:
         self._key = words.secret(options.routing_key, options.routing_key_file) or ""
         self._base_url = options.base_url
         self._redact = Redactor(self._key)
-        self._poster = options.poster()
+        self._http = options.http_client()
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Send the message's event; a repeat changes nothing, since the dedup key is the alert's id.
@@ -106,7 +106,7 @@ class PagerDutyNotifier:
         headers = {"content-type": "application/json", "idempotency-key": message.id}
         for path, event in events_of(message, self.receiver, self._key):
             try:
-                answer = self._poster.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
+                answer = self._http.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
             except TransportError as exc:
                 raise TransientDeliveryError(f"cannot reach PagerDuty: {self._redact(str(exc))}") from exc
             self._check(answer)
@@ -114,7 +114,7 @@ class PagerDutyNotifier:
 
     def close(self) -> None:
         """Close the connections."""
-        self._poster.close()
+        self._http.close()
 
     def _check(self, answer: Answer) -> None:
         """Take 2xx for an answer; a 400 says what is wrong with the event."""

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
-from slack_sdk import WebClient
 
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Decision, Message, Receipt
 from actionwatch.net.http_response import Answer
+from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
-from actionwatch.notifiers._posting import tls_context
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
@@ -49,7 +48,7 @@ class Options(HttpOptions):
     webhook_url_file: Annotated[words.SecretFile, AfterValidator(_webhook_url)] | None = None
     app_token: words.Secret | None = None
     app_token_file: words.SecretFile | None = None
-    base_url: Annotated[str, AfterValidator(_base_url)] = WebClient.BASE_URL
+    base_url: Annotated[str, AfterValidator(_base_url)] = "https://slack.com/api/"
 
     @model_validator(mode="after")
     def _check(self) -> Options:
@@ -101,16 +100,16 @@ def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackAc
     app_token = words.secret(options.app_token, options.app_token_file)
     if app_token is None:
         return None
-    poster = options.poster()
+    http = options.http_client()
     token = words.secret(options.token, options.token_file) or ""
     return SlackActions(
-        SlackApi(app_token, options.base_url, poster, is_app=True),
-        SlackApi(token, options.base_url, poster),
+        SlackApi(app_token, options.base_url, http, is_app=True),
+        SlackApi(token, options.base_url, http),
         on_action,
         receiver=receiver,
-        context=tls_context(options.ca_file, None),
+        context=tls_context(options.ca_file),
         proxy=options.proxy.get_secret_value() if options.proxy else None,
-        poster=poster,
+        http=http,
     )
 
 
@@ -131,8 +130,8 @@ class SlackNotifier:
         token = words.secret(options.token, options.token_file) or ""
         self._channel = options.channel or ""
         self._has_buttons = options.has_app_token
-        self._poster = options.poster()
-        self._api = SlackApi(token, options.base_url, self._poster)
+        self._http = options.http_client()
+        self._api = SlackApi(token, options.base_url, self._http)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Post the head message, or bring it up to date; a resolution is told in its thread too.
@@ -166,7 +165,7 @@ class SlackNotifier:
 
     def close(self) -> None:
         """Close the connections."""
-        self._poster.close()
+        self._http.close()
 
     def _post(self, payload: Mapping[str, Any]) -> Receipt:
         manners = {"unfurl_links": False, "unfurl_media": False}
@@ -199,7 +198,7 @@ class IncomingWebhookNotifier(AddressNotifier):
     """Posts messages through an incoming webhook, which can neither update nor thread."""
 
     def __init__(self, options: Options, url: str, *, receiver: str) -> None:
-        super().__init__(url, options.poster(), Redactor(url=url), unreachable="cannot reach Slack: ")
+        super().__init__(url, options.http_client(), Redactor(url=url), unreachable="cannot reach Slack: ")
         self.receiver = receiver
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002

@@ -21,8 +21,8 @@ from standardwebhooks import Webhook
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.http_response import USER_AGENT
+from actionwatch.net.tls import Identity, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers._posting import Identity, tls_context
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
 from actionwatch.text import options as words
 
@@ -138,7 +138,7 @@ def _check_identity(options: Options) -> None:
     if not options.identity:
         return
     try:
-        tls_context(None, options.identity)
+        tls_context(identity=options.identity)
     except OSError as exc:  # ssl.SSLError is one
         reason = (
             "no certificate and key in PEM form that fit each other" if isinstance(exc, ssl.SSLError) else exc.strerror
@@ -179,7 +179,7 @@ class WebhookNotifier(AddressNotifier):
         self._signers = tuple(Webhook(key) for key in options.signing_keys)
         url = words.secret(options.url, options.url_file) or ""
         redact = Redactor(*options.signing_keys, *self._headers.values(), url=url)
-        super().__init__(url, options.poster(options.identity), redact)
+        super().__init__(url, options.http_client(options.identity), redact)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Post the message once.

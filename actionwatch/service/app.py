@@ -46,7 +46,7 @@ from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.service.rules_in_use import Memory, Rulebook
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.settings import Receiver, Settings, Source
-from actionwatch.store import self_alerts
+from actionwatch.store import marks, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import OnBacklog
@@ -210,12 +210,17 @@ class App:
         self._match_wanted.wait(seconds)
         self._match_wanted.clear()
 
-    def settle_known_kinds(self) -> None:
-        """Settle what the configuration has come to know since the last start."""
+    def settle_removed(self) -> None:
+        """Settle what is wrong with sources and receivers that are no longer configured, and kinds that are known now."""
+        names = [source.name for source in self.settings.sources]
+        self.troubles.settle_removed(names, [receiver.name for receiver in self.settings.receivers])
         with self.database.read() as connection:
-            opened = self_alerts.read_all(connection)
-        kinds = {found.subject for found in opened if found.trouble == "unknown_kind"}
-        self.troubles.settle_others("unknown_kind", kinds - set(known_kinds(self.settings)))
+            opened = [each for each in self_alerts.read_all(connection) if each.trouble == "unknown_kind"]
+            kinds = {each.subject for each in opened} - set(known_kinds(self.settings))
+            is_any_removed = bool(marks.read_all(connection).keys() - set(names))
+            stray = {kind for kind in kinds if is_any_removed and not records.has_kind(connection, kind, names)}
+        why = "no source that is configured has records of this kind"
+        self.troubles.settle_others("unknown_kind", kinds - stray, lambda kind: why if kind in stray else "")
 
     def rulebook(self) -> Rulebook:
         """Make what decides, for `run` alone, which version of each rule runs."""
@@ -241,7 +246,7 @@ class App:
         before = self.silence_files.broken
         faults = self.silence_files.run_once()
         for file in before - {fault.file for fault in faults}:
-            self.troubles.settle("rule_broken", file)
+            self.troubles.settle("rule_broken", file, why_whole(file))
         for fault in faults:
             self.troubles.report("rule_broken", fault.file, str(fault), "mend it; what it said before holds meanwhile")
 
@@ -293,6 +298,11 @@ class App:
             on_backlog=lambda backlog: self.on_backlog(backlog),
         )
         return SourceTail(tail, accounts)
+
+
+def why_whole(file: str) -> str:
+    """Say why nothing is wrong with a file any more, where that is not plain."""
+    return "" if Path(file).exists() else "the file was removed"
 
 
 def build_addressing(settings: Settings) -> Addressing:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from actionwatch.base import clock
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.notifiers._formats import FORMATS
 from actionwatch.notifiers.base import templates_of
@@ -15,6 +17,7 @@ from actionwatch.rules.engine import Rule
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
 from actionwatch.service import app, configuration
+from actionwatch.service.lookback import memories
 from actionwatch.settings import Settings
 from actionwatch.settings.words import did_you_mean
 from actionwatch.text.yaml_document import read_file
@@ -34,9 +37,23 @@ def check(settings: Settings, config: Path) -> Checked:
     read = read_documents(settings.rules)
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
+    notes += _short_retention(settings, rules.rules)
     dangling = _dangling_escalations(settings, rules.rules)
     faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings, config)]
     return Checked(faults, notes, len(rules.rules))
+
+
+def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault]:
+    """Point out the rules that look back further than records are kept: what they need is kept for their sake."""
+    kept, back = settings.store.retention.records, memories(rules)
+    for rule in rules:
+        span = back.get(rule.name.id, timedelta(0))
+        if span > kept:
+            what = (
+                f"'{rule.name.name}' looks back {spell_duration(span)}, store.retention.records is {spell_duration(kept)}: "
+                "the records that the rule may match are kept as long as it needs them"
+            )
+            yield Fault(rule.file, rule.line, 1, what, "lengthen store.retention.records, or accept the larger store")
 
 
 def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:

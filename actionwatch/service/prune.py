@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from actionwatch.service.lookback import Lookback
 from actionwatch.store import alerts, correlations, positions, receipts, records, retention
 from actionwatch.store.database import Database
 
@@ -19,27 +20,30 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is kept. Records of an alert stay as long as it does; one of a state, while it owes anybody its end."""
+    """How long what is kept. Records of an alert stay as long as it does; one of a state, while it owes anybody its end.
+
+    What polls, sweeps and rules can still ask for stays longer (`lookback.py`).
+    """
 
     records: timedelta = timedelta(days=400)
     deliveries: timedelta = timedelta(days=90)
     receipts: timedelta = timedelta(days=400)
 
 
-def run_once(database: Database, kept: Retention, now: datetime) -> dict[str, int]:
-    """Delete what is older than its retention; give how much of each."""
+def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:  # noqa: B008 - frozen
+    """Delete what is older than its retention and not needed any more; give how much of each."""
     forgotten, finished = now - kept.records, now - kept.deliveries
 
     def old_records(connection: Connection) -> int:
         # Only what was matched: retention must not take a record away before any rule saw it.
         matched = min(positions.read_both(connection))
-        return records.delete_older(connection, forgotten, matched, BATCH)
+        return records.delete_older(connection, forgotten, matched, BATCH, back.needed)
 
     deleted = {
-        "deliveries": _in_batches(database, lambda c: retention.delete_deliveries(c, finished, forgotten, BATCH)),
-        "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, forgotten, BATCH)),
+        "correlated": _in_batches(database, lambda c: correlations.delete_older(c, min(forgotten, back.found_since))),
+        "deliveries": _in_batches(database, lambda c: retention.delete_deliveries(c, finished, forgotten, now, BATCH)),
+        "alerts": _in_batches(database, lambda c: alerts.delete_settled(c, forgotten, now, BATCH)),
         "records": _in_batches(database, old_records),
-        "correlated": _in_batches(database, lambda c: correlations.delete_older(c, forgotten)),
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
     }
     _in_batches(database, lambda c: retention.forget_words(c, finished, BATCH))

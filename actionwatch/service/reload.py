@@ -19,7 +19,7 @@ import structlog
 from actionwatch.base.errors import Fault, StoreError
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
-from actionwatch.service.app import App
+from actionwatch.service.app import App, why_whole
 from actionwatch.service.templates_in_use import TemplateFiles
 
 LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
@@ -50,14 +50,15 @@ class Reloader:
     def start(self) -> None:
         """Use what the files say, before anything runs; tell what is broken, settle what is not any more."""
         with self._lock:
-            self._app.settle_known_kinds()
+            self._app.settle_removed()
             broken = self._take_up()
             silences = self._app.silence_files.run_once()
             others = [*silences, *([self._refused] if self._refused else [])]
             self._tell({fault.file: _said([fault]) for fault in others})
             self._tell(broken)
             self._told = set(broken)
-            self._app.troubles.settle_others("rule_broken", {*broken, *(fault.file for fault in others)})
+            still_broken = {*broken, *(fault.file for fault in others)}
+            self._app.troubles.settle_others("rule_broken", still_broken, why_whole)
 
     def run_once(self) -> None:
         """Use what the files say now."""
@@ -95,7 +96,7 @@ class Reloader:
             broken = self._take_up()
             self._tell(broken)
             for file in self._told - broken.keys():
-                self._app.troubles.settle("rule_broken", file)
+                self._app.troubles.settle("rule_broken", file, why_whole(file))
         except BaseException:
             self._seen, self._is_started = {}, False  # all of it again, whatever of it was done
             raise

@@ -25,10 +25,10 @@ from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App, build_heartbeat, set_up_logs
 from actionwatch.service.configuration import read_settings
+from actionwatch.service.lookback import look_back
 from actionwatch.service.reload import Reloader
 from actionwatch.service.signals import Asked
 from actionwatch.settings import Settings
-from actionwatch.store.database import Database
 from actionwatch.tail.health import judge_disk
 
 SILENCES_SECONDS = 30  # how soon a change of the files is seen
@@ -228,7 +228,7 @@ class Service:
         scheduler.add_job(guarded, "interval", reread, seconds=SILENCES_SECONDS)
         keep = app.settings.store.retention
         retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
-        pruning = functools.partial(_prune, app.database, retention)
+        pruning = functools.partial(_prune, app, retention)
         scheduler.add_job(guarded, "interval", ("prune", pruning), hours=PRUNE_HOURS, next_run_time=utc_now())
         return scheduler
 
@@ -256,8 +256,10 @@ class Service:
             thread.join(10)
 
 
-def _prune(database: Database, retention: prune.Retention) -> None:
-    prune.run_once(database, retention, utc_now())
+def _prune(app: App, retention: prune.Retention) -> None:
+    with app.database.read() as connection:
+        back = look_back(connection, app.settings.sources, app.rules.rules)
+    prune.run_once(app.database, retention, utc_now(), back)
 
 
 def guarded(step: str, run: Callable[[], Result]) -> Result | None:

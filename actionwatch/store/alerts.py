@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, exists, func, or_, select, type_coerce
 
 from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.tables import ALERT, DELIVERY, JOINED, REFERENCE, STORY
+from actionwatch.store.tables import ALERT, CORRELATED, DELIVERY, JOINED, REFERENCE, STORY, TROUBLE
 from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
@@ -128,11 +128,22 @@ def count_by_level(connection: Connection) -> dict[Level, int]:
     return {Level(row[0]): row[1] for row in rows}
 
 
-def delete_settled(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` alerts opened before a time that owe nobody a message, with all about them; give how many."""
+def is_at_work(now: datetime) -> ColumnElement[bool]:
+    """Give the condition for alerts that matches may still join, or that stand for what goes on, however old they are."""
+    reaches = type_coerce(ALERT.c.last_at, BigInteger) + ALERT.c.realert >= to_micros(now)
+    return or_(
+        and_(ALERT.c.status != Status.RESOLVED.value, reaches),
+        exists().where(CORRELATED.c.id == ALERT.c.id),
+        exists().where(CORRELATED.c.told_as == ALERT.c.id),
+        exists().where(TROUBLE.c.alert_id == ALERT.c.id),
+    )
+
+
+def delete_settled(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
+    """Delete at most `limit` alerts opened before a time that are over and owe nobody a message; give how many."""
     doomed = (
         select(ALERT.c.id)
-        .where(ALERT.c.opened_at < before)
+        .where(ALERT.c.opened_at < before, ~is_at_work(now))
         .where(~exists().where(DELIVERY.c.alert_id == ALERT.c.id))
         .limit(limit)
     )

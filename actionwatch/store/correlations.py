@@ -53,6 +53,19 @@ def read(connection: Connection, rule_ids: Collection[str], since: datetime | No
     return found
 
 
+def read_open(connection: Connection) -> list[Correlated]:
+    """Read what was told and is missing still, by any rule."""
+    statement = select(CORRELATED).where(CORRELATED.c.is_open).order_by(CORRELATED.c.first_at, CORRELATED.c.id)
+    return [Correlated(**row) for row in connection.execute(statement).mappings()]
+
+
+def delete(connection: Connection, ids: Collection[str]) -> None:
+    """Forget what was found."""
+    names = list(ids)
+    for start in range(0, len(names), CHUNK):
+        connection.execute(CORRELATED.delete().where(CORRELATED.c.id.in_(names[start : start + CHUNK])))
+
+
 def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Give which records alerts hold, as (alert id, source, record key)."""
     for start in range(0, len(alert_ids), CHUNK):

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import structs
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select
 
-from actionwatch.base.model import ESCALATION, UNTOLD, Alert, Delivery, DeliveryStatus, Event
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import ESCALATION, READDRESSED, UNTOLD, Alert, Delivery, DeliveryStatus, Event, Status
 from actionwatch.store import alerts
 from actionwatch.store.database import bulk_insert, bulk_update
 from actionwatch.store.tables import ALERT, DELIVERY
@@ -34,6 +35,7 @@ _COLUMNS = (
     "due_at",
     "mutes",
     "fallback_of",
+    "why",
     "ref",
     "body",
 )
@@ -45,6 +47,7 @@ _PENDING_OF_ALERT = DELIVERY.c.status.concat("") == DeliveryStatus.PENDING.value
 READ = as_stored(column for column in DELIVERY.columns if column.name not in ("leased_until", "reported_in"))
 """What `delivery_of` takes."""
 _DELIVERIES = select(*READ)
+_IS_FROZEN = case((DELIVERY.c.body.is_not(None), "{}")).label("body")
 
 # The questions of every round, built once: to build one anew costs as much as its answer.
 _NOW = bindparam("now", type_=Instant)
@@ -287,18 +290,22 @@ def replay(
 
     The end of an alert, which was kept from a receiver because it did not take the opening, follows that opening now.
     """
-    again = {
+    again = {**_again(now), "why": None}
+    wanted = Wanted(ids, receiver, since, DeliveryStatus.DEAD)
+    replayed = connection.execute(DELIVERY.update().where(*wanted.tests()).values(again)).rowcount
+    connection.execute(DELIVERY.update().where(*_UNTOLD_ENDS).values(again))
+    return replayed
+
+
+def _again(now: datetime) -> dict[str, Any]:
+    """Give what makes a row pending once more, as if it were new."""
+    return {
         "status": DeliveryStatus.PENDING.value,
         "due_at": now,
         "started_at": now,
         "attempts": 0,
         "leased_until": None,
-        "why": None,
     }
-    wanted = Wanted(ids, receiver, since, DeliveryStatus.DEAD)
-    replayed = connection.execute(DELIVERY.update().where(*wanted.tests()).values(again)).rowcount
-    connection.execute(DELIVERY.update().where(*_UNTOLD_ENDS).values(again))
-    return replayed
 
 
 def drop(connection: Connection, wanted: Wanted, who: str) -> int:
@@ -308,11 +315,73 @@ def drop(connection: Connection, wanted: Wanted, who: str) -> int:
     return connection.execute(DELIVERY.update().where(*tests).values(dropped)).rowcount
 
 
-def bury_strangers(connection: Connection, receivers: Collection[str]) -> int:
-    """Bury what waits for receivers that are no longer configured; give how many rows those were."""
-    buried = {"status": DeliveryStatus.DEAD.value, "why": "no longer configured", "leased_until": None}
-    strangers = DELIVERY.c.receiver.not_in(receivers)
-    return connection.execute(DELIVERY.update().where(_PENDING, strangers).values(buried)).rowcount
+def read_letters(connection: Connection, wanted: Wanted) -> list[Delivery]:
+    """Read dead rows, each alert's in the order of sending; what they say is left out, which may be much."""
+    columns = [column if column.name != "body" else _IS_FROZEN for column in READ]
+    statement = select(*columns).where(*replace(wanted, status=DeliveryStatus.DEAD).tests())
+    order = (DELIVERY.c.alert_id, DELIVERY.c.receiver, DELIVERY.c.ordinal)
+    return [delivery_of(row) for row in connection.execute(statement.order_by(*order))]
+
+
+def count_letters(connection: Connection, wanted: Wanted, *, besides: Collection[str]) -> dict[str, int]:
+    """Count the dead rows of each receiver but these."""
+    tests = (*replace(wanted, status=DeliveryStatus.DEAD).tests(), DELIVERY.c.receiver.not_in(besides))
+    statement = select(DELIVERY.c.receiver, func.count()).where(*tests).group_by(DELIVERY.c.receiver)
+    return {row[0]: int(row[1]) for row in connection.execute(statement.order_by(DELIVERY.c.receiver))}
+
+
+def move(connection: Connection, letter: Delivery, to: str, ordinal: int, event: Event, now: datetime) -> None:
+    """Make a dead row one of another receiver, under the id it had, due now; a row in its old place says where it went.
+
+    That row keeps the number from being used again: the id of the next message would be this one's.
+    """
+    values = {
+        **_again(now),
+        "receiver": to,
+        "ordinal": ordinal,
+        "event": event.value,
+        "mutes": None,
+        "why": READDRESSED,
+        "ref": letter.receiver,
+    }
+    connection.execute(DELIVERY.update().where(DELIVERY.c.id == letter.id).values(values))
+    name = stable_id("moved", letter.id, letter.receiver, str(letter.ordinal))
+    left = structs.replace(letter, id=name, status=DeliveryStatus.SUPPRESSED, why=READDRESSED, ref=to, body=None)
+    insert_new(connection, [left])
+    connection.execute(DELIVERY.update().where(DELIVERY.c.fallback_of == letter.id).values(fallback_of=name))
+
+
+def read_strangers(connection: Connection, receivers: Collection[str]) -> list[str]:
+    """Name the receivers, none of these, for which something waits: to be sent, or to be told of in a summary."""
+    pending = select(DELIVERY.c.receiver).where(_PENDING)
+    found = connection.execute(pending.union(select(DELIVERY.c.receiver).where(DELIVERY.c.awaits.is_not(None))))
+    return sorted(set(found.scalars()) - set(receivers))
+
+
+def is_taken(connection: Connection, alert_id: str, receiver: str, ordinal: int) -> bool:
+    """Say whether there is a row of that number."""
+    place = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, DELIVERY.c.ordinal == ordinal)
+    return connection.execute(select(DELIVERY.c.id).where(*place)).first() is not None
+
+
+def end_unneeded_escalations(connection: Connection, receiver: str) -> None:
+    """End the escalations to a receiver of alerts that a person took on, or that are over."""
+    escalations = (_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.ordinal == ESCALATION)
+    alert_status = select(ALERT.c.status).where(ALERT.c.id == DELIVERY.c.alert_id).scalar_subquery()
+    ended = {"status": DeliveryStatus.SUPPRESSED.value, "why": alert_status, "leased_until": None}
+    connection.execute(DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended))
+
+
+def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:
+    """Bury all that waits for a receiver, what storms and digests kept back too; give the alert and event of each."""
+    kept_back = DELIVERY.c.status.in_((DeliveryStatus.HELD.value, DeliveryStatus.COLLAPSED.value))
+    waits = (DELIVERY.c.receiver == receiver, or_(_PENDING, and_(DELIVERY.c.awaits.is_not(None), kept_back)))
+    order = (DELIVERY.c.alert_id, DELIVERY.c.ordinal)
+    rows = connection.execute(select(DELIVERY.c.alert_id, DELIVERY.c.event).where(*waits).order_by(*order))
+    found = [(row.alert_id, Event(row.event)) for row in rows]
+    dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, "leased_until": None}
+    connection.execute(DELIVERY.update().where(*waits).values(dead))
+    return found
 
 
 def count_queues(connection: Connection) -> dict[str, Queue]:
@@ -387,6 +456,7 @@ def _values(delivery: Delivery) -> tuple[Any, ...]:
         to_micros(delivery.due_at),
         json.dumps(delivery.mutes) if delivery.mutes else None,
         delivery.fallback_of,
+        delivery.why,
         delivery.ref,
         delivery.body,
     )

@@ -38,6 +38,11 @@ def read_all(connection: Connection) -> dict[str, Health]:
     return {row.name: Health(row.last_sent_at, row.failing_since, row.paused_until, row.last_error) for row in rows}
 
 
+def delete_others(connection: Connection, names: Collection[str]) -> None:
+    """Forget how every receiver but these is."""
+    connection.execute(RECEIVER.delete().where(RECEIVER.c.name.not_in(names)))
+
+
 def note_success(connection: Connection, name: str, at: datetime) -> None:
     """Note that a receiver took a message: it fails no longer."""
     values = {"name": name, "last_sent_at": at, "failing_since": None, "last_error": None}

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    and_,
     bindparam,
     desc,
     exists,
@@ -112,6 +113,15 @@ class RecordFilter:
     keyword: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Records that stay whatever retention says: those that happened from `since` on, of a source, of kinds (None: any)."""
+
+    since: datetime
+    source: str | None = None
+    kinds: tuple[str, ...] | None = None
 
 
 def insert_new(connection: Connection, records: Iterable[Record], judge: Judge = _as_it_is) -> int:
@@ -270,26 +280,44 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
     return max((at for at in found if at is not None), default=None)
 
 
+def has_kind(connection: Connection, kind: str, sources: Collection[str]) -> bool:
+    """Say whether a record of a kind is stored of any of these sources; may look at all of them."""
+    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.in_(sources)).limit(1)
+    return connection.execute(some).first() is not None
+
+
 def newest_id(connection: Connection) -> int:
     """Give the id of the record stored last; 0 for none."""
     newest: int | None = connection.execute(select(func.max(RECORD.c.id))).scalar()
     return newest or 0
 
 
-def delete_older(connection: Connection, before: datetime, up_to_id: int, limit: int) -> int:
+def delete_older(
+    connection: Connection, before: datetime, up_to_id: int, limit: int, needed: Sequence[Needed] = ()
+) -> int:
     """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`; give how many.
 
-    Records of an alert stay. So do those stored after one that is not old enough: looking stops there, not at the table's end.
+    Records of an alert stay, and those that are needed. So do those stored after one that is not old enough: looking stops
+    there, not at the table's end.
     """
     young = select(RECORD.c.id).where(RECORD.c.seen_at >= before).order_by(RECORD.c.id).limit(1).scalar_subquery()
     doomed = (
         select(RECORD.c.id)
         .where(RECORD.c.id <= up_to_id, RECORD.c.id < func.coalesce(young, up_to_id + 1))
-        .where(~exists().where(JOINED.c.record_id == RECORD.c.id))
+        .where(~exists().where(JOINED.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
         .order_by(RECORD.c.id)
         .limit(limit)
     )
     return connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed))).rowcount
+
+
+def _is_needed(needed: Needed) -> ColumnElement[bool]:
+    tests = [RECORD.c.occurred_at >= needed.since]
+    if needed.source is not None:
+        tests.append(RECORD.c.source == needed.source)
+    if needed.kinds is not None:
+        tests.append(RECORD.c.action_kind.in_(needed.kinds))
+    return and_(*tests)
 
 
 def _timed(since: datetime | None = None, until: datetime | None = None) -> tuple[ColumnElement[bool], ...]:

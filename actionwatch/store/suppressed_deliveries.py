@@ -185,6 +185,12 @@ def read_summary_of(connection: Connection, delivery_id: str) -> str | None:
     return found
 
 
+def read_told_of(connection: Connection, summary_id: str) -> list[str]:
+    """Name the alerts that a summary tells of."""
+    ids = select(DELIVERY.c.alert_id).distinct().where(DELIVERY.c.reported_in == summary_id)
+    return list(connection.execute(ids.order_by(DELIVERY.c.alert_id)).scalars())
+
+
 def read_last_storm(connection: Connection, receiver: str) -> Delivery | None:
     """Read the last summary of a storm made for a receiver."""
     known: str | None = connection.execute(select(RECEIVER.c.storm_summary).where(RECEIVER.c.name == receiver)).scalar()

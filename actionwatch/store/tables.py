@@ -317,6 +317,7 @@ TROUBLE = Table(
     Column("what", Text, nullable=False),
     Column("remedy", Text, nullable=False),
     Column("alert_id", Text, nullable=False),
+    Index("trouble_by_alert", "alert_id"),
 )
 
 STORY = Table(
@@ -348,6 +349,7 @@ CORRELATED = Table(
     Column("told_as", Text),
     Column("resolved_at", Instant),
     Index("correlated_by_rule", "rule_id", "until"),
+    Index("correlated_by_told", "told_as"),
 )
 
 # Which version of a correlation runs, and the newest record from before it: what is older cannot open an alert by itself.

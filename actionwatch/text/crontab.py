@@ -1,15 +1,19 @@
-"""When a digest is due: a crontab expression on the wall clock of a place. Used by settings and by `delivery/gates.py`.
+"""When a digest is due: a crontab line on the wall clock of a place. Used by the notifiers' options and by `delivery/gates.py`.
 
-APScheduler counts weekdays from Monday, crontab from Sunday: numbers are turned into names before it sees them.
+cronsim reads a line as Debian's cron does: with both a day of the month and a weekday, either is enough, unless one of them
+begins with a star. A fixed time is due once a day: one that the clock skips is due as soon as the clock has been put forward,
+and of one that comes twice the first counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 
-WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as crontab numbers them
+from cronsim import CronSim, CronSimError
+
+_FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")  # cronsim's names in errors
+_EXAMPLE = 'write for example "0 8 * * mon-fri"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +22,15 @@ class Crontab:
 
     text: str
     location: tzinfo = UTC
-    _trigger: Any = field(default=None, repr=False, compare=False)
 
     def next_after(self, at: datetime) -> datetime:
-        """Give the first time strictly after one, in UTC."""
-        following: datetime = self._trigger.get_next_fire_time(None, (at + timedelta(microseconds=1)).astimezone(UTC))
-        return following.astimezone(UTC)
+        """Give the first time strictly after one, in UTC.
+
+        Raises: StopIteration if there is none; `parse_crontab` makes sure that there is.
+        """
+        # In an hour that comes twice, cronsim may begin with the first of the two times, which is over.
+        times = (time.astimezone(UTC) for time in CronSim(self.text, at.astimezone(self.location)))
+        return next(time for time in times if time > at)
 
 
 def parse_crontab(text: str, location: tzinfo = UTC) -> Crontab:
@@ -31,41 +38,16 @@ def parse_crontab(text: str, location: tzinfo = UTC) -> Crontab:
 
     Raises: ValueError with `what: remedy`.
     """
-    # APScheduler takes a while to import: only where there is a digest.
-    from apscheduler.triggers.cron import CronTrigger
-
     fields = text.split()
-    if len(fields) != 5:
+    if len(fields) != len(_FIELDS):  # cronsim takes a sixth one, for seconds
         raise ValueError('not a crontab line: write five fields, such as "0 8 * * mon-fri"')
+    crontab = Crontab(text, location)
     try:
-        minute, hour, day, month, weekday = fields
-        names = {"minute": minute, "hour": hour, "day": day, "month": month, "day_of_week": _weekdays(weekday)}
-        trigger = CronTrigger(**names, second=0, timezone=location)
-        following = trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC))
-    except (ValueError, TypeError) as exc:
-        raise ValueError(f'not a crontab line ({exc}): write for example "0 8 * * mon-fri"') from exc
-    if following is None:
-        raise ValueError('this crontab line never comes round: write for example "0 8 * * mon-fri"')
-    return Crontab(text, location, trigger)
-
-
-def _weekdays(text: str) -> str:
-    """Spell the weekday field as a list of names; `5-1` and `7` are understood, as crontab does."""
-    days: list[str] = []
-    for part in text.lower().split(","):
-        span, slash, step = part.partition("/")
-        first, dash, last = ("0", "-", "6") if span == "*" else span.partition("-")
-        begin, end = _weekday(first), _weekday(last if dash else first)
-        if slash and not dash:
-            end = 6
-        length = (end - begin) % 7 + 1
-        days += [WEEKDAYS[(begin + offset) % 7] for offset in range(0, length, int(step) if slash else 1)]
-    return "*" if text == "*" else ",".join(dict.fromkeys(days))
-
-
-def _weekday(text: str) -> int:
-    if text in WEEKDAYS:
-        return WEEKDAYS.index(text)
-    if text.isdecimal() and int(text) <= 7:
-        return int(text) % 7
-    raise ValueError(f"'{text}' is no weekday")
+        crontab.next_after(datetime(2000, 1, 1, tzinfo=UTC))
+    except StopIteration as exc:
+        raise ValueError(f"this crontab line never comes round: {_EXAMPLE}") from exc
+    except (CronSimError, ValueError) as exc:  # ValueError: a number of thousands of digits
+        name = str(exc).removeprefix("Bad ")
+        what = f"{name} cannot be {fields[_FIELDS.index(name)]}" if name in _FIELDS else name
+        raise ValueError(f"not a crontab line ({what}): {_EXAMPLE}") from exc
+    return crontab

@@ -12,17 +12,8 @@ from collections.abc import Collection, Iterator, MutableMapping
 from typing import Any, Literal
 from urllib.parse import quote
 
+import structlog
 from pydantic import BaseModel, SecretStr
-
-# structlog takes rich where there is one, for tracebacks that we print otherwise: 8 MB, with the lexers of all languages.
-_rich = sys.modules.get("rich")
-sys.modules["rich"] = None  # type: ignore[assignment]  # None: not to be imported
-import structlog  # noqa: E402
-
-if _rich is None:
-    del sys.modules["rich"]
-else:
-    sys.modules["rich"] = _rich
 
 REDACTED = "**redacted**"
 MIN_SECRET_CHARS = 4  # shorter ones would blank out half of every line, and are no secrets
@@ -53,9 +44,11 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if is_text else structlog.processors.JSONRenderer()
-    )
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if is_text:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -429,3 +429,64 @@ def test_check_tells_of_rules_beside_a_broken_configuration(desk: Desk) -> None:
     assert checked.status == 2
     assert "unknown key 'nonsense'" in checked.err
     assert "broken.yml:1:1: " in checked.err
+
+
+def _rename(desk: Desk, new: str) -> None:
+    desk.config.write_text(desk.config.read_text().replace("name: soar", f"name: {new}"))
+
+
+def test_dead_letters_of_a_renamed_receiver(desk: Desk) -> None:
+    """They are shown and alerted on; a retry says what it cannot do; `--to` sends them on, under the ids they had."""
+    desk.config.write_text(desk.config.read_text().replace("0.05s, max: 0.1s, give_up_after: 10s", "1h, max: 1h"))
+    desk.act("DELETE_CLUSTER", 5, "eve")
+    desk.act("DELETE_CLUSTER", 4, "bob")
+    desk.webhook.queue += [Reply(503), Reply(503)]
+    desk.call("run", "--once")
+    _rename(desk, "soar-eu")
+    assert desk.call("run", "--once").status == 1
+    letters = desk.call("deliveries", "list", "--dead", "-o", "json").json
+    assert [(row["receiver"], row["why"]) for row in letters] == [("soar", "no longer configured")] * 2
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    assert [(row["name"], row["dead"]) for row in status.json["receivers"]] == [("soar-eu", 0), ("soar", 2)]
+    (trouble,) = status.json["troubles"]
+    assert trouble["trouble"] == "dead_letters"
+    assert "deliveries retry --dead --receiver soar --to NAME" in trouble["remedy"]
+
+    for arguments in (["--dead"], [letters[0]["id"]], ["--receiver", "soar"]):
+        refused = desk.call("deliveries", "retry", *arguments)
+        assert (refused.status, refused.out) == (1, "")
+        assert "no longer configured (" in refused.err
+        assert "--to NAME" in refused.err
+    misspelt = desk.call("deliveries", "retry", "--dead", "--to", "soar-eo")
+    assert misspelt.status == 2
+    assert "no receiver is named soar-eo: did you mean 'soar-eu'?" in misspelt.err
+    assert len(desk.call("deliveries", "list", "--dead", "-o", "json").json) == 2
+
+    one = desk.call("deliveries", "retry", letters[0]["id"][:8], "--to", "soar-eu")
+    assert (one.status, one.out) == (0, "1 dead letter will be sent to soar-eu\n")
+    assert (
+        desk.call("deliveries", "retry", "--dead", "--to", "soar-eu").out == "1 dead letter will be sent to soar-eu\n"
+    )
+    assert desk.call("run", "--once", "--wait", "1s").status == 0
+    sent = {request.headers["webhook-id"]: request.json for request in desk.webhook.requests[2:]}
+    assert {row["id"] for row in letters} <= sent.keys()
+    assert desk.call("status", "-o", "json").json["troubles"] == []
+
+
+def test_a_retry_sends_what_it_can(desk: Desk) -> None:
+    """Letters of a receiver that is gone keep no others back: they are sent, and the exit status says that some were not."""
+    desk.act("DELETE_CLUSTER", 5, "eve")
+    desk.webhook.queue += [Reply(410)]
+    desk.call("run", "--once")
+    _rename(desk, "other")
+    desk.act("DELETE_CLUSTER", 4, "bob")
+    desk.webhook.queue += [Reply(410)]
+    desk.call("run", "--once")
+    dead = desk.call("deliveries", "list", "--dead", "-o", "json").json
+    mine = [row for row in dead if row["receiver"] == "other"]
+    assert 0 < len(mine) < len(dead)
+    retried = desk.call("deliveries", "retry", "--dead")
+    assert retried.status == 1
+    assert f"{len(mine)} dead letter" in retried.out
+    assert "for soar" in retried.err

@@ -1,11 +1,6 @@
-"""Digests: everything in one message at set times; and when those times are."""
+"""Digests: everything in one message at set times."""
 
 from __future__ import annotations
-
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
-import pytest
 
 from actionwatch.alerts.policy import Policy, Storm
 from actionwatch.alerts.routes import Route
@@ -14,39 +9,6 @@ from tests.integration.lifecycle.kit import Desk, Rule, at
 from tests.integration.pipeline.kit import REFUSED, Sender
 
 EIGHT = Policy(digest=parse_crontab("0 8 * * *"), storm=Storm(1))
-
-
-@pytest.mark.parametrize(
-    ("text", "location", "after", "expected"),
-    [
-        ("0 8 * * *", "UTC", "2026-11-25T07:59:59+00:00", "2026-11-25T08:00:00+00:00"),
-        ("0 8 * * *", "UTC", "2026-11-25T08:00:00+00:00", "2026-11-26T08:00:00+00:00"),
-        ("0 8 * * mon-fri", "UTC", "2026-11-27T09:00:00+00:00", "2026-11-30T08:00:00+00:00"),
-        ("0 8 * * 1-5", "UTC", "2026-11-27T09:00:00+00:00", "2026-11-30T08:00:00+00:00"),
-        ("0 8 * * 0", "UTC", "2026-11-25T09:00:00+00:00", "2026-11-29T08:00:00+00:00"),
-        ("0 8 * * 7", "UTC", "2026-11-25T09:00:00+00:00", "2026-11-29T08:00:00+00:00"),
-        ("0 8 * * fri-mon", "UTC", "2026-11-24T09:00:00+00:00", "2026-11-27T08:00:00+00:00"),
-        ("0 8 * * */3", "UTC", "2026-11-25T09:00:00+00:00", "2026-11-28T08:00:00+00:00"),
-        ("*/15 * * * *", "UTC", "2026-11-25T09:07:00+00:00", "2026-11-25T09:15:00+00:00"),
-        ("0 8 * * *", "Australia/Sydney", "2026-11-25T00:00:00+00:00", "2026-11-25T21:00:00+00:00"),
-        ("0 8 * * *", "Australia/Sydney", "2026-06-25T00:00:00+00:00", "2026-06-25T22:00:00+00:00"),
-        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00+00:00", "2026-03-29T01:30:00+00:00"),
-        ("0 8 1 1 *", "UTC", "2026-11-25T00:00:00+00:00", "2027-01-01T08:00:00+00:00"),
-    ],
-)
-def test_next_time(text: str, location: str, after: str, expected: str) -> None:
-    """Crontab's own meaning, on the clock of the place."""
-    crontab = parse_crontab(text, ZoneInfo(location))
-    assert crontab.next_after(datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0 8 * *", "0 8 * * * *", "61 8 * * *", "0 8 * * funday", "0 8 31 2 *", "x 8 * * *", "0 8 * * 8"]
-)
-def test_no_crontab(text: str) -> None:
-    """What is none says so."""
-    with pytest.raises(ValueError, match="crontab"):
-        parse_crontab(text)
 
 
 def test_a_day_in_one_message(desk: Desk) -> None:

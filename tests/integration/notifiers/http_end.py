@@ -43,6 +43,7 @@ class HttpEnd:
 
     def __init__(self, reply: Callable[[Request], Reply], context: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
+        self.connection_count = 0
         self.queue: list[Reply] = []
         self.reply = reply
         self.released = threading.Event()
@@ -79,6 +80,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, end: HttpEnd) -> None:
         self.end = end
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Count the connection, and serve it in a thread."""
+        self.end.connection_count += 1
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet: broken connections are what these tests are about."""

@@ -19,6 +19,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.integration.notifiers.http_end import dead_port
+from tests.waiting import LIMIT
 
 PASSWORD = "s3cret-smtp-password"
 
@@ -110,6 +111,7 @@ class RawEnd:
     def __init__(self, treat: Callable[[socket.socket, threading.Event], None]) -> None:
         self._treat = treat
         self.released = threading.Event()
+        self._closed = threading.Semaphore(0)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -137,6 +139,11 @@ class RawEnd:
                 return
             with connection:
                 self._treat(connection, self.released)
+            self._closed.release()
+
+    def wait_for_a_close(self) -> None:
+        """Wait until it has closed one more connection."""
+        assert self._closed.acquire(timeout=LIMIT)
 
 
 def hang(connection: socket.socket, released: threading.Event) -> None:

@@ -19,7 +19,7 @@ from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.service.simulation import simulate
-from actionwatch.store import alerts, marks, records
+from actionwatch.store import alert_history, alerts, marks, records
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
 from actionwatch.text.yaml_document import read_text
@@ -381,3 +381,83 @@ def test_an_explanation_names_the_alert_that_was_told(post: Post, rule: str) -> 
                 named.append(correlation.alert_id(view.group, view.found.origin))
                 assert named[-1:] == alerts.read_of_record(connection, record.id)
     assert len(set(named)) > 3
+
+
+def _missing(post: Post, text: str = MISSING) -> Alert:
+    """Have the group c-1 be missing, and told."""
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(9, minutes=50, cluster=Entity("c-2")))
+    see(post.database, NOON + 60 * MINUTE)
+    assert matcher(post, rules_of(text)).run_once() == 1
+    post.deliver()
+    post.clock.advance(minutes=5)
+    return only(post)
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (MISSING.replace("[c-1]", "[c-2]"), "'c-1' is no longer in its 'expect-groups'"),
+        (
+            MISSING.replace("clusterId", "userName").replace("[c-1]", "[eve]"),
+            "'c-1' is no longer in its 'expect-groups'",
+        ),
+        (MISSING.replace("level: high", "level: high\nmode: off"), "the rule missing no longer runs"),
+        (MISSING.replace("name: missing", "name: other"), "the rule missing no longer runs"),
+        (BURST, "the rule missing no longer runs"),
+        ("", "the rule missing no longer runs"),
+        (BURST.replace("burst", "missing"), "the rule missing no longer reports what is missing"),
+    ],
+    ids=["entry removed", "other field", "off", "renamed", "deleted", "the last rule deleted", "no absence any more"],
+)
+def test_what_is_no_longer_expected_is_over(post: Post, after: str, why: str) -> None:
+    """An absence that nothing can end any more ends, and says why, in its story and to those who were told; once."""
+    alert = _missing(post)
+    step = matcher(post, rules_of(after) if after else ())
+    for _ in range(2):
+        step.run_once()
+        post.deliver()
+    over = post.alerts()[alert.id]
+    assert (over.status, over.resolved_by, over.resolved_at) == (Status.RESOLVED, "actionwatch", post.clock())
+    assert why in over.body
+    mine = [message for message in post.senders["hook"].sent if message.data["id"] == alert.id]
+    assert [message.type for message in mine] == ["alert.opened", "alert.resolved"]
+    assert why in mine[-1].data["body"]
+    with post.database.read() as connection:
+        told = [entry.what for entry in alert_history.read(connection, alert.id) if entry.stage == "resolved"]
+    assert len(told) == 1
+    assert why in told[0]
+
+
+def test_what_is_expected_again_is_told_again(post: Post) -> None:
+    """A group that is taken back into the list, and still missing, opens a new alert; it resolves when something comes."""
+    alert = _missing(post)
+    matcher(post, rules_of(MISSING.replace("[c-1]", "[c-2]"))).run_once()
+    rules = rules_of(MISSING)
+    assert matcher(post, rules).run_once() == 1
+    assert matcher(post, rules).run_once() == 0
+    (again,) = [found for found in post.alerts().values() if found.id != alert.id]
+    assert again.status is Status.OPEN
+    post.deliver()
+    assert [message.data["id"] for message in post.senders["hook"].sent][-1] == again.id
+    post.store(make_record(2, minutes=70, cluster=Entity("c-1")))
+    see(post.database, NOON + 80 * MINUTE)
+    matcher(post, rules).run_once()
+    assert post.alerts()[again.id].status is Status.RESOLVED
+
+
+def test_one_of_several_is_no_longer_expected(post: Post) -> None:
+    """An alert that names two groups goes on for the one that is still expected, and ends with it."""
+    rules = rules_of(MISSING_TOGETHER)
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(2, cluster=Entity("c-2")))
+    see(post.database, NOON + 61 * MINUTE)
+    matcher(post, rules).run_once()
+    alert = only(post)
+    rules = rules_of(MISSING_TOGETHER.replace("c-1, ", ""))
+    matcher(post, rules).run_once()
+    assert only(post).status is Status.OPEN
+    with post.database.read() as connection:
+        assert any("'c-1' is no longer" in entry.what for entry in alert_history.read(connection, alert.id))
+    post.store(make_record(3, minutes=70, cluster=Entity("c-2")))
+    see(post.database, NOON + 80 * MINUTE)
+    matcher(post, rules).run_once()
+    assert only(post).status is Status.RESOLVED

@@ -7,7 +7,7 @@ from datetime import timedelta
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, positions, receipts, records
+from actionwatch.store import alert_history, outbox, positions, receipts, records
 from actionwatch.store.receipts import WindowReceipt
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
@@ -71,13 +71,17 @@ def test_unmatched_records_stay(post: Post) -> None:
 
 
 def test_what_is_owed_stays(post: Post) -> None:
-    """A message that is pending stays with its alert and records, however old."""
+    """A message that is pending, or a dead letter that nobody dropped, stays with its alert and records, however old."""
     post.store(make_record())
     post.matcher(KindRule()).run_once()
     post.clock.advance(days=100)
     assert pruned(post) == {}
     post.senders["hook"].answer = lambda message: REFUSED
     post.deliver()
+    assert pruned(post) == {}
+    (letter,) = post.rows()
+    with post.database.write() as connection:
+        outbox.drop(connection, outbox.Wanted([letter.id]), "sam")
     assert pruned(post)["deliveries"] == 1
 
 

@@ -8,8 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from actionwatch.base.model import Status
-from actionwatch.matching.self_alerts import SELF_RULE, TITLES, Troubles, marked_alert, self_alert
-from actionwatch.store import alerts, outbox, self_alerts
+from actionwatch.matching.self_alerts import (
+    OF_OTHERS,
+    OF_RECEIVERS,
+    OF_SOURCES,
+    SELF_RULE,
+    TITLES,
+    Troubles,
+    marked_alert,
+    self_alert,
+)
+from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from tests.builders import NOON, Clock, open_database
 from tests.integration.pipeline.kit import Post
 
@@ -144,3 +153,30 @@ def test_test_message(post: Post) -> None:
     post.deliver()
     (message,) = post.senders["hook"].sent
     assert (message.type, message.data["labels"]) == ("receiver.test", {"test": "true"})
+
+
+def test_every_trouble_has_an_owner() -> None:
+    """Who settles a trouble whose subject is removed is known of each. A new trouble belongs into one of the sets."""
+    sets = (OF_SOURCES, OF_RECEIVERS, OF_OTHERS)
+    assert set(TITLES) <= frozenset().union(*sets)
+    assert sum(map(len, sets)) == len(frozenset().union(*sets))
+
+
+def test_what_was_removed_is_over(post: Post) -> None:
+    """Troubles of a source or receiver that is no longer configured resolve, with the reason; dead letters stay."""
+    for trouble in ("key_refused", "proof_lagging"):
+        post.troubles.report(trouble, "acme", "x", "")
+        post.troubles.report(trouble, "beta", "x", "")
+    for trouble in ("receiver_failing", "dead_letters"):
+        post.troubles.report(trouble, "old", "503", "")
+    post.clock.advance(minutes=1)
+    post.troubles.settle_removed(["beta"], ["hook"])
+    assert sorted(post.open_troubles()) == ["dead_letters old", "key_refused beta", "proof_lagging beta"]
+    with post.database.read() as connection:
+        found = [each for each in alerts.read_newest(connection, 100) if each.status is Status.RESOLVED]
+        stories = [entry.what for each in found for entry in alert_history.read(connection, each.id)]
+    assert {each.body for each in found} == {
+        "x\n\nResolved: the source acme is no longer configured",
+        "503\n\nResolved: the receiver old is no longer configured",
+    }
+    assert stories.count("by actionwatch: the source acme is no longer configured") == 2

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
+from datetime import timedelta
 
 import pytest
 
+from actionwatch.base.model import Status
+from actionwatch.service.app import App
+from actionwatch.service.configuration import read_settings
+from actionwatch.service.service import run_once
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
 from tests.integration.reload.kit import CREATED, Site, put, rule
@@ -126,3 +132,45 @@ def _acted(site: Site) -> bool:
 
 def _has(site: Site, count: int) -> bool:
     return len(site.alerts()) == count
+
+
+def test_a_removed_source_and_a_removed_file(site: Site) -> None:
+    """What was wrong with them is over at the next start, and says why; a kind that another source has too stays open."""
+    site.write({"rules/one.yml": rule(), "rules/two.yml": rule("two", key="actionKnd")})
+    site.act("BRAND_NEW_KIND")
+    site.act("ANOTHER_NEW_KIND")
+    with contextlib.closing(App(read_settings(site.config, {}))) as app:
+        run_once(app, timedelta(0))
+        app.troubles.report("key_refused", "acme", "401", "")
+    assert {alert.labels["trouble"] for alert in site.self_alerts()} == {"key_refused", "rule_broken", "unknown_kind"}
+    (site.rules / "two.yml").unlink()
+    site.config.write_text(site.config.read_text().replace("name: acme", "name: beta"))
+    with contextlib.closing(App(read_settings(site.config, {}))) as app:
+        run_once(app, timedelta(0))  # the same organisation: beta has both kinds
+        assert [alert.status for alert in site.self_alerts()].count(Status.RESOLVED) == 4
+    over = {alert.labels["trouble"]: alert.body for alert in site.self_alerts() if alert.status is Status.RESOLVED}
+    assert over["key_refused"] == "401\n\nResolved: the source acme is no longer configured"
+    assert over["rule_broken"].endswith("Resolved: the file was removed")
+    assert over["unknown_kind"].endswith("Resolved: no source that is configured has records of this kind")
+    reopened = [alert for alert in site.self_alerts() if alert.status is not Status.RESOLVED]
+    assert {alert.labels["trouble"] for alert in reopened} == {"unknown_kind"}
+
+
+def test_a_receiver_that_is_renamed_while_messages_wait(site: Site) -> None:
+    """After a reload nothing waits for the old name, which is a dead letter, reported to the new one."""
+    site.write({"rules/one.yml": rule()})
+    with site.served() as asked:
+        wait_until(site.is_settled, "a first poll")
+        site.act()
+        wait_until(lambda: _has(site, 1), "an alert")
+        site.more = "receivers: [{name: second, console: {}}]\n"
+        site.write()
+        asked.ask("reload")
+        wait_until(lambda: ("screen", "dead", "no longer configured") in _rows(site), "the dead letter")
+        wait_until(lambda: any(alert.labels["trouble"] == "dead_letters" for alert in site.self_alerts()), "its report")
+        assert not [row for row in _rows(site) if row[:2] == ("screen", "pending")]
+
+
+def _rows(site: Site) -> list[tuple[str, str, str | None]]:
+    with site.read() as database, database.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql("SELECT receiver, status, why FROM delivery")]

@@ -123,8 +123,8 @@ def test_retention(database: Database) -> None:
             alerts.join(connection, [(name, 1)])
             receivers.write_reference(connection, name, "slack", name)
             alert_history.append(connection, [alert_history.Entry(NOON, name, "opened", "x")])
-        assert alerts.delete_settled(connection, NOON, 10) == 1
-        assert alerts.delete_settled(connection, NOON, 10) == 0
+        assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
+        assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 0
         assert sorted(alerts.read_many(connection, ["owing", "gone", "young"])) == ["owing", "young"]
         told = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
         assert sorted(told) == ["owing", "young"]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event
 from actionwatch.base.model import Delivery, DeliveryStatus, Event
 from actionwatch.store import alerts, outbox, receiver_progress, records, retention
 from actionwatch.store.database import Database
-from actionwatch.store.outbox import Queue
+from actionwatch.store.outbox import Queue, Wanted
 from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record
 
 LEASE = timedelta(minutes=5)
@@ -173,14 +173,18 @@ def test_replay(database: Database) -> None:
 
 
 def test_strangers(database: Database) -> None:
-    """What waits for receivers that are gone is dead with the reason; what was sent stays sent."""
+    """Receivers that are not configured are named while something waits for them; what waits is buried with the reason."""
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
     put(database, sent, waiting, make_delivery("c"))
     with database.write() as connection:
         outbox.record_sent(connection, {sent.id: None}, NOON)
-        assert outbox.bury_strangers(connection, ["hook"]) == 1
-        assert outbox.bury_strangers(connection, ["hook"]) == 0
-        assert outbox.bury_strangers(connection, []) == 1
+        assert outbox.read_strangers(connection, ["hook"]) == ["gone"]
+        assert outbox.read_strangers(connection, []) == ["gone", "hook"]
+        assert outbox.bury_all(connection, "gone", "no longer configured") == [("b", Event.OPENED)]
+        assert outbox.bury_all(connection, "gone", "no longer configured") == []
+        assert outbox.read_strangers(connection, ["hook"]) == []
+        assert outbox.count_letters(connection, Wanted(), besides=["hook"]) == {"gone": 1}
+        assert outbox.count_letters(connection, Wanted(), besides=["gone"]) == {}
     assert row(database, waiting).why == "no longer configured"
     assert row(database, sent).status is DeliveryStatus.SENT
 
@@ -215,7 +219,7 @@ def test_retention(database: Database) -> None:
     with database.write() as connection:
         outbox.record_sent(connection, {found.id: None for found in rows}, NOON)
         before = NOON - timedelta(days=1)
-        assert [retention.delete_deliveries(connection, before, before, 1) for _ in range(3)] == [1, 1, 0]
+        assert [retention.delete_deliveries(connection, before, before, NOON, 1) for _ in range(3)] == [1, 1, 0]
         assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
 
 
@@ -278,7 +282,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
     "joined": lambda c: alerts.read_joined(c, {1, 2, 3}),
     "retention": lambda c: records.delete_older(c, NOON, 2000, 10),
-    "settled": lambda c: alerts.delete_settled(c, NOON, 10),
+    "settled": lambda c: alerts.delete_settled(c, NOON, NOON + timedelta(hours=1), 10),
 }
 
 

@@ -343,5 +343,5 @@ def test_alert_and_its_records_go_together(database: Database) -> None:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON - timedelta(days=401)), "group")])
         alerts.join(connection, [("alert-1", 1)])
         assert records.delete_older(connection, NOON, 1, 10) == 0
-        assert alerts.delete_settled(connection, NOON, 10) == 1
+        assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
         assert records.delete_older(connection, NOON, 1, 10) == 1

@@ -14,7 +14,8 @@ from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, 
 
 def remember(track: Track, group: Group, told: Told) -> None:
     """Take an alert that the store remembers."""
-    if len(group) == len(track.rule.group_fields):
+    is_expected = not track.rule.is_absence or group in track.states
+    if is_expected and len(group) == len(track.rule.group_fields):
         track.state(group).told[told.id] = told
 
 

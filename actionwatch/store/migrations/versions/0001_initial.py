@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("correlated_by_rule", "correlated", ["rule_id", "until"], unique=False)
+    op.create_index("correlated_by_told", "correlated", ["told_as"], unique=False)
     op.create_table(
         "correlation",
         sa.Column("rule_id", sa.Text(), nullable=False),
@@ -356,10 +357,12 @@ def upgrade() -> None:
         sa.Column("alert_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("trouble", "subject"),
     )
+    op.create_index("trouble_by_alert", "trouble", ["alert_id"], unique=False)
 
 
 def downgrade() -> None:
     """Drop them again."""
+    op.drop_index("trouble_by_alert", table_name="trouble")
     op.drop_table("trouble")
     op.drop_table("unproved")
     op.drop_table("template_version")
@@ -424,6 +427,7 @@ def downgrade() -> None:
     )
     op.drop_table("delivery")
     op.drop_table("correlation")
+    op.drop_index("correlated_by_told", table_name="correlated")
     op.drop_index("correlated_by_rule", table_name="correlated")
     op.drop_table("correlated")
     op.drop_table("backlog")

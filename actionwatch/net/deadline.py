@@ -1,0 +1,201 @@
+"""Connections for httpcore that respect one deadline for a whole exchange, and that never mix up two responses.
+
+httpx and httpcore have a timeout for each read and write, so that a server which sends a byte now and then holds a thread for
+ever. httpcore takes its network from its user (https://www.encode.io/httpcore/network-backends/): this one ends every step,
+the connection and the TLS handshake included, when the exchange has to end. It does not bound the resolver of the system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpcore
+
+from actionwatch.net.os_errors import explain_os_error
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class Deadline:
+    """When the exchange has to end. One exchange at a time uses it."""
+
+    def __init__(self) -> None:
+        self._ends_at = 0.0
+
+    def start(self, seconds: float) -> None:
+        """Let the exchange that begins now take this long."""
+        self._ends_at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Give the seconds that are left.
+
+        Raises: TimeoutError if none are.
+        """
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class DeadlineNetwork(httpcore.NetworkBackend):
+    """Opens connections whose every step respects the deadline. httpcore's own timeouts are ignored."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of the host that accepts."""
+        with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
+            return DeadlineStream(_connect(host, port, self._deadline), self._deadline)
+
+
+class DeadlineStream(httpcore.NetworkStream):
+    """One connection.
+
+    What the server sends beyond the end of a response stays here, and makes the connection unfit for another request. httpcore
+    would take it for the response to the next one, so that a message could count as delivered which nobody took. Therefore a
+    read ends where a response may end: after an empty line, which ends heads and chunked bodies, or at the length of the body.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._socket = sock
+        self._deadline = deadline
+        self._data = b""
+        self._position = 0
+        self._last = b""
+        self._body_left: int | None = None
+
+    def expect_body(self, length: int) -> None:
+        """Hand out no more than this many bytes until the next request."""
+        self._body_left = length
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        """Read some bytes; none if the server closed the connection."""
+        with _translated(httpcore.ReadTimeout, httpcore.ReadError):
+            self._socket.settimeout(self._deadline.left())
+            if not self._has_rest():
+                self._data, self._position = self._socket.recv(max_bytes), 0
+        return self._take(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Send all of it; `sendall` would restart its timeout with each record of TLS."""
+        self._body_left, self._last = None, b""
+        rest = memoryview(buffer)
+        with _translated(httpcore.WriteTimeout, httpcore.WriteError):
+            while rest:
+                self._socket.settimeout(self._deadline.left())
+                rest = rest[self._socket.send(rest) :]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        """Begin TLS; on failure the connection is closed."""
+        try:
+            if self._has_rest():
+                raise httpcore.ConnectError("the proxy sent data of its own after it had accepted the connection")
+            with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
+                self._socket.settimeout(self._deadline.left())
+                secured = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
+        except BaseException:
+            self._socket.close()
+            raise
+        return DeadlineStream(secured, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Answer what httpcore asks of a connection."""
+        match info:
+            case "is_readable":
+                return self._is_readable()
+            case "ssl_object":
+                return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+            case "socket":
+                return self._socket
+            case "client_addr":
+                return self._socket.getsockname()
+            case "server_addr":
+                return self._socket.getpeername()
+            case _:
+                return None
+
+    def _take(self, max_bytes: int) -> bytes:
+        """Hand out what was received, up to where a response may end."""
+        start = self._position
+        stop = min(start + max_bytes, len(self._data))
+        if self._body_left is not None:
+            stop = min(stop, start + self._body_left)
+            self._body_left -= stop - start
+        elif found := _end_of_head(self._last, self._data, start, stop):
+            stop = found
+        self._position = stop
+        taken = self._data[start:stop]
+        self._last = (self._last + taken)[-len(_END_OF_HEAD) + 1 :]
+        return taken
+
+    def _has_rest(self) -> bool:
+        return self._position < len(self._data)
+
+    def _is_readable(self) -> bool:
+        """Say whether something came that was not asked for: the server's goodbye, or more than its response."""
+        if self._has_rest() or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            return True
+        if self._socket.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def _end_of_head(before: bytes, data: bytes, start: int, stop: int) -> int | None:
+    """Give where the first empty line ends, which may have begun in the few bytes before; None if there is none."""
+    length = len(_END_OF_HEAD)
+    at_edge = (before + data[start : min(start + length - 1, stop)]).find(_END_OF_HEAD)
+    if at_edge >= 0:
+        return start + at_edge + length - len(before)
+    found = data.find(_END_OF_HEAD, start, stop)
+    return found + length if found >= 0 else None
+
+
+def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    failure: OSError = ConnectionError("the host has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(deadline.left())
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as exc:
+            sock.close()
+            failure = exc
+    raise failure
+
+
+@contextlib.contextmanager
+def _translated(timeout: type[Exception], error: type[Exception]) -> Iterator[None]:
+    """Raise what httpcore expects of its network; the message is for people."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise timeout from exc
+    except OSError as exc:
+        raise error(explain_os_error(exc)) from exc

@@ -1,0 +1,81 @@
+"""How far back stored records are still asked for: by polls and sweeps, and by rules that remember. Retention stops there.
+
+Pure but for what it reads of the store. Used by `prune.py`; `checking.py` reports rules that look back further than retention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from actionwatch.matching.correlating import KEEP
+from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
+from actionwatch.rules.engine import Rule
+from actionwatch.rules.prefilter import reach_of
+from actionwatch.settings import Source
+from actionwatch.store import marks, records, unproved_windows
+from actionwatch.store.marks import Marks
+from actionwatch.store.records import Needed
+from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
+from actionwatch.tail.cursor import COARSEST_UNIT
+
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
+SWEPT_UNITS = 4  # a sweep reaches back by as many of the units that the upstream cuts bounds to, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Lookback:
+    """What is needed however old it is: records, and from when on what correlations found."""
+
+    needed: tuple[Needed, ...] = ()
+    found_since: datetime = NEVER
+
+
+def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
+    """Say what polls and sweeps of these sources, and these rules after a restart, can still ask the store for."""
+    known = marks.read_all(connection)
+    asked = {
+        source.name: oldest_asked(source, known[source.name], unproved_windows.read(connection, source.name))
+        for source in sources
+        if source.name in known
+    }
+    # The upstream shows these again: a record that was deleted would come back as new, and alert again.
+    of_sources = [Needed(since, source=name) for name, since in asked.items()]
+    if len(asked) < len(sources):
+        moment = ALWAYS  # nobody knows yet how far back what is stored will matter
+    else:
+        newest = records.newest_time(connection, records.newest_id(connection))
+        proved = [known[name].proved_through for name in asked]
+        moment = min([*asked.values(), *proved, *([newest] if newest else [])], default=ALWAYS)
+    of_rules = [
+        Needed(moment - span if moment > ALWAYS + span else ALWAYS, kinds=kinds) for span, kinds in _memories(rules)
+    ]
+    realert = max((rule.correlation.realert for rule in rules if rule.correlation), default=timedelta(0))
+    found_since = min((each.since for each in of_rules), default=NEVER)
+    if ALWAYS + realert < found_since < NEVER:
+        found_since -= realert  # what leads alerts that are told as one may have fired that much earlier
+    return Lookback((*of_sources, *of_rules), found_since)
+
+
+def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
+    """Give how far back each rule that remembers must see the records after a restart, by rule id."""
+    remembering = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
+    return {rule_id: room + KEEP for rule_id, room in rooms(remembering).items()}
+
+
+def oldest_asked(source: Source, known: Marks, doubts: Iterable[Unproved]) -> datetime:
+    """Give the time before which no poll and no sweep of a source asks the upstream for anything."""
+    unit = COARSEST_UNIT if known.bounds_unit is None else known.bounds_unit
+    swept = sum((max(reach, SWEPT_UNITS * unit) for reach in source.sweeps), timedelta(0))
+    begin = known.mark - source.overlap - swept - unit
+    return min([begin, *(one.starts_at - unit for one in doubts if one.reach == SECOND_LOOK or one.ends_at > begin)])
+
+
+def _memories(rules: Sequence[Rule]) -> Iterable[tuple[timedelta, tuple[str, ...] | None]]:
+    by_id = {rule.name.id: rule for rule in rules}
+    for rule_id, span in memories(rules).items():
+        yield span, reach_of([by_id[rule_id]], rules).kinds
