@@ -276,7 +276,6 @@ class App:
             page_size=source.page_size,
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
-            records_kept=self.settings.store.retention.records,
         )
         watch = SourceWatch(
             source.name,

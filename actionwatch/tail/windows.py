@@ -32,8 +32,6 @@ from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
 from actionwatch.tail import bounds
 from actionwatch.tail.cursor import (
     EDGE,
-    EDGE_SECOND,
-    EPOCH,
     MAX_WINDOW_RECORDS,
     TWO_WALKS,
     Claim,
@@ -51,7 +49,6 @@ WALKS = 3  # readings of one window before it is cut in halves
 MAX_PAGE_SIZE = 1000  # the documented maximum
 PARTITION_EVERY = timedelta(days=1)
 SECOND_LOOK_AFTER = timedelta(minutes=1)
-RETENTION_MARGIN = timedelta(hours=1)  # the longest that one reading is expected to take
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` says less than our own clock
 
 log = structlog.get_logger()
@@ -108,7 +105,6 @@ class WindowReader:
         clock: Callable[[], datetime],
         on_stored: Callable[[], None],
         account_name: AccountName,
-        records_kept: timedelta = timedelta.max,
     ) -> None:
         self._source = source
         self.page_size = page_size
@@ -118,7 +114,6 @@ class WindowReader:
         self._clock = clock
         self._on_stored = on_stored
         self._account_name = account_name
-        self._records_kept = records_kept
         self._partitioned_at: datetime | None = None
         self._held: list[Record] = []  # until the walk is over
         self._is_untold = False  # whether records were stored that nobody was told of
@@ -185,17 +180,6 @@ class WindowReader:
     def unit(self) -> timedelta:
         """How finely the upstream takes bounds; as finely as can be, until it is settled."""
         return self.marks.bounds_unit or EDGE
-
-    @property
-    def kept_from(self) -> datetime:
-        """From when on no record was deleted by retention, nor is while it is read; older ones must not be read again.
-
-        They would be stored as new ones, and alert again.
-        """
-        now = max(self.server.now(), self._clock())
-        if self._records_kept >= now - EPOCH:
-            return EPOCH
-        return now - self._records_kept + RETENTION_MARGIN + max(self.unit, EDGE_SECOND)
 
     def _reading(self, window: Window) -> Reading:
         return Reading(window, self.asked(window), self.unit)
