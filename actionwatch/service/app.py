@@ -259,6 +259,7 @@ class App:
     def _tail(self, source: Source) -> SourceTail:
         client = reading_client(source)
         self._clients.append(client)
+        organisation = client.reader.organisation
         accounts = AccountWatch(
             source.name,
             client,
@@ -267,15 +268,18 @@ class App:
             self.troubles,
             on_stored=self.wake_matcher,
             affected_rules=lambda: names_demanding(self.rules.rules, OWN_KINDS),
+            organisation=organisation,
         )
         options = TailOptions(
             name=source.name,
+            organisation=organisation,
             start=source.start,
             overlap=source.overlap,
             sweeps=source.sweeps,
             page_size=source.page_size,
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
+            configured=frozenset(each.name for each in self.settings.sources),
         )
         watch = SourceWatch(
             source.name,

@@ -40,7 +40,7 @@ class Listing(Protocol):
 
 
 class AccountWatch:
-    """The linked accounts of one source."""
+    """The linked accounts of one organisation, as one source lists them. What several sources see change is one change."""
 
     def __init__(
         self,
@@ -51,9 +51,12 @@ class AccountWatch:
         self_alerts: SelfAlerts,
         on_stored: Callable[[], None] = lambda: None,
         affected_rules: Callable[[], Sequence[str]] = list,
+        *,
+        organisation: str,
     ) -> None:
         """`affected_rules` names the rules that match nothing while the accounts cannot be listed."""
         self._source = source
+        self._organisation = organisation
         self._upstream = upstream
         self._database = database
         self._clock = clock
@@ -79,14 +82,14 @@ class AccountWatch:
         self._error, self._failure_count = None, 0
         now = self._clock()
         with self._database.write() as connection:
-            is_first = accounts.listed_at(connection, self._source) is None
-            known = accounts.read_current(connection, self._source)
+            is_first = accounts.listed_at(connection, self._organisation) is None
+            known = accounts.read_current(connection, self._organisation)
             found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
-            accounts.note_listed(connection, self._source, now)
+            accounts.note_listed(connection, self._organisation, now)
             for account_id in [key for key in known if known[key] != listed.get(key)]:
-                accounts.end(connection, self._source, account_id, now)
+                accounts.end(connection, self._organisation, account_id, now)
             for account in [account for key, account in listed.items() if known.get(key) != account]:
-                accounts.begin(connection, self._source, account, now)
+                accounts.begin(connection, self._organisation, account, now)
             records.insert_new(connection, found)
         self._names = None
         if found:
@@ -102,7 +105,7 @@ class AccountWatch:
             self._self_alerts.settle("accounts_refused", self._source)
             return
         with self._database.read() as connection:
-            listed_at = accounts.listed_at(connection, self._source)
+            listed_at = accounts.listed_at(connection, self._organisation)
         is_old = listed_at is not None and self._clock() - listed_at >= UNLISTED_LONGEST
         if isinstance(self._error, AccessDenied) or self._failure_count >= UNLISTED_TIMES or is_old:
             since = f"since {instant(listed_at)}" if listed_at else "yet"
@@ -124,13 +127,13 @@ class AccountWatch:
         # Asked for every record of a backfill: read once, until the accounts are listed anew.
         if self._names is None:
             with self._database.read() as connection:
-                self._names = accounts.name_history(connection, self._source)
+                self._names = accounts.name_history(connection, self._organisation)
         return self._names
 
     def _record(self, kind: str, account: LinkedAccount, before: LinkedAccount | None, now: datetime) -> Record:
         operation, severity, text = OWN_KINDS[kind]
         return Record(
-            key=f"own-{to_micros(now):016x}-{stable_id(self._source, kind, account.id, instant(now))[:8]}",
+            key=f"own-{to_micros(now):016x}-{stable_id(self._organisation, kind, account.id, instant(now))}",
             source=self._source,
             occurred_at=now,
             seen_at=now,

@@ -130,6 +130,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
     """Every sample says what the store holds at this moment."""
     known = marks.Marks(
         name="acme",
+        organisation="org",
         begins_at=NOON,
         alerts_from=NOON,
         mark=NOON,
