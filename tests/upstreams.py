@@ -39,12 +39,13 @@ from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.tail import Tail, TailOptions
 from actionwatch.tail.windows import Upstream
 from tests.builders import Clock
+from tests.waiting import PATIENT
 
 SOURCE = "acme"
 POLL = timedelta(seconds=30)
 IMPATIENT = Patience(
     attempts=2,
-    at_most=timedelta(seconds=5),
+    at_most=PATIENT,
     first_wait=timedelta(milliseconds=1),
     longest_wait=timedelta(milliseconds=2),
     jitter=timedelta(milliseconds=1),
@@ -106,9 +107,9 @@ class World:
 
 
 @contextmanager
-def client_of(url: str, organisation_id: str, clock: Clock, timeout: float = 5) -> Iterator[Client]:
+def client_of(url: str, organisation_id: str, clock: Clock, timeout: timedelta = PATIENT) -> Iterator[Client]:
     """Give the service's client of an emulator."""
-    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timedelta(seconds=timeout))
+    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timeout)
     with Client(connection, source=SOURCE, patience=IMPATIENT, clock=clock) as client:
         yield client
 

@@ -22,6 +22,7 @@ from actionwatch.tail.tail import Tail
 from tests.builders import NOON, Clock
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
+from tests.waiting import beside, wait_for_event
 
 # -- linked accounts
 
@@ -331,21 +332,16 @@ def test_stuck_source(world: World, database: Database) -> None:
 
     def hang() -> None:
         is_hanging.set()
-        assert hangs.wait(30)
+        wait_for_event(hangs, "the end of the test")
 
     stuck.client.before_request = hang
-    thread = threading.Thread(target=stuck.tail.run_once)
-    thread.start()
-    try:
-        assert is_hanging.wait(30)
+    with beside(stuck.tail.run_once, stop=hangs.set):
+        wait_for_event(is_hanging, "a request that hangs")
         on = bench(world, database)
         on.poll()
         world.log()
         on.poll()
         assert len(on.records()) == 1
-    finally:
-        hangs.set()
-        thread.join()
 
 
 def test_sources_do_not_share(world: World, database: Database) -> None:
