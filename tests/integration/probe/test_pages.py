@@ -47,7 +47,7 @@ def test_metrics(tmp_path: Path) -> None:
     database = open_database(tmp_path)
     try:
         with (
-            serving(metrics_routes(database, lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
+            serving(metrics_routes(database, [], lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
             urllib.request.urlopen(f"{url}/metrics") as answer,
         ):
             served = set(re.findall(r"^# HELP (\w+)", answer.read().decode(), re.MULTILINE))
