@@ -253,15 +253,20 @@ class App:
     def _tail(self, source: Source) -> SourceTail:
         client = reading_client(source)
         self._clients.append(client)
-        accounts = AccountWatch(source.name, client, self.database, utc_now, on_stored=self.wake_matcher)
+        organisation = client.reader.organisation
+        accounts = AccountWatch(
+            source.name, client, self.database, utc_now, on_stored=self.wake_matcher, organisation=organisation
+        )
         options = TailOptions(
             name=source.name,
+            organisation=organisation,
             start=source.start,
             overlap=source.overlap,
             sweeps=source.sweeps,
             page_size=source.page_size,
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
+            configured=frozenset(each.name for each in self.settings.sources),
             records_kept=self.settings.store.retention.records,
         )
         watch = SourceWatch(

@@ -26,6 +26,7 @@ from actionwatch.service import prune
 from actionwatch.service.app import App, build_heartbeat, set_up_logs
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.lookback import look_back
+from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.reload import Reloader
 from actionwatch.service.signals import Asked
 from actionwatch.settings import Settings
@@ -51,6 +52,7 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
     while True:
         try:
             with contextlib.closing(App(settings)) as app:
+                refuse_other_organisations(settings, config, app.database)
                 service = Service(app, refused)
                 with service.running():
                     before = refused = None

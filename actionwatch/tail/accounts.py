@@ -36,7 +36,7 @@ class Listing(Protocol):
 
 
 class AccountWatch:
-    """The linked accounts of one source."""
+    """The linked accounts of one organisation, as one source lists them. What several sources see change is one change."""
 
     def __init__(
         self,
@@ -45,8 +45,11 @@ class AccountWatch:
         database: Database,
         clock: Callable[[], datetime],
         on_stored: Callable[[], None] = lambda: None,
+        *,
+        organisation: str,
     ) -> None:
         self._source = source
+        self._organisation = organisation
         self._upstream = upstream
         self._database = database
         self._clock = clock
@@ -65,15 +68,15 @@ class AccountWatch:
             return 0
         now = self._clock()
         with self._database.write() as connection:
-            is_first = not accounts.is_known(connection, self._source)
-            known = accounts.read_current(connection, self._source)
+            is_first = not accounts.is_known(connection, self._organisation)
+            known = accounts.read_current(connection, self._organisation)
             found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
             if is_first:
-                accounts.note_listed(connection, self._source, now)
+                accounts.note_listed(connection, self._organisation, now)
             for account_id in [key for key in known if known[key] != listed.get(key)]:
-                accounts.end(connection, self._source, account_id, now)
+                accounts.end(connection, self._organisation, account_id, now)
             for account in [account for key, account in listed.items() if known.get(key) != account]:
-                accounts.begin(connection, self._source, account, now)
+                accounts.begin(connection, self._organisation, account, now)
             records.insert_new(connection, found)
         self._names = None
         if found:
@@ -91,13 +94,13 @@ class AccountWatch:
         # Asked for every record of a backfill: read once, until the accounts are listed anew.
         if self._names is None:
             with self._database.read() as connection:
-                self._names = accounts.name_history(connection, self._source)
+                self._names = accounts.name_history(connection, self._organisation)
         return self._names
 
     def _record(self, kind: str, account: LinkedAccount, before: LinkedAccount | None, now: datetime) -> Record:
         operation, severity, text = OWN_KINDS[kind]
         return Record(
-            key=f"own-{to_micros(now):016x}-{stable_id(self._source, kind, account.id, instant(now))[:8]}",
+            key=f"own-{to_micros(now):016x}-{stable_id(self._organisation, kind, account.id, instant(now))}",
             source=self._source,
             occurred_at=now,
             seen_at=now,

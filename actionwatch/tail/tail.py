@@ -36,12 +36,15 @@ class TailOptions:
     """What the configuration says about a source, as far as tailing goes."""
 
     name: str
+    organisation: str
     start: Literal["now"] | timedelta | datetime = "now"
     overlap: timedelta = timedelta(minutes=15)
     sweeps: tuple[timedelta, ...] = ()
     page_size: int = 1000
     alert_backlog: bool = False
     poll_interval: timedelta = timedelta(seconds=30)
+    configured: frozenset[str] = frozenset()
+    """The names of all sources: marks of another name are those of a source that was removed or renamed."""
     records_kept: timedelta = timedelta(days=400)
     """How long retention keeps records: what is older is not read again."""
 
@@ -177,6 +180,8 @@ class Tail:
             found = marks.read(connection, self._options.name)
         if found is not None:
             return found
+        if (renamed := self._take_over()) is not None:
+            return renamed
         now = self._reader.server.now()
         page = self._upstream.counts(Query(start=now - timedelta(minutes=1), end=now))
         report.request_count += 1
@@ -186,11 +191,30 @@ class Tail:
             marks.write(connection, begun)
         return begun
 
+    def _take_over(self) -> marks.Marks | None:
+        """Go on where a source that is no longer configured left the same organisation: this one is it, renamed.
+
+        To begin anew would leave out what happened since, silently.
+        """
+        with self._database.write() as connection:
+            left = [
+                each
+                for each in marks.read_all(connection).values()
+                if each.organisation == self._options.organisation and each.name not in self._options.configured
+            ]
+            if not left:
+                return None
+            latest = max(left, key=lambda each: (each.mark, each.name))
+            renamed = marks.rename(connection, latest, self._options.name)
+        log.info("source_renamed", source=renamed.name, before=latest.name, mark=renamed.mark)
+        return renamed
+
     def _begin(self, now: datetime) -> marks.Marks:
         start = self._options.start
         begins_at = now if start == "now" else now - start if isinstance(start, timedelta) else min(start, now)
         return marks.Marks(
             name=self._options.name,
+            organisation=self._options.organisation,
             begins_at=begins_at,
             alerts_from=begins_at if self._options.alert_backlog else now,
             mark=begins_at,

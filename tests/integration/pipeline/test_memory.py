@@ -172,8 +172,8 @@ def test_what_the_upstream_still_shows_stays_known(post: Post) -> None:
 def test_how_far_back_a_source_is_asked(post: Post) -> None:
     """Polls and sweeps reach back from the mark; windows of a backlog that wait for a second look reach further."""
     known = Marks(
-        name="acme", begins_at=NOON - 400 * DAY, alerts_from=NOON, mark=NOON, seen_through=NOON, proved_through=NOON,
-        bounds_unit=timedelta(seconds=1),
+        name="acme", organisation="org", begins_at=NOON - 400 * DAY, alerts_from=NOON, mark=NOON, seen_through=NOON,
+        proved_through=NOON, bounds_unit=timedelta(seconds=1),
     )  # fmt: skip
     reach = SOURCE.overlap + sum(SOURCE.sweeps, timedelta(0)) + timedelta(seconds=1)
     assert oldest_asked(SOURCE, known, ()) == NOON - reach

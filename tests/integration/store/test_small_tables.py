@@ -26,7 +26,15 @@ from actionwatch.store.marks import Marks
 from tests.builders import NOON
 
 LATER = NOON + timedelta(hours=1)
-MARKS = Marks(name="acme", begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=LATER, proved_through=NOON)
+MARKS = Marks(
+    name="acme",
+    organisation="org",
+    begins_at=NOON,
+    alerts_from=NOON,
+    mark=NOON,
+    seen_through=LATER,
+    proved_through=NOON,
+)
 
 
 def test_marks(database: Database) -> None:

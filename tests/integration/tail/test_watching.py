@@ -22,6 +22,7 @@ from actionwatch.tail.tail import Tail
 from tests.builders import NOON, Clock
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
+from tests.waiting import beside, wait_for_event
 
 # -- linked accounts
 
@@ -54,7 +55,7 @@ def changes(database: Database) -> list[tuple[str, str | None]]:
 def test_accounts(database: Database) -> None:
     """An account that appears, vanishes, is renamed or loses its sync makes no record, or the first listing makes some."""
     clock, listing, woken = Clock(), Listing(a="Alpha", b="Beta"), list[bool]()
-    watch = AccountWatch(SOURCE, listing, database, clock, on_stored=lambda: woken.append(True))
+    watch = AccountWatch(SOURCE, listing, database, clock, organisation="org", on_stored=lambda: woken.append(True))
     steps: list[tuple[Callable[[], object], list[tuple[str, str | None]]]] = [
         (lambda: None, []),
         (lambda: listing.names.update(c="Gamma"), [("_LINKED_ACCOUNT_ADDED", "Gamma")]),
@@ -80,18 +81,18 @@ def test_accounts(database: Database) -> None:
 def test_first_account_of_all(database: Database) -> None:
     """The first account of an organisation that had none is taken for what was always there."""
     clock, listing = Clock(), Listing()
-    watch = AccountWatch(SOURCE, listing, database, clock)
+    watch = AccountWatch(SOURCE, listing, database, clock, organisation="org")
     watch.run_once()
     listing.names["a"] = "Alpha"
     assert watch.run_once() == 1
     with database.read() as connection:
-        assert list(accounts.read_current(connection, SOURCE)) == ["a"]
+        assert list(accounts.read_current(connection, "org")) == ["a"]
 
 
 def test_names_have_a_history(database: Database) -> None:
     """An old record is shown with the name of today, or a name that a record tells itself is replaced by an older one."""
     clock, listing = Clock(), Listing(a="Old")
-    watch = AccountWatch(SOURCE, listing, database, clock)
+    watch = AccountWatch(SOURCE, listing, database, clock, organisation="org")
     watch.run_once()
     clock.advance(hours=1)
     listing.names["a"] = "New"
@@ -110,7 +111,7 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     """A record that comes after an account was renamed is stored under the name it got since."""
     account = world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
-    watch = AccountWatch(SOURCE, client, database, world.clock)
+    watch = AccountWatch(SOURCE, client, database, world.clock, organisation="org")
     tail = tail_of(
         database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, account_name=watch.name_at
     )
@@ -133,7 +134,7 @@ def test_accounts_refused(world: World, database: Database) -> None:
     """A listing that fails removes every account."""
     world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
-    watch = AccountWatch(SOURCE, client, database, world.clock)
+    watch = AccountWatch(SOURCE, client, database, world.clock, organisation="org")
     watch.run_once()
     world.faults.set("forbidden:status")
     assert watch.run_once() == 0
@@ -331,21 +332,16 @@ def test_stuck_source(world: World, database: Database) -> None:
 
     def hang() -> None:
         is_hanging.set()
-        assert hangs.wait(30)
+        wait_for_event(hangs, "the end of the test")
 
     stuck.client.before_request = hang
-    thread = threading.Thread(target=stuck.tail.run_once)
-    thread.start()
-    try:
-        assert is_hanging.wait(30)
+    with beside(stuck.tail.run_once, stop=hangs.set):
+        wait_for_event(is_hanging, "a request that hangs")
         on = bench(world, database)
         on.poll()
         world.log()
         on.poll()
         assert len(on.records()) == 1
-    finally:
-        hangs.set()
-        thread.join()
 
 
 def test_sources_do_not_share(world: World, database: Database) -> None:

@@ -20,6 +20,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.health import MISSED_POLLS, health_routes
 from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
+from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
 
 DROPPED_GROUPS = 3
@@ -46,7 +47,7 @@ def web(database: Database, clock: Clock, workers: Mapping[str, bool]) -> Iterat
         *health_routes(database, {"acme": INTERVAL}, lambda: workers, clock),
         *metrics_routes(database, ["acme"], clock, lambda: DROPPED_GROUPS),
     ]
-    with serving(routes, "127.0.0.1", 0, None) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with serving(routes, "127.0.0.1", 0, None) as url, http_client.client(base_url=url) as client:
         yield client
 
 
@@ -130,6 +131,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
     """Every sample says what the store holds at this moment."""
     known = marks.Marks(
         name="acme",
+        organisation="org",
         begins_at=NOON,
         alerts_from=NOON,
         mark=NOON,
@@ -186,7 +188,7 @@ PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", sec
 @pytest.mark.parametrize("token", ["open-sesame", "tökén"])
 def test_token(token: str) -> None:
     """Only who shows the whole token is told anything, but for the probes."""
-    with serving(PAGES, "127.0.0.1", 0, token) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with serving(PAGES, "127.0.0.1", 0, token) as url, http_client.client(base_url=url) as client:
 
         def asked(path: str, given: str | None) -> int:
             headers = {} if given is None else {b"authorization": given.encode()}
@@ -207,7 +209,7 @@ def test_answers_from_the_start() -> None:
     """Whoever is told the address can connect at once, every time."""
     for _ in range(10):
         with serving(PAGES, "127.0.0.1", 0, None) as url:
-            assert httpx.get(f"{url}/page", trust_env=False).text == "told"
+            assert http_client.get(f"{url}/page").text == "told"
 
 
 def test_nothing_listens_afterwards() -> None:
@@ -227,7 +229,7 @@ def test_ipv6() -> None:
         pytest.skip("no IPv6 here")
     with serving(PAGES, "::1", 0, None) as url:
         assert url.startswith("http://[::1]:")
-        assert httpx.get(f"{url}/page", trust_env=False).text == "told"
+        assert http_client.get(f"{url}/page").text == "told"
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a..b", "x" * 70])

@@ -196,7 +196,7 @@ class _Chain:
     def __init__(self, pattern: Pattern) -> None:
         self._steps = pattern.wanted
         self._unwanted = [pattern.between(place) for place in range(len(pattern.wanted) - 1)]
-        self._ways: list[set[frozenset[tuple[str, str]]]] = [set() for _ in pattern.wanted]
+        self._ways: list[set[frozenset[str]]] = [set() for _ in pattern.wanted]
         self._at: datetime | None = None
 
     def take_earlier(self, entry: _Entry, last: Hit) -> bool:
@@ -211,11 +211,10 @@ class _Chain:
         if entry.is_spent or hit.step not in self._steps:
             return False
         place = self._steps.index(hit.step)
-        record = (hit.key, hit.source)
         if place == len(self._steps) - 1:
-            ways: Iterable[frozenset[tuple[str, str]]] = [frozenset({record})] if hit is last else []
+            ways: Iterable[frozenset[str]] = [frozenset({hit.key})] if hit is last else []
         else:
-            ways = [way | {record} for way in self._ways[place + 1] if record not in way]
+            ways = [way | {hit.key} for way in self._ways[place + 1] if hit.key not in way]
         new = list(ways)
         room = MAX_WAYS - len(self._ways[place])
         self._ways[place].update(new[: max(room, 0)])

@@ -42,7 +42,7 @@ class Feed:
         """Give the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
         firing = found.firing
         counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)
-        records = tuple({(each.source, each.key): each for hit in counted for each in hit.records}.values())
+        records = tuple({each.key: each for hit in counted for each in hit.records}.values())
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(newest) if newest is not None else None
         for slot in self._slots.get(inner.name.id, ()):
@@ -95,9 +95,8 @@ class _Slot:
             value = self._value(subject, inherited or {})
             if value is None:
                 return
-        source = records[-1].source if records else ""
         for group in self._groups(subject, inherited or {}):
-            yield self._number, group, Hit(at, self._place, key, source, records, value)
+            yield self._number, group, Hit(at, self._place, key, records, value)
 
     def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
         if self._expected is not None:

@@ -42,7 +42,7 @@ def make(kind: Kind = Kind.EVENT_COUNT, *, steps: int = 1, **more: Any) -> Corre
 def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
     """Make a hit; by default its key is its minute."""
     name = key or f"{minutes:06.2f}"
-    return Hit(at(minutes), step, name, "acme", (record_at(minutes, key=name),), value)
+    return Hit(at(minutes), step, name, (record_at(minutes, key=name),), value)
 
 
 def record_at(minutes: float, kind: str = "BACKUP", *, key: str = "", seen: float | None = None, **more: Any) -> Record:

@@ -27,7 +27,7 @@ def _hits(draw: st.DrawFn, steps: int, values: st.SearchStrategy[Any] | None = N
     for number, minute in enumerate(draw(st.lists(st.integers(0, 45), max_size=14))):
         met = draw(st.sets(st.integers(0, steps - 1), min_size=1, max_size=2))
         value = None if values is None else draw(values)
-        drawn += [Hit(at(minute), step, f"k{number:02}", "acme", (), value) for step in sorted(met)]
+        drawn += [Hit(at(minute), step, f"k{number:02}", (), value) for step in sorted(met)]
     return drawn
 
 

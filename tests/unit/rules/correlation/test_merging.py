@@ -145,7 +145,7 @@ def _merged(rule: Correlation, records: Sequence[Record], user: str, realert: in
     found: list[Found] = []
     for cluster in "abc":
         own = [each for each in records if (each.user_name, each.cluster) == (user, Entity(cluster))]
-        hits = [Hit(each.occurred_at, 0, each.key, each.source, (each,)) for each in own]
+        hits = [Hit(each.occurred_at, 0, each.key, (each,)) for each in own]
         found += fold(rule, (user, cluster), hits, ALWAYS, START)
     merged: list[tuple[str, list[str]]] = []
     ends = at(-1)
