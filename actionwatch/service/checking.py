@@ -40,8 +40,18 @@ def check(settings: Settings, config: Path) -> Checked:
     notes += organisations.shared_organisations(settings, config)
     notes += _short_retention(settings, rules.rules)
     dangling = _dangling_escalations(settings, rules.rules)
-    faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings, config)]
+    faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
+    faults += [*configuration.read_silences(settings)[1], *check_templates(settings, config)]
     return Checked(faults, notes, len(rules.rules))
+
+
+def _missing_folders(settings: Settings, config: Path) -> Iterator[Fault]:
+    """Find the folders that the configuration names and that do not exist: what is in them would count for nothing."""
+    document, *_ = read_file(config)
+    folders = {"lists": settings.lists, "templates": settings.templates, "silences": settings.silences}
+    for key, folder in folders.items():
+        if key in document.value and not folder.exists():
+            yield document.fault((key,), f"{key}: there is no {folder}", "create it, or correct the path")
 
 
 def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault]:
