@@ -67,13 +67,19 @@ class Troubles:
         self._clock = clock
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
-        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert."""
+        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert.
+
+        Where the remedy is another one by now, `status` shows that.
+        """
         with self._database.read() as connection:
-            if self_alerts.read(connection, trouble, subject):
-                return
+            opened = self_alerts.read(connection, trouble, subject)
+        if opened is not None and opened.remedy == remedy:
+            return
         now = self._clock()
         with self._database.write() as connection:
-            if not self_alerts.read(connection, trouble, subject):
+            if self_alerts.read(connection, trouble, subject):
+                self_alerts.correct(connection, trouble, subject, what, remedy)
+            else:
                 self._open(connection, trouble, subject, what, remedy, now)
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:

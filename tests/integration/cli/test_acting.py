@@ -101,13 +101,14 @@ def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
 
 def test_an_upstream_that_is_down(desk: Desk) -> None:
     """Nothing listening makes exit 1 and one line that says what to look at, for every command that asks the upstream."""
-    desk.write(base_url=f"http://127.0.0.1:{dead_port()}")
-    for command in (["actions"], ["accounts", "list"]):
-        called = desk.call(*command)
-        assert called.status == 1
-        assert called.err.startswith("actionwatch: no answer from")
-        assert "Traceback" not in called.err
-        assert len(called.err.splitlines()) == 1
+    with dead_port() as port:
+        desk.write(base_url=f"http://127.0.0.1:{port}")
+        for command in (["actions"], ["accounts", "list"]):
+            called = desk.call(*command)
+            assert called.status == 1
+            assert called.err.startswith("actionwatch: no answer from")
+            assert "Traceback" not in called.err
+            assert len(called.err.splitlines()) == 1
 
 
 def test_a_broken_rule_turns_off_itself_alone(desk: Desk) -> None:
