@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import BigInteger
 
 from actionwatch.base.model import NOTHING, Entity, Record
+from actionwatch.base.unicode import forms
 from actionwatch.store.database import bulk_insert
 from actionwatch.store.tables import JOINED, RECORD
 from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, to_micros
@@ -409,15 +410,16 @@ def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
     if wanted.operations:
         tests.append(c.operation.in_(wanted.operations))
     if wanted.user:
-        tests.append(func.lower(c.user_name) == func.lower(wanted.user))  # SQLite's knows only ASCII: use one
+        # SQLite's `lower` knows only ASCII: use it on both sides.
+        tests.append(func.lower(c.user_name).in_([func.lower(form) for form in forms(wanted.user)]))
     if wanted.scope:
         tests.append(c.scope == wanted.scope)
     if wanted.account:
-        tests.append(or_(c.account_id == wanted.account, c.account_name == wanted.account))
+        tests.append(or_(c.account_id == wanted.account, c.account_name.in_(forms(wanted.account))))
     if wanted.cluster:
-        tests.append(or_(c.cluster_id == wanted.cluster, c.cluster_name == wanted.cluster))
+        tests.append(or_(c.cluster_id == wanted.cluster, c.cluster_name.in_(forms(wanted.cluster))))
     if wanted.keyword:
-        tests.append(c.description.icontains(wanted.keyword, autoescape=True))
+        tests.append(or_(*(c.description.icontains(form, autoescape=True) for form in forms(wanted.keyword))))
     if wanted.since:
         tests.append(c.occurred_at >= wanted.since)
     if wanted.until:

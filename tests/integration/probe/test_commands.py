@@ -150,6 +150,7 @@ def test_live_all_broken(
         HttpEnd(lambda _: refusal) as web,
         HttpEnd(lambda _: Reply(204), server_context) as hook,
         SmtpEnd(server_context, is_auth_required=True) as mail,
+        dead_port() as port,
     ):
         given = receivers(
             web.url,
@@ -157,7 +158,7 @@ def test_live_all_broken(
             mail.port,
             ca_file,
             password="wrong-wombat",
-            incoming=f"http://127.0.0.1:{dead_port()}",
+            incoming=f"http://127.0.0.1:{port}",
             hook_ca_file=other_ca_file,
         )
         config = configure(tmp_path, world, given, api_key="wrong-quoll")
