@@ -16,6 +16,7 @@ from actionwatch.matching.addressing import Destination
 from actionwatch.store import silences
 from tests.integration.lifecycle.kit import Desk, Rule
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender
+from tests.waiting import LIMIT
 
 ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
 
@@ -238,7 +239,7 @@ def test_two_persons_at_once(desk: Desk, action: str) -> None:
     start = threading.Barrier(8)
 
     def press(who: str) -> Decision:
-        start.wait(10)
+        start.wait(LIMIT)
         return desk.people.act(action, alert_id, who)
 
     with ThreadPoolExecutor(8) as pool:
@@ -260,7 +261,7 @@ def test_taken_on_and_ended_at_once(desk: Desk) -> None:
         start = threading.Barrier(2)
 
         def press(action: str, alert_id: str = alert_id, start: threading.Barrier = start) -> Decision:
-            start.wait(10)
+            start.wait(LIMIT)
             return desk.people.act(action, alert_id, action)
 
         with ThreadPoolExecutor(2) as pool:
