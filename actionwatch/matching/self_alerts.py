@@ -23,6 +23,7 @@ SELF_RULE = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in 
 TITLES: Mapping[str, tuple[Level, str]] = {
     "key_refused": (Level.CRITICAL, "Blind: the upstream refuses the key of {}"),
     "upstream_unreachable": (Level.HIGH, "Blind: the upstream of {} cannot be reached"),
+    "accounts_refused": (Level.HIGH, "Blind: the upstream does not list the linked accounts of {}"),
     "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
     "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
@@ -67,13 +68,19 @@ class Troubles:
         self._clock = clock
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
-        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert."""
+        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert.
+
+        Where the remedy is another one by now, `status` shows that.
+        """
         with self._database.read() as connection:
-            if self_alerts.read(connection, trouble, subject):
-                return
+            opened = self_alerts.read(connection, trouble, subject)
+        if opened is not None and opened.remedy == remedy:
+            return
         now = self._clock()
         with self._database.write() as connection:
-            if not self_alerts.read(connection, trouble, subject):
+            if self_alerts.read(connection, trouble, subject):
+                self_alerts.correct(connection, trouble, subject, what, remedy)
+            else:
                 self._open(connection, trouble, subject, what, remedy, now)
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:

@@ -58,7 +58,7 @@ def encode(text: str) -> bytes:
 
     Half of a surrogate pair, as "\\ud800" in JSON gives it, becomes U+FFFD.
     """
-    text = canonical(text)
+    text = text if text.isascii() else canonical(text)  # asked here too: a call for each pattern and text would add up
     try:
         return text.encode()
     except UnicodeEncodeError:

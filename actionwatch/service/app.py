@@ -20,6 +20,7 @@ from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import Deliverer
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.instaclustr.origin import Connection
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.correlating import Correlating
@@ -31,6 +32,7 @@ from actionwatch.render import Renderer
 from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
+from actionwatch.rules.prefilter import names_demanding
 from actionwatch.rules.versions import correlated
 from actionwatch.service.configuration import (
     known_kinds,
@@ -105,10 +107,14 @@ class SourceTail:
     def run_once(self) -> PollReport:
         """Poll once."""
         now = utc_now()
-        if now >= self._accounts_due_at:
+        is_listing_due = now >= self._accounts_due_at
+        if is_listing_due:
             self._accounts_due_at = now + ACCOUNTS_EVERY
             self._accounts.run_once()
-        return self._tail.run_once()
+        report = self._tail.run_once()
+        if is_listing_due and report.error is None:
+            self._accounts.judge()
+        return report
 
     def stop(self) -> None:
         """Leave the poll under way."""
@@ -255,7 +261,14 @@ class App:
         self._clients.append(client)
         organisation = client.reader.organisation
         accounts = AccountWatch(
-            source.name, client, self.database, utc_now, on_stored=self.wake_matcher, organisation=organisation
+            source.name,
+            client,
+            self.database,
+            utc_now,
+            self.troubles,
+            on_stored=self.wake_matcher,
+            affected_rules=lambda: names_demanding(self.rules.rules, OWN_KINDS),
+            organisation=organisation,
         )
         options = TailOptions(
             name=source.name,
@@ -267,7 +280,6 @@ class App:
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
             configured=frozenset(each.name for each in self.settings.sources),
-            records_kept=self.settings.store.retention.records,
         )
         watch = SourceWatch(
             source.name,

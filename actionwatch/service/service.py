@@ -204,7 +204,7 @@ class Service:
 
         settings, database = self._app.settings, self._app.database
         intervals = {source.name: source.poll_interval for source in settings.sources}
-        metrics = metrics_routes(database, utc_now, lambda: self._app.matcher.dropped_groups)
+        metrics = metrics_routes(database, intervals.keys(), utc_now, lambda: self._app.matcher.dropped_groups)
         web = [*health_routes(database, intervals, self.workers, utc_now), *metrics]
         return serving(web, settings.web.listen.host, settings.web.listen.port, settings.web.access_token)
 

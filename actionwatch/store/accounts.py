@@ -11,6 +11,7 @@ from actionwatch.base.model import LinkedAccount
 from actionwatch.store.tables import LINKED_ACCOUNT
 
 _TABLE = LINKED_ACCOUNT.c
+_LISTED = ""  # the row of no account, which says from when to when the accounts of an organisation were listed
 
 
 def read_current(connection: Connection, organisation: str) -> dict[str, LinkedAccount]:
@@ -34,13 +35,24 @@ def name_history(connection: Connection, organisation: str) -> dict[str, list[tu
 
 def note_listed(connection: Connection, organisation: str, at: datetime) -> None:
     """Note that this organisation's accounts were listed, though there may be none."""
-    values = {"organisation": organisation, "account_id": "", "name": "", "raw": "{}", "valid_from": at, "valid_to": at}
-    connection.execute(LINKED_ACCOUNT.insert().values(values))
+    is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
+    if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
+        values = {
+            "organisation": organisation,
+            "account_id": _LISTED,
+            "name": "",
+            "raw": "{}",
+            "valid_from": at,
+            "valid_to": at,
+        }
+        connection.execute(LINKED_ACCOUNT.insert().values(values))
 
 
-def is_known(connection: Connection, organisation: str) -> bool:
-    """Say whether this organisation's accounts were ever listed."""
-    return connection.execute(select(_TABLE.id).where(_TABLE.organisation == organisation).limit(1)).first() is not None
+def listed_at(connection: Connection, organisation: str) -> datetime | None:
+    """Give when this organisation's accounts were listed last; None if they never were."""
+    is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
+    found: datetime | None = connection.execute(select(_TABLE.valid_to).where(*is_it)).scalar()
+    return found
 
 
 def begin(connection: Connection, organisation: str, account: LinkedAccount, at: datetime) -> None:

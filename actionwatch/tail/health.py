@@ -157,7 +157,7 @@ class SourceWatch:
                 seen_fields.insert_new(connection, self._reader.organisation, met - known.keys(), first_sight)
                 known = seen_fields.read(connection, self._reader.organisation)
             self._settle_identity(known)
-        news = sorted(name for name, at in known.items() if now - at < FIELD_NEWS)
+        news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)
         what = f"records carry fields never seen before: {', '.join(news)}"
         self._judge("unknown_field", self._source, what, is_wrong=bool(news))
 

@@ -45,8 +45,6 @@ class TailOptions:
     poll_interval: timedelta = timedelta(seconds=30)
     configured: frozenset[str] = frozenset()
     """The names of all sources: marks of another name are those of a source that was removed or renamed."""
-    records_kept: timedelta = timedelta(days=400)
-    """How long retention keeps records: what is older is not read again."""
 
 
 class Tail:
@@ -81,7 +79,6 @@ class Tail:
             clock,
             on_stored,
             account_name,
-            options.records_kept,
         )
         self._sweeper = Sweeper(options.name, options.sweeps, self._reader, database)
         self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
@@ -107,13 +104,15 @@ class Tail:
 
     def _poll(self, report: PollReport) -> None:
         self._reader.marks = known = self._marks(report)
-        # What was never read is read whatever its age; of the rest only what retention keeps.
-        begin = max(known.begins_at, min(self._reader.kept_from, known.proved_through))
-        window = next_window(begin, known.mark, self._reader.server.now(), self._options.overlap)
+        window = self._window(known)
         is_whole = self._read_all([window], report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
-            self._sweeper.run_once(window.start, report)
+            # By the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
+            self._sweeper.run_once(self._window(self._reader.marks).start, report)
+
+    def _window(self, known: marks.Marks) -> Window:
+        return next_window(known.begins_at, known.mark, self._reader.server.now(), self._options.overlap)
 
     def _read_all(self, pending: list[Window], report: PollReport) -> bool:
         """Read windows, oldest last in the list, cutting where needed; say whether all of them were proved."""
@@ -123,7 +122,8 @@ class Tail:
         while pending:
             part = pending.pop()
             advance = self._advance if is_gapless else self._stay
-            reading = self._reader.read(part, report, advance=advance, is_new=True)
+            is_passed = self._catching_up.is_active and bool(pending)
+            reading = self._reader.read(part, report, advance=advance, is_new=True, is_passed=is_passed)
             pieces = reading.parts
             if pieces:
                 self._catching_up.begin(part)

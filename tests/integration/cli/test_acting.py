@@ -56,6 +56,25 @@ def test_a_message_that_is_due_later_is_no_failure(desk: Desk) -> None:
     assert len(desk.webhook.requests) == 1
 
 
+def test_refused_linked_accounts_are_reported(desk: Desk) -> None:
+    """While the linked accounts cannot be listed, `status` is green, or does not name the rules that match nothing."""
+    shipped = configuration.shipped("rules").rglob("linked_account_vanished.yml")
+    (desk.folder / "rules" / "vanished.yml").write_text(next(iter(shipped)).read_text())
+    assert desk.call("run", "--once").status == 0
+    desk.faults.set("forbidden:status,operation=linked_accounts")
+    assert desk.call("run", "--once").status == 0
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["accounts_refused"]
+    shown = " ".join(desk.call("status").out.split())
+    assert "Affected rules: linked_account_vanished" in shown
+    (message,) = desk.webhook.requests
+    assert json.loads(message.body)["data"]["labels"] == {"trouble": "accounts_refused"}
+    desk.faults.clear()
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("status").status == 0
+
+
 def test_a_step_that_fails_stops_no_other(desk: Desk) -> None:
     """A source that cannot be polled makes exit 1; what was stored before is matched and delivered all the same."""
     desk.act("DELETE_CLUSTER", 5)

@@ -47,7 +47,7 @@ def test_metrics(tmp_path: Path) -> None:
     database = open_database(tmp_path)
     try:
         with (
-            serving(metrics_routes(database, lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
+            serving(metrics_routes(database, [], lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
         ):
             served = set(re.findall(r"^# HELP (\w+)", http_client.get(f"{url}/metrics").text, re.MULTILINE))
     finally:

@@ -351,3 +351,21 @@ def test_alert_and_its_records_go_together(database: Database) -> None:
         assert records.delete_older(connection, NOON, 1, 10) == 0
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
         assert records.delete_older(connection, NOON, 1, 10) == 1
+
+
+def test_one_record_of_an_action_counts(database: Database) -> None:
+    """Of the records of one action several count, or another than the first that may alert."""
+    old, news, later = (make_record(source=source, is_backlog=source == "a") for source in ("a", "b", "c"))
+    other = make_record(2, source="c", is_backlog=True)
+    for record in (old, news, later, other, make_record(2, source="d", is_backlog=True)):
+        store(database, record)
+    with database.read() as connection:
+        found = records.read_by_key(connection, news.key)
+        assert found is not None
+        assert (found.source, [copy.source for copy in records.read_copies(connection, news.key)]) == ("b", ["a", "c"])
+        once = [(one.source, one.key) for one in records.stream(connection, RecordFilter(), is_once=True)]
+        assert once == [("b", news.key), ("c", other.key)]
+        assert [(one.source, one.key) for one in records.stream_since(connection, None, 9)] == once
+        assert [one.source for one in records.stream_since(connection, None, 1)] == ["a"]  # as it was then
+        assert records.read_unmatched(connection, 0, 9).through == 5
+        assert records.read_unmatched(connection, 5, 9) == records.Portion([], 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -44,7 +45,7 @@ def web(database: Database, clock: Clock, workers: Mapping[str, bool]) -> Iterat
     """Serve health and metrics of one source."""
     routes = [
         *health_routes(database, {"acme": INTERVAL}, lambda: workers, clock),
-        *metrics_routes(database, clock, lambda: DROPPED_GROUPS),
+        *metrics_routes(database, ["acme"], clock, lambda: DROPPED_GROUPS),
     ]
     with serving(routes, "127.0.0.1", 0, None) as url, http_client.client(base_url=url) as client:
         yield client
@@ -141,6 +142,8 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
     with database.write() as connection:
         marks.write(connection, known)
         polls.note(connection, "acme", NOON, "x")
+        marks.write(connection, replace(known, name="removed"))
+        polls.note(connection, "removed", NOON, "x")
         records.insert_new(connection, [make_record(n) for n in range(5)])
         positions.write(connection, positions.MATCHED, 3)
         positions.write(connection, positions.CORRELATED, 1)
