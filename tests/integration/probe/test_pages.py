@@ -38,7 +38,7 @@ def names(cell: str) -> list[str]:
 
 def test_troubles() -> None:
     """The table lists every trouble with its level, and none that does not exist."""
-    listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Troubles")}
+    listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Self-alerts")}
     assert listed == {name: level.word for name, (level, _) in TITLES.items()}
 
 
