@@ -33,6 +33,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "unknown_field": (Level.LOW, "Records of {} carry new fields"),
     "filter_ignored": (Level.LOW, "The upstream of {} ignores what it is asked"),
     "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
+    "clock_stepped": (Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
     "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
 }
@@ -71,21 +72,19 @@ class Troubles:
         with self._database.read() as connection:
             if self_alerts.read(connection, trouble, subject):
                 return
-        now = self._clock()
         with self._database.write() as connection:
             if not self_alerts.read(connection, trouble, subject):
-                self._open(connection, trouble, subject, what, remedy, now)
+                self._open(connection, trouble, subject, what, remedy, self._clock())
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Say that something is right (again), and `why` where that is not plain. Costs one read where it was right before."""
         with self._database.read() as connection:
             if not self_alerts.read(connection, trouble, subject):
                 return
-        now = self._clock()
         with self._database.write() as connection:
             opened = self_alerts.read(connection, trouble, subject)
             if opened:
-                self._resolve(connection, opened, now, why)
+                self._resolve(connection, opened, self._clock(), why)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a trouble for every subject but these; `why` says of a subject why that is over."""

@@ -26,6 +26,7 @@ from actionwatch.tail.sweeping import Sweeper
 from actionwatch.tail.window_scan import PollReport, Reading
 from actionwatch.tail.windows import AccountName, Stopped, Upstream, WindowReader
 
+SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be so far from what a poll took it to be
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
 
 log = structlog.get_logger()
@@ -83,6 +84,17 @@ class Tail:
         self._sweeper = Sweeper(options.name, options.sweeps, self._reader, database)
         self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
         self._unproved_polls = 0
+        self._noted_at: float | None = None
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long ago the last poll of this process was noted; None before that. Not told by a clock that can be set."""
+        return None if self._noted_at is None else timedelta(seconds=time.monotonic() - self._noted_at)
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Take the upstream's time to go on from before: our clock was set."""
+        self._reader.server.follow_clock(step)
+        self._catching_up.follow_clock(step)
 
     def stop(self) -> None:
         """Leave the poll under way at the next page."""
@@ -103,14 +115,22 @@ class Tail:
     # -- one poll, top to bottom ---------------------------------------------------------------------------------------
 
     def _poll(self, report: PollReport) -> None:
-        self._reader.marks = known = self._marks(report)
-        # What was never read is read whatever its age; of the rest only what retention keeps.
-        begin = max(known.begins_at, min(self._reader.kept_from, known.proved_through))
-        window = next_window(begin, known.mark, self._reader.server.now(), self._options.overlap)
-        is_whole = self._read_all([window], report)
+        self._reader.marks = self._marks(report)
+        skew = self._reader.server.skew
+        window, is_whole = self._read_new(report)
+        if abs(self._reader.server.skew - skew) > SURPRISE:  # the window was made by a wrong time
+            window, is_whole = self._read_new(report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
             self._sweeper.run_once(window.start, report)
+
+    def _read_new(self, report: PollReport) -> tuple[Window, bool]:
+        """Read from one overlap before the mark to now; give that window, and whether all of it was proved."""
+        known = self._reader.marks
+        # What was never read is read whatever its age; of the rest only what retention keeps.
+        begin = max(known.begins_at, min(self._reader.kept_from, known.proved_through))
+        window = next_window(begin, known.mark, self._reader.server.now(), self._options.overlap)
+        return window, self._read_all([window], report)
 
     def _read_all(self, pending: list[Window], report: PollReport) -> bool:
         """Read windows, oldest last in the list, cutting where needed; say whether all of them were proved."""
@@ -210,6 +230,7 @@ class Tail:
         except StoreError as exc:
             log.warning("poll_not_noted", source=name, error=str(exc))
             return
+        self._noted_at = time.monotonic()
         if error is None:
             self._watch.judge_poll(report, self._reader)
             log.debug("poll_completed", source=name, new=report.new_count, requests=report.request_count)
