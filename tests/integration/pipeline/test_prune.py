@@ -7,7 +7,7 @@ from datetime import timedelta
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, outbox, positions, receipts, records
+from actionwatch.store import alert_history, marks, outbox, positions, receipts, records
 from actionwatch.store.receipts import WindowReceipt
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
@@ -93,3 +93,17 @@ def test_more_than_one_batch(post: Post) -> None:
     post.matcher(KindRule("OTHER"), batch_size=20_000).run_once()
     post.clock.advance(days=11)
     assert pruned(post) == {"records": count}
+
+
+def test_a_clock_that_is_years_ahead(post: Post) -> None:
+    """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
+    post.store(make_record())
+    post.matcher(KindRule("OTHER")).run_once()
+    seen = {name: post.clock() for name in ("begins_at", "alerts_from", "mark", "seen_through", "proved_through")}
+    with post.database.write() as connection:
+        marks.write(connection, marks.Marks(name="acme", **seen))
+    post.clock.advance(days=3000)
+    assert pruned(post) == {}
+    with post.database.write() as connection:
+        marks.write(connection, marks.Marks(name="acme", **{**seen, "seen_through": NOON + timedelta(days=11)}))
+    assert pruned(post) == {"records": 1}
