@@ -39,12 +39,13 @@ from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.tail import Tail, TailOptions
 from actionwatch.tail.windows import Upstream
 from tests.builders import Clock
+from tests.waiting import PATIENT
 
 SOURCE = "acme"
 POLL = timedelta(seconds=30)
 IMPATIENT = Patience(
     attempts=2,
-    at_most=timedelta(seconds=5),
+    at_most=PATIENT,
     first_wait=timedelta(milliseconds=1),
     longest_wait=timedelta(milliseconds=2),
     jitter=timedelta(milliseconds=1),
@@ -106,9 +107,9 @@ class World:
 
 
 @contextmanager
-def client_of(url: str, organisation_id: str, clock: Clock, timeout: float = 5) -> Iterator[Client]:
+def client_of(url: str, organisation_id: str, clock: Clock, timeout: timedelta = PATIENT) -> Iterator[Client]:
     """Give the service's client of an emulator."""
-    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timedelta(seconds=timeout))
+    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timeout)
     with Client(connection, source=SOURCE, patience=IMPATIENT, clock=clock) as client:
         yield client
 
@@ -117,7 +118,7 @@ class DirectClient(Client):
     """The service's client with the emulator's handlers in place of the network: what travels broken is no answer."""
 
     def __init__(self, emulator: Emulator, clock: Callable[[], datetime], attempts: int = 2) -> None:
-        self.reader = RecordReader(SOURCE)
+        self.reader = RecordReader(SOURCE, organisation_id=emulator.organisation.id)
         self.has_seen_total_beyond_page = False
         self.before_request: Callable[[], None] = lambda: None
         self.request_count = 0
@@ -236,7 +237,7 @@ def tail_of(
     **options: Any,
 ) -> Tail:
     """Make a tail with small pages."""
-    values: dict[str, Any] = {"name": SOURCE, "page_size": 7, "poll_interval": POLL}
+    values: dict[str, Any] = {"name": SOURCE, "organisation": "org", "page_size": 7, "poll_interval": POLL}
     account_name = options.pop("account_name", lambda _, __, told: told)
     on_backlog = options.pop("on_backlog", lambda _: None)
     made = TailOptions(**{**values, **options})

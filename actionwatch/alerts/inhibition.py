@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from actionwatch.alerts.routes import Labels, Matcher
 from actionwatch.base.model import Alert, Status
+from actionwatch.base.unicode import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,9 @@ class InhibitRule:
 
     @property
     def source_rules(self) -> tuple[str, ...]:
-        """The rule names that alone can be sources; empty where any can."""
-        return tuple(matcher.value for matcher in self.sources if (matcher.label, matcher.operator) == ("rule", "="))
+        """The rule names that alone can be sources; empty where any can, or where a name may be written in several ways."""
+        names = [matcher.value for matcher in self.sources if (matcher.label, matcher.operator) == ("rule", "=")]
+        return tuple(names) if all(map(str.isascii, names)) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,6 @@ def _meets(matchers: Iterable[Matcher], labels: Labels) -> bool:
 def _agree(one: str | tuple[str, ...], other: str | tuple[str, ...]) -> bool:
     """Compare two labels; of the names of one thing (a cluster's id and name) one in common is enough."""
     values, others = (
-        {text for text in ((label,) if isinstance(label, str) else label) if text} for label in (one, other)
+        {canonical(text) for text in ((label,) if isinstance(label, str) else label) if text} for label in (one, other)
     )
     return bool(values & others) or not (values or others)

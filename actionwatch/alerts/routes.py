@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import re2
 
 from actionwatch.base.model import Alert, Entity, Record
+from actionwatch.base.unicode import canonical
 
 Labels = Mapping[str, str | tuple[str, ...]]
 """What matchers look at. A tuple holds the values that stand for one thing, such as a cluster's id and name."""
@@ -33,7 +34,10 @@ _RE2.log_errors = False  # RE2 prints to stderr otherwise
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One test on one label: `operator` is `=`, `!=`, `=~` or `!~`; regular expressions match the whole value."""
+    """One test on one label: `operator` is `=`, `!=`, `=~` or `!~`; regular expressions match the whole value.
+
+    Case counts, the Unicode normal form does not.
+    """
 
     label: str
     operator: str
@@ -49,9 +53,9 @@ class Matcher:
 
     def _equals(self, value: str) -> bool:
         if self._regex is None:
-            return value == self.value
+            return canonical(value) == canonical(self.value)
         # RE2 works on UTF-8, which a lone surrogate from a JSON escape has no place in.
-        return self._regex.fullmatch(value.encode("utf-8", "replace").decode()) is not None
+        return self._regex.fullmatch(canonical(value).encode("utf-8", "replace").decode()) is not None
 
 
 def parse_matcher(text: str) -> Matcher:
@@ -67,7 +71,7 @@ def parse_matcher(text: str) -> Matcher:
     if not operator.endswith("~"):
         return Matcher(label, operator, value)
     try:
-        return Matcher(label, operator, value, re2.compile(value, _RE2))
+        return Matcher(label, operator, value, re2.compile(canonical(value), _RE2))
     except (re2.error, UnicodeEncodeError) as exc:
         reason = exc.args[0].decode("utf-8", "replace") if exc.args and isinstance(exc.args[0], bytes) else "not UTF-8"
         raise ValueError(

@@ -6,6 +6,8 @@ import json
 import uuid
 from collections.abc import Mapping
 
+from actionwatch.base.unicode import canonical
+
 _NAMESPACE = uuid.UUID("8a4f3c58-6a4e-5c56-9d0b-8f2f3f0c9a11")  # ours alone; changing it would change every id
 
 
@@ -15,5 +17,6 @@ def stable_id(*parts: str) -> str:
 
 
 def group_id(rule_id: str, group: Mapping[str, str | None]) -> str:
-    """Name a group of a rule's alerts: the rule and the values that its matches agree in."""
-    return stable_id("group", rule_id, json.dumps(dict(group), sort_keys=True))
+    """Name a group of a rule's alerts: the rule and the values that its matches agree in, in whatever Unicode normal form."""
+    values = {name: value and canonical(value) for name, value in group.items()}
+    return stable_id("group", rule_id, json.dumps(values, sort_keys=True))

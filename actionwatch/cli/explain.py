@@ -90,7 +90,7 @@ def _record_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None = None
 ) -> Iterator[_Line]:
     """Tell of a record: when it happened, which polls saw and proved it, which rules it met and by what."""
-    from actionwatch.store import receipts
+    from actionwatch.store import receipts, records
     from actionwatch.text.payloads import instant
 
     who, where = record.user_name or "nobody", record.cluster.name or record.account.name or record.source
@@ -98,6 +98,9 @@ def _record_lines(
     late = ", late" if record.late_by is not None else ""
     backlog = ", from before the start: learned from, not alerted" if record.is_backlog else ""
     yield _Line(record.seen_at, None, "seen", f"by a poll of {record.source}, stored as no. {record.id}{late}{backlog}")
+    for copy in records.read_copies(connection, record.key):
+        what = f"by a poll of {copy.source} too, stored as no. {copy.id}: it counts once, as no. {record.id}"
+        yield _Line(copy.seen_at, None, "seen", what)
     for receipt in receipts.read_covering(connection, record.source, record.occurred_at, 1):
         window = f"{instant(receipt.starts_at)} to {instant(receipt.ends_at)}"
         count = f"{receipt.record_count} records, {receipt.request_count} requests"

@@ -213,7 +213,7 @@ def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Str
     why = lagging.get(source, "read, but not proved")
     at = max(known.begins_at, utc_now() - kept)
     found: list[Stretch] = []
-    for start, end in receipts.spans(connection, source):
+    for start, end in receipts.spans(connection, [source, *marks.former_names(connection, source)]):
         if end <= at:
             continue
         if start - at > EDGE:

@@ -55,11 +55,12 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
 
 def _run_once(config: Path, wait: timedelta) -> int:
-    from actionwatch.service import app, configuration
+    from actionwatch.service import app, configuration, organisations
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     with contextlib.closing(app.App(settings)) as built:
+        organisations.refuse_other_organisations(settings, config, built.database)
         return _round(built, wait)
 
 

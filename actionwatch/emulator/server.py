@@ -15,7 +15,7 @@ from actionwatch.emulator.app import create_app
 from actionwatch.emulator.connection import ConnectedProtocol
 from actionwatch.emulator.state import Organisation
 
-START_TIMEOUT_SECONDS = 10
+THREAD_SECONDS = 60  # what a thread may take to start, or to end once told: much, for a busy machine
 GRACE_SECONDS = 1  # for requests still under way at the end; an emulator owes them nothing
 
 
@@ -30,7 +30,7 @@ def running(app: ASGIApp | Organisation, host: str = "127.0.0.1", port: int = 0)
     thread = Thread(target=_serve, args=(server, listener), name="emulator")
     thread.start()
     try:
-        if not server.is_ready.wait(START_TIMEOUT_SECONDS) or not server.started:
+        if not server.is_ready.wait(THREAD_SECONDS) or not server.started:
             raise RuntimeError("the emulator did not start")
         yield _url(listener)
     finally:
@@ -97,7 +97,7 @@ class _ThreadServer(uvicorn.Server):
         """Wait for the threads that ran handlers: the loop told them to end, but nobody else waits for them."""
         for worker in threading.enumerate():
             if self._loop is not None and getattr(worker, "loop", None) is self._loop:
-                worker.join(GRACE_SECONDS)
+                worker.join(THREAD_SECONDS)
 
 
 def _config(app: ASGIApp | Organisation) -> uvicorn.Config:

@@ -62,7 +62,12 @@ class Client:
         patience: Patience = Patience(),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.reader = RecordReader(source, aliases=field_aliases, known_accounts=known_accounts)
+        self.reader = RecordReader(
+            source,
+            organisation_id=connection.organisation_id,
+            aliases=field_aliases,
+            known_accounts=known_accounts,
+        )
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
         self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.model import Entity, Record
+from actionwatch.base.unicode import canonical
 from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, normalise_kind
 
@@ -113,7 +114,7 @@ def _is_cluster(asked: str, cluster: Entity) -> bool:
 
 
 def _fold(text: str | None) -> str:
-    return (text or "").casefold()
+    return canonical(canonical(text or "").casefold())
 
 
 def _spell(value: bool) -> str:

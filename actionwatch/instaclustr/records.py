@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ENTITIES, Plan, extend_aliases, plan_for
-from actionwatch.instaclustr.identity import content, record_key
+from actionwatch.instaclustr.identity import canonical_organisation, content, organisation_hash, record_key
 from actionwatch.instaclustr.instants import microseconds, parse_instant, usual_instants
 from actionwatch.instaclustr.kinds import (
     ACCOUNT,
@@ -62,14 +62,19 @@ class RecordReader:
         self,
         source: str,
         *,
+        organisation_id: str,
         aliases: Mapping[str, Sequence[str]] | None = None,
         known_accounts: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare for one source; `aliases` are the configuration's `field_aliases`, `known_accounts` maps id to name.
 
+        `organisation_id` is the configured one: it is part of every record's key.
+
         Raises: ValueError, for an alias of a field that we do not have.
         """
         self.source = source
+        self.organisation = canonical_organisation(organisation_id)
+        self._organisation_hash = organisation_hash(self.organisation)
         self._unmapped: set[str] = set()
         self._settled: frozenset[str] | None = None
         self._aliases = extend_aliases(aliases or {})
@@ -141,7 +146,7 @@ class RecordReader:
         # By position: by name, a record takes five times as long, as long as all the reading above.
         return map(
             Record,
-            map(record_key, micros, stable),
+            map(record_key, micros, stable, repeat(self._organisation_hash)),
             repeat(self.source),
             instants,
             repeat(seen_at),
@@ -175,7 +180,7 @@ class RecordReader:
         else:
             stable = self._stable(fields, plan)
         return Record(
-            key=record_key(instant, stable),
+            key=record_key(instant, stable, self._organisation_hash),
             source=self.source,
             occurred_at=occurred_at or seen_at,
             seen_at=seen_at,

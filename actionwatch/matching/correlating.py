@@ -294,10 +294,10 @@ def read_rows(connection: Connection, rules: Iterable[Correlation], starts: Mapp
         if start is not None and rule.is_merging:
             start -= rule.realert  # what leads alerts that are told as one may have fired that much earlier
         found += correlations.read(connection, [rule.name.id], start)
-    keys: dict[str, set[tuple[str, str]]] = {}
+    keys: dict[str, set[str]] = {}
     told_ids = [each.told_as or each.id for each in found if each.is_told]
-    for alert_id, source, key in correlations.read_keys(connection, told_ids):
-        keys.setdefault(alert_id, set()).add((source, key))
+    for alert_id, key in correlations.read_keys(connection, told_ids):
+        keys.setdefault(alert_id, set()).add(key)
     return [
         Row(
             each.rule_id,

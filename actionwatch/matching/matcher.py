@@ -27,6 +27,7 @@ from actionwatch.matching.correlating import Abandoned, Correlating
 from actionwatch.store import alerts, positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED
+from actionwatch.store.records import Portion
 
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
 
@@ -148,21 +149,21 @@ class Matcher:
         with self._database.read() as connection:
             matched, correlated = positions.read_both(connection)
             is_behind = self._correlating.is_ready and correlated < matched
-            new = records.read_after(connection, matched, self._batch_size)
-            missed = records.read_after(connection, correlated, self._batch_size) if is_behind else []
-        if is_behind:
-            self._match(new, MATCHED)  # plain rules have not missed these: they need not wait their turn
-            self._match(missed, CORRELATED)
-        else:
-            self._match(new, *((MATCHED, CORRELATED) if self._correlating.is_ready else (MATCHED,)))
-        return bool(new or missed)
+            new = records.read_unmatched(connection, matched, self._batch_size)
+            missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None
+        if missed is not None:
+            self._match(new, matched, MATCHED)  # plain rules have not missed these: they need not wait their turn
+            self._match(missed, correlated, CORRELATED)
+            return new.through > matched or missed.through > correlated
+        self._match(new, matched, *((MATCHED, CORRELATED) if self._correlating.is_ready else (MATCHED,)))
+        return new.through > matched
 
-    def _match(self, batch: Sequence[Record], *steps: str) -> None:
-        """Take a batch one step further, or both steps, and commit what follows."""
-        if not batch:
+    def _match(self, portion: Portion, position: int, *steps: str) -> None:
+        """Take a portion of records one step further, or both steps, and commit what follows."""
+        if portion.through == position:
             return
         # In event time, so that it does not matter in which order the upstream gave what came together.
-        ordered = sorted(batch, key=_event_order)
+        ordered = sorted(portion.records, key=_event_order)
         matches: list[Match] = []
         if MATCHED in steps:
             matches += self._engine.evaluate([record for record in ordered if not record.is_backlog])
@@ -176,7 +177,7 @@ class Matcher:
             if CORRELATED in steps:
                 opened += self._correlating.write(connection, self._verified, self._clock())
             for step in steps:
-                positions.write(connection, step, batch[-1].id)
+                positions.write(connection, step, portion.through)
         self._note_opened(opened)
 
     def _judge(self) -> None:
@@ -206,10 +207,7 @@ class Matcher:
         batch = _Batch()
         held = alerts.read_joined(connection, {match.record.id for match in matches})
         for match in matches:
-            if (
-                match.rule.id,
-                match.record.id,
-            ) not in held:  # each record alerts once per rule, however often it is read
+            if (match.rule.id, match.record.id) not in held:  # each record alerts once per rule
                 _place(connection, batch, match, now)
         opened = [steps[-1][0] for steps in batch.opened.values()]
         alerts.insert_new(connection, [(alert, batch.group_of[alert.id]) for alert in opened])
@@ -222,7 +220,11 @@ class Matcher:
 
 
 def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -> None:
-    """Join a match to an alert, of the store or of this batch, or open one."""
+    """Join a match to an alert, of the store or of this batch, or open one.
+
+    The alert that it opens is new: its id comes from the rule, the group and the record's key, each action comes here once
+    (`records.read_unmatched`), and a record that the rule has met already does not (`held`).
+    """
     key = grouping_key(match)
     if key not in batch.known:
         unresolved = alerts.read_unresolved(connection, key) if match.group is not None else []
@@ -230,8 +232,6 @@ def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -
     alert = alert_to_join(match, batch.known[key].values())
     if alert is None:
         alert = open_alert(match, now)
-        if alerts.read(connection, alert.id):
-            return  # an equal record, of another source, opened it before
         batch.opened[alert.id].append((alert, match.record))
         batch.group_of[alert.id] = key
     else:

@@ -23,6 +23,7 @@ SELF_RULE = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in 
 TITLES: Mapping[str, tuple[Level, str]] = {
     "key_refused": (Level.CRITICAL, "Blind: the upstream refuses the key of {}"),
     "upstream_unreachable": (Level.HIGH, "Blind: the upstream of {} cannot be reached"),
+    "accounts_refused": (Level.HIGH, "Blind: the upstream does not list the linked accounts of {}"),
     "proof_lagging": (Level.HIGH, "Not proved: {} lags behind"),
     "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
@@ -55,7 +56,7 @@ OF_SOURCES = frozenset(
 """The troubles whose subject is a source: they are over when it is no longer configured."""
 OF_RECEIVERS = frozenset({"receiver_failing", "slo_burning"})
 """Those whose subject is a receiver. Dead letters are not among them: they last until a person decides about each."""
-OF_OTHERS = frozenset({"dead_letters", "rule_broken", "store_nearly_full", "unknown_kind"})
+OF_OTHERS = frozenset({"clock_stepped", "dead_letters", "rule_broken", "store_nearly_full", "unknown_kind"})
 """Those that somebody else settles: whoever reports them."""
 
 
@@ -68,12 +69,18 @@ class Troubles:
         self._clock = clock
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
-        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert."""
+        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert.
+
+        Where the remedy is another one by now, `status` shows that.
+        """
         with self._database.read() as connection:
-            if self_alerts.read(connection, trouble, subject):
-                return
+            opened = self_alerts.read(connection, trouble, subject)
+        if opened is not None and opened.remedy == remedy:
+            return
         with self._database.write() as connection:
-            if not self_alerts.read(connection, trouble, subject):
+            if self_alerts.read(connection, trouble, subject):
+                self_alerts.correct(connection, trouble, subject, what, remedy)
+            else:
                 self._open(connection, trouble, subject, what, remedy, self._clock())
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Entity, Mode, Record
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Happening, Moment
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.explain import Finding, explain
@@ -157,7 +158,7 @@ def _differences(expect: Expectation, alert: Fired, start: datetime) -> Iterator
     if expect.events is not None and alert.count != expect.events:
         yield f"expected events: {expect.events}, got {alert.count}"
     for name, value in expect.group.items():
-        if name not in alert.group or alert.group[name] != value:
+        if name not in alert.group or not _is_same(alert.group[name], value):
             yield f"expected group {name}: {value}, got {alert.group.get(name, 'no such field in the group')}"
     if isinstance(expect.late, bool) and expect.late is not (alert.late_by is not None):
         yield f"expected late: {str(expect.late).lower()}, got {_spell_late(alert)}"
@@ -261,3 +262,8 @@ def _spell_late(alert: Fired) -> str:
 
 def _spell_at(at: datetime | None, start: datetime) -> str:
     return "never" if at is None else f"{instant(at)} (start + {spell_duration(at - start)})"
+
+
+def _is_same(one: str | None, other: str | None) -> bool:
+    """Compare two values of a group."""
+    return one == other or (one is not None and other is not None and canonical(one) == canonical(other))

@@ -42,6 +42,7 @@ from sigma.types import (
     TimestampPart,
 )
 
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
@@ -170,7 +171,8 @@ def _string(value: SigmaString) -> Test:
 
 
 def _cased(value: SigmaCasedString) -> Test:
-    return on_text(wildcard_check([part if isinstance(part, SpecialChars) else str(part) for part in value.s]))
+    parts = [part if isinstance(part, SpecialChars) else canonical(str(part)) for part in value.s]
+    return on_text(wildcard_check(parts), canonical)
 
 
 def _regex(value: SigmaRegularExpression) -> Test:
@@ -179,7 +181,7 @@ def _regex(value: SigmaRegularExpression) -> Test:
 
 def _pattern(value: SigmaRegularExpression) -> str:
     flags = "".join(sorted(value.sigma_to_re_flag[flag] for flag in value.flags))
-    return f"(?{flags}){value.regexp}" if flags else str(value.regexp)
+    return canonical(f"(?{flags}){value.regexp}" if flags else str(value.regexp))
 
 
 def _number(value: SigmaNumber) -> Test:

@@ -5,6 +5,7 @@ The engine runs what pySigma makes of it; this is for those who explain and chec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionNOT, Co
 from sigma.rule.detection import EmptySigmaDetections
 
 from actionwatch.rules.patterns import pattern_check
+
+_WORD = re.compile(r"[A-Za-z0-9_-]+")  # what pySigma takes for a name within a condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +68,30 @@ def names_in(phrase: Phrase) -> Iterator[str]:
         yield from names_in(part)
 
 
+def any_name(names: Sequence[str]) -> str:
+    """Write the condition that any of these selections, all there are, holds; by name where a condition can name them."""
+    if all(_WORD.fullmatch(name) and name != "not" for name in names):
+        return " or ".join(names)
+    patterns = {"1 of _*" if name.startswith("_") else "1 of them": None for name in names}
+    return " or ".join(patterns)
+
+
+def selected(pattern: str, names: Sequence[str]) -> list[str]:
+    """Give the names that `1 of PATTERN` or `all of PATTERN` takes in, in their order.
+
+    As in pySigma: `them` is every name, even where a selection is called so, and names that begin with `_` take part only in
+    patterns that do.
+    """
+    is_named = pattern_check(rf"\A{'.*' if pattern == 'them' else pattern.replace('*', '.*')}\z")
+    return [name for name in names if is_named(name) and (pattern.startswith("_") or not name.startswith("_"))]
+
+
 def _phrase(tree: Any, names: Sequence[str]) -> Phrase:
     if isinstance(tree, ConditionIdentifier):
         return Named(tree.identifier)
     if isinstance(tree, ConditionSelector):
-        pattern = "*" if tree.pattern == "them" else tree.pattern
-        is_named = pattern_check(rf"\A{pattern.replace('*', '.*')}\z")
-        # pySigma: names that begin with _ take part only in patterns that do
-        found = [n for n in names if is_named(n) and (pattern.startswith("_") or not n.startswith("_"))]
         word = "all of" if tree.args[0] == "all" else "1 of"
-        return Joined(f"{word} {tree.pattern}", tuple(map(Named, found)))
+        return Joined(f"{word} {tree.pattern}", tuple(map(Named, selected(tree.pattern, names))))
     if isinstance(tree, ConditionNOT):
         return Joined("not", (_phrase(tree.args[0], names),))
     word = "and" if isinstance(tree, ConditionAND) else "or"

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.fields import Candidates, Reader, Subject, spell
 
 Predicate = Callable[[Subject], bool]
@@ -56,8 +57,12 @@ Condition = Leaf | Every | Some | Not
 
 
 def fold(text: str) -> str:
-    """Forget the case of a text. Character by character, unlike `lower`, so that parts of a text fold as the whole does."""
-    return text.casefold()
+    """Give the form in which texts are compared without case, whatever their Unicode normal form.
+
+    Character by character, unlike `lower`, so that parts of a text fold as the whole does.
+    """
+    # Folding may take characters apart: the second `canonical` puts them together as the first would have found them.
+    return text.casefold() if text.isascii() else canonical(canonical(text).casefold())
 
 
 def one_of(texts: frozenset[str]) -> Test:

@@ -37,6 +37,7 @@ from actionwatch.rules import filters
 from actionwatch.rules.alert import AlertBlock, read_alert
 from actionwatch.rules.cases import Case, read_cases
 from actionwatch.rules.compile import Compiled
+from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.conditions import Some, all_of
 from actionwatch.rules.correlations.reading.block import Around, read_correlation
 from actionwatch.rules.engine import Rule
@@ -177,7 +178,7 @@ def _with_condition(value: Mapping[Any, Any]) -> Any:
     if not isinstance(detection, dict) or not isinstance(correlation, dict) or "condition" in detection:
         return detection
     names = [str(name) for name in detection if isinstance(name, str)]
-    return {**detection, "condition": " or ".join(names)} if "rules" in correlation and names else detection
+    return {**detection, "condition": any_name(names)} if "rules" in correlation and names else detection
 
 
 def _read_filter(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Filter | None:

@@ -134,7 +134,7 @@ def _number(rule: Correlation, hits: Sequence[Hit]) -> str:
 
 
 def _count(hits: Sequence[Hit]) -> str:
-    number = len({(hit.key, hit.source) for hit in hits})  # one record may be several steps
+    number = len({hit.key for hit in hits})  # one record may be several steps
     return f"{number} record{'' if number == 1 else 's'}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Mode
+from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.document import METADATA
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.filters import Filter
@@ -137,7 +138,7 @@ def _split(rule: Rule) -> dict[str, dict[str, Any]]:
     if named is None:
         return {EVENTS: dict(detection)}
     chosen = [named] if isinstance(named, str) else named
-    return {name: {name: detection[name], "condition": name} for name in detection if name in chosen}
+    return {name: {name: detection[name], "condition": any_name([name])} for name in detection if name in chosen}
 
 
 def _told(key: str, value: Any, names: Mapping[str, str]) -> Any:

@@ -13,6 +13,8 @@ from sigma.policy import SigmaPolicy
 from sigma.policy.regex_engine import RE2RegexEngine, RegexPattern
 from sigma.types import SpecialChars
 
+from actionwatch.base.unicode import canonical
+
 Check = Callable[[str], bool]
 Search = Callable[[bytes, int], Any]
 """Finds the first match at or after a byte: an object with its `start()`, or None."""
@@ -52,7 +54,11 @@ def pattern_check(pattern: str) -> Check:
 
 
 def encode(text: str) -> bytes:
-    """Encode a text as RE2 reads it; half of a surrogate pair, as "\\ud800" in JSON gives it, becomes U+FFFD."""
+    """Encode a text as RE2 reads it, in the normal form that patterns have.
+
+    Half of a surrogate pair, as "\\ud800" in JSON gives it, becomes U+FFFD.
+    """
+    text = text if text.isascii() else canonical(text)  # asked here too: a call for each pattern and text would add up
     try:
         return text.encode()
     except UnicodeEncodeError:

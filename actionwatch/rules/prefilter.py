@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import Mode, Record
 from actionwatch.rules.conditions import Condition, Leaf, demand, predicate
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject
@@ -63,6 +63,20 @@ def admitted_kinds(condition: Condition, known_kinds: Collection[str]) -> list[s
         return list(known_kinds)
     holds = predicate(demanded)
     return [kind for kind in known_kinds if holds(Subject(_of_kind(kind)))]
+
+
+def names_demanding(rules: Sequence[Rule], kinds: Collection[str]) -> list[str]:
+    """Name the rules in use that ask for records of these kinds, also by a wildcard. Rules for any kind are left out."""
+    known = {rule.name.id: rule for rule in rules}
+    return [
+        rule.name.name
+        for rule in rules
+        if rule.mode is not Mode.OFF
+        and any(
+            demand(condition, "action_kind") is not None and admitted_kinds(condition, kinds)
+            for condition in conditions_of(rule, known)
+        )
+    ]
 
 
 def _kinds(conditions: Sequence[Condition]) -> tuple[str, ...] | None:

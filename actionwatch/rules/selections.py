@@ -17,11 +17,10 @@ from sigma.modifiers import modifier_mapping
 from sigma.rule.detection import EmptySigmaDetections
 
 from actionwatch.rules.compile import MAX_VALUES, Compiled, compile_detection, compile_item
-from actionwatch.rules.condition_text import names_in, parse_phrase
+from actionwatch.rules.condition_text import names_in, parse_phrase, selected
 from actionwatch.rules.conditions import Condition, Leaf
 from actionwatch.rules.fields import FIELDS, RAW, field_named
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.patterns import pattern_check
 from actionwatch.rules.report import Report, suggest
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import Place
@@ -29,7 +28,6 @@ from actionwatch.text.yaml_document import Place
 # What pySigma raises on input it did not foresee, besides its own SigmaError, which is a ValueError.
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 MAX_CONDITION_CHARS = 5000
-_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _INCOMPATIBLE = re.compile(r"Modifier (?P<name>\w+) incompatible to value type of '(?P<value>.*)'", re.DOTALL)
 _MODIFIER_WORDS = {modifier.__name__: word for word, modifier in reversed(modifier_mapping.items())}
 _STUCK = re.compile(r"\(at char (?P<place>\d+)\)")
@@ -38,7 +36,6 @@ _TAKES = {
     **dict.fromkeys(("lt", "lte", "gt", "gte"), "it compares with a number; times are milliseconds since 1970"),
     **dict.fromkeys(("minute", "hour", "day", "week", "month", "year"), "it takes a whole number, without quotes"),
 }
-_OPERATORS = ("and", "or", "not", "of", "them", "all", "any", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ def read_detection(
     before = len(report.faults)
     selections = {name: selection for name, selection in value.items() if name != "condition"}
     for name, selection in selections.items():
-        _check_name(name, place, report)
+        _check_name(name, selection, place, report)
         _check_selection(selection, (*place, str(name)), report, surroundings)
     if not selections:
         report.fault(place, "no selection is defined", "for example: selection: {actionKind: DELETE_CLUSTER}")
@@ -107,14 +104,13 @@ def explain(exc: BaseException) -> str:
     return f"not acceptable here: {exc}"
 
 
-def _check_name(name: Any, place: Place, report: Report) -> None:
+def _check_name(name: Any, selection: Any, place: Place, report: Report) -> None:
+    """Accept the names that pySigma accepts: every text. Whether a condition can name it is seen where one does."""
     place = (*place, str(name))
-    if name == "timeframe":
+    if name == "timeframe" and not isinstance(selection, dict | list):
         report.fault(place, "'timeframe' is Sigma's old way to count", "use a correlation")
-    elif not isinstance(name, str) or not _NAME.fullmatch(name):
-        report.fault(place, f"'{name}' cannot name a selection", "use letters, digits, _ and -")
-    elif name.lower() in _OPERATORS:
-        report.fault(place, f"'{name}' means something else in a condition", "rename the selection")
+    elif not isinstance(name, str):
+        report.fault(place, f"'{name}' cannot name a selection: it is not a text", f"quote it: '{name}'")
 
 
 def _check_selection(value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
@@ -276,7 +272,5 @@ def _misread(text: str, exc: BaseException) -> tuple[str, str]:
 
 
 def _check_selector(node: ConditionSelector, place: Place, names: list[str], report: Report) -> None:
-    is_named = pattern_check(f"^{'.*' if node.pattern == 'them' else node.pattern.replace('*', '.*')}$")
-    is_ours = node.pattern.startswith("_")  # pySigma: names that begin with _ take part only in patterns that do
-    if not any(is_named(name) and (is_ours or not name.startswith("_")) for name in names):
+    if not selected(node.pattern, names):
         report.fault(place, f"no selection is named like '{node.pattern}'", suggest(node.pattern, names, "selections"))

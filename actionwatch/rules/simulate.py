@@ -63,8 +63,8 @@ class Simulation:
             fired = self._fired[name]
             if rule.is_absence and change.found is not None:
                 self._fired[name] = self._with_missing(change, change.found, fired)
-            known = {(record.source, record.key) for record in fired.records}
-            new = [record for record in change.records if (record.source, record.key) not in known]
+            known = {record.key for record in fired.records}
+            new = [record for record in change.records if record.key not in known]
             if new:
                 self._fired[name] = self._joined(rule, fired, new)
         elif change.what is What.RESOLVE and name in self._fired:

@@ -22,6 +22,7 @@ from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import Deliverer
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.instaclustr.origin import Connection
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.correlating import Correlating
@@ -33,6 +34,7 @@ from actionwatch.render import Renderer
 from actionwatch.rules.engine import Engine, Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
+from actionwatch.rules.prefilter import names_demanding
 from actionwatch.rules.versions import correlated
 from actionwatch.service.configuration import (
     known_kinds,
@@ -107,10 +109,14 @@ class SourceTail:
     def run_once(self) -> PollReport:
         """Poll once."""
         now = time.monotonic()
-        if now >= self._accounts_due_at:
+        is_listing_due = now >= self._accounts_due_at
+        if is_listing_due:
             self._accounts_due_at = now + ACCOUNTS_EVERY.total_seconds()
             self._accounts.run_once()
-        return self._tail.run_once()
+        report = self._tail.run_once()
+        if is_listing_due and report.error is None:
+            self._accounts.judge()
+        return report
 
     @property
     def age(self) -> timedelta | None:
@@ -265,16 +271,27 @@ class App:
     def _tail(self, source: Source) -> SourceTail:
         client = reading_client(source, self.clock)
         self._clients.append(client)
-        accounts = AccountWatch(source.name, client, self.database, self.clock, on_stored=self.wake_matcher)
+        organisation = client.reader.organisation
+        accounts = AccountWatch(
+            source.name,
+            client,
+            self.database,
+            self.clock,
+            self.troubles,
+            on_stored=self.wake_matcher,
+            affected_rules=lambda: names_demanding(self.rules.rules, OWN_KINDS),
+            organisation=organisation,
+        )
         options = TailOptions(
             name=source.name,
+            organisation=organisation,
             start=source.start,
             overlap=source.overlap,
             sweeps=source.sweeps,
             page_size=source.page_size,
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
-            records_kept=self.settings.store.retention.records,
+            configured=frozenset(each.name for each in self.settings.sources),
         )
         watch = SourceWatch(
             source.name,

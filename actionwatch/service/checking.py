@@ -16,7 +16,7 @@ from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
-from actionwatch.service import app, configuration
+from actionwatch.service import app, configuration, organisations
 from actionwatch.service.lookback import memories
 from actionwatch.settings import Settings
 from actionwatch.settings.words import did_you_mean
@@ -37,10 +37,21 @@ def check(settings: Settings, config: Path) -> Checked:
     read = read_documents(settings.rules)
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
+    notes += organisations.shared_organisations(settings, config)
     notes += _short_retention(settings, rules.rules)
     dangling = _dangling_escalations(settings, rules.rules)
-    faults = [*rules.faults, *dangling, *configuration.read_silences(settings)[1], *check_templates(settings, config)]
+    faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
+    faults += [*configuration.read_silences(settings)[1], *check_templates(settings, config)]
     return Checked(faults, notes, len(rules.rules))
+
+
+def _missing_folders(settings: Settings, config: Path) -> Iterator[Fault]:
+    """Find the folders that the configuration names and that do not exist: what is in them would count for nothing."""
+    document, *_ = read_file(config)
+    folders = {"lists": settings.lists, "templates": settings.templates, "silences": settings.silences}
+    for key, folder in folders.items():
+        if key in document.value and not folder.exists():
+            yield document.fault((key,), f"{key}: there is no {folder}", "create it, or correct the path")
 
 
 def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault]:

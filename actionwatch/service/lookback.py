@@ -21,10 +21,10 @@ from actionwatch.store.marks import Marks
 from actionwatch.store.records import Needed
 from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
 from actionwatch.tail.cursor import COARSEST_UNIT
+from actionwatch.tail.planning import reaches_back
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
-SWEPT_UNITS = 4  # a sweep reaches back by as many of the units that the upstream cuts bounds to, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
 def oldest_asked(source: Source, known: Marks, doubts: Iterable[Unproved]) -> datetime:
     """Give the time before which no poll and no sweep of a source asks the upstream for anything."""
     unit = COARSEST_UNIT if known.bounds_unit is None else known.bounds_unit
-    swept = sum((max(reach, SWEPT_UNITS * unit) for reach in source.sweeps), timedelta(0))
-    begin = known.mark - source.overlap - swept - unit
-    return min([begin, *(one.starts_at - unit for one in doubts if one.reach == SECOND_LOOK or one.ends_at > begin)])
+    begin = known.mark - source.overlap - unit - reaches_back(source.sweeps, unit)
+    asked = (one for one in doubts if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
+    return min([begin, *(one.starts_at - unit for one in asked)])
 
 
 def _memories(rules: Sequence[Rule]) -> Iterable[tuple[timedelta, tuple[str, ...] | None]]:

@@ -25,6 +25,7 @@ from actionwatch.service.app import App, build_heartbeat, set_up_logs
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.lookback import look_back
+from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.reload import Reloader
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler
 from actionwatch.service.signals import Asked
@@ -52,6 +53,7 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
     while True:
         try:
             with contextlib.closing(App(settings)) as app:
+                refuse_other_organisations(settings, config, app.database)
                 service = Service(app, refused)
                 with service.running():
                     before = refused = None
@@ -210,7 +212,7 @@ class Service:
 
         settings, database = self._app.settings, self._app.database
         intervals = {source.name: source.poll_interval for source in settings.sources}
-        metrics = metrics_routes(database, self._app.clock, lambda: self._app.matcher.dropped_groups)
+        metrics = metrics_routes(database, intervals.keys(), self._app.clock, lambda: self._app.matcher.dropped_groups)
         web = [*health_routes(database, intervals, self.workers, self._ages), *metrics]
         return serving(web, settings.web.listen.host, settings.web.listen.port, settings.web.access_token)
 

@@ -11,40 +11,54 @@ from actionwatch.base.model import LinkedAccount
 from actionwatch.store.tables import LINKED_ACCOUNT
 
 _TABLE = LINKED_ACCOUNT.c
+_LISTED = ""  # the row of no account, which says from when to when the accounts of an organisation were listed
 
 
-def read_current(connection: Connection, source: str) -> dict[str, LinkedAccount]:
+def read_current(connection: Connection, organisation: str) -> dict[str, LinkedAccount]:
     """Read the accounts that are linked now, by id."""
-    rows = connection.execute(select(LINKED_ACCOUNT).where(_TABLE.source == source, _TABLE.valid_to.is_(None)))
+    rows = connection.execute(
+        select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation, _TABLE.valid_to.is_(None))
+    )
     return {row.account_id: LinkedAccount(row.account_id, row.name, json.loads(row.raw)) for row in rows}
 
 
-def name_history(connection: Connection, source: str) -> dict[str, list[tuple[datetime | None, str]]]:
+def name_history(connection: Connection, organisation: str) -> dict[str, list[tuple[datetime | None, str]]]:
     """Read, for each account ever linked, its names, oldest first, each with the time up to which it held (None: it holds)."""
     found: dict[str, list[tuple[datetime | None, str]]] = {}
     rows = connection.execute(
-        select(LINKED_ACCOUNT).where(_TABLE.source == source).order_by(_TABLE.valid_from, _TABLE.id)
+        select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation).order_by(_TABLE.valid_from, _TABLE.id)
     )
     for row in rows:
         found.setdefault(row.account_id, []).append((row.valid_to, row.name))
     return found
 
 
-def note_listed(connection: Connection, source: str, at: datetime) -> None:
-    """Note that this source's accounts were listed, though there may be none."""
-    values = {"source": source, "account_id": "", "name": "", "raw": "{}", "valid_from": at, "valid_to": at}
-    connection.execute(LINKED_ACCOUNT.insert().values(values))
+def note_listed(connection: Connection, organisation: str, at: datetime) -> None:
+    """Note that this organisation's accounts were listed, though there may be none."""
+    is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
+    if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
+        values = {
+            "organisation": organisation,
+            "account_id": _LISTED,
+            "name": "",
+            "raw": "{}",
+            "valid_from": at,
+            "valid_to": at,
+        }
+        connection.execute(LINKED_ACCOUNT.insert().values(values))
 
 
-def is_known(connection: Connection, source: str) -> bool:
-    """Say whether this source's accounts were ever listed."""
-    return connection.execute(select(_TABLE.id).where(_TABLE.source == source).limit(1)).first() is not None
+def listed_at(connection: Connection, organisation: str) -> datetime | None:
+    """Give when this organisation's accounts were listed last; None if they never were."""
+    is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
+    found: datetime | None = connection.execute(select(_TABLE.valid_to).where(*is_it)).scalar()
+    return found
 
 
-def begin(connection: Connection, source: str, account: LinkedAccount, at: datetime) -> None:
+def begin(connection: Connection, organisation: str, account: LinkedAccount, at: datetime) -> None:
     """Note how an account is from now on."""
     values = {
-        "source": source,
+        "organisation": organisation,
         "account_id": account.id,
         "name": account.name,
         "raw": json.dumps(dict(account.raw)),
@@ -54,7 +68,7 @@ def begin(connection: Connection, source: str, account: LinkedAccount, at: datet
     connection.execute(LINKED_ACCOUNT.insert().values(values))
 
 
-def end(connection: Connection, source: str, account_id: str, at: datetime) -> None:
+def end(connection: Connection, organisation: str, account_id: str, at: datetime) -> None:
     """Note that an account is no longer as it was, or no longer linked."""
-    is_it = (_TABLE.source == source, _TABLE.account_id == account_id, _TABLE.valid_to.is_(None))
+    is_it = (_TABLE.organisation == organisation, _TABLE.account_id == account_id, _TABLE.valid_to.is_(None))
     connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at))

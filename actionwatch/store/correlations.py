@@ -66,16 +66,16 @@ def delete(connection: Connection, ids: Collection[str]) -> None:
         connection.execute(CORRELATED.delete().where(CORRELATED.c.id.in_(names[start : start + CHUNK])))
 
 
-def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Give which records alerts hold, as (alert id, source, record key)."""
+def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give which records alerts hold, as (alert id, record key)."""
     for start in range(0, len(alert_ids), CHUNK):
         statement = (
-            select(JOINED.c.alert_id, RECORD.c.source, RECORD.c.record_key)
+            select(JOINED.c.alert_id, RECORD.c.record_key)
             .join(RECORD, RECORD.c.id == JOINED.c.record_id)
             .where(JOINED.c.alert_id.in_(alert_ids[start : start + CHUNK]))
         )
         for row in connection.execute(statement):
-            yield row.alert_id, row.source, row.record_key
+            yield row.alert_id, row.record_key
 
 
 def write(connection: Connection, found: Collection[Correlated]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -79,11 +79,11 @@ def stream(
     return (_receipt(dict(row)) for row in rows)
 
 
-def spans(connection: Connection, source: str) -> Iterator[tuple[datetime, datetime]]:
-    """Give the stretches of time that a source's receipts prove, oldest first, those that touch joined into one."""
+def spans(connection: Connection, sources: Sequence[str]) -> Iterator[tuple[datetime, datetime]]:
+    """Give the stretches of time that the receipts of these sources prove, oldest first, those that touch joined into one."""
     statement = (
         select(RECEIPT.c.starts_at, RECEIPT.c.ends_at)
-        .where(RECEIPT.c.source == source, RECEIPT.c.ends_at >= RECEIPT.c.starts_at)
+        .where(RECEIPT.c.source.in_(sources), RECEIPT.c.ends_at >= RECEIPT.c.starts_at)
         .order_by(RECEIPT.c.starts_at)
     )
     start: datetime | None = None

@@ -19,6 +19,7 @@ from sqlalchemy import (
     desc,
     exists,
     func,
+    literal_column,
     or_,
     select,
     type_coerce,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import BigInteger
 
 from actionwatch.base.model import NOTHING, Entity, Record
+from actionwatch.base.unicode import forms
 from actionwatch.store.database import bulk_insert
 from actionwatch.store.tables import JOINED, RECORD
 from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, to_micros
@@ -84,6 +86,26 @@ def _in_time(record: Record) -> tuple[datetime, str, str]:
     return record.occurred_at, record.key, record.source
 
 
+_OTHER = RECORD.alias("other")
+
+
+def _counted_up_to(newest_id: int | None = None) -> ColumnElement[bool]:
+    """Give the condition for the one record of an action that counts: the first that may alert, else the first of all.
+
+    Several sources may read one organisation, or a renamed source may read again what it had: equal keys are one action.
+    """
+    is_first = and_(_OTHER.c.is_backlog == RECORD.c.is_backlog, _OTHER.c.id < RECORD.c.id)
+    is_better = or_(is_first, and_(RECORD.c.is_backlog, ~_OTHER.c.is_backlog))
+    others: Select[Any] = select(literal_column("1")).where(
+        _OTHER.c.record_key == RECORD.c.record_key, _OTHER.c.id != RECORD.c.id
+    )
+    if newest_id is not None:
+        others = others.where(_OTHER.c.id <= newest_id)
+    return ~exists(others.where(is_better))
+
+
+_IS_COUNTED = _counted_up_to()
+
 # By key where times are equal: what a message shows must not hang on the order in which records came.
 _NEWEST_FIRST = (RECORD.c.occurred_at.desc(), RECORD.c.record_key.desc(), RECORD.c.id.desc())
 _RANKED = (
@@ -113,6 +135,14 @@ class RecordFilter:
     keyword: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The records that were stored next, without those that do not count, and the id of the last one looked at."""
+
+    records: list[Record]
+    through: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +182,15 @@ def read_after(connection: Connection, position: int, limit: int) -> list[Record
     return [_record(row) for row in rows]
 
 
+def read_unmatched(connection: Connection, position: int, limit: int) -> Portion:
+    """Read the next records by local id, each action once, however many sources read it."""
+    is_copy = (~_IS_COUNTED).label("is_copy")
+    chosen = select(*_SELECTED, is_copy).where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit)
+    rows = connection.execute(chosen).all()
+    counted = [_record(row[: len(_READ)]) for row in rows if not row.is_copy]
+    return Portion(counted, rows[-1].id if rows else position)
+
+
 def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: int) -> dict[str, list[Record]]:
     """Read the newest `limit` records (by event time) joined to each of these alerts, newest last; a key for every id."""
     found: dict[str, list[Record]] = {alert_id: [] for alert_id in alert_ids}
@@ -161,9 +200,15 @@ def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: in
 
 
 def read_by_key(connection: Connection, key: str) -> Record | None:
-    """Read one record by its key (the first, where several sources hold it)."""
-    row = connection.execute(_select().where(RECORD.c.record_key == key).order_by(RECORD.c.id).limit(1)).first()
+    """Read one record by its key: the one that counts, where several sources hold it."""
+    row = connection.execute(_select().where(RECORD.c.record_key == key, _IS_COUNTED)).first()
     return _record(row) if row else None
+
+
+def read_copies(connection: Connection, key: str) -> list[Record]:
+    """Read the records of an action that other sources read too, and that do not count for that reason, oldest first."""
+    rows = connection.execute(_select().where(RECORD.c.record_key == key, ~_IS_COUNTED).order_by(RECORD.c.id))
+    return [_record(row) for row in rows]
 
 
 def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> list[Record]:
@@ -176,16 +221,23 @@ def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> lis
     return sorted(found, key=_in_time, reverse=True)[:limit]
 
 
-def stream(connection: Connection, wanted: RecordFilter) -> Iterator[Record]:
-    """Read every record that a filter admits, in the order stored, without holding them all."""
-    rows = connection.execution_options(yield_per=1000).execute(_narrow(_select(), wanted).order_by(RECORD.c.id))
+def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = False) -> Iterator[Record]:
+    """Read every record that a filter admits, in the order stored, without holding them all.
+
+    `is_once`: each action once, however many sources read it.
+    """
+    statement = _narrow(_select(), wanted).where(*[_IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
+    rows = connection.execution_options(yield_per=1000).execute(statement)
     return (_record(row) for row in rows)
 
 
 def stream_since(connection: Connection, since: datetime | None, up_to_id: int) -> Iterator[Record]:
-    """Read the records of a time or later (None: all) with an id up to one, by time, without holding them all."""
+    """Read the records of a time or later (None: all) with an id up to one, by time, without holding them all.
+
+    Each action comes once, however many sources read it.
+    """
     # `+ 0`, lest SQLite reads by id and sorts it all, raw objects included.
-    stored = _select().where(RECORD.c.id + 0 <= up_to_id)
+    stored = _select().where(RECORD.c.id + 0 <= up_to_id, _counted_up_to(up_to_id))
     others = stored.where(_HAS_OTHER_KEY, *([RECORD.c.occurred_at >= since] if since else []))
     statements = (
         stored.where(*_timed(since)).order_by(*_IN_TIME),
@@ -358,15 +410,16 @@ def _narrow(statement: Select[Any], wanted: RecordFilter) -> Select[Any]:
     if wanted.operations:
         tests.append(c.operation.in_(wanted.operations))
     if wanted.user:
-        tests.append(func.lower(c.user_name) == func.lower(wanted.user))  # SQLite's knows only ASCII: use one
+        # SQLite's `lower` knows only ASCII: use it on both sides.
+        tests.append(func.lower(c.user_name).in_([func.lower(form) for form in forms(wanted.user)]))
     if wanted.scope:
         tests.append(c.scope == wanted.scope)
     if wanted.account:
-        tests.append(or_(c.account_id == wanted.account, c.account_name == wanted.account))
+        tests.append(or_(c.account_id == wanted.account, c.account_name.in_(forms(wanted.account))))
     if wanted.cluster:
-        tests.append(or_(c.cluster_id == wanted.cluster, c.cluster_name == wanted.cluster))
+        tests.append(or_(c.cluster_id == wanted.cluster, c.cluster_name.in_(forms(wanted.cluster))))
     if wanted.keyword:
-        tests.append(c.description.icontains(wanted.keyword, autoescape=True))
+        tests.append(or_(*(c.description.icontains(form, autoescape=True) for form in forms(wanted.keyword))))
     if wanted.since:
         tests.append(c.occurred_at >= wanted.since)
     if wanted.until:

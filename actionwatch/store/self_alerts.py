@@ -40,6 +40,12 @@ def insert(connection: Connection, opened: OpenTrouble) -> None:
     connection.execute(TROUBLE.insert().values({name: getattr(opened, name) for name in opened.__dataclass_fields__}))
 
 
+def correct(connection: Connection, trouble: str, subject: str, what: str, remedy: str) -> None:
+    """Note that something else is to be done about a trouble that lasts."""
+    its = (TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject)
+    connection.execute(TROUBLE.update().where(*its).values(what=what, remedy=remedy))
+
+
 def delete(connection: Connection, trouble: str, subject: str) -> None:
     """Note that a trouble is over."""
     connection.execute(TROUBLE.delete().where(TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject))

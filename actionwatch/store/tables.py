@@ -32,6 +32,10 @@ SOURCE = Table(
     "source",
     METADATA,
     Column("name", Text, primary_key=True),
+    # Whose log it reads: the marks are about that, under whatever name the source has.
+    Column("organisation", Text, nullable=False),
+    # The source that goes on from these marks, where the configuration gave it another name.
+    Column("renamed_to", Text),
     Column("begins_at", Instant, nullable=False),
     Column("alerts_from", Instant, nullable=False),
     Column("mark", Instant, nullable=False),
@@ -139,23 +143,25 @@ UNPROVED = Table(
     Column("why", Text, nullable=False),
 )
 
+# Of an organisation, however many sources read it: one change is one record.
 LINKED_ACCOUNT = Table(
     "linked_account",
     METADATA,
     Column("id", ROW_ID, primary_key=True, autoincrement=True),
-    Column("source", Text, nullable=False),
+    Column("organisation", Text, nullable=False),
     Column("account_id", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("raw", Text, nullable=False),
     Column("valid_from", Instant, nullable=False),
     Column("valid_to", Instant),
-    Index("linked_account_by_id", "source", "account_id", "valid_from"),
+    Index("linked_account_by_id", "organisation", "account_id", "valid_from"),
 )
 
+# Of an organisation: record keys depend on it, and two sources must give one action the same key.
 KNOWN_FIELD = Table(
     "known_field",
     METADATA,
-    Column("source", Text, primary_key=True),
+    Column("organisation", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("seen_at", Instant, nullable=False),
 )

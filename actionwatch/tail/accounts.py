@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 
 from actionwatch.alerts.grouping import stable_id
-from actionwatch.base.errors import SourceError
+from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.base.model import Entity, LinkedAccount, Record
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.store import accounts, records
@@ -23,6 +24,9 @@ from actionwatch.store.timestamps import to_micros
 from actionwatch.text.payloads import instant
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
+UNLISTED_TIMES = 3  # failures in a row before people are notified: one lost answer is no news
+UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started anew for each poll
+REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the vendor's status page"
 
 log = structlog.get_logger()
 
@@ -36,7 +40,7 @@ class Listing(Protocol):
 
 
 class AccountWatch:
-    """The linked accounts of one source."""
+    """The linked accounts of one organisation, as one source lists them. What several sources see change is one change."""
 
     def __init__(
         self,
@@ -44,41 +48,73 @@ class AccountWatch:
         upstream: Listing,
         database: Database,
         clock: Callable[[], datetime],
+        self_alerts: SelfAlerts,
         on_stored: Callable[[], None] = lambda: None,
+        affected_rules: Callable[[], Sequence[str]] = list,
+        *,
+        organisation: str,
     ) -> None:
+        """`affected_rules` names the rules that match nothing while the accounts cannot be listed."""
         self._source = source
+        self._organisation = organisation
         self._upstream = upstream
         self._database = database
         self._clock = clock
+        self._self_alerts = self_alerts
         self._on_stored = on_stored
+        self._affected_rules = affected_rules
+        self._error: SourceError | None = None
+        self._failure_count = 0
         self._names: Mapping[str, Sequence[tuple[datetime | None, str]]] | None = None
 
     def run_once(self) -> int:
-        """List the accounts and store what changed, with a record of each change; give how many those were.
+        """List the accounts and store what changed, with a record of each change; return the number of changes.
 
-        What the upstream refuses is logged alone: the poll of the log itself tells people.
+        A failure is logged; `judge` decides whether people are notified.
         """
         try:
             listed = {account.id: account for account in self._upstream.linked_accounts()}
         except SourceError as exc:
+            self._error = exc
+            self._failure_count += 1
             log.warning("accounts_not_listed", source=self._source, error=str(exc))
             return 0
+        self._error, self._failure_count = None, 0
         now = self._clock()
         with self._database.write() as connection:
-            is_first = not accounts.is_known(connection, self._source)
-            known = accounts.read_current(connection, self._source)
+            is_first = accounts.listed_at(connection, self._organisation) is None
+            known = accounts.read_current(connection, self._organisation)
             found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
-            if is_first:
-                accounts.note_listed(connection, self._source, now)
+            accounts.note_listed(connection, self._organisation, now)
             for account_id in [key for key in known if known[key] != listed.get(key)]:
-                accounts.end(connection, self._source, account_id, now)
+                accounts.end(connection, self._organisation, account_id, now)
             for account in [account for key, account in listed.items() if known.get(key) != account]:
-                accounts.begin(connection, self._source, account, now)
+                accounts.begin(connection, self._organisation, account, now)
             records.insert_new(connection, found)
         self._names = None
         if found:
             self._on_stored()
         return len(found)
+
+    def judge(self) -> None:
+        """Report that the accounts cannot be listed, or settle that. For use after a poll of the log that was answered.
+
+        While the log cannot be read either, `key_refused` or `upstream_unreachable` reports that.
+        """
+        if self._error is None:
+            self._self_alerts.settle("accounts_refused", self._source)
+            return
+        with self._database.read() as connection:
+            listed_at = accounts.listed_at(connection, self._organisation)
+        is_old = listed_at is not None and self._clock() - listed_at >= UNLISTED_LONGEST
+        if isinstance(self._error, AccessDenied) or self._failure_count >= UNLISTED_TIMES or is_old:
+            since = f"since {instant(listed_at)}" if listed_at else "yet"
+            rules = ", ".join(sorted(self._affected_rules())) or "none"
+            what = (
+                f"the linked accounts could not be listed {since}: {self._error.what}. An account that is unlinked, linked, "
+                f"renamed or loses its identity-provider sync goes unnoticed. Affected rules: {rules}"
+            )
+            self._self_alerts.report("accounts_refused", self._source, what, self._error.remedy or REMEDY)
 
     def name_at(self, account_id: str, at: datetime, told: str | None) -> str | None:
         """Name an account as of a time: as a record told it, unless it told none, or the name that holds by now."""
@@ -91,13 +127,13 @@ class AccountWatch:
         # Asked for every record of a backfill: read once, until the accounts are listed anew.
         if self._names is None:
             with self._database.read() as connection:
-                self._names = accounts.name_history(connection, self._source)
+                self._names = accounts.name_history(connection, self._organisation)
         return self._names
 
     def _record(self, kind: str, account: LinkedAccount, before: LinkedAccount | None, now: datetime) -> Record:
         operation, severity, text = OWN_KINDS[kind]
         return Record(
-            key=f"own-{to_micros(now):016x}-{stable_id(self._source, kind, account.id, instant(now))[:8]}",
+            key=f"own-{to_micros(now):016x}-{stable_id(self._organisation, kind, account.id, instant(now))}",
             source=self._source,
             occurred_at=now,
             seen_at=now,

@@ -40,6 +40,11 @@ class CatchingUp:
         self._may_be_left = True  # by a process that was killed over it
         self._told_at = 0.0
 
+    @property
+    def is_active(self) -> bool:
+        """Say whether there is a backlog."""
+        return self._backlog is not None
+
     def begin(self, window: Window) -> None:
         """Begin with a window that is too large, unless it is part of one that is. Goes on with what a killed process left."""
         if self._backlog is not None:

@@ -49,6 +49,11 @@ class FieldReader(Protocol):
     """What reads the records, as far as their fields go: the client's reader."""
 
     @property
+    def organisation(self) -> str:
+        """Whose records it reads."""
+        ...
+
+    @property
     def unmapped_fields(self) -> Collection[str]:
         """Every field met that is none of those we know."""
         ...
@@ -79,7 +84,7 @@ class SourceWatch:
         self._troubles = troubles
         self._clock = clock
         with database.read() as connection:
-            self._settle_identity(seen_fields.read(connection, source))
+            self._settle_identity(seen_fields.read(connection, reader.organisation))
 
     def judge_failure(self, error: SourceError, failures: int) -> None:
         """Report why the upstream gave nothing: at once where a person must act, else after some polls."""
@@ -144,16 +149,16 @@ class SourceWatch:
         if report.kinds:
             met.add(LOOKED)
         with self._database.read() as connection:
-            known = seen_fields.read(connection, self._source)
+            known = seen_fields.read(connection, self._reader.organisation)
         if met - known.keys():
             with self._database.write() as connection:
                 # What is there at the first sight is how this upstream is; only what comes later is news, and is stored as
                 # later, though the clock was set back since: identity rests on what has the earliest time.
                 seen_at = max(now, min(known.values()) + FIELD_NEWS) if known else now - FIELD_NEWS
-                seen_fields.insert_new(connection, self._source, met - known.keys(), seen_at)
-                known = seen_fields.read(connection, self._source)
+                seen_fields.insert_new(connection, self._reader.organisation, met - known.keys(), seen_at)
+                known = seen_fields.read(connection, self._reader.organisation)
             self._settle_identity(known)
-        news = sorted(name for name, at in known.items() if now - at < FIELD_NEWS)
+        news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)
         what = f"records carry fields never seen before: {', '.join(news)}"
         self._judge("unknown_field", self._source, what, is_wrong=bool(news))
 

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MICROSECOND, MIN_WINDOW, Window, round_down
 
 ASKED_PER_REACH = 10
-MAX_STEPS = 60  # how often a bound is moved to where no record is near it
+MAX_MOVE = timedelta(minutes=1)  # how far a bound is moved to where no record is near it; a few steps at least
+LEAST_STEPS = 4  # how many steps long a sweep's window is at least
 
 IsQuiet = Callable[[datetime, datetime], bool]
 """Says whether no record is stored between two times."""
@@ -56,10 +57,15 @@ class Bounds:
         return self.step + 2 * EDGE
 
     def _moved(self, at: datetime, step: timedelta) -> Iterator[datetime]:
-        return (at + number * step for number in range(MAX_STEPS))
+        return (at + number * step for number in range(move_steps(self.step)))
 
     def _is_clear(self, at: datetime) -> bool:
         return self.is_quiet(at - self._around, at + self._around)
+
+
+def move_steps(step: timedelta) -> int:
+    """Give how many places a bound may be moved to."""
+    return max(MAX_MOVE // step, LEAST_STEPS)
 
 
 def first_compared(begin: datetime, bounds: Bounds) -> datetime:
@@ -75,7 +81,7 @@ def sweep_windows(
     `polled_from` is where the polls' own window begins: the first sweep ends there, or a little later, never earlier. Each
     window is some units long at least. What lies beside the stream's `begin` is a window of its own.
     """
-    first, least = first_compared(begin, bounds), 4 * bounds.step
+    first, least = first_compared(begin, bounds), LEAST_STEPS * bounds.step
     end, bound = polled_from, bounds.after(polled_from, now)
     found: list[tuple[timedelta, Window]] = []
     for reach in reaches:
@@ -90,6 +96,12 @@ def sweep_windows(
                 found.append((reach, Window(begin, bound)))
             break
     return found
+
+
+def reaches_back(reaches: Sequence[timedelta], unit: timedelta) -> timedelta:
+    """Give how far before where the polls begin the sweeps may ask, at most: bounds are moved back and widened."""
+    step = max(unit, EDGE_SECOND)
+    return sum((max(reach, LEAST_STEPS * step) for reach in reaches), timedelta(0)) + (move_steps(step) + 2) * step
 
 
 def due_reaches(reaches: Sequence[timedelta], asked: Mapping[timedelta, datetime], now: datetime) -> set[timedelta]:

@@ -70,11 +70,10 @@ class Sweeper:
         with self._database.read() as connection:
             asked = sweeps.read(connection, self._source)
             known = unproved_windows.read(connection, self._source)
-        kept = self._drop_expired(known)
-        unfinished = {doubt.reach for doubt in kept if not doubt.failure_count}
-        wholes = sweep_windows(self._reaches, polled_from, now, self._begin, self._bounds)
+        unfinished = {doubt.reach for doubt in known if not doubt.failure_count}
+        wholes = sweep_windows(self._reaches, polled_from, now, self._reader.marks.begins_at, self._bounds)
         due = due_reaches([reach for reach, _ in wholes], asked, now) - unfinished
-        taken = [Window(doubt.starts_at, doubt.ends_at) for doubt in kept if doubt.failure_count]
+        taken = [Window(doubt.starts_at, doubt.ends_at) for doubt in known if doubt.failure_count]
         parts = [
             self._doubt(part, reach, now) for reach, whole in wholes if reach in due for part in beside(whole, taken)
         ]
@@ -85,23 +84,10 @@ class Sweeper:
                     sweeps.note(connection, self._source, reach, now)
         oldest = polled_from - sum(self._reaches, timedelta(0))
         left = [
-            doubt for doubt in kept if doubt.failure_count and doubt.reach != SECOND_LOOK and doubt.ends_at <= oldest
+            doubt for doubt in known if doubt.failure_count and doubt.reach != SECOND_LOOK and doubt.ends_at <= oldest
         ]
         self._leave(left, report)
-        return [doubt for doubt in kept + parts if doubt not in left and _is_due(doubt, now)]
-
-    def _drop_expired(self, known: Sequence[Unproved]) -> list[Unproved]:
-        """Give what can be asked for: of a time whose records retention may have deleted, reading would bring them back.
-
-        Questions about such a time are dropped. What could not be proved of it stays in the store, for people to see.
-        """
-        expired = [doubt for doubt in known if doubt.starts_at < self._reader.kept_from]
-        dropped = [doubt for doubt in expired if not doubt.failure_count]
-        if dropped:
-            with self._database.write() as connection:
-                for doubt in dropped:
-                    unproved_windows.delete(connection, doubt)
-        return [doubt for doubt in known if doubt not in expired]
+        return [doubt for doubt in known + parts if doubt not in left and _is_due(doubt, now)]
 
     def _leave(self, left: Sequence[Unproved], report: PollReport) -> None:
         """Leave to people what could not be proved while a sweep reached it, and report it if that was not done yet."""
@@ -147,7 +133,7 @@ class Sweeper:
 
     def _has_changed(self, window: Window, report: PollReport) -> bool:
         """Say whether the upstream counts what cannot be what is stored, or nobody can tell."""
-        if window.start < first_compared(self._begin, self._bounds):
+        if window.start < first_compared(self._reader.marks.begins_at, self._bounds):
             return True
         inner, outer = self._surroundings(window)
         untimed, unsure = self._untimed(window)
@@ -205,11 +191,6 @@ class Sweeper:
     def _is_quiet(self, start: datetime, end: datetime) -> bool:
         with self._database.read() as connection:
             return records.is_quiet(connection, self._source, start, end)
-
-    @property
-    def _begin(self) -> datetime:
-        """Where the stream begins, or the records that retention keeps for certain: what is older is not asked again."""
-        return max(self._reader.marks.begins_at, self._reader.kept_from)
 
     def _stay(self, _: Reading) -> marks.Marks:
         return self._reader.marks

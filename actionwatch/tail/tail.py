@@ -26,7 +26,7 @@ from actionwatch.tail.sweeping import Sweeper
 from actionwatch.tail.window_scan import PollReport, Reading
 from actionwatch.tail.windows import AccountName, Stopped, Upstream, WindowReader
 
-SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be so far from what a poll took it to be
+SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be so much later than a poll took it to be
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
 
 log = structlog.get_logger()
@@ -37,14 +37,15 @@ class TailOptions:
     """What the configuration says about a source, as far as tailing goes."""
 
     name: str
+    organisation: str
     start: Literal["now"] | timedelta | datetime = "now"
     overlap: timedelta = timedelta(minutes=15)
     sweeps: tuple[timedelta, ...] = ()
     page_size: int = 1000
     alert_backlog: bool = False
     poll_interval: timedelta = timedelta(seconds=30)
-    records_kept: timedelta = timedelta(days=400)
-    """How long retention keeps records: what is older is not read again."""
+    configured: frozenset[str] = frozenset()
+    """The names of all sources: marks of another name are those of a source that was removed or renamed."""
 
 
 class Tail:
@@ -79,7 +80,6 @@ class Tail:
             clock,
             on_stored,
             account_name,
-            options.records_kept,
         )
         self._sweeper = Sweeper(options.name, options.sweeps, self._reader, database)
         self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
@@ -117,20 +117,16 @@ class Tail:
     def _poll(self, report: PollReport) -> None:
         self._reader.marks = self._marks(report)
         skew = self._reader.server.skew
-        window, is_whole = self._read_new(report)
-        if abs(self._reader.server.skew - skew) > SURPRISE:  # the window was made by a wrong time
-            window, is_whole = self._read_new(report)
+        is_whole = self._read_all([self._window(self._reader.marks)], report)
+        if self._reader.server.skew - skew > SURPRISE:  # the window ended long before now
+            is_whole = self._read_all([self._window(self._reader.marks)], report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
-            self._sweeper.run_once(window.start, report)
+            # By the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
+            self._sweeper.run_once(self._window(self._reader.marks).start, report)
 
-    def _read_new(self, report: PollReport) -> tuple[Window, bool]:
-        """Read from one overlap before the mark to now; give that window, and whether all of it was proved."""
-        known = self._reader.marks
-        # What was never read is read whatever its age; of the rest only what retention keeps.
-        begin = max(known.begins_at, min(self._reader.kept_from, known.proved_through))
-        window = next_window(begin, known.mark, self._reader.server.now(), self._options.overlap)
-        return window, self._read_all([window], report)
+    def _window(self, known: marks.Marks) -> Window:
+        return next_window(known.begins_at, known.mark, self._reader.server.now(), self._options.overlap)
 
     def _read_all(self, pending: list[Window], report: PollReport) -> bool:
         """Read windows, oldest last in the list, cutting where needed; say whether all of them were proved."""
@@ -140,7 +136,8 @@ class Tail:
         while pending:
             part = pending.pop()
             advance = self._advance if is_gapless else self._stay
-            reading = self._reader.read(part, report, advance=advance, is_new=True)
+            is_passed = self._catching_up.is_active and bool(pending)
+            reading = self._reader.read(part, report, advance=advance, is_new=True, is_passed=is_passed)
             pieces = reading.parts
             if pieces:
                 self._catching_up.begin(part)
@@ -197,6 +194,8 @@ class Tail:
             found = marks.read(connection, self._options.name)
         if found is not None:
             return found
+        if (renamed := self._take_over()) is not None:
+            return renamed
         now = self._reader.server.now()
         page = self._upstream.counts(Query(start=now - timedelta(minutes=1), end=now))
         report.request_count += 1
@@ -206,11 +205,30 @@ class Tail:
             marks.write(connection, begun)
         return begun
 
+    def _take_over(self) -> marks.Marks | None:
+        """Go on where a source that is no longer configured left the same organisation: this one is it, renamed.
+
+        To begin anew would leave out what happened since, silently.
+        """
+        with self._database.write() as connection:
+            left = [
+                each
+                for each in marks.read_all(connection).values()
+                if each.organisation == self._options.organisation and each.name not in self._options.configured
+            ]
+            if not left:
+                return None
+            latest = max(left, key=lambda each: (each.mark, each.name))
+            renamed = marks.rename(connection, latest, self._options.name)
+        log.info("source_renamed", source=renamed.name, before=latest.name, mark=renamed.mark)
+        return renamed
+
     def _begin(self, now: datetime) -> marks.Marks:
         start = self._options.start
         begins_at = now if start == "now" else now - start if isinstance(start, timedelta) else min(start, now)
         return marks.Marks(
             name=self._options.name,
+            organisation=self._options.organisation,
             begins_at=begins_at,
             alerts_from=begins_at if self._options.alert_backlog else now,
             mark=begins_at,

@@ -32,8 +32,6 @@ from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
 from actionwatch.tail import bounds
 from actionwatch.tail.cursor import (
     EDGE,
-    EDGE_SECOND,
-    EPOCH,
     MAX_WINDOW_RECORDS,
     TWO_WALKS,
     Claim,
@@ -51,7 +49,6 @@ WALKS = 3  # readings of one window before it is cut in halves
 MAX_PAGE_SIZE = 1000  # the documented maximum
 PARTITION_EVERY = timedelta(days=1)
 SECOND_LOOK_AFTER = timedelta(minutes=1)
-RETENTION_MARGIN = timedelta(hours=1)  # the longest that one reading is expected to take
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` says less than our own clock
 
 log = structlog.get_logger()
@@ -115,7 +112,6 @@ class WindowReader:
         clock: Callable[[], datetime],
         on_stored: Callable[[], None],
         account_name: AccountName,
-        records_kept: timedelta = timedelta.max,
     ) -> None:
         self._source = source
         self.page_size = page_size
@@ -125,7 +121,6 @@ class WindowReader:
         self._clock = clock
         self._on_stored = on_stored
         self._account_name = account_name
-        self._records_kept = records_kept
         self._partitioned_at: datetime | None = None
         self._held: list[Record] = []  # until the walk is over
         self._is_untold = False  # whether records were stored that nobody was told of
@@ -143,8 +138,11 @@ class WindowReader:
         advance: Callable[[Reading], marks.Marks],
         walks: int = WALKS,
         is_new: bool = False,
+        is_passed: bool = False,
     ) -> Reading:
         """Read a window until a walk counts, at most `walks` times. `is_new`: nobody has read it before.
+
+        `is_passed`: it is part of a backlog that goes on after it, so that the polls to come begin later.
 
         Returns: a reading with `method` set where it was proved, `parts` to read instead where it is too large, or neither.
         `advance` gives the marks to commit with the proof.
@@ -154,7 +152,7 @@ class WindowReader:
         for number in range(walks):
             walk = self._walk(reading, report, number, earlier)
             if reading.asked != self.asked(window):  # a page just showed how finely bounds are taken
-                return self.read(window, report, advance=advance, walks=walks, is_new=is_new)
+                return self.read(window, report, advance=advance, walks=walks, is_new=is_new, is_passed=is_passed)
             if walk is None:
                 reading.parts = window.slices(slice_count(reading.size), reading.least)
                 return reading
@@ -163,7 +161,7 @@ class WindowReader:
             if reading.method == TWO_WALKS:
                 self._check_partition(reading, walk, report)
             if reading.method:
-                self._complete(reading, walk, report, advance, is_new=is_new)
+                self._complete(reading, walk, report, advance, is_new=is_new, is_passed=is_passed)
                 return reading
             earlier = walk
         log.warning("window_unproved", source=self._source, start=window.start, end=window.end, why=reading.doubt)
@@ -189,17 +187,6 @@ class WindowReader:
     def unit(self) -> timedelta:
         """How finely the upstream takes bounds; as finely as can be, until it is settled."""
         return self.marks.bounds_unit or EDGE
-
-    @property
-    def kept_from(self) -> datetime:
-        """From when on no record was deleted by retention, nor is while it is read; older ones must not be read again.
-
-        They would be stored as new ones, and alert again.
-        """
-        now = max(self.server.now(), self._clock())
-        if self._records_kept >= now - EPOCH:
-            return EPOCH
-        return now - self._records_kept + RETENTION_MARGIN + max(self.unit, EDGE_SECOND)
 
     def _reading(self, window: Window) -> Reading:
         return Reading(window, self.asked(window), self.unit)
@@ -367,6 +354,7 @@ class WindowReader:
         advance: Callable[[Reading], marks.Marks],
         *,
         is_new: bool,
+        is_passed: bool,
     ) -> None:
         """Commit what only a walk that counts can say: the twins, what is gone, the receipt, and how far the marks moved."""
         twins = [
@@ -380,7 +368,8 @@ class WindowReader:
             reading.vanished = self._mark_vanished(connection, reading, present)
             marks.write(connection, moved)
             receipts.insert(connection, self._receipt(reading, walk, present))
-            if is_new and self._is_taken_on_count(reading, walk) and self._is_backlog(reading.window, moved):
+            is_left = is_passed or self._is_backlog(reading.window, moved)
+            if is_new and is_left and self._is_taken_on_count(reading, walk):
                 unproved_windows.write(connection, [self._second_look(reading.window)])
         self.marks = moved
         self.untimed.note(reading.asked, reading.untimed_kinds, walk.keys)

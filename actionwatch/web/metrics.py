@@ -5,7 +5,7 @@ Imported with the first scrape: the client library takes 3 MB, and not every ser
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,17 +23,27 @@ _RECEIVER = ("receiver",)
 
 
 def make_scraper(
-    database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int]
+    database: Database, sources: Collection[str], clock: Callable[[], datetime], dropped_groups: Callable[[], int]
 ) -> Callable[[], Response]:
-    """Make what answers a scrape. `dropped_groups` is the one number that the store does not have: it begins anew each time."""
+    """Make what answers a scrape. A source that was removed would lag for ever: only `sources` are shown.
+
+    `dropped_groups` is the one number that the store does not have: it begins at 0 each time.
+    """
     registry = CollectorRegistry()
-    registry.register(_StoreCollector(database, clock, dropped_groups))
+    registry.register(_StoreCollector(database, sources, clock, dropped_groups))
     return lambda: Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _StoreCollector(Collector):
-    def __init__(self, database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sources: Collection[str],
+        clock: Callable[[], datetime],
+        dropped_groups: Callable[[], int],
+    ) -> None:
         self._database = database
+        self._source_names = sources
         self._clock = clock
         self._dropped_groups = dropped_groups
 
@@ -45,7 +55,7 @@ class _StoreCollector(Collector):
         """Read the store once and give every metric."""
         now = self._clock()
         with self._database.read() as connection:
-            yield from _sources(connection, now)
+            yield from _sources(connection, self._source_names, now)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
             yield from _latencies(connection)
@@ -57,7 +67,7 @@ class _StoreCollector(Collector):
         )
 
 
-def _sources(connection: Connection, now: datetime) -> Iterator[Metric]:
+def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:
     seen = GaugeMetricFamily(
         "actionwatch_seen_through_lag_seconds", "How far behind now each source was read", labels=_SOURCE
     )
@@ -67,11 +77,14 @@ def _sources(connection: Connection, now: datetime) -> Iterator[Metric]:
     failures = GaugeMetricFamily("actionwatch_poll_failures", "Polls that failed in a row", labels=_SOURCE)
     skews = polls.read_skews(connection)
     for name, found in marks.read_all(connection).items():
+        if name not in names:
+            continue
         there = now + skews.get(name, timedelta(0))  # marks are told by the upstream's clock
         seen.add_metric([name], (there - found.seen_through).total_seconds())
         proved.add_metric([name], (there - found.proved_through).total_seconds())
     for name, poll in polls.read_all(connection).items():
-        failures.add_metric([name], poll.failures)
+        if name in names:
+            failures.add_metric([name], poll.failures)
     newest = records.newest_id(connection)
     unmatched, uncorrelated = (newest - position for position in positions.read_both(connection))
     yield from (seen, proved, failures)

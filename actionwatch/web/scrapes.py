@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from starlette.requests import Request
@@ -14,15 +14,18 @@ from actionwatch.store.database import Database
 
 
 def metrics_routes(
-    database: Database, clock: Callable[[], datetime], dropped_groups: Callable[[], int] = lambda: 0
+    database: Database,
+    sources: Collection[str],
+    clock: Callable[[], datetime],
+    dropped_groups: Callable[[], int] = lambda: 0,
 ) -> list[Route]:
-    """Make the route; metrics.py, which answers, is imported with the first scrape."""
+    """Make the route, which tells of these sources; metrics.py, which answers, is imported with the first scrape."""
 
     @functools.cache
     def scraper() -> Callable[[], Response]:
         from actionwatch.web.metrics import make_scraper
 
-        return make_scraper(database, clock, dropped_groups)
+        return make_scraper(database, sources, clock, dropped_groups)
 
     def metrics(_: Request) -> Response:
         return scraper()()

@@ -107,7 +107,7 @@ def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, en
 def as_records(organisation: Organisation, actions: Sequence[Action]) -> list[Record]:
     """Send actions over the wire and read them as the service does."""
     sent = msgspec.json.encode([wire_record(action, organisation) for action in actions])
-    page = parse_page(sent, RecordReader("quiet"), NOW)
+    page = parse_page(sent, RecordReader("quiet", organisation_id="org"), NOW)
     with Spool() as spool:
         spool.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in page.records)
         return list(spool)

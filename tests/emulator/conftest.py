@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Faults, Organisation, create_app, running
+from tests import http_client
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -77,5 +78,5 @@ def a_world() -> Iterator[World]:
     app = create_app(organisation)
     with running(app) as url:
         base = f"{url}/v1/organisations/{organisation.id}"
-        with httpx.Client(base_url=base, auth=(DEMO_USER, DEMO_KEY)) as client:
+        with http_client.client(base_url=base, auth=(DEMO_USER, DEMO_KEY)) as client:
             yield World(organisation, clock, account, cluster, app.state.emulator.faults, url, client)

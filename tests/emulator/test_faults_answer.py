@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from actionwatch.emulator.faults.fault import every_variant, parse_fault
 from actionwatch.emulator.faults.table import FAULTS
+from tests import http_client
 from tests.emulator.conftest import World, a_world
 from tests.emulator.test_user_actions import NOON_MS
 
@@ -372,7 +372,7 @@ def test_faults_of_the_answer_leave_the_other_operations_alone(logged: World) ->
 def test_truth_is_untouched(ask: Callable[..., Any], logged: World) -> None:
     """Whatever is shown, the truth is what happened."""
     ask("time_form:unreadable", "names_rewritten", "user_name:absent", "order:ascending", "total:zero")
-    truth = httpx.get(f"{logged.url}/_emulator/truth").text.splitlines()
+    truth = http_client.get(f"{logged.url}/_emulator/truth").text.splitlines()
     assert len(truth) == 6
     assert '"timestamp":"2026-11-25T12:01:00.000Z","userName":"eve"' in truth[1]
 

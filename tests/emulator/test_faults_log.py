@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from actionwatch.emulator import Filter
+from tests import http_client
 from tests.emulator.conftest import NOON, World
 from tests.emulator.test_user_actions import NOON_MS
 
@@ -159,7 +160,7 @@ def test_another_process_can_ask_for_the_truth(world: World) -> None:
     at = "/visible?at=2026-11-25T12:05:00Z"
     assert [one["action"] for one in _lines(world, f"{at}&start={NOON_MS}")] == ["BACKUP", "RESTORE"]
     assert _lines(world, f"{at}&end=2026-11-25T11:00:00Z") == []
-    assert httpx.get(f"{world.url}/_emulator/visible?at=noon").status_code == 400
+    assert http_client.get(f"{world.url}/_emulator/visible?at=noon").status_code == 400
 
 
 # Records that appear between two pages
@@ -222,6 +223,6 @@ def _walk(world: World) -> list[list[str]]:
 
 
 def _lines(world: World, path: str) -> list[dict[str, Any]]:
-    answer = httpx.get(f"{world.url}/_emulator{path}")
+    answer = http_client.get(f"{world.url}/_emulator{path}")
     assert answer.status_code == 200, answer.text
     return [httpx.Response(200, text=line).json() for line in answer.text.splitlines()]

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from actionwatch.emulator import (
@@ -23,7 +22,9 @@ from actionwatch.emulator import (
     running,
 )
 from actionwatch.emulator.faults.answers import Limited
+from tests import http_client
 from tests.emulator.conftest import World
+from tests.waiting import beside
 
 PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
 
@@ -165,23 +166,23 @@ def test_python_is_checked_as_files_are() -> None:
 def test_control_lists_sets_adds_and_clears(world: World) -> None:
     """Each request answers with what plays from then on; what is listed can be set again."""
     url = f"{world.url}/_emulator/faults"
-    listed: Any = httpx.put(url, json=["error:503,times=1", {"fault": "late", "arg": {"least": "10s"}}]).json()
+    listed: Any = http_client.put(url, json=["error:503,times=1", {"fault": "late", "arg": {"least": "10s"}}]).json()
     assert [(one["fault"], one["played"], one["isOver"]) for one in listed] == [("late", 0, False), ("error", 0, False)]
     assert _statuses(world, 2) == [503, 200]
     world.log("BACKUP")
     assert world.kinds() == []
-    listed = httpx.post(url, json=[{"fault": "rate_limited", "arg": {"retry_after": "5s"}, "for": "1m"}]).json()
-    assert listed == httpx.get(url).json()
+    listed = http_client.post(url, json=[{"fault": "rate_limited", "arg": {"retry_after": "5s"}, "for": "1m"}]).json()
+    assert listed == http_client.get(url).json()
     assert [(one["fault"], one["played"], one["isOver"]) for one in listed] == [
         ("late", 1, False),
         ("rate_limited", 0, False),
         ("error", 1, True),
     ]
     again = [{key: value for key, value in one.items() if key not in ("played", "isOver")} for one in listed]
-    assert [one["fault"] for one in httpx.put(url, json=again).json()] == ["late", "rate_limited", "error"]
+    assert [one["fault"] for one in http_client.put(url, json=again).json()] == ["late", "rate_limited", "error"]
     assert _statuses(world, 1) == [429]
-    assert len(httpx.delete(f"{url}?fault=late").json()) == 2
-    assert httpx.delete(url).json() == []
+    assert len(http_client.delete(f"{url}?fault=late").json()) == 2
+    assert http_client.delete(url).json() == []
     assert _statuses(world, 1) == [200]
 
 
@@ -199,12 +200,12 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
 )
 def test_control_refuses_and_changes_nothing(shared: World, body: object, told: str) -> None:
     """A wrong fault is a 400 with the reason and the place."""
-    for ask in (httpx.put, httpx.post):
+    for ask in (http_client.put, http_client.post):
         answer = ask(f"{shared.url}/_emulator/faults", json=body)
         assert answer.status_code == 400
         assert told in answer.json()["message"]
-    assert httpx.delete(f"{shared.url}/_emulator/faults?fault=ordr").status_code == 400
-    assert httpx.get(f"{shared.url}/_emulator/faults").json() == []
+    assert http_client.delete(f"{shared.url}/_emulator/faults?fault=ordr").status_code == 400
+    assert http_client.get(f"{shared.url}/_emulator/faults").json() == []
 
 
 def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
     assert scenario.faults == (parse_fault("envelope:bare"), parse_fault("error:every=2,for=10m"))
     organisation = Organisation()
     app = create_app(organisation, faults=[*scenario.faults, "total:string"])
-    with running(app) as url, httpx.Client(auth=("demo", "demo-key")) as client:
+    with running(app) as url, http_client.client(auth=("demo", "demo-key")) as client:
         path_of_log = f"{url}/v1/organisations/{organisation.id}/user-actions"
         assert client.get(path_of_log).json()["totalResults"] == "0"
         assert client.get(path_of_log).status_code == 503
@@ -260,15 +261,10 @@ def test_faults_may_be_switched_under_load(world: World) -> None:
                 world.faults.set(*faults)
                 world.log("BACKUP")
 
-    switcher = threading.Thread(target=switch)
-    switcher.start()
-    try:
+    with beside(switch, stop=ended.set):
         for _ in range(100):
             envelope = world.ask()
             assert ("counts" in envelope) != ("actionCounts" in envelope)
-    finally:
-        ended.set()
-        switcher.join()
 
 
 # The page

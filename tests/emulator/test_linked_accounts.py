@@ -1,9 +1,9 @@
 """The two writing operations: they change the organisation and leave a trace."""
 
-import httpx
 import pytest
 
 from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, running
+from tests import http_client
 from tests.emulator.conftest import World
 
 
@@ -60,7 +60,7 @@ def test_linking_without_the_right_is_400() -> None:
     organisation = Organisation()
     with running(create_app(organisation, may_write=False)) as url:
         path = f"{url}/v1/organisations/{organisation.id}/linked-accounts"
-        assert httpx.post(path, auth=(DEMO_USER, DEMO_KEY), json={"accountName": "x"}).status_code == 400
+        assert http_client.post(path, auth=(DEMO_USER, DEMO_KEY), json={"accountName": "x"}).status_code == 400
 
 
 def test_unlinking_removes_an_account_once_and_is_logged(world: World) -> None:
@@ -83,6 +83,6 @@ def test_other_organisation_is_404(shared: World, method: str, path: str) -> Non
 def test_writing_needs_the_key(world: World) -> None:
     """Without the key nothing is written."""
     url = str(world.client.base_url) + "linked-accounts"
-    answers = [httpx.post(url, json={"accountName": "x"}), httpx.delete(f"{url}/{world.account.id}")]
+    answers = [http_client.post(url, json={"accountName": "x"}), http_client.delete(f"{url}/{world.account.id}")]
     assert [answer.status_code for answer in answers] == [401, 401]
     assert len(world.organisation.accounts) == 1

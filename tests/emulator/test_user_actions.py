@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-import httpx
 import pytest
 
+from tests import http_client
 from tests.emulator.conftest import NOON, World, a_world
 
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -44,14 +44,14 @@ def timed() -> Iterator[World]:
 )
 def test_wrong_key_is_401_with_an_empty_body(furnished: World, auth: tuple[str, str] | None) -> None:
     """Whoever has not the key learns nothing, not even why."""
-    answer = httpx.get(str(furnished.client.base_url) + "user-actions", auth=auth)
+    answer = http_client.get(str(furnished.client.base_url) + "user-actions", auth=auth)
     assert (answer.status_code, answer.content) == (401, b"")
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer ZGVtbzpkZW1vLWtleQ==", "Basic ZGVtbw==", "x"])
 def test_malformed_authorisation_is_401(furnished: World, header: str) -> None:
     """A header that is no Basic authorisation is no authorisation."""
-    answer = httpx.get(str(furnished.client.base_url) + "user-actions", headers={"Authorization": header})
+    answer = http_client.get(str(furnished.client.base_url) + "user-actions", headers={"Authorization": header})
     assert answer.status_code == 401
 
 

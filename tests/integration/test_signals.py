@@ -13,9 +13,10 @@ import time
 import pytest
 
 from actionwatch.service.signals import Asked, asked_by_signals
+from tests.children import child, printed
+from tests.waiting import LIMIT, beside
 
 ROUNDS = 2_000
-PATIENCE_SECONDS = 30.0
 ENDLESS = """
 from actionwatch.service.signals import ENDING, asked_by_signals
 with asked_by_signals(ENDING) as asked:
@@ -34,19 +35,17 @@ def test_no_signal_is_lost_and_none_locks_the_waiting_thread() -> None:
 
     def send() -> None:
         for _ in range(ROUNDS):
-            turn.wait()
+            turn.wait(LIMIT)
             until = time.perf_counter() + chance.random() * 5e-5
             while time.perf_counter() < until:
                 pass
             signal.pthread_kill(main, signal.SIGUSR1)
 
-    sender = threading.Thread(target=send, daemon=True)
-    sender.start()
-    for _ in range(ROUNDS):
-        with asked_by_signals({signal.SIGUSR1: "end"}) as asked:
-            turn.wait()
-            assert asked.wait(PATIENCE_SECONDS) == "end"
-    sender.join(PATIENCE_SECONDS)
+    with beside(send, stop=turn.abort):
+        for _ in range(ROUNDS):
+            with asked_by_signals({signal.SIGUSR1: "end"}) as asked:
+                turn.wait(LIMIT)
+                assert asked.wait(LIMIT) == "end"
 
 
 def test_a_wait_has_an_end() -> None:
@@ -61,9 +60,9 @@ def test_a_wait_has_an_end() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_process_that_waits(number: signal.Signals) -> None:
     """The block ends, and what comes after it is done."""
-    with subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True) as process:
+    with child([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(number)
-        assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "ended\n"
+        assert printed(process)[0] == "ended\n"
         assert process.returncode == 0

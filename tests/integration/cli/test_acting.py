@@ -56,6 +56,25 @@ def test_a_message_that_is_due_later_is_no_failure(desk: Desk) -> None:
     assert len(desk.webhook.requests) == 1
 
 
+def test_refused_linked_accounts_are_reported(desk: Desk) -> None:
+    """While the linked accounts cannot be listed, `status` is green, or does not name the rules that match nothing."""
+    shipped = configuration.shipped("rules").rglob("linked_account_vanished.yml")
+    (desk.folder / "rules" / "vanished.yml").write_text(next(iter(shipped)).read_text())
+    assert desk.call("run", "--once").status == 0
+    desk.faults.set("forbidden:status,operation=linked_accounts")
+    assert desk.call("run", "--once").status == 0
+    status = desk.call("status", "-o", "json")
+    assert status.status == 1
+    assert [trouble["trouble"] for trouble in status.json["troubles"]] == ["accounts_refused"]
+    shown = " ".join(desk.call("status").out.split())
+    assert "Affected rules: linked_account_vanished" in shown
+    (message,) = desk.webhook.requests
+    assert json.loads(message.body)["data"]["labels"] == {"trouble": "accounts_refused"}
+    desk.faults.clear()
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("status").status == 0
+
+
 def test_a_step_that_fails_stops_no_other(desk: Desk) -> None:
     """A source that cannot be polled makes exit 1; what was stored before is matched and delivered all the same."""
     desk.act("DELETE_CLUSTER", 5)
@@ -101,13 +120,14 @@ def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
 
 def test_an_upstream_that_is_down(desk: Desk) -> None:
     """Nothing listening makes exit 1 and one line that says what to look at, for every command that asks the upstream."""
-    desk.write(base_url=f"http://127.0.0.1:{dead_port()}")
-    for command in (["actions"], ["accounts", "list"]):
-        called = desk.call(*command)
-        assert called.status == 1
-        assert called.err.startswith("actionwatch: no answer from")
-        assert "Traceback" not in called.err
-        assert len(called.err.splitlines()) == 1
+    with dead_port() as port:
+        desk.write(base_url=f"http://127.0.0.1:{port}")
+        for command in (["actions"], ["accounts", "list"]):
+            called = desk.call(*command)
+            assert called.status == 1
+            assert called.err.startswith("actionwatch: no answer from")
+            assert "Traceback" not in called.err
+            assert len(called.err.splitlines()) == 1
 
 
 def test_a_broken_rule_turns_off_itself_alone(desk: Desk) -> None:
@@ -418,7 +438,7 @@ def _rename(desk: Desk, new: str) -> None:
 
 def test_dead_letters_of_a_renamed_receiver(desk: Desk) -> None:
     """They are shown and alerted on; a retry says what it cannot do; `--to` sends them on, under the ids they had."""
-    desk.config.write_text(desk.config.read_text().replace("0.05s, max: 0.1s, give_up_after: 10s", "1h, max: 1h"))
+    desk.config.write_text(desk.config.read_text().replace("0.05s, max: 0.1s,", "1h, max: 1h,"))
     desk.act("DELETE_CLUSTER", 5, "eve")
     desk.act("DELETE_CLUSTER", 4, "bob")
     desk.webhook.queue += [Reply(503), Reply(503)]

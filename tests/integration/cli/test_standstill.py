@@ -255,3 +255,17 @@ def test_a_reader_never_keeps_a_service_from_starting(desk: Desk) -> None:
         with database.owned():
             assert database.is_owned()
         assert not database.is_owned()
+
+
+@pytest.mark.parametrize("key", ["lists", "templates", "silences"])
+def test_a_folder_that_is_not_there(desk: Desk, key: str) -> None:
+    """`check` names the place of a folder that is named and does not exist; one that is only the default may be missing."""
+    assert desk.call("check").status == 0
+    desk.more = f"{key}: mistyped/\n"
+    desk.write()
+    called = desk.call("check")
+    assert called.status == 2
+    line = len(desk.config.read_text().splitlines())
+    assert f"actionwatch.yaml:{line}:1: {key}: there is no {desk.folder / 'mistyped'}: create it" in called.err
+    (desk.folder / "mistyped").mkdir()
+    assert desk.call("check").status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -28,6 +29,8 @@ from tests.integration.instaclustr.upstream import (
     answer,
     listing,
 )
+from tests.integration.notifiers.http_end import dead_port
+from tests.waiting import PATIENT
 
 ONCE = Patience(attempts=1)
 SWOLLEN = gzip.compress(b" " * (65 * 1024 * 1024), 1)
@@ -172,14 +175,14 @@ def test_an_unreadable_wait_is_none(value: str) -> None:
 
 def drip(handler: Any) -> None:
     handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
-    for _ in range(20):
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-        time.sleep(0.05)
+    with contextlib.suppress(OSError):  # until the client leaves
+        while True:
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
 
 
 def hang(handler: Any) -> None:
-    time.sleep(0.6)
+    handler.rfile.read()  # until the client leaves
 
 
 def truncate(handler: Any) -> None:
@@ -222,7 +225,7 @@ def babble(handler: Any) -> None:
 )
 def test_no_whole_answer_is_unavailable(wire: Any, said: str) -> None:
     """Whatever breaks on the way, it may pass, and no part of an answer is taken for one."""
-    timeout = timedelta(seconds=10 if wire is swell else 0.3)
+    timeout = timedelta(seconds=0.3) if wire in (drip, hang) else PATIENT
     caught, _ = failure(lambda _: Answered(wire=wire), timeout=timeout)
     assert type(caught) is SourceUnavailable
     assert said in str(caught)
@@ -230,11 +233,9 @@ def test_no_whole_answer_is_unavailable(wire: Any, said: str) -> None:
 
 def test_nobody_there_is_unavailable() -> None:
     """A closed port is tried again, then told with what to check."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    connection = Connection(f"http://127.0.0.1:{port}", "o", "u", "k")
     with (
-        Client(connection, source="acme", patience=IMPATIENT) as client,
+        dead_port() as port,
+        Client(Connection(f"http://127.0.0.1:{port}", "o", "u", "k"), source="acme", patience=IMPATIENT) as client,
         pytest.raises(SourceUnavailable, match="check base_url"),
     ):
         client.counts(Query())

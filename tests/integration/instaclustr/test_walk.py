@@ -17,6 +17,7 @@ from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.walk import walk as walk_pages
 from actionwatch.instaclustr.wire import Page
 from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, actions, answer, listing
+from tests.waiting import wait_for_event, wait_until
 
 
 def walk(
@@ -183,13 +184,16 @@ def test_pages_are_fetched_side_by_side_in_bounds() -> None:
     """Several pages are under way at once, never more than allowed, and none far ahead of the consumer."""
     honest = listing(actions(100))
     lock = threading.Lock()
-    under_way, most = [0], [0]
+    under_way, most, are_several = [0], [0], threading.Event()
 
     def answering(asked: Asked) -> Answered:
         with lock:
             under_way[0] += 1
             most[0] = max(most[0], under_way[0])
-        time.sleep(0.02)
+            if most[0] > 1:
+                are_several.set()
+        if asked.index:  # the first page comes alone
+            wait_for_event(are_several, "a second page under way")
         with lock:
             under_way[0] -= 1
         return honest(asked)
@@ -197,7 +201,7 @@ def test_pages_are_fetched_side_by_side_in_bounds() -> None:
     with Upstream(answering) as upstream, upstream.client() as client:
         pages = client.user_actions(Query(), page_size=10, in_flight=3)
         got = [next(pages), next(pages)]
-        time.sleep(0.15)
+        time.sleep(0.15)  # time to do wrong
         assert len(upstream.asked) <= 2 + 3
         got += list(pages)
     assert ids(got) == expected(100)
@@ -225,10 +229,7 @@ def test_an_abandoned_walk_leaves_no_thread() -> None:
         pages = client.user_actions(Query(), page_size=10)
         next(pages), next(pages)
         del pages
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline and _walkers():
-            time.sleep(0.005)
-        assert not _walkers()
+        wait_until(lambda: not _walkers(), "the end of the fetching", _walkers)
 
 
 def _walkers() -> list[threading.Thread]:

@@ -14,11 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.origin import Connection
+from tests.waiting import PATIENT, join
 
 API_KEY = "key-71f3-secret"
 IMPATIENT = Patience(
     attempts=4,
-    at_most=timedelta(seconds=5),
+    at_most=PATIENT,
     first_wait=timedelta(milliseconds=1),
     longest_wait=timedelta(milliseconds=5),
     jitter=timedelta(milliseconds=1),
@@ -95,7 +96,7 @@ class Upstream:
     def connection(self, **changes: Any) -> Connection:
         plain: dict[str, Any] = {
             "base_url": self.url, "organisation_id": "org-1", "username": "watcher", "api_key": API_KEY,
-            "timeout": timedelta(seconds=2),
+            "timeout": PATIENT,
         }  # fmt: skip
         return Connection(**{**plain, **changes})
 
@@ -120,7 +121,7 @@ class Upstream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.shutdown()
-        self._thread.join()
+        join(self._thread)
         self._server.server_close()
 
 

@@ -17,6 +17,7 @@ from actionwatch.store import alert_history, alerts, outbox, records, silences
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import QUARTER, make_record
 from tests.integration.pipeline.kit import KindRule, Post, Sender
+from tests.waiting import LIMIT
 
 NIGHTS = TimeInterval("nights", (Period(times=((22 * 60, 24 * 60), (0, 6 * 60))),))
 
@@ -54,7 +55,7 @@ class Desk(Post):
             self.renderer,
             self.troubles,
             self.clock,
-            **{"jitter": lambda: self.jitter, "stop_seconds": 5.0, "house": self.house, **changes},
+            **{"jitter": lambda: self.jitter, "stop_seconds": LIMIT, "house": self.house, **changes},
         )
 
     @property

@@ -14,7 +14,7 @@ from actionwatch.base.model import ESCALATION, DeliveryStatus, Escalation, Event
 from actionwatch.delivery import replay
 from actionwatch.delivery.worker import LEASE, TROUBLES_EVERY
 from actionwatch.matching.addressing import Destination
-from actionwatch.store import outbox, receivers, silences
+from actionwatch.store import outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import Wanted
 from actionwatch.text.crontab import parse_crontab
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, is_ours, summaries
@@ -329,6 +329,39 @@ def test_news_is_not_owed_to_one_that_is_gone(desk: Desk) -> None:
         desk.later(minutes=1)
     assert desk.told("new") == ["opened x2", "updated x3", "updated x4"]
     assert [row for row in desk.all_rows() if row.status is DEAD] == []
+
+
+def test_the_end_of_what_was_never_told(desk: Desk) -> None:
+    """An alert that the old receiver was not told of ends without another dead letter."""
+    in_a_digest(desk)
+    rename(desk)
+    desk.deliver()
+    desk.people.resolve(desk.rows()[0].alert_id, "sam")
+    desk.deliver()
+    assert len([row for row in desk.rows() if row.status is DEAD]) == 1
+
+
+def test_an_end_that_falls_due_while_it_drains(desk: Desk) -> None:
+    """A trouble that the old receiver was told of, and that is over now, leaves nothing waiting when a run ends."""
+    desk.senders["other"] = Sender(answer=lambda message: REFUSED)
+    desk.happen()
+    desk.deliver()
+    with desk.database.write() as connection:
+        outbox.drop(connection, Wanted(), "sam")
+    desk.senders = {"new": Sender(), "other": Sender()}
+    desk.deliver()
+    ended = [row for row in desk.all_rows() if row.receiver == "hook" and row.event is Event.RESOLVED]
+    assert [(row.status, row.why) for row in ended] == [(DEAD, GONE)]
+
+
+def test_the_remedy_follows(desk: Desk) -> None:
+    """A trouble that was open before says what can be done now that the receiver is gone."""
+    a_dead_letter(desk)
+    rename(desk)
+    desk.deliver()
+    with desk.database.read() as connection:
+        (opened,) = [each for each in self_alerts.read_all(connection) if each.trouble == "dead_letters"]
+    assert "--receiver hook --to NAME" in opened.remedy
 
 
 def test_one_that_comes_back(desk: Desk) -> None:

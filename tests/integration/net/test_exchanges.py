@@ -350,8 +350,12 @@ def test_an_address_that_is_none_is_not_shown(url: str) -> None:
 
 def test_a_port_where_nothing_listens_is_an_error() -> None:
     """A refused connection raises something else."""
-    with client() as made, pytest.raises(TransportError, match=r"cannot connect.*refused.*check host and port"):
-        made.post(f"http://127.0.0.1:{dead_port()}/", headers={}, content=b"")
+    with (
+        client() as made,
+        dead_port() as port,
+        pytest.raises(TransportError, match=r"cannot connect.*refused.*check host and port"),
+    ):
+        made.post(f"http://127.0.0.1:{port}/", headers={}, content=b"")
 
 
 def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -> None:

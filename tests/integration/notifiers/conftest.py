@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import ssl
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
+
+from tests.waiting import no_thread_left, wait_until
 
 CA = trustme.CA()
 
@@ -27,16 +27,17 @@ def small_heap() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a thread or a socket."""
-    threads, sockets = set(threading.enumerate()), _sockets()
-    yield
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
-        left = set(threading.enumerate()) - threads
-        if not left and _sockets() <= sockets:
-            return
+    sockets = _sockets()
+
+    def are_closed() -> bool:
+        if _sockets() <= sockets:
+            return True
         gc.collect()  # only now: after each of a thousand tests it would cost a quarter of their time
-        time.sleep(0.02)
-    raise AssertionError(f"left behind: {set(threading.enumerate()) - threads}, {_sockets() - sockets} sockets")
+        return False
+
+    with no_thread_left():
+        yield
+    wait_until(are_closed, "every socket to be closed", lambda: f"{_sockets() - sockets} more")
 
 
 @pytest.fixture(scope="session")

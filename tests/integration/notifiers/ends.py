@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from actionwatch.notifiers.base import Notifier, templates_of
 from actionwatch.render import Renderer
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, RawEnd, SmtpEnd, hang, part, reset, say
+from tests.waiting import LIMIT, PATIENT
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 TOKEN = "xoxb-1234567890-s3cret-token"
@@ -54,6 +56,9 @@ class End(Protocol):
     transient: dict[str, Fault]
     permanent: dict[str, Fault]
 
+    def hang(self) -> None:
+        """Make the far end answer nothing."""
+
     def heal(self) -> None:
         """Make the far end take messages again."""
 
@@ -81,6 +86,9 @@ class WebhookEnd:
         self.notifier = webhook.build(self.options, receiver="soar")
         self.transient = http_transient(self.server)
         self.permanent = http_permanent(self.server)
+
+    def hang(self) -> None:
+        self.server.queue.append(Reply(fault="hang"))
 
     def heal(self) -> None:
         self.server.queue.clear()
@@ -111,6 +119,9 @@ class PagerDutyEnd:
         self.notifier = pagerduty.build(self.options, receiver="on-call")
         self.transient = http_transient(self.server)
         self.permanent = http_permanent(self.server)
+
+    def hang(self) -> None:
+        self.server.queue.append(Reply(fault="hang"))
 
     def heal(self) -> None:
         self.server.queue.clear()
@@ -144,6 +155,9 @@ class AppriseEnd:
         self.notifier = apprise.build(self.options, receiver="anything-else")
         self.transient = http_transient(self.server)
         self.permanent = http_permanent(self.server)
+
+    def hang(self) -> None:
+        self.server.queue.append(Reply(fault="hang"))
 
     def heal(self) -> None:
         self.server.queue.clear()
@@ -182,6 +196,9 @@ class SlackEnd:
                 self.transient[error] = slack_says(self.server, error)
             for error in ("invalid_auth", "channel_not_found", "not_in_channel", "is_archived", "msg_too_long"):
                 self.permanent[error] = slack_says(self.server, error)
+
+    def hang(self) -> None:
+        self.server.queue.append(Reply(fault="hang"))
 
     def heal(self) -> None:
         self.server.queue.clear()
@@ -223,22 +240,15 @@ class EmailEnd:
         def refuse(name: str, value: Any) -> Fault:
             return lambda: setattr(inbox, name, value)
 
-        def move(port: int) -> None:
-            self.notifier = email.build(self.options.model_copy(update={"port": port}), receiver="soc-mail")
-
-        def raw(treat: Any) -> Fault:
-            return lambda: move(self.stack.enter_context(RawEnd(treat)).port)
-
         self.transient: dict[str, Fault] = {
             "greylisted": refuse("rcpt", {"*": "451 try later"}),
             "mailbox busy": refuse("rcpt", {"*": "450 busy"}),
             "sender deferred": refuse("mail_from", "452 too busy"),
             "data deferred": refuse("data", "451 local error"),
-            "shutting down": raw(say(b"421 going down")),
-            "connection refused": lambda: move(dead_port()),
-            "reset": raw(reset),
-            "hang": raw(hang),
-            "nonsense": raw(say(b"\xff\xfenot smtp")),
+            "shutting down": self._raw(say(b"421 going down")),
+            "connection refused": lambda: self._move(self.stack.enter_context(dead_port())),
+            "reset": self._raw(reset),
+            "nonsense": self._raw(say(b"\xff\xfenot smtp")),
         }
         self.permanent: dict[str, Fault] = {
             "no such mailbox": refuse("rcpt", {"*": "550 no such mailbox"}),
@@ -248,7 +258,16 @@ class EmailEnd:
         if (
             self.options.tls == "starttls"
         ):  # with implicit TLS, a server that says this in clear speaks another protocol
-            self.permanent["no service"] = raw(say(b"554 no smtp here"))
+            self.permanent["no service"] = self._raw(say(b"554 no smtp here"))
+
+    def _move(self, port: int) -> None:
+        self.notifier = email.build(self.options.model_copy(update={"port": port}), receiver="soc-mail")
+
+    def _raw(self, treat: Any) -> Fault:
+        return lambda: self._move(self.stack.enter_context(RawEnd(treat)).port)
+
+    def hang(self) -> None:
+        self._raw(hang)()
 
     def heal(self) -> None:
         self.server.inbox.rcpt, self.server.inbox.mail_from, self.server.inbox.data = {}, None, None
@@ -303,6 +322,9 @@ class ConsoleEnd:
             "broken pipe": break_with(BrokenPipeError(32, "Broken pipe")),
         }
 
+    def hang(self) -> None:
+        raise NotImplementedError("a stream has no timeout")
+
     def heal(self) -> None:
         self.notifier = console.build(self.options, receiver="screen", stream=self.stream)
 
@@ -336,7 +358,7 @@ class _Broken(io.StringIO):
 def http_transient(server: HttpEnd) -> dict[str, Fault]:
     """The contract's table, the part that passes."""
     replies = {str(status): Reply(status, b"busy") for status in (408, 425, 429, 500, 502, 503, 504)}
-    replies |= {fault: Reply(fault=fault) for fault in ("hang", "reset", "close", "cut")}
+    replies |= {fault: Reply(fault=fault) for fault in ("reset", "close", "cut")}
     return {name: functools.partial(server.queue.append, reply) for name, reply in replies.items()}
 
 
@@ -412,20 +434,21 @@ ENDS = (
 
 
 @contextmanager
-def open_end(name: str, server_context: ssl.SSLContext, ca_file: Path) -> Iterator[End]:
+def open_end(name: str, server_context: ssl.SSLContext, ca_file: Path, timeout: timedelta = PATIENT) -> Iterator[End]:
     """Start a far end and build its notifier; close both."""
     with ExitStack() as stack:
-        end = _open(name, server_context, ca_file, stack)
+        end = _open(name, server_context, ca_file, stack, f"{timeout.total_seconds():g}s")
         yield end
         end.heal()
         end.notifier.close()
 
 
-def _open(name: str, server_context: ssl.SSLContext, ca_file: Path, stack: ExitStack) -> End:
+def _open(name: str, server_context: ssl.SSLContext, ca_file: Path, stack: ExitStack, timeout: str) -> End:
     if name.startswith("webhook"):
         is_tls = name.endswith("tls")
         server = stack.enter_context(HttpEnd(lambda _: Reply(204), server_context if is_tls else None))
         given = {"url": f"{server.url}/{SECRET_PATH}", "signing_key": KEY, "headers": {"authorization": HEADER}}
+        given["timeout"] = timeout
         return WebhookEnd(server, options(webhook.Options, **given, ca_file=ca_file if is_tls else None))
     if name.startswith("slack"):
         server = stack.enter_context(HttpEnd(slack_reply))
@@ -433,27 +456,28 @@ def _open(name: str, server_context: ssl.SSLContext, ca_file: Path, stack: ExitS
             given = {"token": TOKEN, "channel": "C0123456789", "base_url": f"{server.url}/api/"}
         else:
             given = {"webhook_url": f"{server.url}/services/T0/B0/{SECRET_PATH}"}
-        return SlackEnd(server, options(slack.Options, **given), is_incoming="webhook_url" in given)
+        return SlackEnd(server, options(slack.Options, **given, timeout=timeout), is_incoming="webhook_url" in given)
     if name == "pagerduty":
         server = stack.enter_context(HttpEnd(lambda _: Reply(202, b'{"status": "success"}')))
-        return PagerDutyEnd(server, options(pagerduty.Options, routing_key=ROUTING_KEY, base_url=server.url))
+        given = {"routing_key": ROUTING_KEY, "base_url": server.url}
+        return PagerDutyEnd(server, options(pagerduty.Options, **given, timeout=timeout))
     if name == "apprise":
         server = stack.enter_context(HttpEnd(lambda _: Reply(200)))
         # `retry` and `redirect` are for Apprise: both must be overruled.
         url = f"{server.url}/{SECRET_PATH}?retry=2&wait=0.1&redirect=yes".replace("http", "json", 1)
-        return AppriseEnd(server, options(apprise.Options, url=url))
+        return AppriseEnd(server, options(apprise.Options, url=url, timeout=timeout))
     if name.startswith("email"):
         is_implicit = name.endswith("implicit")
         # aiosmtpd offers no AUTH on implicit TLS.
         login = {"username": None, "password": None, "tls": "implicit"} if is_implicit else {}
         mail = stack.enter_context(SmtpEnd(server_context, is_implicit=is_implicit, is_auth_required=not is_implicit))
-        return EmailEnd(mail, email_options(mail.port, ca_file, **login), stack)
+        return EmailEnd(mail, email_options(mail.port, ca_file, **login, timeout=timeout), stack)
     return ConsoleEnd(stack)
 
 
 def options(kind: Any, **given: Any) -> Any:
     """Validate options as the configuration's loader does."""
-    return kind.model_validate({"timeout": "0.3s", **given}, context={"folder": Path()})
+    return kind.model_validate({"timeout": f"{LIMIT:g}s", **given}, context={"folder": Path()})
 
 
 def email_options(port: int, ca_file: Path | None, **given: Any) -> email.Options:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from tests.waiting import LIMIT, join
+
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer; or how to fail: `hang`, `reset`, `close` before an answer, `cut` within it."""
+    """What to answer; or how to fail: `hang` until the server closes, `reset`, `close` before an answer, `cut` within it."""
 
     status: int = 200
     body: bytes = b""
@@ -58,11 +61,12 @@ class HttpEnd:
         self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
-        """Let hanging requests go, and stop."""
+        """Let hanging requests go, break connections that are still open, and stop."""
         self.released.set()
         self._server.shutdown()
+        self._server.break_connections()
         self._server.server_close()
-        self._thread.join()
+        join(self._thread)
 
     def __enter__(self) -> HttpEnd:
         return self
@@ -79,12 +83,22 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, end: HttpEnd) -> None:
         self.end = end
+        self._connections: list[socket.socket] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Count the connection, and serve it in a thread."""
         self.end.connection_count += 1
+        self._connections.append(request)
         super().process_request(request, client_address)
+
+    def break_connections(self) -> None:
+        """Have every thread that waits for a client's next request end."""
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(
+                    connection, socket.SHUT_RDWR
+                )  # TLS would say goodbye first, and wait for the client
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet: broken connections are what these tests are about."""
@@ -92,7 +106,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 5
+    timeout = LIMIT
     wbufsize = -1  # head and body in one packet: two of them cost 40 ms each time (Nagle and delayed ACK)
     server: _Server
 
@@ -124,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, reply: Reply) -> None:
         self.close_connection = True
         if reply.fault == "hang":
-            self.server.end.released.wait(5)
+            self.server.end.released.wait()
         elif reply.fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             # Without `close` here, `shutdown` of the server class would send an orderly end first.
@@ -135,9 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(Reply(200, b"half"), 100)
 
 
-def dead_port() -> int:
-    """Give a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextlib.contextmanager
+def dead_port() -> Iterator[int]:
+    """Give a port on which nothing listens during the block, and which nobody else can take."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

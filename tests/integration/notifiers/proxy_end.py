@@ -8,6 +8,8 @@ import socket
 import threading
 from types import TracebackType
 
+from tests.waiting import join
+
 
 class ProxyEnd:
     """Serves until closed. `seen` holds the heads of what came; `answer` takes the place of a tunnel where it is set."""
@@ -26,7 +28,7 @@ class ProxyEnd:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join()
+            join(thread)
 
     def __enter__(self) -> ProxyEnd:
         return self

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email import policy
 from email.message import EmailMessage
 from types import TracebackType
@@ -18,8 +19,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.integration.notifiers.http_end import dead_port
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, join
 
 PASSWORD = "s3cret-smtp-password"
 
@@ -57,6 +57,17 @@ class Inbox:
         return "250 taken"
 
 
+class _Controller(Controller):
+    """aiosmtpd's server on a socket that listens already: a port chosen first may be taken by the time it is used."""
+
+    def __init__(self, inbox: Inbox, listener: socket.socket, **options: Any) -> None:
+        self._listener = listener
+        super().__init__(inbox, hostname="127.0.0.1", port=listener.getsockname()[1], **options)
+
+    def _create_server(self) -> Awaitable[asyncio.AbstractServer]:
+        return self.loop.create_server(self._factory_invoker, sock=self._listener, ssl=self.ssl_context)
+
+
 class SmtpEnd:
     """Serves until closed. Give a context for STARTTLS, or for TLS from the first byte with `is_implicit`."""
 
@@ -69,22 +80,23 @@ class SmtpEnd:
         inbox: Inbox | None = None,
     ) -> None:
         self.inbox = inbox or Inbox()
-        self.port = dead_port()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = listener.getsockname()[1]
 
         def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
             is_right = isinstance(data, LoginPassword) and data.password == PASSWORD.encode()
             return AuthResult(success=is_right, handled=False)
 
-        self._controller = Controller(
+        self._controller = _Controller(
             self.inbox,
-            hostname="127.0.0.1",
-            port=self.port,
+            listener,
             ssl_context=context if is_implicit else None,
             tls_context=None if is_implicit else context,
             require_starttls=context is not None and not is_implicit,
             authenticator=authenticate if is_auth_required else None,
             auth_required=is_auth_required,
             data_size_limit=64 * 1024 * 1024,
+            ready_timeout=LIMIT,
         )
         self._controller.start()
 
@@ -121,7 +133,7 @@ class RawEnd:
         self.released.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join()
+        join(self._thread)
 
     def __enter__(self) -> RawEnd:
         return self
@@ -147,8 +159,8 @@ class RawEnd:
 
 
 def hang(connection: socket.socket, released: threading.Event) -> None:
-    """Say nothing."""
-    released.wait(5)
+    """Say nothing until the server closes."""
+    released.wait()
 
 
 def reset(connection: socket.socket, released: threading.Event) -> None:

@@ -8,12 +8,12 @@ import json
 import socket
 import struct
 import threading
-import time
 from types import TracebackType
 from typing import Any
 
 from tests.integration.notifiers.ends import slack_error, slack_reply
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
+from tests.waiting import join, wait_until
 
 APP_TOKEN = "xapp-1-A0-s3cret-app-token"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
@@ -48,19 +48,12 @@ class SocketEnd:
 
     def say(self, document: Any) -> None:
         """Send a text frame to whoever is connected; the client may know of the connection a moment before we do."""
-        self.wait_for(lambda: bool(self._live))
+        wait_until(lambda: self._live, "a connection")
         self._live[-1].sendall(_frame(TEXT, json.dumps(document).encode()))
 
     def hang_up(self) -> None:
         """Break the connection."""
         self._live[-1].shutdown(socket.SHUT_RDWR)
-
-    def wait_for(self, condition: Any, seconds: float = 8.0) -> None:
-        """Wait until something has come about."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it did not come about in time"
-            time.sleep(0.01)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -68,7 +61,7 @@ class SocketEnd:
         for connection in self._live:
             connection.close()
         for thread in self._threads:
-            thread.join()
+            join(thread)
         self.api.close()
 
     def __enter__(self) -> SocketEnd:

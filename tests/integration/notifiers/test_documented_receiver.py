@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ from actionwatch.notifiers import webhook
 from actionwatch.notifiers.base import notifier_module, notifier_types
 from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.unit.render.messages import message
+from tests.waiting import beside
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhook.md").read_text(encoding="utf-8")
 
@@ -47,12 +47,9 @@ def receiver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[
     names["act"] = act
     server = ThreadingHTTPServer(("127.0.0.1", 0), names["Receiver"])
     server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/", acted
-    server.shutdown()
+    with beside(lambda: server.serve_forever(0.02), stop=server.shutdown):
+        yield f"http://127.0.0.1:{server.server_address[1]}/", acted
     server.server_close()
-    thread.join()
 
 
 def send(url: str, key: str, id_: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,11 +186,9 @@ def test_a_conversation_that_drags_on_is_ended() -> None:
 
     with RawEnd(treat) as server:
         to = [f"{number}@example.com" for number in range(50)]
-        made = email_options(server.port, None, tls="none", username=None, password=None, to=to)
-        started = time.monotonic()
+        made = email_options(server.port, None, tls="none", username=None, password=None, to=to, timeout="0.3s")
         with pytest.raises(TransientDeliveryError, match="timeout"):
             deliver(email.build(made, receiver="mail"), "email", message())
-        assert 1 < time.monotonic() - started < 2
 
 
 @settings(max_examples=150)

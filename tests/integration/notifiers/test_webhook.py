@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,6 +27,7 @@ from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.proxy_end import ProxyEnd
 from tests.unit.render.messages import AT, HOSTILE, alert, hostile_message, message, record, summary
+from tests.waiting import all_at_once
 
 OTHER_KEY = "whsec_YW5vdGhlci1rZXktb2YtdGhpcnR5LXR3by1ieXRlcw=="
 VALIDATOR = jsonschema_rs.validator_for(webhook.message_schema())
@@ -63,12 +63,13 @@ def test_the_body_is_the_contracts(server: HttpEnd) -> None:
 
 def test_the_headers_are_the_contracts(server: HttpEnd) -> None:
     """A receiver cannot tell a repeat, or verify who sent it."""
+    before = int(time.time())
     send(server, message(id="message-7"), signing_key=KEY, headers={"X-Own": "yes", "Authorization": "Bearer x"})
     headers = server.requests[0].headers
     assert headers["content-type"] == "application/json"
     assert headers["user-agent"] == f"actionwatch/{__version__}"
     assert headers["idempotency-key"] == headers["webhook-id"] == "message-7"
-    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 5
+    assert before <= int(headers["webhook-timestamp"]) <= time.time()
     assert headers["webhook-signature"].startswith("v1,")
     assert (headers["x-own"], headers["authorization"]) == ("yes", "Bearer x")
 
@@ -179,13 +180,11 @@ def test_a_message_that_cannot_be_written_is_permanent(server: HttpEnd) -> None:
         nested = nested.pop()
 
 
-def test_an_answer_that_never_ends_is_given_up(server: HttpEnd) -> None:
-    """A receiver that drips its answer holds a worker for ever."""
+def test_an_answer_that_is_cut_off_is_none(server: HttpEnd) -> None:
+    """Half an answer counts as delivered."""
     server.queue.append(Reply(fault="cut"))
-    started = time.monotonic()
     with pytest.raises(TransientDeliveryError):
         send(server, message())
-    assert time.monotonic() - started < 2
 
 
 def test_an_unknown_authority_is_refused(
@@ -203,11 +202,7 @@ def test_connections_are_reused_and_few(server: HttpEnd) -> None:
     """Every message costs a handshake, or every thread that ever sent keeps a connection open."""
     notifier = webhook.build(options(webhook.Options, url=f"{server.url}/"), receiver="soar")
     for _ in range(3):
-        workers = [threading.Thread(target=deliver, args=(notifier, "webhook", message())) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        all_at_once(*[lambda: deliver(notifier, "webhook", message())] * 4)
     assert len(server.requests) == 12
     notifier.close()
     assert 1 <= server.connection_count <= 4
@@ -232,7 +227,7 @@ def test_a_receiver_behind_mutual_tls(ca_file: Path, tmp_path: Path) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     given = {"client_cert_file": str(tmp_path / "cert.pem"), "client_key_file": str(tmp_path / "key.pem")}
     with HttpEnd(lambda _: Reply(200), context) as end:
-        send(end, message(), ca_file=ca_file, timeout="2s", **given)
+        send(end, message(), ca_file=ca_file, **given)
         assert len(end.requests) == 1
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from actionwatch.store.database import Database
+from tests import waiting
 from tests.builders import open_database
 from tests.integration.pipeline.kit import Post
 
@@ -31,9 +30,5 @@ def post(database: Database) -> Post:
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
     """Fail a test that leaves a thread running."""
-    before = set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + 3
-    while left := set(threading.enumerate()) - before:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.01)
+    with waiting.no_thread_left():
+        yield

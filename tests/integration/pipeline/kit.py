@@ -20,6 +20,7 @@ from actionwatch.matching.self_alerts import SELF_RULE, Troubles
 from actionwatch.store import alerts, outbox, records, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_alert, make_delivery
+from tests.waiting import LIMIT, wait_for_event
 
 DOWN = TransientDeliveryError("the receiver answered 503")
 REFUSED = PermanentDeliveryError("the receiver answered 400")
@@ -94,7 +95,7 @@ class Sender:
             self.references.append(reference)
             self.texts.append(rendered)
         try:
-            assert self.gate.wait(30)
+            wait_for_event(self.gate, "the test to let the message pass")
             answer = self.answer(message)
         finally:
             with self._lock:
@@ -168,7 +169,7 @@ class Post:
             self.renderer,
             self.troubles,
             self.clock,
-            **{"jitter": lambda: self.jitter, "stop_seconds": 5.0, **changes},
+            **{"jitter": lambda: self.jitter, "stop_seconds": LIMIT, **changes},
         )
 
     def store(self, *stored: Record) -> None:
@@ -235,7 +236,7 @@ def settle(deliverer: Deliverer, rounds: int = 1000) -> None:
     for _ in range(rounds):
         handed = deliverer.run_once(0.0)
         while deliverer.under_way():
-            deliverer.run_once(5.0)
+            deliverer.run_once(LIMIT)
             handed += 1
         if not handed:
             return

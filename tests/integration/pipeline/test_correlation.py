@@ -78,6 +78,7 @@ def see(
             connection,
             Marks(
                 name=name,
+                organisation="org",
                 begins_at=begins,
                 alerts_from=alerts_from,
                 mark=proved,
@@ -381,6 +382,42 @@ def test_an_explanation_names_the_alert_that_was_told(post: Post, rule: str) -> 
                 named.append(correlation.alert_id(view.group, view.found.origin))
                 assert named[-1:] == alerts.read_of_record(connection, record.id)
     assert len(set(named)) > 3
+
+
+DISTINCT = BURST.replace("event_count", "value_count").replace("{gte: 3}", "{field: clusterId, gte: 3}")
+
+
+@pytest.mark.parametrize("rule", [BURST, DISTINCT], ids=["event_count", "value_count"])
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_a_correlation_counts_an_action_once(post: Post, rule: str, *, is_restarted: bool) -> None:
+    """A burst counts an action twice because two sources read it, live or when its state is rebuilt."""
+    rules = rules_of(rule)
+    step = matcher(post, rules)
+    for n in range(2):
+        record = make_record(n, minutes=n, cluster=Entity(f"c-{n}"))
+        post.store(record, structs.replace(record, source="spare"))
+        assert step.run_once() == 0
+    if is_restarted:
+        step = matcher(post, rules)
+    post.store(make_record(1, minutes=1, source="third", cluster=Entity("c-1")))
+    assert step.run_once() == 0
+    post.store(make_record(2, minutes=2, cluster=Entity("c-2")), make_record(2, minutes=2, source="spare"))
+    assert step.run_once() == 1
+    assert only(post).count == 3
+
+
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_a_correlation_may_alert_of_what_another_source_read_as_backlog(post: Post, *, is_restarted: bool) -> None:
+    """A burst that one source read as backlog stays silent though another source reads it as news."""
+    rules = rules_of(BURST)
+    step = matcher(post, rules)
+    post.store(*(make_record(n, minutes=n, is_backlog=True) for n in range(3)))
+    assert step.run_once() == 0
+    post.store(*(make_record(n, minutes=n, source="spare") for n in range(3)))
+    assert (matcher(post, rules) if is_restarted else step).run_once() == 1
+    assert only(post).count == 3
+    assert matcher(post, rules).run_once() == 0
+    assert (len(post.alerts()), only(post).count) == (1, 3)
 
 
 def _missing(post: Post, text: str = MISSING) -> Alert:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.errors import StoreBusy, TransientDeliveryError
 from actionwatch.base.model import DeliveryStatus, Event, Receipt, Status
+from actionwatch.delivery import worker
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.delivery.receiver_worker import IN_HAND, MOST_IN_HAND
 from actionwatch.delivery.retry import RetryPolicy
@@ -26,7 +26,9 @@ from actionwatch.matching.addressing import Destination
 from actionwatch.store import alert_history, alerts, outbox, receivers
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
+from tests.children import run_child
 from tests.integration.pipeline.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
+from tests.waiting import LIMIT, PATIENT, beside, wait_until
 
 GROUPED = KindRule(realert=QUARTER)
 SECOND = timedelta(seconds=1)
@@ -79,23 +81,9 @@ def side_by_side(post: Post) -> Iterator[None]:
             deliverer.run_once(0.005)
         deliverer.finish()
 
-    threads = [threading.Thread(target=work, args=(post.deliverer(),)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    one, other = post.deliverer(), post.deliverer()
+    with beside(lambda: work(one), is_over.set), beside(lambda: work(other), is_over.set):
         yield
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join(10)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for it, not for long."""
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 # -- one message -------------------------------------------------------------------------------------------------------
@@ -446,7 +434,7 @@ def test_hanging_receiver_delays_no_other(post: Post) -> None:
         post.owe(*(f"f{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             deliverer.run_once(0.05)
-        assert len(post.senders["hanging"].sent) == 4
+        wait_until(lambda: len(post.senders["hanging"].sent) == 4, "what each of its threads hangs in")
     assert post.senders["hanging"].most_at_once == 4
 
 
@@ -474,7 +462,7 @@ def test_stock(post: Post) -> None:
         assert deliverer.run_once(0.0) == deliverer.under_way() == 2 * IN_HAND
         post.owe(*(f"b{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
-            wait_until(lambda: len(hook(post).sent) == sum(handed))
+            wait_until(lambda: len(hook(post).sent) == sum(handed), "the first round, then the others")
             handed.append(deliverer.run_once(0.01))
         assert deliverer.under_way() >= 2 * IN_HAND
     assert handed[0] == 2 * IN_HAND < max(handed) <= 2 * MOST_IN_HAND
@@ -498,10 +486,10 @@ def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
     """Two processes on one store send together no more at once than the receiver takes, and nothing twice."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"concurrency": concurrency}
-    hook(post).answer = lambda message: time.sleep(0.005)
+    hook(post).answer = lambda message: time.sleep(0.005)  # so that sends overlap
     post.owe(*(f"a{n}" for n in range(60)))
     with side_by_side(post):
-        wait_until(lambda: len(hook(post).sent) == 60)
+        wait_until(lambda: len(hook(post).sent) == 60, "every message", lambda: len(hook(post).sent))
     assert hook(post).most_at_once <= concurrency
     assert len(set(hook(post).ids)) == 60
     assert post.states() == ["hook opened sent"] * 60
@@ -535,7 +523,7 @@ def test_processes_share_the_rate(post: Post) -> None:
     post.owe(*(f"a{n}" for n in range(11)))
     started = time.monotonic()
     with side_by_side(post):
-        wait_until(lambda: len(hook(post).sent) == 11)
+        wait_until(lambda: len(hook(post).sent) == 11, "every message", lambda: len(hook(post).sent))
         took = time.monotonic() - started
     assert took >= 10 / 50
     assert len(set(hook(post).ids)) == 11
@@ -594,40 +582,30 @@ def test_idle_is_quiet(post: Post) -> None:
 
     post.clock = CountingClock(clock.now)
     deliverer = post.deliverer(stop_seconds=0.05)
-    thread = threading.Thread(target=deliverer.run)
-    thread.start()
-    time.sleep(0.3)
-    before = readings
-    time.sleep(0.7)
-    turned = readings - before
-    deliverer.stop()
-    thread.join(5)
+    with beside(deliverer.run, stop=deliverer.stop):
+        wait_until(lambda: post.states().count("hook opened sent") == 1, "the message to the receiver that is well")
+        wait_until(lambda: post.senders["paused"].sent and post.senders["hanging"].sent, "what the others are sent")
+        before, began = readings, time.monotonic()
+        time.sleep(0.7)
+        turned, took = readings - before, time.monotonic() - began
     post.senders["hanging"].gate.set()
     assert len(hook(post).sent) == 1
-    assert turned < 60
+    assert turned / took < 90
 
 
 # -- ends and beginnings of processes ----------------------------------------------------------------------------------
 
 
-def test_wake(post: Post) -> None:
-    """A message that was owed while the loop waits goes out at once when it is woken."""
+def test_wake(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that was owed while the loop waits goes out when the loop is woken, not when it looks by itself."""
+    monkeypatch.setattr(worker, "POLL_SECONDS", 2 * LIMIT)
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 2 * LIMIT)
     deliverer = post.deliverer()
-    thread = threading.Thread(target=deliverer.run)
-    thread.start()
-    try:
-        time.sleep(0.05)
+    with beside(deliverer.run, stop=deliverer.stop):
         for number in range(20):
             post.owe(f"a{number}")
             deliverer.wake()
-            deadline = time.monotonic() + 5
-            while len(hook(post).sent) <= number and time.monotonic() < deadline:
-                time.sleep(0.001)
-        assert len(hook(post).sent) == 20
-    finally:
-        deliverer.stop()
-        thread.join(10)
-    assert not thread.is_alive()
+            wait_until(lambda number=number: len(hook(post).sent) > number, "what was owed")  # type: ignore[misc]
     assert post.states() == ["hook opened sent"] * 20
 
 
@@ -637,16 +615,12 @@ def test_stop_records_what_ends(post: Post) -> None:
     hook(post).gate.clear()
     post.owe("one")
     deliverer = post.deliverer()
-    thread = threading.Thread(target=deliverer.run)
-    thread.start()
-    while not hook(post).sent:
-        time.sleep(0.005)
-    deliverer.stop()
-    post.owe("two")
-    time.sleep(0.02)
-    hook(post).gate.set()
-    thread.join(5)
-    assert not thread.is_alive()
+    with beside(deliverer.run, stop=deliverer.stop):
+        wait_until(lambda: hook(post).sent, "a message to hold")
+        deliverer.stop()
+        post.owe("two")
+        time.sleep(0.02)  # time to do wrong
+        hook(post).gate.set()
     assert post.states() == ["hook opened sent", "hook opened pending"]
     assert hook(post).is_closed
 
@@ -657,13 +631,8 @@ def test_stop_is_bounded(post: Post) -> None:
     hook(post).gate.clear()
     post.owe("one", "two")
     deliverer = post.deliverer(stop_seconds=0.1)
-    thread = threading.Thread(target=deliverer.run)
-    thread.start()
-    while not hook(post).sent:
-        time.sleep(0.005)
-    deliverer.stop()
-    thread.join(3)
-    assert not thread.is_alive()
+    with beside(deliverer.run, stop=deliverer.stop):
+        wait_until(lambda: hook(post).sent, "a message to hold")
     assert not hook(post).is_closed
     hook(post).gate.set()
     post.deliver()
@@ -726,9 +695,7 @@ settle(deliverer)
 def test_killed_between_send_and_record(post: Post, tmp_path: Path) -> None:
     """A process killed after the receiver took a message and before that was recorded sends it again under the same id."""
     post.owe("one")
-    ended = subprocess.run(
-        [sys.executable, "-c", CRASH, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = run_child([sys.executable, "-c", CRASH, str(tmp_path)])
     assert ended.returncode == 9, ended.stderr
     with post.database.read() as connection:
         (waiting,) = outbox.find(connection, limit=9)
@@ -764,7 +731,7 @@ def test_busy_store_forgets_no_outcome(post: Post, tmp_path: Path) -> None:
         database.refusals = 2
         for _ in range(2):
             with pytest.raises(StoreBusy):
-                deliverer.run_once(5.0)
+                deliverer.run_once(LIMIT)
         assert deliverer.under_way() == 1
         settle(deliverer)
     assert len(hook(post).sent) == 1
@@ -779,13 +746,8 @@ def test_busy_store_at_the_start(post: Post, tmp_path: Path) -> None:
     busy = Post(database, post.clock, post.senders)
     post.owe("one")
     deliverer = busy.deliverer()
-    thread = threading.Thread(target=deliverer.run)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not hook(post).sent and time.monotonic() < deadline:
-        time.sleep(0.01)
-    deliverer.stop()
-    thread.join(10)
+    with beside(deliverer.run, stop=deliverer.stop):
+        wait_until(lambda: hook(post).sent, "the message")
     database.close()
     assert post.states() == ["hook opened sent"]
 
@@ -816,7 +778,7 @@ def test_drain_waits_for_retries(database: Database) -> None:
     answers = [DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
     post.owe("one")
-    post.deliverer().drain(timedelta(seconds=30))
+    post.deliverer().drain(PATIENT)
     assert post.states() == ["hook opened sent"]
     assert post.rows()[0].attempts == 3
 

@@ -324,3 +324,47 @@ def test_any_order_and_batching(stored: list[Record], sizes: list[int]) -> None:
     assert all(count == len(keys) for count, *_, keys in found.values())
     times = {record.key: record.occurred_at for record in stored}
     assert all(abs(times[key] - first) <= QUARTER for _, _, first, _, keys in found.values() for key in keys)
+
+
+@pytest.mark.parametrize("rule", [SINGLE, GROUPED], ids=["single", "grouped"])
+@pytest.mark.parametrize("batch_size", [1, 2000])
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_an_action_that_two_sources_read_counts_once(
+    post: Post, rule: KindRule, batch_size: int, *, is_at_once: bool
+) -> None:
+    """What a second source of the organisation reads too opens, joins or sends anything, in whatever portions it comes."""
+    read = [make_record(n, minutes=n) for n in range(3)]
+    again = [make_record(n, minutes=n, source="spare") for n in range(3)]
+    matcher = post.matcher(rule, batch_size=batch_size)
+    if is_at_once:
+        post.store(*(record for pair in zip(read, again, strict=True) for record in pair))
+    else:
+        post.store(*read)
+        matcher.run_once()
+        post.store(*again)
+    matcher.run_once()
+    assert {alert.count for alert in post.alerts().values()} == {3 if rule is GROUPED else 1}
+    assert post.states() == ["hook opened pending"] * (1 if rule is GROUPED else 3)
+    for alert in list(post.alerts().values()):
+        resolve(post, alert)
+    rows = post.rows()
+    post.store(*(make_record(n, minutes=n, source="third") for n in range(3)))
+    assert matcher.run_once() == 0
+    assert post.rows() == rows
+    with post.database.read() as connection:
+        assert positions.read_both(connection) == (9, 9)
+
+
+@pytest.mark.parametrize("rule", [SINGLE, GROUPED], ids=["single", "grouped"])
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_backlog_of_one_source_may_alert_by_another(post: Post, rule: KindRule, *, is_at_once: bool) -> None:
+    """An action that one source read as backlog does not alert when another source reads it as news, or alerts twice."""
+    matcher = post.matcher(rule)
+    post.store(make_record(is_backlog=True))
+    if not is_at_once:
+        assert matcher.run_once() == 0
+    post.store(make_record(source="spare"), make_record(source="third"), make_record(source="old", is_backlog=True))
+    assert matcher.run_once() == 1
+    (alert,) = post.alerts().values()
+    assert alert.count == 1
+    assert post.states() == ["hook opened pending"]

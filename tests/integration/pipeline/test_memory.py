@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -172,13 +173,17 @@ def test_what_the_upstream_still_shows_stays_known(post: Post) -> None:
 def test_how_far_back_a_source_is_asked(post: Post) -> None:
     """Polls and sweeps reach back from the mark; windows of a backlog that wait for a second look reach further."""
     known = Marks(
-        name="acme", begins_at=NOON - 400 * DAY, alerts_from=NOON, mark=NOON, seen_through=NOON, proved_through=NOON,
-        bounds_unit=timedelta(seconds=1),
+        name="acme", organisation="org", begins_at=NOON - 400 * DAY, alerts_from=NOON, mark=NOON, seen_through=NOON,
+        proved_through=NOON, bounds_unit=timedelta(seconds=1),
     )  # fmt: skip
-    reach = SOURCE.overlap + sum(SOURCE.sweeps, timedelta(0)) + timedelta(seconds=1)
+    moved = timedelta(seconds=60 + 3)  # bounds are moved to where no record is near, and widened to whole units
+    reach = SOURCE.overlap + sum(SOURCE.sweeps, timedelta(0)) + moved
     assert oldest_asked(SOURCE, known, ()) == NOON - reach
     doubt = Unproved(source="acme", starts_at=NOON - 90 * DAY, ends_at=NOON - 89 * DAY, reach=SECOND_LOOK, due_at=NOON)
     assert oldest_asked(SOURCE, known, [doubt]) == NOON - 90 * DAY - timedelta(seconds=1)
+    question = replace(doubt, reach=DAY)  # a sweep's that no poll had time for is asked however old it is by then
+    assert oldest_asked(SOURCE, known, [question]) < question.starts_at
+    assert oldest_asked(SOURCE, known, [replace(question, failure_count=1)]) == NOON - reach
     with post.database.write() as connection:
         unproved_windows.write(connection, [doubt])
     see(post.database, NOON)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
 from actionwatch.store import alert_history, marks, outbox, positions, receipts, records
+from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
@@ -99,11 +101,11 @@ def test_a_clock_that_is_years_ahead(post: Post) -> None:
     """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
     post.store(make_record())
     post.matcher(KindRule("OTHER")).run_once()
-    seen = {name: post.clock() for name in ("begins_at", "alerts_from", "mark", "seen_through", "proved_through")}
+    begun = Marks(name="acme", begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=NOON, proved_through=NOON)
     with post.database.write() as connection:
-        marks.write(connection, marks.Marks(name="acme", **seen))
+        marks.write(connection, begun)
     post.clock.advance(days=3000)
     assert pruned(post) == {}
     with post.database.write() as connection:
-        marks.write(connection, marks.Marks(name="acme", **{**seen, "seen_through": NOON + timedelta(days=11)}))
+        marks.write(connection, dataclasses.replace(begun, seen_through=NOON + timedelta(days=11)))
     assert pruned(post) == {"records": 1}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from msgspec.structs import replace
 
@@ -21,6 +19,7 @@ from actionwatch.matching.self_alerts import (
 from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from tests.builders import NOON, Clock, open_database
 from tests.integration.pipeline.kit import Post
+from tests.waiting import all_at_once
 
 
 def self_states(post: Post) -> list[str]:
@@ -101,17 +100,11 @@ def test_a_person_was_quicker(post: Post) -> None:
 
 def test_reported_from_many_threads(post: Post) -> None:
     """Reports and settlements that come at once leave at most one trouble, and one alert for each that began."""
-    barrier = threading.Barrier(8)
 
     def report() -> None:
-        barrier.wait(5)
         post.troubles.report("key_refused", "acme", "401", "")
 
-    threads = [threading.Thread(target=report) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(*[report] * 8)
     assert self_states(post) == ["opened pending"]
     assert post.open_troubles() == ["key_refused acme"]
 
@@ -139,7 +132,7 @@ def test_every_trouble_has_words(trouble: str) -> None:
 def test_contract_troubles() -> None:
     """Every trouble that the contract names can be told, and two more: `slo_burning` and `window_unproved`."""
     assert " ".join(sorted(TITLES)) == (
-        "clock_skew dead_letters filter_ignored key_refused proof_lagging receiver_failing rule_broken "
+        "clock_skew clock_stepped dead_letters filter_ignored key_refused proof_lagging receiver_failing rule_broken "
         "slo_burning store_nearly_full unknown_field unknown_kind upstream_unreachable window_shrunk window_unproved"
     )
 

@@ -16,6 +16,7 @@ from actionwatch.instaclustr.origin import Connection
 from actionwatch.instaclustr.probe.client import Asker
 from actionwatch.instaclustr.probe.findings import Finding
 from actionwatch.instaclustr.probe.probing import Report, probe
+from tests.waiting import PATIENT
 
 USERS = ("wilhelmina@acme.example", "zacharias@acme.example", "svc-quokka")
 ACCOUNTS = ("wombat-payments", "numbat-identity")
@@ -76,9 +77,11 @@ def probe_at(
     sleep: Callable[[float], None] = lambda _: None,
 ) -> Report:
     """Probe an upstream."""
-    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timedelta(seconds=5))
+    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=PATIENT)
     aliases = aliases or {}
-    with Client(connection, source="acme", field_aliases=aliases, patience=Patience(attempts=1)) as client:
+    with Client(
+        connection, source="acme", field_aliases=aliases, patience=Patience(attempts=1, at_most=PATIENT)
+    ) as client:
         return probe(Asker(client, sleep=sleep), aliases, known_kinds)
 
 

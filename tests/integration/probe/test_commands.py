@@ -5,22 +5,23 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from actionwatch.emulator import DEMO_KEY, DEMO_USER
+from tests.children import child, exit_status
 from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
 from tests.integration.probe.kit import SECRETS, World, a_world
+from tests.waiting import LIMIT
 
 TOKEN = "xoxb-1-wallaby"
-PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +125,9 @@ def receivers(
     """Write one receiver of each type."""
     mail = {
         "host": "127.0.0.1", "port": smtp_port, "tls": "starttls", "ca_file": str(ca_file), "username": "watcher",
-        "password": password, "from": "a@example.com", "to": ["b@example.com"], "timeout": "3s",
+        "password": password, "from": "a@example.com", "to": ["b@example.com"],
     }  # fmt: skip
-    made = [
+    made: list[dict[str, Any]] = [
         {"name": "slack", "slack": {"token": TOKEN, "channel": "C1", "base_url": f"{web}/api/"}},
         {"name": "incoming", "slack": {"webhook_url": f"{incoming or web}/services/T0/B0/xyzzy1234"}},
         {"name": "hook", "webhook": {"url": f"{hook}/x", "ca_file": str(hook_ca_file or ca_file)}},
@@ -134,6 +135,9 @@ def receivers(
         {"name": "mail", "email": mail},
         {"name": "screen", "console": {}},
     ]
+    for receiver in made[:-1]:
+        (options,) = (value for key, value in receiver.items() if key != "name")
+        options["timeout"] = f"{LIMIT:g}s"
     return yaml.safe_dump(made, default_flow_style=True, width=10_000).strip()
 
 
@@ -146,6 +150,7 @@ def test_live_all_broken(
         HttpEnd(lambda _: refusal) as web,
         HttpEnd(lambda _: Reply(204), server_context) as hook,
         SmtpEnd(server_context, is_auth_required=True) as mail,
+        dead_port() as port,
     ):
         given = receivers(
             web.url,
@@ -153,7 +158,7 @@ def test_live_all_broken(
             mail.port,
             ca_file,
             password="wrong-wombat",
-            incoming=f"http://127.0.0.1:{dead_port()}",
+            incoming=f"http://127.0.0.1:{port}",
             hook_ca_file=other_ca_file,
         )
         config = configure(tmp_path, world, given, api_key="wrong-quoll")
@@ -203,15 +208,12 @@ def test_live_interrupted(tmp_path: Path, world: World) -> None:
         given = yaml.safe_dump([{"name": "slack", "slack": slack}], default_flow_style=True, width=10_000).strip()
         config = str(configure(tmp_path, world, given))
         command = [sys.executable, "-m", "actionwatch", "-c", config, "check", "--live"]
-        with subprocess.Popen(command) as process:
-            end.settimeout(PATIENCE_SECONDS)
+        with child(command) as process:
+            end.settimeout(LIMIT)
             with end.accept()[0] as hanging:
                 assert hanging.recv(1)
                 process.send_signal(signal.SIGINT)
-                try:
-                    assert process.wait(PATIENCE_SECONDS) == 130
-                finally:
-                    process.kill()
+                assert exit_status(process) == 130
 
 
 def test_live_needs_a_configuration(tmp_path: Path, world: World) -> None:

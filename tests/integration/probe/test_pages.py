@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from actionwatch.matching.self_alerts import TITLES
 from actionwatch.tail.cursor import TWO_WALKS
 from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
+from tests import http_client
 from tests.builders import open_database
 from tests.integration.probe.kit import a_world
 
@@ -47,10 +47,9 @@ def test_metrics(tmp_path: Path) -> None:
     database = open_database(tmp_path)
     try:
         with (
-            serving(metrics_routes(database, lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
-            urllib.request.urlopen(f"{url}/metrics") as answer,
+            serving(metrics_routes(database, [], lambda: datetime.now(UTC)), "127.0.0.1", 0, None) as url,
         ):
-            served = set(re.findall(r"^# HELP (\w+)", answer.read().decode(), re.MULTILINE))
+            served = set(re.findall(r"^# HELP (\w+)", http_client.get(f"{url}/metrics").text, re.MULTILINE))
     finally:
         database.close()
     assert {names(row[0])[0] for row in rows(OPERATIONS, "Metrics")} == served

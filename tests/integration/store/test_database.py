@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from actionwatch.store.tables import METADATA
 from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
+from tests.children import child, printed, run_child
+from tests.waiting import all_at_once, beside, wait_for_event, wait_until
 
 
 def test_empty_store_is_migrated(tmp_path: Path) -> None:
@@ -91,8 +92,9 @@ def test_two_starts_migrate_once(tmp_path: Path) -> None:
         "d = Database(sys.argv[1]); d.upgrade(); print(d.schema_version()); d.close()"
     )
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    starts = [subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [start.communicate(timeout=60)[0].strip() for start in starts] == [SCHEMA_VERSION] * 2
+    command = [sys.executable, "-c", code, url]
+    with child(command, stdout=subprocess.PIPE) as one, child(command, stdout=subprocess.PIPE) as other:
+        assert [printed(process)[0].strip() for process in (one, other)] == [SCHEMA_VERSION] * 2
 
 
 def test_file_is_private(tmp_path: Path) -> None:
@@ -168,11 +170,7 @@ def test_writers_wait_for_each_other(database: Database) -> None:
             with database.write() as connection:
                 positions.write(connection, "match", positions.read(connection, "match") + 1)
 
-    threads = [threading.Thread(target=add) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(*[add] * 4)
     with database.read() as connection:
         assert positions.read(connection, "match") == 80
 
@@ -187,14 +185,12 @@ def test_second_database_waits(tmp_path: Path) -> None:
         with other.write() as connection:
             positions.write(connection, "match", positions.read(connection, "match") + 1)
 
-    with one.write() as connection:
-        thread = threading.Thread(target=write)
-        thread.start()
-        assert begun.wait(5)
-        thread.join(0.05)
+    with contextlib.ExitStack() as stack, one.write() as connection:
+        thread = stack.enter_context(beside(write))
+        wait_for_event(begun, "the other writer's attempt")
+        thread.join(0.05)  # time to do wrong
         assert thread.is_alive()
         positions.write(connection, "match", 10)
-    thread.join(10)
     with one.read() as connection:
         assert positions.read(connection, "match") == 11
     one.close()
@@ -225,10 +221,8 @@ def test_busy_step_of_the_same_process(tmp_path: Path) -> None:
         except StoreBusy as exc:
             refused.append(exc)
 
-    with impatient.write():
-        thread = threading.Thread(target=write)
-        thread.start()
-        thread.join(10)
+    with impatient.write(), beside(write):
+        pass
     assert [str(exc) for exc in refused] == [
         "the store is busy: another step of this process has been writing for too long"
     ]
@@ -243,14 +237,12 @@ def test_owned_excludes_another_process(database: Database) -> None:
         "with d.owned():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
     )
     url = f"sqlite:///{database.path}"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
+    with child([sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "owned\n"
         with pytest.raises(StoreBusy, match="another actionwatch runs on"), database.owned():
             raise AssertionError("two owners")
-        other.communicate("\n", timeout=10)
+        printed(other, "\n")
     with database.owned():
         pass
     with database.owned():
@@ -346,14 +338,11 @@ def test_log_is_carried_over_beside_the_writers(database: Database) -> None:
 
     def is_carried_over() -> bool:
         # By another process: closing the file here would let go of the locks that SQLite holds on it for this one.
-        return b"match" in subprocess.run(["cat", database.path], capture_output=True, check=True).stdout
+        return run_child(["grep", "-q", "match", database.path]).returncode == 0
 
     assert not is_carried_over()
     commit()
-    deadline = time.monotonic() + 10
-    while not is_carried_over():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(is_carried_over, "what was written in the file")
     commit()
     with database.read() as connection:
         assert positions.read(connection, "match") == 2 * COMMITS

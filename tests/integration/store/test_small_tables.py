@@ -26,7 +26,15 @@ from actionwatch.store.marks import Marks
 from tests.builders import NOON
 
 LATER = NOON + timedelta(hours=1)
-MARKS = Marks(name="acme", begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=LATER, proved_through=NOON)
+MARKS = Marks(
+    name="acme",
+    organisation="org",
+    begins_at=NOON,
+    alerts_from=NOON,
+    mark=NOON,
+    seen_through=LATER,
+    proved_through=NOON,
+)
 
 
 def test_marks(database: Database) -> None:
@@ -145,17 +153,17 @@ def test_story(database: Database) -> None:
 
 
 def test_accounts(database: Database) -> None:
-    """An account's names are told in order, each with the time up to which it held."""
+    """An account's names come out of order, or without the time up to which each held; a listing of none is not kept."""
     with database.write() as connection:
-        assert not accounts.is_known(connection, "acme")
+        assert accounts.listed_at(connection, "acme") is None
         accounts.begin(connection, "acme", LinkedAccount("a-1", "Old", {"x": 1}), NOON)
         accounts.end(connection, "acme", "a-1", LATER)
         accounts.begin(connection, "acme", LinkedAccount("a-1", "New"), LATER)
-        assert accounts.is_known(connection, "acme")
         assert accounts.read_current(connection, "acme") == {"a-1": LinkedAccount("a-1", "New", {})}
         assert accounts.name_history(connection, "acme") == {"a-1": [(LATER, "Old"), (None, "New")]}
-        accounts.note_listed(connection, "other", NOON)
-        assert accounts.is_known(connection, "other")
+        for at in (NOON, LATER):
+            accounts.note_listed(connection, "other", at)
+            assert accounts.listed_at(connection, "other") == at
         assert accounts.read_current(connection, "other") == {}
 
 

@@ -95,7 +95,15 @@ class Empty:
 def test_an_answer_that_was_empty_once_settles_nothing() -> None:
     """One empty answer has windows asked for in coarser units from then on."""
     shown = at(timedelta(hours=3, minutes=5, seconds=7, microseconds=345_600))
-    known = Marks(name=SOURCE, begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=NOON, proved_through=NOON)
+    known = Marks(
+        name=SOURCE,
+        organisation="org",
+        begins_at=NOON,
+        alerts_from=NOON,
+        mark=NOON,
+        seen_through=NOON,
+        proved_through=NOON,
+    )
     settled, _ = settle(Empty(shown), shown, known, NOON)
     assert settled == replace(known, bounds_asked_at=NOON)
     assert settle(Empty(), shown, known, NOON)[0].bounds_unit is None

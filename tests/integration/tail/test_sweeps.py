@@ -176,8 +176,8 @@ def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, databas
 
     Nor is it known which record went. All counts agree; only reading once more tells.
     """
-    for number in range(60):
-        world.log(ago=3 * 3600 + 60 * number, description=f"action {number:02}")
+    for number in range(60):  # times that show how finely bounds are taken: else all is read again for another reason
+        world.log(ago=3 * 3600 + 60 * number + 0.3456, description=f"action {number:02}")
     on = bench(world, database, f"order:{order}", start=6 * HOUR, alert_backlog=True, page_size=8, sweeps=SWEEPS)
     first, edge = ("action 20", 3 * 3600 + 20 * 60) if order == "descending" else ("action 59", 3 * 3600 + 59 * 60 - 10)
 
@@ -196,6 +196,37 @@ def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, databas
     assert vanished(on) == 1
     with database.read() as connection:
         assert unproved_windows.read(connection, SOURCE) == []
+
+
+@pytest.mark.parametrize(("after", "is_kept"), [(-2, False), (-1, False), (0, True)])
+def test_second_look_where_no_poll_looks_again(world: World, database: Database, after: int, is_kept: bool) -> None:
+    """What the polls to come read again is kept for a second look, or what they pass over is not."""
+    world.log()
+    on = bench(world, database, start=HOUR, alert_backlog=True, page_size=3, overlap=OVERLAP)
+    on.poll()
+    on.poll()
+    gap = OVERLAP + after * timedelta(milliseconds=1)  # a window begins a millisecond before the overlap
+    for number in range(8):
+        world.organisation.append(
+            "BACKUP", at=NOON + gap - number * timedelta(seconds=20.3456), description=f"{number}"
+        )
+    on.poll(OVERLAP.total_seconds())
+    assert on.marks().mark == NOON + gap
+    with database.read() as connection:
+        assert bool(unproved_windows.read(connection, SOURCE)) == is_kept
+
+
+def test_a_dense_backlog_is_read_a_second_time(world: World, database: Database) -> None:
+    """Where a backlog's windows are shorter than what polls overlap, no second look at them is kept."""
+    world.organisation.extend_synthetic(45_000, NOON - timedelta(minutes=50), NOON)
+    on = bench(world, database, start=HOUR, alert_backlog=True, overlap=15 * timedelta(minutes=1), sweeps=())
+    on.poll(0)
+    with database.read() as connection:
+        kept = sorted(unproved_windows.read(connection, SOURCE), key=lambda doubt: doubt.starts_at)
+    assert kept[0].starts_at < NOON - timedelta(minutes=50)
+    assert all(later.starts_at <= earlier.ends_at for earlier, later in pairwise(kept))
+    assert kept[-1].ends_at >= on.marks().mark - timedelta(minutes=15)
+    assert {doubt.reach for doubt in kept} == {unproved_windows.SECOND_LOOK}
 
 
 # -- what cannot be proved, and what one poll has no time for

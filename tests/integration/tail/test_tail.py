@@ -230,6 +230,19 @@ def test_late(world: World, database: Database) -> None:
     assert on.is_complete()
 
 
+@pytest.mark.parametrize(("beyond", "is_late"), [(0, False), (1, True)])
+def test_late_by_the_overlap(world: World, database: Database, beyond: int, is_late: bool) -> None:
+    """A record that comes as late as the overlap allows is called late, or one that comes a millisecond later is not."""
+    overlap = timedelta(minutes=5)
+    on = bench(world, database, start=HOUR, alert_backlog=True, overlap=overlap)
+    world.log()
+    on.poll()
+    at = on.marks().seen_through - overlap - timedelta(milliseconds=beyond)
+    world.organisation.append("BACKUP", at=at, description="late")
+    on.poll()
+    assert [record.late_by is not None for record in on.records() if record.description == "late"] == [is_late]
+
+
 @pytest.mark.parametrize("form", ["unreadable", "null", "empty"])
 def test_no_readable_time(world: World, database: Database, form: str) -> None:
     """Records without a readable time are dropped, stored again by each poll, or move the mark."""

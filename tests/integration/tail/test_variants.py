@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,10 +16,11 @@ from actionwatch.store.database import Database
 from actionwatch.tail.tail import Tail
 from actionwatch.tail.window_scan import PollReport
 from tests.upstreams import SOURCE, Switch, World, client_of, self_watch, tail_of
+from tests.waiting import PATIENT
 
 MADE_UP = (UNNAMED_KIND, "\ufffd")  # by faults that put an object of their own among the records
 ENDLESS = ("hang", "slow")
-TIMEOUT = 0.3  # seconds, for answers that do not end; the others have all the time that a busy machine needs
+TIMEOUT = timedelta(seconds=0.3)  # for answers that do not end
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "ADD_NODE")
 
 Seen = Counter[tuple[str, str | datetime]]
@@ -66,10 +69,14 @@ def test_variant(variant: str, world: World, database: Database, served: tuple[S
     world.organisation.add_cluster("payments-prod", account=account)
     by_time = variant.startswith("description_name")
     visible: Seen = Counter()
-    timeout = TIMEOUT if variant in ENDLESS else 10
-    with client_of(url, world.organisation.id, world.clock, timeout) as client:
-        watch = self_watch(database, client, world.clock, "BETWEEN")
-        tail = tail_of(database, client, world.clock, watch, start=timedelta(hours=1))
+
+    @contextmanager
+    def tailing(timeout: timedelta) -> Iterator[Tail]:
+        with client_of(url, world.organisation.id, world.clock, timeout) as client:
+            watch = self_watch(database, client, world.clock, "BETWEEN")
+            yield tail_of(database, client, world.clock, watch, start=timedelta(hours=1))
+
+    with tailing(TIMEOUT if variant in ENDLESS else PATIENT) as tail:
         if variant == "vanish":
             arrive(world, 10, 600)
             poll(world, tail, visible, by_time=by_time)
@@ -85,7 +92,8 @@ def test_variant(variant: str, world: World, database: Database, served: tuple[S
         if reports[-1].error or reports[-1].unproved:
             world.faults.clear()
             world.clock.advance(seconds=30)
-            reports.append(poll(world, tail, visible, by_time=by_time))
+            with tailing(PATIENT) if variant in ENDLESS else nullcontext(tail) as tail:
+                reports.append(poll(world, tail, visible, by_time=by_time))
             assert not reports[-1].error
             assert not reports[-1].unproved
         held = kept(database, by_time=by_time)

@@ -68,7 +68,7 @@ def matched(
         woken.append(upstream.answers)
         matcher.run_once()
 
-    options = TailOptions(SOURCE, start=timedelta(hours=2), alert_backlog=True, page_size=page_size)
+    options = TailOptions(SOURCE, "org", start=timedelta(hours=2), alert_backlog=True, page_size=page_size)
     watch = self_watch(database, client, world.clock)
     Tail(options, upstream, database, watch, world.clock, on_stored=on_stored).run_once()
     return picture(database), woken
@@ -129,7 +129,7 @@ def broken_off(world: World, database: Database, error: BaseException) -> tuple[
         raise error
 
     client = DirectClient(world.emulator, world.clock)
-    options = TailOptions(SOURCE, start=timedelta(hours=2), alert_backlog=True, page_size=5)
+    options = TailOptions(SOURCE, "org", start=timedelta(hours=2), alert_backlog=True, page_size=5)
     watch, upstream = self_watch(database, client, world.clock), Counting(client, fail)
     tail = Tail(options, upstream, database, watch, world.clock, on_stored=lambda: woken.append(None))
     return tail.run_once(), len(woken)

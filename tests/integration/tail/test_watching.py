@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from actionwatch.base.errors import AccessDenied, SourceError, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
+from actionwatch.instaclustr.query import Query
 from actionwatch.matching.self_alerts import Troubles
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.store import accounts, records, self_alerts
@@ -22,6 +25,7 @@ from actionwatch.tail.tail import Tail
 from tests.builders import NOON, Clock
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
+from tests.waiting import beside, wait_for_event
 
 # -- linked accounts
 
@@ -54,7 +58,15 @@ def changes(database: Database) -> list[tuple[str, str | None]]:
 def test_accounts(database: Database) -> None:
     """An account that appears, vanishes, is renamed or loses its sync makes no record, or the first listing makes some."""
     clock, listing, woken = Clock(), Listing(a="Alpha", b="Beta"), list[bool]()
-    watch = AccountWatch(SOURCE, listing, database, clock, on_stored=lambda: woken.append(True))
+    watch = AccountWatch(
+        SOURCE,
+        listing,
+        database,
+        clock,
+        reporting(database, clock),
+        organisation="org",
+        on_stored=lambda: woken.append(True),
+    )
     steps: list[tuple[Callable[[], object], list[tuple[str, str | None]]]] = [
         (lambda: None, []),
         (lambda: listing.names.update(c="Gamma"), [("_LINKED_ACCOUNT_ADDED", "Gamma")]),
@@ -80,18 +92,18 @@ def test_accounts(database: Database) -> None:
 def test_first_account_of_all(database: Database) -> None:
     """The first account of an organisation that had none is taken for what was always there."""
     clock, listing = Clock(), Listing()
-    watch = AccountWatch(SOURCE, listing, database, clock)
+    watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
     listing.names["a"] = "Alpha"
     assert watch.run_once() == 1
     with database.read() as connection:
-        assert list(accounts.read_current(connection, SOURCE)) == ["a"]
+        assert list(accounts.read_current(connection, "org")) == ["a"]
 
 
 def test_names_have_a_history(database: Database) -> None:
     """An old record is shown with the name of today, or a name that a record tells itself is replaced by an older one."""
     clock, listing = Clock(), Listing(a="Old")
-    watch = AccountWatch(SOURCE, listing, database, clock)
+    watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
     clock.advance(hours=1)
     listing.names["a"] = "New"
@@ -110,7 +122,7 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     """A record that comes after an account was renamed is stored under the name it got since."""
     account = world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
-    watch = AccountWatch(SOURCE, client, database, world.clock)
+    watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
     tail = tail_of(
         database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, account_name=watch.name_at
     )
@@ -133,11 +145,84 @@ def test_accounts_refused(world: World, database: Database) -> None:
     """A listing that fails removes every account."""
     world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
-    watch = AccountWatch(SOURCE, client, database, world.clock)
+    watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
     watch.run_once()
     world.faults.set("forbidden:status")
     assert watch.run_once() == 0
     assert changes(database) == []
+
+
+def reporting(database: Database, clock: Clock) -> Troubles:
+    """Open alerts about ourselves that go to the hook."""
+    return Troubles(database, addressing(), clock)
+
+
+@dataclass
+class Accounts:
+    """A listing that fails as a test says."""
+
+    error: SourceError | None = None
+
+    def linked_accounts(self) -> list[LinkedAccount]:
+        """List nothing, or fail."""
+        if self.error is not None:
+            raise self.error
+        return []
+
+
+FORBIDDEN = AccessDenied("the upstream forbids this: HTTP 403", "the key must be an organisation management key")
+FAULT = SourceUnavailable("the upstream has a fault: HTTP 500")
+
+
+def test_refused_accounts_are_an_alert(database: Database) -> None:
+    """A listing that is refused is only logged, its alert does not name the blind rules, is not over, or opens twice."""
+    clock, listing = Clock(), Accounts()
+    names = ["linked_account_vanished", "linked_account_appeared"]
+    watch = AccountWatch(
+        SOURCE, listing, database, clock, reporting(database, clock), organisation="org", affected_rules=lambda: names
+    )
+
+    def check() -> list[str]:
+        clock.advance(minutes=5)
+        watch.run_once()
+        watch.judge()
+        return open_troubles(database)
+
+    assert check() == []
+    listing.error = FORBIDDEN
+    assert check() == check() == ["accounts_refused"]
+    with database.read() as connection:
+        (found,) = self_alerts.read_all(connection)
+    assert "linked_account_appeared, linked_account_vanished" in found.what
+    assert "since 2026-11-25T12:05" in found.what
+    assert found.remedy == FORBIDDEN.remedy
+    listing.error = None
+    assert check() == []
+    assert history(database) == ["accounts_refused"]
+
+
+def test_accounts_that_fail_repeatedly_are_an_alert(database: Database) -> None:
+    """A listing that fails now and then is an alert, or one that keeps failing is none: at first, later, or run by cron."""
+    clock, listing = Clock(), Accounts(FAULT)
+
+    def watch() -> AccountWatch:
+        return AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
+
+    def check(on: AccountWatch) -> list[str]:
+        clock.advance(minutes=5)
+        on.run_once()
+        on.judge()
+        return open_troubles(database)
+
+    running = watch()
+    assert [check(running) for _ in range(3)] == [[], [], ["accounts_refused"]]
+    listing.error = None
+    assert check(running) == []
+    listing.error = FAULT
+    assert [check(watch()) for _ in range(3)] == [[], [], ["accounts_refused"]]
+    with database.read() as connection:
+        (found,) = self_alerts.read_all(connection)
+    assert found.remedy
 
 
 # -- troubles
@@ -198,6 +283,19 @@ def test_unknown_field(world: World, database: Database) -> None:
     on.poll(90_000)
     assert "unknown_field" not in open_troubles(database)
     assert history(database).count("unknown_field") == 1
+
+
+def test_field_that_comes_before_any_record(world: World, database: Database) -> None:
+    """After a poll without records in which a new field was met, the first record opens an alert about no field at all."""
+    on = bench(world, database, "unknown_field")
+    on.poll()
+    world.log(ago=3600)
+    assert [page.records for page in on.client.user_actions(Query())]
+    on.poll()
+    world.log()
+    on.poll()
+    assert on.records()
+    assert history(database) == []
 
 
 def test_added_field_makes_no_new_records(world: World, database: Database) -> None:
@@ -381,21 +479,16 @@ def test_stuck_source(world: World, database: Database) -> None:
 
     def hang() -> None:
         is_hanging.set()
-        assert hangs.wait(30)
+        wait_for_event(hangs, "the end of the test")
 
     stuck.client.before_request = hang
-    thread = threading.Thread(target=stuck.tail.run_once)
-    thread.start()
-    try:
-        assert is_hanging.wait(30)
+    with beside(stuck.tail.run_once, stop=hangs.set):
+        wait_for_event(is_hanging, "a request that hangs")
         on = bench(world, database)
         on.poll()
         world.log()
         on.poll()
         assert len(on.records()) == 1
-    finally:
-        hangs.set()
-        thread.join()
 
 
 def test_sources_do_not_share(world: World, database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -19,6 +20,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.health import MISSED_POLLS, health_routes
 from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
+from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
 
 DROPPED_GROUPS = 3
@@ -51,9 +53,9 @@ def web(
     """Serve health and metrics of one source."""
     routes = [
         *health_routes(database, {"acme": INTERVAL}, lambda: workers, lambda: ages),
-        *metrics_routes(database, clock, lambda: DROPPED_GROUPS),
+        *metrics_routes(database, ["acme"], clock, lambda: DROPPED_GROUPS),
     ]
-    with serving(routes, "127.0.0.1", 0, None) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with serving(routes, "127.0.0.1", 0, None) as url, http_client.client(base_url=url) as client:
         yield client
 
 
@@ -158,6 +160,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
     """Every sample says what the store holds at this moment."""
     known = marks.Marks(
         name="acme",
+        organisation="org",
         begins_at=NOON,
         alerts_from=NOON,
         mark=NOON,
@@ -168,6 +171,8 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
     with database.write() as connection:
         marks.write(connection, known)
         polls.note(connection, "acme", NOON, "x")
+        marks.write(connection, replace(known, name="removed"))
+        polls.note(connection, "removed", NOON, "x")
         records.insert_new(connection, [make_record(n) for n in range(5)])
         positions.write(connection, positions.MATCHED, 3)
         positions.write(connection, positions.CORRELATED, 1)
@@ -212,7 +217,7 @@ PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", sec
 @pytest.mark.parametrize("token", ["open-sesame", "tökén"])
 def test_token(token: str) -> None:
     """Only who shows the whole token is told anything, but for the probes."""
-    with serving(PAGES, "127.0.0.1", 0, token) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with serving(PAGES, "127.0.0.1", 0, token) as url, http_client.client(base_url=url) as client:
 
         def asked(path: str, given: str | None) -> int:
             headers = {} if given is None else {b"authorization": given.encode()}
@@ -233,7 +238,7 @@ def test_answers_from_the_start() -> None:
     """Whoever is told the address can connect at once, every time."""
     for _ in range(10):
         with serving(PAGES, "127.0.0.1", 0, None) as url:
-            assert httpx.get(f"{url}/page", trust_env=False).text == "told"
+            assert http_client.get(f"{url}/page").text == "told"
 
 
 def test_nothing_listens_afterwards() -> None:
@@ -253,7 +258,7 @@ def test_ipv6() -> None:
         pytest.skip("no IPv6 here")
     with serving(PAGES, "::1", 0, None) as url:
         assert url.startswith("http://[::1]:")
-        assert httpx.get(f"{url}/page", trust_env=False).text == "told"
+        assert http_client.get(f"{url}/page").text == "told"
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a..b", "x" * 70])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.identity import content, record_key, twin_key
+from actionwatch.instaclustr.identity import content, organisation_hash, record_key, twin_key
 from actionwatch.instaclustr.records import RecordReader
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +33,9 @@ objects = st.dictionaries(texts, values, max_size=6)
 
 
 def read(fields: dict[str, Any], seen_at: datetime = SEEN, **known: str) -> Record:
-    return RecordReader("acme", known_accounts=known).read_all([fields], [json.dumps(fields)], seen_at)[0]
+    return RecordReader("acme", organisation_id="org", known_accounts=known).read_all(
+        [fields], [json.dumps(fields)], seen_at
+    )[0]
 
 
 def key(fields: dict[str, Any]) -> str:
@@ -46,6 +48,20 @@ def test_a_key_begins_with_the_time() -> None:
     assert first[:17] == f"{1699190130000000:016x}-"
     assert len(first) == 37
     assert first[:16] < second[:16]
+
+
+@pytest.mark.parametrize("fields", [ACTION, {**ACTION, "id": "same"}, {**ACTION, "timestamp": "soon"}])
+def test_organisations_do_not_share_keys(fields: dict[str, Any]) -> None:
+    """Equal records of two organisations are one, or those of one organisation that two sources read are two."""
+
+    def key_in(source: str, organisation_id: str) -> str:
+        reader = RecordReader(source, organisation_id=organisation_id)
+        return reader.read_all([fields], [json.dumps(fields)], SEEN)[0].key
+
+    one, other = "0B6D8F1C-8F5A-4D1B-9A55-0123456789AB", "0b6d8f1c-8f5a-4d1b-9a55-0123456789ac"
+    assert key_in("acme", one) == key_in("spare", one) == key_in("spare", one.lower())
+    assert key_in("acme", one) != key_in("acme", other)
+    assert key_in("acme", "Org") != key_in("acme", "org")  # only of a UUID is it known that case says nothing
 
 
 def test_an_untimed_key_does_not_depend_on_the_fetch() -> None:
@@ -107,7 +123,10 @@ def test_what_we_know_of_accounts_changes_no_key(upstream_id: dict[str, Any]) ->
     """Listing the linked accounts anew does not double the records."""
     fields = {"action": "X", "timestamp": 1699190130, "account": "acc-1", **upstream_id}
     assert (
-        read(fields).key == RecordReader("acme", known_accounts={"acc-1": "Pay"}).read_all([fields], [""], SEEN)[0].key
+        read(fields).key
+        == RecordReader("acme", organisation_id="org", known_accounts={"acc-1": "Pay"})
+        .read_all([fields], [""], SEEN)[0]
+        .key
     )
 
 
@@ -150,7 +169,7 @@ def test_content_takes_lone_surrogates() -> None:
 @given(st.integers(0, 2**60), st.binary(), st.integers(0, 1000), st.integers(0, 1000))
 def test_twins_have_keys_of_their_own(at: int, stable: bytes, one: int, other: int) -> None:
     """The first twin has the plain key; each ordinal is another key, right after it."""
-    plain = record_key(at, stable)
+    plain = record_key(at, stable, organisation_hash("org"))
     assert twin_key(plain, 0) == plain
     assert (twin_key(plain, one) == twin_key(plain, other)) == (one == other)
     assert twin_key(plain, one).startswith(plain)

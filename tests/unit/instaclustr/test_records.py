@@ -19,7 +19,7 @@ UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
 def read(fields: dict[str, Any], reader: RecordReader | None = None) -> Record:
     """Read twice through one reader: the second time what it remembers must give the same."""
-    reader = reader or RecordReader("acme", known_accounts={"acc-1": "Payments"})
+    reader = reader or RecordReader("acme", organisation_id="org", known_accounts={"acc-1": "Payments"})
     first, second = reader.read_all([fields, dict(fields)], [json.dumps(fields)] * 2, SEEN)
     assert first == second
     return first
@@ -95,12 +95,12 @@ def test_every_alias_is_found(field: str, attribute: str, value: Any, expected: 
 
 def test_configured_aliases_come_first() -> None:
     """A configuration's names are tried before the built-in ones, and it cannot name a field that there is not."""
-    reader = RecordReader("acme", aliases={"user": ["principalName"], "scope": ["reach"]})
+    reader = RecordReader("acme", organisation_id="org", aliases={"user": ["principalName"], "scope": ["reach"]})
     record = read({"userName": "built-in", "PRINCIPALNAME": "configured", "reach": "Organisation"}, reader)
     assert (record.user_name, record.scope) == ("configured", "organisation")
     assert reader.unmapped_fields == frozenset()
     with pytest.raises(ValueError, match="no field 'colour'"):
-        RecordReader("acme", aliases={"colour": ["x"]})
+        RecordReader("acme", organisation_id="org", aliases={"colour": ["x"]})
     assert {"kind", "domain_type", "time", "user", "description", "account", "cluster", "organisation", "operation", "scope",
             "upstream_id"} <= set(FIELDS)  # fmt: skip
 
@@ -177,7 +177,7 @@ def test_the_domain_is_what_its_type_says(domain_type: str, account: Entity, clu
 
 def test_known_accounts_tell_ids_from_names() -> None:
     """A string is an id once a linked account has that id; ids get the name we know."""
-    reader = RecordReader("acme")
+    reader = RecordReader("acme", organisation_id="org")
     assert read({"account": "acc-9"}, reader).account == Entity(None, "acc-9")
     reader.know_accounts({"acc-9": "Nine"})
     assert read({"account": "acc-9"}, reader).account == Entity("acc-9", "Nine")
@@ -187,14 +187,14 @@ def test_known_accounts_tell_ids_from_names() -> None:
 
 def test_unmapped_fields_are_told() -> None:
     """Fields that no alias takes are named, for people to map them."""
-    reader = RecordReader("acme")
+    reader = RecordReader("acme", organisation_id="org")
     read({"action": "X", "ipAddress": "10.0.0.1"}, reader)
     assert reader.unmapped_fields == {"ipAddress"}
 
 
 def test_numbers_and_booleans_do_not_mix() -> None:
     """1, 1.0 and true are one key to a cache, and three texts to people."""
-    reader = RecordReader("acme")
+    reader = RecordReader("acme", organisation_id="org")
     assert [read({"action": value}, reader).action_kind for value in (1, True, 1.0)] == ["1", "TRUE", "1.0"]
 
 
@@ -209,9 +209,12 @@ names = st.sampled_from(sorted({alias for aliases in ALIASES.values() for alias 
 @given(st.lists(st.dictionaries(names, json_values, max_size=8), max_size=5))
 def test_nothing_makes_the_reader_fail(objects: list[dict[str, Any]]) -> None:
     """Whatever the values, every object makes one record, and the same one alone as among others."""
-    reader = RecordReader("acme", known_accounts={"a": "b"})
+    reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
     records = reader.read_all(objects, ["{}"] * len(objects), SEEN)
-    alone = [RecordReader("acme", known_accounts={"a": "b"}).read_all([fields], ["{}"], SEEN)[0] for fields in objects]
+    alone = [
+        RecordReader("acme", organisation_id="org", known_accounts={"a": "b"}).read_all([fields], ["{}"], SEEN)[0]
+        for fields in objects
+    ]
     assert records == alone
 
 
@@ -249,7 +252,7 @@ one_odd = st.builds(
 @given(st.lists(usual | one_odd, max_size=8), st.booleans())
 def test_columns_and_single_objects_are_read_alike(objects: list[dict[str, Any]], is_settled: bool) -> None:
     """What is read column by column, since all values are the usual ones, is what reading each object by itself gives."""
-    reader = RecordReader("acme", known_accounts={"a": "b"})
+    reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
     if is_settled:
         reader.settle_identity(["known"])
     told = [{key: value for key, value in fields.items() if value is not None} for fields in objects]

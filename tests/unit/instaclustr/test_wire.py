@@ -19,7 +19,7 @@ ONE, TWO = {"action": "CREATE_CLUSTER"}, {"action": "DELETE_CLUSTER"}
 
 def parse(body: bytes | str | Any) -> Page:
     text = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return parse_page(text, RecordReader("acme"), SEEN)
+    return parse_page(text, RecordReader("acme", organisation_id="org"), SEEN)
 
 
 def kinds(page: Page) -> list[str]:

@@ -80,7 +80,7 @@ class NewTerm:
 
     def restore(self, found: Found) -> None:
         """Go on from an alert that is known."""
-        self._seen_at = found.first_at if self._seen_at is None else max(self._seen_at, found.first_at)
+        self._seen_at = found.first_at
         self.found.append(found)
 
     def alerts(self, start: int = 0) -> list[Found]:

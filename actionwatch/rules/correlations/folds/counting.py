@@ -137,9 +137,7 @@ class Spike:
 def _copy_found(this: Counting | Spike, other: Any) -> None:
     other.found = list(this.found)
     if this._open is not None:
-        other._open = this._open.copy()
-        if other.found and other.found[-1] is this._open:
-            other.found[-1] = other._open
+        other._open = other.found[-1] = this._open.copy()  # the open alert is the newest found
 
 
 class _Count:

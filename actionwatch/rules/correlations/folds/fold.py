@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
 from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
 from actionwatch.rules.correlations.folds.counting import Counting, Spike
 from actionwatch.rules.correlations.folds.sequences import Sequences
-from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, Correlation, Found, Group, Hit, Kind
+from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, Correlation, Found, Hit, Kind
 
 
 class Machine(Protocol):
@@ -46,16 +45,3 @@ def machine(rule: Correlation, begin: datetime | None) -> Machine:
     if rule.kind is Kind.NEW_TERM:
         return NewTerm(rule, begin)
     return Spike(rule, begin) if rule.kind is Kind.SPIKE else Counting(rule)
-
-
-def fold(
-    rule: Correlation, group: Group, hits: Iterable[Hit], verified: datetime | None, begin: datetime | None
-) -> list[Found]:
-    """Give the alerts of a group from all its hits, in any order, as of a verified time."""
-    state = machine(rule, begin)
-    for hit in sorted(hits, key=lambda each: each.order):
-        state.push(hit)
-    alerts = [found for found in state.alerts() if found.is_judged(verified) and not found.is_quiet]
-    for found in alerts:
-        found.id = rule.alert_id(group, found.origin)
-    return alerts

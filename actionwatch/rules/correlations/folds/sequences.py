@@ -85,14 +85,11 @@ class Sequences:
         other._recent = deque(copies.values())
         other._fresh = Counter(self._fresh)
         other._pending = {
-            place: replace(found, first=copies.get(id(found.first), found.first))
-            for place, found in self._pending.items()
+            place: replace(found, first=copies[id(found.first)]) for place, found in self._pending.items()
         }
         other.found = list(self.found)
         if self._open is not None:
-            other._open = self._open.copy()
-            if other.found and other.found[-1] is self._open:
-                other.found[-1] = other._open
+            other._open = other.found[-1] = self._open.copy()  # the open alert is the newest found
         return other
 
     # -- the window ----------------------------------------------------------------------------------------------------
@@ -142,15 +139,13 @@ class Sequences:
             self.restore(found)
 
     def _make(self, pending: _Pending) -> Found:
-        """Make the alert: every hit from the first step that counts on."""
+        """Make the alert: every hit from the first step that counts on. That one is in reach: it fires before it leaves."""
         first = pending.first.hit
         hits = [
             entry.hit
             for entry in self._recent
             if not entry.is_spent and entry.hit.step in self._wanted and entry.hit.order >= first.order
         ]
-        if not hits or hits[0] is not first:
-            hits.insert(0, first)
         until = pending.due + self._rule.realert
         return Found(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
 
@@ -196,7 +191,7 @@ class _Chain:
     def __init__(self, pattern: Pattern) -> None:
         self._steps = pattern.wanted
         self._unwanted = [pattern.between(place) for place in range(len(pattern.wanted) - 1)]
-        self._ways: list[set[frozenset[tuple[str, str]]]] = [set() for _ in pattern.wanted]
+        self._ways: list[set[frozenset[str]]] = [set() for _ in pattern.wanted]
         self._at: datetime | None = None
 
     def take_earlier(self, entry: _Entry, last: Hit) -> bool:
@@ -211,11 +206,10 @@ class _Chain:
         if entry.is_spent or hit.step not in self._steps:
             return False
         place = self._steps.index(hit.step)
-        record = (hit.key, hit.source)
         if place == len(self._steps) - 1:
-            ways: Iterable[frozenset[tuple[str, str]]] = [frozenset({record})] if hit is last else []
+            ways: Iterable[frozenset[str]] = [frozenset({hit.key})] if hit is last else []
         else:
-            ways = [way | {record} for way in self._ways[place + 1] if record not in way]
+            ways = [way | {hit.key} for way in self._ways[place + 1] if hit.key not in way]
         new = list(ways)
         room = MAX_WAYS - len(self._ways[place])
         self._ways[place].update(new[: max(room, 0)])

@@ -41,7 +41,7 @@ class Told:
     resolved_at: datetime | None = None
     told_as: str | None = None
     is_current: bool = True
-    keys: set[tuple[str, str]] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
     taken: int = 0
 
     @property
@@ -263,12 +263,11 @@ def _tell(
 
 def _new_records(told: Told, found: Found) -> tuple[Record, ...]:
     """Give the records that an alert did not hold before, each once, and note that it holds them."""
-    new: dict[tuple[str, str], Record] = {}
+    new: dict[str, Record] = {}
     for hit in found.hits[told.taken :]:
         for record in hit.records:
-            key = (record.source, record.key)
-            if key not in told.keys:
-                new[key] = record
+            if record.key not in told.keys:
+                new[record.key] = record
     told.taken = len(found.hits)
     told.keys.update(new)
     return tuple(sorted(new.values(), key=lambda record: (record.occurred_at, record.key)))

@@ -263,4 +263,4 @@ def _tracks(rules: Sequence[Correlation], past: Past, max_groups: int) -> list[T
 
 
 def _is_same(one: Record, other: Record) -> bool:
-    return (one.source, one.key) == (other.source, other.key)
+    return one.key == other.key

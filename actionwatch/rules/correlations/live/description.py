@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import NOTHING, Entity, Level, Match, Record
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
 from actionwatch.rules.correlations.spec import Correlation, Found, Group
-from actionwatch.rules.fields import ENTITIES, Subject
+from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.text.payloads import instant
 
 STAND_IN = "NOTHING"  # the kind of the record that stands in where nothing was ever seen
@@ -36,7 +37,7 @@ def tell(
 ) -> Telling:
     """Say what an alert with these records, in event order, tells. Failures go to `on_failure` as (record key, what)."""
     newest = records[-1] if records else found.last_seen or stand_in(rule, group, found)
-    shown = rule.shown_group(group)
+    shown = _as_written(rule, group, newest)
     level = highest_level(rule, records) if records else None
     match = make_match(
         rule.name,
@@ -56,6 +57,20 @@ def tell(
     # An inner alert is a hit at its firing time, after its records.
     first_at = min(found.first_at, times[0])
     return Telling(match, len(records), first_at, times[-1], max(late, default=None))
+
+
+def _as_written(rule: Correlation, group: Group, newest: Record) -> dict[str, str | None]:
+    """Give what an alert shows of a group, each value as the newest record writes it: a group holds canonical forms."""
+    return {name: _written(rule, name, value, newest) for name, value in rule.shown_group(group).items()}
+
+
+def _written(rule: Correlation, name: str, value: str | None, newest: Record) -> str | None:
+    if value is None or value.isascii():
+        return value
+    names = dict.fromkeys((name, *(step.aliases[name] for step in rule.steps if name in step.aliases)))
+    fields = [field for each in names if (field := field_named(each)) is not None]
+    texts = [spell(candidate) for field in fields for candidate in field.read(Subject(newest))]
+    return next((text for text in texts if canonical(text) == value), value)
 
 
 def with_missing(body: str, missing: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.model import Record
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Step
 from actionwatch.rules.engine import Engine, Failure, Rule
@@ -42,7 +43,7 @@ class Feed:
         """Give the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
         firing = found.firing
         counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)
-        records = tuple({(each.source, each.key): each for hit in counted for each in hit.records}.values())
+        records = tuple({each.key: each for hit in counted for each in hit.records}.values())
         newest = firing.records[-1] if firing is not None and firing.records else found.last_seen
         subject = Subject(newest) if newest is not None else None
         for slot in self._slots.get(inner.name.id, ()):
@@ -61,11 +62,11 @@ class _Reading:
     read: Reader
 
     def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
-        """Read a group's value: an id before a name; an inner alert's own group before its newest record."""
+        """Read a group's canonical value: an id before a name; an inner alert's own group before its newest record."""
         if self.name in inherited:
             return inherited[self.name]
         candidates = self.read(subject) if subject is not None else ()
-        return spell(candidates[0]) if candidates else None
+        return canonical(spell(candidates[0])) if candidates else None
 
 
 class _Slot:
@@ -95,9 +96,8 @@ class _Slot:
             value = self._value(subject, inherited or {})
             if value is None:
                 return
-        source = records[-1].source if records else ""
         for group in self._groups(subject, inherited or {}):
-            yield self._number, group, Hit(at, self._place, key, source, records, value)
+            yield self._number, group, Hit(at, self._place, key, records, value)
 
     def _groups(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
         if self._expected is not None:
@@ -150,7 +150,8 @@ def _expectations(
         names: list[list[str]] = []
         for name, read in zip(rule.group_by, readers, strict=True):
             told = inherited.get(name)
-            found = [told] if told is not None else list(map(spell, read(subject))) if subject is not None else []
+            texts = map(spell, read(subject)) if subject is not None else ()
+            found = [told] if told is not None else list(map(canonical, texts))
             names.append(found)
         return [group for group in itertools.product(*names) if group in awaited]
 

@@ -123,18 +123,25 @@ class Track:
         return True
 
     def keep(self, state: State, hit: Hit) -> bool:
-        """Keep a hit where it belongs, once; say whether that is behind the others."""
+        """Keep a hit where it belongs, once; say whether that is behind the others.
+
+        A record that may alert takes the place of the same action that another source read as backlog.
+        """
         hits = state.hits
         is_last = not hits or hit.order > hits[-1].order
         if is_last:
             hits.append(hit)
+            self.kept += 1
         else:
             place = bisect.bisect_left(hits, hit.order, key=lambda each: each.order)
-            if hits[place].order == hit.order:
+            if hits[place].order != hit.order:
+                hits.insert(place, hit)
+                self.kept += 1
+            elif _is_backlog(hits[place]) and not _is_backlog(hit):
+                hits[place] = hit
+            else:
                 return False
-            hits.insert(place, hit)
             state.is_stale = True
-        self.kept += 1
         self.dirty[state.group] = None
         state.last_at = hit.at if state.last_at is None else max(state.last_at, hit.at)
         self.newest = hit.at if self.newest is None else max(self.newest, hit.at)
@@ -281,3 +288,7 @@ class Track:
         name = self.rule.merged(state.group)
         if (merger := self.mergers.get(name)) is not None and merger.drop(state.group):
             del self.mergers[name]
+
+
+def _is_backlog(hit: Hit) -> bool:
+    return bool(hit.records) and all(record.is_backlog for record in hit.records)

@@ -86,11 +86,9 @@ def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit
     if last is not None and at <= last.until:
         counted: Iterable[Hit] = last.hits
     else:
-        spent = (
-            {(hit.key, hit.source) for hit in last.hits} if last is not None and rule.kind is not Kind.SPIKE else set()
-        )
+        spent = {hit.key for hit in last.hits} if last is not None and rule.kind is not Kind.SPIKE else set()
         since = at - (rule.history if rule.kind is Kind.NEW_TERM else rule.timespan)
-        counted = (hit for hit in earlier if hit.at >= since and (hit.key, hit.source) not in spent)
+        counted = (hit for hit in earlier if hit.at >= since and hit.key not in spent)
     counted = tuple(counted)
     for hit in own:
         state.push(hit)

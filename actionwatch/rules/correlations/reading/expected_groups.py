@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.reading.limits import PLACE, is_absence
 from actionwatch.rules.correlations.spec import Group, Kind, Threshold
 from actionwatch.rules.report import Report, suggest
@@ -51,7 +52,7 @@ def read_expected(
     if prod(map(len, choices)) > MAX_EXPECTED:
         report.fault(place, f"these are more than {MAX_EXPECTED} groups", "watch fewer in one rule")
         return ()
-    return tuple(dict.fromkeys(itertools.product(*choices)))
+    return tuple(dict.fromkeys(itertools.product(*(map(canonical, choice) for choice in choices))))
 
 
 def _read_awaited(value: Any, place: Place, surroundings: Surroundings, report: Report) -> tuple[str, ...]:

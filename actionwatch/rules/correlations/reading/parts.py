@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from actionwatch.base.model import Level, RuleName
@@ -43,6 +44,8 @@ def own_parts(
         return Rule(own, level, condition, {}, AlertBlock(), file, line, is_silent=True)
 
     rules: dict[str, Rule] = {}
+    taken = compiled.selections if compiled is not None else ()
+    whole = _free(WHOLE, taken)
 
     def refer(word: str, key: tuple[str | int, ...]) -> str:
         if compiled is None:
@@ -57,12 +60,22 @@ def own_parts(
     if names or compiled is None:
         references = [refer(word, ("rules", index)) for index, word in enumerate(names)]
     else:
-        rules[WHOLE] = part(WHOLE, compiled.condition)
-        names, references = (WHOLE,), [f"{name.name}.{WHOLE}"]
+        rules[whole] = part(whole, compiled.condition)
+        names, references = (whole,), [f"{name.name}.{whole}"]
     if kind is Kind.NEW_TERM and references:
-        if baseline == ANY:
+        if baseline == ANY and ANY in taken:
+            what = "'baseline: any' means every record, and a selection is named 'any'"
+            report.fault(("correlation", "baseline"), what, "rename the selection")
+        elif baseline == ANY:
             rules[ANY] = part(ANY, Every(()))
             references.append(f"{name.name}.{ANY}")
         else:
             references.append(references[0] if baseline is None else refer(baseline, ("baseline",)))
     return Parts(names, tuple(references), tuple(rules.values()))
+
+
+def _free(word: str, taken: Collection[str]) -> str:
+    """Give a name for a part that no selection of the document has."""
+    while word in taken:
+        word += "_"
+    return word

@@ -163,10 +163,10 @@ def upgrade() -> None:
     op.create_index("joined_by_record", "joined", ["record_id"], unique=False)
     op.create_table(
         "known_field",
-        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("source", "name"),
+        sa.PrimaryKeyConstraint("organisation", "name"),
     )
     op.create_table(
         "latency",
@@ -181,7 +181,7 @@ def upgrade() -> None:
     op.create_table(
         "linked_account",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("raw", sa.Text(), nullable=False),
@@ -189,7 +189,9 @@ def upgrade() -> None:
         sa.Column("valid_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("linked_account_by_id", "linked_account", ["source", "account_id", "valid_from"], unique=False)
+    op.create_index(
+        "linked_account_by_id", "linked_account", ["organisation", "account_id", "valid_from"], unique=False
+    )
     op.create_table(
         "poll",
         sa.Column("source", sa.Text(), nullable=False),
@@ -303,6 +305,8 @@ def upgrade() -> None:
     op.create_table(
         "source",
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
+        sa.Column("renamed_to", sa.Text(), nullable=True),
         sa.Column("begins_at", sa.BigInteger(), nullable=False),
         sa.Column("alerts_from", sa.BigInteger(), nullable=False),
         sa.Column("mark", sa.BigInteger(), nullable=False),

@@ -8,7 +8,8 @@ from typing import Any
 
 from actionwatch.base.model import Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.spec import Correlation, Hit, Kind, Step
+from actionwatch.rules.correlations.folds.fold import machine
+from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind, Step
 from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import Fired
 from actionwatch.service.simulation import simulate
@@ -17,7 +18,6 @@ from tests.unit.rules.builders import rules_in
 START = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HEAD = "title: T\nname: t\nlogsource: {product: instaclustr}\n"
-ALWAYS = START + timedelta(days=1000)
 
 
 def at(minutes: float) -> datetime:
@@ -42,7 +42,18 @@ def make(kind: Kind = Kind.EVENT_COUNT, *, steps: int = 1, **more: Any) -> Corre
 def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
     """Make a hit; by default its key is its minute."""
     name = key or f"{minutes:06.2f}"
-    return Hit(at(minutes), step, name, "acme", (record_at(minutes, key=name),), value)
+    return Hit(at(minutes), step, name, (record_at(minutes, key=name),), value)
+
+
+def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) -> list[Found]:
+    """Give the alerts of a group from all its hits, in any order, with all time verified since `begin`."""
+    state = machine(rule, begin)
+    for each in sorted(hits, key=lambda each: each.order):
+        state.push(each)
+    alerts = [found for found in state.alerts() if not found.is_quiet]
+    for found in alerts:
+        found.id = rule.alert_id(group, found.origin)
+    return alerts
 
 
 def record_at(minutes: float, kind: str = "BACKUP", *, key: str = "", seen: float | None = None, **more: Any) -> Record:

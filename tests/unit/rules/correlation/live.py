@@ -211,11 +211,11 @@ class Service:
             or row.told.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
             or row.told.is_open
         ]
-        held: dict[str, set[tuple[str, str]]] = {}
+        held: dict[str, set[str]] = {}
         for row in rows:
             name = row.told.public_id
             row.told.taken = 0
-            row.told.keys = held.setdefault(name, {("acme", key) for key in self.held.get(name, ())})
+            row.told.keys = held.setdefault(name, set(self.held.get(name, ())))
         since = min(starts.values()) if len(starts) == len(self.correlator.rules) else START
         seen = [each for each in self.records if each.occurred_at >= since]
         self.correlator.restore(rows, sorted(seen, key=in_event_order))

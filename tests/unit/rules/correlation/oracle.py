@@ -187,7 +187,7 @@ def _firsts(rule: Correlation, pattern: Pattern, last: Hit, fresh: Sequence[Hit]
         chain = (*chosen, last)
         if any(one.order >= other.order for one, other in itertools.pairwise(chain)):
             continue
-        if len({(hit.key, hit.source) for hit in chain}) < len(chain):
+        if len({hit.key for hit in chain}) < len(chain):
             continue
         if _is_forbidden(rule, pattern, chain, hits):
             continue

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.folds.fold import fold, machine
+from actionwatch.rules.correlations.folds.fold import machine
 from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
-from tests.unit.rules.correlation.kit import ALWAYS, MINUTE, START, at, make
+from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
 MANY = settings(max_examples=1500)
@@ -27,7 +27,7 @@ def _hits(draw: st.DrawFn, steps: int, values: st.SearchStrategy[Any] | None = N
     for number, minute in enumerate(draw(st.lists(st.integers(0, 45), max_size=14))):
         met = draw(st.sets(st.integers(0, steps - 1), min_size=1, max_size=2))
         value = None if values is None else draw(values)
-        drawn += [Hit(at(minute), step, f"k{number:02}", "acme", (), value) for step in sorted(met)]
+        drawn += [Hit(at(minute), step, f"k{number:02}", (), value) for step in sorted(met)]
     return drawn
 
 
@@ -106,7 +106,7 @@ def _spikes(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
 def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
     """Whatever is counted or measured, the alerts are those of the specification, with their hits."""
     rule, hits = case
-    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits, START)
+    assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
 
 
 @MANY
@@ -114,7 +114,7 @@ def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
 def test_sequences(case: tuple[Correlation, list[Hit]]) -> None:
     """In order or not, with whatever must be missing, the alerts are those of the specification, with their hits."""
     rule, hits = case
-    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits, START)
+    assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
 
 
 @MANY
@@ -122,7 +122,7 @@ def test_sequences(case: tuple[Correlation, list[Hit]]) -> None:
 def test_what_stands_still_appears_or_soars(case: tuple[Correlation, list[Hit]]) -> None:
     """What is missing, new, or more than usual is what the specification says, with what ends it or its hits."""
     rule, hits = case
-    assert [_shape(found) for found in fold(rule, (), hits, ALWAYS, START)] == expected(rule, hits, START)
+    assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
 
 
 @MANY

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Level, Record
-from actionwatch.rules.correlations.folds.fold import fold
 from actionwatch.rules.correlations.live.changes import firing_order
 from actionwatch.rules.correlations.spec import Correlation, Found, Hit
-from tests.unit.rules.correlation.kit import ALWAYS, HEAD, START, at, loaded, minutes, record_at, run, shapes
+from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 BOTH = "group-by: [userName, clusterId], timespan: 10m"
@@ -145,8 +144,8 @@ def _merged(rule: Correlation, records: Sequence[Record], user: str, realert: in
     found: list[Found] = []
     for cluster in "abc":
         own = [each for each in records if (each.user_name, each.cluster) == (user, Entity(cluster))]
-        hits = [Hit(each.occurred_at, 0, each.key, each.source, (each,)) for each in own]
-        found += fold(rule, (user, cluster), hits, ALWAYS, START)
+        hits = [Hit(each.occurred_at, 0, each.key, (each,)) for each in own]
+        found += fold(rule, (user, cluster), hits, START)
     merged: list[tuple[str, list[str]]] = []
     ends = at(-1)
     for each in sorted(found, key=firing_order):

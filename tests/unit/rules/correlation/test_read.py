@@ -98,6 +98,59 @@ def test_faults_are_said_where_they_are(rest: str, block: str, beginning: str) -
     assert all(fault.line > 0 and fault.file == "r.yml" for fault in found.faults)
 
 
+PAIR = AWAITED.replace("[userName]", "[userName, source]")
+EXPECTED_FAULTS: list[tuple[str, int, str]] = [
+    # One mistake, one fault, at its own line.
+    (f"{AWAITED},\n expect-groups: 5", 6, "what should happen in every group needs 'expect-groups'"),
+    (AWAITED, 5, "what should happen in every group needs 'expect-groups'"),
+    (f"{AWAITED.replace('lt: 1', 'lt: many')},\n expect-groups: {{userName: [eve]}}", 5, "'many' is not a number"),
+    (f"{AWAITED.replace('group-by: [userName], ', '')},\n expect-groups: {{userName: [a]}}", 6, "'userName' is not in"),
+    (f"{PAIR},\n expect-groups: {{userName: [eve]}}", 6, "'expect-groups' says nothing of 'source'"),
+    (f"{AWAITED},\n expect-groups: {{userName: []}}", 6, "say which are awaited"),
+    (f"{AWAITED},\n expect-groups: {{userName: [eve, [bob]]}}", 6, "say which are awaited"),
+    (f"{AWAITED},\n expect-groups: {{userName: [eve, null]}}", 6, "say which are awaited"),
+    (f"{AWAITED},\n expect-groups: {{userName: [true]}}", 6, "say which are awaited"),
+    (f"{AWAITED},\n expect-groups: {{userName: {{list: prod, more: 1}}}}", 6, "say which are awaited"),
+    (f"{AWAITED},\n expect-groups: {{userName: {{list: [prod]}}}}", 6, "say which are awaited"),
+    (f"{AWAITED},\n expect-groups: {{userName: {{list: torn}}}}", 6, "the list 'torn' has faults of its own"),
+    (f"{PAIR},\n expect-groups: {{userName: {{list: many}}, source: [a, b]}}", 6, "these are more than 10000 groups"),
+]
+
+
+@pytest.mark.parametrize(("block", "line", "beginning"), EXPECTED_FAULTS, ids=range(len(EXPECTED_FAULTS)))
+def test_what_is_expected_is_checked(block: str, line: int, beginning: str) -> None:
+    """A mistake in `expect-groups` is reported at another line, twice, or not at all."""
+    lists = Lists({"prod": ("eve",), "many": tuple(map(str, range(5001)))}, frozenset({"torn"}))
+    found = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n", lists)
+    assert found.rules == ()
+    assert [(fault.line, fault.what.startswith(beginning)) for fault in found.faults] == [(line, True)], found.faults
+
+
+def test_ten_thousand_groups_may_be_expected() -> None:
+    """The limit on expected groups refuses the number that the message allows."""
+    found = rules_in(
+        HEAD + DETECTION + f"correlation: {{{PAIR}, expect-groups: {{userName: {{list: many}}, source: [a, b]}}}}\n",
+        Lists({"many": tuple(map(str, range(5000)))}),
+    )
+    assert found.faults == ()
+
+
+def test_an_empty_list_of_expected_groups_is_noted() -> None:
+    """A rule that waits for nothing, since its list is empty, loads without a word."""
+    text = HEAD + DETECTION + f"correlation: {{{AWAITED}, expect-groups: {{userName: {{list: none}}}}}}\n"
+    (note,) = rules_in(text, Lists({"none": ()})).notes
+    assert note.what == "the list 'none' is empty: nothing is awaited"
+    assert rules_in(text, Lists({"none": ("eve",)})).notes == ()
+
+
+def test_few_values_are_no_absence() -> None:
+    """A rule that compares values with `lt: 1` is taken for one that watches for records that do not come."""
+    block = "{type: value_sum, timespan: 1h, condition: {field: raw.n, lt: 1}}"
+    (rule,) = rules_in(HEAD + DETECTION + f"correlation: {block}\n").rules
+    assert rule.correlation is not None
+    assert not rule.correlation.is_absence
+
+
 def test_a_fault_in_a_feeder_leaves_what_builds_on_it_out() -> None:
     """Nothing runs on half of its rules, however deep; what is sound beside it does."""
     text = "---\n".join(

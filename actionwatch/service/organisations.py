@@ -1,0 +1,57 @@
+"""Which source reads which organisation: a name keeps its organisation, and two names may share one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.instaclustr.identity import canonical_organisation
+from actionwatch.settings import Settings
+from actionwatch.store import marks
+from actionwatch.store.database import Database
+from actionwatch.text.yaml_document import read_file
+
+
+def refuse_other_organisations(settings: Settings, config: Path, database: Database) -> None:
+    """Refuse a source whose name the store knows as that of another organisation.
+
+    Its marks, records and receipts are about the log of that organisation. Under the same name the new log would begin at the
+    old mark, and the old records would count as deleted upstream.
+
+    Raises: ConfigError, with every such source.
+    """
+    with database.read() as connection:
+        known = marks.read_all(connection)
+    others = [
+        (index, known[source.name].organisation)
+        for index, source in enumerate(settings.sources)
+        if source.name in known and known[source.name].organisation != canonical_organisation(source.organisation_id)
+    ]
+    if not others:
+        return
+    document, *_ = read_file(config)
+    raise ConfigError(
+        *(
+            document.fault(
+                ("sources", index, "organisation_id"),
+                f"the store knows '{settings.sources[index].name}' as a source of the organisation {before}",
+                "give this source another name; to go on with the other organisation, restore its id",
+            )
+            for index, before in others
+        )
+    )
+
+
+def shared_organisations(settings: Settings, config: Path) -> Iterator[Fault]:
+    """Give a note for each source that reads the organisation of one before it."""
+    document, *_ = read_file(config)
+    first: dict[str, str] = {}
+    for index, source in enumerate(settings.sources):
+        other = first.setdefault(canonical_organisation(source.organisation_id), source.name)
+        if other != source.name:
+            yield document.fault(
+                ("sources", index, "organisation_id"),
+                f"'{source.name}' reads the same organisation as '{other}'",
+                "each action counts once, for the source that stored it first: do not match or group by 'source'",
+            )

@@ -1,0 +1,121 @@
+"""The state of one group at the edges of what is known: nothing verified, hits that fired nothing, an alert to go on from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actionwatch.rules.correlations.folds.fold import Machine, machine
+from actionwatch.rules.correlations.spec import Correlation, Found, Kind, Pattern, Threshold
+from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes
+
+COUNT = make(threshold=Threshold("gte", 2))
+SET = make(Kind.TEMPORAL, steps=2, patterns=(Pattern((0, 1)),))
+CHAIN = make(Kind.TEMPORAL_ORDERED, steps=2, patterns=(Pattern((0, 1)),))
+ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
+TERM = make(Kind.NEW_TERM, steps=2, timespan=0 * MINUTE, realert=0 * MINUTE, history=20 * MINUTE)
+SPIKE = make(Kind.SPIKE, windows=2, factor=2.0, minimum=2)
+
+
+def shapes(state: Machine) -> list[tuple[float | None, list[float | None]]]:
+    """Give of each alert the minute in which it fired, and those of its hits."""
+    return [(minutes(found.fired_at), [minutes(each.at) for each in found.hits]) for found in state.alerts()]
+
+
+def known(fired: float, *, first: float | None = None, until: float | None = None) -> Found:
+    """Make an alert that is known from before."""
+    begun = fired if first is None else first
+    return Found(f"{begun:06.2f}", at(begun), at(fired), at(fired + 10 if until is None else until), [])
+
+
+@pytest.mark.parametrize("rule", [ABSENCE, TERM, SPIKE])
+def test_nothing_is_missing_new_or_unusual_while_nothing_is_verified(rule: Correlation) -> None:
+    """An alert is told that needs a known past, though not a minute of the past is verified."""
+    state = machine(rule, None)
+    assert state.alerts() == []
+    for minute in (0, 30, 31, 32):
+        state.push(hit(minute))
+    assert [found for found in state.alerts() if found.is_judged(None) and not found.is_quiet] == []
+
+
+def _push(state: Machine, *hits: tuple[float, int], is_quiet: bool = False) -> None:
+    for minute, step in hits:
+        state.push(hit(minute, step), is_quiet=is_quiet)
+
+
+@pytest.mark.parametrize(
+    ("rule", "quiet", "then", "alerts"),
+    [
+        (COUNT, [(0, 0), (1, 0)], [(2, 0)], [(2, [0, 1, 2])]),
+        (SET, [(0, 0), (1, 1)], [(2, 0)], [(2, [0, 1, 2])]),
+        (CHAIN, [(0, 0), (1, 1)], [(2, 1)], [(2, [0, 1, 2])]),
+        (ABSENCE, [(50, 0)], [(61, 0)], [(60, []), (71, [])]),
+        (TERM, [(30, 0)], [(31, 0)], [(31, [31])]),
+        (SPIKE, [(31, 0), (32, 0)], [(33, 0)], [(33, [31, 32, 33])]),
+    ],
+)
+def test_quiet_hits_fire_nothing_and_are_counted(
+    rule: Correlation, quiet: list[Any], then: list[Any], alerts: list[Any]
+) -> None:
+    """After a restart a hit that once fired nothing fires, or those behind it do not find it."""
+    state = machine(rule, START)
+    _push(state, *quiet, is_quiet=True)
+    assert [found for found in state.alerts() if found.judged_at is None] == []
+    assert len(state.found) == 0
+    _push(state, *then)
+    assert shapes(state) == alerts
+
+
+@pytest.mark.parametrize(
+    ("rule", "begun", "hits", "alerts"),
+    [
+        # Open until 15: what comes by then joins; the window after it starts empty.
+        (COUNT, known(5), [(15, 0), (15.5, 0), (16, 0)], [(5, [15]), (16, [15.5, 16])]),
+        (CHAIN, known(5), [(15, 1), (15.5, 1), (16, 0), (17, 1)], [(5, [15]), (17, [16, 17])]),
+        # Made known by the alert, for as long as the history lasts; an older record of the baseline takes nothing away.
+        (TERM, known(30), [(50, 0)], [(30, [])]),
+        (TERM, known(30), [(50.5, 0)], [(30, []), (50.5, [50.5])]),
+        (TERM, known(30), [(10, 1), (50, 0)], [(30, [])]),
+        # The hits from before its window are history to the next spike, and no part of this one.
+        (SPIKE, known(33, first=31), [(28, 0), (31, 0), (33, 0), (43, 0)], [(33, [31, 33, 43])]),
+        (SPIKE, known(33, first=31), [(40, 0), (44, 0)], [(33, [40]), (44, [40, 44])]),
+        # Due again from the last match before the alert on.
+        (ABSENCE, known(40), [(45, 0)], [(40, []), (55, [])]),
+    ],
+)
+def test_a_state_goes_on_from_an_alert(rule: Correlation, begun: Found, hits: list[Any], alerts: list[Any]) -> None:
+    """After a restart an alert that is open is not joined, or what it made known or counted counts again."""
+    state = machine(rule, START)
+    state.restore(begun)
+    _push(state, *hits)
+    assert shapes(state) == alerts
+
+
+def test_a_copy_joins_an_alert_by_itself() -> None:
+    """A hit that joins the open alert of a copy joins that of the state it was copied from, too."""
+    for rule in (COUNT, SPIKE, CHAIN):
+        state = machine(rule, START)
+        state.restore(known(40))
+        copy = state.copy()
+        copy.push(hit(41))
+        assert (shapes(state)[0], shapes(copy)[0]) == ((40, []), (40, [41]))
+
+
+@pytest.mark.parametrize("rule", [TERM, SPIKE])
+def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Correlation) -> None:
+    """What is new or unusual is told before the time is verified in which it could have been seen before."""
+    state = machine(rule, START)
+    needed = rule.reach
+    for minute in (41, 42):
+        state.push(hit(minute))
+    found = state.alerts()[0]
+    assert not found.is_quiet
+    assert (found.is_judged(START + needed - MINUTE), found.is_judged(START + needed)) == (False, True)
+
+
+def test_a_term_that_is_told_from_the_start_waits_for_nothing() -> None:
+    """With `cold-start: alert`, a new term is told only once the past is verified."""
+    state = machine(make(Kind.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
+    state.push(hit(1))
+    assert state.alerts()[0].is_judged(None)
