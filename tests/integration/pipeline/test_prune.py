@@ -101,7 +101,15 @@ def test_a_clock_that_is_years_ahead(post: Post) -> None:
     """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
     post.store(make_record())
     post.matcher(KindRule("OTHER")).run_once()
-    begun = Marks(name="acme", begins_at=NOON, alerts_from=NOON, mark=NOON, seen_through=NOON, proved_through=NOON)
+    begun = Marks(
+        name="acme",
+        organisation="o",
+        begins_at=NOON,
+        alerts_from=NOON,
+        mark=NOON,
+        seen_through=NOON,
+        proved_through=NOON,
+    )
     with post.database.write() as connection:
         marks.write(connection, begun)
     post.clock.advance(days=3000)
