@@ -403,7 +403,7 @@ def test_heartbeat_needs_every_source(world: World, database: Database, stale: s
     """The heartbeat beats although one of two sources is stale, or not once both are fresh."""
     monitor = Monitor()
     heartbeat = Heartbeat(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)
-    sources = {name: bench(World(world.clock), database, name=name) for name in ("acme", "emca")}
+    sources = {name: bench(World(world.clock), database, name=name, organisation=name) for name in ("acme", "emca")}
     try:
         for on in sources.values():
             on.poll()
