@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,15 +21,15 @@ def main(file: Path, arguments: list[str]) -> None:
     """Run the command."""
     off = float(file.read_text())
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=off), tick=True) as clock:
+        never = threading.Event()
 
         def follow() -> None:
             known = off
-            while True:
+            while not never.wait(LOOK_SECONDS):
                 wanted = float(file.read_text() or known)
                 if wanted != known:
                     clock.shift(wanted - known)
                     known = wanted
-                time.sleep(LOOK_SECONDS)
 
         threading.Thread(target=follow, daemon=True).start()
         from actionwatch.cli import main as command

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import http_client
 from tests.children import child, run_child
 from tests.end_to_end import clocked, kit
 from tests.integration.notifiers.http_end import Reply
@@ -67,11 +66,8 @@ def machine(post: kit.Post) -> Machine:
 
 def readiness(url: str) -> tuple[int, list[str]]:
     """Ask whether the service is ready."""
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=10) as answer:
-            return answer.status, json.load(answer)["reasons"]
-    except urllib.error.HTTPError as refused:
-        return refused.code, json.load(refused)["reasons"]
+    answer = http_client.get(f"{url}/readyz")
+    return answer.status_code, answer.json()["reasons"]
 
 
 def events(service: kit.Service, name: str) -> list[dict[str, Any]]:
