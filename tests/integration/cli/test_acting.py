@@ -33,7 +33,7 @@ def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> N
     desk.webhook.queue.append(Reply(503, headers={"retry-after": "1"}))
     first = desk.call("run", "--once")
     assert first.status == 1
-    assert "soar: 1 message failed and is tried again at 2" in first.err
+    assert "soar: 1 message failed and is retried at 2" in first.err
     assert desk.call("run", "--once", "--wait", "5s").status == 0
     failed, taken = desk.webhook.requests
     assert failed.headers["webhook-id"] == taken.headers["webhook-id"]
