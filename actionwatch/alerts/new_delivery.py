@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.ids import stable_id
-from actionwatch.base.model import Delivery, DeliveryStatus, Event
+from actionwatch.base.model import Event
 
 
-def owed(
+def new_delivery(
     alert_id: str,
     receiver: str,
     event: Event,

@@ -21,7 +21,7 @@ class Storm:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ReceiverPolicy:
     """One receiver's wishes. `storm` None: one message per alert, whatever comes. `objective`: its p99 of latency."""
 
     min_level: Level = Level.INFORMATIONAL
@@ -34,12 +34,12 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class GlobalPolicy:
     """What holds for every receiver: what inhibits what, and the time intervals that routes name."""
 
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
 
-    def muting(self, names: Iterable[str], at: datetime) -> str | None:
+    def active_mute(self, names: Iterable[str], at: datetime) -> str | None:
         """Name the first of these intervals that holds; one that is no longer configured never does."""
         return next((name for name in names if name in self.intervals and self.intervals[name].holds(at)), None)

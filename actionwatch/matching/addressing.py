@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import owed
+from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import ESCALATION, Alert, Delivery, DeliveryStatus, Event, Level, Record
-from actionwatch.store import alert_history, outbox, receiver_progress
-from actionwatch.store.receiver_progress import Standing
+from actionwatch.base.model import Alert, Event, Level, Record
+from actionwatch.store import alert_history, delivery_transitions, receiver_progress
+from actionwatch.store.receiver_progress import ReceiverProgress
 
 Steps = Sequence[tuple[Alert, Record | None]]
 """An alert as it was after each match that joined it, with that match's record; never empty, the newest state last.
@@ -52,17 +53,17 @@ class Addressing:
         lines: list[alert_history.Entry] = []
         for steps in opened:
             alert, routed = steps[-1][0], self._routed(steps)
-            rows += [owed(alert.id, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
+            rows += [new_delivery(alert.id, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
             lines.append(alert_history.Entry(now, alert.id, "opened", alert.title))
             nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
             lines.append(alert_history.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
             if alert.escalation and not alert.is_shadow:
                 # To one who was told it is an update, to others the alert itself.
                 after, to = alert.escalation.after, alert.escalation.to
-                rows.append(owed(alert.id, to, Event.UPDATED, ESCALATION, now, now + after))
+                rows.append(new_delivery(alert.id, to, Event.UPDATED, ESCALATION, now, now + after))
                 what = f"to {to} in {spell_duration(after)}, unless acknowledged"
                 lines.append(alert_history.Entry(now, alert.id, "escalation", what))
-        outbox.insert_new(connection, rows)
+        delivery_transitions.enqueue(connection, rows)
         alert_history.append(connection, lines)
 
     def update(self, connection: Connection, steps: Steps, now: datetime) -> None:
@@ -74,14 +75,14 @@ class Addressing:
         for name in dict.fromkeys((*known, *routed)):
             if name not in self._destinations:
                 continue  # gone: whoever the routes lead to now is told in its place
-            found = known.get(name, Standing())
+            found = known.get(name, ReceiverProgress())
             if found.last is not None:
                 mutes = routed.get(name, found.last.mutes)
                 rows += self._news(found, found.last, alert, mutes, now)
             elif name in routed:
-                rows.append(owed(alert.id, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
+                rows.append(new_delivery(alert.id, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
                 added.append(name)
-        outbox.insert_new(connection, rows)
+        delivery_transitions.enqueue(connection, rows)
         if added:
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "routed", f"also {', '.join(added)}")])
 
@@ -92,13 +93,13 @@ class Addressing:
             last, destination = found.last, self._destinations.get(name)
             if last is None or destination is None or destination.is_updated_last:
                 continue
-            if outbox.turn_untried(connection, alert.id, name, Event.ACKED) or takes_newest_state(last):
+            if delivery_transitions.change_event(connection, alert.id, name, Event.ACKED) or takes_newest_state(last):
                 continue
-            if not found.is_told and last.status is not DeliveryStatus.PENDING:
+            if not found.is_notified and last.status is not DeliveryStatus.PENDING:
                 continue
             due_at = self._spaced(last, destination, now)
-            rows.append(owed(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
-        outbox.insert_new(connection, rows)
+            rows.append(new_delivery(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
+        delivery_transitions.enqueue(connection, rows)
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
 
     def resolve(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
@@ -108,20 +109,22 @@ class Addressing:
         """
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
-            is_lost = name not in self._destinations and not found.is_told
+            is_lost = name not in self._destinations and not found.is_notified
             if found.last is None or is_lost or _is_left_alone(found, found.last):
                 continue
-            if not outbox.turn_untried(connection, alert.id, name, Event.RESOLVED):
+            if not delivery_transitions.change_event(connection, alert.id, name, Event.RESOLVED):
                 due_at = _not_before(found.last, now)
-                rows.append(owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes))
-        outbox.insert_new(connection, rows)
+                rows.append(
+                    new_delivery(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
+                )
+        delivery_transitions.enqueue(connection, rows)
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
     def test(self, connection: Connection, alert: Alert, receiver: str, now: datetime) -> str:
         """Owe a marked test message to one receiver, whatever the routes say; give the delivery's id."""
-        row = owed(alert.id, receiver, Event.TEST, 1, now, now)
-        outbox.insert_new(connection, [row])
+        row = new_delivery(alert.id, receiver, Event.TEST, 1, now, now)
+        delivery_transitions.enqueue(connection, [row])
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "tested", receiver)])
         return row.id
 
@@ -134,19 +137,19 @@ class Addressing:
         return {name: routed[name] for name in self._destinations if name in routed}
 
     def _news(
-        self, found: Standing, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
+        self, found: ReceiverProgress, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
     ) -> list[Delivery]:
         """Owe a receiver the news of a match, unless a row that waits will tell it, or nothing more is to be told."""
         destination = self._destinations[last.receiver]
         is_low = last.why == "min_level" and alert.level < destination.min_level
         if takes_newest_state(last) or is_low or _is_collapsed(found, last):
             return []
-        if not found.is_told and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
-            return [owed(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
+        if not found.is_notified and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
+            return [new_delivery(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
         due_at = self._spaced(last, destination, now)
         if destination.is_updated_last:
             due_at = max(due_at, alert.first_at + alert.realert)
-        return [owed(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
+        return [new_delivery(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
 
     def _spaced(self, last: Delivery, destination: Destination, now: datetime) -> datetime:
         """Say when an update may come after the message before it."""
@@ -159,14 +162,14 @@ def takes_newest_state(row: Delivery) -> bool:
     return is_untried or (row.status is DeliveryStatus.HELD and row.awaits is not None)
 
 
-def _is_collapsed(found: Standing, last: Delivery) -> bool:
+def _is_collapsed(found: ReceiverProgress, last: Delivery) -> bool:
     """Say whether the alert went into a storm's summary, which is all that is told of it."""
-    return last.status is DeliveryStatus.COLLAPSED and not found.is_told
+    return last.status is DeliveryStatus.COLLAPSED and not found.is_notified
 
 
-def _is_left_alone(found: Standing, last: Delivery) -> bool:
+def _is_left_alone(found: ReceiverProgress, last: Delivery) -> bool:
     """Say whether a receiver is told nothing of a resolution: it was told nothing at all, or its digest will say so."""
-    is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_told
+    is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_notified
     return (
         is_suppressed or _is_collapsed(found, last) or (last.status is DeliveryStatus.HELD and takes_newest_state(last))
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select
 
-from actionwatch.base.model import Delivery, DeliveryStatus, Event
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Event
 from actionwatch.store.outbox import READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
-from actionwatch.base.model import Delivery, DeliveryStatus
+from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.store.outbox import READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
@@ -20,14 +20,14 @@ _SUMS = (
         DELIVERY.c.receiver,
         func.max(DELIVERY.c.ordinal).label("top"),
         func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
-        func.max(case((_IS_SENT, 1), else_=0)).label("is_told"),
+        func.max(case((_IS_SENT, 1), else_=0)).label("is_notified"),
     )
     .where(_ALERT)
     .group_by(DELIVERY.c.receiver)
     .subquery()
 )
 _STANDING = (
-    select(*READ, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_told)
+    select(*READ, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_notified)
     .select_from(_SUMS)
     .join(
         DELIVERY, and_(_ALERT, DELIVERY.c.receiver == _SUMS.c.receiver, DELIVERY.c.ordinal == _SUMS.c.own), isouter=True
@@ -37,19 +37,19 @@ _STANDING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReceiverProgress:
     """One receiver's rows of one alert, summed up. `last` is its newest own row, None where all are copies or an escalation."""
 
     last: Delivery | None = None
     next_ordinal: int = 1
-    is_told: bool = False
+    is_notified: bool = False
 
 
-def read(connection: Connection, alert_id: str) -> dict[str, Standing]:
+def read(connection: Connection, alert_id: str) -> dict[str, ReceiverProgress]:
     """Read the standing of every receiver that has rows of an alert, by name."""
     return {
-        row.name: Standing(
-            delivery_of(row[: len(READ)]) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told)
+        row.name: ReceiverProgress(
+            delivery_of(row[: len(READ)]) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_notified)
         )
         for row in connection.execute(_STANDING, {"wanted": alert_id})
     }

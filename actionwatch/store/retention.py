@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
-from actionwatch.base.model import DeliveryStatus, Event, Status
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Event, Status
 from actionwatch.store import alerts
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED, STORY
 

@@ -6,31 +6,19 @@ A stopped row whose `awaits` names a reason waits for a summary; the summary is 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
-from actionwatch.base.model import Alert, Cause, Delivery, DeliveryStatus, Level, Status
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, JOINED, RECEIVER
 from actionwatch.store.timestamps import Instant
 
-_STOP = (
-    DELIVERY.update()
-    .where(DELIVERY.c.id == bindparam("known_id"))
-    .values(
-        status=bindparam("now_status"),
-        why=bindparam("now_why"),
-        ref=bindparam("now_ref"),
-        awaits=bindparam("now_awaits"),
-        due_at=bindparam("now_due_at", type_=Instant),
-        leased_until=None,
-    )
-)
 _AWAITING = (
     select(DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes, func.min(DELIVERY.c.due_at).label("due_at"))
     .where(DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.awaits.is_not(None))
@@ -56,19 +44,7 @@ _ON_ITS_WAY = _let_through(DeliveryStatus.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """What a gate decided about one row. `awaits`: the reason of the summary that will tell of it, not before `due_at`."""
-
-    delivery: Delivery
-    status: DeliveryStatus
-    by: str
-    ref: str | None
-    awaits: str | None
-    due_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
+class SummaryGroup:
     """Rows of one receiver that await a summary for one cause. `due_at`: when the first of them may be told of."""
 
     awaits: str
@@ -78,7 +54,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class SummaryContent:
     """What a summary sums up: distinct alerts, how many of each level, the most important of them, and what hid them."""
 
     count: int
@@ -87,51 +63,19 @@ class Content:
     causes: list[Cause]
 
 
-def stop(connection: Connection, stops: Sequence[Stop]) -> None:
-    """End rows that a gate stopped before any attempt."""
-    if stops:
-        rows = [
-            {
-                "known_id": found.delivery.id,
-                "now_status": found.status.value,
-                "now_why": found.by,
-                "now_ref": found.ref,
-                "now_awaits": found.awaits,
-                "now_due_at": found.due_at,
-            }
-            for found in stops
-        ]
-        connection.execute(_STOP, rows)
-
-
 def count_let_through(connection: Connection, receiver: str, since: datetime, most: int) -> int:
     """Count the alerts a receiver was told of since then, and those on their way to it; at most `most` of each."""
     asked = {"wanted": receiver, "since": since, "most": most}
     return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _ON_ITS_WAY))
 
 
-def read_groups(connection: Connection, receiver: str) -> list[Group]:
+def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:
     """Read what awaits a summary for a receiver."""
     rows = connection.execute(_AWAITING, {"wanted": receiver})
-    return [Group(row.awaits, row.ref, tuple(json.loads(row.mutes or "[]")), row.due_at) for row in rows]
+    return [SummaryGroup(row.awaits, row.ref, tuple(json.loads(row.mutes or "[]")), row.due_at) for row in rows]
 
 
-def report(connection: Connection, receiver: str, groups: Sequence[Group], summary_id: str, now: datetime) -> None:
-    """Mark the rows of these groups as told of by a summary: those of a digest only as far as they are due."""
-    for group in groups:
-        its = (
-            DELIVERY.c.receiver == receiver,
-            DELIVERY.c.awaits == group.awaits,
-            DELIVERY.c.ref.is_not_distinct_from(group.ref),
-            DELIVERY.c.mutes.is_not_distinct_from(json.dumps(group.mutes) if group.mutes else None),
-        )
-        statement = DELIVERY.update().where(*its)
-        if group.awaits == "digest":
-            statement = statement.where(DELIVERY.c.due_at <= now)
-        connection.execute(statement.values(awaits=None, reported_in=summary_id))
-
-
-def read_content(connection: Connection, summary_id: str, limit: int) -> Content:
+def read_content(connection: Connection, summary_id: str, limit: int) -> SummaryContent:
     """Read what a summary tells of, the highest levels and the newest first."""
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
     told = ALERT.c.id.in_(ids)
@@ -141,7 +85,7 @@ def read_content(connection: Connection, summary_id: str, limit: int) -> Content
     chosen = connection.execute(select(ALERT.c.id).where(told).order_by(*order).limit(limit)).scalars().all()
     found = alerts.read_many(connection, chosen)
     shown = [found[alert_id] for alert_id in chosen]
-    return Content(sum(levels.values()), levels, shown, _read_causes(connection, summary_id))
+    return SummaryContent(sum(levels.values()), levels, shown, _read_causes(connection, summary_id))
 
 
 def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
@@ -185,7 +129,7 @@ def read_summary_of(connection: Connection, delivery_id: str) -> str | None:
     return found
 
 
-def read_told_of(connection: Connection, summary_id: str) -> list[str]:
+def read_reported(connection: Connection, summary_id: str) -> list[str]:
     """Name the alerts that a summary tells of."""
     ids = select(DELIVERY.c.alert_id).distinct().where(DELIVERY.c.reported_in == summary_id)
     return list(connection.execute(ids.order_by(DELIVERY.c.alert_id)).scalars())

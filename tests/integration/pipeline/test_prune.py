@@ -7,7 +7,7 @@ from datetime import timedelta
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, outbox, positions, receipts, records
+from actionwatch.store import alert_history, delivery_transitions, outbox, positions, receipts, records
 from actionwatch.store.receipts import WindowReceipt
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
@@ -81,7 +81,7 @@ def test_what_is_owed_stays(post: Post) -> None:
     assert pruned(post) == {}
     (letter,) = post.rows()
     with post.database.write() as connection:
-        outbox.drop(connection, outbox.Wanted([letter.id]), "sam")
+        delivery_transitions.drop(connection, outbox.DeliveryFilter([letter.id]), "sam")
     assert pruned(post)["deliveries"] == 1
 
 
