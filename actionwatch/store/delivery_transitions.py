@@ -51,8 +51,8 @@ _COLUMNS = (
     "ref",
     "body",
 )
-_STATUS = unindexed(DELIVERY.c.status)  # the other columns of each condition find fewer rows
-_IS_PENDING = DeliveryStatus.PENDING.value == _STATUS
+# The other columns of each condition find fewer rows.
+_IS_PENDING = unindexed(DELIVERY.c.status) == DeliveryStatus.PENDING.value
 _ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
 _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
 _EARLIER = DELIVERY.alias()
@@ -218,7 +218,7 @@ def summarise(
             DELIVERY.c.awaits == group.awaits,
             DELIVERY.c.ref.is_not_distinct_from(group.ref),
             DELIVERY.c.mutes.is_not_distinct_from(json.dumps(group.mutes) if group.mutes else None),
-            _STATUS.in_(sorted({state.status.value for state in SUMMARISE.sources})),
+            unindexed(DELIVERY.c.status).in_(sorted({state.status.value for state in SUMMARISE.sources})),
         )
         statement = DELIVERY.update().where(*its)
         if group.awaits == "digest":

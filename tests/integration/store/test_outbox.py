@@ -185,7 +185,7 @@ def test_strangers(database: Database) -> None:
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
     put(database, sent, waiting, make_delivery("c"))
     with database.write() as connection:
-        delivery_transitions.sent(connection, "hook", {sent.id: None}, NOON)
+        delivery_transitions.sent(connection, "gone", {sent.id: None}, NOON)
         assert outbox.read_unknown_receivers(connection, ["hook"]) == ["gone"]
         assert outbox.read_unknown_receivers(connection, []) == ["gone", "hook"]
         assert delivery_transitions.bury_all(connection, "gone", "no longer configured") == [("b", Event.OPENED)]
@@ -237,7 +237,7 @@ def test_latencies(database: Database) -> None:
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON + SECOND), "group")])
         delivery_transitions.sent(connection, "hook", {make_delivery().id: None}, NOON + 3 * SECOND)
-        delivery_transitions.sent(connection, "hook", {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND)
+        delivery_transitions.sent(connection, "other", {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND)
         found = outbox.delivered_latencies(connection, 10)
     assert found == [(NOON, NOON + SECOND, NOON + 2 * SECOND)]
 
