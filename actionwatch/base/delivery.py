@@ -81,58 +81,72 @@ OWNERS: dict[DeliveryState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One way from state to state. `sources`: the states that allow it; empty, where it creates the row.
-
-    `targets`: the states that it leads to; empty, where the state stays the same.
-    """
+    """One kind of change. `moves`: from which state to which; from None, where it creates the row."""
 
     name: str
-    sources: tuple[DeliveryState, ...]
-    targets: tuple[DeliveryState, ...]
+    moves: tuple[tuple[DeliveryState | None, DeliveryState], ...]
     actor: str
+
+    @property
+    def sources(self) -> frozenset[DeliveryState | None]:
+        """The states that allow it."""
+        return frozenset(source for source, _ in self.moves)
 
 
 _S = DeliveryState
-_PENDING = (_S.PENDING,)
+_STAYS_PENDING = ((_S.PENDING, _S.PENDING),)
 
-ENQUEUE = Transition("enqueue", (), _PENDING, "matching (an alert opens, changes, ends); a summary; a fallback")
-CHANGE_EVENT = Transition("change_event", _PENDING, (), "matching: an update not attempted yet reports the newer event")
-CLAIM = Transition("claim", _PENDING, (), "the delivery worker: leases it, freezes its body, counts the attempt")
-FREEZE = Transition("freeze", _PENDING, (), "the delivery worker: fixes the body that a fallback copies")
-RELEASE = Transition("release", _PENDING, (), "the delivery worker at its start: ends the leases of a dead process")
-RETRY = Transition("retry", _PENDING, (), "the delivery worker: a temporary error")
-SENT = Transition("sent", _PENDING, (_S.SENT,), "the delivery worker: the receiver accepted the message")
+ENQUEUE = Transition(
+    "enqueue", ((None, _S.PENDING),), "matching (an alert opens, changes or ends), summaries, fallbacks"
+)
+CHANGE_EVENT = Transition(
+    "change_event", _STAYS_PENDING, "matching: an update that was not attempted reports newer news"
+)
+CLAIM = Transition("claim", _STAYS_PENDING, "the delivery worker: takes a lease, freezes the body, counts the attempt")
+FREEZE = Transition("freeze", _STAYS_PENDING, "the delivery worker: freezes the body for a fallback copy")
+RELEASE = Transition("release", _STAYS_PENDING, "the delivery worker at its start: ends the leases of a dead process")
+RETRY = Transition("retry", _STAYS_PENDING, "the delivery worker: a temporary error")
+SENT = Transition("sent", ((_S.PENDING, _S.SENT),), "the delivery worker: the receiver accepted the message")
 BURY = Transition(
     "bury",
-    (_S.PENDING, _S.COLLAPSED_UNTIL_SUMMARY, _S.HELD_UNTIL_SUMMARY),
-    (_S.DEAD,),
-    "the delivery worker: a permanent error, too late to retry, or the receiver is no longer configured",
+    tuple((source, _S.DEAD) for source in (_S.PENDING, _S.COLLAPSED_UNTIL_SUMMARY, _S.HELD_UNTIL_SUMMARY)),
+    "the delivery worker: a permanent error, too late for a retry, or the receiver is no longer configured",
 )
 SUPPRESS = Transition(
-    "suppress", _PENDING, (_S.SUPPRESSED, _S.SUPPRESSED_UNTIL_SUMMARY), "a gate, before the first attempt"
+    "suppress",
+    ((_S.PENDING, _S.SUPPRESSED), (_S.PENDING, _S.SUPPRESSED_UNTIL_SUMMARY)),
+    "a gate, before the first attempt",
 )
-COLLAPSE = Transition("collapse", _PENDING, (_S.COLLAPSED_UNTIL_SUMMARY,), "the storm gate, before the first attempt")
-HOLD = Transition("hold", _PENDING, (_S.HELD_UNTIL_SUMMARY,), "the digest gate, before the first attempt")
+COLLAPSE = Transition(
+    "collapse", ((_S.PENDING, _S.COLLAPSED_UNTIL_SUMMARY),), "the storm gate, before the first attempt"
+)
+HOLD = Transition("hold", ((_S.PENDING, _S.HELD_UNTIL_SUMMARY),), "the digest gate, before the first attempt")
 SUMMARISE = Transition(
     "summarise",
-    (_S.SUPPRESSED_UNTIL_SUMMARY, _S.COLLAPSED_UNTIL_SUMMARY, _S.HELD_UNTIL_SUMMARY),
-    (_S.SUPPRESSED, _S.COLLAPSED, _S.HELD),
-    "a summary: `reported_in` names it",
+    (
+        (_S.SUPPRESSED_UNTIL_SUMMARY, _S.SUPPRESSED),
+        (_S.COLLAPSED_UNTIL_SUMMARY, _S.COLLAPSED),
+        (_S.HELD_UNTIL_SUMMARY, _S.HELD),
+    ),
+    "a summary, which `reported_in` names",
 )
 REQUEUE = Transition(
     "requeue",
-    (_S.DEAD, _S.SUPPRESSED),
-    _PENDING,
-    "a person (`deliveries retry`): dead letters, and ends that follow them",
+    ((_S.DEAD, _S.PENDING), (_S.SUPPRESSED, _S.PENDING)),
+    "`deliveries retry`: dead letters, and the end that a receiver did not get because its opening was dead",
 )
-READDRESS = Transition("readdress", (_S.DEAD,), _PENDING, "a person (`deliveries retry --to`)")
-VACATE = Transition("vacate", (), (_S.SUPPRESSED,), "a readdressed dead letter: a row that keeps its old place")
-DROP = Transition("drop", (_S.DEAD,), (_S.SUPPRESSED,), "a person (`deliveries drop`)")
+READDRESS = Transition(
+    "readdress",
+    ((_S.DEAD, _S.PENDING), (None, _S.SUPPRESSED)),
+    "`deliveries retry --to`: moves a dead letter to another receiver and leaves a row in its old place",
+)
+DROP = Transition("drop", ((_S.DEAD, _S.SUPPRESSED),), "`deliveries drop`")
 
 TRANSITIONS = (
     ENQUEUE, CHANGE_EVENT, CLAIM, FREEZE, RELEASE, RETRY, SENT, BURY, SUPPRESS, COLLAPSE, HOLD, SUMMARISE, REQUEUE, READDRESS,
-    VACATE, DROP,
+    DROP,
 )  # fmt: skip
+"""Retention deletes rows in a final state; nothing else leaves the table."""
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):

@@ -218,7 +218,7 @@ def summarise(
             DELIVERY.c.awaits == group.awaits,
             DELIVERY.c.ref.is_not_distinct_from(group.ref),
             DELIVERY.c.mutes.is_not_distinct_from(json.dumps(group.mutes) if group.mutes else None),
-            unindexed(DELIVERY.c.status).in_(sorted({state.status.value for state in SUMMARISE.sources})),
+            _allows(SUMMARISE),
         )
         statement = DELIVERY.update().where(*its)
         if group.awaits == "digest":
@@ -270,14 +270,12 @@ def drop(connection: Connection, wanted: DeliveryFilter, who: str) -> int:
 
 def _allows(transition: Transition) -> ColumnElement[bool]:
     """Return the condition that a row's state allows a transition. Indexes serve it."""
-    kinds = {(state.status, state.awaits_summary) for state in transition.sources}
-    conditions = []
-    for awaits_summary in (False, True):
-        statuses = sorted(status.value for status, awaits in kinds if awaits is awaits_summary)
-        if statuses:
-            awaits_none = DELIVERY.c.awaits.is_(None)
-            conditions.append(DELIVERY.c.status.in_(statuses) & (~awaits_none if awaits_summary else awaits_none))
-    return or_(*conditions)
+    states = [state for state in transition.sources if state is not None]
+    plain = sorted(state.status.value for state in states if not state.awaits_summary)
+    awaiting = sorted(state.status.value for state in states if state.awaits_summary)
+    is_awaiting = DELIVERY.c.awaits.is_not(None)
+    allowed = ((plain, ~is_awaiting), (awaiting, is_awaiting))
+    return or_(*(DELIVERY.c.status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
 
 
 def _end_attempt(connection: Connection, delivery_id: str, **values: Any) -> bool:

@@ -16,6 +16,7 @@ from actionwatch.store import alerts, delivery_transitions, outbox, receiver_pro
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter, Queue
+from actionwatch.store.suppressed_deliveries import SummaryGroup
 from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record
 
 LEASE = timedelta(minutes=5)
@@ -128,7 +129,7 @@ def test_freeze(database: Database) -> None:
     assert (row(database, row_two).event, row(database, row_two).body) == (Event.OPENED, "{}")
 
 
-def test_turn_untried(database: Database) -> None:
+def test_change_event(database: Database) -> None:
     """Only an update that nobody tried becomes a resolve, at once due; an opened stays what it is."""
     update = make_delivery(ordinal=2, event=Event.UPDATED, due_at=NOON + LEASE)
     put(database, make_delivery(), update, make_delivery(receiver="other"))
@@ -139,7 +140,7 @@ def test_turn_untried(database: Database) -> None:
     assert (row(database, update).event, row(database, update).due_at) == (Event.RESOLVED, NOON)
 
 
-def test_told(database: Database) -> None:
+def test_notified(database: Database) -> None:
     """A receiver was told of an alert when it took any message of it, and only that receiver; the alert may be gone."""
     put(
         database,
@@ -160,7 +161,7 @@ def test_told(database: Database) -> None:
     assert [(each.alert, each.is_notified) for each in found[1]] == [(make_alert("a"), False)]
 
 
-def test_replay(database: Database) -> None:
+def test_requeue(database: Database) -> None:
     """Dead rows are pending again under their ids, fresh but for what they say; others are left alone."""
     dead, other, alive = make_delivery("a"), make_delivery("b"), make_delivery("c")
     put(database, dead, other, alive)
@@ -180,7 +181,7 @@ def test_replay(database: Database) -> None:
     assert (found.due_at, found.started_at, found.created_at) == (NOON + LEASE, NOON + LEASE, NOON)
 
 
-def test_strangers(database: Database) -> None:
+def test_unknown_receivers(database: Database) -> None:
     """Receivers that are not configured are named while something waits for them; what waits is buried with the reason."""
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
     put(database, sent, waiting, make_delivery("c"))
@@ -279,11 +280,15 @@ def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[t
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "claim": lambda c: lease_due(c, "hook", NOON, 8),
     "next_due": lambda c: outbox.next_due(c, "hook", NOON),
-    "turn_untried": lambda c: delivery_transitions.change_event(c, "p1", "hook", Event.RESOLVED),
+    "change_event": lambda c: delivery_transitions.change_event(c, "p1", "hook", Event.RESOLVED),
     "retry": lambda c: delivery_transitions.retry(c, make_delivery("p1"), NOON, "x"),
     "sent": lambda c: delivery_transitions.sent(c, "hook", {make_delivery("p1").id: None}, NOON),
     "freeze": lambda c: delivery_transitions.freeze(c, [make_delivery("p1", body="{}")]),
-    "standing": lambda c: receiver_progress.read(c, "p1"),
+    "bury": lambda c: delivery_transitions.bury(c, make_delivery("p1").id, "x"),
+    "suppress": lambda c: delivery_transitions.suppress(c, [Suppression(make_delivery("p1"), "mute", None, "mute")]),
+    "summarise": lambda c: delivery_transitions.summarise(c, "hook", [SummaryGroup("mute", None, (), NOON)], "s", NOON),
+    "readdress": lambda c: delivery_transitions.readdress(c, make_delivery("p1"), "new", 1, Event.OPENED, NOON),
+    "progress": lambda c: receiver_progress.read(c, "p1"),
     "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
     "release": delivery_transitions.release,
     "queues": outbox.count_queues,
@@ -315,7 +320,10 @@ def test_no_scan(crowded: Database, name: str) -> None:
             assert "delivery_leased" in plan, (statement, plan)
 
 
-@pytest.mark.parametrize("name", ["turn_untried", "standing", "retry"])
+ONE_ROW = ["change_event", "progress", "retry", "sent", "freeze", "bury", "suppress", "summarise", "readdress"]
+
+
+@pytest.mark.parametrize("name", ONE_ROW)
 def test_by_alert(crowded: Database, name: str) -> None:
     """What concerns one alert is found by it, not among all that was ever sent or waits."""
     for statement, plan in plans(crowded, QUESTIONS[name]):
