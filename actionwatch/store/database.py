@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, QueuePool, Table, bindparam, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, QueuePool, Table, bindparam, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -254,19 +254,10 @@ def bulk_update(
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         some = rows[start : start + ROWS_A_STATEMENT]
         given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
-        is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} || '' = {mark}"  # see `unindexed`
+        is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = {mark}"
         statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec
         count += connection.exec_driver_sql(statement, (*chain.from_iterable(some), value)).rowcount
     return count
-
-
-def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a column for a condition in which the planner must not choose an index of it.
-
-    SQLite has no statistics here: it takes `status = 'pending'` for a condition that few rows meet, and would read all pending
-    rows to find one by its alert or id. `|| ''` hides the column from the planner, in SQLite as in PostgreSQL.
-    """
-    return column.concat("")
 
 
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any], *, key: Sequence[str]) -> None:

@@ -17,7 +17,6 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists,
 from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, Event
 from actionwatch.store import alerts
-from actionwatch.store.database import unindexed
 from actionwatch.store.tables import ALERT, DELIVERY
 from actionwatch.store.timestamps import Instant, as_stored, from_micros, from_stored
 
@@ -44,7 +43,7 @@ _CLAIMABLE = (
         _EARLIER.c.ordinal < DELIVERY.c.ordinal,
         # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
         or_(_EARLIER.c.ordinal > 0, _EARLIER.c.body.is_not(None)),
-        unindexed(_EARLIER.c.status) == DeliveryStatus.PENDING.value,
+        _EARLIER.c.status == DeliveryStatus.PENDING.value,
     ),
 )
 """No lease holds the row, and no earlier row of its alert and receiver is pending."""
@@ -52,8 +51,8 @@ _IS_NOTIFIED = exists().where(
     _EARLIER.c.alert_id == DELIVERY.c.alert_id,
     _EARLIER.c.receiver == DELIVERY.c.receiver,
     or_(
-        unindexed(_EARLIER.c.status) == DeliveryStatus.SENT.value,
-        and_(unindexed(_EARLIER.c.status) == DeliveryStatus.HELD.value, unindexed(_EARLIER.c.reported_in).is_not(None)),
+        _EARLIER.c.status == DeliveryStatus.SENT.value,
+        and_(_EARLIER.c.status == DeliveryStatus.HELD.value, _EARLIER.c.reported_in.is_not(None)),
     ),
 )
 """The receiver accepted a message of the alert, or a digest that listed it."""

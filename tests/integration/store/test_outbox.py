@@ -282,7 +282,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "next_due": lambda c: outbox.next_due(c, "hook", NOON),
     "change_event": lambda c: delivery_transitions.change_event(c, "p1", "hook", Event.RESOLVED),
     "retry": lambda c: delivery_transitions.retry(c, make_delivery("p1"), NOON, "x"),
-    "sent": lambda c: delivery_transitions.sent(c, "hook", {make_delivery("p1").id: None}, NOON),
+    "sent": lambda c: delivery_transitions.sent(c, "hook", {make_delivery(f"p{n}").id: None for n in range(8)}, NOON),
     "freeze": lambda c: delivery_transitions.freeze(c, [make_delivery("p1", body="{}")]),
     "bury": lambda c: delivery_transitions.bury(c, make_delivery("p1").id, "x"),
     "suppress": lambda c: delivery_transitions.suppress(c, [Suppression(make_delivery("p1"), "mute", None, "mute")]),
