@@ -1,4 +1,4 @@
-"""Make rows of the outbox: what somebody is owed, before any gate or attempt."""
+"""Make new rows of the outbox, before any gate or attempt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new_delivery(
     fallback_of: str | None = None,
     body: str | None = None,
 ) -> Delivery:
-    """Make a row. Its id comes from the ordinal, not from event and count, which relabelling would make collide."""
+    """Make a row. Its id comes from the ordinal: ids from event and count would collide when the event changes."""
     return Delivery(
         id=stable_id("delivery", alert_id, receiver, str(ordinal)),
         alert_id=alert_id,

@@ -1,6 +1,7 @@
-"""The messages that a gate stopped, and the summaries that tell of them.
+"""The rows that a gate stopped, and the summaries that report them.
 
-A stopped row whose `awaits` names a reason waits for a summary; the summary is a row of the outbox, and `reported_in` names it.
+`awaits` of a stopped row is the reason of the summary that will report it: `silence`, `mute`, `storm` or `digest`. The summary
+is a row of the outbox; `reported_in` of each row that it reported is its id.
 """
 
 from __future__ import annotations
@@ -27,15 +28,13 @@ _AWAITING = (
 
 
 def _let_through(status: DeliveryStatus) -> Select[Any]:
-    """Count at most so many."""
+    """Return a query that counts at most `most` rows."""
     is_counted = (IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.status == status.value)
     some = select(DELIVERY.c.receiver).where(*is_counted)
     if status is DeliveryStatus.SENT:
         some = some.where(DELIVERY.c.sent_at > bindparam("since", type_=Instant))
     else:
-        some = some.where(
-            DELIVERY.c.sent_at.is_(None)
-        )  # true of every one; said so that SQLite prefers the small index
+        some = some.where(DELIVERY.c.sent_at.is_(None))  # true of every row: with it SQLite prefers the small index
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
@@ -45,7 +44,7 @@ _ON_ITS_WAY = _let_through(DeliveryStatus.PENDING)
 
 @dataclass(frozen=True, slots=True)
 class SummaryGroup:
-    """Rows of one receiver that await a summary for one cause. `due_at`: when the first of them may be told of."""
+    """Rows of one receiver that await a summary for one cause. `due_at`: when the first of them may be reported."""
 
     awaits: str
     ref: str | None
@@ -55,7 +54,7 @@ class SummaryGroup:
 
 @dataclass(frozen=True, slots=True)
 class SummaryContent:
-    """What a summary sums up: distinct alerts, how many of each level, the most important of them, and what hid them."""
+    """What a summary reports: the number of alerts, also by level, the most important alerts, and what hid them."""
 
     count: int
     levels: dict[Level, int]
@@ -64,7 +63,7 @@ class SummaryContent:
 
 
 def count_let_through(connection: Connection, receiver: str, since: datetime, most: int) -> int:
-    """Count the alerts a receiver was told of since then, and those on their way to it; at most `most` of each."""
+    """Count the alerts sent to a receiver since then, and those being sent; at most `most` of each."""
     asked = {"wanted": receiver, "since": since, "most": most}
     return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _ON_ITS_WAY))
 
@@ -76,13 +75,13 @@ def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:
 
 
 def read_content(connection: Connection, summary_id: str, limit: int) -> SummaryContent:
-    """Read what a summary tells of, the highest levels and the newest first."""
+    """Read what a summary reports, the highest levels and the newest first."""
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
-    told = ALERT.c.id.in_(ids)
-    counts = connection.execute(select(ALERT.c.level, func.count()).where(told).group_by(ALERT.c.level))
+    is_reported = ALERT.c.id.in_(ids)
+    counts = connection.execute(select(ALERT.c.level, func.count()).where(is_reported).group_by(ALERT.c.level))
     levels = {Level(row[0]): row[1] for row in counts}
     order = (ALERT.c.level.desc(), ALERT.c.last_at.desc(), ALERT.c.id)
-    chosen = connection.execute(select(ALERT.c.id).where(told).order_by(*order).limit(limit)).scalars().all()
+    chosen = connection.execute(select(ALERT.c.id).where(is_reported).order_by(*order).limit(limit)).scalars().all()
     found = alerts.read_many(connection, chosen)
     shown = [found[alert_id] for alert_id in chosen]
     return SummaryContent(sum(levels.values()), levels, shown, _read_causes(connection, summary_id))
@@ -110,9 +109,9 @@ def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
 
 
 def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
-    """Read the alerts told of by a summary that tell of something which lasts still.
+    """Read the alerts reported by a summary that are about something which still lasts.
 
-    Those hold no records: our own troubles, and what should have happened and did not. A record only happened.
+    These hold no records: self-alerts, and alerts about something that did not happen.
     """
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
     statement = (
@@ -124,19 +123,19 @@ def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
 
 
 def read_summary_of(connection: Connection, delivery_id: str) -> str | None:
-    """Give the id of the summary that told of a stopped row; None before there is one."""
+    """Return the id of the summary that reported a stopped row; None before there is one."""
     found: str | None = connection.execute(select(DELIVERY.c.reported_in).where(DELIVERY.c.id == delivery_id)).scalar()
     return found
 
 
 def read_reported(connection: Connection, summary_id: str) -> list[str]:
-    """Name the alerts that a summary tells of."""
+    """Return the ids of the alerts that a summary reports."""
     ids = select(DELIVERY.c.alert_id).distinct().where(DELIVERY.c.reported_in == summary_id)
     return list(connection.execute(ids.order_by(DELIVERY.c.alert_id)).scalars())
 
 
 def read_last_storm(connection: Connection, receiver: str) -> Delivery | None:
-    """Read the last summary of a storm made for a receiver."""
+    """Read the last summary of a storm for a receiver."""
     known: str | None = connection.execute(select(RECEIVER.c.storm_summary).where(RECEIVER.c.name == receiver)).scalar()
     return outbox.read(connection, known) if known else None
 
