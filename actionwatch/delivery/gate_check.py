@@ -111,7 +111,8 @@ def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str,
     """Count the openings that count as part of a storm."""
     if policy.storm is None:
         return 0
-    return suppressed_deliveries.count_let_through(connection, receiver, now - policy.storm.per, policy.storm.above)
+    since = now - policy.storm.per
+    return suppressed_deliveries.count_let_through(connection, receiver, since, now, policy.storm.above)
 
 
 def _is_gated(delivery: Delivery) -> bool:
