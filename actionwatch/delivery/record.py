@@ -36,26 +36,31 @@ class Recorder:
         """Record attempts in the order in which they ended."""
         _note_acceptances(connection, [each for each in attempts if each.error is None], now)
         _note_render_failures(connection, attempts, now)
-        outcomes = [(each.job.delivery, self._outcome(connection, each, now)) for each in attempts]
+        # A step of the clock since the claim has moved the stored times.
+        failed = [each.job.delivery.id for each in attempts if each.error is not None]
+        started = outbox.read_started(connection, failed) if failed else {}
+        outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
         lifecycle.apply(connection, outcomes, now)
         for delivery, outcome in outcomes:
             if isinstance(outcome, Failed) and isinstance(outcome.follows, Bury):
                 self._fallbacks.fall_back(connection, delivery, visible(outcome.follows.why), now)
 
-    def _outcome(self, connection: Connection, attempt: Attempt, now: datetime) -> Outcome:
+    def _outcome(
+        self, connection: Connection, attempt: Attempt, started: Mapping[str, datetime], now: datetime
+    ) -> Outcome:
         delivery = attempt.job.delivery
         if attempt.error is not None:
-            return self._failure(connection, delivery, attempt.error, now)
+            started_at = started.get(delivery.id, delivery.started_at)
+            return self._failure(connection, delivery, attempt.error, started_at, now)
         log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
         return Accepted(attempt.job.message.type, attempt.receipt.note if attempt.receipt else None)
 
-    def _failure(self, connection: Connection, delivery: Delivery, error: DeliveryError, now: datetime) -> Failed:
+    def _failure(
+        self, connection: Connection, delivery: Delivery, error: DeliveryError, started_at: datetime, now: datetime
+    ) -> Failed:
         """Decide what follows an error, and note the receiver's failure and how long it asked to be left alone."""
         worker, text = self._workers[delivery.receiver], visible(str(error))
-        stored = (
-            outbox.read(connection, delivery.id) or delivery
-        )  # its times follow the clock, if that was set meanwhile
-        follows = decide(error, delivery.attempts, stored.started_at, now, self._jitter(), worker.channel.retry)
+        follows = decide(error, delivery.attempts, started_at, now, self._jitter(), worker.channel.retry)
         if isinstance(error, TransientDeliveryError) and error.retry_after:
             worker.pause(now + error.retry_after)
         receivers.note_failure(connection, delivery.receiver, now, text, worker.paused_until)

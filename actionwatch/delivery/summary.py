@@ -22,6 +22,7 @@ from actionwatch.delivery.compose import freeze
 from actionwatch.store import (
     alert_history,
     delivery_transitions,
+    outbox,
     receiver_progress,
     silences,
     suppressed_deliveries,

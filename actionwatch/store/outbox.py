@@ -169,6 +169,12 @@ def read(connection: Connection, delivery_id: str) -> Delivery | None:
     return delivery_of(row) if row else None
 
 
+def read_started(connection: Connection, ids: Collection[str]) -> dict[str, datetime]:
+    """Read since when rows are attempted, by id."""
+    rows = connection.execute(select(DELIVERY.c.id, DELIVERY.c.started_at).where(DELIVERY.c.id.in_(ids)))
+    return {row.id: row.started_at for row in rows}
+
+
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
     """Read at most two rows whose id begins so: enough to know whether the id is unique."""
     statement = _DELIVERIES.where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)

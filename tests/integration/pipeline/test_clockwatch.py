@@ -14,6 +14,7 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.errors import StoreBusy, TransientDeliveryError
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import Troubles, marked_alert
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
