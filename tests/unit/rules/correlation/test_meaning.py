@@ -218,6 +218,11 @@ def test_a_baseline_is_known_at_any_hour() -> None:
     known = record_at(-120, B, user="eve")
     assert shapes(run(rules.rules, [known, record_at(5, user="eve"), record_at(6, user="bob")])) == [(1, 6, 6)]
     assert run(rules.rules, [record_at(-120, user="eve")]) == []
+    both = "correlation: {type: event_count, rules: [a, b], timespan: 9h, condition: {gte: 2}}\n"
+    document = read_text(HEAD + SELECTIONS + "when: {during: [noon]}\n" + both, "r.yml")
+    rules = build_rules(document, lists=Lists(), known_kinds=KINDS, time_intervals={"noon": noon})
+    assert run(rules.rules, [known, record_at(5)]) == []  # of other types `when` holds for every rule they count
+    assert shapes(run(rules.rules, [record_at(4, B), record_at(5)])) == [(2, 4, 5)]
 
 
 def test_a_term_is_needed_and_its_group_is_not() -> None:
