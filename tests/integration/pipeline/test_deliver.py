@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
 from actionwatch.base.errors import StoreBusy, TransientDeliveryError
 from actionwatch.base.model import DeliveryStatus, Event, Receipt, Status
@@ -704,12 +705,14 @@ class BusyDatabase(Database):
 
     refusals = 0
 
-    def write(self):  # type: ignore[no-untyped-def]
+    @contextmanager
+    def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
         """Write, unless refused."""
         if self.refusals:
             self.refusals -= 1
             raise StoreBusy("the store is busy")
-        return super().write()
+        with super().write(on_commit) as connection:
+            yield connection
 
 
 def test_busy_store_forgets_no_outcome(post: Post, tmp_path: Path) -> None:

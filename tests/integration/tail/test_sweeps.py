@@ -78,6 +78,26 @@ def test_late_record_just_before_the_polls_window_is_found(
     assert on.is_complete()
 
 
+@pytest.mark.parametrize("bounds", ["", "bounds:exclusive", "bounds:exclusive_end", "bounds:exclusive_start"])
+def test_record_at_a_bound_hides_no_change(world: World, database: Database, bounds: str) -> None:
+    """A record that a bound takes in or leaves out makes up in the counts for one that came late, or for one that is gone."""
+    middle = OVERLAP.total_seconds() + 20
+    for number in range(-150, 150):  # nowhere near the bound is a place without a record
+        world.log(ago=middle + 0.7 * number, description="gone" if number == 90 else f"action {number}")
+    world.log(ago=20)
+    on = bench(world, database, *bounds.split(), start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+    for _ in range(3):
+        on.poll(400)
+    world.organisation.append("BACKUP", at=on.marks().mark - OVERLAP - timedelta(seconds=30.3), description="late")
+    for _ in range(3):
+        on.poll(400)
+    assert on.is_complete()
+    world.faults.add("vanish:0s,keyword=gone")
+    for _ in range(3):
+        on.poll(400)
+    assert vanished(on) == 1
+
+
 @pytest.mark.parametrize("faults", ["", "bounds_truncated:1m", "bounds_truncated:1h"])
 @pytest.mark.parametrize("after", [0.3456, 1200.3456])
 def test_late_record_beside_the_begin_is_found(world: World, database: Database, faults: str, after: float) -> None:
