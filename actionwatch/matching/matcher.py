@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert
-from actionwatch.base.model import Alert, Match, Record
+from actionwatch.alerts.ledger import Ledger
+from actionwatch.base.model import Alert, AlertChange, Match, Record
+from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
-from actionwatch.store import alerts, positions, records
+from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED
 from actionwatch.store.records import Portion
@@ -44,17 +43,6 @@ class Evaluator(Protocol):
     def take_failures(self) -> Sequence[object]:
         """Give what went wrong with rules since the last call, each fit to be shown, and forget it."""
         ...
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The alerts a batch touches, each as it was after each of its matches; read once, written once."""
-
-    opened: dict[str, list[tuple[Alert, Record]]] = field(default_factory=lambda: defaultdict(list))
-    changed: dict[str, list[tuple[Alert, Record]]] = field(default_factory=lambda: defaultdict(list))
-    group_of: dict[str, str] = field(default_factory=dict)
-    known: dict[str, dict[str, Alert]] = field(default_factory=dict)
-    joined: list[tuple[str, int]] = field(default_factory=list)
 
 
 class Matcher:
@@ -173,9 +161,8 @@ class Matcher:
             if not self._correlating.is_ready:  # a record was too late for what is kept: these are taken again
                 steps = tuple(step for step in steps if step != CORRELATED)
         with self._database.write() as connection:
-            opened = self._write(connection, matches)
-            if CORRELATED in steps:
-                opened += self._correlating.write(connection, self._verified, self._clock())
+            changes = self._correlating.changes(self._verified) if CORRELATED in steps else []
+            opened = self._write(connection, matches, changes)
             for step in steps:
                 positions.write(connection, step, portion.through)
         self._note_opened(opened)
@@ -187,7 +174,7 @@ class Matcher:
         self.dropped_groups += correlating.report_evictions()
         if correlating.is_due(self._verified):
             with self._database.write() as connection:
-                opened = correlating.write(connection, self._verified, self._clock())
+                opened = self._write(connection, [], correlating.changes(self._verified))
             self._note_opened(opened)
 
     def _note_opened(self, opened: Sequence[Alert]) -> None:
@@ -199,47 +186,19 @@ class Matcher:
         for failure in failures:
             log.error("rule_failed", failure=str(failure))
 
-    def _write(self, connection: Connection, matches: Sequence[Match]) -> list[Alert]:
-        """Write what a batch of matches changes; give the alerts it opened."""
-        if not matches:
+    def _write(
+        self, connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
+    ) -> Sequence[Alert]:
+        """Write what matches and changes of correlations make of alerts. Return the alerts that are new."""
+        if not matches and not changes:
             return []
-        now = self._clock()
-        batch = _Batch()
-        held = alerts.read_joined(connection, {match.record.id for match in matches})
-        for match in matches:
-            if (match.rule.id, match.record.id) not in held:  # each record alerts once per rule
-                _place(connection, batch, match, now)
-        opened = [steps[-1][0] for steps in batch.opened.values()]
-        alerts.insert_new(connection, [(alert, batch.group_of[alert.id]) for alert in opened])
-        alerts.join(connection, batch.joined)
-        self._addressing.open(connection, list(batch.opened.values()), now)
-        for steps in batch.changed.values():
-            alerts.update(connection, steps[-1][0])
-            self._addressing.update(connection, steps, now)
-        return opened
-
-
-def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -> None:
-    """Join a match to an alert, of the store or of this batch, or open one.
-
-    The alert that it opens is new: its id comes from the rule, the group and the record's key, each action comes here once
-    (`records.read_unmatched`), and a record that the rule has met already does not (`held`).
-    """
-    key = grouping_key(match)
-    if key not in batch.known:
-        unresolved = alerts.read_unresolved(connection, key) if match.group is not None else []
-        batch.known[key] = {alert.id: alert for alert in unresolved}
-    alert = alert_to_join(match, batch.known[key].values())
-    if alert is None:
-        alert = open_alert(match, now)
-        batch.opened[alert.id].append((alert, match.record))
-        batch.group_of[alert.id] = key
-    else:
-        alert = join(alert, match)
-        touched = batch.opened if alert.id in batch.opened else batch.changed
-        touched[alert.id].append((alert, match.record))
-    batch.known[key][alert.id] = alert
-    batch.joined.append((alert.id, match.record.id))
+        now, correlating = self._clock(), self._correlating
+        matches, changes = ledger_store.only_new(connection, matches, changes)
+        history = ledger_store.StoredHistory(connection, matches, changes)
+        ledger = Ledger(history, now, correlating.sources)
+        ledger.add_all(matches, changes)
+        correlating.save(connection, changes)
+        return ledger_store.write(connection, ledger, self._addressing, now)
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:

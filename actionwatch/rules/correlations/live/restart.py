@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import bisect
 
-from actionwatch.rules.correlations.live.changes import Told
-from actionwatch.rules.correlations.live.track import MICROSECOND, State, Track
+from actionwatch.base.model import CorrelatedAlert
+from actionwatch.rules.correlations.live.rule_state import MICROSECOND, GroupState, RuleState
 from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind
 
 
-def remember(track: Track, group: Group, told: Told) -> None:
-    """Take an alert that the store remembers."""
+def restore_alert(track: RuleState, known: CorrelatedAlert) -> None:
+    """Take an alert that the store holds."""
+    group = known.group
     is_expected = not track.rule.is_absence or group in track.states
     if is_expected and len(group) == len(track.rule.group_fields):
-        track.state(group).told[told.id] = told
+        track.state(group).known[known.id] = known
 
 
-def begin_again(track: Track) -> None:
+def restore_groups(track: RuleState) -> None:
     """Begin each group at the last of its alerts that began before its hits are all known, if there is one."""
     for state in track.states.values():
         if track.rule.is_merging:
-            heard = [each for each in state.told.values() if each.is_current and not _is_early(track, each)]
-            track.merger(state.group).remember(state.group, heard)
-        known = [each for each in state.told.values() if each.is_current and _is_over(track, each)]
-        last = max(known, key=lambda each: (each.first_at, each.fired_at), default=None)
+            reported = [each for each in state.known.values() if each.is_current and not _is_early(track, each)]
+            track.merger(state.group).restore(state.group, reported)
+        begun = [each for each in state.known.values() if each.is_current and _is_over(track, each)]
+        last = max(begun, key=lambda each: (each.first_at, each.fired_at), default=None)
         if last is not None:
             is_quiet = _is_early(track, last)
             state.begun = Found(
@@ -35,7 +36,7 @@ def begin_again(track: Track) -> None:
             state.base.restore(state.begun)
 
 
-def learn(track: Track, group: Group, hit: Hit) -> None:
+def restore_hit(track: RuleState, group: Group, hit: Hit) -> None:
     """Take a hit from before the restart."""
     if track.since is not None and hit.at < track.since:
         return
@@ -50,7 +51,7 @@ def learn(track: Track, group: Group, hit: Hit) -> None:
     track.keep(state, hit)
 
 
-def go_on(track: Track) -> None:
+def finish_restore(track: RuleState) -> None:
     """Take it that all from before the restart is known."""
     for state in track.states.values():
         _fold_quietly(track, state)
@@ -61,19 +62,21 @@ def go_on(track: Track) -> None:
             # What it was made of may have been folded for good.
             state.floor = track.zone_end if begun is None else max(track.zone_end, begun.fired_at + MICROSECOND)
             left = {track.rule.alert_id(state.group, found.origin) for found in state.base.alerts()}
-            state.told = {told.id: told for told in state.told.values() if not _is_over(track, told) or told.id in left}
+            state.known = {
+                known.id: known for known in state.known.values() if not _is_over(track, known) or known.id in left
+            }
 
 
-def _is_over(track: Track, told: Told) -> bool:
+def _is_over(track: RuleState, known: CorrelatedAlert) -> bool:
     """Say whether an alert began before all is known."""
-    return track.zone_end is not None and told.first_at < track.zone_end
+    return track.zone_end is not None and known.first_at < track.zone_end
 
 
-def _is_early(track: Track, told: Told) -> bool:
-    return track.rule.is_early(told.fired_at, track.begin)
+def _is_early(track: RuleState, known: CorrelatedAlert) -> bool:
+    return track.rule.is_early(known.fired_at, track.begin)
 
 
-def _fold_quietly(track: Track, state: State) -> None:
+def _fold_quietly(track: RuleState, state: GroupState) -> None:
     """Fold the hits for good whose alerts are known: those from before all is known."""
     if track.zone_end is None:
         return

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.counting import MEASURES
 from actionwatch.rules.correlations.folds.fold import Machine
-from actionwatch.rules.correlations.live.changes import Past, Row
+from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
 from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind
@@ -22,7 +22,7 @@ SPANS = 2  # times what a rule needs: the second shows whole the alert that the 
 class View:
     """One group that a record is a hit in: what `counted` just before, its `own` hits, and the alert they are in, if any.
 
-    `waits`: the alert is told once it is verified that nothing came by then.
+    `waits`: the alert is reported once it is verified that nothing came by then.
     """
 
     group: Group
@@ -49,18 +49,18 @@ def look(
     begin: datetime | None,
     *,
     since: datetime | None = None,
-    rows: Iterable[Row] = (),
+    known: Iterable[CorrelatedAlert] = (),
 ) -> list[View]:
     """Look at the groups that a record is a hit in, after the records before it, which come in event order.
 
-    Where these do not reach back to the begin of all but `since` some time, `rows` are the alerts from then on: which record a
+    Where these do not reach back to the begin of all but `since` some time, `known` are the alerts from then on: which record a
     window begins with hangs on the alert before it, and so on, further back than can be looked.
     """
     correlation = rule.correlation
     if correlation is None:
         return []
-    correlator = Correlator(rules, Past(begin=lambda _: begin, since=lambda _: since))
-    correlator.restore(rows, history)
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: begin, since=lambda _: since))
+    correlator.restore(known, history)
     correlator.take([record])
     correlator.changes(record.occurred_at)
     return [_view(correlation, *each) for each in correlator.hits_of(correlation.name.id, record)]

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.base.model import Entity, Level, Record, RuleName
+from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.check import Outcome
 from actionwatch.rules.correlations.folds.fold import machine
 from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind, Step
 from actionwatch.rules.engine import Rule
-from actionwatch.rules.fired import Fired
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 
@@ -89,8 +89,20 @@ def run(
     verified: float = 10_000,
     begin: float | None = None,
     until: float = 10_000,
-) -> list[Fired]:
+) -> list[Alert]:
     """Run rules over records on a virtual clock, by default verified for long after."""
+    return list(outcome_of(rules, records, verified=verified, begin=begin, until=until).alerts)
+
+
+def outcome_of(
+    rules: Sequence[Rule],
+    records: Iterable[Record],
+    *,
+    verified: float = 10_000,
+    begin: float | None = None,
+    until: float = 10_000,
+) -> Outcome:
+    """Run rules as `run` does, and give the records of the alerts too."""
     outcome = simulate(
         rules,
         list(records),
@@ -100,7 +112,7 @@ def run(
         verified_until=at(verified),
     )
     assert outcome.failures == ()
-    return list(outcome.alerts)
+    return outcome
 
 
 def minutes(moment: datetime | None) -> float | None:
@@ -108,6 +120,6 @@ def minutes(moment: datetime | None) -> float | None:
     return None if moment is None else (moment - START) / MINUTE
 
 
-def shapes(alerts: Iterable[Fired]) -> list[tuple[int, float | None, float | None]]:
+def shapes(alerts: Iterable[Alert]) -> list[tuple[int, float | None, float | None]]:
     """Give of each alert how many records it holds, and its first and last minute."""
     return [(alert.count, minutes(alert.first_at), minutes(alert.last_at)) for alert in alerts]

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Machine, machine
-from actionwatch.rules.correlations.live.changes import Told
-from actionwatch.rules.correlations.live.merging import Merger
+from actionwatch.rules.correlations.live.merging import GroupMerger
 from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Hit
 
 MICROSECOND = timedelta(microseconds=1)
@@ -20,10 +19,10 @@ FEW = 8  # hits a group may keep even where there is no room
 
 
 @dataclass(slots=True)
-class State:
+class GroupState:
     """One group: `base` holds what was folded for good, `hits` what came since, `live` both.
 
-    `told`: the alerts that can still change, as they were last told or learned. `published`: the hits that these made in the
+    `known`: the alerts that can still change, as they were last known or learned. `published`: the hits that these made in the
     rules above. A hit before `floor` comes too late for what is kept.
     """
 
@@ -40,14 +39,14 @@ class State:
     """The alert that a restored state begins with."""
     newest: str = ""
     """The id of the newest alert, as last judged."""
-    told: dict[str, Told] = field(default_factory=dict)
+    known: dict[str, CorrelatedAlert] = field(default_factory=dict)
     published: dict[str, list[tuple[int, Group, Hit]]] = field(default_factory=dict)
     waiting_at: datetime = NEVER
     last_at: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class Track:
+class RuleState:
     """One rule with its groups, the most recently touched last."""
 
     rule: Correlation
@@ -67,19 +66,19 @@ class Track:
     newest: datetime | None = None
     dropped_at: datetime | None = None
     """The newest hit of a group that was dropped as idle."""
-    states: OrderedDict[Group, State] = field(default_factory=OrderedDict)
+    states: OrderedDict[Group, GroupState] = field(default_factory=OrderedDict)
     dirty: dict[Group, None] = field(default_factory=dict)
     waiting: list[tuple[datetime, int, Group]] = field(default_factory=list)
-    mergers: dict[Group, Merger] = field(default_factory=dict)
-    """Where several groups are told as one, by what people are told of the group."""
+    mergers: dict[Group, GroupMerger] = field(default_factory=dict)
+    """Where several groups are known as one, by what people are known of the group."""
     sequence: int = 0
 
-    def state(self, group: Group) -> State:
+    def state(self, group: Group) -> GroupState:
         """Give a group, which is then the one touched last; the least recently touched goes where there are too many."""
         state = self.states.get(group)
         if state is None:
             base = machine(self.rule, self.begin)
-            state = self.states[group] = State(group, base, base.copy(), floor=self._unknown_before())
+            state = self.states[group] = GroupState(group, base, base.copy(), floor=self._unknown_before())
             if len(self.states) > self.max_groups:
                 _, dropped = self.states.popitem(last=False)
                 self._let_go(dropped)
@@ -88,12 +87,12 @@ class Track:
             self.states.move_to_end(group)
         return state
 
-    def merger(self, group: Group) -> Merger:
-        """Give what holds together the groups that are told as this one."""
+    def merger(self, group: Group) -> GroupMerger:
+        """Give what holds together the groups that are known as this one."""
         name = self.rule.merged(group)
         merger = self.mergers.get(name)
         if merger is None:
-            merger = self.mergers[name] = Merger(self.rule)
+            merger = self.mergers[name] = GroupMerger(self.rule)
         return merger
 
     # -- hits ----------------------------------------------------------------------------------------------------------
@@ -122,7 +121,7 @@ class Track:
             self.dirty[group] = None
         return True
 
-    def keep(self, state: State, hit: Hit) -> bool:
+    def keep(self, state: GroupState, hit: Hit) -> bool:
         """Keep a hit where it belongs, once; say whether that is behind the others.
 
         A record that may alert takes the place of the same action that another source read as backlog.
@@ -162,7 +161,7 @@ class Track:
 
     # -- folding again -------------------------------------------------------------------------------------------------
 
-    def refresh(self, state: State) -> None:
+    def refresh(self, state: GroupState) -> None:
         """Fold a group again where a hit came out of order, or is no more."""
         if not state.is_stale:
             return
@@ -171,10 +170,10 @@ class Track:
             state.live.push(hit)
         state.is_stale, state.is_refolded = False, True
         state.settled = 0
-        for told in state.told.values():
-            told.taken = 0
+        for known in state.known.values():
+            known.taken = 0
 
-    def alerts(self, state: State, start: int = 0) -> list[Found]:
+    def alerts(self, state: GroupState, start: int = 0) -> list[Found]:
         """Give the alerts of a group that are held, with their ids, from a place on."""
         alerts = state.live.alerts(start)
         for found in alerts:
@@ -184,7 +183,7 @@ class Track:
         return alerts
 
     def may_open(self, found: Found, verified: datetime | None) -> bool:
-        """Say whether an alert may be told of: one of its records is no backlog and newer than the rule."""
+        """Say whether an alert may be known of: one of its records is no backlog and newer than the rule."""
         if self.rule.is_silent or found.is_quiet:
             return False
         hits = found.hits
@@ -198,8 +197,10 @@ class Track:
     def _is_new(self, record: Record) -> bool:
         return not record.is_backlog and record.id > self.floor
 
-    def settle(self, state: State, alerts: Sequence[Found], verified: datetime | None, merger: Merger | None) -> None:
-        """Note which alerts change no more unless the group is folded again: all but the newest, as far as they are told."""
+    def settle(
+        self, state: GroupState, alerts: Sequence[Found], verified: datetime | None, merger: GroupMerger | None
+    ) -> None:
+        """Note which alerts change no more unless the group is folded again: all but the newest, as far as they are known."""
         for found in alerts[:-1]:
             if not found.is_judged(verified) or (merger is not None and not merger.is_settled(found)):
                 return
@@ -223,7 +224,7 @@ class Track:
         dirty, self.dirty = [group for group in self.dirty if group in self.states], {}
         return dirty
 
-    def wait(self, state: State, alerts: Sequence[Found], verified: datetime | None) -> None:
+    def wait(self, state: GroupState, alerts: Sequence[Found], verified: datetime | None) -> None:
         """Note when verified time next lets this group's alerts be judged."""
         due = [each.judged_at for each in alerts if each.judged_at is not None and not each.is_judged(verified)]
         if self.rule.is_merging:  # one group is back: whether others are missing must be seen first
@@ -239,7 +240,7 @@ class Track:
 
     # -- forgetting ----------------------------------------------------------------------------------------------------
 
-    def forget(self, state: State, cutoff: datetime, *, is_full: bool) -> None:
+    def forget(self, state: GroupState, cutoff: datetime, *, is_full: bool) -> None:
         """Fold for good what is older than is kept, or all but a few hits where there is no room."""
         count = bisect.bisect_left(state.hits, cutoff, key=lambda each: each.at)
         if is_full:
@@ -253,7 +254,7 @@ class Track:
         self.kept -= count
         self._drop_settled(state)
 
-    def _drop_settled(self, state: State) -> None:
+    def _drop_settled(self, state: GroupState) -> None:
         """Forget the alerts that can change no more."""
         count = min(state.settled, len(state.base.found) - 1, len(state.live.found) - 1)
         if count <= 0:
@@ -263,10 +264,10 @@ class Track:
         state.settled -= count
         left = {found.id for found in self.alerts(state)}
         floor = state.floor or NEVER
-        for told in list(state.told.values()):
-            if told.id not in left and (told.is_current or told.until < floor):
-                del state.told[told.id]
-                state.published.pop(told.id, None)
+        for known in list(state.known.values()):
+            if known.id not in left and (known.is_current or known.until < floor):
+                del state.known[known.id]
+                state.published.pop(known.id, None)
 
     def drop_idle(self, cutoff: datetime) -> None:
         """Drop the groups in which nothing can go on any more."""
@@ -274,7 +275,7 @@ class Track:
         while self.states and not self.rule.is_absence:
             group, state = next(iter(self.states.items()))
             # An alert that fell away may be found again as long as the hits of its time may come.
-            ends = [told.until for told in state.told.values()]
+            ends = [known.until for known in state.known.values()]
             last_at = max(ends if state.last_at is None else [state.last_at, *ends], default=None)
             if last_at is None or last_at >= horizon or group in self.dirty:
                 return
@@ -282,7 +283,7 @@ class Track:
             self.dropped_at = last_at if self.dropped_at is None else max(self.dropped_at, last_at)
             del self.states[group]
 
-    def _let_go(self, state: State) -> None:
+    def _let_go(self, state: GroupState) -> None:
         """Leave nothing behind of a group that is dropped."""
         self.kept -= len(state.hits)
         name = self.rule.merged(state.group)
