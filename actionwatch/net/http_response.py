@@ -36,12 +36,16 @@ class Answer:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span from `now`; None where absent or unreadable."""
+    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span; None where absent or unreadable.
+
+    A date counts from the answer's own `Date`, from `now` where there is none: our clock may be wrong.
+    """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit to Python, but not to int()
         return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
     at = _http_date(value)
-    return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None
+    since = _http_date(headers.get("date", "")) or now
+    return min(max(at - since, timedelta(0)), MAX_RETRY_AFTER) if at else None
 
 
 def _http_date(value: str) -> datetime | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.store import polls
 from actionwatch.store.database import Database
@@ -20,22 +21,26 @@ def health_routes(
     database: Database,
     intervals: Mapping[str, timedelta],
     workers: Callable[[], Mapping[str, bool]],
-    clock: Callable[[], datetime],
+    ages: Callable[[], Mapping[str, timedelta | None]],
 ) -> list[Route]:
-    """Make the two routes. `intervals` are the sources' poll intervals; `workers` says which threads live."""
+    """Make the two routes. `intervals` are the sources' poll intervals; `workers` says which threads live.
+
+    `ages` gives how long ago each source's last poll ended, None before this process polled it: no stamp of the store can tell,
+    since clocks can be set.
+    """
 
     def healthz(_: Request) -> Response:
         dead = sorted(name for name, is_alive in workers().items() if not is_alive)
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
     def readyz(_: Request) -> Response:
-        reasons = _unready(database, intervals, clock())
+        reasons = _unready(database, intervals, ages())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
-def _unready(database: Database, intervals: Mapping[str, timedelta], now: datetime) -> list[str]:
+def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mapping[str, timedelta | None]) -> list[str]:
     try:
         with database.read() as connection:
             known = polls.read_all(connection)
@@ -43,11 +48,12 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], now: dateti
         return [str(exc)]
     reasons = [] if database.write_failure is None else [f"the store cannot be written: {database.write_failure}"]
     for name, interval in intervals.items():
-        poll = known.get(name)
-        if poll is None:
+        poll, age = known.get(name), ages.get(name)
+        if poll is None or age is None:
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures:
-            reasons.append(f"source {name}: {poll.failures} polls failed in a row; the log says why")
-        elif now - poll.last_poll_at > interval * MISSED_POLLS:
-            reasons.append(f"source {name}: last polled at {poll.last_poll_at.isoformat()}")
+            polls_failed = "the last poll failed" if poll.failures == 1 else f"the last {poll.failures} polls failed"
+            reasons.append(f"source {name}: {polls_failed}; the log says why")
+        elif age > interval * MISSED_POLLS:
+            reasons.append(f"source {name}: last polled {spell_duration(age)} ago")
     return reasons
