@@ -148,7 +148,7 @@ def _compare_found(
         other = shared.shared_with(known) if shared is not None else None
         is_joining = other is not None and _share(known, other, rule)
         yield Change(ChangeKind.JOIN if is_joining and rule.is_absence else None, rule, known, found)
-    elif _update_times(known, found):
+    elif update_times(known, found):
         yield Change(None, rule, known, found)
 
 
@@ -164,11 +164,11 @@ def _new_alert(
         orphans.remove(replaced)
         known.report_as(replaced[1].alert_id)
         _hand_over(replaced[1], known)
-        _update_times(known, found)
+        update_times(known, found)
     return known
 
 
-def _update_times(known: CorrelatedAlert, found: Found) -> bool:
+def update_times(known: CorrelatedAlert, found: Found) -> bool:
     """Take over the times that a late record has changed, and return whether it has. An end that was reported stays."""
     before = (known.first_at, known.fired_at, known.until, known.resolved_at)
     known.first_at, known.fired_at = found.first_at, found.fired_at
