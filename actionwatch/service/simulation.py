@@ -120,8 +120,10 @@ class _Run:
     def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
         """Take what was seen at each instant; what is verified follows the clock, up to `verified_until`."""
         for at, together in groupby(batch, key=lambda record: record.seen_at):
-            self._judge(min(at - JUST_BEFORE, verified_until))
+            before = min(at - JUST_BEFORE, verified_until)
+            self._judge(before)
             self.correlator.take(together)
+            self._judge(before)  # as in the service: records count before what they verify does
             self._judge(min(at, verified_until))
 
     def _judge(self, verified: datetime) -> None:
