@@ -43,7 +43,7 @@ class History(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
+class LedgerEntry:
     """What a batch makes of one alert.
 
     `group_key` is set where the alert is new. `steps` are its states, the newest last, each with the record to route it by;
@@ -70,7 +70,7 @@ class Ledger:
         self._history = history
         self._now = now
         self._source = source
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, LedgerEntry] = {}
         self._groups: dict[str, set[str]] = {}
         self._successors: dict[str, str] = {}
 
@@ -129,7 +129,7 @@ class Ledger:
             self._open(alert, grouping_key(match), match.record, change.records)
 
     def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record]) -> None:
-        self.entries[alert.id] = Entry(key, [(alert, record)], list(records))
+        self.entries[alert.id] = LedgerEntry(key, [(alert, record)], list(records))
 
     def _resolve(self, alert: Alert, at: datetime) -> None:
         entry = self.entries.get(alert.id)
@@ -139,7 +139,7 @@ class Ledger:
 
     def _note(self, alert: Alert, record: Record | None, records: Sequence[Record]) -> None:
         """Note the next state of an alert."""
-        entry = self.entries.setdefault(alert.id, Entry(None, [], []))
+        entry = self.entries.setdefault(alert.id, LedgerEntry(None, [], []))
         entry.steps.append((alert, record))
         entry.records.extend(records)
 

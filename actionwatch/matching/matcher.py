@@ -1,10 +1,10 @@
-"""Match: stored records -> matches -> alerts and the deliveries they owe.
+"""Match stored records: records become matches, and matches become alerts and the deliveries they need.
 
-Reads records after its position in the order in which they were stored, so that a late record is never passed over, and writes
-alerts, deliveries and the new position in one transaction: killed anywhere, it does the batch again and changes nothing twice.
+The matcher reads records after its position in the order in which they were stored, so that it never skips a late record. It
+writes alerts, deliveries and the new position in one transaction: after a kill it repeats the batch and changes nothing twice.
 
-Plain rules and correlations have a position each. As a rule the two are the same, and one transaction serves both; while the
-state of correlations is rebuilt, plain rules go on alone, and correlations then take what they missed.
+Plain rules and correlations have a position each. The two are usually equal, and one transaction serves both. While the state
+of correlations is rebuilt, only plain rules continue; correlations then take the records that they missed.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ log = structlog.get_logger()
 
 
 class Evaluator(Protocol):
-    """What finds the rules a record meets: the engine of `rules/`."""
+    """Finds the rules that a record meets: the engine of `rules/`."""
 
     def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
-        """Give the matches of a batch, in record order."""
+        """Return the matches of a batch, in record order."""
         ...
 
     def take_failures(self) -> Sequence[object]:
-        """Give what went wrong with rules since the last call, each fit to be shown, and forget it."""
+        """Return and forget what went wrong with rules since the last call, ready to be shown."""
         ...
 
 
 class Matcher:
-    """The step. One at a time: `run_once` waits for the one under way."""
+    """The matching step. Only one runs at a time: `run_once` waits for the one under way."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Matcher:
         self._batch_size = batch_size
         self._correlating = correlating or Correlating((), addressing)
         self.dropped_groups = 0
-        """How many groups of correlations were dropped for want of room since the start."""
+        """How many groups of correlations were dropped since the start because there was no room."""
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class Matcher:
         self._is_stopping = False
 
     def run_once(self) -> int:
-        """Match every record stored so far; give how many alerts were opened."""
+        """Match every record stored so far. Return how many alerts were opened."""
         with self._lock:
             self._opened_count = 0
             while True:
@@ -83,11 +83,11 @@ class Matcher:
                     return self._opened_count
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
-        """Match by other rules, all of them from one batch to the next; what is under way is not waited for."""
+        """Switch to other rules, all at once between two batches. Does not wait for the batch under way."""
         self._following = (engine, correlating or Correlating((), self._addressing))
 
     def stop(self) -> None:
-        """Have `run_once` leave what is left after the batch under way to a later process."""
+        """Let `run_once` end after the batch under way; a later process matches the rest."""
         self._is_stopping = True
 
     def _take_up(self, following: tuple[Evaluator, Correlating] | None) -> None:
@@ -102,7 +102,7 @@ class Matcher:
         return self._is_stopping or self._is_superseded()
 
     def _match_all(self) -> None:
-        """Match what is stored; what is verified then is judged, unless it is to be left, or others are to judge it."""
+        """Match what is stored, then judge what is verified, unless the step stops or other rules take over."""
         try:
             self._correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
@@ -121,9 +121,9 @@ class Matcher:
             raise
 
     def _match_meanwhile(self) -> None:
-        """Let plain rules have what came while the state of correlations is rebuilt.
+        """Match new records by plain rules while the state of correlations is rebuilt.
 
-        Raises: Abandoned, where that state is not wanted any more.
+        Raises: Abandoned, if that state is no longer wanted.
         """
         following = self._following
         if self._is_stopping or (following is not None and following[1] is not self._correlating):
@@ -133,24 +133,24 @@ class Matcher:
             pass
 
     def _match_next(self) -> bool:
-        """Match the next records; say whether there were any."""
+        """Match the next records. Return whether there were any."""
         with self._database.read() as connection:
             matched, correlated = positions.read_both(connection)
             is_behind = self._correlating.is_ready and correlated < matched
             new = records.read_unmatched(connection, matched, self._batch_size)
             missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None
         if missed is not None:
-            self._match(new, matched, MATCHED)  # plain rules have not missed these: they need not wait their turn
+            self._match(new, matched, MATCHED)  # plain rules have missed nothing: they go first
             self._match(missed, correlated, CORRELATED)
             return new.through > matched or missed.through > correlated
         self._match(new, matched, *((MATCHED, CORRELATED) if self._correlating.is_ready else (MATCHED,)))
         return new.through > matched
 
     def _match(self, portion: Portion, position: int, *steps: str) -> None:
-        """Take a portion of records one step further, or both steps, and commit what follows."""
+        """Take a portion of records through one step, or both, and commit what follows."""
         if portion.through == position:
             return
-        # In event time, so that it does not matter in which order the upstream gave what came together.
+        # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
         matches: list[Match] = []
         if MATCHED in steps:
@@ -158,7 +158,7 @@ class Matcher:
             self._log_failures(self._engine.take_failures())
         if CORRELATED in steps:
             self._correlating.take(ordered)
-            if not self._correlating.is_ready:  # a record was too late for what is kept: these are taken again
+            if not self._correlating.is_ready:  # a record came too late for what is kept: take these again
                 steps = tuple(step for step in steps if step != CORRELATED)
         with self._database.write() as connection:
             changes = self._correlating.changes(self._verified) if CORRELATED in steps else []
@@ -168,7 +168,7 @@ class Matcher:
         self._note_opened(opened)
 
     def _judge(self) -> None:
-        """Let what is verified now open and resolve alerts, though no record came."""
+        """Let what is verified now open and resolve alerts, even if no record came."""
         correlating = self._correlating
         self._log_failures(correlating.take_failures())
         self.dropped_groups += correlating.report_evictions()

@@ -40,7 +40,7 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulationResult:
     """All alerts of a run, in the order of their first time, with the records of each by its id, and the failures of rules.
 
     The records of an alert are in event order; there are none where something was missing. A replay keeps only the first
@@ -67,7 +67,7 @@ class Simulate(Protocol):
         start: datetime,
         until: datetime,
         verified_until: datetime,
-    ) -> Outcome:
+    ) -> SimulationResult:
         """Run."""
         ...
 
@@ -123,7 +123,9 @@ class Bench:
         return Verdict(rule, case, problems, explained)
 
 
-def play(rule: Rule, case: Case, rules: Sequence[Rule], records: Sequence[Record], simulate: Simulate) -> Outcome:
+def play(
+    rule: Rule, case: Case, rules: Sequence[Rule], records: Sequence[Record], simulate: Simulate
+) -> SimulationResult:
     """Run a rule, whatever its mode, over the records of one of its tests; `rules` are all, since one may feed on others."""
     start = start_of(case)
     if rule.correlation is None:

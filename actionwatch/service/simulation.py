@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from actionwatch.alerts.ledger import Entry, Ledger
+from actionwatch.alerts.ledger import Ledger, LedgerEntry
 from actionwatch.base.model import Alert, Record
-from actionwatch.rules.check import Outcome
+from actionwatch.rules.check import SimulationResult
 from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.spec import Correlation, Kind
@@ -33,14 +33,14 @@ def simulate(
     start: datetime,
     until: datetime,
     verified_until: datetime,
-) -> Outcome:
+) -> SimulationResult:
     """Run the rules; see `rules.check.Simulate`."""
     seen = sorted((record for record in records if record.seen_at <= until), key=_seen_order)
     bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
     return _Run(rules, Correlator(rules, bounds), MemoryHistory()).over(seen, verified_until)
 
 
-def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> Outcome:
+def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> SimulationResult:
     """Run the rules over records in event order, each seen as it happened; all time from begin to end counts as verified."""
     correlator = Correlator(rules, StreamBounds(begin=lambda _: begin), keep=timedelta(0))
     return _Run(rules, correlator, MemoryHistory(keeps_ends_only=True)).over(records, end)
@@ -85,7 +85,7 @@ class MemoryHistory:
         """Return an alert by its id."""
         return self.alerts.get(alert_id)
 
-    def save(self, entries: Iterable[Entry]) -> None:
+    def save(self, entries: Iterable[LedgerEntry]) -> None:
         """Take over what a batch makes of alerts."""
         for entry in entries:
             alert = self.alerts[entry.alert.id] = entry.alert
@@ -103,7 +103,7 @@ class _Run:
     correlator: Correlator
     history: MemoryHistory
 
-    def over(self, records: Iterable[Record], verified_until: datetime) -> Outcome:
+    def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
         """Take all records, in the order in which they are seen, and return what they make."""
         engine = Engine(self.rules)
         for batch in _batches(records):
@@ -115,7 +115,7 @@ class _Run:
         self._judge(verified_until)
         alerts = sorted(self.history.alerts.values(), key=lambda alert: (alert.first_at, alert.id))
         failures = (*engine.take_failures(), *self.correlator.take_failures())
-        return Outcome(tuple(alerts), self.history.records, failures)
+        return SimulationResult(tuple(alerts), self.history.records, failures)
 
     def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
         """Take what was seen at each instant; what is verified follows the clock, up to `verified_until`."""

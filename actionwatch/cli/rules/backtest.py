@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Alert, Record
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.cli.rules.record_source import Candidates
-    from actionwatch.rules.check import Outcome
+    from actionwatch.rules.check import SimulationResult
     from actionwatch.rules.engine import Rule
 
 BACK = timedelta(days=90)
@@ -161,13 +161,13 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _run(rules: Sequence[Rule], found: Candidates | None) -> Outcome:
+def _run(rules: Sequence[Rule], found: Candidates | None) -> SimulationResult:
     from actionwatch.cli.rules.record_source import counting
-    from actionwatch.rules.check import Outcome
+    from actionwatch.rules.check import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:
-        return Outcome((), {})
+        return SimulationResult((), {})
     with counting("running the rules", found.records.count) as advance:
         records = _counted(found.records, advance)
         outcome = replay(rules, records, begin=found.begin, end=found.complete_until)
@@ -223,7 +223,9 @@ def _spell_bar(span: timedelta) -> str:
     return spell_duration(span / HISTOGRAM_CHARS)
 
 
-def _show_changes(rules: Sequence[Rule], others: Sequence[Rule], after: Outcome, before: Outcome, form: str) -> None:
+def _show_changes(
+    rules: Sequence[Rule], others: Sequence[Rule], after: SimulationResult, before: SimulationResult, form: str
+) -> None:
     """Compare by rule name and alert: what opens for the same first record of the same group is the same alert."""
     now, then = (
         {_identity(alert, found.records[alert.id]): (alert, found.records[alert.id]) for alert in found.alerts}

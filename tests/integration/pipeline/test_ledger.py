@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.model import Entity, Record
-from actionwatch.rules.check import Outcome
+from actionwatch.rules.check import SimulationResult
 from actionwatch.service.simulation import simulate
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
@@ -98,7 +98,7 @@ def _stored(database: Database) -> dict[str, tuple[object, ...]]:
     }  # fmt: skip
 
 
-def _simulated(outcome: Outcome) -> dict[str, tuple[object, ...]]:
+def _simulated(outcome: SimulationResult) -> dict[str, tuple[object, ...]]:
     return {
         alert.id: (
             alert.rule.name, dict(alert.group or {}), alert.title, alert.body, alert.level, alert.count, alert.first_at,

@@ -1,7 +1,7 @@
-"""Several groups that people hear of as one alert: whose alert leads, and which others are known with it.
+"""Several groups that share one alert: whose alert leads, and which others join it.
 
-Each group of a correlation is folded by itself. Where `alert.group_by` names fewer fields than `group-by`, what fires in one
-group within `realert` of a leading alert's firing joins that alert; what is missing joins while something else is.
+Each group of a correlation is folded by itself. Where `alert.group_by` names fewer fields than `group-by`, an alert that fires
+in one group within `realert` of the firing of a leading alert joins that alert. A missing group joins while another is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group
 
 @dataclass(slots=True)
 class Member:
-    """An alert of one group. `until`: where it is over; `end`: up to when others join, where it leads; `leader`: of its run."""
+    """An alert of one group: it is over at `until`, and follows `leader`. Where it leads, others join up to `end`."""
 
     order: FiringOrder
     group: Group
@@ -30,10 +30,10 @@ class Member:
 
 @dataclass(slots=True)
 class GroupMerger:
-    """The alerts of the groups that are known as one, in the order of firing.
+    """The alerts of the groups that share an alert, in the order of firing.
 
-    A run is a leading alert and those known with it: they stand side by side. What is not judged yet is among them, since
-    whether it counts decides who leads those that fired later: they are `held` until then.
+    A run is a leading alert and those that join it; they are neighbours. Alerts that are not judged yet are included: whether
+    they count decides who leads those that fired later. Groups with later alerts are `held` until then.
     """
 
     rule: Correlation
@@ -54,7 +54,7 @@ class GroupMerger:
         self.groups.add(group)
 
     def update(self, evaluation: Evaluation, verified: datetime | None) -> None:
-        """Take what a group's fold gives now, as far as it can change, and what `turned`."""
+        """Take what the fold of a group finds now, as far as it can change."""
         self._verified, group = verified, evaluation.group
         self.groups.add(group)
         found = [
@@ -75,15 +75,15 @@ class GroupMerger:
         self._settle(low)
 
     def is_held(self, found: Found) -> bool:
-        """Say whether something fired before it that is still to be judged."""
+        """Return whether an alert that fired before it is still to be judged."""
         return any(order < firing_order(found) for order in self._unjudged.values())
 
     def is_settled(self, found: Found) -> bool:
-        """Say whether all was known of it that can be, if it changes no more."""
+        """Return whether everything about it was reported, provided that it does not change."""
         return not self.is_held(found) and (found.resolved_at is None or self.is_verified(found.resolved_at))
 
     def shared_with(self, known: CorrelatedAlert) -> CorrelatedAlert | None:
-        """Give the alert that this one is known as: its leader, or one that it leads if people know that already."""
+        """Return the alert that this one is reported as: its leader, or one that it leads if people know that already."""
         member = self._by_id.get(known.id)
         if member is None:
             return None
@@ -94,11 +94,11 @@ class GroupMerger:
         return next((each for each in others if each is not None and each.is_reported), None)
 
     def is_verified(self, at: datetime) -> bool:
-        """Say whether all that was missing at a time is among what is known."""
+        """Return whether all that was missing at a time is known."""
         return self._verified is not None and self._verified >= at
 
     def end_of(self, known: CorrelatedAlert) -> tuple[datetime, list[CorrelatedAlert]] | None:
-        """Say when nothing was missing any more, and what was known by then; None while something is."""
+        """Return when the last missing group came back, and what was missing until then; None while something is."""
         member = self._by_id.get(known.id)
         run = list(self._run(member.leader)) if member is not None and member.leader is not None else []
         end = max((each.until for each in run), default=NEVER)
@@ -107,23 +107,23 @@ class GroupMerger:
         return end, [each.known for each in run if each.known is not None]
 
     def is_open(self, alert_id: str) -> bool:
-        """Say whether anything is still missing in an alert that people know."""
+        """Return whether anything is still missing in an alert that people see."""
         known = (each.known for each in self._members if each.known is not None)
         return any(known.is_open and known.alert_id == alert_id for known in known)
 
     def settle(self, group: Group, found: Found) -> None:
-        """Take it that an alert changes no more: it is not among those of the next update, and stays."""
+        """Note that an alert does not change any more: the next update does not contain it, and it stays."""
         self._changeable.get(group, set()).discard(found.id)
 
     def hold(self, group: Group, *, is_held: bool) -> None:
-        """Note whether something in a group must be looked at again with the next that is judged here."""
+        """Note whether a group must be judged again together with the next one here."""
         if is_held:
             self.held[group] = None
         else:
             self.held.pop(group, None)
 
     def drop(self, group: Group) -> bool:
-        """Take it that a group changes no more; say whether none is left that does."""
+        """Note that a group does not change any more, and return whether no other group is left."""
         for name in self._changeable.pop(group, ()):
             self._unjudged.pop(name, None)
         self.held.pop(group, None)
@@ -137,7 +137,7 @@ class GroupMerger:
             if member.until >= before:
                 break
             if member.leader is member:
-                count = place  # a run goes as a whole: without its leader another would seem to lead
+                count = place  # forget a run as a whole: without its leader, another would seem to lead
         for member in self._members[:count]:
             self._by_id.pop(member.order[3], None)
         del self._members[:count]
@@ -145,7 +145,7 @@ class GroupMerger:
     # -- the order of firing -------------------------------------------------------------------------------------------
 
     def _put(self, group: Group, found: Found, known: CorrelatedAlert | None) -> int:
-        """Have an alert where it belongs; give the first place that changed."""
+        """Put an alert in its place, and return the first position that changed."""
         until = found.fired_at + self.rule.realert
         if self.rule.is_absence:
             until = (
@@ -171,9 +171,9 @@ class GroupMerger:
         return place
 
     def _settle(self, low: int) -> None:
-        """Say anew who leads whom, from a place on."""
+        """Decide again who leads whom, from a position on."""
         while 0 < low < len(self._members) and self._members[low].leader is not self._members[low]:
-            low -= 1  # a run is measured from its beginning
+            low -= 1  # a run counts from its beginning
         leader = self._members[low - 1].leader if low else None
         for member in self._members[low:]:
             if leader is None or not self._joins(member, leader):

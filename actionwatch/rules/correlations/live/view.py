@@ -1,4 +1,4 @@
-"""What a correlation made of a record: what counted in its groups before it, and what came of it. For explanations alone."""
+"""Show what a correlation made of a record: what counted in its groups before it, and what followed. For explanations only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.counting import MEASURES
-from actionwatch.rules.correlations.folds.fold import Machine
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
@@ -34,7 +34,7 @@ class View:
 
 
 def room_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
-    """Say how far back the records must reach that `look` is given."""
+    """Return how far back the records for `look` must reach."""
     correlations = in_feeding_order([each.correlation for each in rules if each.correlation is not None])
     needed = needs(correlations)[rule.name.id]
     realert = rule.correlation.realert if rule.correlation is not None else timedelta(0)
@@ -51,10 +51,10 @@ def look(
     since: datetime | None = None,
     known: Iterable[CorrelatedAlert] = (),
 ) -> list[View]:
-    """Look at the groups that a record is a hit in, after the records before it, which come in event order.
+    """Return the groups that a record is a hit in, after the records before it, which come in event order.
 
-    Where these do not reach back to the begin of all but `since` some time, `known` are the alerts from then on: which record a
-    window begins with hangs on the alert before it, and so on, further back than can be looked.
+    If the records do not reach back to the beginning but only to `since`, `known` are the alerts from then on: which record a
+    window begins with depends on the alert before it, which depends on the one before that, and so on.
     """
     correlation = rule.correlation
     if correlation is None:
@@ -67,7 +67,7 @@ def look(
 
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
-    """Say what a window measures: how many hits, or what they hold."""
+    """Return what a window measures: how many hits, or their value."""
     if rule.kind not in VALUE_KINDS or not hits:
         return len(hits)
     measure = MEASURES[rule.kind](rule)
@@ -77,7 +77,7 @@ def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
     return value if isinstance(value, int) else round(float(value), 3)
 
 
-def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
+def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
     for hit in earlier:
         state.push(hit)
     known = len(state.found)
@@ -99,7 +99,7 @@ def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit
 
 
 def _holding(rule: Correlation, alerts: Iterable[Found], own: Sequence[Hit]) -> Iterator[Found]:
-    """Give the alerts that hold these hits; of absence, the one that they end."""
+    """Return the alerts that hold these hits; for absence, the one that they end."""
     for found in alerts:
         if rule.is_absence:
             if found.resolved_by is not None and found.resolved_by in own:

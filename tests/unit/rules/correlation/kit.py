@@ -8,8 +8,8 @@ from typing import Any
 
 from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.check import Outcome
-from actionwatch.rules.correlations.folds.fold import machine
+from actionwatch.rules.check import SimulationResult
+from actionwatch.rules.correlations.folds.fold import new_fold
 from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind, Step
 from actionwatch.rules.engine import Rule
 from actionwatch.service.simulation import simulate
@@ -47,7 +47,7 @@ def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
 
 def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) -> list[Found]:
     """Give the alerts of a group from all its hits, in any order, with all time verified since `begin`."""
-    state = machine(rule, begin)
+    state = new_fold(rule, begin)
     for each in sorted(hits, key=lambda each: each.order):
         state.push(each)
     alerts = [found for found in state.alerts() if not found.is_quiet]
@@ -101,7 +101,7 @@ def outcome_of(
     verified: float = 10_000,
     begin: float | None = None,
     until: float = 10_000,
-) -> Outcome:
+) -> SimulationResult:
     """Run rules as `run` does, and give the records of the alerts too."""
     outcome = simulate(
         rules,

@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds.fold import machine
+from actionwatch.rules.correlations.folds.fold import new_fold
 from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
@@ -256,7 +256,7 @@ def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[
     alerts: dict[str, tuple[Correlation, Found]] = {}
     for rule, groups in zip(correlations, hits, strict=True):
         for group, of_group in groups.items():
-            state = machine(rule, START)
+            state = new_fold(rule, START)
             for hit in sorted(of_group, key=lambda each: each.order):
                 state.push(hit)
             for found in state.alerts():
