@@ -21,8 +21,8 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
-from actionwatch.rules.correlations.spec import Correlation
-from actionwatch.rules.engine import Failure, Rule
+from actionwatch.rules.engine import Failure
+from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import correlations, marks, positions, records
 from actionwatch.store.correlations import Version
 from actionwatch.store.database import Database

@@ -15,8 +15,7 @@ from actionwatch.alerts.grouping import resolve
 from actionwatch.alerts.ledger import RESOLVED_BY
 from actionwatch.base.model import CorrelatedAlert, Mode, Status
 from actionwatch.matching.addressing import Addressing
-from actionwatch.rules.correlations.spec import Correlation
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import alert_history, alerts, correlations
 
 

@@ -17,8 +17,8 @@ from actionwatch.base.model import Alert, Record
 from actionwatch.rules.check import SimulationResult
 from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.spec import Correlation, Kind
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.model import Correlation, Kind, Rule
 
 BATCH = 1000  # records that are matched at once
 JUST_BEFORE = timedelta(microseconds=1)

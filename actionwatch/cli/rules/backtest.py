@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.cli.rules.record_source import Candidates
     from actionwatch.rules.check import SimulationResult
-    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
 BARS = " ▁▂▃▄▅▆▇█"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group
+from actionwatch.rules.model import NEVER, Correlation, Found, Group
 
 FiringOrder = tuple[datetime, bool, str, str]
 

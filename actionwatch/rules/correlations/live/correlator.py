@@ -22,8 +22,8 @@ from actionwatch.rules.correlations.live.merging import GroupMerger
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs, waiting
 from actionwatch.rules.correlations.live.restart import finish_restore, restore_alert, restore_groups, restore_hit
 from actionwatch.rules.correlations.live.rule_state import GroupState, RuleState
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit
-from actionwatch.rules.engine import MAX_FAILURES, Failure, Rule
+from actionwatch.rules.engine import MAX_FAILURES, Failure
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Rule
 
 MAX_GROUPS = 100_000  # per rule; beyond it the least recently used is dropped
 MAX_KEPT = 200_000  # hits kept to fold again, over all rules; beyond it groups keep only what their state needs

@@ -11,9 +11,9 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
 from actionwatch.rules.correlations.live.changes import Change
-from actionwatch.rules.correlations.spec import Correlation, Found, Group
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
+from actionwatch.rules.model import Correlation, Found, Group
 from actionwatch.text.payloads import instant
 
 PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for what was never seen

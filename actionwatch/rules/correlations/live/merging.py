@@ -13,7 +13,7 @@ from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.live.changes import Evaluation, FiringOrder, firing_order
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group
+from actionwatch.rules.model import NEVER, Correlation, Found, Group
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import bisect
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.correlations.live.rule_state import MICROSECOND, GroupState, RuleState
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Kind
 
 
 def restore_alert(rule_state: RuleState, known: CorrelatedAlert) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold, new_fold
 from actionwatch.rules.correlations.live.merging import GroupMerger
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Hit
+from actionwatch.rules.model import NEVER, Correlation, Found, Group, Hit
 
 MICROSECOND = timedelta(microseconds=1)
 FEW = 8  # hits that a group may keep even if there is no room

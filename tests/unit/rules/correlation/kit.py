@@ -10,8 +10,7 @@ from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.check import SimulationResult
 from actionwatch.rules.correlations.folds.fold import new_fold
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind, Step
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Kind, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 

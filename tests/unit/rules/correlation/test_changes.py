@@ -19,7 +19,7 @@ from actionwatch.rules.correlations.live.changes import (
     update_times,
 )
 from actionwatch.rules.correlations.live.merging import GroupMerger
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Threshold
+from actionwatch.rules.model import NEVER, Correlation, Found, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 COUNT = make(threshold=Threshold("gte", 2))

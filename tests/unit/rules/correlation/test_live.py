@@ -14,7 +14,7 @@ from actionwatch.base.model import Record
 from actionwatch.rules.correlations.live import correlator
 from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import ends, replay, simulate
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, outcome_of, record_at
 from tests.unit.rules.correlation.live import (
