@@ -170,12 +170,12 @@ class Matcher:
     def _judge(self) -> None:
         """Let what is verified now open and resolve alerts, even if no record came."""
         correlating = self._correlating
-        self._log_failures(correlating.take_failures())
-        self.dropped_groups += correlating.report_evictions()
         if correlating.is_due(self._verified):
             with self._database.write() as connection:
                 opened = self._write(connection, [], correlating.changes(self._verified))
             self._note_opened(opened)
+        self._log_failures(correlating.take_failures())
+        self.dropped_groups += correlating.report_evictions()
 
     def _note_opened(self, opened: Sequence[Alert]) -> None:
         self._opened_count += len(opened)
