@@ -35,8 +35,8 @@ def notes(text: str) -> list[str]:
         (HEAD + "  s: {source: a}\n  condition: s and not s\n", "5:3: the condition is never met"),
         (HEAD + "  s: {source: a}\n  condition: s or not s\n", "5:3: the condition is always met"),
         (HEAD + "  s: {actionKind: DELETE_CLUSTER}\n  t: {actionKind: BACKUP}\n  condition: s and not t\n",
-         "5:3: the exception 't' can never apply: the rule is about other kinds"),
-        (HEAD + "  s: {actionKind: BAKCUP}\n  condition: s\n", "3:1: no known kind can reach this rule"),
+         "5:3: the exception 't' can never apply: the rule matches other kinds"),
+        (HEAD + "  s: {actionKind: BAKCUP}\n  condition: s\n", "3:1: this rule matches no known kind"),
         (HEAD + "  s: {actionKind: BACKUP}\n  t: {actionKind: RESTORE}\n  condition: s and t\n",
          "3:1: no record can meet this rule"),
         (HEAD + "  s: {userName: a}\n  t: {userName: [b, c]}\n  condition: s and t\n",
@@ -74,7 +74,7 @@ def notes(text: str) -> list[str]:
         (DELETION + FILTER + "  s: {userName: eve}\n  t: {userName: eva}\n  condition: not s\n",
          "16:3: the selection 't' is not used"),
         (DELETION + FILTER + "  s: {userName: eve}\n  condition: s or not s\n",
-         "16:3: the condition is always met, whatever the selections say"),
+         "16:3: the condition is always met, regardless of the selections"),
         (HEAD + "  s: {source: a}\n  t: {source: b}\n  u: {source: c}\n"
          "correlation: {type: new_term, rules: [s], baseline: u, fields: [userName], history: 9d}\n",
          "5:3: the selection 't' is not used"),
@@ -83,12 +83,12 @@ def notes(text: str) -> list[str]:
         (HEAD + "  s: {source: a}\n  t: {source: b}\n  u: {source: c}\n"
          "correlation: {type: temporal, rules: [s, t], timespan: 5m}\n", "6:3: the selection 'u' is not used"),
         (HEAD + "  s: {userName|expand: x}\n  condition: s\n",
-         "4:7: 'expand' finds no list in 'x': a list is named %x%"),
-        (HEAD + "  s: {timestamp|hour: [23, 24]}\n  condition: s\n", "4:7: no hour is 24: they go from 0 to 23"),
+         "4:7: 'expand' needs the name of a list, not 'x': a list is named %x%"),
+        (HEAD + "  s: {timestamp|hour: [23, 24]}\n  condition: s\n", "4:7: no hour is 24: valid values are 0 to 23"),
         (HEAD + "  s: {description|base64offset: abc}\n  condition: s\n",
-         "4:7: 'base64offset' is looked for at the very beginning and end: clearer: description|base64offset|contains"),
+         "4:7: 'base64offset' without 'contains' compares the whole value: clearer: description|base64offset|contains"),
         (HEAD + "  s: {description|wide|contains: abc}\n  condition: s\n",
-         "4:7: 'wide' makes bytes that no text holds: write description|wide|base64"),
+         "4:7: 'wide' produces bytes that no text contains: write description|wide|base64"),
     ],
 )  # fmt: skip
 def test_notes(text: str, expected: str) -> None:
