@@ -54,7 +54,7 @@ def test_shipped_rules_pass_their_tests_without_a_configuration(
     checked = call("rules", "check", str(SHIPPED))
     assert checked.status == 0
     (note,) = checked.err.splitlines()
-    assert "the list 'production-clusters' is empty: nothing is awaited" in note
+    assert "the list 'production-clusters' is empty: no groups are expected" in note
 
 
 def test_a_failing_test_is_explained(rule: Path) -> None:

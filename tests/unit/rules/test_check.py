@@ -171,11 +171,11 @@ def test_all_keys_must_hold_for_one_alert() -> None:
         ("{event: {at: '9999-12-31T23:59:59Z'}, expect: alert}", "r.yml:10:14: 'at' is not a time"),
         (
             "{event: {repeat: 9999, every: 100d}, expect: alert}",
-            "r.yml:10:28: the last of these records would be more than",
+            "r.yml:10:28: the last of these records is more than",
         ),
         ("{event: {every: 5}, expect: alert}", "r.yml:10:14: not a duration"),
         ("{event: {userName: [a]}, expect: alert}", "r.yml:10:14: 'userName' must be a text"),
-        ("{events: [{repeat: 20000}, {}], expect: alert}", "r.yml:10:5: a test of more than 20000 records"),
+        ("{events: [{repeat: 20000}, {}], expect: alert}", "r.yml:10:5: the test has more than 20000 records"),
         ("{event: {}, expect: {alerts: -1}}", "r.yml:10:26: 'alerts' must be a whole number, 0 or more"),
         ("{event: {}, expect: {level: hi}}", "r.yml:10:26: unknown level 'hi'"),
         ("{event: {}, expect: {group: {useName: a}}}", "r.yml:10:34: unknown field 'useName'"),

@@ -149,7 +149,7 @@ def test_a_correlation_of_other_rules_cannot_be_filtered() -> None:
     """As in Sigma a filter is for what finds records: one that names a correlation of others is told which rules to name."""
     loaded = load(CORRELATED + filter_text("[both]"))
     assert [str(fault) for fault in loaded.faults] == [
-        "r.yml:24:11: 'both' is a correlation of other rules and finds no records itself: name what feeds it: one, two"
+        "r.yml:24:11: 'both' is a correlation of other rules and finds no records itself: name the rules that feed it: one, two"
     ]
     assert [rule.name.name for rule in loaded.rules if rule.filters] == []
 

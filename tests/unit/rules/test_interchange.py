@@ -102,8 +102,8 @@ def test_what_feeds_on_what_is_left_out_is_left_out() -> None:
     text, lost = exported(load(above, over, off, BURST.replace("title: T", "title: B"), FILTER))
     SigmaCollection.from_yaml(text).resolve_rule_references()
     assert lost == [
-        "w: is left out, because it feeds on 'v', which is",
-        "v: is left out, because it feeds on 'd', which is",
+        "w: is not exported because it depends on 'v', which is not",
+        "v: is not exported because it depends on 'd', which is not",
         "d: is off and is not exported",
         "f: is not exported because its rules are not",
     ]

@@ -40,7 +40,7 @@ FAULTS: list[tuple[str, str, str]] = [
     (DETECTION, COUNT.replace("gte: 5", "gte: many").join("{}"), "'many' is not a number"),
     (DETECTION, COUNT.replace("gte: 5", "gte: true").join("{}"), "'True' is not a number"),
     (DETECTION, COUNT.replace("gte: 5", "get: 5").join("{}"), "unknown key 'get': did you mean 'gt'?"),
-    (DETECTION, COUNT.replace("gte: 5", "gte: 0").join("{}"), "every single record meets this"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: 0").join("{}"), "every record meets this condition"),
     (DETECTION, COUNT.replace("gte: 5", "lt: 5").join("{}"), "a count below a threshold can only detect absence"),
     (DETECTION, COUNT.replace("userName", "usrName").join("{}"), "unknown field 'usrName': did you mean 'userName'?"),
     (DETECTION, COUNT.replace("[userName]", "[]").join("{}"), "'group-by' must be a list of fields"),
@@ -49,7 +49,7 @@ FAULTS: list[tuple[str, str, str]] = [
     (DETECTION, f"{{{COUNT}, rules: [s, s]}}", "'s' occurs twice"),
     (DETECTION, f"{{{COUNT}, rules: 5}}", "'rules' must list names or ids of rules"),
     (DETECTION, f"{{{COUNT}, expect-groups: {{userName: [a]}}}}", "'expect-groups' is only for absence"),
-    (DETECTION, f"{{{AWAITED}}}", "what should happen in every group needs 'expect-groups'"),
+    (DETECTION, f"{{{AWAITED}}}", "absence in groups needs 'expect-groups'"),
     (DETECTION, f"{{{AWAITED}, expect-groups: {{source: [a]}}}}", "'source' is not in 'group-by'"),
     (DETECTION, f"{{{AWAITED}, expect-groups: {{userName: {{list: prd}}}}}}", "there is no list named 'prd': did you"),
     (DETECTION, f"{{{AWAITED}, expect-groups: {{userName: eve}}}}", "name the expected values"),
@@ -67,20 +67,20 @@ FAULTS: list[tuple[str, str, str]] = [
     (DETECTION, SPIKE.replace("min: 10", "min: 0").join("{}"), "'min' must be a whole number of 1 or more"),
     (DETECTION, f"{{{SPIKE}, windows: 0}}", "'windows' must be a number from 1 to 1000"),
     (TWO, f"{{{ORDER}, condition: a and c}}", "the condition names 'c', which is not among the rules"),
-    (TWO, f"{{{ORDER}, condition: a}}", "the condition does not name 'b', which is among the rules"),
+    (TWO, f"{{{ORDER}, condition: a}}", "the condition does not name 'b', which is one of the rules"),
     (TWO, f"{{{ORDER}, condition: a b}}", "cannot parse the condition"),
-    (TWO, f"{{{ORDER}, condition: not a and not b}}", "the condition can hold with nothing but 'not'"),
-    (TWO, f"{{{ORDER}, condition: a or not b}}", "the condition can hold with nothing but 'not'"),
+    (TWO, f"{{{ORDER}, condition: not a and not b}}", "only 'not' can meet the condition"),
+    (TWO, f"{{{ORDER}, condition: a or not b}}", "only 'not' can meet the condition"),
     (TWO, f"{{{ORDER}, condition: a and b and not a}}", "the condition can never hold"),
     (TWO, f"{{{ORDER}, condition: {'(' * 16}a and b{')' * 16}}}", "the condition nests too deeply"),
     (TWO, f"{{{ORDER}, condition: {'not ' * 60}a and b}}", "the condition nests too deeply"),
-    (TWO, f"{{{ORDER}, condition: {{gte: 3}}}}", "'temporal_ordered' counts how many of its 2 rules were met"),
-    (TWO, f"{{{ORDER}, condition: {{lt: 2}}}}", "'temporal_ordered' counts how many of its 2 rules were met"),
+    (TWO, f"{{{ORDER}, condition: {{gte: 3}}}}", "'temporal_ordered' counts how many of its 2 rules match"),
+    (TWO, f"{{{ORDER}, condition: {{lt: 2}}}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{{{ORDER}, condition: 5}}", "'condition' must be a string or a comparison"),
     (TWO, f"{{{ORDER}, aliases: {{who: {{c: userName}}}}}}", "'c' is not among the rules"),
     (TWO, f"{{{ORDER}, aliases: {{who: {{a: usrName}}}}}}", "unknown field 'usrName'"),
     (TWO, ORDER.replace("userName", "who").join("{}").replace("}", ", aliases: {who: {a: userName}}}"),
-     "the alias 'who' says nothing of 'b'"),
+     "the alias 'who' has no field for 'b'"),
     (DETECTION + "alert: {group_by: [source]}\n", f"{{{COUNT}}}", "'source' is not in the correlation's 'group-by'"),
     ("", f"{{{COUNT}}}", "a correlation needs 'rules' or a 'detection'"),
     ("", f"{{{COUNT}, rules: nobody}}", "no rule has the name or id 'nobody'"),
@@ -101,8 +101,8 @@ def test_faults_are_said_where_they_are(rest: str, block: str, beginning: str) -
 PAIR = AWAITED.replace("[userName]", "[userName, source]")
 EXPECTED_FAULTS: list[tuple[str, int, str]] = [
     # One mistake, one fault, at its own line.
-    (f"{AWAITED},\n expect-groups: 5", 6, "what should happen in every group needs 'expect-groups'"),
-    (AWAITED, 5, "what should happen in every group needs 'expect-groups'"),
+    (f"{AWAITED},\n expect-groups: 5", 6, "absence in groups needs 'expect-groups'"),
+    (AWAITED, 5, "absence in groups needs 'expect-groups'"),
     (f"{AWAITED.replace('lt: 1', 'lt: many')},\n expect-groups: {{userName: [eve]}}", 5, "'many' is not a number"),
     (f"{AWAITED.replace('group-by: [userName], ', '')},\n expect-groups: {{userName: [a]}}", 6, "'userName' is not in"),
     (f"{PAIR},\n expect-groups: {{userName: [eve]}}", 6, "'expect-groups' does not contain 'source'"),
@@ -113,7 +113,7 @@ EXPECTED_FAULTS: list[tuple[str, int, str]] = [
     (f"{AWAITED},\n expect-groups: {{userName: {{list: prod, more: 1}}}}", 6, "name the expected values"),
     (f"{AWAITED},\n expect-groups: {{userName: {{list: [prod]}}}}", 6, "name the expected values"),
     (f"{AWAITED},\n expect-groups: {{userName: {{list: torn}}}}", 6, "the list 'torn' has faults"),
-    (f"{PAIR},\n expect-groups: {{userName: {{list: many}}, source: [a, b]}}", 6, "these are more than 10000 groups"),
+    (f"{PAIR},\n expect-groups: {{userName: {{list: many}}, source: [a, b]}}", 6, "there are more than 10000 groups"),
 ]
 
 
@@ -139,7 +139,7 @@ def test_an_empty_list_of_expected_groups_is_noted() -> None:
     """A rule that waits for nothing, since its list is empty, loads without a word."""
     text = HEAD + DETECTION + f"correlation: {{{AWAITED}, expect-groups: {{userName: {{list: none}}}}}}\n"
     (note,) = rules_in(text, Lists({"none": ()})).notes
-    assert note.what == "the list 'none' is empty: nothing is awaited"
+    assert note.what == "the list 'none' is empty: no groups are expected"
     assert rules_in(text, Lists({"none": ("eve",)})).notes == ()
 
 
@@ -171,19 +171,19 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, COUNT.replace("gte: 5", "eq: 2.5"), "no count meets this"),
     (DETECTION, COUNT.replace("gte: 5", "gte: 1"), ""),
     (DETECTION, COUNT.replace("gte: 5", "gt: 0"), ""),
-    (DETECTION, COUNT.replace("gte: 5", "neq: 2"), "every single record meets this"),
+    (DETECTION, COUNT.replace("gte: 5", "neq: 2"), "every record meets this condition"),
     (DETECTION, COUNT.replace("10m", "3660d"), ""),
     (DETECTION, COUNT.replace("10m", "3661d"), "'timespan' is longer than ten years"),
     (TWO, f"{ORDER}, condition: {{gt: 1}}", ""),
-    (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its 2 rules were met"),
-    (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules were met"),
+    (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its 2 rules match"),
+    (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{ORDER}, condition: ''", "the condition does not name 'a'"),
     (TWO, f"{ORDER}, condition: {'(' * 15}a and b{')' * 15}", ""),
     (TWO, f"{ORDER}, condition: {ROUND}", ""),  # sixteen, but one inside another nowhere
     (TWO, f"{ORDER}, condition: {'a or ' * 399}b", ""),
     (TWO, f"{ORDER}, condition: {'a or ' * 400}b", "the condition is longer than 2000 characters"),
     (MANY, f"{ANY}{{gte: 10}}", ""),
-    (MANY, f"{ANY}{{gte: 6}}", "this can be met in more than 300 ways"),
+    (MANY, f"{ANY}{{gte: 6}}", "this condition can be met in more than 300 ways"),
     (MANY, f"{ANY}{PAIRS}", ""),
     (MANY, f"{ANY}({PAIRS}) and ({TRIPLES})", "the condition can be met in more than 300 ways"),
 ]
