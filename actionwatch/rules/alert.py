@@ -18,10 +18,10 @@ from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import ReadContext, check_field, read_selection
 from actionwatch.text.yaml_document import Place
 
-DEFAULT_REALERT = timedelta(minutes=15)
+_DEFAULT_REALERT = timedelta(minutes=15)
 KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook", "escalate")
-ESCALATE_KEYS = ("after", "unless", "to")
-OWN_LABELS = ("rule", "level", "source", "trouble", "mode")  # routes match on these by the same names
+_ESCALATE_KEYS = ("after", "unless", "to")
+_OWN_LABELS = ("rule", "level", "source", "trouble", "mode")  # routes match on these by the same names
 _LABEL = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
@@ -183,7 +183,7 @@ def _read_names(
 def _read_realert(value: Mapping[str, Any], is_grouped: bool, report: Report) -> timedelta:
     place: Place = ("alert", "realert")
     if "realert" not in value:
-        return DEFAULT_REALERT if is_grouped else timedelta(0)
+        return _DEFAULT_REALERT if is_grouped else timedelta(0)
     try:
         realert = parse_duration(value["realert"])
     except ValueError as exc:
@@ -206,7 +206,7 @@ def _read_labels(value: Any, report: Report) -> Mapping[str, str]:
         place = ("alert", "labels", str(name))
         if not _LABEL.fullmatch(str(name)):
             report.fault(place, f"'{name}' is not a label name", "use letters, digits, _ . and -")
-        elif name in OWN_LABELS:
+        elif name in _OWN_LABELS:
             report.fault(place, f"the label '{name}' is set by actionwatch", "choose another name")
         elif not isinstance(text, str | int | float):
             report.fault(place, f"the label '{name}' must be a text", "write one string")
@@ -221,7 +221,7 @@ def _read_escalation(value: Any, report: Report) -> Escalation | None:
     if not isinstance(value, dict) or "after" not in value or "to" not in value:
         report.fault(place, "'escalate' needs 'after' and 'to'", "for example: {after: 15m, to: on-call}")
         return None
-    report.check_keys(value, place, ESCALATE_KEYS)
+    report.check_keys(value, place, _ESCALATE_KEYS)
     if value.get("unless", "acked") != "acked":
         report.fault((*place, "unless"), "'unless' must be acked", "write acked, or remove the key")
     if not isinstance(value["to"], str) or not value["to"].strip():

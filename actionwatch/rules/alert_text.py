@@ -18,7 +18,7 @@ from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill, sandbox
 
 MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
-MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
+_MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
@@ -104,8 +104,8 @@ def plain_body(record: Record) -> str:
     if not record.description:
         return f"{sentence}."
     description = record.description
-    if len(description) > MAX_DESCRIPTION_CHARS:
-        description = f"{description[:MAX_DESCRIPTION_CHARS]}…"
+    if len(description) > _MAX_DESCRIPTION_CHARS:
+        description = f"{description[:_MAX_DESCRIPTION_CHARS]}…"
     return f"{sentence}: {description}"
 
 

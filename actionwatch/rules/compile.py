@@ -248,7 +248,7 @@ def _cidr(value: SigmaCIDRExpression) -> Test:
 
 
 def _timestamp_part(value: SigmaTimestampPart) -> Test:
-    part_of, number = TIMESTAMP_PARTS[value.timestamp_part], value.number
+    part_of, number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
 
     def test(candidates: Candidates) -> bool:
         return any((at := _as_instant(each)) is not None and part_of(at) == number for each in candidates)
@@ -298,7 +298,7 @@ OPERATORS: dict[CompareOperators, Callable[[Any, Any], bool]] = {
     CompareOperators.GTE: operator.ge,
     CompareOperators.NEQ: operator.ne,
 }
-TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
+_TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
     TimestampPart.MINUTE: lambda at: at.minute,
     TimestampPart.HOUR: lambda at: at.hour,
     TimestampPart.DAY: lambda at: at.day,

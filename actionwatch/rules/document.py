@@ -46,9 +46,9 @@ from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import PARSE_ERRORS, ReadContext, explain, read_detection
 from actionwatch.rules.when import When, read_when
 
-PRODUCT = "instaclustr"
-SERVICE = "user_actions"
-SLIP = 0.85  # similarity from which a word counts as misspelt: `instacluster` does, `user_activity` does not
+_PRODUCT = "instaclustr"
+_SERVICE = "user_actions"
+_SLIP = 0.85  # similarity from which a word counts as misspelt: `instacluster` does, `user_activity` does not
 SELF_RULE = "actionwatch_self"  # the rule name of self-alerts
 
 METADATA = (
@@ -92,7 +92,7 @@ _REMEDIES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Extras:
+class _Extras:
     """The keys of a rule other than its detection and its alert."""
 
     mode: Mode = Mode.LIVE
@@ -113,9 +113,9 @@ def read_document(report: Report, context: ReadContext) -> Rule | Filter | None:
     return _read_rule(value, report, context)
 
 
-def read_extras(value: Mapping[Any, Any], report: Report, context: ReadContext) -> Extras:
+def _read_extras(value: Mapping[Any, Any], report: Report, context: ReadContext) -> _Extras:
     """Read `mode`, `when` and `tests`, and add their faults to the report."""
-    return Extras(
+    return _Extras(
         _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE,
         read_when(value["when"], report, context.time_intervals) if "when" in value else None,
         read_cases(value["tests"], report, context) if "tests" in value else (),
@@ -143,7 +143,7 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
     alert = AlertBlock()
     if "alert" in value:
         alert = read_alert(value["alert"], report, context, is_correlated=is_correlated)
-    extras = read_extras(value, report, context)
+    extras = _read_extras(value, report, context)
     if compiled is None or name is None:
         return None
     alert = labelled(alert, extras.mode)
@@ -203,11 +203,11 @@ def _is_for_another(logsource: Any, report: Report) -> bool:
     """
     if not isinstance(logsource, dict):
         return False
-    remedy = f"rules for actionwatch have product: {PRODUCT}, service: {SERVICE}"
-    for key, ours in (("product", PRODUCT), ("service", SERVICE)):
+    remedy = f"rules for actionwatch have product: {_PRODUCT}, service: {_SERVICE}"
+    for key, ours in (("product", _PRODUCT), ("service", _SERVICE)):
         told = logsource.get(key)
         if isinstance(told, str) and told.lower() != ours:
-            if SequenceMatcher(None, told.lower(), ours).ratio() >= SLIP:
+            if SequenceMatcher(None, told.lower(), ours).ratio() >= _SLIP:
                 report.fault(("logsource", key), f"unknown {key} '{told}'", f"did you mean '{ours}'?")
             else:
                 report.note(("logsource",), f"skipped: the rule is for the {key} '{told}'", remedy)
@@ -220,7 +220,7 @@ def _is_for_another(logsource: Any, report: Report) -> bool:
 
 
 def _check_logsource(value: Mapping[Any, Any], report: Report) -> None:
-    remedy = f"write: logsource: {{product: {PRODUCT}, service: {SERVICE}}}"
+    remedy = f"write: logsource: {{product: {_PRODUCT}, service: {_SERVICE}}}"
     if "logsource" not in value:
         report.fault((), "a rule needs a 'logsource'", remedy)
         return

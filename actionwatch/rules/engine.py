@@ -17,8 +17,8 @@ from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
 from actionwatch.rules.model import Rule
 
-MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
-MAX_KNOWN_MASKS = 10_000  # distinct sets of possible rules that are cached
+_MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
+_MAX_KNOWN_MASKS = 10_000  # distinct sets of possible rules that are cached
 
 # Conditions are total, so none of these is expected. If one occurs, it must not stop the other rules.
 _ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
@@ -40,7 +40,7 @@ class Engine:
         """Use the rules that alert by themselves, or with `is_feeding` every rule, for `meet`."""
         alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
-        self.failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
+        self.failures: deque[Failure] = deque(maxlen=_MAX_FAILURES)
         self._index = Index([rule.condition for rule in self.rules])
         self._runnable = [(rule, predicate(self._index.rest(rule.condition))) for rule in self.rules]
         self._known: dict[int, tuple[tuple[Rule, Predicate], ...]] = {}
@@ -81,7 +81,7 @@ class Engine:
     def _survivors(self, mask: int) -> tuple[tuple[Rule, Predicate], ...]:
         known = self._known.get(mask)
         if known is None:
-            if len(self._known) >= MAX_KNOWN_MASKS:
+            if len(self._known) >= _MAX_KNOWN_MASKS:
                 self._known.clear()
             known = self._known[mask] = tuple(self._runnable[number] for number in _bits(mask))
         return known

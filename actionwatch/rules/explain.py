@@ -18,7 +18,7 @@ from actionwatch.rules.model import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Fi
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
-MAX_HITS = 10  # of a window: the newest
+_MAX_HITS = 10  # of a window: the newest
 MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
 
 
@@ -110,7 +110,7 @@ def _group(rule: Correlation, view: View) -> Finding:
     parts = [
         Finding(f"before it: {_number(rule, view.counted)}", None, _span(view.counted)),
         Finding(f"with it: {number}", view.found is not None),
-        *(Finding(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-MAX_HITS:]),
+        *(Finding(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-_MAX_HITS:]),
         Finding(*_outcome(rule, view)),
     ]
     return Finding(_group_name(rule, view), view.found is not None, None, tuple(parts))

@@ -14,8 +14,8 @@ from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.document import METADATA
 from actionwatch.rules.model import Filter, Rule
 
-SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
-SIGMA_TYPES = (
+_SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
+_SIGMA_TYPES = (
     "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal", "temporal_ordered",
 )  # fmt: skip
 _NAME = re.compile(r"[^\s()]+")
@@ -93,7 +93,7 @@ def _lacking(rule: Rule) -> str:
     """Return why Sigma cannot express a rule at all; empty if it can."""
     if rule.mode is Mode.OFF:
         return "is off and is not exported"
-    if rule.correlation is None or (rule.correlation.kind.value in SIGMA_TYPES and not rule.correlation.is_absence):
+    if rule.correlation is None or (rule.correlation.kind.value in _SIGMA_TYPES and not rule.correlation.is_absence):
         return ""
     what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.kind.value}'"
     return f"Sigma has no {what}: the rule is not exported"
@@ -111,7 +111,7 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     if rule.correlation is None:
         return Exported(({**head, "logsource": value["logsource"], "detection": value["detection"]},), tuple(lost))
     parts, block = names.parts[rule.name.id], value["correlation"]
-    told = {key: _told(key, block[key], {**names.rules, **parts}) for key in SIGMA_CORRELATION if key in block}
+    told = {key: _told(key, block[key], {**names.rules, **parts}) for key in _SIGMA_CORRELATION if key in block}
     told.setdefault("rules", list(parts.values()))
     split = [
         {

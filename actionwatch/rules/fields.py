@@ -19,7 +19,7 @@ Candidates = tuple[Any, ...]
 """Values of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
 
 RAW = "raw."
-SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
+_SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 
 
 class Subject:
@@ -67,9 +67,9 @@ def field_named(name: str) -> Field | None:
 
 
 def shown_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return name and value of the fields that a rule shows (by default SHOWN_BY_DEFAULT), without the empty ones."""
+    """Return name and value of the fields that a rule shows (by default _SHOWN_BY_DEFAULT), without the empty ones."""
     subject = Subject(record)
-    texts = [(name, _text(subject, name)) for name in names or SHOWN_BY_DEFAULT]
+    texts = [(name, _text(subject, name)) for name in names or _SHOWN_BY_DEFAULT]
     return tuple(labelled for labelled in texts if labelled[1])
 
 

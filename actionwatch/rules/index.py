@@ -36,9 +36,9 @@ from actionwatch.rules.patterns import JoinedTexts, PatternFilter, Search, patte
 CHUNK = 1000  # records per pass: enough to spread its cost, few enough that most patterns occur in none
 MAX_REMEMBERED = 20_000  # values per column; a full column is cleared and computes each value again
 MAX_JOINED = 65_536  # characters searched as one, unless a single text is longer
-MAX_TRIED = 3  # patterns per record; up to this number it is cheaper to try them one by one than in a pass for all
-SAMPLE = 64  # records of a chunk from which to estimate which rules remain for many records
-SLOTS = tuple(dict.fromkeys(field.slot for field in FIELDS.values() if field.slot is not None))
+_MAX_TRIED = 3  # patterns per record; up to this number it is cheaper to try them one by one than in a pass for all
+_SAMPLE = 64  # records of a chunk from which to estimate which rules remain for many records
+_SLOTS = tuple(dict.fromkeys(field.slot for field in FIELDS.values() if field.slot is not None))
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLANK = Record(key="", source="", occurred_at=_EPOCH, seen_at=_EPOCH, action_kind="", raw="{}")
@@ -92,7 +92,7 @@ class Column(dict[Hashable, int]):
             self._tests.append((predicate(demanded), mask))
 
 
-class PatternColumn:
+class _PatternColumn:
     """One field with many distinct values. Passes over a chunk find which patterns can occur in which values."""
 
     def __init__(self, name: str, field: Field, conditions: Sequence[Condition]) -> None:
@@ -117,8 +117,8 @@ class PatternColumn:
         One pass finds the patterns that can occur in any of the texts. The patterns of rules that remain for many records are
         then searched for, each in all texts at once.
         """
-        sample = [mask & self.rules for mask in masks[:: max(len(masks) // SAMPLE, 1)]]
-        is_crowded = sum(map(int.bit_count, sample)) > MAX_TRIED * len(sample)
+        sample = [mask & self.rules for mask in masks[:: max(len(masks) // _SAMPLE, 1)]]
+        is_crowded = sum(map(int.bit_count, sample)) > _MAX_TRIED * len(sample)
         common = _common(sample)
         if not common and not is_crowded:
             return masks
@@ -156,7 +156,7 @@ class Index:
     """The columns of a set of conditions, the most selective first."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
-        columns = [column for slot in SLOTS if (column := Column(slot, conditions)).is_useful]
+        columns = [column for slot in _SLOTS if (column := Column(slot, conditions)).is_useful]
         columns.sort(key=lambda column: column.free.bit_count())
         self._everything = (1 << len(conditions)) - 1
         self.columns = tuple(columns)
@@ -164,7 +164,7 @@ class Index:
         patterned = [leaf for condition in conditions for leaf in leaves(condition) if leaf.pattern is not None]
         names = dict.fromkeys(leaf.field for leaf in patterned if leaf.field is not None and leaf.slot is None)
         fields = {name: field for name in names if (field := field_named(name)) is not None}
-        made = [PatternColumn(name, field, conditions) for name, field in fields.items()]
+        made = [_PatternColumn(name, field, conditions) for name, field in fields.items()]
         self._patterns = [column for column in made if column.rules]
 
     def possible(self, records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
@@ -187,7 +187,7 @@ class Index:
     @staticmethod
     def rest(condition: Condition) -> Condition:
         """Return the part of a condition that must be run if its bit is set. The columns have decided the other parts."""
-        return undecided(condition, SLOTS)
+        return undecided(condition, _SLOTS)
 
 
 def _any_of_these(demanded: Condition) -> Iterator[Leaf]:

@@ -23,14 +23,14 @@ from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.regex_lint import always_matches, never_matches
 from actionwatch.text.yaml_document import Document, Place
 
-MAX_JUDGED = 10  # selections; every combination of them is tried: 1,024
-MAX_SAMPLES = 200  # records on which a filter is tried
-UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
+_MAX_JUDGED = 10  # selections; every combination of them is tried: 1,024
+_MAX_SAMPLES = 200  # records on which a filter is tried
+_UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
 _SECRET = re.compile(
     r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
-WIDE = ("wide", "utf16", "utf16be")
+_WIDE = ("wide", "utf16", "utf16be")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
 _GLOB_IN_PATTERN = re.compile(r"^\*|(?<![\\.)\]}])(?<=[\w-])\*$")
 # Fields that hold one value at most.
@@ -98,7 +98,7 @@ def _lint_phrase(
     """
     used = set(names_in(phrase))
     yield from _unused(_selections(block), {*used, *besides}, key, document)
-    if len(used) > MAX_JUDGED:
+    if len(used) > _MAX_JUDGED:
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
     answers = {is_met(phrase, truth.__getitem__) for truth in truths}
@@ -190,7 +190,7 @@ def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place
     if "base64offset" in modifiers and "contains" not in modifiers:
         what = "'base64offset' without 'contains' compares the whole value"
         yield document.fault(place, what, f"clearer: {name}|base64offset|contains")
-    wide = next((word for word in WIDE if word in modifiers), "")
+    wide = next((word for word in _WIDE if word in modifiers), "")
     if wide and not {"base64", "base64offset"} & set(modifiers):
         yield document.fault(place, f"'{wide}' produces bytes that no text contains", f"write {name}|{wide}|base64")
 
@@ -272,7 +272,7 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
         return
     is_of_use = False
     for rule in rules:
-        samples = list(itertools.islice(_samples(rule, known_kinds), MAX_SAMPLES))
+        samples = list(itertools.islice(_samples(rule, known_kinds), _MAX_SAMPLES))
         if samples and not any(keeps(Subject(record)) for record in samples):
             what = f"this filter hides everything that '{rule.name.name}' finds"
             yield document.fault(("filter",), what, "narrow its selections, or set the rule to mode: off")
@@ -309,26 +309,26 @@ def _samples(rule: Rule, known_kinds: Collection[str]) -> Iterator[Record]:
 
 def _demanded(condition: Condition, slot: str) -> list[str]:
     found = demand(condition, slot)
-    return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [UNLIKELY]
+    return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [_UNLIKELY]
 
 
 def _admits(condition: Condition, slot: str, value: str) -> bool:
     """Check whether a condition can hold for a record with this value in a slot."""
     demanded = demand(condition, slot)
-    return demanded is None or predicate(demanded)(Subject(_sample(value, UNLIKELY, Entity(), Entity())))
+    return demanded is None or predicate(demanded)(Subject(_sample(value, _UNLIKELY, Entity(), Entity())))
 
 
 def _sample(kind: str, user: str, cluster: Entity, account: Entity) -> Record:
     at = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
     return Record(
         key="sample",
-        source=UNLIKELY,
+        source=_UNLIKELY,
         occurred_at=at,
         seen_at=at,
         action_kind=kind,
         raw="{}",
         user_name=user,
-        description=UNLIKELY,
+        description=_UNLIKELY,
         cluster=cluster,
         account=account,
     )

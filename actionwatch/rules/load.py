@@ -22,7 +22,7 @@ from actionwatch.text.yaml_document import Document, read_file
 
 SUFFIXES = (".yml", ".yaml")
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
-SCOPES = ("organisation", "account")
+_SCOPES = ("organisation", "account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def build_rules(
 
     `read` can be a cache.
     """
-    known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": SCOPES}
+    known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": _SCOPES}
     context = ReadContext(lists, known_values, time_intervals or {})
     rules: list[Rule] = []
     filters: list[Filter] = []

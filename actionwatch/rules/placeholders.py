@@ -13,7 +13,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, quote
 from actionwatch.rules.report import suggest
 
-MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
+_MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 
 
 def expand(value: SigmaString | SigmaRegularExpression, lists: Lists) -> Iterator[SigmaString | SigmaRegularExpression]:
@@ -31,8 +31,8 @@ def expand(value: SigmaString | SigmaRegularExpression, lists: Lists) -> Iterato
             choices.append([[quote(item)] for item in _list_named(part.name, lists)])
         else:
             choices.append([SigmaString(item).s for item in _list_named(part.name, lists)])
-    if prod(map(len, choices)) > MAX_EXPANSIONS:
-        raise ValueError(f"the lists in this text produce more than {MAX_EXPANSIONS} values together")
+    if prod(map(len, choices)) > _MAX_EXPANSIONS:
+        raise ValueError(f"the lists in this text produce more than {_MAX_EXPANSIONS} values together")
     for choice in itertools.product(*choices):
         parts = [part for parts in choice for part in parts]
         if isinstance(value, SigmaRegularExpression):

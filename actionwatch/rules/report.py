@@ -10,8 +10,8 @@ from typing import Any
 from actionwatch.base.errors import Fault
 from actionwatch.text.yaml_document import Document, Place
 
-MAX_NAMED = 12  # a longer list of choices does not help
-MIN_HELD = 3  # letters: a shorter word is part of too many choices
+_MAX_NAMED = 12  # a longer list of choices does not help
+_MIN_HELD = 3  # letters: a shorter word is part of too many choices
 
 
 @dataclass(slots=True)
@@ -42,13 +42,13 @@ def suggest(word: str, choices: Iterable[str], noun: str) -> str:
     choices = list(choices)
     if near := did_you_mean(word, choices):
         return near
-    return f"{noun}: {', '.join(choices)}" if 0 < len(choices) <= MAX_NAMED else ""
+    return f"{noun}: {', '.join(choices)}" if 0 < len(choices) <= _MAX_NAMED else ""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Suggest the only choice that contains the word (`user`), otherwise the most similar one; "" if there is none."""
     by_folded = {choice.casefold(): choice for choice in choices}
     folded = word.casefold()
-    holding = [each for each in by_folded if folded in each] if len(folded) >= MIN_HELD else []
+    holding = [each for each in by_folded if folded in each] if len(folded) >= _MIN_HELD else []
     close = holding if len(holding) == 1 else get_close_matches(folded, by_folded, n=1, cutoff=0.6)
     return f"did you mean '{by_folded[close[0]]}'?" if close else ""

@@ -27,7 +27,7 @@ from actionwatch.text.yaml_document import Place
 
 # The errors that pySigma raises on unexpected input. Its own SigmaError is a ValueError.
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
-MAX_CONDITION_CHARS = 5000
+_MAX_CONDITION_CHARS = 5000
 _INCOMPATIBLE = re.compile(r"Modifier (?P<name>\w+) incompatible to value type of '(?P<value>.*)'", re.DOTALL)
 _MODIFIER_WORDS = {modifier.__name__: word for word, modifier in reversed(modifier_mapping.items())}
 _STUCK = re.compile(r"\(at char (?P<place>\d+)\)")
@@ -236,8 +236,8 @@ def _check_condition_text(text: Any, place: Place, names: list[str], report: Rep
     if not isinstance(text, str) or not text.strip():
         report.fault(place, "a condition must be a string", "for example: condition: selection and not exception")
         return
-    if len(text) > MAX_CONDITION_CHARS:
-        report.fault(place, f"the condition is longer than {MAX_CONDITION_CHARS} characters", "split the rule")
+    if len(text) > _MAX_CONDITION_CHARS:
+        report.fault(place, f"the condition is longer than {_MAX_CONDITION_CHARS} characters", "split the rule")
         return
     try:
         tree = SigmaCondition(text, EmptySigmaDetections()).parse(postprocess=False)

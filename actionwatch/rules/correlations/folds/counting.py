@@ -16,7 +16,7 @@ from actionwatch.rules.model import NEVER, Correlation, Found, Hit, Kind, Thresh
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
 }  # fmt: skip
-ANYTHING = Threshold("gte", 1)
+_ANYTHING = Threshold("gte", 1)
 
 
 class Measure(Protocol):
@@ -39,7 +39,7 @@ class Counting:
     """One group of an `event_count` or `value_*` rule."""
 
     def __init__(self, rule: Correlation) -> None:
-        threshold = rule.threshold or ANYTHING
+        threshold = rule.threshold or _ANYTHING
         self._rule = rule
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         self._window: deque[Hit] = deque()

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from actionwatch.rules.model import Correlation, Found, Hit, Kind, Pattern
 
-MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
+_MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
 
 
 @dataclass(slots=True)
@@ -203,6 +203,6 @@ class _Chain:
         else:
             ways = [way | {hit.key} for way in self._ways[place + 1] if hit.key not in way]
         new = list(ways)
-        room = MAX_WAYS - len(self._ways[place])
+        room = _MAX_WAYS - len(self._ways[place])
         self._ways[place].update(new[: max(room, 0)])
         return place == 0 and bool(new)

@@ -33,14 +33,14 @@ from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import ReadContext, check_field
 from actionwatch.rules.when import When
 
-COMMON = ("type", "rules", "group-by", "aliases", "generate")
+_COMMON = ("type", "rules", "group-by", "aliases", "generate")
 KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.EVENT_COUNT: ("timespan", "condition", "expect-groups"),
     **dict.fromkeys((*VALUE_KINDS, *TEMPORAL_KINDS), ("timespan", "condition")),
     Kind.NEW_TERM: ("fields", "history", "baseline", "cold-start"),
     Kind.SPIKE: ("timespan", "condition", "windows"),
 }
-ALL_KEYS = tuple(dict.fromkeys((*COMMON, *itertools.chain.from_iterable(KEYS.values()))))
+ALL_KEYS = tuple(dict.fromkeys((*_COMMON, *itertools.chain.from_iterable(KEYS.values()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _read_kind(value: Mapping[str, Any], report: Report) -> Kind | None:
 
 
 def _check_keys(kind: Kind, value: Mapping[str, Any], report: Report) -> None:
-    mine = (*COMMON, *KEYS[kind])
+    mine = (*_COMMON, *KEYS[kind])
     for key in value:
         if key in ALL_KEYS and key not in mine:
             report.fault((*PLACE, str(key)), f"'{key}' is not a key of '{kind}'", f"keys: {', '.join(mine)}")

@@ -14,7 +14,7 @@ from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import ReadContext
 from actionwatch.text.yaml_document import Place
 
-MAX_EXPECTED = 10_000  # expected groups; each has a state from the start
+_MAX_EXPECTED = 10_000  # expected groups; each has a state from the start
 
 
 def read_expected(
@@ -49,8 +49,8 @@ def read_expected(
             report.fault(place, f"'expect-groups' does not contain '{name}'", example)
         else:
             choices.append(_read_awaited(awaited[name], (*place, name), context, report))
-    if prod(map(len, choices)) > MAX_EXPECTED:
-        report.fault(place, f"there are more than {MAX_EXPECTED} groups", "use fewer groups per rule")
+    if prod(map(len, choices)) > _MAX_EXPECTED:
+        report.fault(place, f"there are more than {_MAX_EXPECTED} groups", "use fewer groups per rule")
         return ()
     return tuple(dict.fromkeys(itertools.product(*(map(canonical, choice) for choice in choices))))
 

@@ -18,9 +18,9 @@ from actionwatch.rules.report import Report
 from actionwatch.rules.selections import check_field
 from actionwatch.text.yaml_document import Place
 
-MAX_SPAN = timedelta(days=3660)
-MAX_WINDOWS = 1000
-DEFAULT_WINDOWS = 7
+_MAX_SPAN = timedelta(days=3660)
+_MAX_WINDOWS = 1000
+_DEFAULT_WINDOWS = 7
 PLACE: Place = ("correlation",)
 
 
@@ -50,15 +50,15 @@ def read_span(value: Mapping[str, Any], key: str, report: Report) -> timedelta:
         what = f"'{key}' must be a whole number with a unit"
         report.fault((*PLACE, key), what, "s, m, h, d, w, M (month) or y: 10m, 26h, 90d")
         return timedelta(0)
-    if span > MAX_SPAN:
+    if span > _MAX_SPAN:
         report.fault((*PLACE, key), f"'{key}' is longer than ten years")
     return span
 
 
 def read_windows(value: Mapping[str, Any], report: Report) -> int:
-    windows = value.get("windows", DEFAULT_WINDOWS)
-    if isinstance(windows, bool) or not isinstance(windows, int) or not 1 <= windows <= MAX_WINDOWS:
-        report.fault((*PLACE, "windows"), f"'windows' must be a number from 1 to {MAX_WINDOWS}")
+    windows = value.get("windows", _DEFAULT_WINDOWS)
+    if isinstance(windows, bool) or not isinstance(windows, int) or not 1 <= windows <= _MAX_WINDOWS:
+        report.fault((*PLACE, "windows"), f"'windows' must be a number from 1 to {_MAX_WINDOWS}")
         return 1
     return windows
 

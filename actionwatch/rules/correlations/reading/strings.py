@@ -18,10 +18,10 @@ from sigma.exceptions import SigmaError
 from actionwatch.rules.model import Pattern
 from actionwatch.rules.report import suggest
 
-MAX_CHARS = 2000
-MAX_PARENTHESES = 15  # nested; pyparsing takes exponentially longer with each
-MAX_PATTERNS = 300  # each is searched for separately
-MAX_NEGATIONS = 50  # `not not …` is parsed by recursion
+_MAX_CHARS = 2000
+_MAX_PARENTHESES = 15  # nested; pyparsing takes exponentially longer with each
+_MAX_PATTERNS = 300  # each is searched for separately
+_MAX_NEGATIONS = 50  # `not not …` is parsed by recursion
 _TOKEN = re.compile(r"\(|\)|[^\s()]+")
 _WORDS = ("and", "or", "not")
 
@@ -38,11 +38,11 @@ def read_patterns(text: str, names: Sequence[str]) -> tuple[Pattern, ...]:
 
     Raises: ValueError with a message for the author.
     """
-    if len(text) > MAX_CHARS:
-        raise ValueError(f"the condition is longer than {MAX_CHARS} characters")
+    if len(text) > _MAX_CHARS:
+        raise ValueError(f"the condition is longer than {_MAX_CHARS} characters")
     tokens = _TOKEN.findall(text)
     depths = itertools.accumulate({"(": 1, ")": -1}.get(token, 0) for token in tokens)
-    if max(depths, default=0) > MAX_PARENTHESES or tokens.count("not") > MAX_NEGATIONS:
+    if max(depths, default=0) > _MAX_PARENTHESES or tokens.count("not") > _MAX_NEGATIONS:
         raise ValueError("the condition nests too deeply")
     steps = {name: step for step, name in enumerate(names)}
     for name in names_in(text):
@@ -65,9 +65,9 @@ def any_of_steps(count: int, least: int) -> tuple[Pattern, ...]:
 
     Raises: ValueError if there are too many.
     """
-    found = tuple(itertools.islice(itertools.combinations(range(count), least), MAX_PATTERNS + 1))
-    if len(found) > MAX_PATTERNS:
-        raise ValueError(f"this condition can be met in more than {MAX_PATTERNS} ways: name fewer rules")
+    found = tuple(itertools.islice(itertools.combinations(range(count), least), _MAX_PATTERNS + 1))
+    if len(found) > _MAX_PATTERNS:
+        raise ValueError(f"this condition can be met in more than {_MAX_PATTERNS} ways: name fewer rules")
     return tuple(Pattern(wanted) for wanted in found)
 
 
@@ -110,6 +110,6 @@ def _distinct(found: Iterable[frozenset[Literal]]) -> list[frozenset[Literal]]:
     distinct: dict[frozenset[Literal], None] = {}
     for each in found:
         distinct[each] = None
-        if len(distinct) > MAX_PATTERNS:
-            raise ValueError(f"the condition can be met in more than {MAX_PATTERNS} ways: split the rule")
+        if len(distinct) > _MAX_PATTERNS:
+            raise ValueError(f"the condition can be met in more than {_MAX_PATTERNS} ways: split the rule")
     return list(distinct)
