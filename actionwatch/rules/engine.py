@@ -17,7 +17,7 @@ from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
 from actionwatch.rules.model import Rule
 
-_MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
+MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
 _MAX_KNOWN_MASKS = 10_000  # distinct sets of possible rules that are cached
 
 # Conditions are total, so none of these is expected. If one occurs, it must not stop the other rules.
@@ -40,7 +40,7 @@ class Engine:
         """Use the rules that alert by themselves, or with `is_feeding` every rule, for `meet`."""
         alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
-        self.failures: deque[Failure] = deque(maxlen=_MAX_FAILURES)
+        self.failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
         self._index = Index([rule.condition for rule in self.rules])
         self._runnable = [(rule, predicate(self._index.rest(rule.condition))) for rule in self.rules]
         self._known: dict[int, tuple[tuple[Rule, Predicate], ...]] = {}

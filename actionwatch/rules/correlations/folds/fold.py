@@ -11,7 +11,7 @@ from actionwatch.rules.correlations.folds.sequences import Sequences
 from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, Found, Hit, Kind
 
 
-class Machine(Protocol):
+class Fold(Protocol):
     """The state of one group. It takes hits in order and returns their alerts, as if all time were verified."""
 
     @property
@@ -31,12 +31,12 @@ class Machine(Protocol):
         """Return the alerts in order, from an index, including those that wait for verified time."""
         ...
 
-    def copy(self) -> Machine:
+    def copy(self) -> Fold:
         """Return an independent copy of the state."""
         ...
 
 
-def machine(rule: Correlation, begin: datetime | None) -> Machine:
+def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
     """Make the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
     if rule.is_absence:
         return Absence(rule, begin)
