@@ -22,8 +22,11 @@ from starlette.types import Receive, Scope, Send
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import RateLimited, SourceUnavailable
 from actionwatch.base.model import Record
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Action, Emulator, Faults, Organisation, create_app, running
-from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, Emulator, _answer, _linked_accounts, _user_actions, create_app
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.log import Action
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.origin import Connection, refusal, words

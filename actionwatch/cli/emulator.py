@@ -24,35 +24,38 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     Without a scenario it plays the demo's. It listens on loopback only; user and key are `demo` and `demo-key`. A fault is
     written NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10; limits are times, every, for, operation and seed.
     """
-    from actionwatch import emulator
+    from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+    from actionwatch.emulator.faults.fault import FaultError
+    from actionwatch.emulator.life import living
+    from actionwatch.emulator.scenario import ScenarioError, bring_to_life, demo_scenario, load_scenario
+    from actionwatch.emulator.server import serve_forever
 
     if is_list:
         _list_faults()
         return
     try:
-        chosen = emulator.load_scenario(scenario) if scenario else emulator.demo_scenario(utc_now(), seed)
-        life = emulator.bring_to_life(chosen)
-        app = emulator.create_app(life.organisation, faults=faults)
-    except (emulator.ScenarioError, emulator.FaultError) as exc:
+        life = bring_to_life(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
+        app = create_app(life.organisation, faults=faults)
+    except (ScenarioError, FaultError) as exc:
         raise click.UsageError(str(exc)) from exc
     organisation = life.organisation
 
     def announce(url: str) -> None:
         click.echo(f"base_url: {url}")
         click.echo(f"organisation_id: {organisation.id}")
-        click.echo(f"username: {emulator.DEMO_USER}")
-        click.echo(f"api_key: {emulator.DEMO_KEY}")
+        click.echo(f"username: {DEMO_USER}")
+        click.echo(f"api_key: {DEMO_KEY}")
         click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C ends it")
 
     try:
-        with emulator.living(life):
-            emulator.serve_forever(app, port=port, announce=announce)
+        with living(life):
+            serve_forever(app, port=port, announce=announce)
     except OSError as exc:
         raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {exc.strerror}: choose another --port") from exc
 
 
 def _list_faults() -> None:
-    from actionwatch import emulator
+    from actionwatch.emulator.faults.fault import described
 
-    rows = [(name, does, argument) for name, argument, does, _ in emulator.described()]
+    rows = [(name, does, argument) for name, argument, does, _ in described()]
     print_table(("fault", "what it does", "argument"), rows, cut=("what it does", "argument"), is_wrapped=True)

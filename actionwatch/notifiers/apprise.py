@@ -24,6 +24,7 @@ from actionwatch.text import options as words
 TEMPLATES: tuple[str, ...] = ("apprise.subject", "apprise.txt")
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = True
 
 MAX_URLS = 20
 MISSING = "needs the extra: pip install 'actionwatch[apprise]'"

@@ -73,6 +73,8 @@ class NotifierModule(Protocol):
     """How many messages a second the service takes; None where it sets no limit."""
     IS_UPDATED_LAST: bool
     """Whether updates of an alert wait until nothing more can join it, so that only the last is sent."""
+    IS_READ_BY_PEOPLE: bool
+    """Whether a flood of messages harms: storm control is on by default for these receivers. Automation wants every message."""
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:

@@ -15,6 +15,7 @@ from actionwatch.text import options as words
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = True
 
 PIPE_WIDTH = 2_000  # a pipe has no width: lines stay whole, for grep
 

@@ -34,6 +34,7 @@ from actionwatch.text.escaping import shorten, visible
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = True  # a mail cannot be edited: one with the final count, when nothing more can join
+IS_READ_BY_PEOPLE = True
 DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look senders up answer slowly
 DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 TIMEOUTS_PER_MAIL = 4  # so that one mail takes two minutes at most, well within the lease of its delivery

@@ -27,6 +27,7 @@ from actionwatch.text.payloads import instant
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = False
 
 MAX_SUMMARY_CHARS = 1_024
 MAX_KEY_CHARS = 255

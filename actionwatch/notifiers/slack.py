@@ -27,6 +27,7 @@ from actionwatch.text.escaping import shorten
 TEMPLATES: tuple[str, ...] = ("slack.json",)
 DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack takes about one message a second and channel
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = True
 
 
 def _base_url(value: str) -> str:

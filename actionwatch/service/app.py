@@ -56,13 +56,6 @@ from actionwatch.tail.window_scan import PollReport
 from actionwatch.text import logs
 from actionwatch.text.yaml_document import Document
 
-READ_BY_PEOPLE = (
-    "apprise",
-    "console",
-    "email",
-    "slack",
-)  # types that a storm would drown; automation wants every message
-
 ACCOUNTS_EVERY = timedelta(minutes=5)
 
 
@@ -353,7 +346,7 @@ def build_policy(receiver: Receiver) -> Policy:
 
 def _storm(receiver: Receiver) -> Storm | None:
     if receiver.storm is None:
-        return Storm() if receiver.type in READ_BY_PEOPLE else None
+        return Storm() if _module(receiver).IS_READ_BY_PEOPLE else None
     return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
 
 

@@ -17,7 +17,9 @@ import msgspec
 
 from actionwatch.base.model import Level, Mode, Record
 from actionwatch.cli.rules.spool import Spool
-from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
+from actionwatch.emulator.log import Action
+from actionwatch.emulator.scenario import bring_to_life, quiet_month
+from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page

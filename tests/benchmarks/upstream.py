@@ -22,7 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from actionwatch import emulator
+from actionwatch.emulator.scenario import Scenario, bring_to_life
+from actionwatch.emulator.spans import Span
 from actionwatch.emulator.wire import record
 
 LATEST_MS = 2**62
@@ -62,7 +63,7 @@ class Listing:
     """The records, oldest first: their times, and their JSON."""
 
     def __init__(self, count: int, days: float) -> None:
-        life = emulator.bring_to_life(emulator.Scenario(history=emulator.Span(0), ordinary=False))
+        life = bring_to_life(Scenario(history=Span(0), ordinary=False))
         self.organisation_id = life.organisation.id
         now = datetime.now(UTC)
         life.organisation.extend_synthetic(count, now - timedelta(days=days), now - timedelta(minutes=20))

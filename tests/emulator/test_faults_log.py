@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from actionwatch.emulator import Filter
+from actionwatch.emulator.log import Filter
 from tests import http_client
 from tests.emulator.conftest import NOON, World
 from tests.emulator.test_user_actions import NOON_MS

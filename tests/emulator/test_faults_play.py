@@ -8,20 +8,13 @@ from typing import Any
 
 import pytest
 
-from actionwatch.emulator import (
-    Fault,
-    FaultError,
-    Organisation,
-    ScenarioError,
-    Span,
-    create_app,
-    described,
-    every_variant,
-    load_scenario,
-    parse_fault,
-    running,
-)
+from actionwatch.emulator.app import create_app
 from actionwatch.emulator.faults.answers import Limited
+from actionwatch.emulator.faults.fault import Fault, FaultError, described, every_variant, parse_fault
+from actionwatch.emulator.scenario import ScenarioError, load_scenario
+from actionwatch.emulator.server import running
+from actionwatch.emulator.spans import Span
+from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulator.conftest import World
 from tests.waiting import beside

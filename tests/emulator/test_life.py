@@ -7,20 +7,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from actionwatch.emulator import (
-    INCIDENTS,
-    Action,
-    Life,
+from actionwatch.emulator.cast import found_organisation, off_hours_zone
+from actionwatch.emulator.incidents import INCIDENTS
+from actionwatch.emulator.life import Life
+from actionwatch.emulator.log import Action
+from actionwatch.emulator.scenario import (
     PlannedAction,
     PlannedIncident,
     Scenario,
-    Span,
     bring_to_life,
     demo_scenario,
-    found_organisation,
-    off_hours_zone,
     quiet_month,
 )
+from actionwatch.emulator.spans import Span
 from tests.emulator.conftest import NOON, FakeClock
 
 DAY = Span(days=1)

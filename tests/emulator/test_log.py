@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.emulator import Action, Filter, Named, Organisation
-from actionwatch.emulator.log import ActionLog, from_ms
+from actionwatch.emulator.log import Action, ActionLog, Filter, Named, from_ms
+from actionwatch.emulator.state import Organisation
 
 ACCOUNTS = (None, Named("a1", "one"), Named("a2", "two"))
 CLUSTERS = (None, Named("c1", "red"), Named("c2", "blue"))

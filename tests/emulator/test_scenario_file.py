@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.emulator import (
+from actionwatch.emulator.scenario import (
     PlannedAction,
     PlannedIncident,
     Scenario,
     ScenarioError,
-    Span,
     bring_to_life,
     load_scenario,
 )
+from actionwatch.emulator.spans import Span
 from tests.emulator.conftest import NOON, FakeClock
 
 WHOLE = """

@@ -15,7 +15,9 @@ import msgspec
 import pytest
 
 from actionwatch.base.model import Entity, Level, Mode, Record
-from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
+from actionwatch.emulator.incidents import INCIDENTS
+from actionwatch.emulator.scenario import PlannedIncident, bring_to_life, demo_scenario
+from actionwatch.emulator.spans import Span
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
 from actionwatch.rules.correlations.spec import Kind

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Faults, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from actionwatch.instaclustr.client import Client, Patience
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import Connection

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
 from tests.children import child, exit_status
 from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
