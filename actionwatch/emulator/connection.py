@@ -14,7 +14,7 @@ EXTENSION: Final = "emulator.connection"
 NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends RST, not FIN
 
 
-class Connection:
+class ClientConnection:
     """One client's connection."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -57,13 +57,13 @@ class Connection:
         self._transport.abort()
 
 
-def connection_of(scope: Scope) -> Connection:
+def connection_of(scope: Scope) -> ClientConnection:
     """Give the connection of a request.
 
     Raises: `RuntimeError` under another server than `server.py` starts.
     """
     found = scope.get("extensions", {}).get(EXTENSION)
-    if not isinstance(found, Connection):
+    if not isinstance(found, ClientConnection):
         raise RuntimeError("faults of the transport need the emulator's own server")
     return found
 
@@ -71,11 +71,11 @@ def connection_of(scope: Scope) -> Connection:
 class ConnectedProtocol(H11Protocol):
     """HTTP/1.1 that hands the app its connection."""
 
-    connection: Connection | None = None
+    connection: ClientConnection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does
         super().connection_made(transport)
-        self.connection = connection = Connection(transport)
+        self.connection = connection = ClientConnection(transport)
         inner = self.app
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

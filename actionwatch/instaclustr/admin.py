@@ -9,7 +9,7 @@ import json
 from types import TracebackType
 
 from actionwatch.base.errors import BadRequest, BadResponse, SourceUnavailable
-from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 
 _MAY_BE_DONE = "it may have been carried out all the same: see `actionwatch accounts list` before trying again"
 
@@ -17,7 +17,7 @@ _MAY_BE_DONE = "it may have been carried out all the same: see `actionwatch acco
 class Admin:
     """Creates accounts of one organisation and unlinks them from it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionOptions) -> None:
         self._connection = connection
         self._accounts = connection.path("linked-accounts")
         self._origin = Origin(connection, allowed=[("POST", self._accounts), ("DELETE", f"{self._accounts}/")])

@@ -19,12 +19,12 @@ import stamina
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, RateLimited, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
-from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import Page, describe, parse_page
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 
 # stamina tells its own log of each retry, naming a "<context block>"; what matters of it is in the error and in our log.
 stamina.instrumentation.set_on_retry_hooks(())
@@ -35,7 +35,7 @@ SPACED_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryOptions:
     """How long one request is tried. A wait that the upstream asks for is kept where it ends within `at_most`."""
 
     attempts: int = 4
@@ -54,12 +54,12 @@ class Client:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionOptions,
         *,
         source: str,
         field_aliases: Mapping[str, Sequence[str]] | None = None,
         known_accounts: Mapping[str, str] | None = None,
-        patience: Patience = Patience(),
+        retry: RetryOptions = RetryOptions(),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.reader = RecordReader(
@@ -71,7 +71,7 @@ class Client:
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
         self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])
-        self._patience = patience
+        self._retry = retry
         self._clock = clock
         self._pace = _Pace()
         self._is_closed = False
@@ -114,14 +114,14 @@ class Client:
         self.reader.know_accounts({account.id: account.name for account in accounts})
         return accounts
 
-    def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> Answer:
+    def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> HttpResponse:
         """Ask for one page and give the answer as it came, unread: for `probe`, which looks at its shape.
 
         Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest, BadResponse (a redirect).
         """
         return self._get(self._actions, list(parameters), lambda: True)
 
-    def raw_accounts(self) -> Answer:
+    def raw_accounts(self) -> HttpResponse:
         """Ask for the linked accounts and give the answer as it came.
 
         Raises: as `raw_actions`.
@@ -152,9 +152,9 @@ class Client:
             self.has_seen_total_beyond_page = True
         return replace(page, record_index=record_index, server_date=answer.date, took=answer.took)
 
-    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> Answer:
-        patience = self._patience
-        deadline = time.monotonic() + patience.at_most.total_seconds()
+    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
+        retry = self._retry
+        deadline = time.monotonic() + retry.at_most.total_seconds()
 
         def judge(error: Exception) -> bool | timedelta:
             if not isinstance(error, SourceUnavailable | RateLimited) or self._is_closed or not is_wanted():
@@ -164,23 +164,23 @@ class Client:
             if error.retry_after is None:
                 return True
             # Chance spreads the requests of several clients; it hides nothing.
-            wait = error.retry_after + random.random() * patience.jitter  # noqa: S311  # nosec B311
+            wait = error.retry_after + random.random() * retry.jitter  # noqa: S311  # nosec B311
             return wait if time.monotonic() + wait.total_seconds() < deadline else False
 
         for attempt in stamina.retry_context(
             on=judge,
-            attempts=patience.attempts,
-            timeout=patience.at_most,
-            wait_initial=patience.first_wait,
-            wait_max=patience.longest_wait,
-            wait_jitter=patience.jitter,
+            attempts=retry.attempts,
+            timeout=retry.at_most,
+            wait_initial=retry.first_wait,
+            wait_max=retry.longest_wait,
+            wait_jitter=retry.jitter,
         ):
             with attempt:
                 self._pace.wait()
                 return self._exchange(path, params)
         raise AssertionError("an attempt either returns or raises")
 
-    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
         if self._is_closed:
             raise SourceUnavailable("the client is closed")
         return self._origin.exchange("GET", path, params=params)

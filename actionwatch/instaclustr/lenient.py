@@ -24,7 +24,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates,
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class Parts(Protocol[Piece]):
+class JsonParts(Protocol[Piece]):
     """One way of taking JSON apart. Each method raises what `REFUSALS` names, or ValueError."""
 
     def members(self, piece: Piece) -> Mapping[str, Piece]:
@@ -52,7 +52,7 @@ class Parts(Protocol[Piece]):
         ...
 
 
-class FastParts:
+class FastJsonParts:
     """msgspec's way."""
 
     def __init__(self, body: bytes) -> None:
@@ -81,7 +81,7 @@ class FastParts:
         return [str(piece, "utf-8") for piece in pieces]
 
 
-class PatientParts:
+class LenientJsonParts:
     """The standard library's way, which takes what other writers of JSON get wrong."""
 
     def members(self, piece: str) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ from actionwatch.base.errors import (
     TransportError,
 )
 from actionwatch.net.http import HttpClient
-from actionwatch.net.http_response import Answer, retry_after
+from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
 
 MAX_WORDS = 500  # characters of the upstream's own words in an error
@@ -38,7 +38,7 @@ _PASSING = frozenset({408, 425})  # request timeout, too early: as good as 5xx
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionOptions:
     """Where an organisation's log is, and who asks. The secrets in it are never shown."""
 
     base_url: str
@@ -77,7 +77,7 @@ def segment(text: str) -> str:
 class Origin:
     """An HTTP client that can do nothing but the listed things, at one origin. Safe to share between threads."""
 
-    def __init__(self, connection: Connection, *, allowed: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, connection: ConnectionOptions, *, allowed: Iterable[tuple[str, str]]) -> None:
         """Prepare; `allowed` lists methods and paths below the base URL, where one ending in `/` takes one more segment."""
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
@@ -93,7 +93,7 @@ class Origin:
 
     def exchange(
         self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), body: object = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """Make one attempt at one of the allowed requests; gives the answer to a 2xx.
 
         Raises: BadRequest, before a socket opens, for anything that is not allowed; else what `refusal` says;
@@ -130,13 +130,13 @@ class Origin:
         return bool(last) and not self._allowed.isdisjoint([(method, path), (method, f"{parent}/")])
 
 
-def _secrets_of(connection: Connection) -> tuple[str, ...]:
+def _secrets_of(connection: ConnectionOptions) -> tuple[str, ...]:
     pair = f"{connection.username}:{connection.api_key}".encode()
     texts = (base64.b64encode(pair).decode(), connection.api_key, quote(connection.api_key, safe=""))
     return tuple(text for text in texts if text)
 
 
-def refusal(answer: Answer, told: str, now: datetime, *, is_write: bool = False) -> SourceError:
+def refusal(answer: HttpResponse, told: str, now: datetime, *, is_write: bool = False) -> SourceError:
     """Say what an answer that is no 2xx means, and what to do about it; `told` are the upstream's own words."""
     status = answer.status
     what = f"HTTP {status}" + (f" ({told})" if told else "")
@@ -179,7 +179,7 @@ def refusal(answer: Answer, told: str, now: datetime, *, is_write: bool = False)
     return BadRequest(f"the upstream refused the request: {what}")
 
 
-def words(answer: Answer) -> str:
+def words(answer: HttpResponse) -> str:
     """Give the upstream's own words from the body of an error, on one line; "" where it has none."""
     text = answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
     try:
@@ -211,7 +211,7 @@ def _said(value: Any) -> list[str]:
     return [sentence for name in told for sentence in _said(by_name.get(name))]
 
 
-def _target(answer: Answer) -> str:
+def _target(answer: HttpResponse) -> str:
     """Name the host of a redirect, not its whole URL, which may hold what was sent."""
     try:
         return urlsplit(answer.headers.get("location", "")).hostname or "the same host"

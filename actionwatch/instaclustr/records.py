@@ -35,7 +35,7 @@ _USER_PARTS = ("name", "username", "email")
 _KIND_PARTS = ("name", "kind", "action", "type")
 
 
-class _Class(NamedTuple):
+class _Classification(NamedTuple):
     """What kind, domain type, operation and scope of a record say together."""
 
     kind: str
@@ -45,7 +45,7 @@ class _Class(NamedTuple):
     scope: str | None
 
 
-class _Place(NamedTuple):
+class _Location(NamedTuple):
     """Where it happened. The ids are those the record itself tells: what we know of accounts changes, keys must not."""
 
     account: Entity
@@ -207,7 +207,7 @@ class RecordReader:
             _remember(self._plans, layout, plan, MAX_PLANS)
         return plan
 
-    def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Class:
+    def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Classification:
         keys = plan.keys
         judged = _judge(
             _text(fields, keys["kind"], _KIND_PARTS),
@@ -218,12 +218,12 @@ class RecordReader:
         _remember(plan.classes, plan.told_class(fields), judged, MAX_VALUES)
         return judged
 
-    def _locate(self, fields: Mapping[str, Any], plan: Plan) -> _Place:
+    def _locate(self, fields: Mapping[str, Any], plan: Plan) -> _Location:
         domain_type = (_text(fields, plan.keys["domain_type"], ("name",)) or "").strip().upper()
         account, account_id = self._resolve("account", fields, plan, domain_type)
         cluster, cluster_id = self._resolve("cluster", fields, plan, domain_type)
         organisation, _ = self._resolve("organisation", fields, plan, domain_type)
-        place = _Place(account, cluster, organisation, account_id, cluster_id)
+        place = _Location(account, cluster, organisation, account_id, cluster_id)
         _remember(plan.places, plan.told_place(fields), place, MAX_VALUES)
         return place
 
@@ -316,13 +316,13 @@ def _remember(cache: dict[Any, Any], told: Any, made: object, limit: int) -> Non
     cache[told] = made
 
 
-def _judge(kind: str | None, domain_type: str | None, operation: str | None, scope: str | None) -> _Class:
+def _judge(kind: str | None, domain_type: str | None, operation: str | None, scope: str | None) -> _Classification:
     """Join what the record tells with the catalogue: what is told wins."""
     name = normalise_kind(kind or "") or UNNAMED_KIND
     known = KINDS.get(name)
     told_operation = (operation or "").strip().upper()
     last = told_operation.rpartition("_")[2]
-    return _Class(
+    return _Classification(
         kind=name,
         severity=severity_of(name),
         domain_type=domain_type,

@@ -17,7 +17,7 @@ import msgspec
 from actionwatch.base.errors import BadResponse
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
-from actionwatch.instaclustr.lenient import REFUSALS, FastParts, Parts, PatientParts, Piece
+from actionwatch.instaclustr.lenient import REFUSALS, FastJsonParts, JsonParts, LenientJsonParts, Piece
 from actionwatch.instaclustr.records import RecordReader
 
 # By these members an object is an envelope; the kind's aliases tell a record that has `resources` of its own.
@@ -51,14 +51,14 @@ def parse_page(body: bytes, reader: RecordReader, seen_at: datetime) -> Page:
 
     Raises: BadResponse, saying what was found instead.
     """
-    fast = FastParts(body)
+    fast = FastJsonParts(body)
     try:
         return _Shape(fast, reader, seen_at).page(msgspec.Raw(body.strip()))
     except REFUSALS:
         pass  # malformed, or only more than the fast decoder takes: the patient one tells
     try:
         text = body.decode("utf-8-sig", "replace").strip(" \t\r\n")
-        return _Shape(PatientParts(), reader, seen_at).page(text)
+        return _Shape(LenientJsonParts(), reader, seen_at).page(text)
     except (ValueError, RecursionError) as exc:
         raise BadResponse(f"the answer is {describe(body)}: {exc}", _REMEDY) from exc
 
@@ -76,7 +76,7 @@ def describe(body: bytes) -> str:
 class _Shape(Generic[Piece]):
     """The shapes of a page, over one way of taking JSON apart."""
 
-    def __init__(self, parts: Parts[Piece], reader: RecordReader, seen_at: datetime) -> None:
+    def __init__(self, parts: JsonParts[Piece], reader: RecordReader, seen_at: datetime) -> None:
         self._parts = parts
         self._reader = reader
         self._seen_at = seen_at

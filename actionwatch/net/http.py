@@ -27,8 +27,8 @@ import httpx
 
 from actionwatch.base.errors import TransportError
 from actionwatch.net.deadline import Deadline, DeadlineNetwork, DeadlineStream
-from actionwatch.net.http_response import USER_AGENT, Answer
-from actionwatch.net.tls import Identity, tls_context
+from actionwatch.net.http_response import USER_AGENT, HttpResponse
+from actionwatch.net.tls import ClientCertificate, tls_context
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
@@ -54,7 +54,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         ca_file: Path | None = None,
-        identity: Identity | None = None,
+        identity: ClientCertificate | None = None,
         proxy: str | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
@@ -81,7 +81,7 @@ class HttpClient:
         params: Sequence[tuple[str, str | int | float | bool | None]] = (),
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Exchange one request for one whole response, whatever its status.
 
         Raises: TransportError if no whole response came within the timeout and the size limit.
@@ -94,9 +94,9 @@ class HttpClient:
             finally:
                 response.close()
         took = timedelta(seconds=time.monotonic() - started)
-        return Answer(response.status_code, dict(response.headers.items()), body, took)
+        return HttpResponse(response.status_code, dict(response.headers.items()), body, took)
 
-    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> Answer:
+    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> HttpResponse:
         """Post a message.
 
         Raises: TransportError.

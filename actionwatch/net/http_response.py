@@ -17,7 +17,7 @@ MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not park a 
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """One whole HTTP answer. `headers` has lower-case names; `took` is the time from request to last byte."""
 
     status: int

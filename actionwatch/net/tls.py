@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ClientCertificate:
     """A client certificate, and its key if that is in a separate file. Both in PEM."""
 
     cert_file: Path
@@ -17,7 +17,7 @@ class Identity:
 
 
 def tls_context(
-    ca_file: Path | None = None, identity: Identity | None = None, *, alpn: str | None = None
+    ca_file: Path | None = None, identity: ClientCertificate | None = None, *, alpn: str | None = None
 ) -> ssl.SSLContext:
     """Make a TLS context that trusts the authorities in this file, or else the system's. Do not change it: it may be shared.
 
@@ -35,7 +35,7 @@ def _system_context(alpn: str | None) -> ssl.SSLContext:
     return _context(None, None, alpn)  # loading the system's 150 certificates takes 20 ms and 0.8 MB
 
 
-def _context(ca_file: Path | None, identity: Identity | None, alpn: str | None) -> ssl.SSLContext:
+def _context(ca_file: Path | None, identity: ClientCertificate | None, alpn: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     if identity is not None:
         context.load_cert_chain(identity.cert_file, identity.key_file, password=_no_password)

@@ -48,7 +48,7 @@ QUIET = Style(dim=True)
 STRONG = Style(bold=True)
 
 
-class Terminal(Console):
+class CardConsole(Console):
     """rich's console, but for its answer to a broken pipe, which is to exit."""
 
     def on_broken_pipe(self) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.net.http_response import Answer, retry_after
-from actionwatch.notifiers.base import ANSWER_CHARS, Redactor, check_answer
+from actionwatch.net.http_response import HttpResponse, retry_after
+from actionwatch.notifiers.base import RESPONSE_CHARS, Redactor, check_response
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class SlackApi:
         """
         return self._exchange(method, payload)[1]
 
-    def _exchange(self, method: str, payload: Mapping[str, Any]) -> tuple[Answer, Mapping[str, Any]]:
+    def _exchange(self, method: str, payload: Mapping[str, Any]) -> tuple[HttpResponse, Mapping[str, Any]]:
         """Post a call; give the response, and the object in it, which says `ok`."""
         # `parse` and `link_names` are Slack's defaults for posting, but not for updating, where `parse` is `client`.
         defaults = {"parse": "none", "link_names": False} if method.startswith("chat.") else {}
@@ -106,7 +106,7 @@ class SlackApi:
             raise self._refusal(answer, data)
         return answer, data
 
-    def _refusal(self, answer: Answer, data: Mapping[str, Any]) -> Exception:
+    def _refusal(self, answer: HttpResponse, data: Mapping[str, Any]) -> Exception:
         """Say what a refusal means: `error` of a response 200, else the status."""
         error = self._redact(str(data.get("error") or ""))
         if answer.status == 429 or (answer.status == 200 and error in TRANSIENT_ERRORS):
@@ -122,7 +122,7 @@ class SlackApi:
             return HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""
-        return PermanentDeliveryError(f"Slack answered {error}{remedy}", answer=self._redact(details)[:ANSWER_CHARS])
+        return PermanentDeliveryError(f"Slack answered {error}{remedy}", answer=self._redact(details)[:RESPONSE_CHARS])
 
 
 def escaped(text: str) -> str:
@@ -131,7 +131,7 @@ def escaped(text: str) -> str:
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _object(answer: Answer) -> Mapping[str, Any]:
+def _object(answer: HttpResponse) -> Mapping[str, Any]:
     """Read the JSON object of a response; empty if there is none, as in the maintenance page of a proxy."""
     try:
         data = json.loads(answer.body)
@@ -140,9 +140,9 @@ def _object(answer: Answer) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _by_status(answer: Answer, redact: Redactor) -> Exception:
+def _by_status(answer: HttpResponse, redact: Redactor) -> Exception:
     try:
-        check_answer(answer, redact)
+        check_response(answer, redact)
     except (TransientDeliveryError, PermanentDeliveryError) as exc:
         return exc
     return TransientDeliveryError(f"Slack answered {answer.status} without saying ok")

@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt
-from actionwatch.notifiers.base import ANSWER_CHARS, DEFAULT_TIMEOUT, TRANSIENT_STATUSES, Redactor, Rendered
+from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Rendered
 from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ("apprise.subject", "apprise.txt")
@@ -101,8 +101,8 @@ class AppriseNotifier:
         title, body = _texts(message, rendered)
         failures = [failure for service in self._services if (failure := self._notify(service, title, body, message))]
         if len(failures) < len(self._services):
-            return Receipt(note="; ".join(failure.what for failure in failures)[:ANSWER_CHARS] or None)
-        answer = "; ".join(failure.what for failure in failures)[:ANSWER_CHARS]
+            return Receipt(note="; ".join(failure.what for failure in failures)[:RESPONSE_CHARS] or None)
+        answer = "; ".join(failure.what for failure in failures)[:RESPONSE_CHARS]
         if all(failure.is_permanent for failure in failures):
             raise PermanentDeliveryError("the service refused the message", answer=answer)
         raise TransientDeliveryError("the service did not take the message", answer=answer)

@@ -21,8 +21,8 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.base.model import Message, Receipt
 from actionwatch.base.model import Rendered as Rendered
-from actionwatch.net.http_response import Answer, retry_after
-from actionwatch.net.tls import Identity
+from actionwatch.net.http_response import HttpResponse, retry_after
+from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
 from actionwatch.text.escaping import visible
 from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy
@@ -31,7 +31,7 @@ from actionwatch.text.timeintervals import parse_location
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
 
-ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
+RESPONSE_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table
 DEFAULT_TIMEOUT = timedelta(seconds=10)  # of receivers that speak HTTP
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # sixteen of these must fit into memory
@@ -117,7 +117,7 @@ class HttpOptions(Options):
     ca_file: CaFile | None = None
     proxy: Proxy | None = None
 
-    def http_client(self, identity: Identity | None = None) -> HttpClient:
+    def http_client(self, identity: ClientCertificate | None = None) -> HttpClient:
         """Make the client that these keys describe. Opens no connection."""
         from actionwatch.net.http import (
             HttpClient,  # here, because commands that only read the configuration need no httpx
@@ -197,7 +197,7 @@ class AddressNotifier:
         """Close the connections."""
         self._http.close()
 
-    def post(self, headers: Mapping[str, str], content: bytes) -> Answer:
+    def post(self, headers: Mapping[str, str], content: bytes) -> HttpResponse:
         """Exchange one POST for one answer, whatever it says.
 
         Raises: TransientDeliveryError.
@@ -213,7 +213,7 @@ class AddressNotifier:
             raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
 
 
-def check_answer(answer: Answer, redact: Redactor, now: datetime | None = None) -> None:
+def check_response(answer: HttpResponse, redact: Redactor, now: datetime | None = None) -> None:
     """Return if an HTTP receiver took the message: the contract's table of statuses, for every notifier that speaks HTTP.
 
     Raises: TransientDeliveryError (408, 425, 429, 5xx) with the answer's Retry-After; PermanentDeliveryError (the rest;
@@ -222,12 +222,12 @@ def check_answer(answer: Answer, redact: Redactor, now: datetime | None = None) 
     status = answer.status
     if 200 <= status < 300:
         return
-    text = redact(answer.excerpt(ANSWER_CHARS))[:ANSWER_CHARS]
+    text = redact(answer.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
     if status in TRANSIENT_STATUSES or status >= 500:
         wait = retry_after(answer.headers, now or utc_now()) or timedelta(0)
         raise TransientDeliveryError(f"the receiver answered {status}", answer=text, retry_after=wait)
     if 300 <= status < 400:
-        target = redact(answer.headers.get("location", "an address it does not name"))[:ANSWER_CHARS]
+        target = redact(answer.headers.get("location", "an address it does not name"))[:RESPONSE_CHARS]
         raise PermanentDeliveryError(
             f"the receiver redirects ({status}) to {target}, which is not followed: give the receiver its final address"
         )

@@ -50,12 +50,12 @@ class ConsoleNotifier:
         Raises: PermanentDeliveryError, when the stream is closed; TransientDeliveryError, when it cannot be written now.
         """
         # rich is imported for the first message: commands that only read the configuration do not need it.
-        from actionwatch.notifiers._card import Card, Terminal
+        from actionwatch.notifiers._card import Card, CardConsole
 
         try:
             with _LOCK:
                 # Standard output is looked up each time: a progress bar, a test or a daemon may have replaced it.
-                console = Terminal(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
+                console = CardConsole(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
                 if not console.is_terminal:
                     console.width = PIPE_WIDTH
                 console.print(Card(message, console.encoding))

@@ -27,7 +27,7 @@ from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, Trans
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
+from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Rendered
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
 
@@ -224,7 +224,7 @@ class EmailNotifier:
     def _describe(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
         return "; ".join(f"{address} ({code} {self._text(answer, 200)})" for address, (code, answer) in refused.items())
 
-    def _text(self, answer: str | bytes, limit: int = ANSWER_CHARS) -> str:
+    def _text(self, answer: str | bytes, limit: int = RESPONSE_CHARS) -> str:
         text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
         return self._redact(" ".join(text.split()))[:limit]
 

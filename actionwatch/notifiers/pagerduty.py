@@ -17,9 +17,9 @@ from pydantic import AfterValidator, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.base.model import Message, Receipt
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers.base import ANSWER_CHARS, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import RESPONSE_CHARS, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
@@ -117,13 +117,13 @@ class PagerDutyNotifier:
         """Close the connections."""
         self._http.close()
 
-    def _check(self, answer: Answer) -> None:
+    def _check(self, answer: HttpResponse) -> None:
         """Take 2xx for an answer; a 400 says what is wrong with the event."""
         reasons = _reasons(answer) if answer.status == 400 else ""
         if reasons:
             what = "PagerDuty refused the event (400): check the routing key, which must be of an Events API v2 integration"
-            raise PermanentDeliveryError(what, answer=self._redact(reasons)[:ANSWER_CHARS])
-        check_answer(answer, self._redact)
+            raise PermanentDeliveryError(what, answer=self._redact(reasons)[:RESPONSE_CHARS])
+        check_response(answer, self._redact)
 
 
 def events_of(message: Message, receiver: str, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
@@ -234,7 +234,7 @@ def _line(text: str, limit: int = MAX_SUMMARY_CHARS) -> str:
     return shorten(one_line(shorten(text, limit)), limit)
 
 
-def _reasons(answer: Answer) -> str:
+def _reasons(answer: HttpResponse) -> str:
     """Read `{"message", "errors": [...]}`; empty where the answer is something else."""
     try:
         said = json.loads(answer.body)

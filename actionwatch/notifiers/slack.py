@@ -15,12 +15,12 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Decision, Message, Receipt
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
@@ -213,12 +213,12 @@ class IncomingWebhookNotifier(AddressNotifier):
             plain = {
                 name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
             }
-            check_answer(self._send(plain), self._redact)
+            check_response(self._send(plain), self._redact)
             return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({answer.excerpt()})")
-        check_answer(answer, self._redact)
+        check_response(answer, self._redact)
         return Receipt()
 
-    def _send(self, payload: Mapping[str, Any]) -> Answer:
+    def _send(self, payload: Mapping[str, Any]) -> HttpResponse:
         return self.post({"content-type": "application/json; charset=utf-8"}, json.dumps(payload).encode())
 
 

@@ -21,9 +21,9 @@ from standardwebhooks import Webhook
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.http_response import USER_AGENT
-from actionwatch.net.tls import Identity, tls_context
+from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ()
@@ -120,9 +120,9 @@ class Options(HttpOptions):
         return self
 
     @property
-    def identity(self) -> Identity | None:
+    def identity(self) -> ClientCertificate | None:
         """What proves us to the receiver, where it asks."""
-        return Identity(self.client_cert_file, self.client_key_file) if self.client_cert_file else None
+        return ClientCertificate(self.client_cert_file, self.client_key_file) if self.client_cert_file else None
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ class WebhookNotifier(AddressNotifier):
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         content_type, body = _body(self._options.format, message, rendered, self.receiver)
-        check_answer(self.post(self._sign(message.id, content_type, body), body), self._redact)
+        check_response(self.post(self._sign(message.id, content_type, body), body), self._redact)
         return Receipt()
 
     def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:

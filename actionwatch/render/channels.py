@@ -26,11 +26,11 @@ _MENTION = re.compile(r"(?<![\w.+-])@(?=\w)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-Look = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
+FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
 """Finds a template by file name: its text, its file, and whether it is still so."""
 
 
-def environment(folders: Sequence[Path], channel: str, look: Look) -> SandboxedEnvironment:
+def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> SandboxedEnvironment:
     """Make a channel's environment over what `look` finds, then these folders, the first that has a name winning."""
     kind = _ESCAPING[channel]
     loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])

@@ -21,7 +21,7 @@ from actionwatch.delivery.worker import Deliverer
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
-from actionwatch.instaclustr.origin import Connection
+from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
@@ -66,9 +66,9 @@ def open_store(settings: Settings) -> Database:
     return database
 
 
-def connection_to(source: Source) -> Connection:
+def connection_to(source: Source) -> ConnectionOptions:
     """Say how a source's upstream is reached."""
-    return Connection(
+    return ConnectionOptions(
         base_url=source.base_url,
         organisation_id=source.organisation_id,
         username=source.username,

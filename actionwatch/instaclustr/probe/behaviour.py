@@ -9,8 +9,8 @@ from statistics import median
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.instaclustr.client import read_accounts
-from actionwatch.instaclustr.probe.client import MAX_SKEW, Asker, Refusal, decode, shape_of_body
-from actionwatch.instaclustr.probe.findings import Finding, costly, fine, unsettled
+from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, Refusal, decode, shape_of_body
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
@@ -28,7 +28,7 @@ DOCUMENTED = (
 )
 
 
-def accounts(asker: Asker, _: Sample | None = None) -> list[Finding]:
+def accounts(asker: ProbeClient, _: Sample | None = None) -> list[ProbeFinding]:
     """Say what the linked accounts look like, and know them from now on."""
     subject = "linked accounts"
     try:
@@ -53,7 +53,7 @@ def accounts(asker: Asker, _: Sample | None = None) -> list[Finding]:
     return [fine(subject, says, "names go with ids, and what changes there becomes a record that rules can match")]
 
 
-def clock(asker: Asker, _: Sample) -> list[Finding]:
+def clock(asker: ProbeClient, _: Sample) -> list[ProbeFinding]:
     """Compare the upstream's clock with ours."""
     date, at = asker.dates[-1]
     if date is None:
@@ -66,7 +66,7 @@ def clock(asker: Asker, _: Sample) -> list[Finding]:
     return [fine("clock", says, "windows end by the upstream's clock; set this machine's (NTP)")]
 
 
-def limits(asker: Asker, _: Sample) -> list[Finding]:
+def limits(asker: ProbeClient, _: Sample) -> list[ProbeFinding]:
     """Say what was told of rate limits while we asked."""
     names = sorted(name for name in asker.headers if LIMITS.search(name))
     told = f"answers carry {', '.join(names)}" if names else "no header tells of any"
@@ -83,7 +83,7 @@ def limits(asker: Asker, _: Sample) -> list[Finding]:
     return [costly("rate limit", says, "429 is waited for; see what else uses this user's key")]
 
 
-def latency(asker: Asker, sample: Sample) -> list[Finding]:
+def latency(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say how long answers took."""
     if not asker.took:
         return [unsettled("latency", "nothing was answered")]
@@ -96,7 +96,7 @@ def latency(asker: Asker, sample: Sample) -> list[Finding]:
     return [fine("latency", says)]
 
 
-def refusals(asker: Asker, sample: Sample) -> list[Finding]:
+def refusals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Ask for what the documentation rules out: is it refused, or answered all the same?"""
     try:
         seen = asker.page(sample.window, size=1, index=-1)
@@ -106,7 +106,7 @@ def refusals(asker: Asker, sample: Sample) -> list[Finding]:
     return [fine("invalid numbers", says, "only valid ones are sent")]
 
 
-def lateness(_: Asker, __: Sample) -> list[Finding]:
+def lateness(_: ProbeClient, __: Sample) -> list[ProbeFinding]:
     """Say what no single look can tell."""
     why = "one look cannot tell how long after its time a record appears"
     return [

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.probe.client import Asker
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
+from actionwatch.instaclustr.probe.client import ProbeClient
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, within
 
 MILLISECOND, SECOND, MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
@@ -26,10 +26,10 @@ HONOURED = "windows side by side share an edge, so it does not matter which"
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class BoundTest:
     """A record, and the means to see whether a window brings it. `unit` is how finely times are shown."""
 
-    asker: Asker
+    asker: ProbeClient
     key: str
     at: datetime
     unit: timedelta
@@ -39,7 +39,7 @@ class Spot:
         return self.key in self.asker.page(within(start, end), size=SIZE).keys
 
 
-def bounds(asker: Asker, sample: Sample) -> list[Finding]:
+def bounds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Settle both bounds, or say why they cannot be."""
     spot = _choose(asker, sample)
     if spot is None:
@@ -64,7 +64,7 @@ def bounds(asker: Asker, sample: Sample) -> list[Finding]:
     return [_start(spot), _end(spot)]
 
 
-def _choose(asker: Asker, sample: Sample) -> Spot | None:
+def _choose(asker: ProbeClient, sample: Sample) -> BoundTest | None:
     """Choose the record that stands most alone, and whose time no coarser bound would hit by chance."""
     records = [record for record in sample.records if record.is_time_readable]
     times = sorted({record.occurred_at for record in records})
@@ -78,7 +78,7 @@ def _choose(asker: Asker, sample: Sample) -> Spot | None:
 
     best = max(records, key=merit)
     unit = next((unit for unit in SHOWN if all(_floor(at, unit) == at for at in times)), MILLISECOND)
-    return Spot(asker, best.key, best.occurred_at, unit)
+    return BoundTest(asker, best.key, best.occurred_at, unit)
 
 
 def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[datetime]]]:
@@ -86,14 +86,14 @@ def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[date
         yield at, [*times[max(place - 1, 0) : place], *times[place + 1 : place + 2]]
 
 
-def _ignored(asker: Asker) -> list[str]:
+def _ignored(asker: ProbeClient) -> list[str]:
     """Ask for what is still to come and for what was long ago: neither may bring anything."""
     ahead = asker.page(within(asker.server_now() + AHEAD, None), size=1)
     long_ago = asker.page(within(None, LONG_AGO), size=1)
     return ["startTime"] * bool(ahead.records) + ["endTime"] * bool(long_ago.records)
 
 
-def _start(spot: Spot) -> Finding:
+def _start(spot: BoundTest) -> ProbeFinding:
     """Settle `startTime`: a bound cut down to a coarser unit still brings a record that lies before it."""
     at, end = spot.at, spot.at + AROUND
     if not spot.is_in(_floor(at, MILLISECOND), end):
@@ -111,7 +111,7 @@ def _start(spot: Spot) -> Finding:
     )
 
 
-def _end(spot: Spot) -> Finding:
+def _end(spot: BoundTest) -> ProbeFinding:
     """Settle `endTime`: a bound cut down to a coarser unit does not bring a record that lies before it."""
     at, start = spot.at, spot.at - AROUND
     if spot.is_in(start, _floor(at, MILLISECOND)):
@@ -134,7 +134,7 @@ def _end(spot: Spot) -> Finding:
 COARSE = "windows are asked in whole units for it and proved as they were meant: answers hold more than is needed"
 
 
-def _settled(name: str, how: str, unit: timedelta, spot: Spot) -> Finding:
+def _settled(name: str, how: str, unit: timedelta, spot: BoundTest) -> ProbeFinding:
     if spot.at.microsecond % 1000 and how != "cut down":
         how = "inclusive or exclusive (times are finer than bounds can be)"
     says = f"{how}, {_resolution(unit)}"

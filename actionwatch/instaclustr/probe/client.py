@@ -14,11 +14,11 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.client import Client
-from actionwatch.instaclustr.lenient import PatientParts
+from actionwatch.instaclustr.lenient import LenientJsonParts
 from actionwatch.instaclustr.probe.shapes import shape
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page, parse_page
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 
 MAX_REQUESTS = 80  # twice what a probe without trouble asks
 ATTEMPTS = 3
@@ -29,10 +29,10 @@ MAX_WAIT = timedelta(seconds=20)  # of what the upstream asks for with a 429
 Parameters = Sequence[tuple[str, str]]
 
 
-class Seen:
+class ProbedPage:
     """One answer of the listing, read."""
 
-    def __init__(self, answer: Answer, page: Page) -> None:
+    def __init__(self, answer: HttpResponse, page: Page) -> None:
         self.answer = answer
         self.page = page
 
@@ -99,21 +99,21 @@ class Refusal:
                 return "the upstream refuses the request (4xx)"
             case SourceUnavailable():
                 return "no whole answer came (5xx, or a broken connection)"
-            case Unreadable():
+            case UnreadableResponse():
                 return self.error.what
             case _:
                 return "the answer cannot be read"
 
 
-class Unreadable(BadResponse):
+class UnreadableResponse(BadResponse):
     """An answer that is no page, described by its shape alone."""
 
 
-class Spent(SourceError):
+class RequestBudgetExceeded(SourceError):
     """The budget of requests is spent."""
 
 
-class Asker:
+class ProbeClient:
     """Asks, counts and measures. `clock` is ours; `sleep` waits so many seconds."""
 
     def __init__(
@@ -147,7 +147,7 @@ class Asker:
         now = self._clock() + (skew if abs(skew) > MAX_SKEW else timedelta(0))
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
-    def page(self, parameters: Parameters = (), *, size: int, index: int = 0, is_counted: bool = True) -> Seen:
+    def page(self, parameters: Parameters = (), *, size: int, index: int = 0, is_counted: bool = True) -> ProbedPage:
         """Ask for a page.
 
         Raises: SourceError; Unreadable, where the answer is no page.
@@ -157,21 +157,23 @@ class Asker:
             lambda: self._client.raw_actions([*asked, ("pageSize", str(size)), ("recordIndex", str(index))])
         )
         try:
-            return Seen(answer, parse_page(answer.body, self.reader, self._clock()))
+            return ProbedPage(answer, parse_page(answer.body, self.reader, self._clock()))
         except BadResponse:
-            raise Unreadable(f"an answer that is no page of user actions: {shape_of_body(answer.body)}") from None
+            raise UnreadableResponse(
+                f"an answer that is no page of user actions: {shape_of_body(answer.body)}"
+            ) from None
 
-    def accounts(self) -> Answer:
+    def accounts(self) -> HttpResponse:
         """Ask for the linked accounts.
 
         Raises: SourceError.
         """
         return self._ask(self._client.raw_accounts)
 
-    def _ask(self, request: Callable[[], Answer]) -> Answer:
+    def _ask(self, request: Callable[[], HttpResponse]) -> HttpResponse:
         for attempt in range(1, ATTEMPTS + 1):
             if self.request_count >= MAX_REQUESTS:
-                raise Spent(f"not asked: {MAX_REQUESTS} requests are the most a probe makes")
+                raise RequestBudgetExceeded(f"not asked: {MAX_REQUESTS} requests are the most a probe makes")
             self.request_count += 1
             try:
                 answer = request()
@@ -191,7 +193,7 @@ class Asker:
             self._sleep(wait.total_seconds())
         raise AssertionError("an attempt either returns or raises")
 
-    def _note(self, answer: Answer) -> None:
+    def _note(self, answer: HttpResponse) -> None:
         self.headers |= answer.headers.keys()
         self.took.append(answer.took)
         self.dates.append((answer.date, self._clock()))
@@ -202,7 +204,7 @@ def decode(body: bytes) -> Any:
 
     Raises: ValueError.
     """
-    return PatientParts().value(body.decode("utf-8-sig", "replace").strip(" \t\r\n"))
+    return LenientJsonParts().value(body.decode("utf-8-sig", "replace").strip(" \t\r\n"))
 
 
 def shape_of_body(body: bytes) -> str:

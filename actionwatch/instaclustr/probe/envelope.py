@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from actionwatch.base.errors import SourceError
-from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 from actionwatch.instaclustr.walk import FAR
@@ -22,7 +22,7 @@ TWO_WALKS = "two walks prove a window: 3 requests where it holds records, 2 wher
 CONTRADICTED = "they contradict every walk, so that none proves anything: tell us, and the vendor"
 
 
-def envelope(_: Asker, sample: Sample) -> list[Finding]:
+def envelope(_: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say what the records are wrapped in."""
     seen, found = sample.large, sample.large.envelopes
     if not found and isinstance(seen.document, list):
@@ -36,7 +36,7 @@ def envelope(_: Asker, sample: Sample) -> list[Finding]:
     ]
 
 
-def emptiness(asker: Asker, sample: Sample) -> list[Finding]:
+def emptiness(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Ask far past the end: what an empty answer looks like, and whether `recordIndex` is looked at at all."""
     try:
         seen = asker.page(sample.window, size=1, index=FAR)
@@ -62,7 +62,7 @@ def emptiness(asker: Asker, sample: Sample) -> list[Finding]:
     ]
 
 
-def totals(asker: Asker, sample: Sample) -> list[Finding]:
+def totals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say whether totals are told, cover the window, and are true."""
     small, large = sample.small, sample.large
     told, subject = large.told("totalresults"), "totals"
@@ -90,7 +90,7 @@ def totals(asker: Asker, sample: Sample) -> list[Finding]:
     return [_exactness(asker, sample, small.total, form)]
 
 
-def counts(asker: Asker, sample: Sample) -> list[Finding]:
+def counts(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say whether counts are told, in which form, what they cover, and whether they sum to the totals."""
     small, large = sample.small, sample.large
     found = _counts(large)
@@ -104,7 +104,7 @@ def counts(asker: Asker, sample: Sample) -> list[Finding]:
     return [*findings, _coverage(asker, small, large, sample)]
 
 
-def _exactness(asker: Asker, sample: Sample, total: int, form: str) -> Finding:
+def _exactness(asker: ProbeClient, sample: Sample, total: int, form: str) -> ProbeFinding:
     """Ask for the last record that the total claims, and the one after: exactly one must come."""
     last = asker.page(sample.window, size=2, index=total - 1)
     if len(last.records) == 1:
@@ -117,7 +117,7 @@ def _exactness(asker: Asker, sample: Sample, total: int, form: str) -> Finding:
     return unsettled("totals", f"{form} and cover the window; whether they are true cannot be seen", ONE_REQUEST)
 
 
-def _coverage(asker: Asker, small: Seen, large: Seen, sample: Sample) -> Finding:
+def _coverage(asker: ProbeClient, small: ProbedPage, large: ProbedPage, sample: Sample) -> ProbeFinding:
     of_small, of_large = small.page.counts, large.page.counts
     if of_small != of_large:
         of_small = asker.page(sample.window, size=1).page.counts
@@ -149,7 +149,7 @@ def _coverage(asker: Asker, small: Seen, large: Seen, sample: Sample) -> Finding
     )
 
 
-def _counts(seen: Seen) -> tuple[str, Any] | None:
+def _counts(seen: ProbedPage) -> tuple[str, Any] | None:
     """Find the member that holds the counts."""
     for members in seen.envelopes:
         for name, held in sorted(members.items(), key=lambda member: "count" not in member[0].lower()):
@@ -162,6 +162,6 @@ def _is_map(held: Any) -> bool:
     return read_counts({"counts": held}) is not None
 
 
-def _resources(seen: Seen) -> str:
+def _resources(seen: ProbedPage) -> str:
     first = seen.document[0] if isinstance(seen.document, list) else seen.document
     return next((name for name in first if name.lower() == "resources"), "the absent resources")

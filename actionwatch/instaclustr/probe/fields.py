@@ -11,7 +11,7 @@ from typing import Any
 from actionwatch.instaclustr.aliases import FIELDS, extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, normalise_kind
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
 WANTED = ("kind", "time", "user", "description", "account", "cluster")
@@ -70,7 +70,7 @@ def taken_for(names: tuple[str, ...], aliases: Mapping[str, Sequence[str]]) -> d
     return found
 
 
-def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[Finding]:
+def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[ProbeFinding]:
     """Say what is found of what we look for, what is left over, and which aliases would take it."""
     if not objects:
         return [unsettled("fields", "the log shows no records")]
@@ -110,7 +110,7 @@ def suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: 
     return {"field_aliases": found} if found else {}
 
 
-def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: bool) -> Finding:
+def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: bool) -> ProbeFinding:
     if not missing:
         return fine("fields", "records tell all that rules and alerts live on")
     means = "rules that ask for these do not match"
@@ -120,7 +120,7 @@ def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: 
     if not is_vital:
         return fine("fields", says, means, **suggested)
     found = fatal("fields", says, means) if "time" in missing else costly("fields", says, means)
-    return Finding(found.subject, found.says, found.means, weight=found.weight, configuration=suggested)
+    return ProbeFinding(found.subject, found.says, found.means, weight=found.weight, configuration=suggested)
 
 
 def _is_found(field: str, taken: set[str]) -> bool:

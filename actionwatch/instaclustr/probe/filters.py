@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from actionwatch.base.errors import SourceError
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION
-from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
-from actionwatch.instaclustr.probe.findings import Finding, costly, fine, joined, unsettled
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 from actionwatch.instaclustr.query import Query
 
@@ -48,13 +48,13 @@ QUESTIONS = (
 )
 
 
-def filters(asker: Asker, sample: Sample) -> list[Finding]:
+def filters(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Try every filter that names one value."""
     findings = [_try(asker, sample, question) for question in QUESTIONS]
     return [*findings, _keyword(asker, sample), *_undocumented(asker, sample), *_several_kinds(asker, sample)]
 
 
-def partition(asker: Asker, sample: Sample) -> list[Finding]:
+def partition(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Ask for the organisation's log and for the accounts' alone: together they must be the whole."""
     subject = "organisationLogsOnly, accountLogsOnly"
     if not sample.records:
@@ -73,7 +73,7 @@ def partition(asker: Asker, sample: Sample) -> list[Finding]:
     return [_judge_partition(subject, organisation, account, whole, is_sum=is_sum), *_scopes(parts)]
 
 
-def operations(asker: Asker, sample: Sample) -> list[Finding]:
+def operations(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Ask for each value of `crudOperations`: is it honoured, and how does the upstream class each kind?"""
     subject = "crudOperations"
     if not sample.records:
@@ -91,7 +91,7 @@ def operations(asker: Asker, sample: Sample) -> list[Finding]:
     return [*findings, _classes(seen)]
 
 
-def _try(asker: Asker, sample: Sample, question: Question) -> Finding:
+def _try(asker: ProbeClient, sample: Sample, question: Question) -> ProbeFinding:
     """Ask for the rarest value of a filter's field that not all records have."""
     values = Counter(value for record in sample.records if (value := question.value(record)))
     if not values:
@@ -102,7 +102,9 @@ def _try(asker: Asker, sample: Sample, question: Question) -> Finding:
     return _judge(asker, sample, question.subject, [(question.parameter, value)], question.query(value))
 
 
-def _judge(asker: Asker, sample: Sample, subject: str, asked: list[tuple[str, str]], query: Query) -> Finding:
+def _judge(
+    asker: ProbeClient, sample: Sample, subject: str, asked: list[tuple[str, str]], query: Query
+) -> ProbeFinding:
     """Compare what a filter brings with what of the sample it should."""
     accounts = asker.reader.known_accounts
     expected = sum(query.matches(record, accounts) for record in sample.records)
@@ -124,7 +126,7 @@ def _judge(asker: Asker, sample: Sample, subject: str, asked: list[tuple[str, st
     return fine(subject, "honoured", OURS)
 
 
-def _keyword(asker: Asker, sample: Sample) -> Finding:
+def _keyword(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     """Ask for a word that is in some descriptions only."""
     subject, records = "descriptionKeyword", sample.records[:200]
     words = {word for record in records for word in WORD.findall(record.description or "")}
@@ -139,7 +141,7 @@ def _keyword(asker: Asker, sample: Sample) -> Finding:
     return _judge(asker, sample, subject, [(subject, word)], Query(keyword=word))
 
 
-def _undocumented(asker: Asker, sample: Sample) -> list[Finding]:
+def _undocumented(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Ask for a kind that is seen, but not documented: may the filter be trusted with it?"""
     kinds = Counter(
         r.action_kind for r in sample.records if r.action_kind not in KINDS and r.action_kind.isidentifier()
@@ -151,7 +153,7 @@ def _undocumented(asker: Asker, sample: Sample) -> list[Finding]:
     return [_judge(asker, sample, "actionKinds, undocumented", [("actionKinds", kind)], query)]
 
 
-def _several_kinds(asker: Asker, sample: Sample) -> list[Finding]:
+def _several_kinds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Ask for two kinds at once."""
     kinds = [
         kind
@@ -171,7 +173,7 @@ def _several_kinds(asker: Asker, sample: Sample) -> list[Finding]:
     return [found]
 
 
-def _judge_partition(subject: str, organisation: int, account: int, whole: int, *, is_sum: bool) -> Finding:
+def _judge_partition(subject: str, organisation: int, account: int, whole: int, *, is_sum: bool) -> ProbeFinding:
     means = "where nothing counts, it confirms two walks once a day"
     if is_sum:
         return fine(subject, "both honoured: together they are exactly the whole", means)
@@ -188,7 +190,7 @@ def _judge_partition(subject: str, organisation: int, account: int, whole: int, 
     return costly(subject, f"together they are not the whole: {what}", f"no cross-check is to be had: {means}")
 
 
-def _scopes(parts: list[Seen]) -> list[Finding]:
+def _scopes(parts: list[ProbedPage]) -> list[ProbeFinding]:
     """Compare the upstream's idea of which kinds are an organisation's with the catalogue's."""
     of_organisation, of_account = (_kinds(part) for part in parts)
     if not of_organisation or not of_account or of_organisation == of_account:
@@ -201,7 +203,7 @@ def _scopes(parts: list[Seen]) -> list[Finding]:
     return [fine("scope of kinds", f"other than the catalogue has it: {joined(sorted(odd))}", told)]
 
 
-def _classes(seen: dict[str, Seen]) -> Finding:
+def _classes(seen: dict[str, ProbedPage]) -> ProbeFinding:
     """Compare the upstream's class of each kind with the catalogue's judgement."""
     odd: dict[str, str] = {}
     classed: set[str] = set()
@@ -218,7 +220,7 @@ def _classes(seen: dict[str, Seen]) -> Finding:
     return fine("operation of kinds", f"as the catalogue has it, for the {len(classed)} kinds seen", means)
 
 
-def _kinds(seen: Seen) -> set[str]:
+def _kinds(seen: ProbedPage) -> set[str]:
     """Give the kinds of an answer: those counted, else those of its records."""
     counts = seen.page.counts
     found: Iterable[str] = [k for k, n in counts.items() if n] if counts else [r.action_kind for r in seen.records]

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Weight(StrEnum):
+class ProofImpact(StrEnum):
     """What a finding does to the proof that every record was seen."""
 
     FINE = "fine"
@@ -17,7 +17,7 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeFinding:
     """One thing about the upstream. `says` holds names, types and forms, never a value that a record holds.
 
     `configuration` maps keys of the configuration to what `probe` suggests for them.
@@ -27,7 +27,7 @@ class Finding:
     says: str
     means: str = ""
     is_settled: bool = True
-    weight: Weight = Weight.FINE
+    weight: ProofImpact = ProofImpact.FINE
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -42,24 +42,24 @@ class Finding:
         }
 
 
-def fine(subject: str, says: str, means: str = "", **configuration: Any) -> Finding:
+def fine(subject: str, says: str, means: str = "", **configuration: Any) -> ProbeFinding:
     """Settle something that the proof can live with."""
-    return Finding(subject, says, means, configuration=configuration)
+    return ProbeFinding(subject, says, means, configuration=configuration)
 
 
-def costly(subject: str, says: str, means: str) -> Finding:
+def costly(subject: str, says: str, means: str) -> ProbeFinding:
     """Settle something that makes the proof dearer or weaker, but not impossible."""
-    return Finding(subject, says, means, weight=Weight.COSTS)
+    return ProbeFinding(subject, says, means, weight=ProofImpact.COSTS)
 
 
-def fatal(subject: str, says: str, means: str) -> Finding:
+def fatal(subject: str, says: str, means: str) -> ProbeFinding:
     """Settle something that makes the proof impossible."""
-    return Finding(subject, says, means, weight=Weight.PREVENTS)
+    return ProbeFinding(subject, says, means, weight=ProofImpact.PREVENTS)
 
 
-def unsettled(subject: str, why: str, means: str = "") -> Finding:
+def unsettled(subject: str, why: str, means: str = "") -> ProbeFinding:
     """Say why something cannot be settled now."""
-    return Finding(subject, why, means, is_settled=False)
+    return ProbeFinding(subject, why, means, is_settled=False)
 
 
 def joined(words: Sequence[str], most: int = 60) -> str:

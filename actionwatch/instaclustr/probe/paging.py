@@ -8,15 +8,15 @@ from itertools import pairwise
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.probe.client import Asker, Seen
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 
 ENOUGH = 4  # records: with fewer, chance looks like an order
 SIZE, INDEX = 3, 2  # a short page within the first: a page of three that begins at the third record
 
 
-def order(asker: Asker, sample: Sample) -> list[Finding]:
+def order(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say in which order records come, and whether it stays."""
     records = sample.records
     if len(records) < ENOUGH:
@@ -45,7 +45,7 @@ def direction(records: Sequence[Record]) -> str | None:
     return "ascending by time" if all(one <= other for one, other in pairwise(times)) else "not by time"
 
 
-def index(asker: Asker, sample: Sample) -> list[Finding]:
+def index(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say whether `recordIndex` works, and what it counts."""
     subject = "recordIndex"
     base = asker.page(sample.window, size=10)
@@ -72,7 +72,7 @@ def index(asker: Asker, sample: Sample) -> list[Finding]:
     return [unsettled(subject, "the order changes between requests: a page cannot be placed within it")]
 
 
-def size(asker: Asker, sample: Sample) -> list[Finding]:
+def size(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say whether `pageSize` is honoured, and how large a page may be."""
     small, large = sample.small, sample.large
     if len(small.records) > 1:
@@ -98,12 +98,12 @@ def size(asker: Asker, sample: Sample) -> list[Finding]:
     ]
 
 
-def retention(asker: Asker, sample: Sample) -> list[Finding]:
+def retention(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Say how far back the log reaches, at least."""
     claim, found = claimed(sample.first), direction(sample.records)
     if not sample.records or not found:
         return [unsettled("retention", "too few records")]
-    oldest: Seen | None = sample.first if found.startswith("ascending") else None
+    oldest: ProbedPage | None = sample.first if found.startswith("ascending") else None
     if found.startswith("descending") and claim is not None and claim > len(sample.first.records):
         oldest = asker.page(size=1, index=claim - 1)
     times = [record.occurred_at for record in oldest.records if record.is_time_readable] if oldest else []

@@ -8,12 +8,18 @@ from typing import Any
 
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.instaclustr.probe import behaviour, bounds, envelope, fields, filters, paging, records
-from actionwatch.instaclustr.probe.client import MAX_REQUESTS, Asker, Refusal, Spent, Unreadable
+from actionwatch.instaclustr.probe.client import (
+    MAX_REQUESTS,
+    ProbeClient,
+    Refusal,
+    RequestBudgetExceeded,
+    UnreadableResponse,
+)
 from actionwatch.instaclustr.probe.fields import FieldSeen
-from actionwatch.instaclustr.probe.findings import Finding, Weight, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, take_sample
 
-Question = Callable[[Asker, Sample], list[Finding]]
+Question = Callable[[ProbeClient, Sample], list[ProbeFinding]]
 
 QUESTIONS: Sequence[tuple[str, Question]] = (
     ("envelope", envelope.envelope),
@@ -38,18 +44,18 @@ CLOSING: Sequence[Question] = (behaviour.limits, behaviour.latency)  # what all 
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProbeReport:
     """What a probe found; the first finding sums the others up."""
 
     source: str
     request_count: int
-    findings: Sequence[Finding]
+    findings: Sequence[ProbeFinding]
     fields: Sequence[FieldSeen]
 
     @property
     def is_proof_prevented(self) -> bool:
         """Say whether something makes the proof impossible."""
-        return any(finding.weight is Weight.PREVENTS for finding in self.findings)
+        return any(finding.weight is ProofImpact.PREVENTS for finding in self.findings)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -76,7 +82,7 @@ class Report:
         }
 
 
-def probe(asker: Asker, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> Report:
+def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
     """Settle what can be settled. `aliases` and `known_kinds` are the configuration's.
 
     Raises: SourceError, where the very first question is refused: the key, the organisation or the way there is wrong.
@@ -86,27 +92,29 @@ def probe(asker: Asker, aliases: Mapping[str, Sequence[str]], known_kinds: Colle
     try:
         sample = take_sample(asker)
     except BadResponse as exc:
-        what = str(Refusal(exc)) if isinstance(exc, Unreadable) else exc.what
+        what = str(Refusal(exc)) if isinstance(exc, UnreadableResponse) else exc.what
         found = fatal(
             "envelope", what, "an answer that cannot be read is never taken for 'no records': see base_url and proxy"
         )
-        return Report(source, asker.request_count, [_proof([found]), found, *accounts], [])
+        return ProbeReport(source, asker.request_count, [_proof([found]), found, *accounts], [])
     findings = [finding for name, question in QUESTIONS for finding in _ask(name, question, asker, sample)]
     findings += _of_records(sample, aliases, known_kinds)
     findings += [*accounts, *(finding for question in CLOSING for finding in question(asker, sample))]
     seen = fields.fields_seen(sample.large.objects, aliases)
-    return Report(source, asker.request_count, [_proof(findings, sample), *findings], seen)
+    return ProbeReport(source, asker.request_count, [_proof(findings, sample), *findings], seen)
 
 
-def _ask(name: str, question: Question, asker: Asker, sample: Sample) -> list[Finding]:
+def _ask(name: str, question: Question, asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Put one question; that it fails is a finding too, and no other question's business."""
     try:
         return question(asker, sample)
     except SourceError as exc:
-        return [unsettled(name, exc.what if isinstance(exc, Spent) else str(Refusal(exc)))]
+        return [unsettled(name, exc.what if isinstance(exc, RequestBudgetExceeded) else str(Refusal(exc)))]
 
 
-def _of_records(sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> list[Finding]:
+def _of_records(
+    sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]
+) -> list[ProbeFinding]:
     """Read the sample's records."""
     large, objects = sample.large, sample.large.objects
     again = {record.key: record.upstream_id for record in sample.small.records}
@@ -121,9 +129,9 @@ def _of_records(sample: Sample, aliases: Mapping[str, Sequence[str]], known_kind
     ]
 
 
-def _proof(findings: Sequence[Finding], sample: Sample | None = None) -> Finding:
+def _proof(findings: Sequence[ProbeFinding], sample: Sample | None = None) -> ProbeFinding:
     """Sum up: what does it take to prove a window here?"""
-    reasons = list(dict.fromkeys(finding.subject for finding in findings if finding.weight is Weight.PREVENTS))
+    reasons = list(dict.fromkeys(finding.subject for finding in findings if finding.weight is ProofImpact.PREVENTS))
     if reasons:
         return fatal(
             "proof", f"not possible as things are: see {joined(reasons)}", "records are stored and matched all the same"
@@ -134,6 +142,6 @@ def _proof(findings: Sequence[Finding], sample: Sample | None = None) -> Finding
         return unsettled("proof", "too few records to tell what it takes", f"until that shows, {envelope.TWO_WALKS}")
     if not sample.is_size_told or envelope.TWO_WALKS in totals.means:
         return costly("proof", "possible by walking each window twice", envelope.TWO_WALKS)
-    if order and order.weight is Weight.COSTS:
+    if order and order.weight is ProofImpact.COSTS:
         return costly("proof", "possible with one request a poll, but long windows take more", order.means)
     return fine("proof", "possible with one request a poll", totals.means)

@@ -11,7 +11,7 @@ from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.aliases import extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, UNNAMED_KIND, normalise_kind
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
 
 KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # what looks like a kind is shown, anything else is not
 MAX_KIND_CHARS = 64
@@ -28,7 +28,7 @@ Objects = Sequence[Mapping[str, Any]]
 Aliases = Mapping[str, Sequence[str]]
 
 
-def time_form(objects: Objects, aliases: Aliases) -> list[Finding]:
+def time_form(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
     """Say how times are written."""
     told = _told(objects, aliases, "time")
     if not objects:
@@ -67,7 +67,7 @@ def form_of_time(value: Any) -> str:
     return f"ISO 8601 {where}, {fraction}" + (", a blank for the T" if found[1] == " " else "")
 
 
-def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list[Finding]:
+def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list[ProbeFinding]:
     """Say whether there is an upstream id, and whether it is unique; `again` maps some keys to the ids of a second answer."""
     if not records:
         return [unsettled("upstream id", "the log shows no records")]
@@ -103,7 +103,7 @@ def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list
 
 def kinds(
     objects: Objects, records: Sequence[Record], counted: Collection[str], known: Collection[str], aliases: Aliases
-) -> list[Finding]:
+) -> list[ProbeFinding]:
     """Say how kinds are written, and which are seen beyond the documented ones; `counted` are those that counts name."""
     seen = {record.action_kind for record in records if record.action_kind != UNNAMED_KIND} | set(counted)
     if not seen:
@@ -139,14 +139,14 @@ def kinds(
     return [*findings, fine("kinds", says, means, **suggestion)]
 
 
-def places(records: Sequence[Record]) -> list[Finding]:
+def places(records: Sequence[Record]) -> list[ProbeFinding]:
     """Say how accounts and clusters are told."""
     return [
         _place(name, [getattr(record, name) for record in records]) for name in ("account", "cluster", "organisation")
     ]
 
 
-def scopes(objects: Objects, aliases: Aliases) -> list[Finding]:
+def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
     """Say whether records tell their domain type and operation, and in which words."""
     if not objects:
         return [unsettled("scope and operation", "the log shows no records")]
@@ -159,7 +159,7 @@ def scopes(objects: Objects, aliases: Aliases) -> list[Finding]:
     ]
 
 
-def _words(subject: str, told: set[str], known: Sequence[str], without: str, note: str = "") -> Finding:
+def _words(subject: str, told: set[str], known: Sequence[str], without: str, note: str = "") -> ProbeFinding:
     if not told:
         return fine(subject, "not told", without)
     words = [word for word in known if word in told]
@@ -172,7 +172,7 @@ def _words(subject: str, told: set[str], known: Sequence[str], without: str, not
     )
 
 
-def _place(name: str, found: Sequence[Entity]) -> Finding:
+def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
     told = [entity for entity in found if entity.id or entity.name]
     if not told:
         return unsettled(name, "no record of the sample tells one")

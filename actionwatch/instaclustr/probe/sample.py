@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.instants import microseconds
-from actionwatch.instaclustr.probe.client import Asker, Parameters, Seen
+from actionwatch.instaclustr.probe.client import Parameters, ProbeClient, ProbedPage
 
 LARGE = 1000  # the documented maximum
 WANTED = 100  # records: fewer leave much unsettled
@@ -23,9 +23,9 @@ class Sample:
     `first` is the very first answer: one record of all the log. `start` is None where the window has no beginning.
     """
 
-    first: Seen
-    large: Seen
-    small: Seen
+    first: ProbedPage
+    large: ProbedPage
+    small: ProbedPage
     start: datetime | None
     end: datetime
     is_whole: bool
@@ -55,7 +55,7 @@ class Sample:
         return claimed(self.small) if self.is_size_told else None
 
 
-def take_sample(asker: Asker) -> Sample:
+def take_sample(asker: ProbeClient) -> Sample:
     """Ask for a window that holds some records, as short as it can be.
 
     Raises: SourceError, where the upstream gives nothing that can be read.
@@ -80,7 +80,7 @@ def within(start: datetime | None, end: datetime | None) -> list[tuple[str, str]
     return [(name, str(microseconds(at) // 1000)) for name, at in bounds if at is not None]
 
 
-def claimed(seen: Seen) -> int | None:
+def claimed(seen: ProbedPage) -> int | None:
     """Give how many records an answer claims there are, as the tail takes it: the total, or else the sum of the counts."""
     page = seen.page
     return page.total if page.total is not None or page.counts is None else sum(page.counts.values())

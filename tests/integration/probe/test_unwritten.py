@@ -10,7 +10,7 @@ import pytest
 
 from actionwatch.base.errors import AccessDenied, RateLimited
 from actionwatch.instaclustr.probe.client import ATTEMPTS, MAX_REQUESTS
-from actionwatch.instaclustr.probe.findings import Weight
+from actionwatch.instaclustr.probe.findings import ProofImpact
 from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, answer
 from tests.integration.probe.kit import found, printed, probe_at
 
@@ -69,7 +69,7 @@ def test_ids_that_change() -> None:
     with Upstream(answering) as upstream:
         finding = found(probe_at(upstream.url), "upstream id")
     assert "changes from answer to answer" in finding.says
-    assert finding.weight is Weight.COSTS
+    assert finding.weight is ProofImpact.COSTS
 
 
 def test_names_nobody_guessed() -> None:
@@ -134,7 +134,7 @@ def test_long_log() -> None:
         report = probe_at(upstream.url)
     assert found(report, "pageSize").says == "it is honoured, up to 1000"
     assert "reach back 1d" in found(report, "retention").says
-    assert found(report, "proof").weight is Weight.FINE
+    assert found(report, "proof").weight is ProofImpact.FINE
 
 
 def test_limits_that_are_told() -> None:

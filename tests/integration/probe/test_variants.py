@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from actionwatch.instaclustr.probe.findings import Weight
-from actionwatch.instaclustr.probe.probing import Report
+from actionwatch.instaclustr.probe.findings import ProofImpact
+from actionwatch.instaclustr.probe.probing import ProbeReport
 from tests.integration.probe.kit import SECRETS, World, a_world, found, printed
 
-FINE, COSTS, PREVENTS = Weight.FINE, Weight.COSTS, Weight.PREVENTS
+FINE, COSTS, PREVENTS = ProofImpact.FINE, ProofImpact.COSTS, ProofImpact.PREVENTS
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def world() -> Iterator[World]:
         yield served
 
 
-def assert_keeps_quiet(report: Report, world: World) -> None:
+def assert_keeps_quiet(report: ProbeReport, world: World) -> None:
     """Nothing that a record, an account or the key holds is in a report."""
     text = printed(report)
     ids = [account.id for account in world.organisation.accounts] + [one.id for one in world.organisation.clusters]
@@ -42,7 +42,7 @@ def test_documented_upstream(world: World) -> None:
 
 
 PARTITION = "organisationLogsOnly, accountLogsOnly"
-Expected = dict[str, tuple[str, Weight]]
+Expected = dict[str, tuple[str, ProofImpact]]
 
 VARIANTS: list[tuple[str, Expected]] = [
     # The envelope
