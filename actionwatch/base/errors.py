@@ -84,19 +84,19 @@ class BadRequest(SourceError):
 
 
 class DeliveryError(ActionwatchError):
-    """A message was not taken. `answer` holds the receiver's words, at most 500 characters."""
+    """A message was not taken. `response` holds the receiver's words, at most 500 characters."""
 
-    def __init__(self, what: str, *, answer: str = "") -> None:
-        super().__init__(f"{what}: {answer}" if answer else what)
+    def __init__(self, what: str, *, response: str = "") -> None:
+        super().__init__(f"{what}: {response}" if response else what)
         self.what = what
-        self.answer = answer
+        self.response = response
 
 
 class TransientDeliveryError(DeliveryError):
     """Worth another attempt, not sooner than `retry_after`."""
 
-    def __init__(self, what: str, *, answer: str = "", retry_after: timedelta = timedelta(0)) -> None:
-        super().__init__(what, answer=answer)
+    def __init__(self, what: str, *, response: str = "", retry_after: timedelta = timedelta(0)) -> None:
+        super().__init__(what, response=response)
         self.retry_after = retry_after
 
 

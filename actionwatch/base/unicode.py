@@ -6,7 +6,7 @@ from unicodedata import normalize
 
 
 def canonical(text: str) -> str:
-    """Give the form in which equal texts are compared: NFC, in which `é` is one character, however it was typed.
+    """Return the form in which equal texts are compared: NFC, in which `é` is one character, however it was typed.
 
     Case counts. What people see is the text as it came. Source: Unicode Standard Annex 15.
     """
@@ -14,7 +14,7 @@ def canonical(text: str) -> str:
 
 
 def forms(text: str) -> list[str]:
-    """Give the normal forms of a text, for a search that compares stored texts as they are."""
+    """Return the normal forms of a text, for a search that compares stored texts as they are."""
     return (
         [text] if text.isascii() else list(dict.fromkeys((text, *(normalize(form, text) for form in ("NFC", "NFD")))))
     )

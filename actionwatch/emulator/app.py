@@ -55,12 +55,12 @@ class Traffic:
             self._counts[operation, status] += 1
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """Give the counts so far."""
+        """Return the counts so far."""
         with self._lock:
             return dict(self._counts)
 
     def requests(self, operation: str) -> int:
-        """Give how often `user_actions`, `linked_accounts`, `link_account` or `unlink_account` was asked for."""
+        """Return how often `user_actions`, `linked_accounts`, `link_account` or `unlink_account` was asked for."""
         return sum(count for (name, _), count in self.counts().items() if name == operation)
 
 
@@ -241,7 +241,7 @@ def _unknown_organisation(emulator: Emulator, request: Request) -> Response | No
 
 
 def _http_error(_: Request, exc: Exception) -> Response:
-    """Give the framework's own refusals (no such path, wrong method) the body of the others."""
+    """Return the framework's own refusals (no such path, wrong method) the body of the others."""
     if not isinstance(exc, HTTPException):
         raise exc
     response = _error(exc.status_code, exc.detail)

@@ -72,7 +72,7 @@ def found_organisation(seed: int, *, head_office: Office = SYDNEY, clock: Clock 
 
 
 def off_hours_zone(now: datetime) -> Office:
-    """Give the office where it is the deepest night at `now`; with three offices it is outside 7 to 19 there."""
+    """Return the office where it is the deepest night at `now`; with three offices it is outside 7 to 19 there."""
 
     def distance_from_noon(zone: Office) -> float:
         local = now.astimezone(ZoneInfo(zone))
@@ -83,7 +83,7 @@ def off_hours_zone(now: datetime) -> Office:
 
 
 def newcomer(chance: random.Random, known: list[Person]) -> Person:
-    """Give a member of the vendor's support staff whom nobody has seen before."""
+    """Return a member of the vendor's support staff whom nobody has seen before."""
     taken = {person.user_name for person in known}
     while True:
         name = f"{chance.choice(SUPPORT_NAMES)}.{chance.choice('abcdefghijklmnopqrstuvwxyz')}@{SUPPORT_DOMAIN}"

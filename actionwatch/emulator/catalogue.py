@@ -121,7 +121,7 @@ def domain_type_of(kind: str, *, has_cluster: bool) -> str:
 
 
 def operation_of(kind: str) -> str | None:
-    """Give the documented value of `crudOperations` that covers this kind, or None for an undocumented kind."""
+    """Return the documented value of `crudOperations` that covers this kind, or None for an undocumented kind."""
     if kind not in KINDS:
         return None
     scope, verb = KINDS[kind]

@@ -1,4 +1,4 @@
-"""Give the app a hand on the connection below HTTP, so that a fault can break it for real."""
+"""Return the app a hand on the connection below HTTP, so that a fault can break it for real."""
 
 import asyncio
 import socket
@@ -23,12 +23,12 @@ class ClientConnection:
 
     @property
     def is_gone(self) -> bool:
-        """Say whether nothing more can be sent."""
+        """Return whether nothing more can be sent."""
         return self._transport.is_closing()
 
     @property
     def is_held(self) -> bool:
-        """Say whether a fault keeps the answer back: the end of the server need not wait for it."""
+        """Return whether a fault keeps the answer back: the end of the server need not wait for it."""
         return self._holds > 0
 
     @contextmanager
@@ -58,7 +58,7 @@ class ClientConnection:
 
 
 def connection_of(scope: Scope) -> ClientConnection:
-    """Give the connection of a request.
+    """Return the connection of a request.
 
     Raises: `RuntimeError` under another server than `server.py` starts.
     """

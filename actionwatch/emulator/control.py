@@ -53,7 +53,7 @@ class RefusedError(ValueError):
 def control_routes(
     organisation: Organisation, faults: Faults, counts: Callable[[], Counts], token: str | None
 ) -> list[Route]:
-    """Give the routes: with a token, for who sends it as `Authorization: Bearer`; without one, for loopback alone."""
+    """Return the routes: with a token, for who sends it as `Authorization: Bearer`; without one, for loopback alone."""
 
     def append(_: Request, body: bytes) -> Response:
         return _json({"appended": append_all(organisation, _decode(body, list[NewAction]))})
@@ -115,7 +115,7 @@ def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Han
 
 
 def _true(action: Action, organisation: Organisation) -> wire.Json:
-    """Give a record as the API would send it, and when it disappeared if it did."""
+    """Return a record as the API would send it, and when it disappeared if it did."""
     record = wire.record(action, organisation)
     return record if action.gone_at is None else {**record, "goneAt": wire.time(action.gone_at)}
 

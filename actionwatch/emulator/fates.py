@@ -45,11 +45,11 @@ class Fates:
         return self._gone.get(row)
 
     def sight(self, now: int) -> Callable[[int], bool] | None:
-        """Give the test of whether a row can be seen now; None: every row can, and nobody need ask."""
+        """Return the test of whether a row can be seen now; None: every row can, and nobody need ask."""
         if not self._gone and self._last_delay <= now:
             return None
         return lambda row: self._delays.get(row, now) <= now < self._gone.get(row, now + 1)
 
     def was_visible(self, row: int, at: int) -> bool:
-        """Say whether a row could be seen at a time, past ones included."""
+        """Return whether a row could be seen at a time, past ones included."""
         return max(self._arrivals[row], self._delays.get(row, at)) <= at < self._gone.get(row, at + 1)

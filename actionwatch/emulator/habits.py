@@ -24,7 +24,7 @@ from actionwatch.emulator.life import Life, activity
 from actionwatch.emulator.state import Account, Cluster, Person
 
 WORKING_HOURS = 8.5  # the integral of `activity` over a working day
-LONGEST_GAP = timedelta(minutes=10)  # after it the rate is looked at anew: a Poisson process has no memory
+LONGEST_GAP = timedelta(minutes=10)  # after it the rate is looked at again: a Poisson process has no memory
 BACKUP_EVERY = timedelta(hours=6)
 CI_CLUSTERS_A_DAY = 16.0
 REPOSITORIES: Final = ("checkout", "ledger", "search", "catalogue", "ingest", "webshop")

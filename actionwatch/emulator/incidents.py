@@ -21,7 +21,7 @@ from actionwatch.emulator.life import Life
 from actionwatch.emulator.state import Cluster, Person
 
 FIREWALL_CHANGES = 6
-REPAIR = timedelta(hours=1)  # a lost production cluster is built anew
+REPAIR = timedelta(hours=1)  # a lost production cluster is built again
 
 
 def key_then_cluster_deleted(life: Life) -> None:
@@ -101,7 +101,7 @@ INCIDENTS: Final[dict[str, Callable[[Life], None]]] = {
 
 
 def recur(life: Life, every: timedelta) -> None:
-    """Plant one incident after another for ever, in an order drawn anew each round, `every` on average."""
+    """Plant one incident after another for ever, in an order drawn again each round, `every` on average."""
     order: list[str] = []
 
     def strike(life: Life) -> None:

@@ -142,11 +142,11 @@ class Life:
         return self.chance.choice(clusters) if clusters else None
 
     def is_night(self, zone: str) -> bool:
-        """Say whether the records being made fall well outside working hours somewhere."""
+        """Return whether the records being made fall well outside working hours somewhere."""
         return not 7 <= self.stamp.astimezone(ZoneInfo(zone)).hour < 19
 
     def account_of(self, cluster: Cluster) -> Account | None:
-        """Give the cluster's account, if it is still linked."""
+        """Return the cluster's account, if it is still linked."""
         return next((one for one in self.organisation.accounts if one.id == cluster.account_id), None)
 
 

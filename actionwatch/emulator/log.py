@@ -46,7 +46,7 @@ class Action(msgspec.Struct, frozen=True):
     gone_at: datetime | None = None  # told by the truth alone: when the entry disappeared
 
     def with_domain_type(self) -> str:
-        """Give the domain type, worked out from the kind where none was said."""
+        """Return the domain type, worked out from the kind where none was said."""
         return self.domain_type or domain_type_of(self.kind, has_cluster=self.cluster is not None)
 
 
@@ -85,14 +85,14 @@ def from_ms(ms: int) -> datetime:
 
 
 class Terms(Generic[T]):
-    """Give each distinct value a small number, so that a column can be an array."""
+    """Return each distinct value a small number, so that a column can be an array."""
 
     def __init__(self) -> None:
         self.values: list[T] = []
         self._codes: dict[T, int] = {}
 
     def code(self, value: T) -> int:
-        """Give the number of a value, a new one at its first sight."""
+        """Return the number of a value, a new one at its first sight."""
         code = self._codes.get(value)
         if code is None:
             code = self._codes[value] = len(self.values)
@@ -100,7 +100,7 @@ class Terms(Generic[T]):
         return code
 
     def mask(self, is_wanted: Callable[[T], bool]) -> bytearray:
-        """Give one byte per number: 1 where the value is wanted."""
+        """Return one byte per number: 1 where the value is wanted."""
         return bytearray(is_wanted(value) for value in self.values)
 
 
@@ -147,7 +147,7 @@ class ActionLog:
         self._reorder()
 
     def action(self, row: int) -> Action:
-        """Give the action that arrived as number `row` (0 is the first)."""
+        """Return the action that arrived as number `row` (0 is the first)."""
         classes, users, accounts, clusters, descriptions = self._row_codes
         kind, domain_type = self._classes.values[classes[row]]
         return Action(
@@ -161,11 +161,11 @@ class ActionLog:
         )
 
     def time_of(self, row: int) -> int:
-        """Give the time (ms) of a row."""
+        """Return the time (ms) of a row."""
         return self._row_times[row]
 
     def rows(self, wanted: Filter, start: int, end: int) -> "array[int]":
-        """Give the rows of what is wanted between two times (ms, both included), oldest first."""
+        """Return the rows of what is wanted between two times (ms, both included), oldest first."""
         low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         window = self._rows[low:high]
         return window if wanted == Filter() else self._selected(wanted, start, end, window)
@@ -182,7 +182,7 @@ class ActionLog:
         is_visible: Callable[[int], bool] | None,
         arrange: Arrange | None,
     ) -> Slice:
-        """Give a page as `slice` does, of the visible rows alone and in another order; walks the whole selection."""
+        """Return a page as `slice` does, of the visible rows alone and in another order; walks the whole selection."""
         rows = [row for row in reversed(self.rows(wanted, start, end)) if is_visible is None or is_visible(row)]
         if arrange is not None:
             rows = arrange(rows, self.time_of)
@@ -191,7 +191,7 @@ class ActionLog:
         return Slice([self.action(row) for row in page], len(rows), counts, page)
 
     def slice(self, wanted: Filter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> Slice:
-        """Give a page of what is wanted between two times (ms, both included), newest first."""
+        """Return a page of what is wanted between two times (ms, both included), newest first."""
         if wanted == Filter():
             low, high = bisect_left(self._times, start), bisect_right(self._times, end)
             rows, total = self._rows[max(low, high - offset - limit) : max(low, high - offset)], max(0, high - low)

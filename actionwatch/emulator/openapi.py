@@ -30,7 +30,7 @@ ISO_OR_MS = (
 
 
 def document(organisation_id: str) -> Json:
-    """Give the document, with the organisation's own id as the example and the default of its path parameter."""
+    """Return the document, with the organisation's own id as the example and the default of its path parameter."""
     base = "/v1/organisations/{organisationId}"
     organisation = _path_parameter("organisationId", organisation_id)
     account = _path_parameter("accountId", None)

@@ -23,11 +23,11 @@ class Parameters(Protocol):
     """The part of a query string's parse that is needed here."""
 
     def get(self, key: str, /) -> str | None:
-        """Give one value."""
+        """Return one value."""
         ...
 
     def getlist(self, key: str, /) -> list[str]:
-        """Give all values of a repeated parameter."""
+        """Return all values of a repeated parameter."""
         ...
 
 

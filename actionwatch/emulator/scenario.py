@@ -78,7 +78,7 @@ DEMO_RECUR = Span(minutes=100)  # 20 s
 
 
 def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
-    """Give the demo: every incident within 45 s, the first after 2 s, and a head office where it is night at `now`."""
+    """Return the demo: every incident within 45 s, the first after 2 s, and a head office where it is night at `now`."""
     incidents = tuple(
         PlannedIncident(name, Span(minutes=DEMO_FIRST_MINUTES + DEMO_EVERY_MINUTES * number))
         for number, name in enumerate(INCIDENTS)
@@ -87,7 +87,7 @@ def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
 
 
 def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
-    """Give an uneventful month: whatever a rule finds in it is noise."""
+    """Return an uneventful month: whatever a rule finds in it is noise."""
     return Scenario(seed=seed, history=Span(days=days))
 
 

@@ -33,7 +33,7 @@ class Account:
 
     @property
     def named(self) -> Named:
-        """Give the account as a record names it."""
+        """Return the account as a record names it."""
         return Named(self.id, self.name)
 
 
@@ -49,7 +49,7 @@ class Cluster:
 
     @property
     def named(self) -> Named:
-        """Give the cluster as a record names it."""
+        """Return the cluster as a record names it."""
         return Named(self.id, self.name)
 
 
@@ -101,13 +101,13 @@ class Organisation:
 
     @property
     def accounts(self) -> list[Account]:
-        """Give the linked accounts, the oldest first."""
+        """Return the linked accounts, the oldest first."""
         with self._lock:
             return list(self._accounts.values())
 
     @property
     def clusters(self) -> list[Cluster]:
-        """Give the running clusters of the linked accounts."""
+        """Return the running clusters of the linked accounts."""
         with self._lock:
             return [cluster for cluster in self._clusters.values() if cluster.account_id in self._accounts]
 
@@ -163,7 +163,7 @@ class Organisation:
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
 
     def new_id(self) -> str:
-        """Give the next UUID; the same seed gives the same ones."""
+        """Return the next UUID; the same seed gives the same ones."""
         with self._lock:
             return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
@@ -241,7 +241,7 @@ class Organisation:
         with_counts: bool = True,
         arrange: Arrange | None = None,
     ) -> Slice:
-        """Give a page of what can be seen now, newest first or as arranged; one page is one consistent view."""
+        """Return a page of what can be seen now, newest first or as arranged; one page is one consistent view."""
         self._before_look()
         with self._lock:
             is_visible = self._fates.sight(to_ms(self.clock()))
@@ -262,13 +262,13 @@ class Organisation:
                     self._fates.take(row, at)
 
     def truth(self, since: int = 0) -> list[Action]:
-        """Give every action from arrival number `since` on, in the order of arrival; what disappeared says when."""
+        """Return every action from arrival number `since` on, in the order of arrival; what disappeared says when."""
         self._before_look()
         with self._lock:
             return [self._true(row) for row in range(since, len(self._log))]
 
     def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
-        """Give what could be seen at a time, of a window with both bounds included, the oldest first."""
+        """Return what could be seen at a time, of a window with both bounds included, the oldest first."""
         self._before_look()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
@@ -285,7 +285,7 @@ class Organisation:
 
     @property
     def planted(self) -> list[Planted]:
-        """Give the incidents played so far."""
+        """Return the incidents played so far."""
         with self._lock:
             return list(self._planted)
 

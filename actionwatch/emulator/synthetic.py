@@ -10,7 +10,7 @@ PROTOTYPES = 4999  # a prime: no period of the synthetic actions falls together 
 
 
 def prototypes(seed: int, accounts: list[Named], new_id: Callable[[], str]) -> list[Action]:
-    """Give actions of every kind over the given accounts (one is made up if there are none), all at the epoch."""
+    """Return actions of every kind over the given accounts (one is made up if there are none), all at the epoch."""
     chance = random.Random(seed)
     owners = accounts or [Named(new_id(), "synthetic")]
     clusters = [Named(new_id(), f"synthetic-{number}") for number in range(50)]

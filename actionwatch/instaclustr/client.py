@@ -129,7 +129,7 @@ class Client:
         return self._get(self._accounts, [], lambda: True)
 
     def close(self) -> None:
-        """Give up what is under way and close the connections."""
+        """Return up what is under way and close the connections."""
         self._is_closed = True
         self._origin.close()
 
@@ -143,14 +143,14 @@ class Client:
 
     def _page(self, query: Query, record_index: int, page_size: int, is_wanted: Callable[[], bool]) -> Page:
         paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
-        answer = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
+        response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
         try:
-            page = parse_page(answer.body, self.reader, self._clock())
+            page = parse_page(response.body, self.reader, self._clock())
         except BadResponse as exc:
             raise BadResponse(self._origin.redact(exc.what), exc.remedy) from None
         if page.records and page.total is not None and page.total > record_index + len(page.records):
             self.has_seen_total_beyond_page = True
-        return replace(page, record_index=record_index, server_date=answer.date, took=answer.took)
+        return replace(page, record_index=record_index, server_date=response.date, took=response.took)
 
     def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
         retry = self._retry

@@ -36,7 +36,7 @@ def content(values: Sequence[object]) -> bytes:
 
 
 def canonical_organisation(organisation_id: str) -> str:
-    """Give the form of an organisation's id in which equal ids are equal texts: a UUID may be written in either case."""
+    """Return the form of an organisation's id in which equal ids are equal texts: a UUID may be written in either case."""
     return organisation_id.lower() if _UUID.fullmatch(organisation_id) else organisation_id
 
 
@@ -57,7 +57,7 @@ def record_key(microseconds: int | None, stable: bytes, organisation: bytes) -> 
 
 
 def twin_key(key: str, ordinal: int) -> str:
-    """Give the key of the `ordinal`th of equal records: 0 is the key itself, n is `key~n`.
+    """Return the key of the `ordinal`th of equal records: 0 is the key itself, n is `key~n`.
 
     Raises: ValueError, for a negative ordinal.
     """

@@ -37,7 +37,7 @@ def normalise_kind(text: str) -> str:
 
 
 def severity_of(kind: str) -> str:
-    """Give the catalogue's severity, or that of an unknown kind."""
+    """Return the catalogue's severity, or that of an unknown kind."""
     known = KINDS.get(kind)
     return known.severity if known else UNKNOWN_SEVERITY
 

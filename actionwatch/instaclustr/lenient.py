@@ -28,11 +28,11 @@ class JsonParts(Protocol[Piece]):
     """One way of taking JSON apart. Each method raises what `REFUSALS` names, or ValueError."""
 
     def members(self, piece: Piece) -> Mapping[str, Piece]:
-        """Give the members of an object, not decoded."""
+        """Return the members of an object, not decoded."""
         ...
 
     def items(self, piece: Piece) -> Sequence[Piece]:
-        """Give the items of an array, not decoded."""
+        """Return the items of an array, not decoded."""
         ...
 
     def value(self, piece: Piece) -> Any:
@@ -44,11 +44,11 @@ class JsonParts(Protocol[Piece]):
         ...
 
     def beginning(self, piece: Piece) -> str:
-        """Give the first characters of a piece: by the first of all one tells what it is."""
+        """Return the first characters of a piece: by the first of all one tells what it is."""
         ...
 
     def texts(self, pieces: Sequence[Piece]) -> Sequence[str]:
-        """Give pieces to the letter."""
+        """Return pieces to the letter."""
         ...
 
 
@@ -103,7 +103,7 @@ class LenientJsonParts:
         return piece[:60]
 
     def texts(self, pieces: Sequence[str]) -> Sequence[str]:
-        """Give pieces to the letter; what no strict reader could read again is spelt anew."""
+        """Return pieces to the letter; what no strict reader could read again is spelt again."""
         return [piece if _is_strict(piece) else json.dumps(_DECODER.decode(piece)) for piece in pieces]
 
 

@@ -60,7 +60,7 @@ class ConnectionOptions:
         segment(self.organisation_id)
 
     def path(self, *segments: str) -> str:
-        """Give the path of something of the organisation, below the base URL."""
+        """Return the path of something of the organisation, below the base URL."""
         return "/".join(("/v1/organisations", *map(segment, (self.organisation_id, *segments))))
 
 
@@ -104,16 +104,16 @@ class Origin:
         content = None if body is None else json.dumps(body).encode()
         headers = None if body is None else {"content-type": "application/json"}
         try:
-            answer = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
+            response = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
         except TransportError as exc:
             raise SourceUnavailable(
                 f"no answer from {self._base}: {self.redact(str(exc))}",
                 "if it stays, check base_url, timeout, proxy, ca_file and the network",
             ) from exc
-        if not 200 <= answer.status < 300:
-            told = self.redact(words(answer))[:MAX_WORDS]
-            raise refusal(answer, told, utc_now(), is_write=method != "GET")
-        return answer
+        if not 200 <= response.status < 300:
+            told = self.redact(words(response))[:MAX_WORDS]
+            raise refusal(response, told, utc_now(), is_write=method != "GET")
+        return response
 
     def redact(self, text: str) -> str:
         """Take our secrets out of a text that came from elsewhere: an upstream may echo what it was sent."""
@@ -136,9 +136,9 @@ def _secrets_of(connection: ConnectionOptions) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
-def refusal(answer: HttpResponse, told: str, now: datetime, *, is_write: bool = False) -> SourceError:
+def refusal(response: HttpResponse, told: str, now: datetime, *, is_write: bool = False) -> SourceError:
     """Say what an answer that is no 2xx means, and what to do about it; `told` are the upstream's own words."""
-    status = answer.status
+    status = response.status
     what = f"HTTP {status}" + (f" ({told})" if told else "")
     if status == 401:
         return AccessDenied(
@@ -163,13 +163,13 @@ def refusal(answer: HttpResponse, told: str, now: datetime, *, is_write: bool = 
         return RateLimited(
             f"the upstream limits our rate: {what}",
             "nothing to do if it passes; else poll less often, and see what else uses this user's key",
-            retry_after(answer.headers, now),
+            retry_after(response.headers, now),
         )
     if status >= 500 or status in _PASSING:
         return SourceUnavailable(
             f"the upstream has a fault: {what}",
             "it passes by itself; if it stays, see the vendor's status page",
-            retry_after(answer.headers, now),
+            retry_after(response.headers, now),
         )
     if 300 <= status < 400:
         return BadResponse(
@@ -179,9 +179,9 @@ def refusal(answer: HttpResponse, told: str, now: datetime, *, is_write: bool = 
     return BadRequest(f"the upstream refused the request: {what}")
 
 
-def words(answer: HttpResponse) -> str:
-    """Give the upstream's own words from the body of an error, on one line; "" where it has none."""
-    text = answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
+def words(response: HttpResponse) -> str:
+    """Return the upstream's own words from the body of an error, on one line; "" where it has none."""
+    text = response.body[:MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
     try:
         said = "; ".join(dict.fromkeys(_said(json.loads(text)))) or text
     except (ValueError, RecursionError):
@@ -211,9 +211,9 @@ def _said(value: Any) -> list[str]:
     return [sentence for name in told for sentence in _said(by_name.get(name))]
 
 
-def _target(answer: HttpResponse) -> str:
+def _target(response: HttpResponse) -> str:
     """Name the host of a redirect, not its whole URL, which may hold what was sent."""
     try:
-        return urlsplit(answer.headers.get("location", "")).hostname or "the same host"
+        return urlsplit(response.headers.get("location", "")).hostname or "the same host"
     except ValueError:
         return "an unreadable place"

@@ -42,11 +42,11 @@ class Query:
     with_counts: bool = False
 
     def parameters(self) -> list[tuple[str, str]]:
-        """Give the query parameters, without those of paging; arrays repeat their name."""
+        """Return the query parameters, without those of paging; arrays repeat their name."""
         return list(self._pairs())
 
     def matches(self, record: Record, accounts: Mapping[str, str] | None = None) -> bool:
-        """Say whether a record is what was asked for, without regard to case; `accounts` are the linked ones, id to name.
+        """Return whether a record is what was asked for, without regard to case; `accounts` are the linked ones, id to name.
 
         A record whose own time cannot be read is never refused by its time.
         """

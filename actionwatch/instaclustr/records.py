@@ -236,7 +236,7 @@ class RecordReader:
         return plan.layout + content(plan.told_stable(fields))
 
     def _counted(self, plan: Plan) -> Plan:
-        """Give the plan of those fields that count towards identity; its getters take objects of the whole layout too."""
+        """Return the plan of those fields that count towards identity; its getters take objects of the whole layout too."""
         if self._settled is None or self._settled.issuperset(plan.unmapped):
             return plan
         added = frozenset(plan.unmapped) - self._settled
@@ -245,7 +245,7 @@ class RecordReader:
     def _resolve(
         self, field: str, fields: Mapping[str, Any], plan: Plan, domain_type: str
     ) -> tuple[Entity, str | None]:
-        """Give the account, cluster or organisation, and its id as far as the record itself tells it: what we know changes."""
+        """Return the account, cluster or organisation, and its id as far as the record itself tells it: what we know changes."""
         known = self._known_accounts if field == "account" else {}
         told_id = _text(fields, plan.keys[f"{field}_id"]) or None
         name = _text(fields, plan.keys[f"{field}_name"]) or None
@@ -270,7 +270,7 @@ class RecordReader:
 
 
 def _usual_columns(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Any], ...] | None:
-    """Give times, users, descriptions, upstream ids, and what is known of classes and places (None: nothing yet).
+    """Return times, users, descriptions, upstream ids, and what is known of classes and places (None: nothing yet).
 
     None, where a value is not what it usually is: then every form of every value has to be looked for.
     """
@@ -341,7 +341,7 @@ def _scope(domain_type: str | None, operation: str, scope: str | None) -> str | 
 
 
 def _read_core(fields: Mapping[str, Any], plan: Plan) -> tuple[datetime | None, str | None, str | None, str | None]:
-    """Give time, user, description and upstream id, each from the first of its keys that holds one."""
+    """Return time, user, description and upstream id, each from the first of its keys that holds one."""
     occurred_at: datetime | None = None
     for key in plan.keys["time"]:
         occurred_at = occurred_at or parse_instant(fields[key])
@@ -358,7 +358,7 @@ def _without_name(fields: Mapping[str, Any], key: str, name: str) -> Mapping[str
 
 
 def _text(fields: Mapping[str, Any], keys: Sequence[str], parts: Sequence[str] = ()) -> str | None:
-    """Give the first of these fields that holds words, as text; "" where one was blank and none held any; else None."""
+    """Return the first of these fields that holds words, as text; "" where one was blank and none held any; else None."""
     blank: str | None = None
     for key in keys:
         value = fields[key]
@@ -370,7 +370,7 @@ def _text(fields: Mapping[str, Any], keys: Sequence[str], parts: Sequence[str] =
 
 
 def _part(value: Mapping[str, Any], parts: Sequence[str]) -> str | None:
-    """Give the first of these parts of an object that holds words, whatever the case of its name."""
+    """Return the first of these parts of an object that holds words, whatever the case of its name."""
     by_name = {key.lower(): held for key, held in value.items() if held is not None}
     for part in parts:
         text = _plain(by_name.get(part))

@@ -56,7 +56,7 @@ def walk(
 
 
 def _is_complete(page: Page, is_total_trusted: bool) -> bool:
-    """Say whether as many came as there are. More than that, and the total is wrong: only an empty page ends the walk then."""
+    """Return whether as many came as there are. More than that, and the total is wrong: only an empty page ends the walk then."""
     return is_total_trusted and page.total == page.record_index + len(page.records)
 
 
@@ -93,7 +93,7 @@ class _Pages:
         self._executor: ThreadPoolExecutor | None = None
 
     def next(self) -> Page:
-        """Give the page at the offset reached."""
+        """Return the page at the offset reached."""
         if self._ahead:
             return self._ahead.popleft().result()
         return self._fetch(self._index, lambda: True)

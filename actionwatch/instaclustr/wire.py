@@ -147,7 +147,7 @@ def _whole_total(totals: Sequence[int], record_count: int) -> int | None:
 
 
 def read_total(members: Mapping[str, Any]) -> int | None:
-    """Give the envelope's `totalResults`, a whole number or a string of digits; None where there is no such thing."""
+    """Return the envelope's `totalResults`, a whole number or a string of digits; None where there is no such thing."""
     for name, value in members.items():
         if name.lower() == "totalresults":
             return _whole(value)

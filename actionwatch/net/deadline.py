@@ -33,7 +33,7 @@ class Deadline:
         self._ends_at = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Give the seconds that are left.
+        """Return the seconds that are left.
 
         Raises: TimeoutError if none are.
         """
@@ -155,7 +155,7 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._position < len(self._data)
 
     def _is_readable(self) -> bool:
-        """Say whether something came that was not asked for: the server's goodbye, or more than its response."""
+        """Return whether something came that was not asked for: the server's goodbye, or more than its response."""
         if self._has_rest() or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             return True
         if self._socket.fileno() < 0:
@@ -166,7 +166,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 def _end_of_head(before: bytes, data: bytes, start: int, stop: int) -> int | None:
-    """Give where the first empty line ends, which may have begun in the few bytes before; None if there is none."""
+    """Return where the first empty line ends, which may have begun in the few bytes before; None if there is none."""
     length = len(_END_OF_HEAD)
     at_edge = (before + data[start : min(start + length - 1, stop)]).find(_END_OF_HEAD)
     if at_edge >= 0:

@@ -26,7 +26,7 @@ class HttpResponse:
     took: timedelta
 
     def excerpt(self, limit: int = 500) -> str:
-        """Give the first `limit` characters of the body, for people."""
+        """Return the first `limit` characters of the body, for people."""
         return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
 
     @property

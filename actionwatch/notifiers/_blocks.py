@@ -27,7 +27,7 @@ _DATE = re.compile(r"<!date\^\d+\^[^|]*\|([^>]*)>")
 
 
 def bounded(payload: Mapping[str, Any], *, fallback: str) -> dict[str, Any]:
-    """Give `text`, `blocks` and `attachments` of a payload within Slack's limits; `fallback` is the text where it has none."""
+    """Return `text`, `blocks` and `attachments` of a payload within Slack's limits; `fallback` is the text where it has none."""
     text = payload.get("text")
     message: dict[str, Any] = {
         "text": _cut(text, MAX_TEXT_CHARS) if isinstance(text, str) and text.strip() else fallback

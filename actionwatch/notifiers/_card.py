@@ -126,7 +126,7 @@ class Card:
         return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, self._state_style())
 
     def _advice(self) -> Text:
-        """Give the runbook's first step, which is what to do first."""
+        """Return the runbook's first step, which is what to do first."""
         advice = steps(str(self._data.get("runbook") or ""))
         if not advice or self._is_resolved():
             return Text()

@@ -263,7 +263,7 @@ class _Honest:
 
 
 def _answered(payload: Mapping[str, Any], name: str, said: str) -> dict[str, Any]:
-    """Give the pressed message again, with what was decided in place of the button; nothing else of it changes."""
+    """Return the pressed message again, with what was decided in place of the button; nothing else of it changes."""
     message = payload.get("message") or {}
     text = f":white_check_mark: {escaped(shorten(said, MAX_SAID_CHARS))}"
     note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": text}]}

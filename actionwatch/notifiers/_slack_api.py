@@ -98,31 +98,33 @@ class SlackApi:
             headers["content-type"] = "application/json; charset=utf-8"
         content = json.dumps(arguments).encode() if arguments else b""
         try:
-            answer = self._http.post(f"{self._base_url}{method}", headers=headers, content=content)
+            response = self._http.post(f"{self._base_url}{method}", headers=headers, content=content)
         except TransportError as exc:
             raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
-        data = _object(answer)
-        if answer.status != 200 or not data.get("ok"):
-            raise self._refusal(answer, data)
-        return answer, data
+        data = _object(response)
+        if response.status != 200 or not data.get("ok"):
+            raise self._refusal(response, data)
+        return response, data
 
-    def _refusal(self, answer: HttpResponse, data: Mapping[str, Any]) -> Exception:
+    def _refusal(self, response: HttpResponse, data: Mapping[str, Any]) -> Exception:
         """Say what a refusal means: `error` of a response 200, else the status."""
         error = self._redact(str(data.get("error") or ""))
-        if answer.status == 429 or (answer.status == 200 and error in TRANSIENT_ERRORS):
-            wait = retry_after(answer.headers, utc_now()) or timedelta(0)
+        if response.status == 429 or (response.status == 200 and error in TRANSIENT_ERRORS):
+            wait = retry_after(response.headers, utc_now()) or timedelta(0)
             return TransientDeliveryError(f"Slack answered {error or 'ratelimited'}", retry_after=wait)
-        if answer.status != 200:
-            return _by_status(answer, self._redact)
+        if response.status != 200:
+            return _by_status(response, self._redact)
         if not error:
-            return TransientDeliveryError("Slack's answer cannot be read", answer=self._redact(answer.excerpt()))
+            return TransientDeliveryError("Slack's answer cannot be read", response=self._redact(response.excerpt()))
         if error in BLOCK_ERRORS:
             return BlocksRefused(error)
         if error in GONE_ERRORS:
             return HeadGone(error)
         details = "; ".join(str(line) for line in (data.get("response_metadata") or {}).get("messages") or [])
         remedy = f": {self._remedies[error]}" if error in self._remedies else ""
-        return PermanentDeliveryError(f"Slack answered {error}{remedy}", answer=self._redact(details)[:RESPONSE_CHARS])
+        return PermanentDeliveryError(
+            f"Slack answered {error}{remedy}", response=self._redact(details)[:RESPONSE_CHARS]
+        )
 
 
 def escaped(text: str) -> str:
@@ -131,18 +133,18 @@ def escaped(text: str) -> str:
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _object(answer: HttpResponse) -> Mapping[str, Any]:
+def _object(response: HttpResponse) -> Mapping[str, Any]:
     """Read the JSON object of a response; empty if there is none, as in the maintenance page of a proxy."""
     try:
-        data = json.loads(answer.body)
+        data = json.loads(response.body)
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
-def _by_status(answer: HttpResponse, redact: Redactor) -> Exception:
+def _by_status(response: HttpResponse, redact: Redactor) -> Exception:
     try:
-        check_response(answer, redact)
+        check_response(response, redact)
     except (TransientDeliveryError, PermanentDeliveryError) as exc:
         return exc
-    return TransientDeliveryError(f"Slack answered {answer.status} without saying ok")
+    return TransientDeliveryError(f"Slack answered {response.status} without saying ok")

@@ -68,7 +68,7 @@ def build(options: Options, *, receiver: str) -> AppriseNotifier:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
-    """Give title and text, as a service gets them."""
+    """Return title and text, as a service gets them."""
     title, body = _texts(message, rendered)
     return {"apprise.txt": f"{title}\n\n{body}"}
 
@@ -102,10 +102,10 @@ class AppriseNotifier:
         failures = [failure for service in self._services if (failure := self._notify(service, title, body, message))]
         if len(failures) < len(self._services):
             return Receipt(note="; ".join(failure.what for failure in failures)[:RESPONSE_CHARS] or None)
-        answer = "; ".join(failure.what for failure in failures)[:RESPONSE_CHARS]
+        response = "; ".join(failure.what for failure in failures)[:RESPONSE_CHARS]
         if all(failure.is_permanent for failure in failures):
-            raise PermanentDeliveryError("the service refused the message", answer=answer)
-        raise TransientDeliveryError("the service did not take the message", answer=answer)
+            raise PermanentDeliveryError("the service refused the message", response=response)
+        raise TransientDeliveryError("the service did not take the message", response=response)
 
     def close(self) -> None:
         """Nothing is open between two messages."""
@@ -165,5 +165,5 @@ def _kind(message: Message) -> str:
 
 
 def _parts(url: str) -> list[str]:
-    """Give the parts of a URL that may be tokens, for redaction."""
+    """Return the parts of a URL that may be tokens, for redaction."""
     return [part for part in re.split(r"[/?&=#;:@,]", url.partition("://")[2]) if len(part) >= 8]

@@ -86,7 +86,7 @@ class NotifierModule(Protocol):
         ...
 
     def preview(self, options: Any, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-        """Give what `send` would send as files to look at, name -> text, without secrets and without sending."""
+        """Return what `send` would send as files to look at, name -> text, without secrets and without sending."""
         ...
 
 
@@ -171,7 +171,7 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True)))) if known else None
 
     def __call__(self, text: str) -> str:
-        """Give the text without secrets, and with nothing in it that acts unseen."""
+        """Return the text without secrets, and with nothing in it that acts unseen."""
         return visible(self._pattern.sub("[secret]", text) if self._pattern else text)
 
 
@@ -213,23 +213,23 @@ class AddressNotifier:
             raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
 
 
-def check_response(answer: HttpResponse, redact: Redactor, now: datetime | None = None) -> None:
+def check_response(response: HttpResponse, redact: Redactor, now: datetime | None = None) -> None:
     """Return if an HTTP receiver took the message: the contract's table of statuses, for every notifier that speaks HTTP.
 
     Raises: TransientDeliveryError (408, 425, 429, 5xx) with the answer's Retry-After; PermanentDeliveryError (the rest;
     a redirect shows its target, which is not followed).
     """
-    status = answer.status
+    status = response.status
     if 200 <= status < 300:
         return
-    text = redact(answer.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
+    text = redact(response.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
     if status in TRANSIENT_STATUSES or status >= 500:
-        wait = retry_after(answer.headers, now or utc_now()) or timedelta(0)
-        raise TransientDeliveryError(f"the receiver answered {status}", answer=text, retry_after=wait)
+        wait = retry_after(response.headers, now or utc_now()) or timedelta(0)
+        raise TransientDeliveryError(f"the receiver answered {status}", response=text, retry_after=wait)
     if 300 <= status < 400:
-        target = redact(answer.headers.get("location", "an address it does not name"))[:RESPONSE_CHARS]
+        target = redact(response.headers.get("location", "an address it does not name"))[:RESPONSE_CHARS]
         raise PermanentDeliveryError(
             f"the receiver redirects ({status}) to {target}, which is not followed: give the receiver its final address"
         )
     remedy = REMEDIES.get(status)
-    raise PermanentDeliveryError(f"the receiver answered {status}" + (f" ({remedy})" if remedy else ""), answer=text)
+    raise PermanentDeliveryError(f"the receiver answered {status}" + (f" ({remedy})" if remedy else ""), response=text)

@@ -32,7 +32,7 @@ def build(options: Options, *, receiver: str, stream: TextIO | None = None) -> C
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-    """Give the card as a pipe gets it, without colours."""
+    """Return the card as a pipe gets it, without colours."""
     stream = io.StringIO()
     build(options, receiver=receiver, stream=stream).send(message, rendered, None)
     return {"console.txt": stream.getvalue()}

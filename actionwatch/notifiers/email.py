@@ -104,7 +104,7 @@ def verify(options: Options) -> None:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-    """Give the HTML for a browser, the plain text, and the whole mail for a mail program."""
+    """Return the HTML for a browser, the plain text, and the whole mail for a mail program."""
     recipients = [_parse(value) for value in options.to]
     mail = compose(message, rendered, None, receiver, _parse(options.sender), recipients)
     parts = {"email.html": mail.get_body(("html",)), "email.txt": mail.get_body(("plain",))}
@@ -215,22 +215,24 @@ class EmailNotifier:
             case _:
                 return PermanentDeliveryError(f"the message cannot be sent as mail: {self._text(str(exc))}")
 
-    def _refusal(self, what: str, code: int, answer: str | bytes) -> DeliveryError:
-        text = self._text(answer)
+    def _refusal(self, what: str, code: int, response: str | bytes) -> DeliveryError:
+        text = self._text(response)
         if 500 <= code < 600:
-            return PermanentDeliveryError(f"{what} ({code})", answer=text)
-        return TransientDeliveryError(f"{what} ({code})", answer=text)
+            return PermanentDeliveryError(f"{what} ({code})", response=text)
+        return TransientDeliveryError(f"{what} ({code})", response=text)
 
     def _describe(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
-        return "; ".join(f"{address} ({code} {self._text(answer, 200)})" for address, (code, answer) in refused.items())
+        return "; ".join(
+            f"{address} ({code} {self._text(response, 200)})" for address, (code, response) in refused.items()
+        )
 
-    def _text(self, answer: str | bytes, limit: int = RESPONSE_CHARS) -> str:
-        text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+    def _text(self, response: str | bytes, limit: int = RESPONSE_CHARS) -> str:
+        text = response.decode("utf-8", "replace") if isinstance(response, bytes) else response
         return self._redact(" ".join(text.split()))[:limit]
 
 
 class _Bounded(smtplib.SMTP):
-    """smtplib's client with an end: its own timeout begins anew with every answer, of which there are a dozen."""
+    """smtplib's client with an end: its own timeout starts again with every answer, of which there are a dozen."""
 
     _deadline: float | None = None
 
@@ -320,6 +322,6 @@ def _part(server: smtplib.SMTP) -> None:
 
 @functools.cache
 def _own_name() -> str:
-    """Give the name to greet servers with; looked up once, since a broken resolver takes seconds each time."""
+    """Return the name to greet servers with; looked up once, since a broken resolver takes seconds each time."""
     name = socket.getfqdn()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

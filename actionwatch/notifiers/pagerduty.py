@@ -84,7 +84,7 @@ def verify(options: Options) -> None:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
-    """Give the events that would be sent, with a key that opens nothing."""
+    """Return the events that would be sent, with a key that opens nothing."""
     events = [event for _, event in events_of(message, receiver, "ROUTING-KEY")]
     return {"pagerduty.json": json.dumps(events, ensure_ascii=False, indent=2, default=str)}
 
@@ -107,27 +107,27 @@ class PagerDutyNotifier:
         headers = {"content-type": "application/json", "idempotency-key": message.id}
         for path, event in events_of(message, self.receiver, self._key):
             try:
-                answer = self._http.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
+                response = self._http.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
             except TransportError as exc:
                 raise TransientDeliveryError(f"cannot reach PagerDuty: {self._redact(str(exc))}") from exc
-            self._check(answer)
+            self._check(response)
         return Receipt()
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _check(self, answer: HttpResponse) -> None:
+    def _check(self, response: HttpResponse) -> None:
         """Take 2xx for an answer; a 400 says what is wrong with the event."""
-        reasons = _reasons(answer) if answer.status == 400 else ""
+        reasons = _reasons(response) if response.status == 400 else ""
         if reasons:
             what = "PagerDuty refused the event (400): check the routing key, which must be of an Events API v2 integration"
-            raise PermanentDeliveryError(what, answer=self._redact(reasons)[:RESPONSE_CHARS])
-        check_response(answer, self._redact)
+            raise PermanentDeliveryError(what, response=self._redact(reasons)[:RESPONSE_CHARS])
+        check_response(response, self._redact)
 
 
 def events_of(message: Message, receiver: str, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
-    """Give what a message becomes, each with its path: one event; a test is opened and resolved at once."""
+    """Return what a message becomes, each with its path: one event; a test is opened and resolved at once."""
     if message.type == "alerts.summary" and message.data.get("reason") != "storm":
         return [(CHANGES, {"routing_key": routing_key, "payload": _change(message, receiver)})]
     event = {
@@ -234,10 +234,10 @@ def _line(text: str, limit: int = MAX_SUMMARY_CHARS) -> str:
     return shorten(one_line(shorten(text, limit)), limit)
 
 
-def _reasons(answer: HttpResponse) -> str:
+def _reasons(response: HttpResponse) -> str:
     """Read `{"message", "errors": [...]}`; empty where the answer is something else."""
     try:
-        said = json.loads(answer.body)
+        said = json.loads(response.body)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(said, dict):

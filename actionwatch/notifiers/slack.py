@@ -115,7 +115,7 @@ def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackAc
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
-    """Give the payload as Slack gets it, ready for its Block Kit Builder, and its texts as a person would read them."""
+    """Return the payload as Slack gets it, ready for its Block Kit Builder, and its texts as a person would read them."""
     payload = _payload(message, rendered)
     if options.has_app_token:
         payload = with_buttons(payload, message)
@@ -152,7 +152,7 @@ class SlackNotifier:
             note = self._deliver("chat.update", {**payload, "channel": channel, "ts": ts})[1]
         except HeadGone as gone:
             posted = self._post(payload)
-            return Receipt(posted.reference, f"posted anew, the message to update is gone ({gone})")
+            return Receipt(posted.reference, f"posted again, the message to update is gone ({gone})")
         if message.type == "alert.resolved":
             note = self._reply(message, channel, ts) or note
         return Receipt(note=note)
@@ -208,14 +208,14 @@ class IncomingWebhookNotifier(AddressNotifier):
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         payload = {**_payload(message, rendered), "unfurl_links": False, "unfurl_media": False, "link_names": False}
-        answer = self._send(payload)
-        if answer.status == 400 and answer.excerpt() in BLOCK_ERRORS:
+        response = self._send(payload)
+        if response.status == 400 and response.excerpt() in BLOCK_ERRORS:
             plain = {
                 name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
             }
             check_response(self._send(plain), self._redact)
-            return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({answer.excerpt()})")
-        check_response(answer, self._redact)
+            return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({response.excerpt()})")
+        check_response(response, self._redact)
         return Receipt()
 
     def _send(self, payload: Mapping[str, Any]) -> HttpResponse:

@@ -42,7 +42,7 @@ RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})  # names of
 
 
 def message_schema() -> dict[str, Any]:
-    """Give the JSON Schema (draft 2020-12) of the message that a webhook sends."""
+    """Return the JSON Schema (draft 2020-12) of the message that a webhook sends."""
     text = resources.files("actionwatch.notifiers").joinpath("webhook.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
@@ -165,7 +165,7 @@ def verify(options: Options) -> None:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-    """Give the body, indented; it is signed and sent without the indentation."""
+    """Return the body, indented; it is signed and sent without the indentation."""
     body = json.loads(_body(options.format, message, rendered, receiver)[1])
     return {"webhook.json": json.dumps(body, ensure_ascii=False, indent=2)}
 
@@ -192,7 +192,7 @@ class WebhookNotifier(AddressNotifier):
         return Receipt()
 
     def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:
-        """Give the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""
+        """Return the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""
         now = utc_now()
         headers = {
             **self._headers,
@@ -209,7 +209,7 @@ class WebhookNotifier(AddressNotifier):
 
 
 def _body(name: str, message: Message, rendered: Rendered, receiver: str) -> tuple[str, bytes]:
-    """Give content type and body; where the operator's template gave nothing, the contract's message stands in."""
+    """Return content type and body; where the operator's template gave nothing, the contract's message stands in."""
     text = rendered.texts.get(f"{name}.json")
     if name not in FORMATS and text is not None:
         return "application/json", text.encode("utf-8", "replace")

@@ -37,7 +37,7 @@ class SlackMarkup(str):
 
 
 def shown(value: Any) -> str:
-    """Give a value as text; nothing as the empty text."""
+    """Return a value as text; nothing as the empty text."""
     return "" if value is None else str(value)
 
 
@@ -55,7 +55,7 @@ def _date(value: Any, form: str = "%Y-%m-%d") -> str:
 
 
 def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> SlackMarkup:
-    """Give a time that Slack shows in each reader's own zone, with UTC for clients that cannot."""
+    """Return a time that Slack shows in each reader's own zone, with UTC for clients that cannot."""
     at = _moment(value)
     safe_form = re.sub(r"[<>|^]", "", form)
     return SlackMarkup(f"<!date^{int(at.timestamp())}^{safe_form}|{_utc(at)}>")

@@ -29,7 +29,7 @@ SUMMARY_PREFIX = (
 class Renderer:
     """Fills templates from folders, the first that has a name winning. Safe to share between threads.
 
-    A changed file is read anew at its next use; from `use` on, the texts it was given last stand for the operator's folder.
+    A changed file is read again at its next use; from `use` on, the texts it was given last stand for the operator's folder.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -80,7 +80,7 @@ class Renderer:
         return list(dict.fromkeys(faults))
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """Give those of these templates that no folder has."""
+        """Return those of these templates that no folder has."""
         return [name for name in names if not self._has(name)]
 
     def _has(self, name: str) -> bool:
@@ -98,7 +98,7 @@ class Renderer:
         return text, str(self._folders[0] / name), lambda: (self._texts or {}).get(name) == text
 
     def _chosen(self, name: str, message: Message) -> str:
-        """Give the template that serves this message under this name."""
+        """Return the template that serves this message under this name."""
         own = f"{SUMMARY_PREFIX}{name}"
         return own if message.type == SUMMARY and self._has(own) else name
 

@@ -24,7 +24,7 @@ class Crontab:
     location: tzinfo = UTC
 
     def next_after(self, at: datetime) -> datetime:
-        """Give the first time strictly after one, in UTC.
+        """Return the first time strictly after one, in UTC.
 
         Raises: StopIteration if there is none; `parse_crontab` makes sure that there is.
         """

@@ -103,7 +103,7 @@ Proxy = Annotated[Secret, AfterValidator(_usable_proxy)]
 
 
 def secret(value: SecretStr | None, from_file: SecretStr | None) -> str | None:
-    """Give the secret of a twin pair `x`, `x_file`; None where neither is set."""
+    """Return the secret of a twin pair `x`, `x_file`; None where neither is set."""
     chosen = value if value is not None else from_file
     return chosen.get_secret_value() if chosen is not None else None
 
@@ -131,7 +131,7 @@ def refuse_both(options: BaseModel, *names: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address can only be this machine."""
+    """Return whether a host name or address can only be this machine."""
     if host == "localhost":
         return True
     try:

@@ -27,7 +27,7 @@ def instant(at: datetime) -> str:
 
 
 def record_document(record: Record) -> dict[str, Any]:
-    """Give a record the shape of the webhook message's `records`."""
+    """Return a record the shape of the webhook message's `records`."""
     return {
         "key": record.key,
         "timestamp": instant(record.occurred_at),
@@ -67,7 +67,7 @@ _RAW = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=st
 
 
 def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
-    """Give an alert the shape of the webhook message's `data`; `records` are its newest, newest last, at most 50 are shown."""
+    """Return an alert the shape of the webhook message's `data`; `records` are its newest, newest last, at most 50 are shown."""
     return {
         "id": alert.id,
         "rule": {
@@ -98,7 +98,7 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
 def summary_document(
     reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert], causes: Sequence[Cause] = ()
 ) -> dict[str, Any]:
-    """Give a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them.
+    """Return a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them.
 
     `causes` say what hid them, the ones that hid most first; an alert that two of them hid counts in both.
     """

@@ -42,7 +42,7 @@ class Period:
     location: tzinfo = UTC
 
     def holds(self, at: datetime) -> bool:
-        """Say whether an aware time lies within."""
+        """Return whether an aware time lies within."""
         local = at.astimezone(self.location)
         return (
             _is_within(local.year, self.years)
@@ -61,7 +61,7 @@ class TimeInterval:
     periods: tuple[Period, ...]
 
     def holds(self, at: datetime) -> bool:
-        """Say whether an aware time lies within."""
+        """Return whether an aware time lies within."""
         return any(period.holds(at) for period in self.periods)
 
 

@@ -38,7 +38,7 @@ class Document:
     positions: Mapping[Place, tuple[int, int]] = field(default_factory=dict)
 
     def position(self, place: Place) -> tuple[int, int]:
-        """Give line and column (from 1) of a key or item, or of its nearest known parent."""
+        """Return line and column (from 1) of a key or item, or of its nearest known parent."""
         while place and place not in self.positions:
             place = place[:-1]
         return self.positions.get(place, (1, 1))
@@ -174,7 +174,7 @@ def _refusal(event: yaml.Event, file: str, what: str, remedy: str = "") -> Confi
 
 
 def _at(mark: Any) -> tuple[int, int]:
-    """Give line and column from 1."""
+    """Return line and column from 1."""
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 

@@ -71,7 +71,7 @@ def describe(kind: Kind) -> str:
 
 
 def examples(kind: Kind) -> list[str]:
-    """Give arguments as a command line would, each name once: what a test of everything has to cover."""
+    """Return arguments as a command line would, each name once: what a test of everything has to cover."""
     if isinstance(kind.argument, Mapping | tuple):
         return [f":{name}" for name in _names(kind)]
     if kind.default is REQUIRED and kind.argument is not None and not _has_defaults(kind.argument):

@@ -50,7 +50,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fo
 
     @property
     def kind(self) -> Kind:
-        """Give the line of the table."""
+        """Return the line of the table."""
         return FAULTS[self.fault]
 
 
@@ -98,17 +98,17 @@ def as_faults(given: "tuple[Fault | str, ...]") -> list[Fault]:
 
 
 def described() -> list[tuple[str, str, str, str]]:
-    """Give the table for people: name, argument, what it does, what its limits count."""
+    """Return the table for people: name, argument, what it does, what its limits count."""
     return [(name, describe(kind), kind.does, kind.effect.counts) for name, kind in FAULTS.items()]
 
 
 def every_variant() -> list[str]:
-    """Give each fault once, and each of its variants that has a name, as `parse_fault` reads them."""
+    """Return each fault once, and each of its variants that has a name, as `parse_fault` reads them."""
     return [f"{name}{example}" for name, kind in FAULTS.items() for example in examples(kind)]
 
 
 def plain(fault: Fault) -> dict[str, object]:
-    """Give a fault as JSON that reads back as the same fault."""
+    """Return a fault as JSON that reads back as the same fault."""
     built: dict[str, object] = msgspec.to_builtins(fault, enc_hook=_write, builtin_types=())
     return {key: value for key, value in built.items() if value is not None}
 

@@ -29,11 +29,11 @@ class Running:
 
     @property
     def kind(self) -> Kind:
-        """Give the line of the table."""
+        """Return the line of the table."""
         return self.fault.kind
 
     def is_over(self, now: datetime) -> bool:
-        """Say whether it will not play again."""
+        """Return whether it will not play again."""
         is_spent = self.fault.times is not None and self.played >= self.fault.times
         return is_spent or (self.fault.for_ is not None and now >= self.since + self.fault.for_)
 
@@ -53,7 +53,7 @@ class Faults:
         self.set(*faults)
 
     def set(self, *faults: Fault | str) -> None:
-        """Let exactly these play from now on; limits count anew.
+        """Let exactly these play from now on; limits count again.
 
         Raises: `FaultError`, and then nothing has changed.
         """
@@ -80,11 +80,11 @@ class Faults:
 
     @property
     def running(self) -> tuple[Running, ...]:
-        """Give what was set, those that are over included, in the order of composition."""
+        """Return what was set, those that are over included, in the order of composition."""
         return self._running
 
     def compose(self, operation: str, stages: Stages) -> Stages:
-        """Give the stages of one request, with everything in them whose turn it is."""
+        """Return the stages of one request, with everything in them whose turn it is."""
         now = self._organisation.clock()
         for running in self._running:
             effect = running.kind.effect
@@ -104,7 +104,7 @@ class Faults:
         self._settle()
 
     def _draw(self, running: Running, now: datetime) -> int | None:
-        """Say whether it is a fault's turn, and the how manieth (from 0) that is; None: it is not."""
+        """Return whether it is a fault's turn, and the how manieth (from 0) that is; None: it is not."""
         with self._lock:
             if running.is_over(now):
                 return None

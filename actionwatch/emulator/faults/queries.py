@@ -58,17 +58,17 @@ def ignore_filter(query: Query, play: Play) -> Query:
 
 
 def clamp_page(query: Query, play: Play) -> Query:
-    """Give no more records than a maximum, whatever was asked for."""
+    """Return no more records than a maximum, whatever was asked for."""
     return replace(query, limit=min(query.limit, play.arg))
 
 
 def ignore_page_size(query: Query, _: Play) -> Query:
-    """Give pages of the default size."""
+    """Return pages of the default size."""
     return replace(query, limit=DEFAULT_PAGE_SIZE)
 
 
 def ignore_index(query: Query, _: Play) -> Query:
-    """Give the first page for ever."""
+    """Return the first page for ever."""
     return replace(query, offset=0)
 
 

@@ -37,7 +37,7 @@ ORGANISATION_NAMES: Final = ("organisation", "organization", ABSENT)
 
 
 def rename(field: str) -> Callable[[Json, Action, int, Play], Json]:
-    """Give a field another name; `a.b` puts it into an object, `absent` leaves it out."""
+    """Return a field another name; `a.b` puts it into an object, `absent` leaves it out."""
     return lambda record, _action, _row, play: _renamed(record, field, play.arg)
 
 
@@ -122,13 +122,13 @@ def rewrite_names(record: Json, _action: Action, _row: int, play: Play) -> Json:
 
 
 def add_id(record: Json, action: Action, row: int, play: Play) -> Json:
-    """Give a record an id of its own."""
+    """Return a record an id of its own."""
     del action
     return {play.arg: str(uuid.uuid5(uuid.NAMESPACE_OID, str(row))), **record}
 
 
 def add_repeated_id(record: Json, action: Action, row: int, play: Play) -> Json:
-    """Give a record an id that its neighbours have, too."""
+    """Return a record an id that its neighbours have, too."""
     del action
     return {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"shared {row // int(play.arg)}")), **record}
 

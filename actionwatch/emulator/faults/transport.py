@@ -209,7 +209,7 @@ def dripping(drip: Drip) -> Carrier:
 
 
 def is_answered(hang: Hang) -> bool:
-    """Say whether anything of an answer is sent at all."""
+    """Return whether anything of an answer is sent at all."""
     return hang.lasts is not None or hang.at != "request"
 
 

@@ -32,16 +32,16 @@ def accounts(asker: ProbeClient, _: Sample | None = None) -> list[ProbeFinding]:
     """Say what the linked accounts look like, and know them from now on."""
     subject = "linked accounts"
     try:
-        answer = asker.accounts()
+        response = asker.accounts()
     except SourceError as exc:
         return [costly(subject, f"they cannot be listed: {Refusal(exc)}", "an unlinked account would go unnoticed")]
     try:
-        listed = read_accounts(answer.body)
+        listed = read_accounts(response.body)
     except BadResponse:
-        says = f"they cannot be read: {shape_of_body(answer.body)}"
+        says = f"they cannot be read: {shape_of_body(response.body)}"
         return [costly(subject, says, "an unlinked account would go unnoticed")]
     asker.reader.know_accounts({account.id: account.name for account in listed})
-    items = decode(answer.body)
+    items = decode(response.body)
     if not items:
         return [unsettled(subject, "a list without any account")]
     names = list(dict.fromkeys(name for item in items for name in item))
@@ -88,7 +88,7 @@ def latency(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     if not asker.took:
         return [unsettled("latency", "nothing was answered")]
     seconds = [took.total_seconds() for took in asker.took]
-    large = sample.large.answer.took.total_seconds()
+    large = sample.large.response.took.total_seconds()
     says = f"half of all answers within {_spell(median(seconds))}, the slowest {_spell(max(seconds))}"
     says += f"; a page of {len(sample.records)} took {_spell(large)}"
     if median(seconds) > SLOW.total_seconds():

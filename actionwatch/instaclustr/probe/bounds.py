@@ -160,5 +160,5 @@ def _floor(at: datetime, unit: timedelta) -> datetime:
 
 
 def _next(at: datetime, unit: timedelta) -> datetime:
-    """Give the first whole unit after a time."""
+    """Return the first whole unit after a time."""
     return _floor(at, unit) + unit

@@ -32,8 +32,8 @@ Parameters = Sequence[tuple[str, str]]
 class ProbedPage:
     """One answer of the listing, read."""
 
-    def __init__(self, answer: HttpResponse, page: Page) -> None:
-        self.answer = answer
+    def __init__(self, response: HttpResponse, page: Page) -> None:
+        self.response = response
         self.page = page
 
     @property
@@ -49,7 +49,7 @@ class ProbedPage:
     @cached_property
     def document(self) -> Any:
         """The whole answer, decoded."""
-        return decode(self.answer.body)
+        return decode(self.response.body)
 
     @cached_property
     def objects(self) -> list[Mapping[str, Any]]:
@@ -65,7 +65,7 @@ class ProbedPage:
         return [{key: held for key, held in item.items() if key.lower() != "resources"} for item in found]
 
     def told(self, name: str) -> Any:
-        """Give a member of the first envelope, whatever its case; None where there is none."""
+        """Return a member of the first envelope, whatever its case; None where there is none."""
         return (
             next((held for key, held in self.envelopes[0].items() if key.lower() == name), None)
             if self.envelopes
@@ -141,7 +141,7 @@ class ProbeClient:
         return self._client.reader
 
     def server_now(self) -> datetime:
-        """Give the upstream's time, in whole milliseconds: ours, unless its last `Date` differs by more than rounding."""
+        """Return the upstream's time, in whole milliseconds: ours, unless its last `Date` differs by more than rounding."""
         date, at = self.dates[-1]
         skew = date + timedelta(milliseconds=500) - at if date else timedelta(0)
         now = self._clock() + (skew if abs(skew) > MAX_SKEW else timedelta(0))
@@ -153,14 +153,14 @@ class ProbeClient:
         Raises: SourceError; Unreadable, where the answer is no page.
         """
         asked = [*parameters, ("getActionCounts", "true" if is_counted else "false")]
-        answer = self._ask(
+        response = self._ask(
             lambda: self._client.raw_actions([*asked, ("pageSize", str(size)), ("recordIndex", str(index))])
         )
         try:
-            return ProbedPage(answer, parse_page(answer.body, self.reader, self._clock()))
+            return ProbedPage(response, parse_page(response.body, self.reader, self._clock()))
         except BadResponse:
             raise UnreadableResponse(
-                f"an answer that is no page of user actions: {shape_of_body(answer.body)}"
+                f"an answer that is no page of user actions: {shape_of_body(response.body)}"
             ) from None
 
     def accounts(self) -> HttpResponse:
@@ -176,7 +176,7 @@ class ProbeClient:
                 raise RequestBudgetExceeded(f"not asked: {MAX_REQUESTS} requests are the most a probe makes")
             self.request_count += 1
             try:
-                answer = request()
+                response = request()
             except RateLimited as exc:
                 self.limited_count += 1
                 self.is_wait_told = self.is_wait_told or exc.retry_after is not None
@@ -188,15 +188,15 @@ class ProbeClient:
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise
             else:
-                self._note(answer)
-                return answer
+                self._note(response)
+                return response
             self._sleep(wait.total_seconds())
         raise AssertionError("an attempt either returns or raises")
 
-    def _note(self, answer: HttpResponse) -> None:
-        self.headers |= answer.headers.keys()
-        self.took.append(answer.took)
-        self.dates.append((answer.date, self._clock()))
+    def _note(self, response: HttpResponse) -> None:
+        self.headers |= response.headers.keys()
+        self.took.append(response.took)
+        self.dates.append((response.date, self._clock()))
 
 
 def decode(body: bytes) -> Any:

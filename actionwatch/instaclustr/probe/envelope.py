@@ -63,7 +63,7 @@ def emptiness(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
 
 
 def totals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
-    """Say whether totals are told, cover the window, and are true."""
+    """Return whether totals are told, cover the window, and are true."""
     small, large = sample.small, sample.large
     told, subject = large.told("totalresults"), "totals"
     instead = COUNTED if sample.is_size_told else TWO_WALKS
@@ -91,7 +91,7 @@ def totals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
 
 
 def counts(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
-    """Say whether counts are told, in which form, what they cover, and whether they sum to the totals."""
+    """Return whether counts are told, in which form, what they cover, and whether they sum to the totals."""
     small, large = sample.small, sample.large
     found = _counts(large)
     if found is None:

@@ -39,7 +39,7 @@ class FieldSeen:
     ours: str
 
     def document(self) -> dict[str, str]:
-        """Give it as JSON."""
+        """Return it as JSON."""
         return {"name": self.name, "types": self.types, "share": self.share, "ours": self.ours}
 
 

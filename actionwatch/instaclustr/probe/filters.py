@@ -221,7 +221,7 @@ def _classes(seen: dict[str, ProbedPage]) -> ProbeFinding:
 
 
 def _kinds(seen: ProbedPage) -> set[str]:
-    """Give the kinds of an answer: those counted, else those of its records."""
+    """Return the kinds of an answer: those counted, else those of its records."""
     counts = seen.page.counts
     found: Iterable[str] = [k for k, n in counts.items() if n] if counts else [r.action_kind for r in seen.records]
     return set(found)

@@ -31,7 +31,7 @@ class ProbeFinding:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Give the finding as JSON."""
+        """Return the finding as JSON."""
         return {
             "subject": self.subject,
             "settled": self.is_settled,

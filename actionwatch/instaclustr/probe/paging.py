@@ -46,7 +46,7 @@ def direction(records: Sequence[Record]) -> str | None:
 
 
 def index(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
-    """Say whether `recordIndex` works, and what it counts."""
+    """Return whether `recordIndex` works, and what it counts."""
     subject = "recordIndex"
     base = asker.page(sample.window, size=10)
     if len(base.records) <= INDEX + SIZE:
@@ -73,7 +73,7 @@ def index(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
 
 
 def size(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
-    """Say whether `pageSize` is honoured, and how large a page may be."""
+    """Return whether `pageSize` is honoured, and how large a page may be."""
     small, large = sample.small, sample.large
     if len(small.records) > 1:
         says = f"it is ignored: a page of 1 came with {len(small.records)}"

@@ -54,7 +54,7 @@ class ProbeReport:
 
     @property
     def is_proof_prevented(self) -> bool:
-        """Say whether something makes the proof impossible."""
+        """Return whether something makes the proof impossible."""
         return any(finding.weight is ProofImpact.PREVENTS for finding in self.findings)
 
     @property
@@ -70,7 +70,7 @@ class ProbeReport:
         return joined_up
 
     def document(self) -> dict[str, Any]:
-        """Give the report as JSON."""
+        """Return the report as JSON."""
         return {
             "source": self.source,
             "requests": self.request_count,

@@ -68,7 +68,7 @@ def form_of_time(value: Any) -> str:
 
 
 def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list[ProbeFinding]:
-    """Say whether there is an upstream id, and whether it is unique; `again` maps some keys to the ids of a second answer."""
+    """Return whether there is an upstream id, and whether it is unique; `again` maps some keys to the ids of a second answer."""
     if not records:
         return [unsettled("upstream id", "the log shows no records")]
     ids = [record.upstream_id for record in records if record.upstream_id]
@@ -147,7 +147,7 @@ def places(records: Sequence[Record]) -> list[ProbeFinding]:
 
 
 def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
-    """Say whether records tell their domain type and operation, and in which words."""
+    """Return whether records tell their domain type and operation, and in which words."""
     if not objects:
         return [unsettled("scope and operation", "the log shows no records")]
     domains = {str(value).strip().upper() for value in _told(objects, aliases, "domain_type")}
@@ -187,7 +187,7 @@ def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
 
 
 def _told(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
-    """Give what each record tells of a field, from the first of its names that holds something."""
+    """Return what each record tells of a field, from the first of its names that holds something."""
     told: list[Any] = []
     extended = extend_aliases(aliases)
     names: dict[tuple[str, ...], tuple[str, ...]] = {}

@@ -43,7 +43,7 @@ class Sample:
 
     @property
     def is_size_told(self) -> bool:
-        """Say whether an answer claims how many records the window holds, and not just how many came with it."""
+        """Return whether an answer claims how many records the window holds, and not just how many came with it."""
         claim = claimed(self.small)
         return claim is not None and claim > len(self.small.records) and claim == claimed(self.large)
 
@@ -75,12 +75,12 @@ def take_sample(asker: ProbeClient) -> Sample:
 
 
 def within(start: datetime | None, end: datetime | None) -> list[tuple[str, str]]:
-    """Give the parameters of a window, in whole milliseconds."""
+    """Return the parameters of a window, in whole milliseconds."""
     bounds = (("startTime", start), ("endTime", end))
     return [(name, str(microseconds(at) // 1000)) for name, at in bounds if at is not None]
 
 
 def claimed(seen: ProbedPage) -> int | None:
-    """Give how many records an answer claims there are, as the tail takes it: the total, or else the sum of the counts."""
+    """Return how many records an answer claims there are, as the tail takes it: the total, or else the sum of the counts."""
     page = seen.page
     return page.total if page.total is not None or page.counts is None else sum(page.counts.values())

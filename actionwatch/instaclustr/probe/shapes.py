@@ -15,7 +15,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
 
 
 def field_name(name: str) -> str:
-    """Give the name of a field; what looks like somebody's data used as one is not shown."""
+    """Return the name of a field; what looks like somebody's data used as one is not shown."""
     if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not _UUID.search(name):
         return name
     return "(a name that is not shown)"

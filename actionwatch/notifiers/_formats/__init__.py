@@ -28,7 +28,7 @@ class Format:
 
 
 def message_document(message: Message, receiver: str = "") -> dict[str, Any]:  # noqa: ARG001
-    """Give the message as the contract spells it: `{"type", "timestamp", "data"}`."""
+    """Return the message as the contract spells it: `{"type", "timestamp", "data"}`."""
     return {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
 
 

@@ -21,7 +21,7 @@ _NOT_IN_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
 
 def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
-    """Give the message as a group of one alert: firing while open or acknowledged, then resolved."""
+    """Return the message as a group of one alert: firing while open or acknowledged, then resolved."""
     data = message.data
     is_summary = message.type == "alerts.summary"
     key = message.id if is_summary else str(data.get("id") or message.id)
@@ -53,7 +53,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
 
 
 def _labels(message: Message) -> dict[str, str]:
-    """Give the rule's labels and the group's values; ours win, and what is absent is left out, as in Prometheus."""
+    """Return the rule's labels and the group's values; ours win, and what is absent is left out, as in Prometheus."""
     data = message.data
     rule = data.get("rule") or {}
     own = {

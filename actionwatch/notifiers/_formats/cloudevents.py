@@ -18,7 +18,7 @@ def cloudevents_document(message: Message, receiver: str) -> dict[str, Any]:  # 
 
 
 def cloudevents_event(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give one record, in the contract's shape, as an event of its own: `id` is its key, `time` when it happened."""
+    """Return one record, in the contract's shape, as an event of its own: `id` is its key, `time` when it happened."""
     return _event(record["key"], record["source"], "record", record["timestamp"], record)
 
 

@@ -55,7 +55,7 @@ ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {
 
 
 def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
-    """Give the event of the alert's newest record, with the alert's title, severity, count and span."""
+    """Return the event of the alert's newest record, with the alert's title, severity, count and span."""
     data = message.data
     records = data.get("records") or []
     event = ocsf_event(records[-1]) if records else _classified(BASE_EVENT, (OTHER, message.type))
@@ -79,7 +79,7 @@ def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: A
 
 
 def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give one record, in the contract's shape, as an event of its own; its severity is unknown."""
+    """Return one record, in the contract's shape, as an event of its own; its severity is unknown."""
     kind = str(record.get("actionKind") or UNKNOWN)
     is_account_change = kind in ACCOUNT_KINDS
     actor = {"user": {"name": str(record.get("userName") or UNKNOWN)}}

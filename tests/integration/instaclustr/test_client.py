@@ -235,9 +235,7 @@ def test_nobody_there_is_unavailable() -> None:
     """A closed port is tried again, then told with what to check."""
     with (
         dead_port() as port,
-        Client(
-            ConnectionOptions(f"http://127.0.0.1:{port}", "o", "u", "k"), source="acme", retry=IMPATIENT
-        ) as client,
+        Client(ConnectionOptions(f"http://127.0.0.1:{port}", "o", "u", "k"), source="acme", retry=IMPATIENT) as client,
         pytest.raises(SourceUnavailable, match="check base_url"),
     ):
         client.counts(Query())

@@ -111,7 +111,7 @@ def test_a_refused_event_says_why(server: HttpEnd, notifier: Any) -> None:
     server.queue.append(Reply(400, json.dumps(said).encode()))
     with pytest.raises(PermanentDeliveryError, match="routing key") as caught:
         deliver(notifier, "pagerduty", message())
-    assert caught.value.answer == "Event object is invalid; 'routing_key' is invalid; it was [secret]"
+    assert caught.value.response == "Event object is invalid; 'routing_key' is invalid; it was [secret]"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"errors": 7}', b"<html>"])

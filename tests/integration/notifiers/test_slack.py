@@ -133,7 +133,7 @@ def test_a_refusal_says_what_to_do(server: HttpEnd, notifier: slack.SlackNotifie
     server.queue.append(slack_error(error, response_metadata={"messages": ["[ERROR] details"]}))
     with pytest.raises(PermanentDeliveryError, match=remedy) as caught:
         deliver(notifier, "slack", message())
-    assert caught.value.answer == "[ERROR] details"
+    assert caught.value.response == "[ERROR] details"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>maintenance</html>", b"[]", b"null", b"{}", b'{"ok": false}', b"\xff"])
