@@ -1,4 +1,4 @@
-"""The clock: read here alone, and handed to whatever needs the time."""
+"""The system clock. Code that needs the time receives it as an argument or as a callable."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Read the clock."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

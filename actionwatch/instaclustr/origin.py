@@ -173,7 +173,7 @@ def refusal(response: HttpResponse, told: str, now: datetime, *, is_write: bool 
         )
     if 300 <= status < 400:
         return BadResponse(
-            f"the upstream redirects to {_target(answer)} (HTTP {status})",
+            f"the upstream redirects to {_target(response)} (HTTP {status})",
             "redirects are not followed, for they would take the key along: check base_url and proxy",
         )
     return BadRequest(f"the upstream refused the request: {what}")

@@ -32,7 +32,7 @@ from actionwatch.net.tls import ClientCertificate, tls_context
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
-ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
+_ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
 
 _ENCODINGS = "gzip, deflate"  # what httpx can always decode
 
@@ -145,7 +145,7 @@ class HttpClient:
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[_Transport]:
-        """Lend an idle transport, or a new one, for one exchange; what the libraries raise becomes a TransportError."""
+        """Lend an idle or a new transport for one exchange, and translate the exceptions of the libraries."""
         if self._is_closed:
             raise TransportError("the client is closed")
         transport = self._take_idle() or _Transport(self._tls, self._proxy)
@@ -188,7 +188,7 @@ class _Transport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
             proxy=httpcore.Proxy(_core_url(proxy.url), auth=proxy.raw_auth) if proxy else None,
-            max_connections=ORIGINS_KEPT,
+            max_connections=_ORIGINS_KEPT,
             keepalive_expiry=MAX_IDLE_SECONDS,
             network_backend=DeadlineNetwork(self.deadline),
         )
@@ -220,7 +220,7 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of httpcore's response, as httpx takes it."""
+    """Adapt the body of an httpcore response for httpx."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -255,7 +255,7 @@ _LIBRARY_ERRORS = (
 
 
 def _explain(exc: Exception) -> str:
-    """Say what failed, without the URL and the headers that some messages of the libraries hold."""
+    """Describe what failed, without the URL and the headers that some messages of the libraries contain."""
     match exc:
         case httpcore.ConnectTimeout():
             return "no connection within the timeout"

@@ -1,6 +1,6 @@
-"""What HTTP ends answer: a whole answer, the server's clock in it, and how long it asks to be left alone.
+"""A whole HTTP response, with the server's clock and Retry-After.
 
-Apart from http.py, so that who needs only these words does not import a client.
+Not in http.py, so that modules that need only these types do not import httpx.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from email.utils import parsedate_to_datetime
 from actionwatch import __version__
 
 USER_AGENT = f"actionwatch/{__version__}"
-MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not park a delivery for ever
+MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not block a delivery forever
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One whole HTTP answer. `headers` has lower-case names; `took` is the time from request to last byte."""
+    """One whole HTTP response. `headers` has lower-case names; `took` is the time from the request to the last byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -26,19 +26,19 @@ class HttpResponse:
     took: timedelta
 
     def excerpt(self, limit: int = 500) -> str:
-        """Return the first `limit` characters of the body, for people."""
+        """Return the first `limit` characters of the body, for error messages."""
         return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
 
     @property
     def date(self) -> datetime | None:
-        """The server's clock (resolution one second), or None where it sent no readable `Date`."""
+        """The clock of the server (resolution one second); None without a valid `Date`."""
         return _http_date(self.headers.get("date", ""))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span from `now`; None where absent or unreadable."""
+    """Parse `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a duration from `now`; None if absent or invalid."""
     value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit to Python, but not to int()
+    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit for str.isdigit(), but not for int()
         return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
     at = _http_date(value)
     return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None

@@ -1,4 +1,4 @@
-"""TLS contexts: which authorities a client trusts, and the certificate by which it proves who it is."""
+"""TLS contexts: the trusted authorities, and the client certificate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A client certificate, and its key if that is in a separate file. Both in PEM."""
+    """A client certificate in PEM form, and its key if that is in a separate file."""
 
     cert_file: Path
     key_file: Path | None = None
@@ -19,7 +19,7 @@ class ClientCertificate:
 def tls_context(
     ca_file: Path | None = None, identity: ClientCertificate | None = None, *, alpn: str | None = None
 ) -> ssl.SSLContext:
-    """Make a TLS context that trusts the authorities in this file, or else the system's. Do not change it: it may be shared.
+    """Return a TLS context that trusts the authorities in this file, or else the system's. Do not change it: it may be shared.
 
     `alpn` is the protocol to offer (RFC 7301).
 
@@ -45,5 +45,5 @@ def _context(ca_file: Path | None, identity: ClientCertificate | None, alpn: str
 
 
 def _no_password() -> str:
-    # Without this, OpenSSL would ask for it on the terminal.
+    # Without this callback, OpenSSL asks for the passphrase on the terminal.
     raise ValueError("the key is encrypted: store it without a passphrase, readable by actionwatch only")

@@ -1,4 +1,4 @@
-"""Health for machines: `/healthz` (the process lives) and `/readyz` (it sees the upstream and moves alerts on)."""
+"""Probes: `/healthz` (all threads run) and `/readyz` (polls succeed and the store can be written)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from actionwatch.base.errors import StoreError
+from actionwatch.base.plurals import counted
 from actionwatch.store import polls
 from actionwatch.store.database import Database
 
-MISSED_POLLS = 5  # a source is stale after so many poll intervals without a good poll
+MISSED_POLLS = 5  # after so many poll intervals without a successful poll, a source is stale
 
 
 def health_routes(
@@ -22,7 +23,7 @@ def health_routes(
     workers: Callable[[], Mapping[str, bool]],
     clock: Callable[[], datetime],
 ) -> list[Route]:
-    """Make the two routes. `intervals` are the sources' poll intervals; `workers` says which threads live."""
+    """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive."""
 
     def healthz(_: Request) -> Response:
         dead = sorted(name for name, is_alive in workers().items() if not is_alive)
@@ -47,7 +48,7 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], now: dateti
         if poll is None:
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures:
-            reasons.append(f"source {name}: {poll.failures} polls failed in a row; the log says why")
+            reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
         elif now - poll.last_poll_at > interval * MISSED_POLLS:
             reasons.append(f"source {name}: last polled at {poll.last_poll_at.isoformat()}")
     return reasons

@@ -371,9 +371,9 @@ def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -
 @pytest.mark.parametrize(
     ("address", "remedy"),
     [
-        ("https://no-such-host.invalid/", "check the name of the host"),
-        ("https://127.0.0.1:{plain}/", "check that host and port are those for TLS"),
-        ("https://127.0.0.1:{tls}/", "name its authority in ca_file"),
+        ("https://no-such-host.invalid/", "check the host name"),
+        ("https://127.0.0.1:{plain}/", "check that host and port expect TLS"),
+        ("https://127.0.0.1:{tls}/", "set ca_file to its authority"),
     ],
 )
 def test_a_failed_connection_comes_with_its_remedy(server_context: ssl.SSLContext, address: str, remedy: str) -> None:

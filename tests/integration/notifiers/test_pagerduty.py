@@ -168,8 +168,8 @@ def test_the_preview_shows_the_event_without_the_key() -> None:
     ("given", "fault"),
     [
         ({}, "one of routing_key"),
-        ({"routing_key": "a b"}, "integration key"),
-        ({"routing_key": ROUTING_KEY, "routing_key_file": __file__}, "integration key|only one"),
+        ({"routing_key": "a b"}, "key of an Events API v2 integration"),
+        ({"routing_key": ROUTING_KEY, "routing_key_file": __file__}, "key of an Events API v2 integration|only one"),
         ({"routing_key": ROUTING_KEY, "base_url": "http://events.example"}, "https"),
         ({"routing_key": ROUTING_KEY, "severity": "x"}, "Extra inputs"),
     ],

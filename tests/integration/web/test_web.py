@@ -81,7 +81,7 @@ def test_readyz(web: httpx.Client, database: Database, clock: Clock) -> None:
     clock.advance(seconds=1)
     assert asked() == (503, [f"source acme: last polled at {NOON.isoformat()}"])
     poll(database, clock, "refused")
-    assert asked() == (503, ["source acme: 1 polls failed in a row; the log says why"])
+    assert asked() == (503, ["source acme: 1 poll failed in a row; see the log"])
     poll(database, clock)
     assert asked() == (200, [])
 
