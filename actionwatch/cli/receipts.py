@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from actionwatch.settings import Settings
+    from actionwatch.store.marks import Marks
     from actionwatch.store.receipts import WindowReceipt
 
 LIMIT = 50
@@ -186,7 +187,7 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
         found = [
             stretch
             for name in names
-            for whole in _stretches(connection, name, settings.store.retention.receipts)
+            for whole in _stretches(connection, name, settings)
             if (stretch := _clip(whole, since, until)) is not None
         ]
     print_items(
@@ -201,9 +202,13 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
     return 0 if all(stretch.is_proved for stretch in found) else EXIT_FAILED
 
 
-def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Stretch]:
-    """Give a source's time from its beginning, or as long as receipts are kept, to where it was read; then what is in doubt."""
-    from actionwatch.store import marks, receipts, self_alerts, unproved_windows
+def _stretches(connection: Connection, source: str, settings: Settings) -> list[Stretch]:
+    """Give a source's time from its beginning, or as long as receipts are kept, to where it was read, oldest first.
+
+    What receipts prove does not count as proved where a later reading failed, or where no sweep looks for late records though
+    one should have.
+    """
+    from actionwatch.store import marks, receipts, self_alerts
     from actionwatch.tail.cursor import EDGE
 
     known = marks.read_all(connection)[source]
@@ -211,19 +216,60 @@ def _stretches(connection: Connection, source: str, kept: timedelta) -> list[Str
         found.subject: found.what for found in self_alerts.read_all(connection) if found.trouble == "proof_lagging"
     }
     why = lagging.get(source, "read, but not proved")
-    at = max(known.begins_at, utc_now() - kept)
+    at = max(known.begins_at, utc_now() - settings.store.retention.receipts)
+    doubts = [*_unproved(connection, source), *_unswept(connection, source, known, settings)]
     found: list[Stretch] = []
     for start, end in receipts.spans(connection, [source, *marks.former_names(connection, source)]):
         if end <= at:
             continue
         if start - at > EDGE:
             found.append(Stretch(source, at, start, is_proved=False, why=why))
-        found.append(Stretch(source, max(at, start), end, is_proved=True))
+        found += _without(Stretch(source, max(at, start), end, is_proved=True), doubts)
         at = end
     if known.seen_through - at > EDGE:
         found.append(Stretch(source, at, known.seen_through, is_proved=False, why=why))
+    return sorted([*found, *doubts], key=lambda stretch: stretch.start)
+
+
+def _unproved(connection: Connection, source: str) -> list[Stretch]:
+    """Give the older windows that could not be proved when they were read again."""
+    from actionwatch.store import unproved_windows
+
     doubts = [doubt for doubt in unproved_windows.read(connection, source) if doubt.failure_count]
-    return found + [Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why) for doubt in doubts]
+    return [Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why) for doubt in doubts]
+
+
+def _unswept(connection: Connection, source: str, known: Marks, settings: Settings) -> list[Stretch]:
+    """Give what the sweeps should have asked for again by the last poll, and did not."""
+    from actionwatch.store import polls, sweeps
+    from actionwatch.tail.planning import overdue_windows
+
+    configured = next((each for each in settings.sources if each.name == source), None)
+    poll = polls.read_all(connection).get(source)
+    if configured is None or poll is None:
+        return []
+    asked, now = sweeps.read(connection, source), poll.last_poll_at + poll.clock_skew
+    overdue = overdue_windows(configured.sweeps, known.mark - configured.overlap, known.begins_at, asked, now)
+    return [
+        Stretch(
+            source,
+            window.start,
+            window.end,
+            is_proved=False,
+            why=f"not checked for late records since {asked[reach]:%Y-%m-%dT%H:%M:%SZ}",
+        )
+        for reach, window in overdue
+    ]
+
+
+def _without(stretch: Stretch, doubts: Sequence[Stretch]) -> list[Stretch]:
+    """Cut what is in doubt out of a stretch."""
+    left, start = list[Stretch](), stretch.start
+    for doubt in sorted(doubts, key=lambda doubt: doubt.start):
+        if start < doubt.start < stretch.end:
+            left.append(replace(stretch, start=start, end=doubt.start))
+        start = max(start, doubt.end)
+    return [*left, replace(stretch, start=start)] if start < stretch.end else left
 
 
 def _clip(stretch: Stretch, since: datetime | None, until: datetime | None) -> Stretch | None:

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.service.lookback import Lookback
-from actionwatch.store import alerts, correlations, positions, receipts, records, retention
+from actionwatch.store import alerts, correlations, positions, receipts, records, retention, unproved_windows
 from actionwatch.store.database import Database
 
 BATCH = 5000  # rows a transaction
@@ -46,6 +46,8 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         "records": _in_batches(database, old_records),
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
     }
+    # What could not be proved stays for people to see for as long as anything does that speaks of its time.
+    _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
     _in_batches(database, lambda c: retention.forget_words(c, finished, BATCH))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)

@@ -51,3 +51,8 @@ def delete(connection: Connection, window: Unproved) -> None:
         UNPROVED.c.ends_at == window.ends_at,
     )
     connection.execute(UNPROVED.delete().where(*is_it))
+
+
+def delete_older(connection: Connection, before: datetime) -> int:
+    """Delete the windows that ended before a time; return their number."""
+    return connection.execute(UNPROVED.delete().where(UNPROVED.c.ends_at < before)).rowcount

@@ -15,6 +15,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.store import records, seen_fields, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.tail.planning import GRACE
 from actionwatch.tail.sweeping import TOLD_AFTER
 from actionwatch.tail.window_scan import PollReport
 from actionwatch.tail.windows import WindowReader
@@ -115,7 +116,20 @@ class SourceWatch:
         lag = reader.server.now() - reader.marks.proved_through
         why = f": {report.unproved[0]}" if report.unproved else ""
         what = f"complete only through {instant(reader.marks.proved_through)}{why}"
-        self._judge("proof_lagging", self._source, what, is_wrong=lag > self._lag)
+        waiting = self._waiting_since(reader.server.now())
+        if waiting is not None and lag <= self._lag:
+            what = f"older windows wait since {instant(waiting)} to be checked for late records"
+        self._judge("proof_lagging", self._source, what, is_wrong=lag > self._lag or waiting is not None)
+
+    def _waiting_since(self, now: datetime) -> datetime | None:
+        """Say since when a window waits that no poll had time to ask for; None where none waits for too long."""
+        with self._database.read() as connection:
+            waiting = [
+                doubt.due_at
+                for doubt in unproved_windows.read(connection, self._source)
+                if not doubt.failure_count and now - doubt.due_at > GRACE + self._lag
+            ]
+        return min(waiting, default=None)
 
     def _judge_older(self, report: PollReport) -> None:
         """Report older windows that stay without proof; it is over when all are proved, or when a person resolves the alert."""

@@ -15,6 +15,7 @@ from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MICROSECOND, MIN_WINDOW, 
 
 ASKED_PER_REACH = 10
 MAX_MOVE = timedelta(minutes=1)  # how far a bound is moved to where no record is near it; a few steps at least
+GRACE = timedelta(hours=1)  # how long a sweep may be overdue: polls fail, and a backlog comes first
 LEAST_STEPS = 4  # how many steps long a sweep's window is at least
 
 IsQuiet = Callable[[datetime, datetime], bool]
@@ -118,11 +119,22 @@ def _is_due(reach: timedelta, asked_at: datetime | None, now: datetime) -> bool:
     return asked_at is None or not timedelta(0) <= now - asked_at < reach / ASKED_PER_REACH
 
 
-def overdue_reaches(
-    reaches: Sequence[timedelta], asked: Mapping[timedelta, datetime], now: datetime, grace: timedelta
-) -> list[timedelta]:
-    """Give the reaches that were not asked again when they were due, nor within some time after."""
-    return [reach for reach in reaches if reach in asked and now - asked[reach] > reach / ASKED_PER_REACH + grace]
+def overdue_windows(
+    reaches: Sequence[timedelta],
+    polled_from: datetime,
+    begin: datetime,
+    asked: Mapping[timedelta, datetime],
+    now: datetime,
+) -> list[tuple[timedelta, Window]]:
+    """Give the sweeps that were not asked again when they were due, nor for some time after, with what they cover."""
+    found: list[tuple[timedelta, Window]] = []
+    end = polled_from
+    for reach in reaches:
+        start = max(end - reach, begin)
+        if start < end and reach in asked and now - asked[reach] > reach / ASKED_PER_REACH + GRACE:
+            found.append((reach, Window(start, end)))
+        end = start
+    return found
 
 
 def beside(whole: Window, taken: Iterable[Window]) -> list[Window]:

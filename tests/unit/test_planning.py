@@ -16,12 +16,13 @@ from actionwatch.tail.bounds import UNITS
 from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
 from actionwatch.tail.planning import (
     ASKED_PER_REACH,
+    GRACE,
     Bounds,
     beside,
     due_reaches,
     first_compared,
     move_steps,
-    overdue_reaches,
+    overdue_windows,
     reaches_back,
     sweep_windows,
 )
@@ -183,8 +184,13 @@ def test_clock_that_was_set_back(back: timedelta) -> None:
 
 
 def test_overdue() -> None:
-    """A sweep that is not asked any more is called overdue too early, or never."""
-    asked = {HOUR: NOON, 6 * HOUR: NOON}
-    assert overdue_reaches(list(asked), asked, NOON + 16 * MINUTE, 10 * MINUTE) == []
-    assert overdue_reaches(list(asked), asked, NOON + 16 * MINUTE + SECOND, 10 * MINUTE) == [HOUR]
-    assert overdue_reaches([24 * HOUR], asked, NOON + 16 * MINUTE, MINUTE) == []
+    """A sweep that is not asked any more is called overdue too early, or never, or covers what another one does."""
+    asked, begin = {HOUR: NOON, 6 * HOUR: NOON}, NOON - 100 * HOUR
+    last = HOUR / 10 + GRACE
+    assert overdue_windows(list(asked), NOON, begin, asked, NOON + last) == []
+    hour = Window(NOON - HOUR, NOON)
+    assert overdue_windows(list(asked), NOON, begin, asked, NOON + last + SECOND) == [(HOUR, hour)]
+    later = NOON + 6 * HOUR
+    assert overdue_windows(list(asked), NOON, begin, asked, later)[1] == (6 * HOUR, Window(NOON - 7 * HOUR, hour.start))
+    assert overdue_windows(list(asked), NOON, NOON - HOUR, asked, later) == [(HOUR, hour)]
+    assert overdue_windows([24 * HOUR], NOON, begin, asked, later) == []

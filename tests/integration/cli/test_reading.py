@@ -339,7 +339,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     desk.act("DELETE_CLUSTER", 40)
     assert desk.call("run", "--once").status == 0
     listed = desk.call("records", "receipts", "-o", "json")
-    (receipt,) = listed.json
+    receipt = listed.json[-1]  # the first one: the poll's; a sweep's follows
     assert list(receipt) == [
         "source", "from", "to", "judged_at", "method", "records", "kinds", "requests", "digest",
     ]  # fmt: skip
@@ -354,7 +354,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
         assert (refused.status, "no source is named other" in refused.err) == (2, True)
     verified = desk.call("records", "receipts", "--verify", "-o", "json")
     assert verified.status == 0
-    assert [found["check"] for found in verified.json] == ["same"]
+    assert {found["check"] for found in verified.json} == {"same"}
     with sqlite3.connect(desk.folder / "actionwatch.db") as store:
         store.execute("DELETE FROM record WHERE action_kind = 'DELETE_CLUSTER'")
     store.close()
@@ -382,6 +382,24 @@ def test_proof_names_what_is_not_proved(desk: Desk) -> None:
     assert gap.json[1]["from"] == stretch["to"]
     assert desk.call("records", "proof", "--until", stretch["to"]).status == 0
     assert "NO" in desk.call("records", "proof").out
+
+
+def test_proof_names_what_no_sweep_looks_at(desk: Desk) -> None:
+    """Time that the sweeps should have asked for again, and did not, passes for proved."""
+    desk.act("CREATE_CLUSTER", 600)
+    desk.act("CREATE_CLUSTER", 50)
+    for _ in range(2):
+        assert desk.call("run", "--once").status == 0
+    (whole,) = desk.call("records", "proof", "-o", "json").json
+    with sqlite3.connect(desk.folder / "actionwatch.db") as store:
+        store.execute("UPDATE sweep SET asked_at = asked_at - 7200000000 WHERE reach = 3600000000")
+    store.close()
+    found = desk.call("records", "proof", "-o", "json")
+    assert found.status == 1
+    assert [stretch["is_proved"] for stretch in found.json] == [True, False, True]
+    assert "not checked for late records since" in found.json[1]["why"]
+    assert (found.json[0]["from"], found.json[-1]["to"]) == (whole["from"], whole["to"])
+    assert [one["to"] for one in found.json[:2]] == [one["from"] for one in found.json[1:]]
 
 
 def test_status_shows_a_backlog(desk: Desk) -> None:

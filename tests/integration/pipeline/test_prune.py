@@ -7,11 +7,13 @@ from datetime import timedelta
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, outbox, positions, receipts, records
+from actionwatch.store import alert_history, outbox, positions, receipts, records, unproved_windows
 from actionwatch.store.receipts import WindowReceipt
+from actionwatch.store.unproved_windows import Unproved
 from tests.builders import NOON, make_record
 from tests.integration.pipeline.kit import REFUSED, KindRule, Post
 
+HOUR = timedelta(hours=1)
 RETENTION = Retention(records=timedelta(days=10), deliveries=timedelta(days=5), receipts=timedelta(days=10))
 
 
@@ -93,3 +95,17 @@ def test_more_than_one_batch(post: Post) -> None:
     post.matcher(KindRule("OTHER"), batch_size=20_000).run_once()
     post.clock.advance(days=11)
     assert pruned(post) == {"records": count}
+
+
+def test_what_was_never_proved_goes_with_the_records(post: Post) -> None:
+    """A window that could not be proved, and that nobody reads any more, stays in the store for ever, or goes too early."""
+    doubt = Unproved(
+        source="acme", starts_at=NOON, ends_at=NOON + HOUR, reach=HOUR, due_at=NOON, failure_count=3, why="it changes"
+    )
+    with post.database.write() as connection:
+        unproved_windows.write(connection, [doubt])
+    for days, left in ((10, [doubt]), (11, [])):
+        post.clock.now = NOON + timedelta(days=days)
+        pruned(post)
+        with post.database.read() as connection:
+            assert unproved_windows.read(connection, "acme") == left

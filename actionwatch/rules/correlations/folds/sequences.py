@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.rules.correlations.spec import Correlation, Found, Hit, Kind, Pattern
@@ -22,14 +22,14 @@ class _Entry:
     is_spent: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Pending:
     """A pattern that is complete, and waits until nothing unwanted came by `due` (inclusive).
 
     `is_firm`: no other hit of its first instant could begin it, once another hit completes it.
     """
 
-    first: _Entry
+    first: Hit
     completing: Hit
     due: datetime
     is_firm: bool = True
@@ -81,12 +81,9 @@ class Sequences:
     def copy(self) -> Sequences:
         """Copy the state, with the alert that may still grow."""
         other = Sequences(self._rule)
-        copies = {id(entry): _Entry(entry.hit, entry.is_spent) for entry in self._recent}
-        other._recent = deque(copies.values())
+        other._recent = deque(_Entry(entry.hit, entry.is_spent) for entry in self._recent)
         other._fresh = Counter(self._fresh)
-        other._pending = {
-            place: replace(found, first=copies[id(found.first)]) for place, found in self._pending.items()
-        }
+        other._pending = dict(self._pending)
         other.found = list(self.found)
         if self._open is not None:
             other._open = other.found[-1] = self._open.copy()  # the open alert is the newest found
@@ -102,7 +99,7 @@ class Sequences:
                 self.restore(self._make(first))
 
     def _first_due(self) -> _Pending:
-        return min(self._pending.values(), key=lambda found: (found.due, found.first.hit.order))
+        return min(self._pending.values(), key=lambda found: (found.due, found.first.order))
 
     def _drop_old(self, horizon: datetime) -> None:
         while self._recent and self._recent[0].hit.at < horizon:
@@ -126,56 +123,53 @@ class Sequences:
             if any(self._fresh[step] <= 0 for step in pattern.wanted):
                 continue
             first = self._first_of_chain(pattern, hit) if self._is_ordered else self._first_of_set(pattern)
-            if first is None or (pending is not None and pending.first.hit.order <= first.hit.order):
+            if first is None or (pending is not None and pending.first.order <= first.order):
                 continue
             if pattern.trailing if self._is_ordered else pattern.unwanted:
                 is_firm = not self._is_ordered or self._is_earliest(pattern, first)
-                self._pending[place] = _Pending(first, hit, first.hit.at + self._rule.timespan, is_firm)
+                self._pending[place] = _Pending(first, hit, first.at + self._rule.timespan, is_firm)
             else:
                 ready.append(_Pending(first, hit, hit.at))
         if ready:
-            found = self._make(min(ready, key=lambda each: each.first.hit.order))
+            found = self._make(min(ready, key=lambda each: each.first.order))
             found.judged_at = None
             self.restore(found)
 
     def _make(self, pending: _Pending) -> Found:
         """Make the alert: every hit from the first step that counts on. That one is in reach: it fires before it leaves."""
-        first = pending.first.hit
-        hits = [
-            entry.hit
-            for entry in self._recent
-            if not entry.is_spent and entry.hit.step in self._wanted and entry.hit.order >= first.order
-        ]
+        first = pending.first
+        reached = (entry.hit for entry in self._recent if entry.hit.order >= first.order)
+        hits = [hit for hit in reached if hit.step in self._wanted]
         until = pending.due + self._rule.realert
         return Found(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
 
     # -- the patterns --------------------------------------------------------------------------------------------------
 
-    def _first_of_set(self, pattern: Pattern) -> _Entry | None:
-        """Give the first entry of a set that is complete, in any order, with nothing unwanted in reach."""
+    def _first_of_set(self, pattern: Pattern) -> Hit | None:
+        """Give the first hit of a set that is complete, in any order, with nothing unwanted in reach."""
         if any(entry.hit.step in pattern.unwanted for entry in self._recent):
             return None
-        return next(entry for entry in self._recent if not entry.is_spent and entry.hit.step in pattern.wanted)
+        return next(entry.hit for entry in self._recent if not entry.is_spent and entry.hit.step in pattern.wanted)
 
-    def _first_of_chain(self, pattern: Pattern, last: Hit) -> _Entry | None:
-        """Give the earliest entry from which the steps follow each other to `last`; None where they do not."""
+    def _first_of_chain(self, pattern: Pattern, last: Hit) -> Hit | None:
+        """Give the earliest hit from which the steps follow each other to `last`; None where they do not."""
         if last.step != pattern.wanted[-1]:
             return None
         chain = _Chain(pattern)
-        first: _Entry | None = None
+        first: Hit | None = None
         for entry in reversed(self._recent):
             if chain.take_earlier(entry, last):
-                first = entry
+                first = entry.hit
         if first is not None and pattern.leading:
-            before = (entry for entry in self._recent if entry.hit.order < first.hit.order)
+            before = (entry for entry in self._recent if entry.hit.order < first.order)
             if any(entry.hit.step in pattern.leading for entry in before):
                 return None
         return first
 
-    def _is_earliest(self, pattern: Pattern, first: _Entry) -> bool:
+    def _is_earliest(self, pattern: Pattern, first: Hit) -> bool:
         """Say whether no hit of that instant lies before the first: one whose record is a later step too may begin it yet."""
         return not any(
-            entry.hit.step == pattern.wanted[0] and entry.hit.at == first.hit.at and entry.hit.order < first.hit.order
+            entry.hit.step == pattern.wanted[0] and entry.hit.at == first.at and entry.hit.order < first.order
             for entry in self._recent
             if not entry.is_spent
         )

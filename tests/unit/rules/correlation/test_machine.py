@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from actionwatch.rules.correlations.folds.fold import Machine, machine
 from actionwatch.rules.correlations.spec import Correlation, Found, Kind, Pattern, Threshold
-from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes
+from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
 SET = make(Kind.TEMPORAL, steps=2, patterns=(Pattern((0, 1)),))
@@ -100,6 +101,44 @@ def test_a_copy_joins_an_alert_by_itself() -> None:
         copy = state.copy()
         copy.push(hit(41))
         assert (shapes(state)[0], shapes(copy)[0]) == ((40, []), (40, [41]))
+
+
+def test_what_is_due_first_fires_first() -> None:
+    """Of two patterns that wait, the one that began later fires, and takes the hits of the other along."""
+    patterns = (Pattern((0,), (2,)), Pattern((1,), (3,)))
+    for order in (patterns, patterns[::-1]):
+        state = machine(make(Kind.TEMPORAL, steps=4, patterns=order), START)
+        _push(state, (0, 0), (5, 1))
+        assert shapes(state) == [(10, [0, 5])]
+        _push(state, (10.5, 1))
+        assert shapes(state) == [(10, [0, 5, 10.5])]
+
+
+@pytest.mark.parametrize("rule", [COUNT, SET, CHAIN])
+def test_what_nothing_can_undo_is_told_at_once(rule: Correlation) -> None:
+    """An alert that no later record can undo waits for verified time."""
+    state = machine(rule, START)
+    _push(state, (1, 0), (2, 1))
+    assert state.alerts()[0].is_judged(None)
+
+
+def test_the_first_that_completes_a_pattern_fires_it() -> None:
+    """A later hit that completes the same chain is taken for what fired the alert."""
+    state = machine(make(Kind.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 1, 2), (3,)),)), START)
+    # One record is both of the first steps, so that another must be the first of them.
+    for each in (hit(1, 0, "k1"), hit(1, 0, "k2"), hit(1, 1, "k1"), hit(2, 2, "k3"), hit(3, 2, "k4")):
+        state.push(each)
+    (found,) = state.alerts()
+    assert (found.origin, found.firing and found.firing.key) == ("k2", "k3")
+
+
+def test_the_newest_record_before_an_absence_is_named() -> None:
+    """An alert of absence names an older record than the newest that came."""
+    state = machine(ABSENCE, START)
+    state.push(replace(hit(5), records=(record_at(3), record_at(5))))
+    (found,) = state.alerts()
+    assert found.last_seen is not None
+    assert found.last_seen.occurred_at == at(5)
 
 
 @pytest.mark.parametrize("rule", [TERM, SPIKE])
