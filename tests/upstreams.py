@@ -29,7 +29,7 @@ from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
-from actionwatch.instaclustr.origin import ConnectionOptions, refusal, words
+from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explanation
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
@@ -166,7 +166,7 @@ class DirectClient(Client):
         }
         answer = _take(_answer(self._emulator, handler, Request(scope), b""), scope, organisation.clock())
         if answer.status >= 300:
-            raise refusal(answer, words(answer), organisation.clock())
+            raise error_for(answer, explanation(answer), organisation.clock())
         return answer
 
 

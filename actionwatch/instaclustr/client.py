@@ -1,6 +1,6 @@
-"""The service's client: it can list an organisation's user actions and its linked accounts, and nothing else.
+"""The read-only client: it lists the user actions and the linked accounts of an organisation.
 
-The tail gets this and no other; what writes upstream is in `admin.py`. Retries are bounded, and only for what passes by itself.
+The service uses only this client; `admin.py` writes upstream. Retries are bounded, and only for temporary errors.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import Page, describe, parse_page
 from actionwatch.net.http_response import HttpResponse
 
-# stamina tells its own log of each retry, naming a "<context block>"; what matters of it is in the error and in our log.
+# stamina would log each retry; the error and our own log contain what matters.
 stamina.instrumentation.set_on_retry_hooks(())
 
 PAGE_SIZE = 1000  # the documented maximum
-SPACING = timedelta(milliseconds=40)  # 25 requests a second; 35 were seen as the limit of sibling APIs, per user
-SPACED_FOR = timedelta(minutes=1)
+_SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibling APIs is 35 per user
+_SPACED_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """How long one request is tried. A wait that the upstream asks for is kept where it ends within `at_most`."""
+    """How long a request is retried. A Retry-After is respected if it ends within `at_most`."""
 
     attempts: int = 4
     at_most: timedelta = timedelta(seconds=30)
@@ -48,8 +48,8 @@ class RetryOptions:
 class Client:
     """Reads one organisation. Safe to share between threads.
 
-    `source` is the name its records carry; `field_aliases` are the configuration's, `known_accounts` the linked accounts, id to
-    name, as last listed. Raises: ValueError, for an alias of a field that we do not have.
+    `source` is the source name of its records. `field_aliases` come from the configuration. `known_accounts` are the linked
+    accounts of the last listing, id to name. Raises: ValueError, for an alias of an unknown field.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class Client:
         self._pace = _Pace()
         self._is_closed = False
         self.has_seen_total_beyond_page = False
-        """Whether a total has been seen that covers more than what came so far: only then does one prove anything."""
+        """Whether a total has ever exceeded the records read so far. Only then can a total prove anything."""
 
     def user_actions(
         self, query: Query, *, page_size: int = PAGE_SIZE, in_flight: int = 4, trusts_total: bool | None = None
     ) -> Iterator[Page]:
-        """Walk the listing: every page in the order of its offset, the empty one that may end it included.
+        """Walk the listing and yield every page in the order of its offset, including an empty page at the end.
 
-        The window changed under the walk where totals differ between its pages, or from the number of records. `trusts_total`
-        says whether a total that was reached may save the empty page; None: once one covered more than its own page.
+        If totals differ between pages or from the number of records, the window changed during the walk. `trusts_total` says
+        whether the walk may end when the total is reached, without an empty page; None: after a total exceeded its page.
 
-        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also where `recordIndex` is ignored or
-        the listing does not end.
+        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also if the upstream ignores
+        `recordIndex` or the listing does not end.
         """
 
         def fetch(record_index: int, is_wanted: Callable[[], bool]) -> Page:
@@ -99,14 +99,14 @@ class Client:
         return walk(fetch, in_flight=in_flight, is_total_trusted=is_total_trusted)
 
     def counts(self, query: Query) -> Page:
-        """Ask for the counts of a window: one small page, whose `counts` and `total` matter.
+        """Request the counts of a window: a page of one record, with `counts` and `total`.
 
         Raises: as `user_actions`.
         """
         return self._page(replace(query, with_counts=True), 0, 1, lambda: True)
 
     def linked_accounts(self) -> list[LinkedAccount]:
-        """List the accounts of the organisation, and know them from now on when records name an account.
+        """List the accounts of the organisation, and use them to resolve accounts in records from now on.
 
         Raises: as `user_actions`.
         """
@@ -115,21 +115,21 @@ class Client:
         return accounts
 
     def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> HttpResponse:
-        """Ask for one page and give the answer as it came, unread: for `probe`, which looks at its shape.
+        """Request one page and return the raw response, for `probe`.
 
         Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest, BadResponse (a redirect).
         """
         return self._get(self._actions, list(parameters), lambda: True)
 
     def raw_accounts(self) -> HttpResponse:
-        """Ask for the linked accounts and give the answer as it came.
+        """Request the linked accounts and return the raw response, for `probe`.
 
         Raises: as `raw_actions`.
         """
         return self._get(self._accounts, [], lambda: True)
 
     def close(self) -> None:
-        """Return up what is under way and close the connections."""
+        """Stop retries and close the connections."""
         self._is_closed = True
         self._origin.close()
 
@@ -156,19 +156,19 @@ class Client:
         retry = self._retry
         deadline = time.monotonic() + retry.at_most.total_seconds()
 
-        def judge(error: Exception) -> bool | timedelta:
+        def should_retry(error: Exception) -> bool | timedelta:
             if not isinstance(error, SourceUnavailable | RateLimited) or self._is_closed or not is_wanted():
                 return False
             if isinstance(error, RateLimited):
                 self._pace.slow_down()
             if error.retry_after is None:
                 return True
-            # Chance spreads the requests of several clients; it hides nothing.
+            # Jitter spreads the requests of several clients.
             wait = error.retry_after + random.random() * retry.jitter  # noqa: S311  # nosec B311
             return wait if time.monotonic() + wait.total_seconds() < deadline else False
 
         for attempt in stamina.retry_context(
-            on=judge,
+            on=should_retry,
             attempts=retry.attempts,
             timeout=retry.at_most,
             wait_initial=retry.first_wait,
@@ -187,7 +187,7 @@ class Client:
 
 
 class _Pace:
-    """Spaces requests for a while after the upstream limited our rate: several in flight would only meet the limit again."""
+    """Spaces requests for a while after a 429: concurrent requests would hit the limit again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -196,7 +196,7 @@ class _Pace:
 
     def slow_down(self) -> None:
         with self._lock:
-            self._spaced_until = time.monotonic() + SPACED_FOR.total_seconds()
+            self._spaced_until = time.monotonic() + _SPACED_FOR.total_seconds()
 
     def wait(self) -> None:
         with self._lock:
@@ -204,14 +204,14 @@ class _Pace:
             if now >= self._spaced_until:
                 return
             at = max(now, self._next_at)
-            self._next_at = at + SPACING.total_seconds()
+            self._next_at = at + _SPACING.total_seconds()
         time.sleep(at - now)
 
 
 def read_accounts(body: bytes) -> list[LinkedAccount]:
-    """Read the linked-accounts listing.
+    """Parse the listing of linked accounts.
 
-    Raises: BadResponse, where it is no list of accounts with ids.
+    Raises: BadResponse, if it is not a list of accounts with ids.
     """
     try:
         listed = msgspec.json.decode(body)
@@ -227,5 +227,5 @@ def _read_account(item: object) -> LinkedAccount:
     account_id = by_name.get("accountid") or by_name.get("id")
     name = by_name.get("accountname") or by_name.get("name")
     if not isinstance(item, dict) or not isinstance(account_id, str):
-        raise BadResponse(f"among the linked accounts is one without an id: {str(item)[:120]}")
+        raise BadResponse(f"a linked account has no id: {str(item)[:120]}")
     return LinkedAccount(account_id, name if isinstance(name, str) else "", item)

@@ -1,8 +1,8 @@
-"""The catalogue of the 81 documented action kinds: what each means, and how much it matters.
+"""The catalogue of the 81 documented action kinds with their meaning and severity.
 
-Source: the vendor's API reference names the kinds and their scope. Operation, severity and meaning are this project's own
-judgement: where a response tells the operation, that wins. The vendor records more kinds than it documents, so a kind that
-is absent here is ordinary: `UNKNOWN_SEVERITY`, operation and scope unknown.
+Source: the vendor's API reference lists the kinds and their scope. Operation, severity and meaning are assessments of this
+project; the operation in a record takes precedence. The vendor logs more kinds than it documents. They have the severity
+medium, and no operation and scope.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-UNKNOWN_SEVERITY = "medium"
-UNNAMED_KIND = "UNKNOWN"  # the kind of a record that tells none: still a record, still stored and matched
+_UNKNOWN_SEVERITY = "medium"
+UNNAMED_KIND = "UNKNOWN"  # the kind of a record without one, which is stored and matched like any other
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
 ORGANISATION = "organisation"
 ACCOUNT = "account"
@@ -32,14 +32,14 @@ class ActionKind(NamedTuple):
 
 
 def normalise_kind(text: str) -> str:
-    """Spell a kind or its label (`Create cluster`) as the catalogue does: `CREATE_CLUSTER`; "" stays ""."""
+    """Convert a kind or its label (`Create cluster`) to the form of the catalogue: `CREATE_CLUSTER`."""
     return _BLANKS.sub("_", text.strip()).upper()
 
 
 def severity_of(kind: str) -> str:
-    """Return the catalogue's severity, or that of an unknown kind."""
+    """Return the severity of a kind, known or unknown."""
     known = KINDS.get(kind)
-    return known.severity if known else UNKNOWN_SEVERITY
+    return known.severity if known else _UNKNOWN_SEVERITY
 
 
 _ORGANISATION = "Organization, accounts, billing"
@@ -525,7 +525,6 @@ _TABLE = (
 )
 
 KINDS: Mapping[str, ActionKind] = {kind.name: kind for kind in _TABLE}
-AREAS: tuple[str, ...] = tuple(dict.fromkeys(kind.area for kind in _TABLE))
 
 OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
     "_LINKED_ACCOUNT_ADDED": ("CREATE", "high", "Account {name} is linked to the organisation now"),
@@ -541,4 +540,4 @@ OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
         "Account {name} no longer follows the organisation's identity provider",
     ),
 }
-"""Kinds that we make ourselves, of what the upstream does not log: kind -> its class, its severity, its description."""
+"""Kinds of records that actionwatch creates for changes that the upstream does not log: operation, severity, description."""

@@ -1,4 +1,4 @@
-"""What a probe finds: one thing about the upstream, settled or not, and what it means for the proof."""
+"""The findings of a probe: properties of the upstream, and what they mean for the proof."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ProofImpact(StrEnum):
-    """What a finding does to the proof that every record was seen."""
+    """What a finding means for the proof that all records were read."""
 
     FINE = "fine"
     COSTS = "costs"
@@ -18,9 +18,9 @@ class ProofImpact(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeFinding:
-    """One thing about the upstream. `says` holds names, types and forms, never a value that a record holds.
+    """One property of the upstream. `says` contains names, types and forms, but never a value of a record.
 
-    `configuration` maps keys of the configuration to what `probe` suggests for them.
+    `configuration` maps keys of the configuration to suggested values.
     """
 
     subject: str
@@ -43,26 +43,26 @@ class ProbeFinding:
 
 
 def fine(subject: str, says: str, means: str = "", **configuration: Any) -> ProbeFinding:
-    """Settle something that the proof can live with."""
+    """Make a finding that does not affect the proof."""
     return ProbeFinding(subject, says, means, configuration=configuration)
 
 
 def costly(subject: str, says: str, means: str) -> ProbeFinding:
-    """Settle something that makes the proof dearer or weaker, but not impossible."""
+    """Make a finding that makes the proof more expensive or weaker."""
     return ProbeFinding(subject, says, means, weight=ProofImpact.COSTS)
 
 
 def fatal(subject: str, says: str, means: str) -> ProbeFinding:
-    """Settle something that makes the proof impossible."""
+    """Make a finding that makes the proof impossible."""
     return ProbeFinding(subject, says, means, weight=ProofImpact.PREVENTS)
 
 
 def unsettled(subject: str, why: str, means: str = "") -> ProbeFinding:
-    """Say why something cannot be settled now."""
+    """Make a finding that says why a property is unknown."""
     return ProbeFinding(subject, why, means, is_settled=False)
 
 
 def joined(words: Sequence[str], most: int = 60) -> str:
-    """List names, saying how many more there are."""
+    """List names, and how many more there are."""
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
