@@ -83,10 +83,10 @@ def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list
     if len(ids) < len(records):
         return [fine("upstream id", f"only some records have one; {same}", "used if present")]
     if any(record.key in again and again[record.key] != record.upstream_id for record in records):
-        return [costly("upstream id", "it changes from answer to answer", "every poll would take records for new ones")]
+        return [costly("upstream id", "changes between responses", "every poll would treat all records as new")]
     is_unique = len(set(ids)) == len(ids)
     if len(records) > 1 and not any(record.key in again for record in records) and again:
-        return [costly("upstream id", "it changes from answer to answer", "every poll would take records for new ones")]
+        return [costly("upstream id", "changes between responses", "every poll would treat all records as new")]
     if not is_unique:
         return [
             fine(

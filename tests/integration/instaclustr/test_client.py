@@ -60,7 +60,7 @@ def test_a_request_is_what_the_documentation_says() -> None:
 @pytest.mark.parametrize(
     ("answered", "error", "said"),
     [
-        (Answered(401), AccessDenied, "was the key revoked"),
+        (Answered(401), AccessDenied, "whether the key was revoked"),
         (answer({"status": 401, "message": "Bad key", "errorDetails": "expired", "code": 7, "link": "x"}, 401),
          AccessDenied, "Bad key; expired"),
         (answer({"error": "not yours"}, 403), AccessDenied, "not yours"),
@@ -253,7 +253,7 @@ def test_the_client_can_only_read() -> None:
             ("GET", f"{client._actions}/../linked-accounts"),
             ("GET", "http://elsewhere.example/"),
         ]:
-            with pytest.raises(BadRequest, match="not among the requests"):
+            with pytest.raises(BadRequest, match="must not send"):
                 client._origin.exchange(method, path)
         client.close()
         assert upstream.asked == []
