@@ -122,14 +122,14 @@ def _organisation(seed: int) -> Iterator[_Upstream]:
     import secrets
 
     from actionwatch.emulator.app import DEMO_USER, create_app
-    from actionwatch.emulator.life import living
-    from actionwatch.emulator.scenario import bring_to_life, demo_scenario
+    from actionwatch.emulator.scenario import build_simulation, demo_scenario
     from actionwatch.emulator.server import running
+    from actionwatch.emulator.simulation import playing
 
-    life = bring_to_life(demo_scenario(utc_now(), seed))
+    simulation = build_simulation(demo_scenario(utc_now(), seed))
     key = secrets.token_hex(16)
-    with living(life), running(create_app(life.organisation, api_key=key)) as url:
-        yield _Upstream(url, life.organisation, DEMO_USER, key)
+    with playing(simulation), running(create_app(simulation.organisation, api_key=key)) as url:
+        yield _Upstream(url, simulation.organisation, DEMO_USER, key)
 
 
 def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:

@@ -26,19 +26,19 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     """
     from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
     from actionwatch.emulator.faults.fault import FaultError
-    from actionwatch.emulator.life import living
-    from actionwatch.emulator.scenario import ScenarioError, bring_to_life, demo_scenario, load_scenario
+    from actionwatch.emulator.scenario import ScenarioError, build_simulation, demo_scenario, load_scenario
     from actionwatch.emulator.server import serve_forever
+    from actionwatch.emulator.simulation import playing
 
     if is_list:
         _list_faults()
         return
     try:
-        life = bring_to_life(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
-        app = create_app(life.organisation, faults=faults)
+        simulation = build_simulation(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
+        app = create_app(simulation.organisation, faults=faults)
     except (ScenarioError, FaultError) as exc:
         raise click.UsageError(str(exc)) from exc
-    organisation = life.organisation
+    organisation = simulation.organisation
 
     def announce(url: str) -> None:
         click.echo(f"base_url: {url}")
@@ -48,7 +48,7 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C ends it")
 
     try:
-        with living(life):
+        with playing(simulation):
             serve_forever(app, port=port, announce=announce)
     except OSError as exc:
         raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {exc.strerror}: choose another --port") from exc

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.emulator import wire
 from actionwatch.emulator.control import control_routes
-from actionwatch.emulator.faults.fault import Fault
+from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.openapi import document
 from actionwatch.emulator.query import InvalidParameterError
@@ -86,7 +86,7 @@ def create_app(
     user_name: str = DEMO_USER,
     api_key: str = DEMO_KEY,
     may_write: bool = True,
-    faults: Iterable[Fault | str] = (),
+    faults: Iterable[FaultSpec | str] = (),
     stages: Stages | None = None,
     control_token: str | None = None,
 ) -> Starlette:

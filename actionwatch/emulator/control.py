@@ -13,11 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from actionwatch.emulator import wire
-from actionwatch.emulator.faults.fault import Fault, FaultError, plain
+from actionwatch.emulator.durations import read_duration
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, plain
 from actionwatch.emulator.faults.playing import Faults
-from actionwatch.emulator.log import Action, Named, from_ms
+from actionwatch.emulator.log import Action, EntityRef, from_ms
 from actionwatch.emulator.query import parse_iso
-from actionwatch.emulator.spans import read_span
 from actionwatch.emulator.state import Organisation
 
 PREFIX = "/_emulator"
@@ -100,11 +100,11 @@ def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Han
         return _json(running)
 
     def put(request: Request, body: bytes) -> Response:
-        faults.set(*_decode(body, list[Fault | str]))
+        faults.set(*_decode(body, list[FaultSpec | str]))
         return listed(request, body)
 
     def post(request: Request, body: bytes) -> Response:
-        faults.add(*_decode(body, list[Fault | str]))
+        faults.add(*_decode(body, list[FaultSpec | str]))
         return listed(request, body)
 
     def delete(request: Request, body: bytes) -> Response:
@@ -146,7 +146,7 @@ def append_all(organisation: Organisation, wanted: Iterable[NewAction]) -> int:
 
 def _arguments(
     organisation: Organisation, one: NewAction
-) -> tuple[NewAction, datetime | None, Named | None, Named | None]:
+) -> tuple[NewAction, datetime | None, EntityRef | None, EntityRef | None]:
     cluster = organisation.find_cluster(one.cluster) if one.cluster else None
     if one.cluster and cluster is None:
         raise RefusedError(f"cluster: no running cluster is called {one.cluster!r}")
@@ -166,7 +166,7 @@ def _time(value: str | int) -> datetime:
 
 def _decode(body: bytes, form: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=form, dec_hook=read_span)
+        return msgspec.json.decode(body, type=form, dec_hook=read_duration)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RefusedError(str(exc)) from exc
 

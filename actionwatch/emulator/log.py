@@ -26,7 +26,7 @@ Arrange = Callable[[list[int], Callable[[int], int]], list[int]]  # rows newest 
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class EntityRef:
     """An account or a cluster as a record names it."""
 
     id: str
@@ -40,8 +40,8 @@ class Action(msgspec.Struct, frozen=True):
     at: datetime
     user_name: str
     description: str = ""
-    account: Named | None = None
-    cluster: Named | None = None
+    account: EntityRef | None = None
+    cluster: EntityRef | None = None
     domain_type: str = ""  # empty: what the kind says
     gone_at: datetime | None = None  # told by the truth alone: when the entry disappeared
 
@@ -51,7 +51,7 @@ class Action(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class LogFilter:
     """Which actions are wanted; None and False ask for nothing in particular."""
 
     kinds: frozenset[str] | None = None
@@ -65,7 +65,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class LogPage:
     """One page of a selection, newest first, with how many the selection holds and, if asked, how many of each kind."""
 
     actions: list[Action]
@@ -84,7 +84,7 @@ def from_ms(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
-class Terms(Generic[T]):
+class Interner(Generic[T]):
     """Return each distinct value a small number, so that a column can be an array."""
 
     def __init__(self) -> None:
@@ -108,17 +108,17 @@ class ActionLog:
     """An append-only log; rows are numbered by arrival, and found by time."""
 
     def __init__(self) -> None:
-        self._classes: Terms[tuple[str, str]] = Terms()  # (kind, domain type): what counts are kept by
-        self._users: Terms[str] = Terms()
-        self._accounts: Terms[Named | None] = Terms()
-        self._clusters: Terms[Named | None] = Terms()
-        self._descriptions: Terms[str] = Terms()
+        self._classes: Interner[tuple[str, str]] = Interner()  # (kind, domain type): what counts are kept by
+        self._users: Interner[str] = Interner()
+        self._accounts: Interner[EntityRef | None] = Interner()
+        self._clusters: Interner[EntityRef | None] = Interner()
+        self._descriptions: Interner[str] = Interner()
         self._row_times = array("q")
         self._row_codes = tuple(array("I") for _ in range(5))  # class, user, account, cluster, description
         self._times = array("q")  # sorted; equal times in order of arrival
         self._rows = array("I")  # the row at each place of `_times`
         self._class_times: list[array[int]] = []  # per class, sorted
-        self._selections: OrderedDict[tuple[Filter, int, int], tuple[int, array[int]]] = OrderedDict()
+        self._selections: OrderedDict[tuple[LogFilter, int, int], tuple[int, array[int]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._row_times)
@@ -164,15 +164,15 @@ class ActionLog:
         """Return the time (ms) of a row."""
         return self._row_times[row]
 
-    def rows(self, wanted: Filter, start: int, end: int) -> "array[int]":
+    def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":
         """Return the rows of what is wanted between two times (ms, both included), oldest first."""
         low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         window = self._rows[low:high]
-        return window if wanted == Filter() else self._selected(wanted, start, end, window)
+        return window if wanted == LogFilter() else self._selected(wanted, start, end, window)
 
     def arranged(
         self,
-        wanted: Filter,
+        wanted: LogFilter,
         start: int,
         end: int,
         offset: int,
@@ -181,18 +181,18 @@ class ActionLog:
         with_counts: bool,
         is_visible: Callable[[int], bool] | None,
         arrange: Arrange | None,
-    ) -> Slice:
+    ) -> LogPage:
         """Return a page as `slice` does, of the visible rows alone and in another order; walks the whole selection."""
         rows = [row for row in reversed(self.rows(wanted, start, end)) if is_visible is None or is_visible(row)]
         if arrange is not None:
             rows = arrange(rows, self.time_of)
         page = rows[offset : offset + limit]
         counts = self._row_counts(rows) if with_counts else None
-        return Slice([self.action(row) for row in page], len(rows), counts, page)
+        return LogPage([self.action(row) for row in page], len(rows), counts, page)
 
-    def slice(self, wanted: Filter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> Slice:
+    def slice(self, wanted: LogFilter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> LogPage:
         """Return a page of what is wanted between two times (ms, both included), newest first."""
-        if wanted == Filter():
+        if wanted == LogFilter():
             low, high = bisect_left(self._times, start), bisect_right(self._times, end)
             rows, total = self._rows[max(low, high - offset - limit) : max(low, high - offset)], max(0, high - low)
             counts = self._class_counts(start, end) if with_counts else None
@@ -202,7 +202,7 @@ class ActionLog:
             rows = selected[max(0, total - offset - limit) : max(0, total - offset)]
             counts = self._row_counts(selected) if with_counts else None
         page = rows[::-1]
-        return Slice([self.action(row) for row in page], total, counts, page)
+        return LogPage([self.action(row) for row in page], total, counts, page)
 
     def _codes_of(self, action: Action) -> tuple[int, int, int, int, int]:
         of_class = self._classes.code((action.kind, action.with_domain_type()))
@@ -235,7 +235,7 @@ class ActionLog:
             counts[self._classes.values[of_class][0]] += count
         return dict(sorted(counts.items()))
 
-    def _selected(self, wanted: Filter, start: int, end: int, window: "array[int]") -> "array[int]":
+    def _selected(self, wanted: LogFilter, start: int, end: int, window: "array[int]") -> "array[int]":
         """Narrow a window column by column, each at the speed of C, and remember the result for the next page.
 
         Nothing ever leaves the log, so a window that holds as many rows as before holds the same rows.
@@ -252,7 +252,7 @@ class ActionLog:
             self._selections.popitem(last=False)
         return rows
 
-    def _masks(self, wanted: Filter) -> Iterable[tuple[int, bytearray]]:
+    def _masks(self, wanted: LogFilter) -> Iterable[tuple[int, bytearray]]:
         yield 0, self._classes.mask(lambda value: _is_class_wanted(wanted, *value))
         if wanted.user_name is not None:
             yield 1, self._users.mask(lambda user: user == wanted.user_name)
@@ -265,7 +265,7 @@ class ActionLog:
             yield 4, self._descriptions.mask(lambda text: folded in text.casefold())
 
 
-def _is_class_wanted(wanted: Filter, kind: str, domain_type: str) -> bool:
+def _is_class_wanted(wanted: LogFilter, kind: str, domain_type: str) -> bool:
     is_organisation = domain_type == ORGANISATION
     return (
         (wanted.kinds is None or kind in wanted.kinds)

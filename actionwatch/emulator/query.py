@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter, to_ms
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, to_ms
 
 MAX_INT32 = 2**31 - 1
 MAX_PAGE_SIZE = 1000
@@ -32,10 +32,10 @@ class Parameters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class LogQuery:
     """A parsed request: what is wanted, from when to when (ms, both included), which page of it."""
 
-    wanted: Filter = field(default_factory=Filter)
+    wanted: LogFilter = field(default_factory=LogFilter)
     start: int = FIRST_MS
     end: int = LAST_MS
     offset: int = 0
@@ -43,12 +43,12 @@ class Query:
     with_counts: bool = True
 
 
-def parse_query(parameters: Parameters) -> Query:
+def parse_query(parameters: Parameters) -> LogQuery:
     """Read a query string; an unknown parameter is ignored, and so is an empty text.
 
     Raises: `InvalidParameterError` for a number out of its range, or a value that is no number, time or boolean.
     """
-    return Query(
+    return LogQuery(
         _filter(parameters),
         _time(parameters, "startTime", FIRST_MS),
         _time(parameters, "endTime", LAST_MS),
@@ -58,8 +58,8 @@ def parse_query(parameters: Parameters) -> Query:
     )
 
 
-def _filter(parameters: Parameters) -> Filter:
-    return Filter(
+def _filter(parameters: Parameters) -> LogFilter:
+    return LogFilter(
         kinds=_known(parameters.getlist("actionKinds"), KINDS),
         operations=_known(parameters.getlist("crudOperations"), dict.fromkeys(OPERATIONS)),
         account=parameters.get("account") or None,

@@ -10,9 +10,20 @@ from threading import RLock
 
 import msgspec
 
-from actionwatch.emulator.fates import Arrival, ArrivalHook, Fates
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Action, ActionLog, Arrange, Filter, Named, Slice, from_ms, to_ms
+from actionwatch.emulator.log import (
+    FIRST_MS,
+    LAST_MS,
+    Action,
+    ActionLog,
+    Arrange,
+    EntityRef,
+    LogFilter,
+    LogPage,
+    from_ms,
+    to_ms,
+)
 from actionwatch.emulator.synthetic import prototypes
+from actionwatch.emulator.visibility import Arrival, ArrivalHook, Visibility
 
 Clock = Callable[[], datetime]
 
@@ -32,9 +43,9 @@ class Account:
     is_pci_compliant: bool = False
 
     @property
-    def named(self) -> Named:
+    def named(self) -> EntityRef:
         """Return the account as a record names it."""
-        return Named(self.id, self.name)
+        return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +59,9 @@ class Cluster:
     account_id: str
 
     @property
-    def named(self) -> Named:
+    def named(self) -> EntityRef:
         """Return the cluster as a record names it."""
-        return Named(self.id, self.name)
+        return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,7 @@ class Organisation:
     def __post_init__(self) -> None:
         self._lock = RLock()
         self._log = ActionLog()
-        self._fates = Fates()
+        self._visibility = Visibility()
         self._hooks: list[ArrivalHook] = []
         self._before_looks: list[Callable[[], None]] = []
         self._accounts: dict[str, Account] = {}
@@ -154,7 +165,7 @@ class Organisation:
             self.append("UNLINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
             return account
 
-    def find_account(self, id_or_name: str) -> Named | None:
+    def find_account(self, id_or_name: str) -> EntityRef | None:
         """Find a linked account by id or name."""
         return next((one.named for one in self.accounts if id_or_name in (one.id, one.name)), None)
 
@@ -176,8 +187,8 @@ class Organisation:
         user_name: str = "alice@example.com",
         at: datetime | None = None,
         description: str = "",
-        account: Named | None = None,
-        cluster: Named | None = None,
+        account: EntityRef | None = None,
+        cluster: EntityRef | None = None,
         domain_type: str = "",
         times: int = 1,
     ) -> Action:
@@ -194,9 +205,9 @@ class Organisation:
             now = to_ms(self.clock())
             for arrival in self._arrivals(actions):
                 self._log.append(arrival.action)
-                self._fates.arrive(1, now)
+                self._visibility.arrive(1, now)
                 if arrival.visible_from is not None:
-                    self._fates.delay(len(self._log) - 1, arrival.visible_from)
+                    self._visibility.delay(len(self._log) - 1, arrival.visible_from)
 
     def on_arrival(self, hook: ArrivalHook) -> None:
         """Have every action pass through a hook on its way into the log; synthetic ones do not.
@@ -228,11 +239,11 @@ class Organisation:
         with self._lock:
             times = array("q", (first + number * span // count for number in range(count)))
             self._log.extend_cycled(times, prototypes(self.seed, [one.named for one in self.accounts], self.new_id))
-            self._fates.arrive(count, to_ms(self.clock()))
+            self._visibility.arrive(count, to_ms(self.clock()))
 
     def page(
         self,
-        wanted: Filter,
+        wanted: LogFilter,
         start: int,
         end: int,
         offset: int,
@@ -240,26 +251,26 @@ class Organisation:
         *,
         with_counts: bool = True,
         arrange: Arrange | None = None,
-    ) -> Slice:
+    ) -> LogPage:
         """Return a page of what can be seen now, newest first or as arranged; one page is one consistent view."""
         self._before_look()
         with self._lock:
-            is_visible = self._fates.sight(to_ms(self.clock()))
+            is_visible = self._visibility.sight(to_ms(self.clock()))
             if is_visible is None and arrange is None:
                 return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
             return self._log.arranged(
                 wanted, start, end, offset, limit, with_counts=with_counts, is_visible=is_visible, arrange=arrange
             )
 
-    def take_away(self, wanted: Filter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
+    def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
         """Let entries disappear that are not younger than `until` (ms).
 
         `gone_at` is given each row that is still there, and its time, and says when it disappeared; None: it stays.
         """
         with self._lock:
             for row in self._log.rows(wanted, FIRST_MS, until):
-                if self._fates.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
-                    self._fates.take(row, at)
+                if self._visibility.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
+                    self._visibility.take(row, at)
 
     def truth(self, since: int = 0) -> list[Action]:
         """Return every action from arrival number `since` on, in the order of arrival; what disappeared says when."""
@@ -272,11 +283,11 @@ class Organisation:
         self._before_look()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
-            rows = self._log.rows(Filter(), first, last)
-            return [self._true(row) for row in rows if self._fates.was_visible(row, to_ms(at))]
+            rows = self._log.rows(LogFilter(), first, last)
+            return [self._true(row) for row in rows if self._visibility.was_visible(row, to_ms(at))]
 
     def _true(self, row: int) -> Action:
-        action, gone_at = self._log.action(row), self._fates.gone_at(row)
+        action, gone_at = self._log.action(row), self._visibility.gone_at(row)
         return action if gone_at is None else msgspec.structs.replace(action, gone_at=from_ms(gone_at))
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from actionwatch.emulator.log import Action, Slice
+from actionwatch.emulator.log import Action, LogPage
 from actionwatch.emulator.state import Account, Organisation
 
 Json = dict[str, object]
@@ -31,7 +31,7 @@ def time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def envelope(page: Slice, offset: int, organisation: Organisation) -> list[Json]:
+def envelope(page: LogPage, offset: int, organisation: Organisation) -> list[Json]:
     """Return a page as documented: a list that holds one envelope."""
     whole: Json = {
         "totalResults": page.total,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from actionwatch.emulator.app import create_app
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.answers import Limited
-from actionwatch.emulator.faults.fault import Fault, FaultError, described, every_variant, parse_fault
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, every_variant, parse_fault
 from actionwatch.emulator.scenario import ScenarioError, load_scenario
 from actionwatch.emulator.server import running
-from actionwatch.emulator.spans import Span
 from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulator.conftest import World
@@ -69,7 +69,7 @@ def test_setting_counts_anew_and_adding_does_not(world: World) -> None:
     """`set` replaces, `add` adds, `clear` ends one name or all."""
     world.faults.set("error:503,times=1")
     assert _statuses(world, 2) == [503, 200]
-    world.faults.add("rate_limited:times=1", Fault("order", "ascending"))
+    world.faults.add("rate_limited:times=1", FaultSpec("order", "ascending"))
     assert _statuses(world, 2) == [429, 200]
     world.faults.set("error:503,times=1")
     assert _statuses(world, 2) == [503, 200]
@@ -98,18 +98,18 @@ def test_every_variant_reads(text: str) -> None:
     """What the table offers is accepted, with and without limits."""
     kind = parse_fault(text).kind
     limited = parse_fault(f"{text}{',' if ':' in text else ':'}times=3,every=2,for=10s,seed=4")
-    assert (limited.times, limited.every, limited.for_, limited.seed) == (3, 2, Span(seconds=10), 4)
+    assert (limited.times, limited.every, limited.for_, limited.seed) == (3, 2, Duration(seconds=10), 4)
     assert limited.kind is kind
 
 
 def test_text_and_object_mean_the_same() -> None:
     """A structure is told by place, by name, or as an object; a lone value means its first field."""
-    expected = Fault("rate_limited", Limited(Span(seconds=5), "date"), times=3)
+    expected = FaultSpec("rate_limited", Limited(Duration(seconds=5), "date"), times=3)
     assert parse_fault("rate_limited:5s,date,times=3") == expected
     assert parse_fault(" rate_limited:times=3, form=date, retry_after=5s ") == expected
-    assert Fault("rate_limited", {"retry_after": "5s", "form": "date"}, times=3) == expected
-    assert Fault("rate_limited", "5s") == parse_fault("rate_limited:5s")
-    assert Fault("total", "string") == parse_fault("total:string")
+    assert FaultSpec("rate_limited", {"retry_after": "5s", "form": "date"}, times=3) == expected
+    assert FaultSpec("rate_limited", "5s") == parse_fault("rate_limited:5s")
+    assert FaultSpec("total", "string") == parse_fault("total:string")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_python_is_checked_as_files_are() -> None:
     """A limit or an argument that cannot be is refused where it is made."""
     for wrong in ({"times": 0}, {"every": 0}, {"arg": "sideways"}, {"arg": ["ascending"]}):
         with pytest.raises(FaultError):
-            Fault("order", **{"arg": "ascending", **wrong})  # type: ignore[arg-type]
+            FaultSpec("order", **{"arg": "ascending", **wrong})  # type: ignore[arg-type]
 
 
 # From another process, and from a file

@@ -13,10 +13,10 @@ import pytest
 from starlette.responses import Response
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
-from actionwatch.emulator.life import living
-from actionwatch.emulator.scenario import PlannedAction, Scenario, bring_to_life
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.scenario import PlannedAction, Scenario, build_simulation
 from actionwatch.emulator.server import running
-from actionwatch.emulator.spans import Span
+from actionwatch.emulator.simulation import playing
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.wire import envelope
@@ -53,13 +53,13 @@ def test_taken_port_is_an_error_at_once() -> None:
 def test_organisation_lives_in_a_thread_by_the_wall_clock() -> None:
     """A planned action happens by itself, stamped with the time of its happening, and the thread ends with the block."""
     before = set(threading.enumerate())
-    action = PlannedAction(Span(seconds=60), "BACKUP", "eve")
-    later = PlannedAction(Span(days=100), "BACKUP", "eve")
-    life = bring_to_life(Scenario(history=Span(), ordinary=False, lapse=600.0, actions=(action, later)))
-    with living(life) as organisation:
+    action = PlannedAction(Duration(seconds=60), "BACKUP", "eve")
+    later = PlannedAction(Duration(days=100), "BACKUP", "eve")
+    simulation = build_simulation(Scenario(history=Duration(), ordinary=False, lapse=600.0, actions=(action, later)))
+    with playing(simulation) as organisation:
         wait_until(lambda: len(organisation), "the planned action")
         (made,) = organisation.truth()
-        assert life.start + timedelta(seconds=0.1) <= made.at + timedelta(milliseconds=1)
+        assert simulation.start + timedelta(seconds=0.1) <= made.at + timedelta(milliseconds=1)
         assert made.at <= organisation.clock()
     wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
 
@@ -161,9 +161,9 @@ def test_traffic_counts_each_operation_and_status(world: World) -> None:
 
 def test_planted_incidents_can_be_read() -> None:
     """The incidents played so far are told, one line each."""
-    life = bring_to_life(Scenario(history=Span(days=1), ordinary=False))
-    life.note("firewall_burst", life.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
-    with running(life.organisation) as url:
+    simulation = build_simulation(Scenario(history=Duration(days=1), ordinary=False))
+    simulation.note("firewall_burst", simulation.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
+    with running(simulation.organisation) as url:
         assert http_client.get(f"{url}/_emulator/planted").json()["incident"] == "firewall_burst"
 
 

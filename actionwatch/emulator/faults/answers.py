@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.emulator import wire
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play
-from actionwatch.emulator.spans import Span
 
 BodyForm = Literal["status", "error", "errors_list", "errors_map", "empty", "html", "text"]
 ELSEWHERE = "http://elsewhere.invalid"  # RFC 2606: a name that is nobody's
@@ -24,17 +24,17 @@ JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 class Limited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a 429 speaks: with a time to wait, in seconds or as a date, or without."""
 
-    retry_after: Span | None = None
+    retry_after: Duration | None = None
     form: Literal["seconds", "date"] = "seconds"
     body: BodyForm = "status"
 
 
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ErrorResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An error's status and the form of its body."""
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
     body: BodyForm = "status"
-    retry_after: Span | None = None
+    retry_after: Duration | None = None
 
 
 class Elsewhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +85,7 @@ def rate_limited(_: Request, play: Play) -> Response:
 
 def fail(_: Request, play: Play) -> Response:
     """Answer with an error."""
-    failure: Failure = play.arg
+    failure: ErrorResponse = play.arg
     response = _failure(failure.status, _phrase(failure.status), failure.body)
     if failure.retry_after is not None:
         response.headers["retry-after"] = _seconds(failure.retry_after)

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from actionwatch.emulator.faults.kinds import REQUIRED, Kind
-from actionwatch.emulator.spans import Span, read_span, write_span
+from actionwatch.emulator.durations import Duration, format_duration, read_duration
+from actionwatch.emulator.faults.kinds import REQUIRED, FaultKind
 
 
-def read_argument(kind: Kind, given: object) -> object:
+def read_argument(kind: FaultKind, given: object) -> object:
     """Read an argument; None: none was given.
 
     Raises: `ValueError` with what is accepted.
@@ -31,12 +31,12 @@ def read_argument(kind: Kind, given: object) -> object:
     if given in (None, {}) and not _has_defaults(kind.argument):
         raise ValueError(f"needs {describe(kind)}")
     try:
-        return msgspec.convert(given, kind.argument, strict=not isinstance(given, str | dict), dec_hook=read_span)
+        return msgspec.convert(given, kind.argument, strict=not isinstance(given, str | dict), dec_hook=read_duration)
     except msgspec.ValidationError as exc:
         raise ValueError(f"{_placed(exc)}; it takes {describe(kind)}") from exc
 
 
-def arrange_tokens(kind: Kind, tokens: list[str], named: dict[str, str]) -> object:
+def arrange_tokens(kind: FaultKind, tokens: list[str], named: dict[str, str]) -> object:
     """Make an argument of the parts of a command line's: for a structure, those without a name in the fields' order.
 
     Raises: `ValueError` if there are more parts than can be meant.
@@ -57,7 +57,7 @@ def suggest(text: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def describe(kind: Kind) -> str:
+def describe(kind: FaultKind) -> str:
     """Say what a fault may be told: names, a form, or the fields of a structure with their defaults."""
     if kind.argument is None:
         return ""
@@ -70,7 +70,7 @@ def describe(kind: Kind) -> str:
     return " ".join(_names(kind)) + default
 
 
-def examples(kind: Kind) -> list[str]:
+def examples(kind: FaultKind) -> list[str]:
     """Return arguments as a command line would, each name once: what a test of everything has to cover."""
     if isinstance(kind.argument, Mapping | tuple):
         return [f":{name}" for name in _names(kind)]
@@ -93,7 +93,7 @@ def _choose(given: object, known: list[str]) -> object:
     return given
 
 
-def _names(kind: Kind) -> list[str]:
+def _names(kind: FaultKind) -> list[str]:
     return list(kind.argument) if isinstance(kind.argument, Mapping | tuple) else []
 
 
@@ -125,9 +125,9 @@ def _form(form: Any) -> str:
         return " ".join(str(option) for option in options)
     if options:  # Annotated, or a union with None
         return _form(options[0])
-    return {Span: "duration", int: "number", str: "text"}.get(form, str(form))
+    return {Duration: "duration", int: "number", str: "text"}.get(form, str(form))
 
 
 def _written(value: object) -> str:
-    text = write_span(value) if isinstance(value, Span) else str(value)
+    text = format_duration(value) if isinstance(value, Duration) else str(value)
     return repr(text) if re.search(r"\s", text) else text

@@ -8,12 +8,12 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from actionwatch.emulator.fates import Arrival
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play, Select
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter, Slice, from_ms, to_ms
-from actionwatch.emulator.query import Query
-from actionwatch.emulator.spans import Span
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogPage, from_ms, to_ms
+from actionwatch.emulator.query import LogQuery
 from actionwatch.emulator.state import Organisation
+from actionwatch.emulator.visibility import Arrival
 
 WALKER = "between.pages@example.com"  # no user of any scenario, so that a test can tell these records
 
@@ -24,14 +24,14 @@ TimeOf = Callable[[int], int]
 class Late(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long after its time a record can be seen: exactly, or at random between two spans."""
 
-    least: Span
-    most: Span | None = None
+    least: Duration
+    most: Duration | None = None
 
 
 class Vanish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which entries disappear, and at what age; without an age, at once."""
 
-    age: Span = Span()
+    age: Duration = Duration()
     kind: str | None = None
     user: str | None = None
     account: str | None = None
@@ -68,7 +68,7 @@ ORDERS: Final[dict[str, Callable[[Rows, TimeOf, Play], Rows]]] = {
 }
 
 
-def order(_: Select, organisation: Organisation, query: Query, play: Play) -> Slice:
+def order(_: Select, organisation: Organisation, query: LogQuery, play: Play) -> LogPage:
     """Find the same records in another order."""
     return organisation.page(
         query.wanted,
@@ -103,9 +103,9 @@ def coarsen(arrival: Arrival, play: Play) -> list[Arrival]:
     return [Arrival(msgspec.structs.replace(arrival.action, at=at), arrival.visible_from)]
 
 
-def vanishing(vanish: Vanish) -> tuple[Filter, int]:
+def vanishing(vanish: Vanish) -> tuple[LogFilter, int]:
     """Say which entries disappear, and how old (ms) they must be."""
-    wanted = Filter(
+    wanted = LogFilter(
         kinds=None if vanish.kind is None else frozenset([vanish.kind]),
         user_name=vanish.user,
         account=vanish.account,
@@ -118,7 +118,7 @@ def vanishing(vanish: Vanish) -> tuple[Filter, int]:
 # Records that appear while a walk is under way
 
 
-def appear(select: Select, organisation: Organisation, query: Query, play: Play) -> Slice:
+def appear(select: Select, organisation: Organisation, query: LogQuery, play: Play) -> LogPage:
     """Log records right after a certain page of a walk was found; a walk begins at offset 0 of a window."""
     walk, script = (query.wanted, query.start, query.end), play.arg
     number = 1 if query.offset == 0 else play.memory.get(walk, 0) + 1
@@ -135,7 +135,7 @@ def appear(select: Select, organisation: Organisation, query: Query, play: Play)
     return page
 
 
-def _place(script: Appear, page: Slice, query: Query, now: int) -> int:
+def _place(script: Appear, page: LogPage, query: LogQuery, now: int) -> int:
     """Choose a time (ms) within the window; of equal times the latest arrival comes first, newest first."""
     if script.place == "now":
         return now

@@ -6,14 +6,14 @@ from typing import Final
 
 from actionwatch.emulator.faults.kinds import Play
 from actionwatch.emulator.faults.records import ABSENT
-from actionwatch.emulator.log import Slice
+from actionwatch.emulator.log import LogPage
 from actionwatch.emulator.wire import Json
 
 MAX_ENVELOPES = 3
 
 # Totals
 
-TOTALS: Final[dict[str, Callable[[int, Slice], object]]] = {
+TOTALS: Final[dict[str, Callable[[int, LogPage], object]]] = {
     "null": lambda _total, _page: None,
     "string": lambda total, _: str(total),
     "zero": lambda _total, _page: 0,
@@ -23,7 +23,7 @@ TOTALS: Final[dict[str, Callable[[int, Slice], object]]] = {
 }
 
 
-def total(envelope: Json, page: Slice, play: Play) -> Json:
+def total(envelope: Json, page: LogPage, play: Play) -> Json:
     """Say another total, or none."""
     if play.arg == ABSENT:
         return {key: value for key, value in envelope.items() if key != "totalResults"}
@@ -33,11 +33,11 @@ def total(envelope: Json, page: Slice, play: Play) -> Json:
 # Counts
 
 
-def _listed(kind: str, number: str) -> Callable[[dict[str, int], Slice], object]:
+def _listed(kind: str, number: str) -> Callable[[dict[str, int], LogPage], object]:
     return lambda counts, _: [{kind: name, number: count} for name, count in counts.items()]
 
 
-COUNTS: Final[dict[str, Callable[[dict[str, int], Slice], object]]] = {
+COUNTS: Final[dict[str, Callable[[dict[str, int], LogPage], object]]] = {
     "null": lambda _counts, _page: None,
     "empty": lambda _counts, _page: {},
     "page": lambda _, page: dict(Counter(action.kind for action in page.actions)),
@@ -52,7 +52,7 @@ COUNTS: Final[dict[str, Callable[[dict[str, int], Slice], object]]] = {
 }
 
 
-def count(envelope: Json, page: Slice, play: Play) -> Json:
+def count(envelope: Json, page: LogPage, play: Play) -> Json:
     """Send other counts, in another form, or none; only where counts were asked for."""
     if page.counts is None:
         return envelope
@@ -61,7 +61,7 @@ def count(envelope: Json, page: Slice, play: Play) -> Json:
     return {**envelope, "actionCounts": COUNTS[play.arg](page.counts, page)}
 
 
-def move_counts(envelope: Json, _: Slice, play: Play) -> Json:
+def move_counts(envelope: Json, _: LogPage, play: Play) -> Json:
     """Send the counts under another name."""
     return {play.arg if key == "actionCounts" else key: value for key, value in envelope.items()}
 
@@ -78,19 +78,19 @@ RESOURCES: Final[dict[str, Callable[[Json, object], Json]]] = {
 ODD_RECORDS: Final[dict[str, object]] = {"null": None, "text": "record", "number": 7, "list": [], "object": {}}
 
 
-def move_resources(envelope: Json, _: Slice, play: Play) -> Json:
+def move_resources(envelope: Json, _: LogPage, play: Play) -> Json:
     """Send the records under another name, or not at all."""
     rest = {key: value for key, value in envelope.items() if key != "resources"}
     return RESOURCES[play.arg](rest, envelope.get("resources"))
 
 
-def add_odd_record(envelope: Json, _: Slice, play: Play) -> Json:
+def add_odd_record(envelope: Json, _: LogPage, play: Play) -> Json:
     """Put among the records something that is none."""
     records = envelope.get("resources")
     return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[play.arg]]}
 
 
-def drop_indices(envelope: Json, _page: Slice, _play: Play) -> Json:
+def drop_indices(envelope: Json, _page: LogPage, _play: Play) -> Json:
     """Leave out where a page begins and how much it holds."""
     return {key: value for key, value in envelope.items() if key not in ("startIndex", "itemsPerPage")}
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from actionwatch.emulator.durations import Duration, format_duration, read_duration
 from actionwatch.emulator.faults.arguments import arrange_tokens, describe, examples, read_argument, suggest
-from actionwatch.emulator.faults.kinds import Kind
+from actionwatch.emulator.faults.kinds import FaultKind
 from actionwatch.emulator.faults.table import FAULTS
-from actionwatch.emulator.spans import Span, read_span, write_span
 
 Operation = Literal["user_actions", "linked_accounts", "link_account", "unlink_account"]
 LIMITS: Final = ("times", "every", "for", "operation", "seed")
@@ -19,7 +19,7 @@ class FaultError(ValueError):
     """A fault that there is not, or that cannot be told this."""
 
 
-class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"for_": "for"}):
     """A kind of fault, what it is told, and how often it plays.
 
     Raises: `FaultError` for a name, an argument or an operation that it cannot have.
@@ -29,7 +29,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fo
     arg: Any = None
     times: Annotated[int, msgspec.Meta(ge=1)] | None = None  # plays no more often
     every: Annotated[int, msgspec.Meta(ge=1)] = 1  # plays on each so-manieth
-    for_: Span | None = None  # plays no longer, by the organisation's clock
+    for_: Duration | None = None  # plays no longer, by the organisation's clock
     operation: Operation | None = None  # plays on this one alone
     seed: int = 0
 
@@ -49,12 +49,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fo
                 raise FaultError(f"{self.fault}: {limit} must be 1 or more")
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FaultKind:
         """Return the line of the table."""
         return FAULTS[self.fault]
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str) -> FaultSpec:
     """Read `NAME[:PART,…]`: parts of the argument, and limits (`times=3`, `every=2`, `for=10s`, `operation=…`, `seed=1`).
 
     Raises: `FaultError` with what is wrong and what is near to it.
@@ -70,7 +70,9 @@ def parse_fault(text: str) -> Fault:
             (limits if found[1] in LIMITS else named)[found[1]] = found[2]
     try:
         argument = arrange_tokens(kind, tokens, named)
-        return msgspec.convert({"fault": name, "arg": argument, **limits}, Fault, strict=False, dec_hook=read_span)
+        return msgspec.convert(
+            {"fault": name, "arg": argument, **limits}, FaultSpec, strict=False, dec_hook=read_duration
+        )
     except msgspec.ValidationError as exc:
         raise FaultError(f"{text}: {str(exc).removeprefix(f'{name}: ')}") from exc
     except FaultError:
@@ -79,7 +81,7 @@ def parse_fault(text: str) -> Fault:
         raise FaultError(f"{name}: {exc}") from exc
 
 
-def find_kind(name: str) -> Kind:
+def find_kind(name: str) -> FaultKind:
     """Find a line of the table.
 
     Raises: `FaultError` if there is none of that name.
@@ -89,7 +91,7 @@ def find_kind(name: str) -> Kind:
     return FAULTS[name]
 
 
-def as_faults(given: "tuple[Fault | str, ...]") -> list[Fault]:
+def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
     """Read faults that may be texts.
 
     Raises: `FaultError`.
@@ -107,13 +109,13 @@ def every_variant() -> list[str]:
     return [f"{name}{example}" for name, kind in FAULTS.items() for example in examples(kind)]
 
 
-def plain(fault: Fault) -> dict[str, object]:
+def plain(fault: FaultSpec) -> dict[str, object]:
     """Return a fault as JSON that reads back as the same fault."""
     built: dict[str, object] = msgspec.to_builtins(fault, enc_hook=_write, builtin_types=())
     return {key: value for key, value in built.items() if value is not None}
 
 
 def _write(value: object) -> object:
-    if isinstance(value, Span):
-        return write_span(value)
+    if isinstance(value, Duration):
+        return format_duration(value)
     raise NotImplementedError(type(value))

@@ -8,12 +8,12 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.emulator.fates import Arrival
-from actionwatch.emulator.faults.transport import Carried, Carrier
-from actionwatch.emulator.log import Action, Filter, Slice
-from actionwatch.emulator.query import Query
+from actionwatch.emulator.faults.transport import Carrier, FaultyResponse
+from actionwatch.emulator.log import Action, LogFilter, LogPage
+from actionwatch.emulator.query import LogQuery
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
+from actionwatch.emulator.visibility import Arrival
 from actionwatch.emulator.wire import Json
 
 USER_ACTIONS: Final = "user_actions"
@@ -21,7 +21,7 @@ OPERATIONS: Final = (USER_ACTIONS, "linked_accounts", "link_account", "unlink_ac
 REQUIRED: Final = object()
 
 Names = Sequence[str] | Mapping[str, object]
-Select = Callable[[Organisation, Query], Slice]
+Select = Callable[[Organisation, LogQuery], LogPage]
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class OnArrival:
 class OnEntries:
     """Lets entries of the log disappear: those of a filter, that are at least so old (ms)."""
 
-    chooses: Callable[[Any], tuple[Filter, int]]
+    chooses: Callable[[Any], tuple[LogFilter, int]]
     operations: tuple[str, ...] = ()
     counts: str = "records"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultKind:
     """One line of the table."""
 
     effect: OnRequest | OnArrival | OnEntries
@@ -73,14 +73,14 @@ class Kind:
     default: object = REQUIRED  # of the argument; a structure has defaults of its own
 
 
-def on_query(change: Callable[[Query, Play], Query]) -> OnRequest:
+def on_query(change: Callable[[LogQuery, Play], LogQuery]) -> OnRequest:
     """Change what is asked for."""
     return OnRequest(
         lambda stages, play: replace(stages, parse=lambda parameters: change(stages.parse(parameters), play))
     )
 
 
-def on_select(change: Callable[[Select, Organisation, Query, Play], Slice], counts: str = "requests") -> OnRequest:
+def on_select(change: Callable[[Select, Organisation, LogQuery, Play], LogPage], counts: str = "requests") -> OnRequest:
     """Change what is found; `change` may call the selection that it stands in for."""
 
     def lift(stages: Stages, play: Play) -> Stages:
@@ -92,7 +92,7 @@ def on_select(change: Callable[[Select, Organisation, Query, Play], Slice], coun
 def on_record(change: Callable[[Json, Action, int, Play], Json]) -> OnRequest:
     """Change each record of a page; it is given with its action and its arrival number."""
 
-    def change_all(envelope: Json, page: Slice, play: Play) -> Json:
+    def change_all(envelope: Json, page: LogPage, play: Play) -> Json:
         records = envelope.get("resources")
         if not isinstance(records, list):
             return envelope
@@ -102,11 +102,11 @@ def on_record(change: Callable[[Json, Action, int, Play], Json]) -> OnRequest:
     return on_envelope(change_all)
 
 
-def on_envelope(change: Callable[[Json, Slice, Play], Json]) -> OnRequest:
+def on_envelope(change: Callable[[Json, LogPage, Play], Json]) -> OnRequest:
     """Change the envelope of a page."""
 
     def lift(stages: Stages, play: Play) -> Stages:
-        def envelop(page: Slice, offset: int, organisation: Organisation) -> object:
+        def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
             match stages.envelop(page, offset, organisation):
                 case [dict() as envelope]:
                     return [change(envelope, page, play)]
@@ -122,7 +122,7 @@ def on_shape(change: Callable[[Json, Play], object]) -> OnRequest:
     """Change what the envelope is wrapped in."""
 
     def lift(stages: Stages, play: Play) -> Stages:
-        def envelop(page: Slice, offset: int, organisation: Organisation) -> object:
+        def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
             match stages.envelop(page, offset, organisation):
                 case [dict() as envelope]:
                     return change(envelope, play)
@@ -153,7 +153,7 @@ def on_the_way(carry: Callable[[Play], Carrier], *, is_answered: Callable[[Any],
     def lift(stages: Stages, play: Play) -> Stages:
         def carried(response: Response) -> Response:
             before = stages.carry(response)
-            return Carried(before, carry(play), before.status_code if is_answered(play.arg) else 0)
+            return FaultyResponse(before, carry(play), before.status_code if is_answered(play.arg) else 0)
 
         return replace(stages, carry=carried)
 

@@ -6,29 +6,29 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
-from actionwatch.emulator.fates import Arrival
-from actionwatch.emulator.faults.fault import Fault, FaultError, as_faults
-from actionwatch.emulator.faults.kinds import Kind, OnArrival, OnEntries, OnRequest, Play
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, as_faults
+from actionwatch.emulator.faults.kinds import FaultKind, OnArrival, OnEntries, OnRequest, Play
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.log import LAST_MS, to_ms
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
+from actionwatch.emulator.visibility import Arrival
 
 PLACES = {name: place for place, name in enumerate(FAULTS)}
 
 
 @dataclass
-class Running:
+class ActiveFault:
     """A fault that was set, and how it has fared; `played` counts requests, records or walks."""
 
-    fault: Fault
+    fault: FaultSpec
     since: datetime
     asked: int = 0
     played: int = 0
     memory: dict[object, int] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FaultKind:
         """Return the line of the table."""
         return self.fault.kind
 
@@ -44,22 +44,22 @@ class Faults:
     Its lock is never held while the organisation is called: records arrive under the organisation's lock.
     """
 
-    def __init__(self, organisation: Organisation, faults: Iterable[Fault | str] = ()) -> None:
+    def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
         self._organisation = organisation
         self._lock = Lock()
-        self._running: tuple[Running, ...] = ()
+        self._running: tuple[ActiveFault, ...] = ()
         organisation.on_arrival(self._arrive)
         organisation.on_look(self._settle)
         self.set(*faults)
 
-    def set(self, *faults: Fault | str) -> None:
+    def set(self, *faults: FaultSpec | str) -> None:
         """Let exactly these play from now on; limits count again.
 
         Raises: `FaultError`, and then nothing has changed.
         """
         self._put(as_faults(faults), is_added=False)
 
-    def add(self, *faults: Fault | str) -> None:
+    def add(self, *faults: FaultSpec | str) -> None:
         """Let these play, too.
 
         Raises: `FaultError`, and then nothing has changed.
@@ -79,7 +79,7 @@ class Faults:
             return len(before) - len(self._running)
 
     @property
-    def running(self) -> tuple[Running, ...]:
+    def running(self) -> tuple[ActiveFault, ...]:
         """Return what was set, those that are over included, in the order of composition."""
         return self._running
 
@@ -96,14 +96,14 @@ class Faults:
                 stages = effect.change(stages, self._play(running, now, number))
         return stages
 
-    def _put(self, faults: list[Fault], *, is_added: bool) -> None:
+    def _put(self, faults: list[FaultSpec], *, is_added: bool) -> None:
         now = self._organisation.clock()
         with self._lock:
-            running = [*(self._running if is_added else ()), *(Running(fault, now) for fault in faults)]
+            running = [*(self._running if is_added else ()), *(ActiveFault(fault, now) for fault in faults)]
             self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
         self._settle()
 
-    def _draw(self, running: Running, now: datetime) -> int | None:
+    def _draw(self, running: ActiveFault, now: datetime) -> int | None:
         """Return whether it is a fault's turn, and the how manieth (from 0) that is; None: it is not."""
         with self._lock:
             if running.is_over(now):
@@ -114,7 +114,7 @@ class Faults:
             running.played += 1
             return running.played - 1
 
-    def _play(self, running: Running, now: datetime, number: int) -> Play:
+    def _play(self, running: ActiveFault, now: datetime, number: int) -> Play:
         fault = running.fault
         return Play(
             fault.arg,
@@ -132,7 +132,7 @@ class Faults:
                 arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
         return arrivals
 
-    def _arrive_one(self, running: Running, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
+    def _arrive_one(self, running: ActiveFault, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
         now = self._organisation.clock()
         number = self._draw(running, now)
         return [arrival] if number is None else effect.change(arrival, self._play(running, now, number))
@@ -143,7 +143,7 @@ class Faults:
             if isinstance(running.kind.effect, OnEntries):
                 self._take_away(running, running.kind.effect)
 
-    def _take_away(self, running: Running, effect: OnEntries) -> None:
+    def _take_away(self, running: ActiveFault, effect: OnEntries) -> None:
         """Let a fault's entries disappear, each asked for once, at the moment when it came of age."""
         now = self._organisation.clock()
         ends = running.since + running.fault.for_ if running.fault.for_ else None
@@ -161,5 +161,5 @@ class Faults:
         self._organisation.take_away(wanted, to_ms(moment) - age if age else LAST_MS, gone_at)
 
 
-def _plays_on(running: Running, operation: str) -> bool:
+def _plays_on(running: ActiveFault, operation: str) -> bool:
     return operation in running.kind.effect.operations and running.fault.operation in (None, operation)

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Final
 
 from actionwatch.emulator.faults.kinds import Play
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter
-from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, Query
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter
+from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, LogQuery
 
-Change = Callable[[Query], Query]
+Change = Callable[[LogQuery], LogQuery]
 
 # The log's times are whole milliseconds, so an excluded bound is the next one.
 BOUNDS: Final[dict[str, Change]] = {
@@ -23,8 +23,8 @@ UNBOUNDED: Final[dict[str, Change]] = {
     "start": lambda query: replace(query, start=FIRST_MS),
     "end": lambda query: replace(query, end=LAST_MS),
 }
-UNFILTERED: Final[dict[str, Callable[[Filter], Filter]]] = {
-    "all": lambda _: Filter(),
+UNFILTERED: Final[dict[str, Callable[[LogFilter], LogFilter]]] = {
+    "all": lambda _: LogFilter(),
     "actionKinds": lambda wanted: replace(wanted, kinds=None),
     "crudOperations": lambda wanted: replace(wanted, operations=None),
     "account": lambda wanted: replace(wanted, account=None),
@@ -36,42 +36,42 @@ UNFILTERED: Final[dict[str, Callable[[Filter], Filter]]] = {
 }
 
 
-def bound(query: Query, play: Play) -> Query:
+def bound(query: LogQuery, play: Play) -> LogQuery:
     """Exclude bounds."""
     return BOUNDS[play.arg](query)
 
 
-def truncate_bounds(query: Query, play: Play) -> Query:
+def truncate_bounds(query: LogQuery, play: Play) -> LogQuery:
     """Cut both bounds down to a whole unit of time."""
     unit = max(1, play.arg // timedelta(milliseconds=1))
     return replace(query, start=query.start // unit * unit, end=query.end // unit * unit)
 
 
-def ignore_times(query: Query, play: Play) -> Query:
+def ignore_times(query: LogQuery, play: Play) -> LogQuery:
     """Forget bounds."""
     return UNBOUNDED[play.arg](query)
 
 
-def ignore_filter(query: Query, play: Play) -> Query:
+def ignore_filter(query: LogQuery, play: Play) -> LogQuery:
     """Forget one filter, or all."""
     return replace(query, wanted=UNFILTERED[play.arg](query.wanted))
 
 
-def clamp_page(query: Query, play: Play) -> Query:
+def clamp_page(query: LogQuery, play: Play) -> LogQuery:
     """Return no more records than a maximum, whatever was asked for."""
     return replace(query, limit=min(query.limit, play.arg))
 
 
-def ignore_page_size(query: Query, _: Play) -> Query:
+def ignore_page_size(query: LogQuery, _: Play) -> LogQuery:
     """Return pages of the default size."""
     return replace(query, limit=DEFAULT_PAGE_SIZE)
 
 
-def ignore_index(query: Query, _: Play) -> Query:
+def ignore_index(query: LogQuery, _: Play) -> LogQuery:
     """Return the first page for ever."""
     return replace(query, offset=0)
 
 
-def always_count(query: Query, _: Play) -> Query:
+def always_count(query: LogQuery, _: Play) -> LogQuery:
     """Send counts to who declined them."""
     return replace(query, with_counts=True)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from actionwatch.emulator.connection import connection_of
-from actionwatch.emulator.spans import Span
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.state import Clock
 
 RESET_DELAY_SECONDS = 0.05  # a reset on the heels of data may overtake it in the client's kernel
@@ -24,7 +24,7 @@ Carrier = Callable[[Response, Scope, Receive, Send], Awaitable[None]]
 Where = Literal["request", "headers", "body"]
 
 
-class Carried(Response):
+class FaultyResponse(Response):
     """A response whose last steps a fault takes; faults on faults are answers within answers."""
 
     def __init__(self, inner: Response, carrier: Carrier, status_code: int) -> None:
@@ -45,14 +45,14 @@ class Oversize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Drip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How slowly a body comes."""
 
-    pause: Span = Span(milliseconds=100)
+    pause: Duration = Duration(milliseconds=100)
     count_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class Hang(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an answer stops, and for how long; None: until the client gives up."""
 
-    lasts: Span | None = None
+    lasts: Duration | None = None
     at: Where = "request"
 
 

@@ -112,7 +112,10 @@ def test_kinds_that_are_sentences() -> None:
     kinds = ["Zebediah deleted 3 things!", "LOGIN_FAILED", "LOGIN", "BACKUP"]
     with Upstream(listing([record(n, action=kinds[n % 4]) for n in range(20)])) as upstream:
         report = probe_at(upstream.url, known_kinds=["LOGIN"])
-    assert "undocumented: LOGIN, LOGIN_FAILED; not shown: 1 value that does not look like a kind" in found(report, "kinds").says
+    assert (
+        "undocumented: LOGIN, LOGIN_FAILED; not shown: 1 value that does not look like a kind"
+        in found(report, "kinds").says
+    )
     assert report.configuration["extra_kinds"] == ["LOGIN_FAILED"]
     assert "zebediah" not in printed(report).lower()
 
@@ -155,7 +158,10 @@ def test_ignored_filters() -> None:
 
 def test_refused_key() -> None:
     """A refused key is an error with its remedy, not a finding."""
-    with Upstream(lambda asked: Answered(401)) as upstream, pytest.raises(AccessDenied, match="whether the key was revoked"):
+    with (
+        Upstream(lambda asked: Answered(401)) as upstream,
+        pytest.raises(AccessDenied, match="whether the key was revoked"),
+    ):
         probe_at(upstream.url)
 
 

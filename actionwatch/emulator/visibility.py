@@ -18,7 +18,7 @@ class Arrival:
 ArrivalHook = Callable[[Arrival], Iterable[Arrival]]
 
 
-class Fates:
+class Visibility:
     """Arrivals of all rows, and the few that were delayed or have disappeared; times in ms."""
 
     def __init__(self) -> None:
