@@ -1,4 +1,4 @@
-"""What an organisation does on an ordinary day: people by their habits, services by their schedule."""
+"""The ordinary actions in an organisation: of people at random, of services by schedule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from actionwatch.emulator.simulation import Simulation, activity
 from actionwatch.emulator.state import Account, Cluster, Person
 
 WORKING_HOURS = 8.5  # the integral of `activity` over a working day
-LONGEST_GAP = timedelta(minutes=10)  # after it the rate is looked at again: a Poisson process has no memory
+LONGEST_GAP = timedelta(minutes=10)  # then the rate is computed again: a Poisson process has no memory
 BACKUP_EVERY = timedelta(hours=6)
 CI_CLUSTERS_A_DAY = 16.0
 REPOSITORIES: Final = ("checkout", "ledger", "search", "catalogue", "ingest", "webshop")
@@ -35,11 +35,11 @@ ANY, KAFKA, ACCOUNT, NOTHING = "any cluster", "a Kafka cluster", "an account", "
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """Something that everybody of a role does now and then."""
+    """An action that people with a role do at random."""
 
     role: str
     kind: str
-    per_day: float  # and person, on a working day
+    per_day: float  # per person, on a working day
     on: str
     text: str  # may name {on}, {topic}, {number}
 
@@ -80,7 +80,7 @@ HABITS: Final = (
 
 
 def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
-    """Queue the ordinary life of an organisation from `begin` on; it then goes on for ever."""
+    """Queue the ordinary actions from `begin` on; they continue forever."""
     simulation.schedule(begin, _Workforce(simulation).wait)
     simulation.schedule(begin, _wait_for_ci)
     for cluster in simulation.organisation.clusters:
@@ -88,20 +88,20 @@ def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
 
 
 def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) -> None:
-    """Queue the backups of a production cluster, each cluster at its own hours."""
+    """Queue the backups of a production cluster, at its own times."""
     if cluster.stage == PROD:
         simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), _backup(cluster))
 
 
 def busyness(simulation: Simulation, zone: str) -> float:
-    """Say how busy a time zone is at the stamp's hour; in time-lapse the weekend is worked through, or all is still."""
+    """Return the activity in a time zone. An accelerated simulation has no weekends, so that actions never pause for long."""
     return activity(
         zone, simulation.stamp, has_weekend=simulation.lapse == 1.0 or simulation.planned <= simulation.start
     )
 
 
 class _Workforce:
-    """Everybody's habits, summed by time zone: who does what next is one draw, whatever the number of people."""
+    """The habits of all people by time zone: one random draw chooses the next action, for any number of people."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._zones: dict[str, tuple[list[tuple[Person, Habit]], list[float]]] = {}
@@ -116,7 +116,7 @@ class _Workforce:
                 self._zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
 
     def wait(self, simulation: Simulation) -> None:
-        """Queue the next act of anybody, or a later look if all are quiet."""
+        """Queue the next action of a person, or try again later if nobody is active."""
         zones = list(self._zones)
         rates = [busyness(simulation, zone) * self._zones[zone][1][-1] for zone in zones]  # per planned hour
         gap = timedelta(hours=simulation.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
@@ -127,7 +127,7 @@ class _Workforce:
         person, habit = simulation.chance.choices(pairs, cum_weights=weights)[0]
 
         def act(simulation: Simulation) -> None:
-            if busyness(simulation, person.time_zone):  # the day may have ended since the draw
+            if busyness(simulation, person.time_zone):  # the working day may have ended since the draw
                 _follow(simulation, person, habit)
             self.wait(simulation)
 
@@ -154,7 +154,7 @@ def _wait_for_ci(simulation: Simulation) -> None:
 
 
 def _run_ci(simulation: Simulation) -> None:
-    """Start a CI cluster, and have the reaper delete it within two hours."""
+    """Start a CI cluster, which the reaper deletes within two hours."""
     _wait_for_ci(simulation)
     organisation = simulation.organisation
     name = f"ci-{simulation.chance.choice(REPOSITORIES)}-{simulation.chance.randrange(1000, 9999)}"

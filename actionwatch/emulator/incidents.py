@@ -1,4 +1,4 @@
-"""The incidents that can be planted: each a small function that acts, and queues what follows, in planned time."""
+"""The incidents: each function performs an action and queues the following ones, in planned time."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,11 +21,11 @@ from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Cluster, Person
 
 FIREWALL_CHANGES = 6
-REPAIR = timedelta(hours=1)  # a lost production cluster is built again
+REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
 
 
 def key_then_cluster_deleted(simulation: Simulation) -> None:
-    """An API key is made, and minutes later the same user deletes a cluster."""
+    """A user creates an API key, and minutes later deletes a cluster."""
     who, cluster = simulation.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(simulation)
     account = simulation.account_of(cluster)
     simulation.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
@@ -36,7 +36,7 @@ def key_then_cluster_deleted(simulation: Simulation) -> None:
 
 
 def firewall_burst(simulation: Simulation) -> None:
-    """One user changes firewalls six times within minutes, and opens one to the whole internet."""
+    """A user changes firewall rules six times within minutes, and opens the cluster to the internet."""
     who, cluster = simulation.pick_person(PLATFORM, DBA, is_awake=True), _victim(simulation)
     opened = simulation.chance.randrange(1, FIREWALL_CHANGES)
     simulation.note("firewall_burst", who, ("CHANGE_CLUSTER_FIREWALL_RULES",) * FIREWALL_CHANGES, cluster)
@@ -53,7 +53,7 @@ def firewall_burst(simulation: Simulation) -> None:
 
 
 def backup_schedule_then_cluster_deleted(simulation: Simulation) -> None:
-    """The backup schedule goes, then the cluster: nothing is left to restore."""
+    """A user removes the backup schedule of a cluster, then the cluster."""
     who, cluster = simulation.pick_person(DBA, PLATFORM, is_awake=True), _victim(simulation)
     kinds = ("DELETE_BACKUP_SCHEDULE", "REQUEST_CLUSTER_DELETE", "DELETE_CLUSTER")
     simulation.note("backup_schedule_then_cluster_deleted", who, kinds, cluster)
@@ -63,7 +63,7 @@ def backup_schedule_then_cluster_deleted(simulation: Simulation) -> None:
 
 
 def first_admin_action(simulation: Simulation) -> None:
-    """Somebody of the vendor's staff whom nobody has seen before changes who may reach a cluster."""
+    """A new member of the vendor's staff changes the access to a cluster."""
     who, cluster = newcomer(simulation.chance, simulation.organisation.people), _victim(simulation)
     simulation.organisation.people.append(who)
     simulation.note("first_admin_action", who, ("ADMIN_SET_ACCESS_LEVEL",), cluster)
@@ -71,7 +71,7 @@ def first_admin_action(simulation: Simulation) -> None:
 
 
 def off_hours_key_revocation(simulation: Simulation) -> None:
-    """An API key is revoked by somebody for whom it is night right now."""
+    """A user revokes an API key during the night of their time zone."""
     home = simulation.organisation.time_zone
     zone = home if simulation.is_night(home) else off_hours_zone(simulation.stamp)
     who = simulation.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
@@ -83,7 +83,7 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
 
 
 def account_unlinked(simulation: Simulation) -> None:
-    """An account leaves the organisation, and with it all sight of it; if no sandbox is left, one is linked first."""
+    """A user unlinks an account, whose actions are then invisible. If there is no sandbox account, one is linked first."""
     who = simulation.pick_person(SECURITY, PLATFORM, is_awake=True)
     has_sandbox = any(account.name.startswith(SANDBOX) for account in simulation.organisation.accounts)
     if not has_sandbox:
@@ -105,7 +105,7 @@ INCIDENTS: Final[dict[str, Callable[[Simulation], None]]] = {
 
 
 def recur(simulation: Simulation, every: timedelta) -> None:
-    """Plant one incident after another for ever, in an order drawn again each round, `every` on average."""
+    """Start one incident after another forever, with a mean interval of `every`, in a new random order each round."""
     order: list[str] = []
 
     def strike(simulation: Simulation) -> None:
@@ -118,7 +118,7 @@ def recur(simulation: Simulation, every: timedelta) -> None:
 
 
 def _victim(simulation: Simulation) -> Cluster:
-    """Choose a cluster that matters; if all are gone, build one."""
+    """Choose a production or staging cluster; create one if there is none."""
     cluster = simulation.pick_cluster(PROD) or simulation.pick_cluster(STAGING)
     return cluster or simulation.organisation.add_cluster(
         "rebuilt-prod-kafka", account=simulation.organisation.accounts[0]
@@ -148,7 +148,7 @@ def _rebuild(simulation: Simulation, lost: Cluster) -> None:
 
 
 def _unlink_account(simulation: Simulation, who: Person) -> None:
-    """Unlink the newest account; the sandboxes come after those that the organisation lives by."""
+    """Unlink the newest account, which is a sandbox."""
     account = simulation.organisation.accounts[-1]
     simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
     simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)

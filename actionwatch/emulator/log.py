@@ -1,7 +1,7 @@
-"""Keep the log of actions as columns, and answer windows, counts and pages from it without walking it.
+"""Store actions in columns, and find windows, counts and pages by bisection.
 
-A million actions take about 50 MB: every value is an interned code in an array, in the order of arrival, beside one
-order by time. `state.py` is the only caller and holds the lock.
+A million actions take about 50 MB: each value is a code in an array, in the order of arrival, with one index by time.
+`state.py` is the only caller and holds the lock.
 """
 
 from array import array
@@ -18,8 +18,8 @@ import msgspec
 from actionwatch.emulator.catalogue import ORGANISATION, domain_type_of, operation_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_MS, LAST_MS = -(2**62), 2**62  # bounds of a window that has none: inside a column's 64 bits
-KEPT_SELECTIONS = 4  # a walk asks for the same window page after page; a few walkers at once is plenty
+FIRST_MS, LAST_MS = -(2**62), 2**62  # the bounds of an unbounded window, within 64 bits
+_CACHED_SELECTIONS = 4  # a walk requests the pages of one window; a few concurrent walks suffice
 
 T = TypeVar("T", bound=Hashable)
 Arrange = Callable[[list[int], Callable[[int], int]], list[int]]  # rows newest first, the time of a row -> rows
@@ -34,7 +34,7 @@ class EntityRef:
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One user action, as it happened; a struct, as a page makes a thousand of them."""
+    """One user action. A struct, because a page creates a thousand of them."""
 
     kind: str
     at: datetime
@@ -42,17 +42,17 @@ class Action(msgspec.Struct, frozen=True):
     description: str = ""
     account: EntityRef | None = None
     cluster: EntityRef | None = None
-    domain_type: str = ""  # empty: what the kind says
-    gone_at: datetime | None = None  # told by the truth alone: when the entry disappeared
+    domain_type: str = ""  # empty: determined by the kind
+    gone_at: datetime | None = None  # when the entry disappeared; only shown by `/_emulator/truth`
 
     def with_domain_type(self) -> str:
-        """Return the domain type, worked out from the kind where none was said."""
+        """Return the domain type, by default that of the kind."""
         return self.domain_type or domain_type_of(self.kind, has_cluster=self.cluster is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which actions are wanted; None and False ask for nothing in particular."""
+    """A filter for actions; None and False match all."""
 
     kinds: frozenset[str] | None = None
     operations: frozenset[str] | None = None
@@ -66,7 +66,7 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """One page of a selection, newest first, with how many the selection holds and, if asked, how many of each kind."""
+    """One page of a selection, newest first, with the size of the selection and, on request, the counts per kind."""
 
     actions: list[Action]
     total: int
@@ -75,24 +75,24 @@ class LogPage:
 
 
 def to_ms(moment: datetime) -> int:
-    """Turn an aware time into whole milliseconds since the epoch, the resolution of the log."""
+    """Convert an aware time to milliseconds since the epoch, the resolution of the log."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def from_ms(ms: int) -> datetime:
-    """Turn milliseconds since the epoch into an aware UTC time, without a float on the way."""
+    """Convert milliseconds since the epoch to an aware UTC time, without floats."""
     return EPOCH + timedelta(milliseconds=ms)
 
 
 class Interner(Generic[T]):
-    """Return each distinct value a small number, so that a column can be an array."""
+    """Assigns a small number to each distinct value, so that a column can be an array."""
 
     def __init__(self) -> None:
         self.values: list[T] = []
         self._codes: dict[T, int] = {}
 
     def code(self, value: T) -> int:
-        """Return the number of a value, a new one at its first sight."""
+        """Return the number of a value; assign one to a new value."""
         code = self._codes.get(value)
         if code is None:
             code = self._codes[value] = len(self.values)
@@ -100,15 +100,15 @@ class Interner(Generic[T]):
         return code
 
     def mask(self, is_wanted: Callable[[T], bool]) -> bytearray:
-        """Return one byte per number: 1 where the value is wanted."""
+        """Return one byte per number: 1 if the value is wanted."""
         return bytearray(is_wanted(value) for value in self.values)
 
 
 class ActionLog:
-    """An append-only log; rows are numbered by arrival, and found by time."""
+    """An append-only log. Rows are numbered by arrival and indexed by time."""
 
     def __init__(self) -> None:
-        self._classes: Interner[tuple[str, str]] = Interner()  # (kind, domain type): what counts are kept by
+        self._classes: Interner[tuple[str, str]] = Interner()  # (kind, domain type), the key of counts
         self._users: Interner[str] = Interner()
         self._accounts: Interner[EntityRef | None] = Interner()
         self._clusters: Interner[EntityRef | None] = Interner()
@@ -116,7 +116,7 @@ class ActionLog:
         self._row_times = array("q")
         self._row_codes = tuple(array("I") for _ in range(5))  # class, user, account, cluster, description
         self._times = array("q")  # sorted; equal times in order of arrival
-        self._rows = array("I")  # the row at each place of `_times`
+        self._rows = array("I")  # the row at each index of `_times`
         self._class_times: list[array[int]] = []  # per class, sorted
         self._selections: OrderedDict[tuple[LogFilter, int, int], tuple[int, array[int]]] = OrderedDict()
 
@@ -124,7 +124,7 @@ class ActionLog:
         return len(self._row_times)
 
     def append(self, action: Action) -> None:
-        """Add one action; one that is older than others becomes visible only now (a late record)."""
+        """Add one action; an older one is a late record, visible only from now on."""
         ms = to_ms(action.at)
         row = len(self._row_times)
         self._row_times.append(ms)
@@ -137,7 +137,7 @@ class ActionLog:
         of_class.insert(bisect_right(of_class, ms), ms)
 
     def extend_cycled(self, times: "array[int]", prototypes: Sequence[Action]) -> None:
-        """Add one action per time (ms), in bulk: the prototypes in turn, their own times unused."""
+        """Add one action per time (ms), in bulk, from the prototypes in turn; their own times are ignored."""
         start, count = len(self._row_times), len(times)
         self._row_times.extend(times)
         for column, codes in zip(self._row_codes, zip(*map(self._codes_of, prototypes), strict=True), strict=True):
@@ -165,7 +165,7 @@ class ActionLog:
         return self._row_times[row]
 
     def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":
-        """Return the rows of what is wanted between two times (ms, both included), oldest first."""
+        """Return the matching rows between two times (ms, both included), oldest first."""
         low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         window = self._rows[low:high]
         return window if wanted == LogFilter() else self._selected(wanted, start, end, window)
@@ -182,7 +182,7 @@ class ActionLog:
         is_visible: Callable[[int], bool] | None,
         arrange: Arrange | None,
     ) -> LogPage:
-        """Return a page as `slice` does, of the visible rows alone and in another order; walks the whole selection."""
+        """Return a page like `slice`, of visible rows only and in another order. Reads the whole selection."""
         rows = [row for row in reversed(self.rows(wanted, start, end)) if is_visible is None or is_visible(row)]
         if arrange is not None:
             rows = arrange(rows, self.time_of)
@@ -191,7 +191,7 @@ class ActionLog:
         return LogPage([self.action(row) for row in page], len(rows), counts, page)
 
     def slice(self, wanted: LogFilter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> LogPage:
-        """Return a page of what is wanted between two times (ms, both included), newest first."""
+        """Return a page of the matching actions between two times (ms, both included), newest first."""
         if wanted == LogFilter():
             low, high = bisect_left(self._times, start), bisect_right(self._times, end)
             rows, total = self._rows[max(low, high - offset - limit) : max(low, high - offset)], max(0, high - low)
@@ -217,13 +217,15 @@ class ActionLog:
         )
 
     def _reorder(self) -> None:
-        order = sorted(range(len(self._row_times)), key=self._row_times.__getitem__)  # stable: arrival breaks ties
+        order = sorted(
+            range(len(self._row_times)), key=self._row_times.__getitem__
+        )  # stable: equal times stay in order of arrival
         self._rows = array("I", order)
         self._times = array("q", map(self._row_times.__getitem__, order))
         self._class_times = [array("q", sorted(times)) for times in self._class_times]
 
     def _class_counts(self, start: int, end: int) -> dict[str, int]:
-        """Count by two bisections per class, whatever the size of the window."""
+        """Count with two bisections per class, independent of the size of the window."""
         counts: Counter[str] = Counter()
         for (kind, _), times in zip(self._classes.values, self._class_times, strict=True):
             counts[kind] += bisect_right(times, end) - bisect_left(times, start)
@@ -236,9 +238,9 @@ class ActionLog:
         return dict(sorted(counts.items()))
 
     def _selected(self, wanted: LogFilter, start: int, end: int, window: "array[int]") -> "array[int]":
-        """Narrow a window column by column, each at the speed of C, and remember the result for the next page.
+        """Filter a window column by column in C, and cache the result for the next page.
 
-        Nothing ever leaves the log, so a window that holds as many rows as before holds the same rows.
+        Rows are never removed, so a window with the same number of rows has the same rows.
         """
         key = (wanted, start, end)
         if (kept := self._selections.get(key)) is not None and kept[0] == len(window):
@@ -248,7 +250,7 @@ class ActionLog:
         for number, mask in self._masks(wanted):
             rows = array("I", compress(rows, map(mask.__getitem__, map(self._row_codes[number].__getitem__, rows))))
         self._selections[key] = (len(window), rows)
-        while len(self._selections) > KEPT_SELECTIONS:
+        while len(self._selections) > _CACHED_SELECTIONS:
             self._selections.popitem(last=False)
         return rows
 

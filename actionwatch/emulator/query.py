@@ -1,4 +1,4 @@
-"""Read the parameters of a user-actions request, as the documentation states them."""
+"""Parse the parameters of a user-actions request, as documented."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class InvalidParameterError(ValueError):
 
 
 class Parameters(Protocol):
-    """The part of a query string's parse that is needed here."""
+    """The required part of a parsed query string."""
 
     def get(self, key: str, /) -> str | None:
         """Return one value."""
@@ -33,7 +33,7 @@ class Parameters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """A parsed request: what is wanted, from when to when (ms, both included), which page of it."""
+    """A parsed request: filter, window (ms, both bounds included) and page."""
 
     wanted: LogFilter = field(default_factory=LogFilter)
     start: int = FIRST_MS
@@ -44,9 +44,9 @@ class LogQuery:
 
 
 def parse_query(parameters: Parameters) -> LogQuery:
-    """Read a query string; an unknown parameter is ignored, and so is an empty text.
+    """Parse a query string. Unknown parameters and empty texts are ignored.
 
-    Raises: `InvalidParameterError` for a number out of its range, or a value that is no number, time or boolean.
+    Raises: `InvalidParameterError`, if a number is out of range, or a value is not a number, time or boolean.
     """
     return LogQuery(
         _filter(parameters),
@@ -72,7 +72,7 @@ def _filter(parameters: Parameters) -> LogFilter:
 
 
 def _known(values: Sequence[str], known: Mapping[str, object]) -> frozenset[str] | None:
-    """Drop invalid values, as documented: with none left there is no filter, and everything comes back."""
+    """Drop invalid values, as documented. If none is left, there is no filter."""
     return frozenset(value for value in values if value in known) or None
 
 
@@ -107,9 +107,9 @@ def _time(parameters: Parameters, name: str, default: int) -> int:
 
 
 def parse_iso(text: str) -> int:
-    """Read an ISO date and time (no zone: UTC) as milliseconds since the epoch.
+    """Convert an ISO date and time (UTC if it has no zone) to milliseconds since the epoch.
 
-    Raises: `ValueError` for anything else.
+    Raises: `ValueError`, if it is not one.
     """
     if not ISO_TIME.fullmatch(text):
         raise ValueError(f"not an ISO date and time: {text!r}")

@@ -1,10 +1,10 @@
-"""Say how an organisation lives: from a file, or one of the shipped scenarios; and bring it to life.
+"""Scenarios of a simulation: from a file, or shipped ones.
 
-A file is YAML or JSON: `seed`, `history` (`14d`), `lapse` (how many times as fast as the clock), `head_office` (a time
-zone), `ordinary` (false: nothing but what is listed happens), `recur` (mean time between further incidents), `incidents`
+A file is YAML or JSON: `seed`, `history` (`14d`), `lapse` (how many times as fast as the clock), `head_office` (a time zone),
+`ordinary` (false: only listed actions and incidents), `recur` (mean time between further incidents), `incidents`
 (`{incident: firewall_burst, at: 10s}`), `actions` (`{at: 5s, action: DELETE_CLUSTER, userName: eve@acme.example}`) and
-`faults` (`{fault: order, arg: ascending}`), which whoever serves the organisation hands to `create_app`. `at` is counted
-in planned time from the start; a negative one lies in the past.
+`faults` (`{fault: order, arg: ascending}`), which the caller passes to `create_app`. `at` is planned time from the start;
+negative values are in the past.
 """
 
 from collections.abc import Callable
@@ -24,22 +24,22 @@ from actionwatch.emulator.sample import SYDNEY, Office, create_organisation, off
 from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Clock, system_clock
 
-DEMO_LAPSE = 300.0  # a planned hour in twelve seconds: a working day's variety within a demo's minute
+DEMO_LAPSE = 300.0  # a planned hour takes twelve seconds, so that a demo of a minute shows half a working day
 
 
 class ScenarioError(ValueError):
-    """A scenario file that cannot be used; the text names file and place."""
+    """An invalid scenario file; the text contains file and location."""
 
 
 class PlannedIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An incident, and when it begins."""
+    """An incident and its start."""
 
     incident: str
     at: Duration
 
 
 class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """An action written out; `late_by` is how much older than its appearance its time stamp is."""
+    """One action. `late_by` is how much later than its time it becomes visible."""
 
     at: Duration
     action: str
@@ -52,7 +52,7 @@ class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an organisation lives."""
+    """What happens in a simulation."""
 
     seed: int = 1
     history: Duration = Duration(days=14)
@@ -65,11 +65,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[FaultSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what would never end or never begin; msgspec adds the place to the text."""
+        """Refuse durations that make no sense; msgspec adds the location to the text."""
         if self.history < Duration():
             raise ValueError("history must not be negative")
         if self.recur is not None and self.recur <= Duration():
-            raise ValueError("recur must be longer than nothing")
+            raise ValueError("recur must be longer than 0s")
 
 
 DEMO_FIRST_MINUTES = 10  # 2 s at the demo's lapse
@@ -78,7 +78,7 @@ DEMO_RECUR = Duration(minutes=100)  # 20 s
 
 
 def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
-    """Return the demo: every incident within 45 s, the first after 2 s, and a head office where it is night at `now`."""
+    """Return the demo: all incidents within 45 s, the first after 2 s, with a head office where `now` is at night."""
     incidents = tuple(
         PlannedIncident(name, Duration(minutes=DEMO_FIRST_MINUTES + DEMO_EVERY_MINUTES * number))
         for number, name in enumerate(INCIDENTS)
@@ -87,12 +87,12 @@ def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
 
 
 def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
-    """Return an uneventful month: whatever a rule finds in it is noise."""
+    """Return a month without incidents: all matches of rules are noise."""
     return Scenario(seed=seed, history=Duration(days=days))
 
 
 def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulation:
-    """Found the scenario's organisation, live through its past up to the clock's now, and queue what is to come."""
+    """Create the organisation, simulate its past up to now, and queue the rest."""
     start = clock()
     organisation = create_organisation(scenario.seed, head_office=scenario.head_office, clock=clock)
     simulation = Simulation(organisation, start, lapse=scenario.lapse, seed=scenario.seed)
@@ -133,7 +133,7 @@ def _play_action(action: PlannedAction) -> Callable[[Simulation], None]:
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario from a YAML or JSON file.
 
-    Raises: `ScenarioError` at the first thing that is wrong, with its place and what would be right.
+    Raises: `ScenarioError`, with the location of the first error and what is accepted.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -146,6 +146,6 @@ def load_scenario(path: Path) -> Scenario:
         if planned.incident not in INCIDENTS:
             known = ", ".join(INCIDENTS)
             raise ScenarioError(
-                f"{path}: {planned.incident!r} is none of {known} - at `$.incidents[{number}].incident`"
+                f"{path}: unknown incident {planned.incident!r}: use one of {known} - at `$.incidents[{number}].incident`"
             )
     return read

@@ -122,7 +122,7 @@ class Simulation:
     # Choices
 
     def pick_person(self, *roles: str, is_awake: bool | None = None, in_zone: str | None = None) -> Person:
-        """Choose a person with one of these roles, but not one of the last few. A criterion that no one satisfies is ignored."""
+        """Choose a person with one of these roles, but not one of the last few. Ignore criteria that no one satisfies."""
         people = [person for person in self.organisation.people if person.role in roles]
         wishes: list[Callable[[Person], bool]] = []
         if is_awake is not None:
@@ -146,25 +146,25 @@ class Simulation:
         return not 7 <= self.stamp.astimezone(ZoneInfo(zone)).hour < 19
 
     def account_of(self, cluster: Cluster) -> Account | None:
-        """Return the cluster's account, if it is still linked."""
+        """Return the account of a cluster, if it is still linked."""
         return next((one for one in self.organisation.accounts if one.id == cluster.account_id), None)
 
 
 def activity(zone: str, moment: datetime, *, has_weekend: bool = True) -> float:
-    """Say how busy people of a time zone are, from 0 (night) to 1 (the middle of a working day)."""
+    """Return the activity of people in a time zone, from 0 (night) to 1 (working hours)."""
     local = moment.astimezone(ZoneInfo(zone))
     if has_weekend and local.weekday() >= 5:
         return 0.0
-    if local.hour in (8, 12, 17):  # coming, eating, going
+    if local.hour in (8, 12, 17):  # arrival, lunch, departure
         return 0.5
     return 1.0 if 8 < local.hour < 17 else 0.0
 
 
 @contextmanager
 def playing(simulation: Simulation) -> Iterator[Organisation]:
-    """Let the organisation live in a thread, by its own clock; on leaving, the thread is gone."""
+    """Run the simulation in a thread until the block ends, by the clock of the organisation."""
     ended = Event()
-    player = Thread(target=_play, args=(simulation, ended), name="emulator-life")
+    player = Thread(target=_play, args=(simulation, ended), name="emulator-simulation")
     player.start()
     try:
         yield simulation.organisation

@@ -1,4 +1,4 @@
-"""Hold one organisation: its accounts, clusters, people and log. Every method may be called from any thread."""
+"""One organisation: its accounts, clusters, people and log. All methods are thread-safe."""
 
 import random
 import uuid
@@ -29,7 +29,7 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Read the wall clock; the only place of the emulator that does."""
+    """Return the wall clock time. No other function of the emulator reads it."""
     return datetime.now(UTC)
 
 
@@ -44,7 +44,7 @@ class Account:
 
     @property
     def named(self) -> EntityRef:
-        """Return the account as a record names it."""
+        """The account as in a record."""
         return EntityRef(self.id, self.name)
 
 
@@ -60,13 +60,13 @@ class Cluster:
 
     @property
     def named(self) -> EntityRef:
-        """Return the cluster as a record names it."""
+        """The cluster as in a record."""
         return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody, or something, that acts."""
+    """A person or service that acts."""
 
     user_name: str
     role: str
@@ -75,7 +75,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """An incident that was played: the truth against which alerts can be held."""
+    """An incident that was simulated, for comparison with alerts."""
 
     incident: str
     at: datetime
@@ -88,7 +88,7 @@ class Planted:
 
 @dataclass
 class Organisation:
-    """An organisation and everything that was ever done in it."""
+    """An organisation and its log."""
 
     id: str = "11111111-2222-4333-8444-555555555555"
     name: str = "Acme"
@@ -102,7 +102,7 @@ class Organisation:
         self._log = ActionLog()
         self._visibility = Visibility()
         self._hooks: list[ArrivalHook] = []
-        self._before_looks: list[Callable[[], None]] = []
+        self._read_hooks: list[Callable[[], None]] = []
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
         self._planted: list[Planted] = []
@@ -112,37 +112,37 @@ class Organisation:
 
     @property
     def accounts(self) -> list[Account]:
-        """Return the linked accounts, the oldest first."""
+        """The linked accounts, oldest first."""
         with self._lock:
             return list(self._accounts.values())
 
     @property
     def clusters(self) -> list[Cluster]:
-        """Return the running clusters of the linked accounts."""
+        """The running clusters of the linked accounts."""
         with self._lock:
             return [cluster for cluster in self._clusters.values() if cluster.account_id in self._accounts]
 
     def add_account(self, name: str, *, support_contacts: str = "", is_pci_compliant: bool = False) -> Account:
-        """Link an account without a trace in the log."""
+        """Link an account without a log entry."""
         with self._lock:
             account = Account(self.new_id(), name, support_contacts, is_pci_compliant)
             self._accounts[account.id] = account
             return account
 
     def remove_account(self, account_id: str) -> Account | None:
-        """Unlink an account without a trace in the log; None if it is not linked."""
+        """Unlink an account without a log entry; None if it is not linked."""
         with self._lock:
             return self._accounts.pop(account_id, None)
 
     def add_cluster(self, name: str, *, account: Account, product: str = "KAFKA", stage: str = "prod") -> Cluster:
-        """Start a cluster without a trace in the log."""
+        """Start a cluster without a log entry."""
         with self._lock:
             cluster = Cluster(self.new_id(), name, product, stage, account.id)
             self._clusters[cluster.id] = cluster
             return cluster
 
     def remove_cluster(self, cluster_id: str) -> None:
-        """Stop a cluster without a trace in the log."""
+        """Stop a cluster without a log entry."""
         with self._lock:
             self._clusters.pop(cluster_id, None)
 
@@ -174,7 +174,7 @@ class Organisation:
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
 
     def new_id(self) -> str:
-        """Return the next UUID; the same seed gives the same ones."""
+        """Return the next UUID; the same seed produces the same UUIDs."""
         with self._lock:
             return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
@@ -192,7 +192,7 @@ class Organisation:
         domain_type: str = "",
         times: int = 1,
     ) -> Action:
-        """Log an action, `times` times over; `at` defaults to now, and an older one is late: visible only from now."""
+        """Log an action `times` times. `at` defaults to now; an older action is late and visible only from now on."""
         with self._lock:
             moment = from_ms(to_ms(at or self.clock()))
             action = Action(kind, moment, user_name, description, account, cluster, domain_type)
@@ -200,7 +200,7 @@ class Organisation:
             return action
 
     def extend(self, actions: Iterable[Action]) -> None:
-        """Log several actions at one instant: a reader sees all of them or none."""
+        """Log several actions atomically: a reader sees all or none."""
         with self._lock:
             now = to_ms(self.clock())
             for arrival in self._arrivals(actions):
@@ -210,20 +210,20 @@ class Organisation:
                     self._visibility.delay(len(self._log) - 1, arrival.visible_from)
 
     def on_arrival(self, hook: ArrivalHook) -> None:
-        """Have every action pass through a hook on its way into the log; synthetic ones do not.
+        """Pass every new action through a hook, except synthetic ones.
 
-        The hook is called under the organisation's lock: it must not wait for one whose holder calls the organisation.
+        The organisation holds its lock during the call, so the hook must not wait for a lock whose owner calls it.
         """
         with self._lock:
             self._hooks.append(hook)
 
-    def on_look(self, hook: Callable[[], None]) -> None:
-        """Have something done before each look at the log, outside the lock."""
+    def before_read(self, hook: Callable[[], None]) -> None:
+        """Call a hook before each read of the log, without the lock."""
         with self._lock:
-            self._before_looks.append(hook)
+            self._read_hooks.append(hook)
 
-    def _before_look(self) -> None:
-        for hook in self._before_looks:
+    def _run_read_hooks(self) -> None:
+        for hook in self._read_hooks:
             hook()
 
     def _arrivals(self, actions: Iterable[Action]) -> Iterable[Arrival]:
@@ -234,7 +234,7 @@ class Organisation:
             yield from arrivals
 
     def extend_synthetic(self, count: int, start: datetime, end: datetime) -> None:
-        """Log many made-up actions, evenly spread over [start, end): a million in about two seconds."""
+        """Log many synthetic actions, evenly distributed over [start, end): a million in about two seconds."""
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
             times = array("q", (first + number * span // count for number in range(count)))
@@ -252,8 +252,8 @@ class Organisation:
         with_counts: bool = True,
         arrange: Arrange | None = None,
     ) -> LogPage:
-        """Return a page of what can be seen now, newest first or as arranged; one page is one consistent view."""
-        self._before_look()
+        """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
+        self._run_read_hooks()
         with self._lock:
             is_visible = self._visibility.sight(to_ms(self.clock()))
             if is_visible is None and arrange is None:
@@ -263,9 +263,9 @@ class Organisation:
             )
 
     def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
-        """Let entries disappear that are not younger than `until` (ms).
+        """Remove entries up to `until` (ms).
 
-        `gone_at` is given each row that is still there, and its time, and says when it disappeared; None: it stays.
+        `gone_at` receives each remaining row and its time, and returns when the row disappeared; None: it stays.
         """
         with self._lock:
             for row in self._log.rows(wanted, FIRST_MS, until):
@@ -273,14 +273,14 @@ class Organisation:
                     self._visibility.take(row, at)
 
     def truth(self, since: int = 0) -> list[Action]:
-        """Return every action from arrival number `since` on, in the order of arrival; what disappeared says when."""
-        self._before_look()
+        """Return all actions from arrival number `since` on, in order of arrival, removed ones with `gone_at`."""
+        self._run_read_hooks()
         with self._lock:
             return [self._true(row) for row in range(since, len(self._log))]
 
     def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
-        """Return what could be seen at a time, of a window with both bounds included, the oldest first."""
-        self._before_look()
+        """Return what was visible at a time in a window (both bounds included), oldest first."""
+        self._run_read_hooks()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
             rows = self._log.rows(LogFilter(), first, last)
@@ -296,11 +296,11 @@ class Organisation:
 
     @property
     def planted(self) -> list[Planted]:
-        """Return the incidents played so far."""
+        """The incidents so far."""
         with self._lock:
             return list(self._planted)
 
     def note(self, planted: Planted) -> None:
-        """Remember an incident that was played."""
+        """Note an incident."""
         with self._lock:
             self._planted.append(planted)

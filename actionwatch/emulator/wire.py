@@ -1,4 +1,4 @@
-"""Turn what the organisation holds into the JSON that the API sends: pure functions, no request in sight."""
+"""Convert records and accounts into the JSON of the API. Pure."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ Json = dict[str, object]
 
 
 def record(action: Action, organisation: Organisation) -> Json:
-    """Return one action as the API sends it; what an action has not (a cluster, an account) is null."""
+    """Return an action as the API sends it; a missing cluster or account is null."""
     account, cluster = action.account, action.cluster
     return {
         "action": action.kind,
@@ -32,7 +32,7 @@ def time(moment: datetime) -> str:
 
 
 def envelope(page: LogPage, offset: int, organisation: Organisation) -> list[Json]:
-    """Return a page as documented: a list that holds one envelope."""
+    """Return a page as documented: a list of one envelope."""
     whole: Json = {
         "totalResults": page.total,
         "startIndex": offset,
@@ -63,7 +63,7 @@ def account(one: Account) -> Json:
 
 
 def unlinked(one: Account) -> list[Json]:
-    """Return the answer to an unlinking: what the account is from then on, an organisation of its own."""
+    """Return the response to unlinking an account, which is then an organisation itself."""
     return [
         {
             "id": one.id,
@@ -80,5 +80,5 @@ def unlinked(one: Account) -> list[Json]:
 
 
 def error(status: int, message: str) -> Json:
-    """Return an error body in the form that is likeliest for this API."""
+    """Return an error body in the most likely form for this API."""
     return {"status": status, "message": message, "errorDetails": None, "code": status, "link": None}

@@ -115,8 +115,8 @@ def test_text_and_object_mean_the_same() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("ordr:ascending", "no fault is called 'ordr'; did you mean 'order'?"),
-        ("", "no fault is called ''"),
+        ("ordr:ascending", "unknown fault 'ordr'; did you mean 'order'?"),
+        ("", "unknown fault ''"),
         ("order", "needs one of descending, ascending"),
         ("order:ascendign", "did you mean 'ascending'?"),
         ("order:ascending,shuffled", "was given ['ascending', 'shuffled']"),
@@ -134,8 +134,8 @@ def test_text_and_object_mean_the_same() -> None:
         ("error:every=x", "at `$.every`"),
         ("error:for=x", "'x' is not a duration"),
         ("error:operation=user_action", "'user_action' - at `$.operation`"),
-        ("order:ascending,operation=linked_accounts", "plays on user_actions, not on linked_accounts"),
-        ("twins:2,operation=user_actions", "plays on the log"),
+        ("order:ascending,operation=linked_accounts", "applies to user_actions and not to linked_accounts"),
+        ("twins:2,operation=user_actions", "applies to the log"),
     ],
 )
 def test_wrong_text_is_told_clearly(text: str, told: str) -> None:
@@ -184,7 +184,7 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
     [
         (["ordr"], "did you mean 'order'?"),
         ([{"fault": "ordr"}], "did you mean 'order'? - at `$[0]`"),
-        (["error", {"fault": "order", "arg": "up"}], "'up' is none of"),
+        (["error", {"fault": "order", "arg": "up"}], "'up' is not one of"),
         ([{"fault": "error", "time": 3}], "unknown field `time`"),
         ([{"fault": "error", "times": 0}], "`$[0].times`"),
         ({}, "Expected `array`"),
@@ -220,7 +220,7 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
     [
         ("faults: [{fault: order, arg: ascending}, {fault: ordr}]", "did you mean 'order'? - at `$.faults[1]`"),
         ("faults: [{fault: order}]", "needs one of descending, ascending"),
-        ("faults: [{fault: order, arg: up}]", "'up' is none of descending, ascending"),
+        ("faults: [{fault: order, arg: up}]", "'up' is not one of descending, ascending"),
         ("faults: [{fault: error, arg: {status: 99}}]", "error: status: Expected `int` >= 400; it takes"),
         ("faults: [{fault: error}, {fault: error, arg: {status: 99}}]", "(duration) - at `$.faults[1]`"),
         ("faults: [{fault: error, for: 10}]", "10 is not a duration such as 10s, 5m, 2h or 14d - at `$.faults[0].for`"),

@@ -1,4 +1,4 @@
-"""The forms that an answer may take around its records: totals, counts, names, wrappings."""
+"""Faults of the envelope: totals, counts, names, shapes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TOTALS: Final[dict[str, Callable[[int, LogPage], object]]] = {
 
 
 def total(envelope: Json, page: LogPage, play: Play) -> Json:
-    """Say another total, or none."""
+    """Change or remove the total."""
     if play.arg == ABSENT:
         return {key: value for key, value in envelope.items() if key != "totalResults"}
     return {**envelope, "totalResults": TOTALS[play.arg](page.total, page)}
@@ -53,7 +53,7 @@ COUNTS: Final[dict[str, Callable[[dict[str, int], LogPage], object]]] = {
 
 
 def count(envelope: Json, page: LogPage, play: Play) -> Json:
-    """Send other counts, in another form, or none; only where counts were asked for."""
+    """Change or remove the counts, if they are requested."""
     if page.counts is None:
         return envelope
     if play.arg == ABSENT:
@@ -62,7 +62,7 @@ def count(envelope: Json, page: LogPage, play: Play) -> Json:
 
 
 def move_counts(envelope: Json, _: LogPage, play: Play) -> Json:
-    """Send the counts under another name."""
+    """Rename the counts."""
     return {play.arg if key == "actionCounts" else key: value for key, value in envelope.items()}
 
 
@@ -79,23 +79,23 @@ ODD_RECORDS: Final[dict[str, object]] = {"null": None, "text": "record", "number
 
 
 def move_resources(envelope: Json, _: LogPage, play: Play) -> Json:
-    """Send the records under another name, or not at all."""
+    """Rename or remove the records."""
     rest = {key: value for key, value in envelope.items() if key != "resources"}
     return RESOURCES[play.arg](rest, envelope.get("resources"))
 
 
 def add_odd_record(envelope: Json, _: LogPage, play: Play) -> Json:
-    """Put among the records something that is none."""
+    """Add an item that is not a record."""
     records = envelope.get("resources")
     return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[play.arg]]}
 
 
 def drop_indices(envelope: Json, _page: LogPage, _play: Play) -> Json:
-    """Leave out where a page begins and how much it holds."""
+    """Remove `startIndex` and `itemsPerPage`."""
     return {key: value for key, value in envelope.items() if key not in ("startIndex", "itemsPerPage")}
 
 
-# Wrappings
+# Shapes
 
 
 def _records(envelope: Json) -> list[object]:
@@ -104,7 +104,7 @@ def _records(envelope: Json) -> list[object]:
 
 
 def _several(envelope: Json) -> list[Json]:
-    """Spread the records over up to three envelopes, each with the total of all."""
+    """Distribute the records over up to three envelopes, each with the total of all."""
     records = _records(envelope)
     key = "Resources" if "Resources" in envelope else "resources"
     size = max(1, -(-len(records) // MAX_ENVELOPES))
@@ -122,5 +122,5 @@ SHAPES: Final[dict[str, Callable[[Json], object]]] = {
 
 
 def shape(envelope: Json, play: Play) -> object:
-    """Wrap the envelope in another way."""
+    """Change the shape around the envelope."""
     return SHAPES[play.arg](envelope)

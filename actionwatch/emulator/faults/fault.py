@@ -1,4 +1,4 @@
-"""How a fault is written: `order:ascending`, `rate_limited:5s,every=10`, or the same as an object in a file."""
+"""Parse a fault: `order:ascending`, `rate_limited:5s,every=10`, or the same as an object in a file."""
 
 import re
 from typing import Annotated, Any, Final, Literal
@@ -16,25 +16,25 @@ NAMED: Final = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)
 
 
 class FaultError(ValueError):
-    """A fault that there is not, or that cannot be told this."""
+    """An unknown fault, or an invalid argument or limit."""
 
 
 class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """A kind of fault, what it is told, and how often it plays.
+    """A fault with its argument and its limits.
 
-    Raises: `FaultError` for a name, an argument or an operation that it cannot have.
+    Raises: `FaultError`, if the name, the argument or the operation is invalid.
     """
 
     fault: str
     arg: Any = None
-    times: Annotated[int, msgspec.Meta(ge=1)] | None = None  # plays no more often
-    every: Annotated[int, msgspec.Meta(ge=1)] = 1  # plays on each so-manieth
-    for_: Duration | None = None  # plays no longer, by the organisation's clock
-    operation: Operation | None = None  # plays on this one alone
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = None  # applied at most so often
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1  # applied to each N-th
+    for_: Duration | None = None  # applied for so long, by the clock of the organisation
+    operation: Operation | None = None  # applied only to this one
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Read the argument; msgspec adds the place to what this raises."""
+        """Parse the argument; msgspec adds the location to an exception."""
         kind = find_kind(self.fault)
         try:
             argument = read_argument(kind, self.arg)
@@ -42,22 +42,22 @@ class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
             raise FaultError(f"{self.fault}: {exc}") from exc
         msgspec.structs.force_setattr(self, "arg", argument)
         if self.operation is not None and self.operation not in kind.effect.operations:
-            where = ", ".join(kind.effect.operations) or "the log, whoever asks"
-            raise FaultError(f"{self.fault}: plays on {where}, not on {self.operation}")
-        for limit in ("times", "every"):  # msgspec checks what it reads, not what Python code says
+            where = ", ".join(kind.effect.operations) or "the log"
+            raise FaultError(f"{self.fault}: applies to {where} and not to {self.operation}")
+        for limit in ("times", "every"):  # msgspec does not check arguments of Python code
             if (number := getattr(self, limit)) is not None and number < 1:
                 raise FaultError(f"{self.fault}: {limit} must be 1 or more")
 
     @property
     def kind(self) -> FaultKind:
-        """Return the line of the table."""
+        """The line of the table."""
         return FAULTS[self.fault]
 
 
 def parse_fault(text: str) -> FaultSpec:
-    """Read `NAME[:PART,…]`: parts of the argument, and limits (`times=3`, `every=2`, `for=10s`, `operation=…`, `seed=1`).
+    """Parse `NAME[:PART,…]`: parts of the argument, and limits (`times=3`, `every=2`, `for=10s`, `operation=…`, `seed=1`).
 
-    Raises: `FaultError` with what is wrong and what is near to it.
+    Raises: `FaultError`, with similar names.
     """
     name, _, rest = text.strip().partition(":")
     kind = find_kind(name)
@@ -84,15 +84,15 @@ def parse_fault(text: str) -> FaultSpec:
 def find_kind(name: str) -> FaultKind:
     """Find a line of the table.
 
-    Raises: `FaultError` if there is none of that name.
+    Raises: `FaultError`, if the name is unknown.
     """
     if name not in FAULTS:
-        raise FaultError(f"no fault is called {name!r}{suggest(name, list(FAULTS))}")
+        raise FaultError(f"unknown fault {name!r}{suggest(name, list(FAULTS))}")
     return FAULTS[name]
 
 
 def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
-    """Read faults that may be texts.
+    """Parse faults that are texts.
 
     Raises: `FaultError`.
     """
@@ -100,17 +100,17 @@ def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
 
 
 def described() -> list[tuple[str, str, str, str]]:
-    """Return the table for people: name, argument, what it does, what its limits count."""
+    """Return the table for people: name, argument, effect, and what the limits count."""
     return [(name, describe(kind), kind.does, kind.effect.counts) for name, kind in FAULTS.items()]
 
 
 def every_variant() -> list[str]:
-    """Return each fault once, and each of its variants that has a name, as `parse_fault` reads them."""
+    """Return all faults, with each of their named variants, for `parse_fault`."""
     return [f"{name}{example}" for name, kind in FAULTS.items() for example in examples(kind)]
 
 
 def plain(fault: FaultSpec) -> dict[str, object]:
-    """Return a fault as JSON that reads back as the same fault."""
+    """Return a fault as JSON, which can be parsed into the same fault."""
     built: dict[str, object] = msgspec.to_builtins(fault, enc_hook=_write, builtin_types=())
     return {key: value for key, value in built.items() if value is not None}
 

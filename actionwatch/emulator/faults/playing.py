@@ -1,4 +1,4 @@
-"""The set of faults that play on one server, and whose turn it is."""
+"""The active faults of a server, and when each applies."""
 
 import random
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ PLACES = {name: place for place, name in enumerate(FAULTS)}
 
 @dataclass
 class ActiveFault:
-    """A fault that was set, and how it has fared; `played` counts requests, records or walks."""
+    """A fault and its counters. `played` counts requests, records or walks."""
 
     fault: FaultSpec
     since: datetime
@@ -33,15 +33,15 @@ class ActiveFault:
         return self.fault.kind
 
     def is_over(self, now: datetime) -> bool:
-        """Return whether it will not play again."""
-        is_spent = self.fault.times is not None and self.played >= self.fault.times
-        return is_spent or (self.fault.for_ is not None and now >= self.since + self.fault.for_)
+        """Return whether it will not be applied again."""
+        is_used_up = self.fault.times is not None and self.played >= self.fault.times
+        return is_used_up or (self.fault.for_ is not None and now >= self.since + self.fault.for_)
 
 
 class Faults:
-    """The faults of one server; every method may be called from any thread.
+    """The faults of one server. Thread-safe.
 
-    Its lock is never held while the organisation is called: records arrive under the organisation's lock.
+    It does not hold its lock while it calls the organisation, because hooks run under the lock of the organisation.
     """
 
     def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
@@ -49,30 +49,30 @@ class Faults:
         self._lock = Lock()
         self._running: tuple[ActiveFault, ...] = ()
         organisation.on_arrival(self._arrive)
-        organisation.on_look(self._settle)
+        organisation.before_read(self._settle)
         self.set(*faults)
 
     def set(self, *faults: FaultSpec | str) -> None:
-        """Let exactly these play from now on; limits count again.
+        """Replace all faults; their limits start at zero.
 
         Raises: `FaultError`, and then nothing has changed.
         """
         self._put(as_faults(faults), is_added=False)
 
     def add(self, *faults: FaultSpec | str) -> None:
-        """Let these play, too.
+        """Add faults.
 
         Raises: `FaultError`, and then nothing has changed.
         """
         self._put(as_faults(faults), is_added=True)
 
     def clear(self, name: str | None = None) -> int:
-        """End all faults, or those of one name, and say how many that were; what they did to the log stays done.
+        """End all faults, or those with one name, and return their number. Their changes to the log remain.
 
-        Raises: `FaultError` if there is no fault of that name at all.
+        Raises: `FaultError`, if the name is unknown.
         """
         if name is not None and name not in FAULTS:
-            raise FaultError(f"no fault is called {name!r}")
+            raise FaultError(f"unknown fault {name!r}")
         with self._lock:
             before = self._running
             self._running = tuple(one for one in before if name not in (None, one.fault.fault))
@@ -80,11 +80,11 @@ class Faults:
 
     @property
     def running(self) -> tuple[ActiveFault, ...]:
-        """Return what was set, those that are over included, in the order of composition."""
+        """All faults, also those that are over, in the order of composition."""
         return self._running
 
     def compose(self, operation: str, stages: Stages) -> Stages:
-        """Return the stages of one request, with everything in them whose turn it is."""
+        """Return the stages of one request, changed by the faults that apply to it."""
         now = self._organisation.clock()
         for running in self._running:
             effect = running.kind.effect
@@ -104,7 +104,7 @@ class Faults:
         self._settle()
 
     def _draw(self, running: ActiveFault, now: datetime) -> int | None:
-        """Return whether it is a fault's turn, and the how manieth (from 0) that is; None: it is not."""
+        """Return the number (from 0) of this application of a fault; None if it does not apply."""
         with self._lock:
             if running.is_over(now):
                 return None
@@ -138,13 +138,13 @@ class Faults:
         return [arrival] if number is None else effect.change(arrival, self._play(running, now, number))
 
     def _settle(self) -> None:
-        """Let disappear what is due to; the organisation has it done before anybody looks."""
+        """Remove the entries that are due. The organisation calls this before each read."""
         for running in self._running:
             if isinstance(running.kind.effect, OnEntries):
                 self._take_away(running, running.kind.effect)
 
     def _take_away(self, running: ActiveFault, effect: OnEntries) -> None:
-        """Let a fault's entries disappear, each asked for once, at the moment when it came of age."""
+        """Remove the entries of a fault that have reached its age; decide once per entry."""
         now = self._organisation.clock()
         ends = running.since + running.fault.for_ if running.fault.for_ else None
         moment = min(now, ends - timedelta(milliseconds=1)) if ends else now

@@ -1,4 +1,4 @@
-"""What the API makes of a question: bounds, sizes, offsets and filters that it reads in another way, or not at all."""
+"""Faults of the query: bounds, sizes, offsets and filters that the API interprets differently or ignores."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, LogQuery
 
 Change = Callable[[LogQuery], LogQuery]
 
-# The log's times are whole milliseconds, so an excluded bound is the next one.
+# Times are whole milliseconds, so an exclusive bound is the next millisecond.
 BOUNDS: Final[dict[str, Change]] = {
     "inclusive": lambda query: query,
     "exclusive_start": lambda query: replace(query, start=query.start + 1),
@@ -37,41 +37,41 @@ UNFILTERED: Final[dict[str, Callable[[LogFilter], LogFilter]]] = {
 
 
 def bound(query: LogQuery, play: Play) -> LogQuery:
-    """Exclude bounds."""
+    """Make bounds exclusive."""
     return BOUNDS[play.arg](query)
 
 
 def truncate_bounds(query: LogQuery, play: Play) -> LogQuery:
-    """Cut both bounds down to a whole unit of time."""
+    """Round both bounds down to a unit."""
     unit = max(1, play.arg // timedelta(milliseconds=1))
     return replace(query, start=query.start // unit * unit, end=query.end // unit * unit)
 
 
 def ignore_times(query: LogQuery, play: Play) -> LogQuery:
-    """Forget bounds."""
+    """Ignore bounds."""
     return UNBOUNDED[play.arg](query)
 
 
 def ignore_filter(query: LogQuery, play: Play) -> LogQuery:
-    """Forget one filter, or all."""
+    """Ignore one or all filters."""
     return replace(query, wanted=UNFILTERED[play.arg](query.wanted))
 
 
 def clamp_page(query: LogQuery, play: Play) -> LogQuery:
-    """Return no more records than a maximum, whatever was asked for."""
+    """Limit the page size."""
     return replace(query, limit=min(query.limit, play.arg))
 
 
 def ignore_page_size(query: LogQuery, _: Play) -> LogQuery:
-    """Return pages of the default size."""
+    """Ignore the page size."""
     return replace(query, limit=DEFAULT_PAGE_SIZE)
 
 
 def ignore_index(query: LogQuery, _: Play) -> LogQuery:
-    """Return the first page for ever."""
+    """Always return the first page."""
     return replace(query, offset=0)
 
 
 def always_count(query: LogQuery, _: Play) -> LogQuery:
-    """Send counts to who declined them."""
+    """Send counts even if they are declined."""
     return replace(query, with_counts=True)
