@@ -67,7 +67,10 @@ def test_empty_file_is_the_default(tmp_path: Path) -> None:
     [
         ("sed: 1", "`sed`"),
         ("incidents: [{incident: firewall_burst, at: 1s}, {incident: firewall_burst, att: 1s}]", "`$.incidents[1]`"),
-        ("incidents: [{incident: flood, at: 1s}]", "unknown incident 'flood': use one of key_then_cluster_deleted, firewall_burst"),
+        (
+            "incidents: [{incident: flood, at: 1s}]",
+            "unknown incident 'flood': use one of key_then_cluster_deleted, firewall_burst",
+        ),
         ("incidents: [{incident: flood}]", "missing required field `at` - at `$.incidents[0]`"),
         ("actions: [{at: 5x, action: BACKUP, userName: eve}]", "'5x' is not a duration such as 10s"),
         ("actions: [{at: 5, action: BACKUP, userName: eve}]", "`$.actions[0].at`"),

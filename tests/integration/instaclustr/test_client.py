@@ -77,7 +77,7 @@ def test_a_request_is_what_the_documentation_says() -> None:
         (Answered(200, b"<html>log in</html>"), BadResponse, "markup"),
         (Answered(200, b""), BadResponse, "empty"),
         (Answered(204), BadResponse, "empty"),
-        (answer({"error": "but 200"}), BadResponse, "no resources"),
+        (answer({"error": "but 200"}), BadResponse, "without resources"),
         (Answered(200, b'[{"resources": [{"action": "X"'), BadResponse, "not a page"),
     ],
 )  # fmt: skip
@@ -332,7 +332,7 @@ def test_no_list_of_accounts_is_an_error(document: object) -> None:
     with (
         Upstream(lambda _: answer(document)) as upstream,
         upstream.client() as client,
-        pytest.raises(BadResponse, match="linked accounts"),
+        pytest.raises(BadResponse, match="linked account"),
     ):
         client.linked_accounts()
 
