@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import stable_id
+from actionwatch.base import clock
 from actionwatch.base.model import Alert, Delivery, DeliveryStatus, Event, Level, Match, Message, Record, RuleName
 from actionwatch.store import outbox
 from actionwatch.store.database import Database
@@ -34,6 +35,36 @@ class Clock:
     def advance(self, **span: float) -> None:
         """Move on, by what `timedelta` takes."""
         self.now += timedelta(**span)
+
+
+class Machine(Clock):
+    """A machine whose clock can be set: as `Clock`, it gives the time as the service takes it to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1000.0
+        """What its monotonic clock shows."""
+        self.clock = clock.Clock(lambda: self.now, self.elapsed)
+
+    def __call__(self) -> datetime:
+        return self.clock()
+
+    def elapsed(self) -> float:
+        """Give the seconds that no setting of the clock changes."""
+        return self.seconds
+
+    def advance(self, **span: float) -> None:
+        """Let time pass."""
+        super().advance(**span)
+        self.seconds += timedelta(**span).total_seconds()
+
+    def set_clock(self, **step: float) -> None:
+        """Set the clock forward, or back."""
+        self.now += timedelta(**step)
+
+    def restart(self) -> None:
+        """Begin as a process that just started: it believes what the clock shows."""
+        self.clock = clock.Clock(lambda: self.now, self.elapsed)
 
 
 def make_record(number: int = 1, *, minutes: float = 0, **changes: Any) -> Record:

@@ -17,10 +17,11 @@ from typing import Any
 from tests.waiting import LIMIT, wait_until
 
 Command = Sequence[str | Path]
+Process = subprocess.Popen[str]
 
 
 @contextmanager
-def child(command: Command, **options: Any) -> Iterator[subprocess.Popen[str]]:
+def child(command: Command, **options: Any) -> Iterator[Process]:
     """Start a process in a session of its own; at the end of the block, also after a failure, kill it and its descendants."""
     with subprocess.Popen(command, text=True, start_new_session=True, **options) as process:
         try:
@@ -37,7 +38,7 @@ def run_child(command: Command, given: str = "", **options: Any) -> subprocess.C
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def printed(process: subprocess.Popen[str], given: str | None = None) -> tuple[str, str]:
+def printed(process: Process, given: str | None = None) -> tuple[str, str]:
     """Wait for the end of a process; return the rest of what it printed to its pipes."""
     try:
         return process.communicate(given, timeout=LIMIT)
@@ -46,7 +47,7 @@ def printed(process: subprocess.Popen[str], given: str | None = None) -> tuple[s
         raise AssertionError(f"waited {LIMIT:g} s for the end of {exc.cmd}; printed: {process.communicate()}") from exc
 
 
-def exit_status(process: subprocess.Popen[str]) -> int:
+def exit_status(process: Process) -> int:
     """Wait for the end of a process that prints to files or little."""
     try:
         return process.wait(LIMIT)
@@ -54,7 +55,7 @@ def exit_status(process: subprocess.Popen[str]) -> int:
         raise AssertionError(f"waited {LIMIT:g} s for the end of {exc.cmd}") from exc
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     """Kill a process of `child`, and every descendant that did not leave its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -64,7 +65,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 class Terminal:
     """A process on a pseudo terminal, and what its screen shows."""
 
-    process: subprocess.Popen[str]
+    process: Process
     _end: int
     _shown: bytes = b""
 

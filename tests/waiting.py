@@ -86,6 +86,25 @@ def wait_for_event(event: threading.Event, what: str) -> None:
     assert event.wait(LIMIT), f"waited {LIMIT:g} s for {what}"
 
 
+def pause(seconds: float) -> None:
+    """Let time pass: a far end may be slow on purpose, or what must not happen gets a chance. Nothing may need the time."""
+    time.sleep(seconds)
+
+
+def stopwatch() -> Callable[[], float]:
+    """Start a stopwatch; returns what reads its seconds. They may be printed, or divided by, but no test may bound them."""
+    started = time.monotonic()
+    return lambda: time.monotonic() - started
+
+
+@contextmanager
+def at_least(seconds: float) -> Iterator[None]:
+    """Fail a block that ends sooner, which on no machine, however fast, it may."""
+    passed = stopwatch()
+    yield
+    assert passed() >= seconds
+
+
 @contextmanager
 def no_thread_left() -> Iterator[None]:
     """Fail a test that leaves a thread running."""

@@ -1,10 +1,66 @@
-"""The system clock. Code that needs the time receives it as an argument or as a callable."""
+"""The clock. Code that needs the time receives it as an argument or as a callable.
+
+Due times are stored as wall times, which people can read. `Clock` keeps the length of waits: it follows small corrections of
+the machine's clock at once, but ignores a step until `take_up`, when all due times move by the same step
+(`service/clock_watch.py`).
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+STEP = timedelta(minutes=1)  # a larger difference from the monotonic clock is a step; NTP slews smaller ones away
+READ_SECONDS = 1.0  # the process may be stopped between the two readings: take them again
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC."""
+    """Return the time of the machine's clock."""
     return datetime.now(UTC)
+
+
+class Clock:
+    """Wall time in UTC without unnoticed steps. Call it for the time. Safe to share between threads."""
+
+    def __init__(self, wall: Callable[[], datetime] = utc_now, elapsed: Callable[[], float] = time.monotonic) -> None:
+        """`wall` reads the machine's clock, `elapsed` a monotonic clock in seconds."""
+        self._wall = wall
+        self._elapsed = elapsed
+        self._lock = threading.Lock()
+        shown, seconds = self._read()
+        self._origin = shown - timedelta(seconds=seconds)
+        """The wall time at which `elapsed` was 0, including the steps taken up."""
+
+    def __call__(self) -> datetime:
+        """Return the time of the machine's clock or, after a step, the time without that step."""
+        with self._lock:
+            wall, steady = self._compare()
+            if abs(wall - steady) >= STEP:
+                return steady
+            self._origin += wall - steady
+            return wall
+
+    def step(self) -> timedelta:
+        """Return the step of the machine's clock since the last `take_up`, negative if backward; 0 if there was none."""
+        with self._lock:
+            wall, steady = self._compare()
+        return wall - steady if abs(wall - steady) >= STEP else timedelta(0)
+
+    def take_up(self, step: timedelta) -> None:
+        """Follow a step from now on."""
+        with self._lock:
+            self._origin += step
+
+    def _compare(self) -> tuple[datetime, datetime]:
+        """Return the time of the machine's clock, and that time without steps that are not taken up."""
+        wall, seconds = self._read()
+        return wall, self._origin + timedelta(seconds=seconds)
+
+    def _read(self) -> tuple[datetime, float]:
+        """Read both clocks at the same moment."""
+        while True:
+            before, wall, after = self._elapsed(), self._wall(), self._elapsed()
+            if after - before < READ_SECONDS:
+                return wall, after

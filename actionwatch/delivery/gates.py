@@ -276,7 +276,9 @@ class Gatekeeper:
     def _count(self, connection: Connection, policy: Policy, receiver: str, now: datetime) -> int:
         if policy.storm is None:
             return 0
-        return suppressed_deliveries.count_let_through(connection, receiver, now - policy.storm.per, policy.storm.above)
+        return suppressed_deliveries.count_let_through(
+            connection, receiver, now - policy.storm.per, now, policy.storm.above
+        )
 
 
 def _is_judged(due: Due) -> bool:

@@ -127,6 +127,11 @@ class Line:
         """Keep the receiver closed until then; a shorter wish does not undo a longer one."""
         self.paused_until = max(until, self.paused_until or until)
 
+    def follow_clock(self, step: timedelta) -> None:
+        """Stay closed for as long as before: the clock was set."""
+        self.paused_until = self.paused_until and self.paused_until + step
+        self.closed_until = self.closed_until and self.closed_until + step
+
     def send(self, job: Job) -> None:
         """Hand a job to the receiver's threads, starting one where all are busy."""
         self.in_hand.add(job.delivery.id)

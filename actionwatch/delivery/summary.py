@@ -90,6 +90,8 @@ class Summaries:
             return now
         if last.status is DeliveryStatus.PENDING:
             return max(last.due_at, now + A_MOMENT)
+        if last.created_at > now:
+            return now  # the clock was set back since
         return last.created_at + (policy.storm or Storm()).per
 
     def _make(
@@ -134,6 +136,9 @@ def write_summary(
     causes = sorted({group.ref or "" for group in groups})
     subject = stable_id("summary", receiver, reason, *causes, now.isoformat())
     row = owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
+    while outbox.read(connection, row.id) is not None:  # the clock was set back: it shows this instant again
+        subject = stable_id("summary", subject)
+        row = owed(subject, receiver, Event.SUMMARY, 1, now, due_at)
     suppressed_deliveries.report(connection, receiver, groups, row.id, now)
     content = suppressed_deliveries.read_content(connection, row.id, ALERTS_SHOWN)
     data = summary_document(reason, receiver, content.levels, content.alerts, content.causes)

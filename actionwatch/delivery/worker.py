@@ -76,6 +76,7 @@ class Deliverer:
         self._jitter = jitter
         self._stop_seconds = stop_seconds
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._steps: queue.SimpleQueue[timedelta] = queue.SimpleQueue()
         self._ended: list[Outcome] = []
         """Attempts that ended and are not written down yet: a store that is busy must not make them forgotten."""
         self._lines = {channel.name: Line(channel, renderer, self._outcomes) for channel in channels}
@@ -90,6 +91,11 @@ class Deliverer:
     def wake(self) -> None:
         """Look at the outbox now: something was written to it."""
         self._outcomes.put(None)
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Keep receivers closed for as long as they were to be: the clock was set, and the store has followed it."""
+        self._steps.put(step)
+        self.wake()
 
     def run(self) -> None:
         """Work until `stop`; meant for a thread of its own."""
@@ -134,6 +140,7 @@ class Deliverer:
     def run_once(self, patience: float = 0.0) -> int:
         """Record the outcomes that came within `patience` seconds, claim what is due, hand it out; give how many."""
         self._collect(patience)
+        self._move_lines()
         if not self._stopping.is_set():
             self._sum_up()
         jobs: list[Job] = []
@@ -170,6 +177,13 @@ class Deliverer:
         return sum(len(line.in_hand) for line in self._lines.values()) + len(self._ended)
 
     # -- what one round does, in order ---------------------------------------------------------------------------------
+
+    def _move_lines(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                step = self._steps.get_nowait()
+                for line in self._lines.values():
+                    line.follow_clock(step)
 
     def _collect(self, patience: float) -> None:
         """Wait for the first outcome or a wake-up, then take all that is there, and what a quick receiver still has in hand."""
@@ -305,7 +319,8 @@ class Deliverer:
 
     def _record_failure(self, connection: Connection, delivery: Delivery, error: DeliveryError, now: datetime) -> str:
         line, text = self._lines[delivery.receiver], visible(str(error))
-        decision = decide(error, delivery.attempts, delivery.started_at, now, self._jitter(), line.channel.retry)
+        stored = outbox.read(connection, delivery.id) or delivery  # it has followed the clock, where that was set since
+        decision = decide(error, delivery.attempts, stored.started_at, now, self._jitter(), line.channel.retry)
         if isinstance(error, TransientDeliveryError) and error.retry_after:
             line.pause(now + error.retry_after)
         receivers.note_failure(connection, delivery.receiver, now, text, line.paused_until)
@@ -324,7 +339,7 @@ class Deliverer:
     def _judge_receivers(self, *, is_overdue: bool = False) -> None:
         """Report what is wrong with receivers, settle what is over, and let others stand in for those that keep failing."""
         now = self._clock()
-        if not is_overdue and self._judged_at is not None and now - self._judged_at < TROUBLES_EVERY:
+        if not is_overdue and self._judged_at is not None and abs(now - self._judged_at) < TROUBLES_EVERY:
             return
         self._judged_at = now
         health = self._watch.judge(now, is_alone=self._is_alone)

@@ -84,11 +84,11 @@ class People:
 
     def _resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
         """Give the alert as it is then, and whether that is news."""
-        now = self._clock()
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:
                 return alert, False
+            now = self._clock()
             alert = replace(alert, status=Status.RESOLVED, resolved_by=who, resolved_at=now)
             alerts.update(connection, alert)
             self_alerts.delete_of_alert(connection, alert.id)

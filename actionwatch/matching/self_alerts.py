@@ -34,6 +34,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "unknown_field": (Level.LOW, "Records of {} carry new fields"),
     "filter_ignored": (Level.LOW, "The upstream of {} ignores what it is asked"),
     "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
+    "clock_stepped": (Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
     "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
 }
@@ -55,7 +56,7 @@ OF_SOURCES = frozenset(
 """The troubles whose subject is a source: they are over when it is no longer configured."""
 OF_RECEIVERS = frozenset({"receiver_failing", "slo_burning"})
 """Those whose subject is a receiver. Dead letters are not among them: they last until a person decides about each."""
-OF_OTHERS = frozenset({"dead_letters", "rule_broken", "store_nearly_full", "unknown_kind"})
+OF_OTHERS = frozenset({"clock_stepped", "dead_letters", "rule_broken", "store_nearly_full", "unknown_kind"})
 """Those that somebody else settles: whoever reports them."""
 
 
@@ -76,23 +77,21 @@ class Troubles:
             opened = self_alerts.read(connection, trouble, subject)
         if opened is not None and opened.remedy == remedy:
             return
-        now = self._clock()
         with self._database.write() as connection:
             if self_alerts.read(connection, trouble, subject):
                 self_alerts.correct(connection, trouble, subject, what, remedy)
             else:
-                self._open(connection, trouble, subject, what, remedy, now)
+                self._open(connection, trouble, subject, what, remedy, self._clock())
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Say that something is right (again), and `why` where that is not plain. Costs one read where it was right before."""
         with self._database.read() as connection:
             if not self_alerts.read(connection, trouble, subject):
                 return
-        now = self._clock()
         with self._database.write() as connection:
             opened = self_alerts.read(connection, trouble, subject)
             if opened:
-                self._resolve(connection, opened, now, why)
+                self._resolve(connection, opened, self._clock(), why)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a trouble for every subject but these; `why` says of a subject why that is over."""

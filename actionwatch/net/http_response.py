@@ -36,12 +36,16 @@ class HttpResponse:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Parse `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a duration from `now`; None if absent or invalid."""
+    """Parse `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a duration; None if absent or invalid.
+
+    A date is relative to the `Date` of the response, or to `now` if there is none, because the local clock may be wrong.
+    """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit for str.isdigit(), but not for int()
         return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
     at = _http_date(value)
-    return min(max(at - now, timedelta(0)), MAX_RETRY_AFTER) if at else None
+    since = _http_date(headers.get("date", "")) or now
+    return min(max(at - since, timedelta(0)), MAX_RETRY_AFTER) if at else None
 
 
 def _http_date(value: str) -> datetime | None:

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import House, Policy, Storm
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import Clock, utc_now
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import Deliverer
@@ -79,9 +81,9 @@ def connection_to(source: Source) -> ConnectionOptions:
     )
 
 
-def reading_client(source: Source) -> Client:
+def reading_client(source: Source, clock: Callable[[], datetime] = utc_now) -> Client:
     """Make the client that can only read."""
-    return Client(connection_to(source), source=source.name, field_aliases=source.field_aliases)
+    return Client(connection_to(source), source=source.name, field_aliases=source.field_aliases, clock=clock)
 
 
 def writing_client(source: Source) -> Admin:
@@ -95,19 +97,28 @@ class SourceTail:
     def __init__(self, tail: Tail, accounts: AccountWatch) -> None:
         self._tail = tail
         self._accounts = accounts
-        self._accounts_due_at = datetime.min.replace(tzinfo=UTC)
+        self._accounts_due_at = -math.inf
 
     def run_once(self) -> PollReport:
         """Poll once."""
-        now = utc_now()
+        now = time.monotonic()
         is_listing_due = now >= self._accounts_due_at
         if is_listing_due:
-            self._accounts_due_at = now + ACCOUNTS_EVERY
+            self._accounts_due_at = now + ACCOUNTS_EVERY.total_seconds()
             self._accounts.run_once()
         report = self._tail.run_once()
         if is_listing_due and report.error is None:
             self._accounts.judge()
         return report
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long ago the last poll of this process was noted; None before that."""
+        return self._tail.age
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Take the upstream's time to go on from before: our clock was set."""
+        self._tail.follow_clock(step)
 
     def stop(self) -> None:
         """Leave the poll under way."""
@@ -119,11 +130,12 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.clock = Clock()
         self.database = open_store(settings)
         self._rules: Rules | None = None
         self._correlating: tuple[object, Correlating] | None = None
         self.addressing = build_addressing(settings)
-        self.troubles = Troubles(self.database, self.addressing, utc_now)
+        self.troubles = Troubles(self.database, self.addressing, self.clock)
         self._match_wanted = threading.Event()
         self.on_backlog: OnBacklog = lambda _: None
         """Told how far each source is while it catches up."""
@@ -149,7 +161,7 @@ class App:
     def matcher(self) -> Matcher:
         """The matching step, over the rules in use."""
         correlating = self._correlations(self.rules.rules)
-        return Matcher(self.database, Engine(self.rules.rules), self.addressing, utc_now, correlating=correlating)
+        return Matcher(self.database, Engine(self.rules.rules), self.addressing, self.clock, correlating=correlating)
 
     def _correlations(self, rules: Sequence[Rule]) -> Correlating:
         """Make the correlations, or give those there are where nothing changed in them: their state is costly to rebuild."""
@@ -178,16 +190,16 @@ class App:
         chosen = self.settings.receivers if receivers is None else receivers
         channels = [build_channel(receiver) for receiver in chosen]
         house = build_house(self.settings)
-        return Deliverer(self.database, channels, self.renderer, self.troubles, utc_now, house=house)
+        return Deliverer(self.database, channels, self.renderer, self.troubles, self.clock, house=house)
 
     def people(self, wake: Callable[[], None] = lambda: None) -> People:
         """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
-        return People(self.database, self.addressing, utc_now, wake)
+        return People(self.database, self.addressing, self.clock, wake)
 
     @functools.cached_property
     def silence_files(self) -> SilenceFiles:
         """The reviewed silences."""
-        return SilenceFiles(functools.partial(read_silences, self.settings), self.database, utc_now)
+        return SilenceFiles(functools.partial(read_silences, self.settings), self.database, self.clock)
 
     @functools.cached_property
     def renderer(self) -> Renderer:
@@ -228,11 +240,11 @@ class App:
                 lists=lists,
                 known_kinds=known_kinds(settings),
                 time_intervals=time_intervals(settings),
-                now=utc_now(),
+                now=self.clock(),
                 read=memory.read_document,
             )
 
-        return Rulebook(read, build, self.database, utc_now)
+        return Rulebook(read, build, self.database, self.clock)
 
     def reread_silences(self) -> None:
         """Take up what changed in the reviewed silences, and tell people which files are broken."""
@@ -250,14 +262,14 @@ class App:
         self.database.close()
 
     def _tail(self, source: Source) -> SourceTail:
-        client = reading_client(source)
+        client = reading_client(source, self.clock)
         self._clients.append(client)
         organisation = client.reader.organisation
         accounts = AccountWatch(
             source.name,
             client,
             self.database,
-            utc_now,
+            self.clock,
             self.troubles,
             on_stored=self.wake_matcher,
             affected_rules=lambda: names_demanding(self.rules.rules, OWN_KINDS),
@@ -281,14 +293,14 @@ class App:
             client.reader,
             self.database,
             self.troubles,
-            utc_now,
+            self.clock,
         )
         tail = Tail(
             options,
             client,
             self.database,
             watch,
-            utc_now,
+            self.clock,
             on_stored=self.wake_matcher,
             account_name=accounts.name_at,
             on_backlog=lambda backlog: self.on_backlog(backlog),
@@ -374,7 +386,7 @@ def build_heartbeat(app: App) -> Heartbeat | None:
     if url is None:
         return None
     intervals = {source.name: source.poll_interval for source in app.settings.sources}
-    return Heartbeat(url, intervals, app.database, utc_now)
+    return Heartbeat(url, intervals, app.database, app.clock)
 
 
 def _module(receiver: Receiver) -> NotifierModule:

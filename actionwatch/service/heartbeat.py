@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actionwatch.base.clock import STEP
 from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.store import marks, polls
@@ -37,9 +38,10 @@ class Heartbeat:
             known, skews = marks.read_all(connection), polls.read_skews(connection)
         stale = [
             name
-            for name, lag in self._lags.items()
-            # Marks are told by the upstream's clock.
-            if name not in known or now + skews.get(name, timedelta(0)) - known[name].proved_through > lag
+            for name, most in self._lags.items()
+            # Marks are told by the upstream's clock. One in the future says nothing: a clock was set back since.
+            if name not in known
+            or not -STEP <= now + skews.get(name, timedelta(0)) - known[name].proved_through <= most
         ]
         if stale:
             log.warning("heartbeat_withheld", stale=stale)

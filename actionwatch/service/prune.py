@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.service.lookback import Lookback
-from actionwatch.store import alerts, correlations, positions, receipts, records, retention, unproved_windows
+from actionwatch.store import alerts, correlations, marks, positions, receipts, records, retention, unproved_windows
 from actionwatch.store.database import Database
 
 BATCH = 5000  # rows a transaction
@@ -31,7 +31,12 @@ class Retention:
 
 
 def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:  # noqa: B008 - frozen
-    """Delete what is older than its retention and not needed any more; give how much of each."""
+    """Delete what is older than its retention and not needed any more; give how much of each.
+
+    No later time counts than that through which a source was seen: a clock that is years ahead must not delete everything.
+    """
+    with database.read() as connection:
+        now = min([now, *_newest_seen(connection)])
     forgotten, finished = now - kept.records, now - kept.deliveries
 
     def old_records(connection: Connection) -> int:
@@ -52,6 +57,12 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted
+
+
+def _newest_seen(connection: Connection) -> list[datetime]:
+    """Give through which time the source that is furthest was seen, by its upstream's clock; nothing before the first poll."""
+    seen = [found.seen_through for found in marks.read_all(connection).values()]
+    return [max(seen)] if seen else []
 
 
 def _in_batches(database: Database, delete: Callable[[Connection], int]) -> int:

@@ -16,26 +16,27 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ActionwatchError, ConfigError, Fault
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service import prune
 from actionwatch.service.app import App, build_heartbeat, set_up_logs
+from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.lookback import look_back
 from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.reload import Reloader
+from actionwatch.service.schedule import add_job, catch_up, make_scheduler
 from actionwatch.service.signals import Asked
 from actionwatch.settings import Settings
 from actionwatch.tail.health import judge_disk
 
-SILENCES_SECONDS = 30  # how soon a change of the files is seen
+SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the files is seen
+CLOCK_SECONDS = 1.0  # how soon a step of the clock is seen
 MATCH_SECONDS = 5.0  # the matcher looks by itself this often; new records wake it at once
-PRUNE_HOURS = 1
-DISK_SECONDS = 60
+PRUNE_EVERY = timedelta(hours=1)
+DISK_EVERY = timedelta(minutes=1)
 
 log = structlog.get_logger()
 
@@ -108,6 +109,8 @@ def run_once(app: App, wait: timedelta) -> Round:
     """
     failures: list[str] = []
     with app.database.owned():
+        clock_watch = ClockWatch(app.clock, app.database, app.troubles, [tail.follow_clock for tail in app.tails])
+        clock_watch.start()
         Reloader(app).start()
         for source, tail in zip(app.settings.sources, app.tails, strict=True):
             report = _attempt(f"poll of {source.name}", tail.run_once, failures)
@@ -116,8 +119,9 @@ def run_once(app: App, wait: timedelta) -> Round:
             elif report is not None and app.database.write_failure is not None:
                 failures.append(f"poll of {source.name} not recorded: {app.database.write_failure}")
         _attempt("disk", functools.partial(judge_disk, app.database.path, app.troubles), failures)
+        _attempt("clock", clock_watch.run_once, failures)  # a backlog may have taken hours
         _attempt("match", app.matcher.run_once, failures)
-        due_until = utc_now() + wait
+        due_until = app.clock() + wait
         _attempt("deliver", functools.partial(app.deliverer().drain, wait), failures)
     return Round(failures, due_until)
 
@@ -144,6 +148,8 @@ class Service:
         self.reloader = Reloader(app, refused)
         self._deliverer = app.deliverer()
         self._heartbeat = build_heartbeat(app)
+        followers = [self._deliverer.follow_clock, *(tail.follow_clock for tail in app.tails)]
+        self._clock_watch = ClockWatch(app.clock, app.database, app.troubles, followers)
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self.url = ""
@@ -154,6 +160,7 @@ class Service:
         settings = self._app.settings
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._app.database.owned())
+            self._clock_watch.start()
             self.reloader.start()
             self.url = stack.enter_context(self._web())
             stack.callback(self._stop_threads)
@@ -164,6 +171,7 @@ class Service:
             scheduler = self._scheduler()
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=True)
+            self._start("clock", functools.partial(self._watch_clock, scheduler))
             stack.callback(self._stop_polling)
             if self._heartbeat:
                 stack.callback(self._heartbeat.close)
@@ -204,35 +212,38 @@ class Service:
 
         settings, database = self._app.settings, self._app.database
         intervals = {source.name: source.poll_interval for source in settings.sources}
-        metrics = metrics_routes(database, intervals.keys(), utc_now, lambda: self._app.matcher.dropped_groups)
-        web = [*health_routes(database, intervals, self.workers, utc_now), *metrics]
+        metrics = metrics_routes(database, intervals.keys(), self._app.clock, lambda: self._app.matcher.dropped_groups)
+        web = [*health_routes(database, intervals, self.workers, self._ages), *metrics]
         return serving(web, settings.web.listen.host, settings.web.listen.port, settings.web.access_token)
 
     def _scheduler(self) -> BackgroundScheduler:
         """One job a source, each with a thread of its own, so that a stuck source delays no other."""
         app = self._app
-        scheduler = BackgroundScheduler(
-            timezone="UTC",
-            executors={"default": ThreadPoolExecutor(len(app.tails) + 4)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
+        scheduler = make_scheduler(len(app.tails) + 4)
+
+        def add(step: str, run: Callable[[], object], every: timedelta, *, is_first_now: bool = True) -> None:
+            add_job(scheduler, functools.partial(guarded, step, run), every, is_first_now=is_first_now)
+
         for source, tail in zip(app.settings.sources, app.tails, strict=True):
-            seconds = source.poll_interval.total_seconds()
-            scheduler.add_job(
-                guarded, "interval", (f"tail {source.name}", tail.run_once), seconds=seconds, next_run_time=utc_now()
-            )
-        disk = functools.partial(judge_disk, app.database.path, app.troubles)
-        scheduler.add_job(guarded, "interval", ("disk", disk), seconds=DISK_SECONDS, next_run_time=utc_now())
+            add(f"tail {source.name}", tail.run_once, source.poll_interval)
+        add("disk", functools.partial(judge_disk, app.database.path, app.troubles), DISK_EVERY)
         if self._heartbeat:
-            seconds = app.settings.heartbeat.interval.total_seconds()
-            scheduler.add_job(guarded, "interval", ("heartbeat", self._heartbeat.run_once), seconds=seconds)
-        reread = ("silences", app.reread_silences)
-        scheduler.add_job(guarded, "interval", reread, seconds=SILENCES_SECONDS)
+            add("heartbeat", self._heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False)
+        add("silences", app.reread_silences, SILENCES_EVERY, is_first_now=False)
         keep = app.settings.store.retention
         retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
-        pruning = functools.partial(_prune, app, retention)
-        scheduler.add_job(guarded, "interval", ("prune", pruning), hours=PRUNE_HOURS, next_run_time=utc_now())
+        add("prune", functools.partial(_prune, app, retention), PRUNE_EVERY)
         return scheduler
+
+    def _watch_clock(self, scheduler: BackgroundScheduler) -> None:
+        while not self._stopping.wait(CLOCK_SECONDS):
+            guarded("clock", functools.partial(catch_up, scheduler))
+            guarded("clock", self._clock_watch.run_once)
+
+    def _ages(self) -> dict[str, timedelta | None]:
+        """Say how long ago each source was last polled."""
+        names = [source.name for source in self._app.settings.sources]
+        return {name: tail.age for name, tail in zip(names, self._app.tails, strict=True)}
 
     def _match(self) -> None:
         while not self._stopping.is_set():
@@ -261,7 +272,7 @@ class Service:
 def _prune(app: App, retention: prune.Retention) -> None:
     with app.database.read() as connection:
         back = look_back(connection, app.settings.sources, app.rules.rules)
-    prune.run_once(app.database, retention, utc_now(), back)
+    prune.run_once(app.database, retention, app.clock(), back)
 
 
 def guarded(step: str, run: Callable[[], Result]) -> Result | None:

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Self, cast
@@ -122,9 +122,10 @@ class Database(StoreReader):
         """Why the last write transaction failed (a full disk); None while the store can be written."""
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
         """Run a transaction that may write; commits at the end of the block, rolls back on any error.
 
+        `on_commit` is called once it is committed, before any other writer of this process begins.
         Raises: StoreBusy, StoreError.
         """
         with self._my_turn():
@@ -137,6 +138,7 @@ class Database(StoreReader):
                 self.write_failure = str(exc)
                 raise
             self.write_failure = None
+            on_commit()
             self._checkpoints.note_commit()
 
     def version(self) -> int:

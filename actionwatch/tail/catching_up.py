@@ -78,6 +78,11 @@ class CatchingUp:
             backlog_progress.write(connection, self._backlog)
         self._tell(self._backlog)
 
+    def follow_clock(self, step: timedelta) -> None:
+        """Go on counting from when it began: our clock was set."""
+        if self._backlog is not None:
+            self._backlog = replace(self._backlog, began_at=self._backlog.began_at + step)
+
     def end(self) -> None:
         """Delete what tells of it: the source has caught up."""
         if self._backlog is None and not self._may_be_left:

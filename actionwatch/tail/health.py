@@ -166,9 +166,10 @@ class SourceWatch:
             known = seen_fields.read(connection, self._reader.organisation)
         if met - known.keys():
             with self._database.write() as connection:
-                # What is there at the first sight is how this upstream is; only what comes later is news.
-                first_sight = now if known else now - FIELD_NEWS
-                seen_fields.insert_new(connection, self._reader.organisation, met - known.keys(), first_sight)
+                # What is there at the first sight is how this upstream is; only what comes later is news, and is stored as
+                # later, though the clock was set back since: identity rests on what has the earliest time.
+                seen_at = max(now, min(known.values()) + FIELD_NEWS) if known else now - FIELD_NEWS
+                seen_fields.insert_new(connection, self._reader.organisation, met - known.keys(), seen_at)
                 known = seen_fields.read(connection, self._reader.organisation)
             self._settle_identity(known)
         news = sorted(name for name, at in known.items() if name != LOOKED and now - at < FIELD_NEWS)

@@ -26,6 +26,7 @@ from actionwatch.tail.sweeping import Sweeper
 from actionwatch.tail.window_scan import PollReport, Reading
 from actionwatch.tail.windows import AccountName, Stopped, Upstream, WindowReader
 
+SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be so much later than a poll took it to be
 MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
 
 log = structlog.get_logger()
@@ -83,6 +84,17 @@ class Tail:
         self._sweeper = Sweeper(options.name, options.sweeps, self._reader, database)
         self._catching_up = CatchingUp(options.name, options.poll_interval, database, clock, on_backlog)
         self._unproved_polls = 0
+        self._noted_at: float | None = None
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long ago the last poll of this process was noted; None before that. Not told by a clock that can be set."""
+        return None if self._noted_at is None else timedelta(seconds=time.monotonic() - self._noted_at)
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Take the upstream's time to go on from before: our clock was set."""
+        self._reader.server.follow_clock(step)
+        self._catching_up.follow_clock(step)
 
     def stop(self) -> None:
         """Leave the poll under way at the next page."""
@@ -103,9 +115,11 @@ class Tail:
     # -- one poll, top to bottom ---------------------------------------------------------------------------------------
 
     def _poll(self, report: PollReport) -> None:
-        self._reader.marks = known = self._marks(report)
-        window = self._window(known)
-        is_whole = self._read_all([window], report)
+        self._reader.marks = self._marks(report)
+        skew = self._reader.server.skew
+        is_whole = self._read_all([self._window(self._reader.marks)], report)
+        if self._reader.server.skew - skew > SURPRISE:  # the window ended long before now
+            is_whole = self._read_all([self._window(self._reader.marks)], report)
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
             # By the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
@@ -234,6 +248,7 @@ class Tail:
         except StoreError as exc:
             log.warning("poll_not_noted", source=name, error=str(exc))
             return
+        self._noted_at = time.monotonic()
         if error is None:
             self._watch.judge_poll(report, self._reader)
             log.debug("poll_completed", source=name, new=report.new_count, requests=report.request_count)

@@ -79,6 +79,7 @@ class ServerClock:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
+        self._is_heard = False
         self.skew = timedelta(0)
 
     def now(self) -> datetime:
@@ -90,6 +91,12 @@ class ServerClock:
         if page.server_date is not None:
             skew = page.server_date + timedelta(milliseconds=500) - self._clock()
             self.skew = skew if abs(skew) > MAX_SKEW else timedelta(0)
+            self._is_heard = True
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Go on from before: our clock was set, the upstream's was not. Where that is never heard, ours is all there is."""
+        if self._is_heard:
+            self.skew -= step
 
 
 class WindowReader:
@@ -251,7 +258,8 @@ class WindowReader:
 
         Where the two together make the whole, the method says so; where one of them is the whole, its filter is ignored.
         """
-        is_done = self._partitioned_at is not None and self._clock() - self._partitioned_at < PARTITION_EVERY
+        at, now = self._partitioned_at, self._clock()
+        is_done = at is not None and timedelta(0) <= now - at < PARTITION_EVERY  # in the future: the clock was set back
         if not is_done and walk.received:
             whole = Query(start=reading.asked.start, end=reading.asked.end)
             of_organisation = self._keys(replace(whole, organisation_only=True), reading, report)
@@ -260,7 +268,7 @@ class WindowReader:
                 reading.method = None
                 reading.doubt = "the organisation's or the accounts' log holds records that the whole does not"
                 return
-            self._partitioned_at, self._ignored = self._clock(), set()
+            self._partitioned_at, self._ignored = now, set()
             if of_organisation + of_accounts == walk.keys:
                 reading.method = f"{TWO_WALKS}, partition"
             elif of_organisation and of_accounts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
 from actionwatch.store import polls
@@ -21,22 +22,26 @@ def health_routes(
     database: Database,
     intervals: Mapping[str, timedelta],
     workers: Callable[[], Mapping[str, bool]],
-    clock: Callable[[], datetime],
+    ages: Callable[[], Mapping[str, timedelta | None]],
 ) -> list[Route]:
-    """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive."""
+    """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive.
+
+    `ages` returns how long ago the last poll of each source ended, None if this process has not polled it. Times in the store
+    cannot show this, because clocks can be set.
+    """
 
     def healthz(_: Request) -> Response:
         dead = sorted(name for name, is_alive in workers().items() if not is_alive)
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
     def readyz(_: Request) -> Response:
-        reasons = _unready(database, intervals, clock())
+        reasons = _unready(database, intervals, ages())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
-def _unready(database: Database, intervals: Mapping[str, timedelta], now: datetime) -> list[str]:
+def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mapping[str, timedelta | None]) -> list[str]:
     try:
         with database.read() as connection:
             known = polls.read_all(connection)
@@ -44,11 +49,11 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], now: dateti
         return [str(exc)]
     reasons = [] if database.write_failure is None else [f"the store cannot be written: {database.write_failure}"]
     for name, interval in intervals.items():
-        poll = known.get(name)
-        if poll is None:
+        poll, age = known.get(name), ages.get(name)
+        if poll is None or age is None:
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures:
             reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
-        elif now - poll.last_poll_at > interval * MISSED_POLLS:
-            reasons.append(f"source {name}: last polled at {poll.last_poll_at.isoformat()}")
+        elif age > interval * MISSED_POLLS:
+            reasons.append(f"source {name}: last polled {spell_duration(age)} ago")
     return reasons

@@ -34,9 +34,9 @@ class MortalDatabase(Database):
         template.close()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
         """Write as ever, unless it dies before the commit or after it."""
-        with super().write() as connection:
+        with super().write(on_commit) as connection:
             yield connection
             if self.dies():
                 raise Killed  # rolled back

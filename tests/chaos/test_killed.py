@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT, DELIVERY
 from tests.children import child, run_child
 from tests.upstreams import happened, stored
-from tests.waiting import beside, wait_until
+from tests.waiting import beside, pause, wait_until
 
 KILLS = 40
 FAULTS = (
@@ -194,7 +193,7 @@ def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.Captu
                 seen, pid = requests(), start()
                 wait_for_a_poll(pid, seen, requests)
                 arrive()
-                time.sleep(chance.choice((0, 0.005, 0.02, 0.1, 0.4, 1.1)))  # any moment will do for the kill
+                pause(chance.choice((0, 0.005, 0.02, 0.1, 0.4, 1.1)))
                 os.kill(pid, signal.SIGKILL)
         emulator.faults.clear()
         last_round_at = datetime.now(UTC)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +18,10 @@ from typing import IO, Any
 
 from standardwebhooks import Webhook
 
-from tests.children import child, exit_status, kill, run_child
+from tests import http_client
+from tests.children import Process, child, exit_status, kill, run_child
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
-from tests.waiting import LIMIT, wait_until
+from tests.waiting import LIMIT, stopwatch, wait_until
 
 COMMAND = Path(sys.executable).with_name("actionwatch")
 KEY = "whsec_c2VjcmV0LXNpZ25pbmcta2V5LW9mLTMyLWJ5dGVz"
@@ -42,7 +42,7 @@ alert:
 """
 
 
-def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Process]:
     """Start the command; kill it at the end of the block, if it still runs."""
     return child([COMMAND, *arguments], cwd=folder, env=environment(), **options)
 
@@ -69,9 +69,8 @@ class Upstream:
     def control(self, method: str, path: str, body: Any = None) -> list[Any]:
         """Call the control API; gives the JSON of each line of the answer."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.base_url}/_emulator{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            return [json.loads(line) for line in answer.read().splitlines() if line]
+        answer = http_client.request(method, f"{self.base_url}/_emulator{path}", content=data).raise_for_status()
+        return [json.loads(line) for line in answer.content.splitlines() if line]
 
     def delete_cluster(self, *users: str) -> None:
         """Have each of these users delete a cluster, now."""
@@ -207,7 +206,7 @@ class Post:
 class Service:
     """The running service."""
 
-    process: subprocess.Popen[str]
+    process: Process
     log: Path
 
     def wait_until_up(self) -> str:
@@ -216,10 +215,10 @@ class Service:
 
     def end(self) -> float:
         """End it with SIGTERM; give how long that took."""
-        before = time.monotonic()
+        passed = stopwatch()
         self.process.send_signal(signal.SIGTERM)
         assert exit_status(self.process) == 0, self.log.read_text()
-        return time.monotonic() - before
+        return passed()
 
     def kill(self) -> None:
         """Kill it, as a power cut would."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -59,8 +60,10 @@ def test_a_demo_may_be_kept(empty: Path) -> None:
         printed(kept)
     assert kept.returncode == 0
     assert [path.name for path in empty.iterdir()] == ["kept"]
-    status = kit.finished("-c", "kept/actionwatch.yaml", "status", folder=empty)
-    assert status.returncode == 0, status.stdout
+    status = kit.finished("-c", "kept/actionwatch.yaml", "status", "-o", "json", folder=empty)
+    assert {trouble["trouble"] for trouble in json.loads(status.stdout)["troubles"]} <= {"service_stopped"}, (
+        status.stdout
+    )
     listed = kit.finished("-c", "kept/actionwatch.yaml", "records", "list", folder=empty)
     assert len(listed.stdout.splitlines()) > 10
     assert kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2

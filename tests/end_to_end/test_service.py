@@ -8,20 +8,19 @@ import signal
 import ssl
 import statistics
 import subprocess
-import time
-import urllib.request
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from tests import http_client
 from tests.children import exit_status
 from tests.end_to_end import kit
 from tests.integration.notifiers.ends import TOKEN, slack_reply
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd, part
-from tests.waiting import LIMIT, wait_until
+from tests.waiting import LIMIT, pause, wait_until
 
 KILLS = 8
 BROKEN_RULE = """\
@@ -60,8 +59,7 @@ def test_an_action_reaches_webhook_mail_and_slack(
             wait_until(lambda: len(mail.mails) >= len(users), "every mail")
             wait_until(lambda: len(slack.requests) >= len(users), "every Slack message")
             wait_until(lambda: post.states() == [("sent", 3 * len(users))], "the record of every message", post.states)
-            with urllib.request.urlopen(f"{url}/readyz", timeout=LIMIT) as answer:
-                assert json.load(answer)["ready"] is True
+            assert http_client.get(f"{url}/readyz").json()["ready"] is True
             seconds = service.end()
         assert sorted(user for found in mail.mails for user in users if user in part(found, "plain")) == users
         assert all(any(user in json.dumps(request.json) for request in slack.requests) for user in users)
@@ -87,7 +85,7 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
             with post.service() as service:
                 service.wait_until_up()
                 post.upstream.delete_cluster(*new)
-                time.sleep(chance.uniform(0, 0.7))  # any moment will do for the kill
+                pause(chance.uniform(0, 0.7))
                 service.kill()
         else:
             # Between the claim and the record of its outcome: the message was taken, and we never wrote that down.

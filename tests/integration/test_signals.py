@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from actionwatch.service.signals import Asked, asked_by_signals
 from tests.children import child, printed
-from tests.waiting import LIMIT, beside
+from tests.waiting import LIMIT, beside, stopwatch
 
 ROUNDS = 2_000
 ENDLESS = """
@@ -36,8 +35,8 @@ def test_no_signal_is_lost_and_none_locks_the_waiting_thread() -> None:
     def send() -> None:
         for _ in range(ROUNDS):
             turn.wait(LIMIT)
-            until = time.perf_counter() + chance.random() * 5e-5
-            while time.perf_counter() < until:
+            passed, moment = stopwatch(), chance.random() * 5e-5
+            while passed() < moment:
                 pass
             signal.pthread_kill(main, signal.SIGUSR1)
 

@@ -184,6 +184,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A desk after one round, for tests that leave it as it is: five records, two alerts, both delivered."""
     with a_desk(tmp_path_factory.mktemp("filled")) as full:
+        full.write(poll_interval="1h")  # so that `status` does not find the round too long ago
         full.act("CREATE_CLUSTER", 50, "bob@example.com")
         full.act("DELETE_CLUSTER", 40, "eve@example.com", "Deleted cluster payments-prod")
         full.act("DELETE_CLUSTER", 30, "mallory@example.com", "=cmd()|'\u202e")

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import pytest
 from actionwatch.service import app, configuration
 from actionwatch.store.database import Database
 from actionwatch.store.timestamps import to_micros
+from tests.children import run_child
 from tests.integration.cli.conftest import Desk
 from tests.integration.notifiers.http_end import Reply
 
@@ -180,11 +180,11 @@ def test_who_tells_receivers_of_a_decision(desk: Desk) -> None:
 def small_disk(folder: Path) -> Iterator[Path]:
     """Mount a file system of 16 MB."""
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
+    assert run_child(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder]).returncode == 0
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        assert run_child(["umount", "-l", folder]).returncode == 0
 
 
 @needs_root
@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(desk: Desk) -> None:
         desk.write()
         desk.act("DELETE_CLUSTER", 5)
         assert desk.call("run", "--once").status == 0
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert run_child(["mount", "-o", "remount,ro", disk]).returncode == 0
         assert len(desk.call("alerts", "list", "-o", "json").json) == 1
         assert len(desk.call("records", "list", "-o", "json").json) == 1
 
@@ -234,7 +234,7 @@ def test_the_log_of_a_killed_service_is_read(desk: Desk) -> None:
         "with d.write() as c: c.exec_driver_sql(\"UPDATE poll SET failures = 2, last_error = 'lost'\")\n"
         "os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", code, f"sqlite:///{desk.folder}/actionwatch.db"], check=False, timeout=60)
+    assert run_child([sys.executable, "-c", code, f"sqlite:///{desk.folder}/actionwatch.db"]).returncode == 9
     assert (desk.folder / "actionwatch.db-wal").stat().st_size > 0
     assert "the last 2 polls failed: lost" in desk.call("status").out
 

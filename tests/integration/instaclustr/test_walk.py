@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.walk import walk as walk_pages
 from actionwatch.instaclustr.wire import Page
 from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, actions, answer, listing
-from tests.waiting import wait_for_event, wait_until
+from tests.waiting import pause, wait_for_event, wait_until
 
 
 def walk(
@@ -201,7 +200,7 @@ def test_pages_are_fetched_side_by_side_in_bounds() -> None:
     with Upstream(answering) as upstream, upstream.client() as client:
         pages = client.user_actions(Query(), page_size=10, in_flight=3)
         got = [next(pages), next(pages)]
-        time.sleep(0.15)  # time to do wrong
+        pause(0.15)
         assert len(upstream.asked) <= 2 + 3
         got += list(pages)
     assert ids(got) == expected(100)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import functools
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from actionwatch.matching.addressing import Destination
 from actionwatch.store import silences
 from tests.integration.lifecycle.kit import Desk, Rule
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender
+from tests.waiting import all_at_once
 
 ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
 
@@ -235,14 +235,12 @@ def test_two_persons_at_once(desk: Desk, action: str) -> None:
     """Of those who decide in one instant one is named, by all of them, in the store and in the message."""
     alert_id = desk.happen()
     desk.deliver()
-    start = threading.Barrier(8)
+    decisions: list[Decision] = []
 
-    def press(who: str) -> Decision:
-        start.wait(10)
-        return desk.people.act(action, alert_id, who)
+    def press(who: str) -> None:
+        decisions.append(desk.people.act(action, alert_id, who))
 
-    with ThreadPoolExecutor(8) as pool:
-        decisions = list(pool.map(press, (f"person-{number}" for number in range(8))))
+    all_at_once(*(functools.partial(press, f"person-{number}") for number in range(8)))
     assert sum(decision.is_new for decision in decisions) == 1
     assert len({decision.said for decision in decisions}) == 1
     desk.later(seconds=11)
@@ -257,14 +255,13 @@ def test_taken_on_and_ended_at_once(desk: Desk) -> None:
     for _ in range(10):
         alert_id = desk.happen(Rule(realert=None))
         desk.deliver()
-        start = threading.Barrier(2)
+        found: dict[str, Decision] = {}
 
-        def press(action: str, alert_id: str = alert_id, start: threading.Barrier = start) -> Decision:
-            start.wait(10)
-            return desk.people.act(action, alert_id, action)
+        def press(action: str, alert_id: str = alert_id, found: dict[str, Decision] = found) -> None:
+            found[action] = desk.people.act(action, alert_id, action)
 
-        with ThreadPoolExecutor(2) as pool:
-            taken, ended = pool.map(press, ("ack", "resolve"))
+        all_at_once(functools.partial(press, "ack"), functools.partial(press, "resolve"))
+        taken, ended = found["ack"], found["resolve"]
         assert ended == Decision("Resolved by resolve", is_new=True)
         assert taken in (Decision("Acknowledged by ack", is_new=True), Decision("Resolved by resolve", is_new=False))
         desk.later(seconds=11)

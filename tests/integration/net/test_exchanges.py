@@ -6,7 +6,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.proxy_end import ProxyEnd
 from tests.integration.notifiers.smtp_end import RawEnd, hang
-from tests.waiting import LIMIT, all_at_once
+from tests.waiting import LIMIT, all_at_once, pause
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
@@ -274,7 +273,7 @@ def test_connections_expire() -> None:
     """A connection that a load balancer has forgotten long ago is used again."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         made.post(f"{server.url}/", headers={}, content=b"")
-        time.sleep(MAX_IDLE_SECONDS + 0.1)
+        pause(MAX_IDLE_SECONDS + 0.1)
         made.post(f"{server.url}/", headers={}, content=b"")
         assert server.connection_count == 2
 

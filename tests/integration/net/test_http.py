@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +14,7 @@ import pytest
 from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import USER_AGENT
-from tests.waiting import LIMIT, PATIENT, beside
+from tests.waiting import LIMIT, PATIENT, beside, pause
 
 QUICK = timedelta(seconds=0.4)  # for answers that do not end
 OK = (
@@ -75,7 +74,7 @@ def dripping(head: bytes) -> Act:
         connection.sendall(head)
         while True:
             connection.sendall(b"x")
-            time.sleep(0.05)
+            pause(0.05)
 
     return act
 

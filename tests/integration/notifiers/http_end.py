@@ -116,7 +116,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         end = self.server.end
         length = int(self.headers.get("content-length", "0"))
-        request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, self.rfile.read(length))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True  # the client gave up in the middle of its request
+            return
+        request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         end.requests.append(request)
         reply = end.queue.pop(0) if end.queue else end.reply(request)
         if reply.fault:

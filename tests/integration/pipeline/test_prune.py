@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, outbox, positions, receipts, records, unproved_windows
+from actionwatch.store import alert_history, marks, outbox, positions, receipts, records, unproved_windows
+from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.unproved_windows import Unproved
 from tests.builders import NOON, make_record
@@ -95,6 +97,28 @@ def test_more_than_one_batch(post: Post) -> None:
     post.matcher(KindRule("OTHER"), batch_size=20_000).run_once()
     post.clock.advance(days=11)
     assert pruned(post) == {"records": count}
+
+
+def test_a_clock_that_is_years_ahead(post: Post) -> None:
+    """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
+    post.store(make_record())
+    post.matcher(KindRule("OTHER")).run_once()
+    begun = Marks(
+        name="acme",
+        organisation="o",
+        begins_at=NOON,
+        alerts_from=NOON,
+        mark=NOON,
+        seen_through=NOON,
+        proved_through=NOON,
+    )
+    with post.database.write() as connection:
+        marks.write(connection, begun)
+    post.clock.advance(days=3000)
+    assert pruned(post) == {}
+    with post.database.write() as connection:
+        marks.write(connection, dataclasses.replace(begun, seen_through=NOON + timedelta(days=11)))
+    assert pruned(post) == {"records": 1}
 
 
 def test_what_was_never_proved_goes_with_the_records(post: Post) -> None:

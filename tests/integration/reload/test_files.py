@@ -17,7 +17,7 @@ from actionwatch.service.configuration import read_settings
 from actionwatch.service.reload import LOOK_SECONDS, Reloader
 from tests.integration.cli.conftest import call
 from tests.integration.reload.kit import CREATED, DELETED, ConfigMap, Site, burst, put, rule
-from tests.waiting import wait_until
+from tests.waiting import pause, wait_until
 
 BROKEN = rule(key="actionKin")
 
@@ -40,7 +40,7 @@ def _append_in_place(path: Path, text: str) -> None:
         for half in (text[: len(text) // 2], text[len(text) // 2 :]):
             file.write(half)
             file.flush()
-            time.sleep(0.02)  # an editor's pace; no wait
+            pause(0.02)
 
 
 @pytest.mark.parametrize("change", [put, _append_in_place, _swap_folder], ids=lambda each: each.__name__)

@@ -263,10 +263,7 @@ def test_owned_follows_links(tmp_path: Path) -> None:
     )
     with contextlib.closing(Database(f"sqlite:///{real / 'store.db'}")) as database, database.owned():
         for name in (other / "linked.db", tmp_path / "folder" / "store.db", Path("..") / "real" / "store.db"):
-            second = subprocess.run(
-                [sys.executable, "-c", code, f"sqlite:///{name}"],
-                capture_output=True, text=True, cwd=other, check=False, timeout=60,
-            )  # fmt: skip
+            second = run_child([sys.executable, "-c", code, f"sqlite:///{name}"], cwd=other)
             assert second.returncode == 1, name
             assert "another actionwatch runs" in second.stderr
     assert list(other.iterdir()) == [other / "linked.db"]
@@ -293,14 +290,14 @@ def test_a_file_that_is_mounted_is_refused(tmp_path: Path) -> None:
     mounted = tmp_path / "a folder" / "mounted.db"
     mounted.parent.mkdir()
     mounted.touch()
-    subprocess.run(["mount", "--bind", tmp_path / "store.db", mounted], check=True)
+    assert run_child(["mount", "--bind", tmp_path / "store.db", mounted]).returncode == 0
     try:
         database = Database(f"sqlite:///{mounted}")
         with pytest.raises(StoreError, match="mount its folder"), database.owned():
             raise AssertionError("owned")
         database.close()
     finally:
-        subprocess.run(["umount", mounted], check=True)
+        assert run_child(["umount", mounted]).returncode == 0
 
 
 def test_a_failure_to_write_is_known_while_it_lasts(database: Database) -> None:

@@ -18,6 +18,7 @@ from actionwatch.matching.operator_actions import People
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.store.unproved_windows import Unproved
 from tests.builders import NOON
 from tests.integration.tail.test_tail import HOUR, Bench, bench
 from tests.upstreams import SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
@@ -75,6 +76,26 @@ def test_late_record_just_before_the_polls_window_is_found(
         on.poll(400)
     assert "late" in [record.description for record in on.records()]
     assert on.is_complete()
+
+
+@pytest.mark.parametrize("bounds", ["", "bounds:exclusive", "bounds:exclusive_end", "bounds:exclusive_start"])
+def test_record_at_a_bound_hides_no_change(world: World, database: Database, bounds: str) -> None:
+    """A record that a bound takes in or leaves out makes up in the counts for one that came late, or for one that is gone."""
+    middle = OVERLAP.total_seconds() + 20
+    for number in range(-150, 150):  # nowhere near the bound is a place without a record
+        world.log(ago=middle + 0.7 * number, description="gone" if number == 90 else f"action {number}")
+    world.log(ago=20)
+    on = bench(world, database, *bounds.split(), start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+    for _ in range(3):
+        on.poll(400)
+    world.organisation.append("BACKUP", at=on.marks().mark - OVERLAP - timedelta(seconds=30.3), description="late")
+    for _ in range(3):
+        on.poll(400)
+    assert on.is_complete()
+    world.faults.add("vanish:0s,keyword=gone")
+    for _ in range(3):
+        on.poll(400)
+    assert vanished(on) == 1
 
 
 @pytest.mark.parametrize("faults", ["", "bounds_truncated:1m", "bounds_truncated:1h"])
@@ -323,6 +344,34 @@ def test_older_windows_get_their_turn(world: World, database: Database) -> None:
         on.poll(400)
         polls += 1
         assert polls < 60
+
+
+def test_question_that_the_sweeps_left_behind_is_asked(world: World, database: Database) -> None:
+    """A window that no poll had time for before the newest record moved on is never asked, and its sweep never again."""
+    on = seven_hours(world, database)
+    old = world.clock() - 30 * HOUR
+    question = Unproved(source=SOURCE, starts_at=old, ends_at=old + HOUR, reach=6 * HOUR, due_at=old)
+    with database.write() as connection:
+        unproved_windows.write(connection, [question])
+    world.log(ago=4 * 3600 + 7, description="late")
+    for _ in range(7):
+        on.poll(400)
+    assert doubts(on) == []
+    assert on.is_complete()
+
+
+def test_doubt_that_the_sweeps_leave_behind_is_reported(world: World, database: Database) -> None:
+    """A window that failed once, and that no sweep reaches any more, is in doubt and nobody is notified."""
+    on = seven_hours(world, database)
+    old = world.clock() - 30 * HOUR
+    doubt = Unproved(
+        source=SOURCE, starts_at=old, ends_at=old + HOUR, reach=6 * HOUR, due_at=old, failure_count=1, why="it changes"
+    )
+    with database.write() as connection:
+        unproved_windows.write(connection, [doubt])
+    on.poll(60)
+    assert open_troubles(database) == ["window_unproved"]
+    assert [why for _, why in doubts(on)] == ["it changes"]
 
 
 class Untiming(DirectClient):

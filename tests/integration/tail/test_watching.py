@@ -398,6 +398,56 @@ def test_heartbeat(world: World, database: Database) -> None:
         monitor.close()
 
 
+@pytest.mark.parametrize("stale", [{"acme"}, {"emca"}, {"acme", "emca"}])
+def test_heartbeat_needs_every_source(world: World, database: Database, stale: set[str]) -> None:
+    """The heartbeat beats although one of two sources is stale, or not once both are fresh."""
+    monitor = Monitor()
+    heartbeat = Heartbeat(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)
+    sources = {name: bench(World(world.clock), database, name=name, organisation=name) for name in ("acme", "emca")}
+    try:
+        for on in sources.values():
+            on.poll()
+        assert heartbeat.run_once()
+        world.clock.advance(hours=1)
+        for name in sources.keys() - stale:
+            sources[name].poll()
+        assert not heartbeat.run_once()
+        for name in stale:
+            sources[name].poll()
+        assert heartbeat.run_once()
+        assert monitor.beats == 2
+    finally:
+        heartbeat.close()
+        monitor.close()
+
+
+def test_heartbeat_of_a_source_never_polled(world: World, database: Database) -> None:
+    """The heartbeat beats although one of two sources was never read."""
+    monitor = Monitor()
+    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL, "never": POLL}, database, world.clock)
+    try:
+        bench(world, database).poll()
+        assert not heartbeat.run_once()
+    finally:
+        heartbeat.close()
+        monitor.close()
+
+
+def test_heartbeat_after_the_clock_was_set_back(world: World, database: Database) -> None:
+    """The heartbeat goes on for an hour after the last poll since the clock was set back by an hour."""
+    monitor = Monitor()
+    heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
+    try:
+        bench(world, database).poll()
+        assert heartbeat.run_once()
+        world.clock.advance(hours=-1)
+        assert not heartbeat.run_once()
+        assert monitor.beats == 1
+    finally:
+        heartbeat.close()
+        monitor.close()
+
+
 @pytest.mark.parametrize("clock", ["clock:-30m", "clock:30m"])
 def test_heartbeat_goes_by_the_upstreams_clock(world: World, database: Database, clock: str) -> None:
     """Where the clocks differ, the heartbeat stops though all is proved, or goes on though nothing is."""

@@ -41,10 +41,18 @@ def workers() -> dict[str, bool]:
 
 
 @pytest.fixture
-def web(database: Database, clock: Clock, workers: Mapping[str, bool]) -> Iterator[httpx.Client]:
+def ages() -> dict[str, timedelta | None]:
+    """How long ago the process polled the source."""
+    return {"acme": None}
+
+
+@pytest.fixture
+def web(
+    database: Database, clock: Clock, workers: Mapping[str, bool], ages: Mapping[str, timedelta | None]
+) -> Iterator[httpx.Client]:
     """Serve health and metrics of one source."""
     routes = [
-        *health_routes(database, {"acme": INTERVAL}, lambda: workers, clock),
+        *health_routes(database, {"acme": INTERVAL}, lambda: workers, lambda: ages),
         *metrics_routes(database, ["acme"], clock, lambda: DROPPED_GROUPS),
     ]
     with serving(routes, "127.0.0.1", 0, None) as url, http_client.client(base_url=url) as client:
@@ -65,8 +73,8 @@ def test_healthz(web: httpx.Client, workers: dict[str, bool]) -> None:
     assert (answer.status_code, answer.json()) == (503, {"status": "dead", "dead": ["match"]})
 
 
-def test_readyz(web: httpx.Client, database: Database, clock: Clock) -> None:
-    """It is ready exactly while each source was polled well, and lately; else the reason is said."""
+def test_readyz(web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]) -> None:
+    """It is ready exactly while this process polled each source well, and lately; else the reason is said."""
 
     def asked() -> tuple[int, list[str]]:
         answer = web.get("/readyz")
@@ -74,20 +82,28 @@ def test_readyz(web: httpx.Client, database: Database, clock: Clock) -> None:
         return answer.status_code, answer.json()["reasons"]
 
     assert asked() == (503, ["source acme: not polled yet"])
-    poll(database, clock)
+    poll(database, clock)  # by a process from before
+    assert asked() == (503, ["source acme: not polled yet"])
+    ages["acme"] = timedelta(0)
     assert asked() == (200, [])
-    clock.now += INTERVAL * MISSED_POLLS
+    ages["acme"] = INTERVAL * MISSED_POLLS
     assert asked() == (200, [])
-    clock.advance(seconds=1)
-    assert asked() == (503, [f"source acme: last polled at {NOON.isoformat()}"])
+    ages["acme"] = INTERVAL * MISSED_POLLS + timedelta(seconds=1)
+    assert asked() == (503, ["source acme: last polled 2m31s ago"])
+    ages["acme"] = timedelta(0)
     poll(database, clock, "refused")
     assert asked() == (503, ["source acme: 1 poll failed in a row; see the log"])
+    poll(database, clock, "refused")
+    assert asked() == (503, ["source acme: 2 polls failed in a row; see the log"])
     poll(database, clock)
     assert asked() == (200, [])
 
 
-def test_a_full_store_is_not_ready(web: httpx.Client, database: Database, clock: Clock) -> None:
+def test_a_full_store_is_not_ready(
+    web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]
+) -> None:
     """A store that takes nothing any more is a reason as long as it lasts, though reading it goes on."""
+    ages["acme"] = timedelta(0)
     poll(database, clock)
     assert web.get("/readyz").status_code == 200
     with database.write() as connection:
@@ -101,6 +117,19 @@ def test_a_full_store_is_not_ready(web: httpx.Client, database: Database, clock:
     assert reason.startswith("the store cannot be written: ")
     poll(database, clock)
     assert web.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("hours", [-1, 25])
+def test_readyz_knows_no_clock(
+    web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None], hours: float
+) -> None:
+    """However the clock was set, a source that is polled is ready, and one that is not is not."""
+    poll(database, clock)
+    clock.advance(hours=hours)
+    ages["acme"] = timedelta(seconds=1)
+    assert web.get("/readyz").status_code == 200
+    ages["acme"] = timedelta(minutes=59)
+    assert web.get("/readyz").status_code == 503
 
 
 def test_broken_store_is_not_ready(web: httpx.Client, database: Database, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.export import export_rules
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules
-from actionwatch.rules.prefilter import reach_of
+from actionwatch.rules.prefilter import names_demanding, reach_of
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
 from tests.unit.rules.builders import HEAD, KINDS, record
@@ -220,3 +220,14 @@ def test_reach(texts: list[str], kinds: tuple[str, ...] | None, cluster: str | N
     """Filters for the upstream never leave out a record that a rule could be about."""
     reach = reach_of(load(*texts).rules)
     assert (reach.kinds, reach.cluster_id, reach.account_id) == (kinds, cluster, account)
+
+
+def test_names_of_rules_that_ask_for_a_kind() -> None:
+    """A rule that asks for a kind by name, wildcard or correlation is left out; or one that is off, or for any kind, is in."""
+    removed = HEAD + "name: removed\ndetection: {s: {actionKind: _LINKED_ACCOUNT_REMOVED}, condition: s}\n"
+    wildcard = HEAD + "name: wildcard\ndetection: {s: {actionKind: '*_ACCOUNT_REMOVED'}, condition: s}\n"
+    anything = HEAD + "name: anything\ndetection: {s: {userName: eve}, condition: s}\n"
+    off = HEAD + "name: off\nmode: off\ndetection: {s: {actionKind: _LINKED_ACCOUNT_REMOVED}, condition: s}\n"
+    sequence = SEQUENCE.replace("actionKind: BACKUP", "actionKind: _LINKED_ACCOUNT_REMOVED")
+    rules = load(removed, wildcard, anything, off, sequence, DELETION).rules
+    assert sorted(names_demanding(rules, ["_LINKED_ACCOUNT_REMOVED"])) == ["q", "removed", "wildcard"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sigma.correlations import (
@@ -98,16 +98,18 @@ def _alternatives(tree: Any, *, is_wanted: bool) -> list[frozenset[Literal]]:
             return _alternatives(tree.args[0], is_wanted=not is_wanted)
     # Left are `and` and `or`, which change places under a `not`.
     parts = [_alternatives(part, is_wanted=is_wanted) for part in tree.args]
-    is_sum = isinstance(tree, CorrelationConditionOR) == is_wanted
-    found = list(dict.fromkeys(itertools.islice(_sum(parts) if is_sum else _product(parts), MAX_PATTERNS * 4)))
-    if len(found) > MAX_PATTERNS:
-        raise ValueError(f"the condition can be met in more than {MAX_PATTERNS} ways: split the rule")
+    if isinstance(tree, CorrelationConditionOR) == is_wanted:
+        return _distinct(itertools.chain.from_iterable(parts))
+    found = [frozenset[Literal]()]
+    for part in parts:  # one after the other, so that what comes to the same is counted once before it multiplies
+        found = _distinct(one | other for one, other in itertools.product(found, part))
     return found
 
 
-def _sum(parts: list[list[frozenset[Literal]]]) -> Iterator[frozenset[Literal]]:
-    return itertools.chain.from_iterable(parts)
-
-
-def _product(parts: list[list[frozenset[Literal]]]) -> Iterator[frozenset[Literal]]:
-    return (frozenset[Literal]().union(*choice) for choice in itertools.product(*parts))
+def _distinct(found: Iterable[frozenset[Literal]]) -> list[frozenset[Literal]]:
+    distinct: dict[frozenset[Literal], None] = {}
+    for each in found:
+        distinct[each] = None
+        if len(distinct) > MAX_PATTERNS:
+            raise ValueError(f"the condition can be met in more than {MAX_PATTERNS} ways: split the rule")
+    return list(distinct)

@@ -255,7 +255,7 @@ def test_records_come_in_event_order() -> None:
 
 def test_what_a_record_fires_comes_before_what_waited() -> None:
     """At one instant, an alert that waited for it leads one that a record fired then."""
-    by_record, waited = found("z", 1, 5), found("a", 0, 2)
+    by_record, waited = found("z", 1, 5), found("0", 0, 2)
     waited.fired_at = at(5)
     assert firing_order(by_record) < firing_order(waited)
     waited.firing = None

@@ -143,6 +143,67 @@ def test_an_empty_list_of_expected_groups_is_noted() -> None:
     assert rules_in(text, Lists({"none": ("eve",)})).notes == ()
 
 
+MANY_RULES = [f"r{number}" for number in range(12)]
+MANY = "detection: {" + ", ".join(f"{name}: {{actionKind: BACKUP}}" for name in MANY_RULES) + "}\n"
+WINDOWS = SPIKE + ", windows: "
+PERCENTILE = "type: value_percentile, timespan: 1h, condition: {field: raw.n, gte: 2, percentile: "
+ANY = f"type: temporal, timespan: 1h, rules: [{', '.join(MANY_RULES)}], condition: "
+PAIRS = " and ".join(f"({one} or {other})" for one, other in zip(MANY_RULES[::2], MANY_RULES[1::2], strict=True))
+TRIPLES = " and ".join(f"({' or '.join(MANY_RULES[place : place + 3])})" for place in range(0, 12, 3))
+ROUND = "a" + " and (a and b)" * 16
+
+LIMITS: list[tuple[str, str, str]] = [
+    (DETECTION, f"{WINDOWS}1", ""),
+    (DETECTION, f"{WINDOWS}1000", ""),
+    (DETECTION, f"{WINDOWS}1001", "'windows' must be a number from 1 to 1000"),
+    (DETECTION, f"{WINDOWS}true", "'windows' must be a number from 1 to 1000"),
+    (DETECTION, SPIKE.replace("min: 10", "min: 1"), ""),
+    (DETECTION, SPIKE.replace("min: 10", "min: true"), "'min' must be a whole number of 1 or more"),
+    (DETECTION, SPIKE.replace("factor: 3", "factor: true"), "a spike needs a 'factor' above 0"),
+    (DETECTION, SPIKE.replace("factor: 3, min: 10", ""), "'condition' must hold a comparison"),
+    (DETECTION, f"{PERCENTILE}0}}", ""),
+    (DETECTION, f"{PERCENTILE}100}}", ""),
+    (DETECTION, f"{PERCENTILE}101}}", "'percentile' must be a whole number from 0 to 100"),
+    (DETECTION, f"{PERCENTILE}-1}}", "'percentile' must be a whole number from 0 to 100"),
+    (DETECTION, f"{PERCENTILE}true}}", "'percentile' must be a whole number from 0 to 100"),
+    (DETECTION, COUNT.replace("gte: 5", "eq: 5"), ""),
+    (DETECTION, COUNT.replace("gte: 5", "eq: -1"), "no count meets this"),
+    (DETECTION, COUNT.replace("gte: 5", "eq: 2.5"), "no count meets this"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: 1"), ""),
+    (DETECTION, COUNT.replace("gte: 5", "gt: 0"), ""),
+    (DETECTION, COUNT.replace("gte: 5", "neq: 2"), "every single record meets this"),
+    (DETECTION, COUNT.replace("10m", "3660d"), ""),
+    (DETECTION, COUNT.replace("10m", "3661d"), "'timespan' is longer than ten years"),
+    (TWO, f"{ORDER}, condition: {{gt: 1}}", ""),
+    (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its 2 rules were met"),
+    (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules were met"),
+    (TWO, f"{ORDER}, condition: ''", "the condition does not name 'a'"),
+    (TWO, f"{ORDER}, condition: {'(' * 15}a and b{')' * 15}", ""),
+    (TWO, f"{ORDER}, condition: {ROUND}", ""),  # sixteen, but one inside another nowhere
+    (TWO, f"{ORDER}, condition: {'a or ' * 399}b", ""),
+    (TWO, f"{ORDER}, condition: {'a or ' * 400}b", "the condition is longer than 2000 characters"),
+    (MANY, f"{ANY}{{gte: 10}}", ""),
+    (MANY, f"{ANY}{{gte: 6}}", "this can be met in more than 300 ways"),
+    (MANY, f"{ANY}{PAIRS}", ""),
+    (MANY, f"{ANY}({PAIRS}) and ({TRIPLES})", "the condition can be met in more than 300 ways"),
+]
+
+
+@pytest.mark.parametrize(("rest", "block", "beginning"), LIMITS, ids=range(len(LIMITS)))
+def test_limits(rest: str, block: str, beginning: str) -> None:
+    """A number at the very edge of what is allowed is refused, or one beyond it is accepted."""
+    found = rules_in(HEAD + rest + f"correlation: {{{block}}}\n")
+    assert [fault.what[: len(beginning)] for fault in found.faults] == ([beginning] if beginning else []), found.faults
+
+
+def test_no_way_to_meet_a_condition_is_left_out() -> None:
+    """A condition that says the same over and over loses some of the ways in which it can be met, or is refused."""
+    text = " and ".join(["(a or b)"] * 12)
+    (rule,) = rules_in(HEAD + TWO + f"correlation: {{{ORDER}, condition: {text}}}\n").rules[:1]
+    assert rule.correlation is not None
+    assert set(rule.correlation.patterns) == {Pattern((0,)), Pattern((1,)), Pattern((0, 1))}
+
+
 def test_few_values_are_no_absence() -> None:
     """A rule that compares values with `lt: 1` is taken for one that watches for records that do not come."""
     block = "{type: value_sum, timespan: 1h, condition: {field: raw.n, lt: 1}}"

@@ -1,0 +1,60 @@
+"""Run jobs at intervals, however the machine's clock is set: APScheduler tells time by the wall clock.
+
+A clock that was set forward makes each job run once, a little early; one that was set back would leave all of them waiting
+until the old time is reached again: `catch_up`, called each second, has them run now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from actionwatch.base.clock import utc_now
+
+TOLERANCE = timedelta(seconds=1)
+
+
+class Every(BaseTrigger):
+    """Fire once an interval; what was missed is skipped in one go, where APScheduler's own trigger counts interval by interval.
+
+    After a clock was set forward by years, that counting takes minutes and gigabytes.
+    """
+
+    def __init__(self, interval: timedelta) -> None:
+        self.interval = interval
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Give the first time after now that is a whole number of intervals from the previous one."""
+        if previous_fire_time is None:
+            return now + self.interval
+        missed_count = max((now - previous_fire_time) // self.interval, 0)
+        return previous_fire_time + (missed_count + 1) * self.interval
+
+
+def make_scheduler(thread_count: int) -> BackgroundScheduler:
+    """Make a scheduler that never runs a job twice at once, and merges the runs that a job missed."""
+    return BackgroundScheduler(
+        timezone="UTC",
+        executors={"default": ThreadPoolExecutor(thread_count)},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+
+
+def add_job(
+    scheduler: BackgroundScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool
+) -> None:
+    """Have a job run once an interval, the first time now or an interval from now."""
+    first_at = utc_now() + (timedelta(0) if is_first_now else interval)
+    scheduler.add_job(run, Every(interval), next_run_time=first_at)
+
+
+def catch_up(scheduler: BackgroundScheduler) -> None:
+    """Run now what is scheduled for later than one interval from now: the clock was set back since."""
+    now = utc_now()
+    for job in scheduler.get_jobs():
+        if job.next_run_time - now > job.trigger.interval + TOLERANCE:
+            job.modify(next_run_time=now)

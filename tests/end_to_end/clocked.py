@@ -1,0 +1,42 @@
+"""Run the command on a machine whose clock can be set: by what a file says, in seconds off the real time.
+
+    python clocked.py FILE run
+
+Wall time is what the file says; the monotonic clock, timeouts and sockets are real. The file is looked at all the time.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import time_machine
+
+LOOK_SECONDS = 0.02
+
+
+def main(file: Path, arguments: list[str]) -> None:
+    """Run the command."""
+    off = float(file.read_text())
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=off), tick=True) as clock:
+        never = threading.Event()
+
+        def follow() -> None:
+            known = off
+            while not never.wait(LOOK_SECONDS):
+                wanted = float(file.read_text() or known)
+                if wanted != known:
+                    clock.shift(wanted - known)
+                    known = wanted
+
+        threading.Thread(target=follow, daemon=True).start()
+        from actionwatch.cli import main as command
+
+        sys.argv = ["actionwatch", *arguments]
+        command()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

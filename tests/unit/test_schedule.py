@@ -1,0 +1,67 @@
+"""Jobs run at their intervals, however the clock is set."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from actionwatch.base.clock import utc_now
+from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler
+from tests.builders import NOON
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("after", "wanted"),
+    [
+        (timedelta(0), MINUTE),
+        (timedelta(seconds=1), MINUTE),
+        (timedelta(seconds=59), MINUTE),
+        (timedelta(minutes=1), 2 * MINUTE),
+        (timedelta(minutes=3, seconds=30), 4 * MINUTE),
+        (timedelta(hours=-1), MINUTE),
+    ],
+)
+def test_the_next_time(after: timedelta, wanted: timedelta) -> None:
+    """The next time is the first after now that keeps the beat."""
+    assert Every(MINUTE).get_next_fire_time(NOON, NOON + after) == NOON + wanted
+
+
+def test_the_first_time() -> None:
+    """A job that never ran runs after an interval."""
+    assert Every(MINUTE).get_next_fire_time(None, NOON) == NOON + MINUTE
+
+
+def test_years_are_skipped_at_once() -> None:
+    """A clock that was set forward by centuries makes one run, and no counting of what was missed."""
+    ran = threading.Event()
+    scheduler = make_scheduler(1)
+    add_job(scheduler, ran.set, timedelta(seconds=0.5), is_first_now=True)
+    (job,) = scheduler.get_jobs()
+    job.modify(next_run_time=datetime(1026, 1, 1, tzinfo=UTC))
+    scheduler.start()
+    try:
+        assert ran.wait(30)
+    finally:
+        scheduler.shutdown()
+
+
+def test_jobs_of_the_future_run_now() -> None:
+    """A job that waits for longer than its interval, since the clock was set back, runs now; the others keep their times."""
+    ran = threading.Event()
+    scheduler = make_scheduler(2)
+    add_job(scheduler, ran.set, MINUTE, is_first_now=False)
+    add_job(scheduler, lambda: None, 5 * MINUTE, is_first_now=False)
+    scheduler.start()
+    try:
+        ours, other = sorted(scheduler.get_jobs(), key=lambda job: job.trigger.interval)
+        ours.modify(next_run_time=utc_now() + timedelta(hours=1))
+        due_at = other.next_run_time
+        catch_up(scheduler)
+        assert ran.wait(30)
+        assert other.next_run_time == due_at
+    finally:
+        scheduler.shutdown()
