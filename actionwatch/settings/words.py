@@ -90,7 +90,7 @@ def parse_start(value: object) -> object:
     except ValueError as exc:
         raise ValueError("not a start: write now, a duration back such as 7d, or a time: 2026-11-25T09:00:00Z") from exc
     if not span:
-        raise ValueError("must be longer than nothing: write now")
+        raise ValueError("must be longer than 0s: write now")
     return span
 
 
@@ -134,7 +134,7 @@ def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]
         take_one_of(first)(value, info)
         # A first key that is itself wrong is missing from `data`: one fault is enough.
         if value is None and info.data.get(first, "unusable") is None:
-            raise ValueError(f"one of {first} and {info.field_name} is needed: add {info.field_name}")
+            raise ValueError(f"one of {first} and {info.field_name} is required: add {info.field_name}")
         return value
 
     return check
