@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -81,8 +82,8 @@ class Line:
     outcomes: queue.SimpleQueue[Outcome | None]
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
-    in_hand: set[str] = field(default_factory=set)
-    """The deliveries handed in whose outcome has not come yet."""
+    in_hand: dict[str, float] = field(default_factory=dict)
+    """The deliveries handed in whose outcome has not come yet, each with when that was, by the monotonic clock."""
     ended_count: int = 0
     """How many outcomes came while the dispatcher was at its last round."""
     paused_until: datetime | None = None
@@ -134,13 +135,18 @@ class Line:
 
     def send(self, job: Job) -> None:
         """Hand a job to the receiver's threads, starting one where all are busy."""
-        self.in_hand.add(job.delivery.id)
+        self.in_hand[job.delivery.id] = time.monotonic()
         if len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process that was told to end.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
             self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
             self.threads[-1].start()
         self.jobs.put(job)
+
+    def longest_send(self) -> timedelta:
+        """Return how long the oldest delivery has been in hand."""
+        began = list(self.in_hand.values())  # the dispatcher may change it meanwhile
+        return timedelta(seconds=time.monotonic() - min(began)) if began else timedelta(0)
 
     @property
     def is_busy(self) -> bool:
@@ -149,7 +155,7 @@ class Line:
 
     def take_back(self, outcome: Outcome) -> None:
         """Have one less in hand."""
-        self.in_hand.discard(outcome.job.delivery.id)
+        self.in_hand.pop(outcome.job.delivery.id, None)
         self.ended_count += 1
 
     def close(self) -> None:
@@ -179,8 +185,8 @@ class Line:
             receipt = self.channel.notifier.send(job.message, rendered, job.reference)
         except DeliveryError as exc:
             return Outcome(job, None, exc, failures)
-        except Exception as exc:
-            # A notifier's bug must not lose a message or end a thread: it is tried again, and shown.
+        except BaseException as exc:
+            # A notifier's bug, even a SystemExit, must not lose a message or end the thread: it is tried again, and shown.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
             return Outcome(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
         return Outcome(job, receipt, None, failures)

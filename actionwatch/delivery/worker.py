@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import House
 from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import DeliveryError, StoreError, TransientDeliveryError
 from actionwatch.base.model import Delivery, Event, Receipt
 from actionwatch.delivery.compose import compose
@@ -50,6 +51,18 @@ JUDGED_AT_ONCE = (
 TROUBLES_EVERY = timedelta(seconds=5)  # how often the health of receivers is judged: counting is not free
 
 log = structlog.get_logger()
+
+
+def _attempt(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except StoreError as exc:
+        log.warning("store_failed", step="deliver", error=str(exc))
+        return False
+    except Exception as exc:
+        log.exception("step_failed", step="deliver", error=str(exc))
+        return False
+    return True
 
 
 class Deliverer:
@@ -97,18 +110,13 @@ class Deliverer:
         self._steps.put(step)
         self.wake()
 
-    def run(self) -> None:
-        """Work until `stop`; meant for a thread of its own."""
+    def run(self, attempt: Callable[[Callable[[], object]], bool] = _attempt) -> None:
+        """Work until `stop`; meant for a thread of its own.
+
+        `attempt` calls what it is given and returns whether that succeeded.
+        """
         while not self._stopping.is_set():
-            try:
-                if not self._is_alone:
-                    self.recover()
-                self.run_once(self._patience())
-            except StoreError as exc:
-                log.warning("store_failed", step="deliver", error=str(exc))
-                self._stopping.wait(POLL_SECONDS)
-            except Exception as exc:
-                log.exception("step_failed", step="deliver", error=str(exc))
+            if not attempt(self._run_round):
                 self._stopping.wait(POLL_SECONDS)
         self.finish()
 
@@ -116,6 +124,16 @@ class Deliverer:
         """End `run`: nothing more is claimed, what is under way is given its time and recorded."""
         self._stopping.set()
         self.wake()
+
+    def check_sends(self) -> None:
+        """Check that every send ends: a notifier has time limits, so one that outlasts a lease hangs.
+
+        Raises: DeliveryError, with the receivers.
+        """
+        hung = [name for name, line in self._lines.items() if line.longest_send() > LEASE]
+        if hung:
+            limit = spell_duration(LEASE)
+            raise DeliveryError(f"sends to {', '.join(hung)} have been under way for more than {limit}")
 
     def recover(self) -> None:
         """Take back what a process that died held, bury what waits for receivers that are gone, respect what others asked."""
@@ -136,6 +154,11 @@ class Deliverer:
         self._is_alone = True
         if released or buried:
             log.info("outbox_recovered", released=released, buried=buried)
+
+    def _run_round(self) -> None:
+        if not self._is_alone:
+            self.recover()
+        self.run_once(self._patience())
 
     def run_once(self, patience: float = 0.0) -> int:
         """Record the outcomes that came within `patience` seconds, claim what is due, hand it out; give how many."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -23,11 +23,12 @@ def health_routes(
     intervals: Mapping[str, timedelta],
     workers: Callable[[], Mapping[str, bool]],
     ages: Callable[[], Mapping[str, timedelta | None]],
+    step_reasons: Callable[[], Iterable[str]] = lambda: (),
 ) -> list[Route]:
     """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive.
 
     `ages` returns how long ago the last poll of each source ended, None if this process has not polled it. Times in the store
-    cannot show this, because clocks can be set.
+    cannot show this, because clocks can be set. `step_reasons` describes each step of the service that keeps failing or hangs.
     """
 
     def healthz(_: Request) -> Response:
@@ -35,7 +36,7 @@ def health_routes(
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
     def readyz(_: Request) -> Response:
-        reasons = _unready(database, intervals, ages())
+        reasons = [*_unready(database, intervals, ages()), *step_reasons()]
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -20,13 +20,13 @@ from actionwatch.emulator.incidents import INCIDENTS
 from actionwatch.emulator.scenario import PlannedIncident, build_simulation, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
-from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.coverage import cover_kinds
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.fired import Fired
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
+from actionwatch.rules.model import Kind, Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import TimeInterval

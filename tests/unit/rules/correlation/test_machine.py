@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actionwatch.rules.correlations.folds.fold import Machine, machine
-from actionwatch.rules.correlations.spec import Correlation, Found, Kind, Pattern, Threshold
+from actionwatch.rules.model import Correlation, Found, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -151,6 +151,15 @@ def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Cor
     found = state.alerts()[0]
     assert not found.is_quiet
     assert (found.is_judged(START + needed - MINUTE), found.is_judged(START + needed)) == (False, True)
+
+
+def test_what_is_only_learned_is_remembered_at_once() -> None:
+    """A term that is new while its rule is learning is remembered only once the whole history is verified."""
+    state = machine(TERM, START)
+    state.push(hit(1))
+    (found,) = state.alerts()
+    assert found.is_quiet
+    assert found.is_judged(None)
 
 
 def test_a_term_that_is_told_from_the_start_waits_for_nothing() -> None:
