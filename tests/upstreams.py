@@ -22,17 +22,20 @@ from starlette.types import Receive, Scope, Send
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import RateLimited, SourceUnavailable
 from actionwatch.base.model import Record
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Action, Emulator, Faults, Organisation, create_app, running
-from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
-from actionwatch.instaclustr.client import Client, Patience
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, Emulator, _answer, _linked_accounts, _user_actions, create_app
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.log import Action
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
+from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
-from actionwatch.instaclustr.origin import Connection, refusal, words
+from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explanation
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.self_alerts import Troubles
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
@@ -43,7 +46,7 @@ from tests.waiting import PATIENT
 
 SOURCE = "acme"
 POLL = timedelta(seconds=30)
-IMPATIENT = Patience(
+IMPATIENT = RetryOptions(
     attempts=2,
     at_most=PATIENT,
     first_wait=timedelta(milliseconds=1),
@@ -109,8 +112,8 @@ class World:
 @contextmanager
 def client_of(url: str, organisation_id: str, clock: Clock, timeout: timedelta = PATIENT) -> Iterator[Client]:
     """Give the service's client of an emulator."""
-    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timeout)
-    with Client(connection, source=SOURCE, patience=IMPATIENT, clock=clock) as client:
+    connection = ConnectionOptions(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timeout)
+    with Client(connection, source=SOURCE, retry=IMPATIENT, clock=clock) as client:
         yield client
 
 
@@ -137,7 +140,7 @@ class DirectClient(Client):
     def close(self) -> None:
         """Nothing to close."""
 
-    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> Answer:
+    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
         for left in reversed(range(self._attempts)):
             try:
                 return self._exchange(path, params)
@@ -146,7 +149,7 @@ class DirectClient(Client):
                     raise
         raise AssertionError("an attempt either returns or raises")
 
-    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
         self.before_request()
         self.request_count += 1
         handler = _user_actions if path == self._actions else _linked_accounts
@@ -163,7 +166,7 @@ class DirectClient(Client):
         }
         answer = _take(_answer(self._emulator, handler, Request(scope), b""), scope, organisation.clock())
         if answer.status >= 300:
-            raise refusal(answer, words(answer), organisation.clock())
+            raise error_for(answer, explanation(answer), organisation.clock())
         return answer
 
 
@@ -175,7 +178,7 @@ class _Nowhere:
 _BASIC = b"Basic ZGVtbzpkZW1vLWtleQ=="
 
 
-def _take(response: Response, scope: Scope, now: datetime) -> Answer:
+def _take(response: Response, scope: Scope, now: datetime) -> HttpResponse:
     """Take an answer as it would arrive; one that a fault breaks on its way is none."""
     messages: list[dict[str, Any]] = []
 
@@ -197,7 +200,7 @@ def _take(response: Response, scope: Scope, now: datetime) -> Answer:
         raise SourceUnavailable("no whole answer")
     headers = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
     body = b"".join(message.get("body", b"") for message in messages[1:])
-    return Answer(messages[0]["status"], headers, body, timedelta(0))
+    return HttpResponse(messages[0]["status"], headers, body, timedelta(0))
 
 
 def _drive(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -1,1 +1,1 @@
-"""What every other package may use: the nouns, the errors, the ids, the clock, and durations."""
+"""The types, errors, ids, clock and durations that every package uses."""

@@ -1,7 +1,7 @@
-"""The clock: read here alone, and handed to whatever needs the time.
+"""The clock. Code that needs the time receives it as an argument or as a callable.
 
-Waits are stored as wall times, which people can read. `Clock` keeps their length: it follows small corrections of the
-machine's clock at once, but holds a step back until `take_up`, when everything that waits is moved by the same step
+Due times are stored as wall times, which people can read. `Clock` keeps the length of waits: it follows small corrections of
+the machine's clock at once, but ignores a step until `take_up`, when all due times move by the same step
 (`service/clock_watch.py`).
 """
 
@@ -17,24 +17,24 @@ READ_SECONDS = 1.0  # the process may be stopped between the two readings: take 
 
 
 def utc_now() -> datetime:
-    """Read the machine's clock."""
+    """Return the time of the machine's clock."""
     return datetime.now(UTC)
 
 
 class Clock:
-    """Wall time in UTC without steps that nobody noticed. Call it for the time. Safe to share between threads."""
+    """Wall time in UTC without unnoticed steps. Call it for the time. Safe to share between threads."""
 
     def __init__(self, wall: Callable[[], datetime] = utc_now, elapsed: Callable[[], float] = time.monotonic) -> None:
-        """`wall` reads the machine's clock, `elapsed` the seconds that no setting of the clock changes."""
+        """`wall` reads the machine's clock, `elapsed` a monotonic clock in seconds."""
         self._wall = wall
         self._elapsed = elapsed
         self._lock = threading.Lock()
         shown, seconds = self._read()
         self._origin = shown - timedelta(seconds=seconds)
-        """What the wall clock showed when `elapsed` was 0, as far as its steps are taken up."""
+        """The wall time at which `elapsed` was 0, including the steps taken up."""
 
     def __call__(self) -> datetime:
-        """Give the time: the machine's, or where its clock stepped, the time as if it had not."""
+        """Return the time of the machine's clock or, after a step, the time without that step."""
         with self._lock:
             wall, steady = self._compare()
             if abs(wall - steady) >= STEP:
@@ -43,7 +43,7 @@ class Clock:
             return wall
 
     def step(self) -> timedelta:
-        """Give by how much the machine's clock was set forward (backward: negative) since the last `take_up`; 0: it was not."""
+        """Return the step of the machine's clock since the last `take_up`, negative if backward; 0 if there was none."""
         with self._lock:
             wall, steady = self._compare()
         return wall - steady if abs(wall - steady) >= STEP else timedelta(0)
@@ -54,7 +54,7 @@ class Clock:
             self._origin += step
 
     def _compare(self) -> tuple[datetime, datetime]:
-        """Give what the machine's clock shows, and what it would show without the steps not taken up."""
+        """Return the time of the machine's clock, and that time without steps that are not taken up."""
         wall, seconds = self._read()
         return wall, self._origin + timedelta(seconds=seconds)
 

@@ -1,20 +1,20 @@
-"""Spans of time as people write and read them: `30s`, `15m`, `26h`, `7d`. The configuration, rules and commands share them."""
+"""Durations as people write and read them (`30s`, `15m`, `26h`, `7d`), for the configuration, rules and commands."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 
-MAX_DURATION = timedelta(days=36_525)  # a century: beyond it datetime arithmetic starts to overflow
+MAX_DURATION = timedelta(days=36_525)  # a century: longer durations overflow datetime arithmetic
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:s|m|h|d|w))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", re.ASCII)
 
 
 def parse_duration(text: object) -> timedelta:
-    """Read `30s`, `15m`, `26h`, `7d`, `2w` or a run of them (`1h30m`).
+    """Parse `30s`, `15m`, `26h`, `7d`, `2w` or a sequence of them (`1h30m`).
 
-    Raises: ValueError, saying what is accepted.
+    Raises: ValueError, with what is accepted.
     """
     if isinstance(text, timedelta):
         return text
@@ -22,12 +22,12 @@ def parse_duration(text: object) -> timedelta:
         raise ValueError("not a duration: write a number with its unit, such as 30s, 15m, 26h or 7d")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if seconds > MAX_DURATION.total_seconds():
-        raise ValueError("this duration is longer than a century")
+        raise ValueError("a duration must not be longer than a century")
     return timedelta(seconds=seconds)
 
 
 def spell_duration(span: timedelta) -> str:
-    """Spell a span for people, in its two largest units: `1d2h`, `15m`, `3.5s`."""
+    """Format a duration for people, in its two largest units: `1d2h`, `15m`, `3.5s`."""
     seconds = span.total_seconds()
     if abs(seconds) < 60:
         return f"{round(seconds, 1):g}s"

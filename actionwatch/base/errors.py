@@ -1,7 +1,7 @@
-"""Every exception of actionwatch, on one page.
+"""All exceptions of actionwatch.
 
-Edges translate what their libraries raise into these (`raise ... from exc`), so that nothing above an edge knows httpx,
-SQLAlchemy or smtplib. Each message says what happened and, where a person can do something, what to do.
+Modules at the edges translate the exceptions of their libraries into these (`raise ... from exc`), so that no other module
+depends on httpx, SQLAlchemy or smtplib. A message says what happened and, if a person can act, what to do.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from datetime import timedelta
 
 
 class ActionwatchError(Exception):
-    """The root: catching it catches whatever actionwatch raises on purpose."""
+    """The base class of all exceptions that actionwatch raises on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong in a file, and how to mend it. `line` and `column` count from 1; 0 means the whole file."""
+    """One error in a file, and how to fix it. `line` and `column` count from 1; line 0 means the whole file."""
 
     file: str
     line: int
@@ -25,13 +25,13 @@ class Fault:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Render as `file:line:column: what: remedy`, the form editors and people's scripts jump by."""
+        """Format as `file:line:column: what: remedy`, which editors and scripts can parse."""
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         return f"{place}: {self.what}: {self.remedy}" if self.remedy else f"{place}: {self.what}"
 
 
 class ConfigError(ActionwatchError):
-    """The configuration cannot be used. Carries every fault found, never only the first."""
+    """The configuration is invalid. `faults` holds all errors, not just the first."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
@@ -39,15 +39,15 @@ class ConfigError(ActionwatchError):
 
 
 class TemplateError(ConfigError):
-    """A template cannot be parsed or filled in."""
+    """A template cannot be parsed or rendered."""
 
 
 class TransportError(ActionwatchError):
-    """An HTTP exchange broke before a whole answer came: refused, reset, timed out, cut off, too large."""
+    """An HTTP exchange failed before a whole response arrived: refused, reset, timed out, truncated or too large."""
 
 
 class SourceError(ActionwatchError):
-    """The upstream gave no usable answer. `remedy` says what to do; empty where waiting is all there is."""
+    """The upstream returned no usable response. `remedy` says what to do; it is empty if only waiting helps."""
 
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(f"{what}: {remedy}" if remedy else what)
@@ -56,7 +56,7 @@ class SourceError(ActionwatchError):
 
 
 class SourceUnavailable(SourceError):
-    """The upstream cannot be reached, or answers 5xx: passes by itself, after `retry_after` where it said so."""
+    """The upstream is unreachable or answers 5xx. Temporary; `retry_after` is its Retry-After, if it sent one."""
 
     def __init__(self, what: str, remedy: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(what, remedy)
@@ -64,7 +64,7 @@ class SourceUnavailable(SourceError):
 
 
 class RateLimited(SourceError):
-    """The upstream answered 429: passes after `retry_after` (None: it did not say)."""
+    """The upstream answered 429. Temporary; `retry_after` is its Retry-After, if it sent one."""
 
     def __init__(self, what: str, remedy: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(what, remedy)
@@ -72,49 +72,49 @@ class RateLimited(SourceError):
 
 
 class AccessDenied(SourceError):
-    """401, 403, or a 404 on the organisation: stays until a person mends the key, its CIDR range or the id."""
+    """401, 403, or 404 for the organisation. Permanent until a person fixes the key, its CIDR range or the organisation id."""
 
 
 class BadResponse(SourceError):
-    """An answer that the tolerant reader cannot read, or a redirect: never taken for 'no records'."""
+    """A response that cannot be parsed, or a redirect. It never counts as "no records"."""
 
 
 class BadRequest(SourceError):
-    """The upstream refused the request itself (400, 404 of a writing operation): its own text says why."""
+    """The upstream refused the request (400, or 404 for a write). The message contains its explanation."""
 
 
 class DeliveryError(ActionwatchError):
-    """A message was not taken. `answer` holds the receiver's words, at most 500 characters."""
+    """A message was not accepted. `response` is what the receiver answered, at most 500 characters."""
 
-    def __init__(self, what: str, *, answer: str = "") -> None:
-        super().__init__(f"{what}: {answer}" if answer else what)
+    def __init__(self, what: str, *, response: str = "") -> None:
+        super().__init__(f"{what}: {response}" if response else what)
         self.what = what
-        self.answer = answer
+        self.response = response
 
 
 class TransientDeliveryError(DeliveryError):
-    """Worth another attempt, not sooner than `retry_after`."""
+    """A later attempt may succeed, not before `retry_after` has passed."""
 
-    def __init__(self, what: str, *, answer: str = "", retry_after: timedelta = timedelta(0)) -> None:
-        super().__init__(what, answer=answer)
+    def __init__(self, what: str, *, response: str = "", retry_after: timedelta = timedelta(0)) -> None:
+        super().__init__(what, response=response)
         self.retry_after = retry_after
 
 
 class PermanentDeliveryError(DeliveryError):
-    """No further attempt can succeed: becomes a dead letter at once."""
+    """No later attempt can succeed: the delivery becomes a dead letter at once."""
 
 
 class StoreError(ActionwatchError):
-    """The store cannot do what was asked."""
+    """The store failed."""
 
 
 class StoreBusy(StoreError):
-    """Another writer held the store for too long: passes by itself."""
+    """Another process locked the store for too long. Temporary."""
 
 
 class StoreMissing(StoreError):
-    """There is no store where the configuration says: a mistyped path, or nothing ran yet."""
+    """The configured store does not exist: the path is wrong, or the service has never run."""
 
 
 class SchemaMismatch(StoreError):
-    """The store was written by another version: stays until it is upgraded, or the newer version is used."""
+    """Another version wrote the store. Permanent until the store is upgraded or the newer version is used."""

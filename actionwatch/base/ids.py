@@ -1,4 +1,4 @@
-"""Ids that are a function of their parts alone: the same records give the same alerts and messages, wherever and whenever."""
+"""Deterministic ids: the same records always produce the same alerts and messages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from actionwatch.base.unicode import canonical
 
-_NAMESPACE = uuid.UUID("8a4f3c58-6a4e-5c56-9d0b-8f2f3f0c9a11")  # ours alone; changing it would change every id
+_NAMESPACE = uuid.UUID("8a4f3c58-6a4e-5c56-9d0b-8f2f3f0c9a11")  # must never change: all ids depend on it
 
 
 def stable_id(*parts: str) -> str:
-    """Make an id that is a function of its parts alone (RFC 9562 §5.5, UUIDv5)."""
+    """Make an id that depends only on its parts (UUIDv5, RFC 9562 §5.5)."""
     return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=True)))
 
 

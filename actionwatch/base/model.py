@@ -1,8 +1,8 @@
-"""The nouns of actionwatch, immutable: what one room hands to the next.
+"""The immutable types that the packages exchange.
 
-Times are aware UTC `datetime`s, spans are `timedelta`s. What is made by the thousand in a backfill or a storm (`Record`,
-`Alert`, `Delivery`) is a msgspec struct instead of a dataclass: a frozen dataclass with this many fields takes ten times as
-long. They hold nothing that could hold them, so that the garbage collector need not look at them.
+Times are aware UTC `datetime`s, durations are `timedelta`s. `Record`, `Alert` and `Delivery` are msgspec structs, because a
+backfill or a storm creates thousands of them, and a frozen dataclass with as many fields takes ten times as long to create.
+`gc=False` is safe, because they cannot be part of a reference cycle.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 import msgspec
 
+from actionwatch.base.plurals import counted
+
 
 class Level(IntEnum):
-    """How bad, in Sigma's words; comparable."""
+    """The levels of Sigma, in ascending order."""
 
     INFORMATIONAL = 0
     LOW = 1
@@ -27,7 +29,7 @@ class Level(IntEnum):
 
     @property
     def word(self) -> str:
-        """The lower-case name, as rules, settings and messages spell it."""
+        """The lower-case name, as in rules, settings and messages."""
         return _LEVEL_WORDS[self]
 
 
@@ -36,7 +38,7 @@ LEVELS: dict[str, Level] = {level.word: level for level in Level}
 
 
 class Entity(msgspec.Struct, frozen=True, gc=False):
-    """Something the upstream names by an id, a name, or both: an account, a cluster, an organisation."""
+    """An account, a cluster or an organisation, identified by id, name or both."""
 
     id: str | None = None
     name: str | None = None
@@ -46,10 +48,10 @@ NOTHING = Entity()
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One user action as we keep it.
+    """One user action, as stored.
 
-    `raw` is the upstream's JSON object to the letter. `id` is the local number the store gives, 0 before it is stored; it
-    grows in the order in which records were stored, which is not the order of `occurred_at`.
+    `raw` is the exact JSON text of the upstream. The store assigns `id`, which is 0 before that. Ids follow the order in which
+    records were stored, which is not the order of `occurred_at`.
     """
 
     key: str
@@ -70,15 +72,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     upstream_id: str | None = None
     is_time_readable: bool = True
     is_backlog: bool = False
-    """From before the tail began: stored and learned from, not alerted."""
+    """From before the start of the tail: stored and used as history, but not alerted."""
     late_by: timedelta | None = None
-    """Set when the tail had seen through this record's time by more than the overlap before it came."""
+    """How late the record appeared, if the tail had already read past its time by more than the overlap."""
     id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedAccount:
-    """An account of the organisation, as the linked-accounts listing shows it; `raw` holds all its fields."""
+    """An account in the listing of linked accounts; `raw` holds all its fields."""
 
     id: str
     name: str
@@ -86,7 +88,7 @@ class LinkedAccount:
 
 
 class Mode(StrEnum):
-    """What becomes of a rule: it alerts; it is evaluated and recorded, but nobody is told; it does not run."""
+    """The mode of a rule: `live` alerts, `shadow` records its alerts but delivers none, `off` does not run."""
 
     LIVE = "live"
     SHADOW = "shadow"
@@ -94,7 +96,7 @@ class Mode(StrEnum):
 
 
 class RuleName(msgspec.Struct, frozen=True, gc=False):
-    """A rule as an alert names it. `id` is the rule's own id, or its name where it has none."""
+    """The rule of an alert. `id` is the id of the rule, or its name if it has none."""
 
     id: str
     name: str
@@ -104,7 +106,7 @@ class RuleName(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Who else is told, and how long after its opening, if nobody has taken an alert on by then."""
+    """The receiver that is notified too, if an alert is not acknowledged within `after` of its opening."""
 
     after: timedelta
     to: str
@@ -112,7 +114,7 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One record that met one rule, with all that the rule says about the alert it should become."""
+    """One record that satisfied one rule, with what the rule specifies for its alert."""
 
     rule: RuleName
     record: Record
@@ -123,7 +125,7 @@ class Match:
     labels: Mapping[str, str] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
     group: Mapping[str, str | None] | None = None
-    """The values of the rule's `group_by` fields; None where each record makes an alert of its own."""
+    """The values of the rule's `group_by` fields; None if each record opens its own alert."""
     realert: timedelta = timedelta(0)
     escalation: Escalation | None = None
 
@@ -191,7 +193,7 @@ class AlertChange:
 
 
 class Status(StrEnum):
-    """Where an alert is in its life: open -> acked -> resolved, no other way."""
+    """The status of an alert. It moves only forward: open -> acked -> resolved, or open -> resolved."""
 
     OPEN = "open"
     ACKED = "acked"
@@ -199,7 +201,7 @@ class Status(StrEnum):
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):
-    """What a human is told: one match, or the matches of one grouping key within `realert` of the first."""
+    """What people are notified about: one match, or the matches of one grouping key within `realert` of the first."""
 
     id: str
     rule: RuleName
@@ -210,7 +212,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     first_at: datetime
     last_at: datetime
     opened_at: datetime
-    """When we opened it (wall clock), while `first_at` and `last_at` are event times."""
+    """When it was opened by the wall clock; `first_at` and `last_at` are event times."""
     runbook: str | None = None
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     fields: tuple[str, ...] = ()
@@ -223,22 +225,22 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     count: int = 1
     late_by: timedelta | None = None
     happened_at: datetime | None = None
-    """The event time of the newest record it opened with; it may open long after its first, and more may join."""
+    """The event time of the newest record with which it opened. It may open long after `first_at`."""
     seen_at: datetime | None = None
-    """When we saw its first record; None for an alert that has none."""
+    """When its first record was fetched; None for an alert without records."""
     told_at: datetime | None = None
-    """When a receiver first took a message of it."""
+    """When a receiver first accepted one of its messages."""
     escalation: Escalation | None = None
-    """Known while it is opened only: from then on it is a row of the outbox."""
+    """Set only while the alert is opened; then it becomes a row of the outbox."""
 
     @property
     def is_shadow(self) -> bool:
-        """Whether it is recorded only, and delivered to nobody: its rule says `mode: shadow`, which the label repeats."""
+        """Whether it is only recorded and not delivered: its rule has `mode: shadow`, and the label repeats it."""
         return self.labels.get("mode") == Mode.SHADOW
 
 
 class Event(StrEnum):
-    """Why a message is sent; with an alert and a receiver it says what a delivery is for."""
+    """Why a message is sent."""
 
     OPENED = "opened"
     UPDATED = "updated"
@@ -249,7 +251,7 @@ class Event(StrEnum):
 
     @property
     def word(self) -> str:
-        """What it is to its receiver, as messages and lists spell it: that somebody took an alert on is an update."""
+        """The event as messages and lists name it: an acknowledgement is an update."""
         return MESSAGE_TYPES[self].partition(".")[2]
 
 
@@ -262,21 +264,24 @@ MESSAGE_TYPES: dict[Event, str] = {
     Event.TEST: "receiver.test",
 }
 
-SUMMARY_HEADLINES = {
+_SUMMARY_HEADLINES = {
     "storm": "Storm: {} in one message",
     "digest": "Digest: {}",
-    "mute": "{} came while notifications were muted",
-    "silence": "{} came under a silence",
+    "mute": "Muted: {}",
+    "silence": "Silenced: {}",
 }
-CAUSE_WORDS = {"mute": "mute interval {ref}", "silence": "silence {ref:.8}"}  # as much of an id as commands need
+_CAUSE_WORDS = {
+    "mute": "mute interval {ref}",
+    "silence": "silence {ref:.8}",
+}  # the commands accept the first 8 characters of an id
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one delivery says, frozen at its first attempt. `id` is the idempotency key, the same on every attempt.
+    """The content of one delivery, frozen at its first attempt. `id` is the idempotency key, the same on every attempt.
 
-    `data` is the contract's `data` object, ready for JSON. `fields` are the labelled values the rule wants shown to people,
-    in its order; a webhook does not send them.
+    `data` is the `data` object of the contract. `fields` are the names and values that the rule wants people to see, in its
+    order; a webhook does not send them.
     """
 
     id: str
@@ -287,49 +292,48 @@ class Message:
 
     @property
     def headline(self) -> str:
-        """Say in a few words what it is about: the alert's title, or what a summary sums up."""
+        """The title of the alert, or a short description of a summary."""
         if self.type != MESSAGE_TYPES[Event.SUMMARY]:
             return str(self.data.get("title") or self.type)
-        count = self.data.get("count", 0)
-        words = "1 alert" if count == 1 else f"{count} alerts"
-        return SUMMARY_HEADLINES.get(str(self.data.get("reason")), "{} in one message").format(words)
+        alerts = counted(self.data.get("count", 0), "alert")
+        return _SUMMARY_HEADLINES.get(str(self.data.get("reason")), "{} in one message").format(alerts)
 
     @property
     def causes(self) -> list[str]:
-        """Say in a line each what hid the alerts of a summary; empty where nothing did. The texts are as people wrote them."""
+        """One line for each silence or mute interval that suppressed alerts of a summary, with unescaped texts of people."""
         reason = str(self.data.get("reason"))
         return [_spell_cause(reason, cause) for cause in self.data.get("causes", ())]
 
     @property
     def level(self) -> str:
-        """The alert's level, a summary's highest one; empty where there is none."""
+        """The level of the alert, or the highest level in a summary; empty if there is none."""
         if self.type != MESSAGE_TYPES[Event.SUMMARY]:
             return str(self.data.get("level") or "")
         return next((word for word in reversed(LEVELS) if self.data.get("levels", {}).get(word)), "")
 
 
 def _spell_cause(reason: str, cause: Mapping[str, Any]) -> str:
-    """Say what was hidden and by what; what a person wrote comes last."""
+    """Describe what was suppressed and why. The comment comes last, because a person wrote it."""
     hidden = [f"{count} {rule}" for rule, count in cause["rules"].items()]
     more = cause["count"] - sum(cause["rules"].values())
-    by = CAUSE_WORDS.get(reason, "{ref}").format(ref=cause["ref"])
+    by = _CAUSE_WORDS.get(reason, "{ref}").format(ref=cause["ref"])
     of = f" of {cause['author']}: {cause['comment']}" if cause["author"] else ""
-    return f"{', '.join([*hidden, *([f'{more} more'] if more else [])])} hidden by {by}{of}"
+    return f"{', '.join([*hidden, *([f'{more} more'] if more else [])])} suppressed by {by}{of}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The texts of one message, by template name without folder and `.j2` (`email.html`); empty where a type needs none."""
+    """The texts of one message by template name without folder and `.j2` (`email.html`); empty if the type has no templates."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a notifier brought back from a message that was taken.
+    """The result of a message that was accepted.
 
-    `reference` names the message at the receiver (a Slack `ts`), so that later ones can update it. `note` is worth keeping for
-    people: recipients that were refused, say.
+    `reference` identifies the message at the receiver (a Slack `ts`), so that later messages can update it. `note` is for
+    people, for example about refused recipients.
     """
 
     reference: str | None = None
@@ -338,7 +342,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A promise to be quiet about some alerts for some time, with a name and a reason. `file`: where it was reviewed."""
+    """Suppresses matching alerts for some time, with an author and a reason. `file` is set if it comes from a file."""
 
     id: str
     matchers: tuple[str, ...]
@@ -349,7 +353,7 @@ class Silence:
     file: str | None = None
 
     def status(self, now: datetime) -> str:
-        """Say `pending`, `active` or `expired`."""
+        """Return `pending`, `active` or `expired`."""
         if now >= self.ends_at:
             return "expired"
         return "active" if now >= self.starts_at else "pending"
@@ -357,7 +361,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person's decision came to: a sentence to show, and whether it changed anything. Somebody may have been quicker."""
+    """The result of a person's action: a sentence to show, and whether it changed anything (someone may have been faster)."""
 
     said: str
     is_new: bool
@@ -365,9 +369,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What hid alerts until a summary told of them, and how many of which rules it hid, by the rules' names, the most first.
+    """What suppressed alerts until a summary reported them, with the number of alerts by rule name in descending order.
 
-    `ref` is a silence's id, or a mute interval's name; only a silence has an author and a comment.
+    `ref` is the id of a silence or the name of a mute interval. Only a silence has an author and a comment.
     """
 
     ref: str

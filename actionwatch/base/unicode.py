@@ -1,4 +1,4 @@
-"""Unicode: one name written in two normal forms is one name."""
+"""Compare names independently of their Unicode normal form."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from unicodedata import normalize
 
 
 def canonical(text: str) -> str:
-    """Give the form in which equal texts are compared: NFC, in which `é` is one character, however it was typed.
+    """Return the text in NFC, the form for comparisons, in which `é` is always one character.
 
-    Case counts. What people see is the text as it came. Source: Unicode Standard Annex 15.
+    Case is significant. Display the original text. Source: Unicode Standard Annex 15.
     """
     return text if text.isascii() else normalize("NFC", text)
 
 
 def forms(text: str) -> list[str]:
-    """Give the normal forms of a text, for a search that compares stored texts as they are."""
+    """Return the text and its normal forms, for searches in texts that are stored unnormalised."""
     return (
         [text] if text.isascii() else list(dict.fromkeys((text, *(normalize(form, text) for form in ("NFC", "NFD")))))
     )

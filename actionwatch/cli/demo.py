@@ -123,13 +123,15 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 def _organisation(seed: int) -> Iterator[_Upstream]:
     import secrets
 
-    from actionwatch import emulator
+    from actionwatch.emulator.app import DEMO_USER, create_app
+    from actionwatch.emulator.scenario import build_simulation, demo_scenario
+    from actionwatch.emulator.server import running
+    from actionwatch.emulator.simulation import playing
 
-    life = emulator.bring_to_life(emulator.demo_scenario(utc_now(), seed))
+    simulation = build_simulation(demo_scenario(utc_now(), seed))
     key = secrets.token_hex(16)
-    app = emulator.create_app(life.organisation, api_key=key)
-    with emulator.living(life), emulator.running(app) as url:
-        yield _Upstream(url, life.organisation, emulator.DEMO_USER, key)
+    with playing(simulation), running(create_app(simulation.organisation, api_key=key)) as url:
+        yield _Upstream(url, simulation.organisation, DEMO_USER, key)
 
 
 def _write_configuration(folder: Path, upstream: _Upstream, port: int) -> Path:

@@ -30,35 +30,38 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     Without a scenario, it uses the one of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
     a fault as NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10. Limits are times, every, for, operation and seed.
     """
-    from actionwatch import emulator
+    from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+    from actionwatch.emulator.faults.fault import FaultError
+    from actionwatch.emulator.scenario import ScenarioError, build_simulation, demo_scenario, load_scenario
+    from actionwatch.emulator.server import serve_forever
+    from actionwatch.emulator.simulation import playing
 
     if is_list:
         _list_faults()
         return
     try:
-        chosen = emulator.load_scenario(scenario) if scenario else emulator.demo_scenario(utc_now(), seed)
-        life = emulator.bring_to_life(chosen)
-        app = emulator.create_app(life.organisation, faults=faults)
-    except (emulator.ScenarioError, emulator.FaultError) as exc:
+        simulation = build_simulation(load_scenario(scenario) if scenario else demo_scenario(utc_now(), seed))
+        app = create_app(simulation.organisation, faults=faults)
+    except (ScenarioError, FaultError) as exc:
         raise click.UsageError(str(exc)) from exc
-    organisation = life.organisation
+    organisation = simulation.organisation
 
     def announce(url: str) -> None:
         click.echo(f"base_url: {url}")
         click.echo(f"organisation_id: {organisation.id}")
-        click.echo(f"username: {emulator.DEMO_USER}")
-        click.echo(f"api_key: {emulator.DEMO_KEY}")
+        click.echo(f"username: {DEMO_USER}")
+        click.echo(f"api_key: {DEMO_KEY}")
         click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C stops it")
 
     try:
-        with emulator.living(life):
-            emulator.serve_forever(app, port=port, announce=announce)
+        with playing(simulation):
+            serve_forever(app, port=port, announce=announce)
     except OSError as exc:
         raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {exc.strerror}: choose another --port") from exc
 
 
 def _list_faults() -> None:
-    from actionwatch import emulator
+    from actionwatch.emulator.faults.fault import described
 
-    rows = [(name, does, argument) for name, argument, does, _ in emulator.described()]
+    rows = [(name, does, argument) for name, argument, does, _ in described()]
     print_table(("fault", "what it does", "argument"), rows, cut=("what it does", "argument"), is_wrapped=True)

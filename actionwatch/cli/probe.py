@@ -14,8 +14,8 @@ from actionwatch.cli.output import console, dump, hang, output_option, print_doc
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from actionwatch.instaclustr.probe.findings import Finding
-    from actionwatch.instaclustr.probe.probing import Report
+    from actionwatch.instaclustr.probe.findings import ProbeFinding
+    from actionwatch.instaclustr.probe.probing import ProbeReport
 
 SIGNS = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
 PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in addition to the existing ones"}
@@ -43,7 +43,7 @@ def command(config: str, source_name: str | None, form: str) -> int:
     return EXIT_FAILED if report.is_proof_prevented else 0
 
 
-def _print(report: Report) -> None:
+def _print(report: ProbeReport) -> None:
     out, shown = console(), ""
     for finding in report.findings:
         out.print(hang(_label(finding), finding.says))
@@ -66,17 +66,17 @@ def configuration_lines(suggested: dict[str, Any]) -> list[str]:
     return [f"{key}: {json.dumps(value)}  # {PLACES[key]}" for key, value in sorted(suggested.items())]
 
 
-def _label(finding: Finding) -> Text:
+def _label(finding: ProbeFinding) -> Text:
     from rich.text import Text
 
-    from actionwatch.instaclustr.probe.findings import Weight
+    from actionwatch.instaclustr.probe.findings import ProofImpact
 
     sign, style = "+", "green"
     if not finding.is_settled:
         sign, style = "?", "yellow"
-    elif finding.weight is Weight.COSTS:
+    elif finding.weight is ProofImpact.COSTS:
         sign, style = "~", "yellow"
-    elif finding.weight is Weight.PREVENTS:
+    elif finding.weight is ProofImpact.PREVENTS:
         sign, style = "!", "bold red"
     return Text(f"{sign} {finding.subject}:", style)
 

@@ -1,7 +1,7 @@
-"""The API itself: the four documented operations over one organisation.
+"""The API: the four documented operations of one organisation.
 
-A user-actions request passes through `Stages`, one function each; a fault, or another shape of the answer, replaces
-stages for a request and leaves the handlers alone.
+A user-actions request passes through `Stages`. A fault or another response shape replaces stages for a request, and not the
+handlers.
 """
 
 import base64
@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.emulator import wire
 from actionwatch.emulator.control import control_routes
-from actionwatch.emulator.faults.fault import Fault
+from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.openapi import document
 from actionwatch.emulator.query import InvalidParameterError
@@ -41,32 +41,32 @@ MAX_NAME_LENGTH = 255
 
 @dataclass
 class Traffic:
-    """How often each operation was asked for, and what it answered: `{(operation, status): requests}`.
+    """Counts requests by operation and status: `{(operation, status): requests}`.
 
-    Status 0 is an answer that a fault let never leave.
+    Status 0 is a response that a fault suppressed.
     """
 
     _counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
     def note(self, operation: str, status: int) -> None:
-        """Count one answered request."""
+        """Count one request."""
         with self._lock:
             self._counts[operation, status] += 1
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """Give the counts so far."""
+        """Return the counts so far."""
         with self._lock:
             return dict(self._counts)
 
     def requests(self, operation: str) -> int:
-        """Give how often `user_actions`, `linked_accounts`, `link_account` or `unlink_account` was asked for."""
+        """Return the number of requests of `user_actions`, `linked_accounts`, `link_account` or `unlink_account`."""
         return sum(count for (name, _), count in self.counts().items() if name == operation)
 
 
 @dataclass
 class Emulator:
-    """What the handlers share; `stages` and `faults` may be changed while the server runs."""
+    """The shared state of the handlers. `stages` and `faults` may change while the server runs."""
 
     organisation: Organisation
     user_name: str
@@ -86,16 +86,16 @@ def create_app(
     user_name: str = DEMO_USER,
     api_key: str = DEMO_KEY,
     may_write: bool = True,
-    faults: Iterable[Fault | str] = (),
+    faults: Iterable[FaultSpec | str] = (),
     stages: Stages | None = None,
     control_token: str | None = None,
 ) -> Starlette:
-    """Build the API of one organisation; the shared `Emulator` is at `app.state.emulator`.
+    """Build the API of one organisation. The shared `Emulator` is `app.state.emulator`.
 
-    `may_write=False` is a key whose user may not create accounts. Without a control token the control API answers
-    loopback clients only. Faults play from now on: on records, on those logged from now on.
+    `may_write=False` is a key whose user may not create accounts. Without a control token, the control API accepts only
+    loopback clients. Faults are active from now on; those of records affect only new records.
 
-    Raises: `FaultError` for a fault that there is not.
+    Raises: `FaultError`, if a fault is unknown or invalid.
     """
     playing = Faults(organisation, faults)
     emulator = Emulator(organisation, user_name, api_key, playing, may_write, stages or Stages())
@@ -115,7 +115,7 @@ def create_app(
 
 
 def _operation_routes(emulator: Emulator, operations: list[tuple[str, str, Handler]]) -> list[Route]:
-    """Make one route per path: two routes on a path would answer 405 for each other's methods with half an Allow."""
+    """Make one route per path, because with two routes a 405 would list only half of the methods in Allow."""
     by_path: dict[str, dict[str, Handler]] = {}
     for path, method, handler in operations:
         by_path.setdefault(path, {})[method] = handler
@@ -123,9 +123,9 @@ def _operation_routes(emulator: Emulator, operations: list[tuple[str, str, Handl
 
 
 def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Request], object]:
-    """Put what every operation shares in front of it: the gate, the key, the count.
+    """Wrap the handlers of a path with the gate, the check of the key, and the count.
 
-    Asynchronous only because a body can be read in no other way; the work is done in plain functions on a thread.
+    Asynchronous only to read the body; a thread runs the handlers.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -139,7 +139,7 @@ def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Requ
 
 
 async def _body(request: Request) -> bytes:
-    """Read a request's body, but no more of it than could be meant."""
+    """Read the body of a request, up to a limit."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -175,7 +175,7 @@ def _is_authorised(header: str, user_name: str, api_key: str) -> bool:
 
 
 def _user_actions(emulator: Emulator, request: Request, _: bytes) -> Response:
-    """Answer with a page; another organisation is forbidden (the documentation has no 404 here)."""
+    """Return a page; 403 for another organisation (the documentation has no 404 here)."""
     organisation, stages = emulator.organisation, emulator.stages
     if request.path_params["organisation_id"] != organisation.id:
         return _error(403, "Access denied")
@@ -209,9 +209,9 @@ def _link_account(emulator: Emulator, request: Request, body: bytes) -> Response
 
 
 def _account_name(body: bytes) -> str:
-    """Read the body of a linking.
+    """Parse the body of a request to link an account.
 
-    Raises: `InvalidParameterError` unless it is an object with a usable name, and messages that are an object.
+    Raises: `InvalidParameterError`, unless it is an object with a valid name and, if present, messages that are an object.
     """
     try:
         given = msgspec.json.decode(body)
@@ -241,7 +241,7 @@ def _unknown_organisation(emulator: Emulator, request: Request) -> Response | No
 
 
 def _http_error(_: Request, exc: Exception) -> Response:
-    """Give the framework's own refusals (no such path, wrong method) the body of the others."""
+    """Return the errors of the framework (unknown path, wrong method) with the body of the API."""
     if not isinstance(exc, HTTPException):
         raise exc
     response = _error(exc.status_code, exc.detail)
@@ -258,7 +258,7 @@ def _json(status: int, content: object) -> Response:
 
 
 class _DateHeader:
-    """Send the organisation's clock as `Date`; the server below must send none of its own."""
+    """Send the clock of the organisation as `Date`; the server must not send its own."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self.app, self.clock = app, clock
@@ -268,7 +268,7 @@ class _DateHeader:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 if not headers.setdefault("date", format_datetime(self.clock(), usegmt=True)):
-                    del headers["date"]  # a fault's way to say: none
+                    del headers["date"]  # a fault sets an empty Date to remove the header
             await send(message)
 
         await self.app(scope, receive, send_dated)

@@ -1,7 +1,7 @@
-"""The 81 action kinds that the API's documentation names, each with its scope and its class.
+"""The 81 action kinds in the documentation of the API, with scope and operation.
 
-Kept apart from the product's own catalogue on purpose: a misspelt kind on either side then shows. The vendor's class
-table is unknown, so the classes are the likeliest reading.
+Independent of the catalogue in `instaclustr/`, so that tests find a misspelt kind in either. The vendor does not publish the
+operations, so these are the most likely ones.
 """
 
 from typing import Final
@@ -121,7 +121,7 @@ def domain_type_of(kind: str, *, has_cluster: bool) -> str:
 
 
 def operation_of(kind: str) -> str | None:
-    """Give the documented value of `crudOperations` that covers this kind, or None for an undocumented kind."""
+    """Return the documented value of `crudOperations` that covers this kind, or None for an undocumented kind."""
     if kind not in KINDS:
         return None
     scope, verb = KINDS[kind]

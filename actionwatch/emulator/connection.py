@@ -1,4 +1,4 @@
-"""Give the app a hand on the connection below HTTP, so that a fault can break it for real."""
+"""Make the TCP connection accessible to the app, so that faults can break it."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ EXTENSION: Final = "emulator.connection"
 NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends RST, not FIN
 
 
-class Connection:
+class ClientConnection:
     """One client's connection."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -23,17 +23,17 @@ class Connection:
 
     @property
     def is_gone(self) -> bool:
-        """Say whether nothing more can be sent."""
+        """Whether the connection is closed or closing."""
         return self._transport.is_closing()
 
     @property
     def is_held(self) -> bool:
-        """Say whether a fault keeps the answer back: the end of the server need not wait for it."""
+        """Whether a fault withholds the response, so that the server need not wait for it when it ends."""
         return self._holds > 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Mark the connection as kept by a fault."""
+        """Mark the connection as held by a fault."""
         self._holds += 1
         try:
             yield
@@ -41,41 +41,41 @@ class Connection:
             self._holds -= 1
 
     def close(self, farewell: bytes = b"") -> None:
-        """Close in an orderly way, after what was written and some last bytes."""
+        """Close after sending pending data and some last bytes."""
         if farewell:
             self._transport.write(farewell)
         self._transport.close()
 
     def reset(self) -> None:
-        """Close with a reset, so that the client's next read fails."""
+        """Close with a reset, so that the next read of the client fails."""
         raw = self._transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self._transport.abort()
 
     def abort(self) -> None:
-        """Close at once, whatever is still to be sent."""
+        """Close at once and discard pending data."""
         self._transport.abort()
 
 
-def connection_of(scope: Scope) -> Connection:
-    """Give the connection of a request.
+def connection_of(scope: Scope) -> ClientConnection:
+    """Return the connection of a request.
 
-    Raises: `RuntimeError` under another server than `server.py` starts.
+    Raises: `RuntimeError`, if the app does not run in the server of `server.py`.
     """
     found = scope.get("extensions", {}).get(EXTENSION)
-    if not isinstance(found, Connection):
-        raise RuntimeError("faults of the transport need the emulator's own server")
+    if not isinstance(found, ClientConnection):
+        raise RuntimeError("transport faults require the server of the emulator")
     return found
 
 
 class ConnectedProtocol(H11Protocol):
-    """HTTP/1.1 that hands the app its connection."""
+    """uvicorn's HTTP/1.1, with the connection in the scope of each request."""
 
-    connection: Connection | None = None
+    connection: ClientConnection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does
         super().connection_made(transport)
-        self.connection = connection = Connection(transport)
+        self.connection = connection = ClientConnection(transport)
         inner = self.app
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Steer a running emulator from another process, under `/_emulator/`: no part of the API that is emulated."""
+"""Control a running emulator from another process, under `/_emulator/`, which is not part of the emulated API."""
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
@@ -13,11 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from actionwatch.emulator import wire
-from actionwatch.emulator.faults.fault import Fault, FaultError, plain
+from actionwatch.emulator.durations import read_duration
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, plain
 from actionwatch.emulator.faults.playing import Faults
-from actionwatch.emulator.log import Action, Named, from_ms
+from actionwatch.emulator.log import Action, EntityRef, from_ms
 from actionwatch.emulator.query import parse_iso
-from actionwatch.emulator.spans import read_span
 from actionwatch.emulator.state import Organisation
 
 PREFIX = "/_emulator"
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """An action to log, as a caller writes it."""
+    """An action to log."""
 
     action: str
     user_name: str = "alice@example.com"
@@ -39,7 +39,7 @@ class NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 class Synthetic(msgspec.Struct, forbid_unknown_fields=True):
-    """A bulk of made-up actions over [start, end)."""
+    """Many synthetic actions over [start, end)."""
 
     count: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
     start: str | int
@@ -47,13 +47,13 @@ class Synthetic(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RefusedError(ValueError):
-    """A control request that cannot be done; the text says why."""
+    """A control request that is not possible; the text says why."""
 
 
 def control_routes(
     organisation: Organisation, faults: Faults, counts: Callable[[], Counts], token: str | None
 ) -> list[Route]:
-    """Give the routes: with a token, for who sends it as `Authorization: Bearer`; without one, for loopback alone."""
+    """Build the routes: with a token, for clients that send it as `Authorization: Bearer`; without one, for loopback only."""
 
     def append(_: Request, body: bytes) -> Response:
         return _json({"appended": append_all(organisation, _decode(body, list[NewAction]))})
@@ -92,7 +92,7 @@ def control_routes(
 
 
 def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Handler]:
-    """List, set, add and clear faults; each answers with the list that it leaves."""
+    """List, set, add and clear faults; each request returns the resulting list."""
 
     def listed(_request: Request, _body: bytes) -> Response:
         now = organisation.clock()
@@ -100,11 +100,11 @@ def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Han
         return _json(running)
 
     def put(request: Request, body: bytes) -> Response:
-        faults.set(*_decode(body, list[Fault | str]))
+        faults.set(*_decode(body, list[FaultSpec | str]))
         return listed(request, body)
 
     def post(request: Request, body: bytes) -> Response:
-        faults.add(*_decode(body, list[Fault | str]))
+        faults.add(*_decode(body, list[FaultSpec | str]))
         return listed(request, body)
 
     def delete(request: Request, body: bytes) -> Response:
@@ -115,7 +115,7 @@ def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Han
 
 
 def _true(action: Action, organisation: Organisation) -> wire.Json:
-    """Give a record as the API would send it, and when it disappeared if it did."""
+    """Return a record as the API sends it, with `goneAt` if it disappeared."""
     record = wire.record(action, organisation)
     return record if action.gone_at is None else {**record, "goneAt": wire.time(action.gone_at)}
 
@@ -126,9 +126,9 @@ def _moment(request: Request, name: str) -> datetime | None:
 
 
 def append_all(organisation: Organisation, wanted: Iterable[NewAction]) -> int:
-    """Log actions given by a caller, each `times` times over, and say how many that made.
+    """Log actions, each `times` times, and return the number of records.
 
-    Raises: `RefusedError` for an account or cluster that is not there, or a time that is none; then nothing is logged.
+    Raises: `RefusedError`, if an account, a cluster or a time is invalid; then no action is logged.
     """
     made = [_arguments(organisation, one) for one in wanted]
     for one, at, account, cluster in made:
@@ -146,14 +146,14 @@ def append_all(organisation: Organisation, wanted: Iterable[NewAction]) -> int:
 
 def _arguments(
     organisation: Organisation, one: NewAction
-) -> tuple[NewAction, datetime | None, Named | None, Named | None]:
+) -> tuple[NewAction, datetime | None, EntityRef | None, EntityRef | None]:
     cluster = organisation.find_cluster(one.cluster) if one.cluster else None
     if one.cluster and cluster is None:
-        raise RefusedError(f"cluster: no running cluster is called {one.cluster!r}")
+        raise RefusedError(f"cluster: there is no running cluster {one.cluster!r}")
     wanted = one.account or (cluster.account_id if cluster else None)
     account = organisation.find_account(wanted) if wanted else None
     if wanted and account is None:
-        raise RefusedError(f"account: no linked account is called {wanted!r}")
+        raise RefusedError(f"account: there is no linked account {wanted!r}")
     return one, None if one.at is None else _time(one.at), account, cluster.named if cluster else None
 
 
@@ -166,7 +166,7 @@ def _time(value: str | int) -> datetime:
 
 def _decode(body: bytes, form: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=form, dec_hook=read_span)
+        return msgspec.json.decode(body, type=form, dec_hook=read_duration)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RefusedError(str(exc)) from exc
 

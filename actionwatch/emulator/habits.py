@@ -1,4 +1,4 @@
-"""What an organisation does on an ordinary day: people by their habits, services by their schedule."""
+"""The ordinary actions in an organisation: of people at random, of services by schedule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Final
 
-from actionwatch.emulator.cast import (
+from actionwatch.emulator.sample import (
     BACKUP_SCHEDULER,
     BILLING,
     CI,
@@ -20,11 +20,11 @@ from actionwatch.emulator.cast import (
     STAGING,
     SUPPORT,
 )
-from actionwatch.emulator.life import Life, activity
+from actionwatch.emulator.simulation import Simulation, activity
 from actionwatch.emulator.state import Account, Cluster, Person
 
 WORKING_HOURS = 8.5  # the integral of `activity` over a working day
-LONGEST_GAP = timedelta(minutes=10)  # after it the rate is looked at anew: a Poisson process has no memory
+LONGEST_GAP = timedelta(minutes=10)  # then the rate is computed again: a Poisson process has no memory
 BACKUP_EVERY = timedelta(hours=6)
 CI_CLUSTERS_A_DAY = 16.0
 REPOSITORIES: Final = ("checkout", "ledger", "search", "catalogue", "ingest", "webshop")
@@ -35,11 +35,11 @@ ANY, KAFKA, ACCOUNT, NOTHING = "any cluster", "a Kafka cluster", "an account", "
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """Something that everybody of a role does now and then."""
+    """An action that people with a role do at random."""
 
     role: str
     kind: str
-    per_day: float  # and person, on a working day
+    per_day: float  # per person, on a working day
     on: str
     text: str  # may name {on}, {topic}, {number}
 
@@ -79,94 +79,98 @@ HABITS: Final = (
 )
 
 
-def begin_ordinary_life(life: Life, begin: datetime) -> None:
-    """Queue the ordinary life of an organisation from `begin` on; it then goes on for ever."""
-    life.schedule(begin, _Workforce(life).wait)
-    life.schedule(begin, _wait_for_ci)
-    for cluster in life.organisation.clusters:
-        begin_backups(life, cluster, begin)
+def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
+    """Queue the ordinary actions from `begin` on; they continue forever."""
+    simulation.schedule(begin, _Workforce(simulation).wait)
+    simulation.schedule(begin, _wait_for_ci)
+    for cluster in simulation.organisation.clusters:
+        schedule_backups(simulation, cluster, begin)
 
 
-def begin_backups(life: Life, cluster: Cluster, begin: datetime) -> None:
-    """Queue the backups of a production cluster, each cluster at its own hours."""
+def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) -> None:
+    """Queue the backups of a production cluster, at its own times."""
     if cluster.stage == PROD:
-        life.schedule(begin + BACKUP_EVERY * life.chance.random(), _backup(cluster))
+        simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), _backup(cluster))
 
 
-def busyness(life: Life, zone: str) -> float:
-    """Say how busy a time zone is at the stamp's hour; in time-lapse the weekend is worked through, or all is still."""
-    return activity(zone, life.stamp, has_weekend=life.lapse == 1.0 or life.planned <= life.start)
+def busyness(simulation: Simulation, zone: str) -> float:
+    """Return the activity in a time zone. An accelerated simulation has no weekends, so that actions never pause for long."""
+    return activity(
+        zone, simulation.stamp, has_weekend=simulation.lapse == 1.0 or simulation.planned <= simulation.start
+    )
 
 
 class _Workforce:
-    """Everybody's habits, summed by time zone: who does what next is one draw, whatever the number of people."""
+    """The habits of all people by time zone: one random draw chooses the next action, for any number of people."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, simulation: Simulation) -> None:
         self._zones: dict[str, tuple[list[tuple[Person, Habit]], list[float]]] = {}
-        for zone in sorted({person.time_zone for person in life.organisation.people}):
+        for zone in sorted({person.time_zone for person in simulation.organisation.people}):
             pairs = [
                 (person, habit)
-                for person in life.organisation.people
+                for person in simulation.organisation.people
                 for habit in HABITS
                 if person.time_zone == zone and person.role == habit.role
             ]
             if pairs:
                 self._zones[zone] = (pairs, list(accumulate(habit.per_day / WORKING_HOURS for _, habit in pairs)))
 
-    def wait(self, life: Life) -> None:
-        """Queue the next act of anybody, or a later look if all are quiet."""
+    def wait(self, simulation: Simulation) -> None:
+        """Queue the next action of a person, or try again later if nobody is active."""
         zones = list(self._zones)
-        rates = [busyness(life, zone) * self._zones[zone][1][-1] for zone in zones]  # per planned hour
-        gap = timedelta(hours=life.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
+        rates = [busyness(simulation, zone) * self._zones[zone][1][-1] for zone in zones]  # per planned hour
+        gap = timedelta(hours=simulation.chance.expovariate(sum(rates))) if sum(rates) else LONGEST_GAP
         if gap >= LONGEST_GAP:
-            life.after(LONGEST_GAP, self.wait)
+            simulation.after(LONGEST_GAP, self.wait)
             return
-        pairs, weights = self._zones[life.chance.choices(zones, rates)[0]]
-        person, habit = life.chance.choices(pairs, cum_weights=weights)[0]
+        pairs, weights = self._zones[simulation.chance.choices(zones, rates)[0]]
+        person, habit = simulation.chance.choices(pairs, cum_weights=weights)[0]
 
-        def act(life: Life) -> None:
-            if busyness(life, person.time_zone):  # the day may have ended since the draw
-                _follow(life, person, habit)
-            self.wait(life)
+        def act(simulation: Simulation) -> None:
+            if busyness(simulation, person.time_zone):  # the working day may have ended since the draw
+                _follow(simulation, person, habit)
+            self.wait(simulation)
 
-        life.after(gap, act)
+        simulation.after(gap, act)
 
 
-def _follow(life: Life, person: Person, habit: Habit) -> None:
+def _follow(simulation: Simulation, person: Person, habit: Habit) -> None:
     on: Cluster | Account | None = None
     if habit.on == ACCOUNT:
-        on = life.chance.choice(life.organisation.accounts)
+        on = simulation.chance.choice(simulation.organisation.accounts)
     elif habit.on != NOTHING:
-        on = life.pick_cluster(PROD, STAGING, product="KAFKA" if habit.on == KAFKA else None)
+        on = simulation.pick_cluster(PROD, STAGING, product="KAFKA" if habit.on == KAFKA else None)
         if on is None:
             return
     text = habit.text.format(
-        on=on.name if on else "", topic=life.chance.choice(TOPICS), number=life.chance.randrange(1, 250)
+        on=on.name if on else "", topic=simulation.chance.choice(TOPICS), number=simulation.chance.randrange(1, 250)
     )
-    life.act(habit.kind, person.user_name, text, on)
+    simulation.act(habit.kind, person.user_name, text, on)
 
 
-def _wait_for_ci(life: Life) -> None:
-    gap = timedelta(hours=life.chance.expovariate(CI_CLUSTERS_A_DAY / 24))
-    life.after(gap, _run_ci)
+def _wait_for_ci(simulation: Simulation) -> None:
+    gap = timedelta(hours=simulation.chance.expovariate(CI_CLUSTERS_A_DAY / 24))
+    simulation.after(gap, _run_ci)
 
 
-def _run_ci(life: Life) -> None:
-    """Start a CI cluster, and have the reaper delete it within two hours."""
-    _wait_for_ci(life)
-    organisation = life.organisation
-    name = f"ci-{life.chance.choice(REPOSITORIES)}-{life.chance.randrange(1000, 9999)}"
-    cluster = organisation.add_cluster(name, account=life.chance.choice(organisation.accounts), stage=CI)
-    life.act("CREATE_CLUSTER", CI_RUNNER, f"Created cluster {name}", cluster)
-    lifetime = timedelta(minutes=life.chance.uniform(20, 120))
-    life.after(lifetime, lambda life: life.act("DELETE_CLUSTER", CI_REAPER, f"Deleted cluster {name}", cluster))
+def _run_ci(simulation: Simulation) -> None:
+    """Start a CI cluster, which the reaper deletes within two hours."""
+    _wait_for_ci(simulation)
+    organisation = simulation.organisation
+    name = f"ci-{simulation.chance.choice(REPOSITORIES)}-{simulation.chance.randrange(1000, 9999)}"
+    cluster = organisation.add_cluster(name, account=simulation.chance.choice(organisation.accounts), stage=CI)
+    simulation.act("CREATE_CLUSTER", CI_RUNNER, f"Created cluster {name}", cluster)
+    lifetime = timedelta(minutes=simulation.chance.uniform(20, 120))
+    simulation.after(
+        lifetime, lambda simulation: simulation.act("DELETE_CLUSTER", CI_REAPER, f"Deleted cluster {name}", cluster)
+    )
 
 
-def _backup(cluster: Cluster) -> Callable[[Life], None]:
-    def back_up(life: Life) -> None:
-        if cluster not in life.organisation.clusters:
+def _backup(cluster: Cluster) -> Callable[[Simulation], None]:
+    def back_up(simulation: Simulation) -> None:
+        if cluster not in simulation.organisation.clusters:
             return
-        life.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
-        life.after(BACKUP_EVERY + timedelta(seconds=life.chance.uniform(-120, 120)), back_up)
+        simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
+        simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
 
     return back_up

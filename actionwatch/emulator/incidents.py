@@ -1,10 +1,11 @@
-"""The incidents that can be planted: each a small function that acts, and queues what follows, in planned time."""
+"""The incidents: each function performs an action and queues the following ones, in planned time."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from actionwatch.emulator.cast import (
+from actionwatch.emulator.habits import schedule_backups
+from actionwatch.emulator.sample import (
     CI,
     DBA,
     DEVELOPER,
@@ -16,32 +17,33 @@ from actionwatch.emulator.cast import (
     newcomer,
     off_hours_zone,
 )
-from actionwatch.emulator.habits import begin_backups
-from actionwatch.emulator.life import Life
+from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Cluster, Person
 
 FIREWALL_CHANGES = 6
-REPAIR = timedelta(hours=1)  # a lost production cluster is built anew
+REPAIR = timedelta(hours=1)  # then a deleted cluster is created again
 
 
-def key_then_cluster_deleted(life: Life) -> None:
-    """An API key is made, and minutes later the same user deletes a cluster."""
-    who, cluster = life.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(life)
-    account = life.account_of(cluster)
-    life.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
-    life.act("ACCOUNT_GENERATE_API_KEY", who.user_name, f"Generated API key tmp-{life.chance.randrange(100)}", account)
-    life.after(timedelta(minutes=4), lambda life: _delete(life, who.user_name, cluster))
+def key_then_cluster_deleted(simulation: Simulation) -> None:
+    """A user creates an API key, and minutes later deletes a cluster."""
+    who, cluster = simulation.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(simulation)
+    account = simulation.account_of(cluster)
+    simulation.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
+    simulation.act(
+        "ACCOUNT_GENERATE_API_KEY", who.user_name, f"Generated API key tmp-{simulation.chance.randrange(100)}", account
+    )
+    simulation.after(timedelta(minutes=4), lambda simulation: _delete(simulation, who.user_name, cluster))
 
 
-def firewall_burst(life: Life) -> None:
-    """One user changes firewalls six times within minutes, and opens one to the whole internet."""
-    who, cluster = life.pick_person(PLATFORM, DBA, is_awake=True), _victim(life)
-    opened = life.chance.randrange(1, FIREWALL_CHANGES)
-    life.note("firewall_burst", who, ("CHANGE_CLUSTER_FIREWALL_RULES",) * FIREWALL_CHANGES, cluster)
+def firewall_burst(simulation: Simulation) -> None:
+    """A user changes firewall rules six times within minutes, and opens the cluster to the internet."""
+    who, cluster = simulation.pick_person(PLATFORM, DBA, is_awake=True), _victim(simulation)
+    opened = simulation.chance.randrange(1, FIREWALL_CHANGES)
+    simulation.note("firewall_burst", who, ("CHANGE_CLUSTER_FIREWALL_RULES",) * FIREWALL_CHANGES, cluster)
     for number in range(FIREWALL_CHANGES):
-        source = "0.0.0.0/0" if number == opened else f"198.51.100.{life.chance.randrange(1, 250)}/32"
+        source = "0.0.0.0/0" if number == opened else f"198.51.100.{simulation.chance.randrange(1, 250)}/32"
         _later(
-            life,
+            simulation,
             50 * number,
             "CHANGE_CLUSTER_FIREWALL_RULES",
             who.user_name,
@@ -50,44 +52,46 @@ def firewall_burst(life: Life) -> None:
         )
 
 
-def backup_schedule_then_cluster_deleted(life: Life) -> None:
-    """The backup schedule goes, then the cluster: nothing is left to restore."""
-    who, cluster = life.pick_person(DBA, PLATFORM, is_awake=True), _victim(life)
+def backup_schedule_then_cluster_deleted(simulation: Simulation) -> None:
+    """A user removes the backup schedule of a cluster, then the cluster."""
+    who, cluster = simulation.pick_person(DBA, PLATFORM, is_awake=True), _victim(simulation)
     kinds = ("DELETE_BACKUP_SCHEDULE", "REQUEST_CLUSTER_DELETE", "DELETE_CLUSTER")
-    life.note("backup_schedule_then_cluster_deleted", who, kinds, cluster)
-    _later(life, 0, kinds[0], who.user_name, "Removed the backup schedule of", cluster)
-    _later(life, 180, kinds[1], who.user_name, "Requested the deletion of", cluster)
-    life.after(timedelta(minutes=6), lambda life: _delete(life, who.user_name, cluster))
+    simulation.note("backup_schedule_then_cluster_deleted", who, kinds, cluster)
+    _later(simulation, 0, kinds[0], who.user_name, "Removed the backup schedule of", cluster)
+    _later(simulation, 180, kinds[1], who.user_name, "Requested the deletion of", cluster)
+    simulation.after(timedelta(minutes=6), lambda simulation: _delete(simulation, who.user_name, cluster))
 
 
-def first_admin_action(life: Life) -> None:
-    """Somebody of the vendor's staff whom nobody has seen before changes who may reach a cluster."""
-    who, cluster = newcomer(life.chance, life.organisation.people), _victim(life)
-    life.organisation.people.append(who)
-    life.note("first_admin_action", who, ("ADMIN_SET_ACCESS_LEVEL",), cluster)
-    _later(life, 0, "ADMIN_SET_ACCESS_LEVEL", who.user_name, "Set access level FULL on", cluster)
+def first_admin_action(simulation: Simulation) -> None:
+    """A new member of the vendor's staff changes the access to a cluster."""
+    who, cluster = newcomer(simulation.chance, simulation.organisation.people), _victim(simulation)
+    simulation.organisation.people.append(who)
+    simulation.note("first_admin_action", who, ("ADMIN_SET_ACCESS_LEVEL",), cluster)
+    _later(simulation, 0, "ADMIN_SET_ACCESS_LEVEL", who.user_name, "Set access level FULL on", cluster)
 
 
-def off_hours_key_revocation(life: Life) -> None:
-    """An API key is revoked by somebody for whom it is night right now."""
-    home = life.organisation.time_zone
-    zone = home if life.is_night(home) else off_hours_zone(life.stamp)
-    who = life.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
-    account = life.chance.choice(life.organisation.accounts)
-    life.note("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
-    life.act("ACCOUNT_REVOKE_API_KEY", who.user_name, f"Revoked the monitoring API key of {account.name}", account)
+def off_hours_key_revocation(simulation: Simulation) -> None:
+    """A user revokes an API key during the night of their time zone."""
+    home = simulation.organisation.time_zone
+    zone = home if simulation.is_night(home) else off_hours_zone(simulation.stamp)
+    who = simulation.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
+    account = simulation.chance.choice(simulation.organisation.accounts)
+    simulation.note("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
+    simulation.act(
+        "ACCOUNT_REVOKE_API_KEY", who.user_name, f"Revoked the monitoring API key of {account.name}", account
+    )
 
 
-def account_unlinked(life: Life) -> None:
-    """An account leaves the organisation, and with it all sight of it; if no sandbox is left, one is linked first."""
-    who = life.pick_person(SECURITY, PLATFORM, is_awake=True)
-    has_sandbox = any(account.name.startswith(SANDBOX) for account in life.organisation.accounts)
+def account_unlinked(simulation: Simulation) -> None:
+    """A user unlinks an account, whose actions are then invisible. If there is no sandbox account, one is linked first."""
+    who = simulation.pick_person(SECURITY, PLATFORM, is_awake=True)
+    has_sandbox = any(account.name.startswith(SANDBOX) for account in simulation.organisation.accounts)
     if not has_sandbox:
-        _link_account(life, who.user_name)
-    life.after(timedelta(minutes=0 if has_sandbox else 20), lambda life: _unlink_account(life, who))
+        _link_account(simulation, who.user_name)
+    simulation.after(timedelta(minutes=0 if has_sandbox else 20), lambda simulation: _unlink_account(simulation, who))
 
 
-INCIDENTS: Final[dict[str, Callable[[Life], None]]] = {
+INCIDENTS: Final[dict[str, Callable[[Simulation], None]]] = {
     incident.__name__: incident
     for incident in (
         key_then_cluster_deleted,
@@ -100,53 +104,58 @@ INCIDENTS: Final[dict[str, Callable[[Life], None]]] = {
 }
 
 
-def recur(life: Life, every: timedelta) -> None:
-    """Plant one incident after another for ever, in an order drawn anew each round, `every` on average."""
+def recur(simulation: Simulation, every: timedelta) -> None:
+    """Start one incident after another forever, with a mean interval of `every`, in a new random order each round."""
     order: list[str] = []
 
-    def strike(life: Life) -> None:
+    def strike(simulation: Simulation) -> None:
         if not order:
-            order.extend(life.chance.sample(sorted(INCIDENTS), len(INCIDENTS)))
-        INCIDENTS[order.pop()](life)
-        life.after(every * life.chance.uniform(0.5, 1.5), strike)
+            order.extend(simulation.chance.sample(sorted(INCIDENTS), len(INCIDENTS)))
+        INCIDENTS[order.pop()](simulation)
+        simulation.after(every * simulation.chance.uniform(0.5, 1.5), strike)
 
-    life.after(every * life.chance.uniform(0.5, 1.5), strike)
-
-
-def _victim(life: Life) -> Cluster:
-    """Choose a cluster that matters; if all are gone, build one."""
-    cluster = life.pick_cluster(PROD) or life.pick_cluster(STAGING)
-    return cluster or life.organisation.add_cluster("rebuilt-prod-kafka", account=life.organisation.accounts[0])
+    simulation.after(every * simulation.chance.uniform(0.5, 1.5), strike)
 
 
-def _later(life: Life, seconds: int, kind: str, user_name: str, text: str, cluster: Cluster) -> None:
-    life.after(timedelta(seconds=seconds), lambda life: life.act(kind, user_name, f"{text} {cluster.name}", cluster))
+def _victim(simulation: Simulation) -> Cluster:
+    """Choose a production or staging cluster; create one if there is none."""
+    cluster = simulation.pick_cluster(PROD) or simulation.pick_cluster(STAGING)
+    return cluster or simulation.organisation.add_cluster(
+        "rebuilt-prod-kafka", account=simulation.organisation.accounts[0]
+    )
 
 
-def _delete(life: Life, user_name: str, cluster: Cluster) -> None:
-    life.act("DELETE_CLUSTER", user_name, f"Deleted cluster {cluster.name}", cluster)
+def _later(simulation: Simulation, seconds: int, kind: str, user_name: str, text: str, cluster: Cluster) -> None:
+    simulation.after(
+        timedelta(seconds=seconds),
+        lambda simulation: simulation.act(kind, user_name, f"{text} {cluster.name}", cluster),
+    )
+
+
+def _delete(simulation: Simulation, user_name: str, cluster: Cluster) -> None:
+    simulation.act("DELETE_CLUSTER", user_name, f"Deleted cluster {cluster.name}", cluster)
     if cluster.stage != CI:
-        life.after(REPAIR, lambda life: _rebuild(life, cluster))
+        simulation.after(REPAIR, lambda simulation: _rebuild(simulation, cluster))
 
 
-def _rebuild(life: Life, lost: Cluster) -> None:
-    if (account := life.account_of(lost)) is None:
+def _rebuild(simulation: Simulation, lost: Cluster) -> None:
+    if (account := simulation.account_of(lost)) is None:
         return
-    who = life.pick_person(PLATFORM, is_awake=True)
-    cluster = life.organisation.add_cluster(lost.name, account=account, product=lost.product, stage=lost.stage)
-    life.act("CREATE_CLUSTER", who.user_name, f"Created cluster {cluster.name}", cluster)
-    begin_backups(life, cluster, life.planned)
+    who = simulation.pick_person(PLATFORM, is_awake=True)
+    cluster = simulation.organisation.add_cluster(lost.name, account=account, product=lost.product, stage=lost.stage)
+    simulation.act("CREATE_CLUSTER", who.user_name, f"Created cluster {cluster.name}", cluster)
+    schedule_backups(simulation, cluster, simulation.planned)
 
 
-def _unlink_account(life: Life, who: Person) -> None:
-    """Unlink the newest account; the sandboxes come after those that the organisation lives by."""
-    account = life.organisation.accounts[-1]
-    life.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
-    life.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)
+def _unlink_account(simulation: Simulation, who: Person) -> None:
+    """Unlink the newest account, which is a sandbox."""
+    account = simulation.organisation.accounts[-1]
+    simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
+    simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)
 
 
-def _link_account(life: Life, user_name: str) -> None:
-    name = f"{SANDBOX}-{life.chance.randrange(100, 1000)}"
-    account = life.organisation.link_account(name, user_name, at=life.stamp)
+def _link_account(simulation: Simulation, user_name: str) -> None:
+    name = f"{SANDBOX}-{simulation.chance.randrange(100, 1000)}"
+    account = simulation.organisation.link_account(name, user_name, at=simulation.stamp)
     if account is not None:
-        life.organisation.add_cluster(f"{name}-kafka", account=account, product="KAFKA", stage=STAGING)
+        simulation.organisation.add_cluster(f"{name}-kafka", account=account, product="KAFKA", stage=STAGING)

@@ -1,7 +1,7 @@
-"""Keep the log of actions as columns, and answer windows, counts and pages from it without walking it.
+"""Store actions in columns, and find windows, counts and pages by bisection.
 
-A million actions take about 50 MB: every value is an interned code in an array, in the order of arrival, beside one
-order by time. `state.py` is the only caller and holds the lock.
+A million actions take about 50 MB: each value is a code in an array, in the order of arrival, with one index by time.
+`state.py` is the only caller and holds the lock.
 """
 
 from array import array
@@ -18,15 +18,15 @@ import msgspec
 from actionwatch.emulator.catalogue import ORGANISATION, domain_type_of, operation_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_MS, LAST_MS = -(2**62), 2**62  # bounds of a window that has none: inside a column's 64 bits
-KEPT_SELECTIONS = 4  # a walk asks for the same window page after page; a few walkers at once is plenty
+FIRST_MS, LAST_MS = -(2**62), 2**62  # the bounds of an unbounded window, within 64 bits
+_CACHED_SELECTIONS = 4  # a walk requests the pages of one window; a few concurrent walks suffice
 
 T = TypeVar("T", bound=Hashable)
 Arrange = Callable[[list[int], Callable[[int], int]], list[int]]  # rows newest first, the time of a row -> rows
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class EntityRef:
     """An account or a cluster as a record names it."""
 
     id: str
@@ -34,25 +34,25 @@ class Named:
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One user action, as it happened; a struct, as a page makes a thousand of them."""
+    """One user action. A struct, because a page creates a thousand of them."""
 
     kind: str
     at: datetime
     user_name: str
     description: str = ""
-    account: Named | None = None
-    cluster: Named | None = None
-    domain_type: str = ""  # empty: what the kind says
-    gone_at: datetime | None = None  # told by the truth alone: when the entry disappeared
+    account: EntityRef | None = None
+    cluster: EntityRef | None = None
+    domain_type: str = ""  # empty: determined by the kind
+    gone_at: datetime | None = None  # when the entry disappeared; only shown by `/_emulator/truth`
 
     def with_domain_type(self) -> str:
-        """Give the domain type, worked out from the kind where none was said."""
+        """Return the domain type, by default that of the kind."""
         return self.domain_type or domain_type_of(self.kind, has_cluster=self.cluster is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which actions are wanted; None and False ask for nothing in particular."""
+class LogFilter:
+    """A filter for actions; None and False match all."""
 
     kinds: frozenset[str] | None = None
     operations: frozenset[str] | None = None
@@ -65,8 +65,8 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """One page of a selection, newest first, with how many the selection holds and, if asked, how many of each kind."""
+class LogPage:
+    """One page of a selection, newest first, with the size of the selection and, on request, the counts per kind."""
 
     actions: list[Action]
     total: int
@@ -75,24 +75,24 @@ class Slice:
 
 
 def to_ms(moment: datetime) -> int:
-    """Turn an aware time into whole milliseconds since the epoch, the resolution of the log."""
+    """Convert an aware time to milliseconds since the epoch, the resolution of the log."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def from_ms(ms: int) -> datetime:
-    """Turn milliseconds since the epoch into an aware UTC time, without a float on the way."""
+    """Convert milliseconds since the epoch to an aware UTC time, without floats."""
     return EPOCH + timedelta(milliseconds=ms)
 
 
-class Terms(Generic[T]):
-    """Give each distinct value a small number, so that a column can be an array."""
+class Interner(Generic[T]):
+    """Assigns a small number to each distinct value, so that a column can be an array."""
 
     def __init__(self) -> None:
         self.values: list[T] = []
         self._codes: dict[T, int] = {}
 
     def code(self, value: T) -> int:
-        """Give the number of a value, a new one at its first sight."""
+        """Return the number of a value; assign one to a new value."""
         code = self._codes.get(value)
         if code is None:
             code = self._codes[value] = len(self.values)
@@ -100,31 +100,31 @@ class Terms(Generic[T]):
         return code
 
     def mask(self, is_wanted: Callable[[T], bool]) -> bytearray:
-        """Give one byte per number: 1 where the value is wanted."""
+        """Return one byte per number: 1 if the value is wanted."""
         return bytearray(is_wanted(value) for value in self.values)
 
 
 class ActionLog:
-    """An append-only log; rows are numbered by arrival, and found by time."""
+    """An append-only log. Rows are numbered by arrival and indexed by time."""
 
     def __init__(self) -> None:
-        self._classes: Terms[tuple[str, str]] = Terms()  # (kind, domain type): what counts are kept by
-        self._users: Terms[str] = Terms()
-        self._accounts: Terms[Named | None] = Terms()
-        self._clusters: Terms[Named | None] = Terms()
-        self._descriptions: Terms[str] = Terms()
+        self._classes: Interner[tuple[str, str]] = Interner()  # (kind, domain type), the key of counts
+        self._users: Interner[str] = Interner()
+        self._accounts: Interner[EntityRef | None] = Interner()
+        self._clusters: Interner[EntityRef | None] = Interner()
+        self._descriptions: Interner[str] = Interner()
         self._row_times = array("q")
         self._row_codes = tuple(array("I") for _ in range(5))  # class, user, account, cluster, description
         self._times = array("q")  # sorted; equal times in order of arrival
-        self._rows = array("I")  # the row at each place of `_times`
+        self._rows = array("I")  # the row at each index of `_times`
         self._class_times: list[array[int]] = []  # per class, sorted
-        self._selections: OrderedDict[tuple[Filter, int, int], tuple[int, array[int]]] = OrderedDict()
+        self._selections: OrderedDict[tuple[LogFilter, int, int], tuple[int, array[int]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._row_times)
 
     def append(self, action: Action) -> None:
-        """Add one action; one that is older than others becomes visible only now (a late record)."""
+        """Add one action; an older one is a late record, visible only from now on."""
         ms = to_ms(action.at)
         row = len(self._row_times)
         self._row_times.append(ms)
@@ -137,7 +137,7 @@ class ActionLog:
         of_class.insert(bisect_right(of_class, ms), ms)
 
     def extend_cycled(self, times: "array[int]", prototypes: Sequence[Action]) -> None:
-        """Add one action per time (ms), in bulk: the prototypes in turn, their own times unused."""
+        """Add one action per time (ms), in bulk, from the prototypes in turn; their own times are ignored."""
         start, count = len(self._row_times), len(times)
         self._row_times.extend(times)
         for column, codes in zip(self._row_codes, zip(*map(self._codes_of, prototypes), strict=True), strict=True):
@@ -147,7 +147,7 @@ class ActionLog:
         self._reorder()
 
     def action(self, row: int) -> Action:
-        """Give the action that arrived as number `row` (0 is the first)."""
+        """Return the action that arrived as number `row` (0 is the first)."""
         classes, users, accounts, clusters, descriptions = self._row_codes
         kind, domain_type = self._classes.values[classes[row]]
         return Action(
@@ -161,18 +161,18 @@ class ActionLog:
         )
 
     def time_of(self, row: int) -> int:
-        """Give the time (ms) of a row."""
+        """Return the time (ms) of a row."""
         return self._row_times[row]
 
-    def rows(self, wanted: Filter, start: int, end: int) -> "array[int]":
-        """Give the rows of what is wanted between two times (ms, both included), oldest first."""
+    def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":
+        """Return the matching rows between two times (ms, both included), oldest first."""
         low, high = bisect_left(self._times, start), bisect_right(self._times, end)
         window = self._rows[low:high]
-        return window if wanted == Filter() else self._selected(wanted, start, end, window)
+        return window if wanted == LogFilter() else self._selected(wanted, start, end, window)
 
     def arranged(
         self,
-        wanted: Filter,
+        wanted: LogFilter,
         start: int,
         end: int,
         offset: int,
@@ -181,18 +181,18 @@ class ActionLog:
         with_counts: bool,
         is_visible: Callable[[int], bool] | None,
         arrange: Arrange | None,
-    ) -> Slice:
-        """Give a page as `slice` does, of the visible rows alone and in another order; walks the whole selection."""
+    ) -> LogPage:
+        """Return a page like `slice`, of visible rows only and in another order. Reads the whole selection."""
         rows = [row for row in reversed(self.rows(wanted, start, end)) if is_visible is None or is_visible(row)]
         if arrange is not None:
             rows = arrange(rows, self.time_of)
         page = rows[offset : offset + limit]
         counts = self._row_counts(rows) if with_counts else None
-        return Slice([self.action(row) for row in page], len(rows), counts, page)
+        return LogPage([self.action(row) for row in page], len(rows), counts, page)
 
-    def slice(self, wanted: Filter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> Slice:
-        """Give a page of what is wanted between two times (ms, both included), newest first."""
-        if wanted == Filter():
+    def slice(self, wanted: LogFilter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> LogPage:
+        """Return a page of the matching actions between two times (ms, both included), newest first."""
+        if wanted == LogFilter():
             low, high = bisect_left(self._times, start), bisect_right(self._times, end)
             rows, total = self._rows[max(low, high - offset - limit) : max(low, high - offset)], max(0, high - low)
             counts = self._class_counts(start, end) if with_counts else None
@@ -202,7 +202,7 @@ class ActionLog:
             rows = selected[max(0, total - offset - limit) : max(0, total - offset)]
             counts = self._row_counts(selected) if with_counts else None
         page = rows[::-1]
-        return Slice([self.action(row) for row in page], total, counts, page)
+        return LogPage([self.action(row) for row in page], total, counts, page)
 
     def _codes_of(self, action: Action) -> tuple[int, int, int, int, int]:
         of_class = self._classes.code((action.kind, action.with_domain_type()))
@@ -217,13 +217,15 @@ class ActionLog:
         )
 
     def _reorder(self) -> None:
-        order = sorted(range(len(self._row_times)), key=self._row_times.__getitem__)  # stable: arrival breaks ties
+        order = sorted(
+            range(len(self._row_times)), key=self._row_times.__getitem__
+        )  # stable: equal times stay in order of arrival
         self._rows = array("I", order)
         self._times = array("q", map(self._row_times.__getitem__, order))
         self._class_times = [array("q", sorted(times)) for times in self._class_times]
 
     def _class_counts(self, start: int, end: int) -> dict[str, int]:
-        """Count by two bisections per class, whatever the size of the window."""
+        """Count with two bisections per class, independent of the size of the window."""
         counts: Counter[str] = Counter()
         for (kind, _), times in zip(self._classes.values, self._class_times, strict=True):
             counts[kind] += bisect_right(times, end) - bisect_left(times, start)
@@ -235,10 +237,10 @@ class ActionLog:
             counts[self._classes.values[of_class][0]] += count
         return dict(sorted(counts.items()))
 
-    def _selected(self, wanted: Filter, start: int, end: int, window: "array[int]") -> "array[int]":
-        """Narrow a window column by column, each at the speed of C, and remember the result for the next page.
+    def _selected(self, wanted: LogFilter, start: int, end: int, window: "array[int]") -> "array[int]":
+        """Filter a window column by column in C, and cache the result for the next page.
 
-        Nothing ever leaves the log, so a window that holds as many rows as before holds the same rows.
+        Rows are never removed, so a window with the same number of rows has the same rows.
         """
         key = (wanted, start, end)
         if (kept := self._selections.get(key)) is not None and kept[0] == len(window):
@@ -248,11 +250,11 @@ class ActionLog:
         for number, mask in self._masks(wanted):
             rows = array("I", compress(rows, map(mask.__getitem__, map(self._row_codes[number].__getitem__, rows))))
         self._selections[key] = (len(window), rows)
-        while len(self._selections) > KEPT_SELECTIONS:
+        while len(self._selections) > _CACHED_SELECTIONS:
             self._selections.popitem(last=False)
         return rows
 
-    def _masks(self, wanted: Filter) -> Iterable[tuple[int, bytearray]]:
+    def _masks(self, wanted: LogFilter) -> Iterable[tuple[int, bytearray]]:
         yield 0, self._classes.mask(lambda value: _is_class_wanted(wanted, *value))
         if wanted.user_name is not None:
             yield 1, self._users.mask(lambda user: user == wanted.user_name)
@@ -265,7 +267,7 @@ class ActionLog:
             yield 4, self._descriptions.mask(lambda text: folded in text.casefold())
 
 
-def _is_class_wanted(wanted: Filter, kind: str, domain_type: str) -> bool:
+def _is_class_wanted(wanted: LogFilter, kind: str, domain_type: str) -> bool:
     is_organisation = domain_type == ORGANISATION
     return (
         (wanted.kinds is None or kind in wanted.kinds)

@@ -1,4 +1,4 @@
-"""Describe the four operations as an OpenAPI document, for people and for property-based tests of the emulator."""
+"""The OpenAPI document of the four operations, for people and for property-based tests of the emulator."""
 
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
 from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, MAX_INT32, MAX_PAGE_SIZE
@@ -30,7 +30,7 @@ ISO_OR_MS = (
 
 
 def document(organisation_id: str) -> Json:
-    """Give the document, with the organisation's own id as the example and the default of its path parameter."""
+    """Return the document, with the organisation id as the default of the path parameter."""
     base = "/v1/organisations/{organisationId}"
     organisation = _path_parameter("organisationId", organisation_id)
     account = _path_parameter("accountId", None)

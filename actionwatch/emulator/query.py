@@ -1,4 +1,4 @@
-"""Read the parameters of a user-actions request, as the documentation states them."""
+"""Parse the parameters of a user-actions request, as documented."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter, to_ms
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, to_ms
 
 MAX_INT32 = 2**31 - 1
 MAX_PAGE_SIZE = 1000
@@ -20,22 +20,22 @@ class InvalidParameterError(ValueError):
 
 
 class Parameters(Protocol):
-    """The part of a query string's parse that is needed here."""
+    """The required part of a parsed query string."""
 
     def get(self, key: str, /) -> str | None:
-        """Give one value."""
+        """Return one value."""
         ...
 
     def getlist(self, key: str, /) -> list[str]:
-        """Give all values of a repeated parameter."""
+        """Return all values of a repeated parameter."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A parsed request: what is wanted, from when to when (ms, both included), which page of it."""
+class LogQuery:
+    """A parsed request: filter, window (ms, both bounds included) and page."""
 
-    wanted: Filter = field(default_factory=Filter)
+    wanted: LogFilter = field(default_factory=LogFilter)
     start: int = FIRST_MS
     end: int = LAST_MS
     offset: int = 0
@@ -43,12 +43,12 @@ class Query:
     with_counts: bool = True
 
 
-def parse_query(parameters: Parameters) -> Query:
-    """Read a query string; an unknown parameter is ignored, and so is an empty text.
+def parse_query(parameters: Parameters) -> LogQuery:
+    """Parse a query string. Unknown parameters and empty texts are ignored.
 
-    Raises: `InvalidParameterError` for a number out of its range, or a value that is no number, time or boolean.
+    Raises: `InvalidParameterError`, if a number is out of range, or a value is not a number, time or boolean.
     """
-    return Query(
+    return LogQuery(
         _filter(parameters),
         _time(parameters, "startTime", FIRST_MS),
         _time(parameters, "endTime", LAST_MS),
@@ -58,8 +58,8 @@ def parse_query(parameters: Parameters) -> Query:
     )
 
 
-def _filter(parameters: Parameters) -> Filter:
-    return Filter(
+def _filter(parameters: Parameters) -> LogFilter:
+    return LogFilter(
         kinds=_known(parameters.getlist("actionKinds"), KINDS),
         operations=_known(parameters.getlist("crudOperations"), dict.fromkeys(OPERATIONS)),
         account=parameters.get("account") or None,
@@ -72,7 +72,7 @@ def _filter(parameters: Parameters) -> Filter:
 
 
 def _known(values: Sequence[str], known: Mapping[str, object]) -> frozenset[str] | None:
-    """Drop invalid values, as documented: with none left there is no filter, and everything comes back."""
+    """Drop invalid values, as documented. If none is left, there is no filter."""
     return frozenset(value for value in values if value in known) or None
 
 
@@ -107,9 +107,9 @@ def _time(parameters: Parameters, name: str, default: int) -> int:
 
 
 def parse_iso(text: str) -> int:
-    """Read an ISO date and time (no zone: UTC) as milliseconds since the epoch.
+    """Convert an ISO date and time (UTC if it has no zone) to milliseconds since the epoch.
 
-    Raises: `ValueError` for anything else.
+    Raises: `ValueError`, if it is not one.
     """
     if not ISO_TIME.fullmatch(text):
         raise ValueError(f"not an ISO date and time: {text!r}")

@@ -1,10 +1,10 @@
-"""Say how an organisation lives: from a file, or one of the shipped scenarios; and bring it to life.
+"""Scenarios of a simulation: from a file, or shipped ones.
 
-A file is YAML or JSON: `seed`, `history` (`14d`), `lapse` (how many times as fast as the clock), `head_office` (a time
-zone), `ordinary` (false: nothing but what is listed happens), `recur` (mean time between further incidents), `incidents`
+A file is YAML or JSON: `seed`, `history` (`14d`), `lapse` (how many times as fast as the clock), `head_office` (a time zone),
+`ordinary` (false: only listed actions and incidents), `recur` (mean time between further incidents), `incidents`
 (`{incident: firewall_burst, at: 10s}`), `actions` (`{at: 5s, action: DELETE_CLUSTER, userName: eve@acme.example}`) and
-`faults` (`{fault: order, arg: ascending}`), which whoever serves the organisation hands to `create_app`. `at` is counted
-in planned time from the start; a negative one lies in the past.
+`faults` (`{fault: order, arg: ascending}`), which the caller passes to `create_app`. `at` is planned time from the start;
+negative values are in the past.
 """
 
 from collections.abc import Callable
@@ -15,109 +15,109 @@ from typing import Annotated
 import msgspec
 import yaml
 
-from actionwatch.emulator.cast import SYDNEY, Office, found_organisation, off_hours_zone
-from actionwatch.emulator.faults.fault import Fault
-from actionwatch.emulator.habits import begin_ordinary_life
+from actionwatch.emulator.durations import Duration, read_duration
+from actionwatch.emulator.faults.fault import FaultSpec
+from actionwatch.emulator.habits import schedule_ordinary_actions
 from actionwatch.emulator.incidents import INCIDENTS, recur
-from actionwatch.emulator.life import Life
-from actionwatch.emulator.log import Named
-from actionwatch.emulator.spans import Span, read_span
+from actionwatch.emulator.log import EntityRef
+from actionwatch.emulator.sample import SYDNEY, Office, create_organisation, off_hours_zone
+from actionwatch.emulator.simulation import Simulation
 from actionwatch.emulator.state import Clock, system_clock
 
-DEMO_LAPSE = 300.0  # a planned hour in twelve seconds: a working day's variety within a demo's minute
+DEMO_LAPSE = 300.0  # a planned hour takes twelve seconds, so that a demo of a minute shows half a working day
 
 
 class ScenarioError(ValueError):
-    """A scenario file that cannot be used; the text names file and place."""
+    """An invalid scenario file; the text contains file and location."""
 
 
 class PlannedIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An incident, and when it begins."""
+    """An incident and its start."""
 
     incident: str
-    at: Span
+    at: Duration
 
 
 class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """An action written out; `late_by` is how much older than its appearance its time stamp is."""
+    """One action. `late_by` is how much later than its time it becomes visible."""
 
-    at: Span
+    at: Duration
     action: str
     user_name: str
     description: str = ""
     account: str | None = None  # id or name; one that is not linked is taken as a name
     cluster: str | None = None
     times: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
-    late_by: Span = Span()
+    late_by: Duration = Duration()
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an organisation lives."""
+    """What happens in a simulation."""
 
     seed: int = 1
-    history: Span = Span(days=14)
+    history: Duration = Duration(days=14)
     lapse: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
     head_office: Office = SYDNEY
     ordinary: bool = True
-    recur: Span | None = None
+    recur: Duration | None = None
     incidents: tuple[PlannedIncident, ...] = ()
     actions: tuple[PlannedAction, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FaultSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what would never end or never begin; msgspec adds the place to the text."""
-        if self.history < Span():
+        """Refuse durations that make no sense; msgspec adds the location to the text."""
+        if self.history < Duration():
             raise ValueError("history must not be negative")
-        if self.recur is not None and self.recur <= Span():
-            raise ValueError("recur must be longer than nothing")
+        if self.recur is not None and self.recur <= Duration():
+            raise ValueError("recur must be longer than 0s")
 
 
 DEMO_FIRST_MINUTES = 10  # 2 s at the demo's lapse
 DEMO_EVERY_MINUTES = 35  # 7 s; the sixth and last begins 37 s after the start
-DEMO_RECUR = Span(minutes=100)  # 20 s
+DEMO_RECUR = Duration(minutes=100)  # 20 s
 
 
 def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
-    """Give the demo: every incident within 45 s, the first after 2 s, and a head office where it is night at `now`."""
+    """Return the demo: all incidents within 45 s, the first after 2 s, with a head office where `now` is at night."""
     incidents = tuple(
-        PlannedIncident(name, Span(minutes=DEMO_FIRST_MINUTES + DEMO_EVERY_MINUTES * number))
+        PlannedIncident(name, Duration(minutes=DEMO_FIRST_MINUTES + DEMO_EVERY_MINUTES * number))
         for number, name in enumerate(INCIDENTS)
     )
     return Scenario(seed=seed, lapse=DEMO_LAPSE, head_office=off_hours_zone(now), recur=DEMO_RECUR, incidents=incidents)
 
 
 def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
-    """Give an uneventful month: whatever a rule finds in it is noise."""
-    return Scenario(seed=seed, history=Span(days=days))
+    """Return a month without incidents: all matches of rules are noise."""
+    return Scenario(seed=seed, history=Duration(days=days))
 
 
-def bring_to_life(scenario: Scenario, clock: Clock = system_clock) -> Life:
-    """Found the scenario's organisation, live through its past up to the clock's now, and queue what is to come."""
+def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulation:
+    """Create the organisation, simulate its past up to now, and queue the rest."""
     start = clock()
-    organisation = found_organisation(scenario.seed, head_office=scenario.head_office, clock=clock)
-    life = Life(organisation, start, lapse=scenario.lapse, seed=scenario.seed)
-    life.planned = life.stamp = start - scenario.history
+    organisation = create_organisation(scenario.seed, head_office=scenario.head_office, clock=clock)
+    simulation = Simulation(organisation, start, lapse=scenario.lapse, seed=scenario.seed)
+    simulation.planned = simulation.stamp = start - scenario.history
     for action in scenario.actions:
-        life.schedule(start + action.at, _play_action(action))
+        simulation.schedule(start + action.at, _play_action(action))
     for planned in scenario.incidents:
-        life.schedule(start + planned.at, INCIDENTS[planned.incident])
+        simulation.schedule(start + planned.at, INCIDENTS[planned.incident])
     if scenario.ordinary:
-        begin_ordinary_life(life, start - scenario.history)
+        schedule_ordinary_actions(simulation, start - scenario.history)
     if (every := scenario.recur) is not None:
         last = max((planned.at for planned in scenario.incidents), default=timedelta())
-        life.schedule(start + max(last, timedelta()), lambda life: recur(life, every))
-    life.advance(start)
-    return life
+        simulation.schedule(start + max(last, timedelta()), lambda simulation: recur(simulation, every))
+    simulation.advance(start)
+    return simulation
 
 
-def _play_action(action: PlannedAction) -> Callable[[Life], None]:
-    def play(life: Life) -> None:
-        organisation = life.organisation
+def _play_action(action: PlannedAction) -> Callable[[Simulation], None]:
+    def play(simulation: Simulation) -> None:
+        organisation = simulation.organisation
         cluster = organisation.find_cluster(action.cluster) if action.cluster else None
-        named = cluster.named if cluster else action.cluster and Named(organisation.new_id(), action.cluster)
+        named = cluster.named if cluster else action.cluster and EntityRef(organisation.new_id(), action.cluster)
         wanted = action.account or (cluster.account_id if cluster else None)
-        account = (organisation.find_account(wanted) or Named(organisation.new_id(), wanted)) if wanted else None
-        life.log(
+        account = (organisation.find_account(wanted) or EntityRef(organisation.new_id(), wanted)) if wanted else None
+        simulation.log(
             action.action,
             action.user_name,
             action.description,
@@ -133,11 +133,11 @@ def _play_action(action: PlannedAction) -> Callable[[Life], None]:
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario from a YAML or JSON file.
 
-    Raises: `ScenarioError` at the first thing that is wrong, with its place and what would be right.
+    Raises: `ScenarioError`, with the location of the first error and what is accepted.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        read = msgspec.convert({} if document is None else document, Scenario, dec_hook=read_span)
+        read = msgspec.convert({} if document is None else document, Scenario, dec_hook=read_duration)
     except OSError as exc:
         raise ScenarioError(f"{path}: {exc.strerror}") from exc
     except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as exc:
@@ -146,6 +146,6 @@ def load_scenario(path: Path) -> Scenario:
         if planned.incident not in INCIDENTS:
             known = ", ".join(INCIDENTS)
             raise ScenarioError(
-                f"{path}: {planned.incident!r} is none of {known} - at `$.incidents[{number}].incident`"
+                f"{path}: unknown incident {planned.incident!r}: use one of {known} - at `$.incidents[{number}].incident`"
             )
     return read

@@ -1,12 +1,10 @@
 """Serve an emulator on a socket: in a thread for tests and the demo, or until a signal for the command."""
 
-import asyncio
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Thread
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,29 +13,24 @@ from actionwatch.emulator.app import create_app
 from actionwatch.emulator.connection import ConnectedProtocol
 from actionwatch.emulator.state import Organisation
 
-THREAD_SECONDS = 60  # what a thread may take to start, or to end once told: much, for a busy machine
-GRACE_SECONDS = 1  # for requests still under way at the end; an emulator owes them nothing
+_GRACE_SECONDS = 1  # for requests still under way at the end: nobody needs their responses
 
 
 @contextmanager
 def running(app: ASGIApp | Organisation, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve in a thread and yield the base URL (port 0: a free one); on leaving, thread and socket are gone.
+    """Serve in a thread and yield the base URL (port 0: a free one). The block ends after the thread and the socket.
 
     An organisation is served with the demo credentials.
     """
-    listener = _listener(host, port)
-    server = _ThreadServer(_config(app))
-    thread = Thread(target=_serve, args=(server, listener), name="emulator")
-    thread.start()
-    try:
-        if not server.is_ready.wait(THREAD_SECONDS) or not server.started:
-            raise RuntimeError("the emulator did not start")
-        yield _url(listener)
-    finally:
-        server.end()
-        thread.join()
-        server.join_workers()
-        listener.close()
+    server = uvicorn.Server(_config(app))
+    with _listener(host, port) as listener:  # a client that comes before the server has started waits in the backlog
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="emulator")
+        thread.start()
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def serve_forever(
@@ -49,7 +42,7 @@ def serve_forever(
 ) -> None:
     """Serve in this thread until SIGINT or SIGTERM, then return; only the main thread may call this.
 
-    `announce` is told the base URL once connections are accepted.
+    It calls `announce` with the base URL once connections are accepted.
     """
     server = uvicorn.Server(_config(app))
     with _listener(host, port) as listener, _ended_by_signals(server):
@@ -59,8 +52,10 @@ def serve_forever(
 
 @contextmanager
 def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
-    """End the server on a signal that comes before it listens to signals itself, and take those that it raises anew once it
-    has ended: what the caller has to clean up comes after."""
+    """Let a signal that comes before uvicorn handles signals end the server too.
+
+    uvicorn raises the signal again once it has ended. This handler takes it, so that the caller can clean up.
+    """
 
     def end(*_: object) -> None:
         server.should_exit = True
@@ -74,32 +69,6 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _ThreadServer(uvicorn.Server):
-    """A server that says when it is ready and ends when told to, where uvicorn would poll ten times a second."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_ready = Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def main_loop(self) -> None:
-        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        self.is_ready.set()
-        await self._ended.wait()
-
-    def end(self) -> None:
-        """Ask the server to end, from any thread."""
-        self.should_exit = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._ended.set)
-
-    def join_workers(self) -> None:
-        """Wait for the threads that ran handlers: the loop told them to end, but nobody else waits for them."""
-        for worker in threading.enumerate():
-            if self._loop is not None and getattr(worker, "loop", None) is self._loop:
-                worker.join(THREAD_SECONDS)
-
-
 def _config(app: ASGIApp | Organisation) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(app) if isinstance(app, Organisation) else app,
@@ -109,12 +78,12 @@ def _config(app: ASGIApp | Organisation) -> uvicorn.Config:
         date_header=False,  # the app sends the organisation's clock
         server_header=False,
         lifespan="off",
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Bind a socket that says it is TCP: asyncio turns Nagle off only for those, and Nagle costs 40 ms an answer."""
+    """Listen on a socket that names its protocol: only there asyncio disables Nagle, which delays a response by 40 ms."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -125,13 +94,6 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _serve(server: _ThreadServer, listener: socket.socket) -> None:
-    try:
-        server.run(sockets=[listener])
-    finally:
-        server.is_ready.set()  # a server that failed to start must not keep its caller waiting
 
 
 def _url(listener: socket.socket) -> str:

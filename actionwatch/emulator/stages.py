@@ -1,4 +1,4 @@
-"""What a user-actions request passes through: one function a stage, so that a fault replaces stages and no handler."""
+"""The stages of a user-actions request: one function each, so that a fault can replace a stage instead of a handler."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.emulator import wire
-from actionwatch.emulator.log import Slice
-from actionwatch.emulator.query import Parameters, Query, parse_query
+from actionwatch.emulator.log import LogPage
+from actionwatch.emulator.query import LogQuery, Parameters, parse_query
 from actionwatch.emulator.state import Organisation
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages in order; each may be replaced alone."""
+    """The stages in order; each can be replaced separately."""
 
-    gate: Callable[[Request], Response | None] = lambda _: (
-        None
-    )  # an answer here ends any request before it is looked at
-    parse: Callable[[Parameters], Query] = parse_query
-    select: Callable[[Organisation, Query], Slice] = lambda organisation, query: organisation.page(
+    gate: Callable[[Request], Response | None] = lambda _: None
+    """A response here ends a request of any operation before the API evaluates it."""
+    parse: Callable[[Parameters], LogQuery] = parse_query
+    select: Callable[[Organisation, LogQuery], LogPage] = lambda organisation, query: organisation.page(
         query.wanted, query.start, query.end, query.offset, query.limit, with_counts=query.with_counts
     )
-    envelop: Callable[[Slice, int, Organisation], object] = wire.envelope
+    envelop: Callable[[LogPage, int, Organisation], object] = wire.envelope
     encode: Callable[[object], bytes] = msgspec.json.encode
     respond: Callable[[bytes], Response] = lambda body: Response(body, media_type="application/json")
-    carry: Callable[[Response], Response] = lambda response: response  # of any operation, refusals too
+    carry: Callable[[Response], Response] = lambda response: response
+    """For responses of all operations, errors included."""

@@ -1,4 +1,4 @@
-"""Hold one organisation: its accounts, clusters, people and log. Every method may be called from any thread."""
+"""One organisation: its accounts, clusters, people and log. All methods are thread-safe."""
 
 import random
 import uuid
@@ -10,15 +10,26 @@ from threading import RLock
 
 import msgspec
 
-from actionwatch.emulator.fates import Arrival, ArrivalHook, Fates
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Action, ActionLog, Arrange, Filter, Named, Slice, from_ms, to_ms
+from actionwatch.emulator.log import (
+    FIRST_MS,
+    LAST_MS,
+    Action,
+    ActionLog,
+    Arrange,
+    EntityRef,
+    LogFilter,
+    LogPage,
+    from_ms,
+    to_ms,
+)
 from actionwatch.emulator.synthetic import prototypes
+from actionwatch.emulator.visibility import Arrival, ArrivalHook, Visibility
 
 Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Read the wall clock; the only place of the emulator that does."""
+    """Return the wall clock time. No other function of the emulator reads it."""
     return datetime.now(UTC)
 
 
@@ -32,9 +43,9 @@ class Account:
     is_pci_compliant: bool = False
 
     @property
-    def named(self) -> Named:
-        """Give the account as a record names it."""
-        return Named(self.id, self.name)
+    def named(self) -> EntityRef:
+        """The account as in a record."""
+        return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +59,14 @@ class Cluster:
     account_id: str
 
     @property
-    def named(self) -> Named:
-        """Give the cluster as a record names it."""
-        return Named(self.id, self.name)
+    def named(self) -> EntityRef:
+        """The cluster as in a record."""
+        return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody, or something, that acts."""
+    """A person or service that acts."""
 
     user_name: str
     role: str
@@ -64,7 +75,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """An incident that was played: the truth against which alerts can be held."""
+    """An incident that was simulated, for comparison with alerts."""
 
     incident: str
     at: datetime
@@ -77,7 +88,7 @@ class Planted:
 
 @dataclass
 class Organisation:
-    """An organisation and everything that was ever done in it."""
+    """An organisation and its log."""
 
     id: str = "11111111-2222-4333-8444-555555555555"
     name: str = "Acme"
@@ -89,9 +100,9 @@ class Organisation:
     def __post_init__(self) -> None:
         self._lock = RLock()
         self._log = ActionLog()
-        self._fates = Fates()
+        self._visibility = Visibility()
         self._hooks: list[ArrivalHook] = []
-        self._before_looks: list[Callable[[], None]] = []
+        self._read_hooks: list[Callable[[], None]] = []
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
         self._planted: list[Planted] = []
@@ -101,37 +112,37 @@ class Organisation:
 
     @property
     def accounts(self) -> list[Account]:
-        """Give the linked accounts, the oldest first."""
+        """The linked accounts, oldest first."""
         with self._lock:
             return list(self._accounts.values())
 
     @property
     def clusters(self) -> list[Cluster]:
-        """Give the running clusters of the linked accounts."""
+        """The running clusters of the linked accounts."""
         with self._lock:
             return [cluster for cluster in self._clusters.values() if cluster.account_id in self._accounts]
 
     def add_account(self, name: str, *, support_contacts: str = "", is_pci_compliant: bool = False) -> Account:
-        """Link an account without a trace in the log."""
+        """Link an account without a log entry."""
         with self._lock:
             account = Account(self.new_id(), name, support_contacts, is_pci_compliant)
             self._accounts[account.id] = account
             return account
 
     def remove_account(self, account_id: str) -> Account | None:
-        """Unlink an account without a trace in the log; None if it is not linked."""
+        """Unlink an account without a log entry; None if it is not linked."""
         with self._lock:
             return self._accounts.pop(account_id, None)
 
     def add_cluster(self, name: str, *, account: Account, product: str = "KAFKA", stage: str = "prod") -> Cluster:
-        """Start a cluster without a trace in the log."""
+        """Start a cluster without a log entry."""
         with self._lock:
             cluster = Cluster(self.new_id(), name, product, stage, account.id)
             self._clusters[cluster.id] = cluster
             return cluster
 
     def remove_cluster(self, cluster_id: str) -> None:
-        """Stop a cluster without a trace in the log."""
+        """Stop a cluster without a log entry."""
         with self._lock:
             self._clusters.pop(cluster_id, None)
 
@@ -154,7 +165,7 @@ class Organisation:
             self.append("UNLINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
             return account
 
-    def find_account(self, id_or_name: str) -> Named | None:
+    def find_account(self, id_or_name: str) -> EntityRef | None:
         """Find a linked account by id or name."""
         return next((one.named for one in self.accounts if id_or_name in (one.id, one.name)), None)
 
@@ -163,7 +174,7 @@ class Organisation:
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
 
     def new_id(self) -> str:
-        """Give the next UUID; the same seed gives the same ones."""
+        """Return the next UUID; the same seed produces the same UUIDs."""
         with self._lock:
             return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
@@ -176,12 +187,12 @@ class Organisation:
         user_name: str = "alice@example.com",
         at: datetime | None = None,
         description: str = "",
-        account: Named | None = None,
-        cluster: Named | None = None,
+        account: EntityRef | None = None,
+        cluster: EntityRef | None = None,
         domain_type: str = "",
         times: int = 1,
     ) -> Action:
-        """Log an action, `times` times over; `at` defaults to now, and an older one is late: visible only from now."""
+        """Log an action `times` times. `at` defaults to now; an older action is late and visible only from now on."""
         with self._lock:
             moment = from_ms(to_ms(at or self.clock()))
             action = Action(kind, moment, user_name, description, account, cluster, domain_type)
@@ -189,30 +200,30 @@ class Organisation:
             return action
 
     def extend(self, actions: Iterable[Action]) -> None:
-        """Log several actions at one instant: a reader sees all of them or none."""
+        """Log several actions atomically: a reader sees all or none."""
         with self._lock:
             now = to_ms(self.clock())
             for arrival in self._arrivals(actions):
                 self._log.append(arrival.action)
-                self._fates.arrive(1, now)
+                self._visibility.arrive(1, now)
                 if arrival.visible_from is not None:
-                    self._fates.delay(len(self._log) - 1, arrival.visible_from)
+                    self._visibility.delay(len(self._log) - 1, arrival.visible_from)
 
     def on_arrival(self, hook: ArrivalHook) -> None:
-        """Have every action pass through a hook on its way into the log; synthetic ones do not.
+        """Pass every new action through a hook, except synthetic ones.
 
-        The hook is called under the organisation's lock: it must not wait for one whose holder calls the organisation.
+        The organisation holds its lock during the call, so the hook must not wait for a lock whose owner calls it.
         """
         with self._lock:
             self._hooks.append(hook)
 
-    def on_look(self, hook: Callable[[], None]) -> None:
-        """Have something done before each look at the log, outside the lock."""
+    def before_read(self, hook: Callable[[], None]) -> None:
+        """Call a hook before each read of the log, without the lock."""
         with self._lock:
-            self._before_looks.append(hook)
+            self._read_hooks.append(hook)
 
-    def _before_look(self) -> None:
-        for hook in self._before_looks:
+    def _run_read_hooks(self) -> None:
+        for hook in self._read_hooks:
             hook()
 
     def _arrivals(self, actions: Iterable[Action]) -> Iterable[Arrival]:
@@ -223,16 +234,16 @@ class Organisation:
             yield from arrivals
 
     def extend_synthetic(self, count: int, start: datetime, end: datetime) -> None:
-        """Log many made-up actions, evenly spread over [start, end): a million in about two seconds."""
+        """Log many synthetic actions, evenly distributed over [start, end): a million in about two seconds."""
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
             times = array("q", (first + number * span // count for number in range(count)))
             self._log.extend_cycled(times, prototypes(self.seed, [one.named for one in self.accounts], self.new_id))
-            self._fates.arrive(count, to_ms(self.clock()))
+            self._visibility.arrive(count, to_ms(self.clock()))
 
     def page(
         self,
-        wanted: Filter,
+        wanted: LogFilter,
         start: int,
         end: int,
         offset: int,
@@ -240,43 +251,43 @@ class Organisation:
         *,
         with_counts: bool = True,
         arrange: Arrange | None = None,
-    ) -> Slice:
-        """Give a page of what can be seen now, newest first or as arranged; one page is one consistent view."""
-        self._before_look()
+    ) -> LogPage:
+        """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
+        self._run_read_hooks()
         with self._lock:
-            is_visible = self._fates.sight(to_ms(self.clock()))
+            is_visible = self._visibility.sight(to_ms(self.clock()))
             if is_visible is None and arrange is None:
                 return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
             return self._log.arranged(
                 wanted, start, end, offset, limit, with_counts=with_counts, is_visible=is_visible, arrange=arrange
             )
 
-    def take_away(self, wanted: Filter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
-        """Let entries disappear that are not younger than `until` (ms).
+    def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
+        """Remove entries up to `until` (ms).
 
-        `gone_at` is given each row that is still there, and its time, and says when it disappeared; None: it stays.
+        `gone_at` receives each remaining row and its time, and returns when the row disappeared; None: it stays.
         """
         with self._lock:
             for row in self._log.rows(wanted, FIRST_MS, until):
-                if self._fates.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
-                    self._fates.take(row, at)
+                if self._visibility.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
+                    self._visibility.take(row, at)
 
     def truth(self, since: int = 0) -> list[Action]:
-        """Give every action from arrival number `since` on, in the order of arrival; what disappeared says when."""
-        self._before_look()
+        """Return all actions from arrival number `since` on, in order of arrival, removed ones with `gone_at`."""
+        self._run_read_hooks()
         with self._lock:
             return [self._true(row) for row in range(since, len(self._log))]
 
     def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
-        """Give what could be seen at a time, of a window with both bounds included, the oldest first."""
-        self._before_look()
+        """Return what was visible at a time in a window (both bounds included), oldest first."""
+        self._run_read_hooks()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
-            rows = self._log.rows(Filter(), first, last)
-            return [self._true(row) for row in rows if self._fates.was_visible(row, to_ms(at))]
+            rows = self._log.rows(LogFilter(), first, last)
+            return [self._true(row) for row in rows if self._visibility.was_visible(row, to_ms(at))]
 
     def _true(self, row: int) -> Action:
-        action, gone_at = self._log.action(row), self._fates.gone_at(row)
+        action, gone_at = self._log.action(row), self._visibility.gone_at(row)
         return action if gone_at is None else msgspec.structs.replace(action, gone_at=from_ms(gone_at))
 
     def __len__(self) -> int:
@@ -285,11 +296,11 @@ class Organisation:
 
     @property
     def planted(self) -> list[Planted]:
-        """Give the incidents played so far."""
+        """The incidents so far."""
         with self._lock:
             return list(self._planted)
 
     def note(self, planted: Planted) -> None:
-        """Remember an incident that was played."""
+        """Note an incident."""
         with self._lock:
             self._planted.append(planted)

@@ -1,19 +1,19 @@
-"""Make up the actions that a bulk of synthetic ones is cut from."""
+"""Make the prototypes of synthetic actions."""
 
 import random
 from collections.abc import Callable
 
 from actionwatch.emulator.catalogue import KINDS
-from actionwatch.emulator.log import Action, Named, from_ms
+from actionwatch.emulator.log import Action, EntityRef, from_ms
 
-PROTOTYPES = 4999  # a prime: no period of the synthetic actions falls together with a page size
+PROTOTYPES = 4999  # a prime, so that no period of the synthetic actions coincides with a page size
 
 
-def prototypes(seed: int, accounts: list[Named], new_id: Callable[[], str]) -> list[Action]:
-    """Give actions of every kind over the given accounts (one is made up if there are none), all at the epoch."""
+def prototypes(seed: int, accounts: list[EntityRef], new_id: Callable[[], str]) -> list[Action]:
+    """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
     chance = random.Random(seed)
-    owners = accounts or [Named(new_id(), "synthetic")]
-    clusters = [Named(new_id(), f"synthetic-{number}") for number in range(50)]
+    owners = accounts or [EntityRef(new_id(), "synthetic")]
+    clusters = [EntityRef(new_id(), f"synthetic-{number}") for number in range(50)]
     kinds, epoch = list(KINDS), from_ms(0)
     return [
         Action(

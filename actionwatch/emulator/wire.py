@@ -1,15 +1,15 @@
-"""Turn what the organisation holds into the JSON that the API sends: pure functions, no request in sight."""
+"""Convert records and accounts into the JSON of the API. Pure."""
 
 from datetime import datetime
 
-from actionwatch.emulator.log import Action, Slice
+from actionwatch.emulator.log import Action, LogPage
 from actionwatch.emulator.state import Account, Organisation
 
 Json = dict[str, object]
 
 
 def record(action: Action, organisation: Organisation) -> Json:
-    """Give one action as the API sends it; what an action has not (a cluster, an account) is null."""
+    """Return an action as the API sends it; a missing cluster or account is null."""
     account, cluster = action.account, action.cluster
     return {
         "action": action.kind,
@@ -27,12 +27,12 @@ def record(action: Action, organisation: Organisation) -> Json:
 
 
 def time(moment: datetime) -> str:
-    """Give a UTC time as the API sends it."""
+    """Return a UTC time as the API sends it."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def envelope(page: Slice, offset: int, organisation: Organisation) -> list[Json]:
-    """Give a page as documented: a list that holds one envelope."""
+def envelope(page: LogPage, offset: int, organisation: Organisation) -> list[Json]:
+    """Return a page as documented: a list of one envelope."""
     whole: Json = {
         "totalResults": page.total,
         "startIndex": offset,
@@ -45,7 +45,7 @@ def envelope(page: Slice, offset: int, organisation: Organisation) -> list[Json]
 
 
 def account(one: Account) -> Json:
-    """Give a linked account."""
+    """Return a linked account."""
     return {
         "accountId": one.id,
         "accountName": one.name,
@@ -63,7 +63,7 @@ def account(one: Account) -> Json:
 
 
 def unlinked(one: Account) -> list[Json]:
-    """Give the answer to an unlinking: what the account is from then on, an organisation of its own."""
+    """Return the response to unlinking an account, which is then an organisation itself."""
     return [
         {
             "id": one.id,
@@ -80,5 +80,5 @@ def unlinked(one: Account) -> list[Json]:
 
 
 def error(status: int, message: str) -> Json:
-    """Give an error body in the form that is likeliest for this API."""
+    """Return an error body in the most likely form for this API."""
     return {"status": status, "message": message, "errorDetails": None, "code": status, "link": None}

@@ -1,6 +1,6 @@
-"""The two operations that write upstream. Commands for people use this; the service never gets it.
+"""The two operations that write upstream. Only commands use them, never the service.
 
-Nothing here is tried twice: a request whose answer was lost may have been carried out all the same.
+They are not retried: if the response is lost, the upstream may have executed the request.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ import json
 from types import TracebackType
 
 from actionwatch.base.errors import BadRequest, BadResponse, SourceUnavailable
-from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 
-_MAY_BE_DONE = "it may have been carried out all the same: see `actionwatch accounts list` before trying again"
+_MAY_BE_DONE = "the upstream may have executed the request: check `actionwatch accounts list` before you retry"
 
 
 class Admin:
     """Creates accounts of one organisation and unlinks them from it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionOptions) -> None:
         self._connection = connection
         self._accounts = connection.path("linked-accounts")
         self._origin = Origin(connection, allowed=[("POST", self._accounts), ("DELETE", f"{self._accounts}/")])
 
     def create_account(self, name: str) -> str:
-        """Create an account and link it to the organisation; gives its id.
+        """Create an account, link it to the organisation, and return its id.
 
-        Raises: BadRequest, with the upstream's words, where the name or the user's rights do not suffice (400) or the
-        organisation is unknown (404); AccessDenied, RateLimited; SourceUnavailable and BadResponse where it may have been done.
+        Raises: BadRequest, if the name is refused, the user lacks rights (400) or the organisation is unknown (404);
+        AccessDenied, RateLimited; SourceUnavailable and BadResponse, if the upstream may have executed the request.
         """
         if not name.strip():
             raise BadRequest("an account needs a name")
@@ -37,13 +37,13 @@ class Admin:
             made = None
         account_id = made.get("accountId") if isinstance(made, dict) else None
         if not isinstance(account_id, str) or not account_id:
-            raise BadResponse("the upstream took the new account but told no accountId", _MAY_BE_DONE)
+            raise BadResponse("the upstream accepted the new account but returned no accountId", _MAY_BE_DONE)
         return account_id
 
     def unlink_account(self, account_id: str) -> None:
-        """Unlink an account: its later actions leave the organisation's log.
+        """Unlink an account. Its later actions do not appear in the log of the organisation.
 
-        Raises: as `create_account`; BadRequest also where the account is not linked (404).
+        Raises: as `create_account`; BadRequest also if the account is not linked (404).
         """
         try:
             path = self._connection.path("linked-accounts", account_id)

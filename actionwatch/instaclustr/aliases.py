@@ -1,6 +1,6 @@
-"""Which names the upstream may give to the fields of a record: the one table, and the plan made from it for a layout.
+"""The possible names of record fields, and the plan for reading a layout.
 
-Only two of the names have been seen (`action`, `domainType`); the rest are plausible, and a configuration can add to them.
+Only two of the names are confirmed (`action`, `domainType`). The others are plausible, and the configuration can add more.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from actionwatch.instaclustr.identity import content
 
-# Our field -> its names upstream, the likeliest first; compared without regard to case. The keys are what `field_aliases`
-# in the configuration may extend. `account`, `cluster` and `organisation` take a string, an id or a name, or an object.
+# Our field -> its upstream names, the most likely first, ignoring case. `field_aliases` in the configuration can extend each.
+# `account`, `cluster` and `organisation` can be an object, or a string with an id or a name.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "kind": ("action", "actionKind", "kind", "actionType", "type"),
     "domain_type": ("domainType", "domain", "level", "scope"),
@@ -38,7 +38,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 FIELDS = tuple(ALIASES)
 
 ENTITIES = ("account", "cluster", "organisation")
-CLASS_FIELDS = ("kind", "domain_type", "operation", "scope")
+_CLASS_FIELDS = ("kind", "domain_type", "operation", "scope")
 
 Getter = Callable[[Mapping[str, Any]], Any]
 
@@ -46,45 +46,46 @@ Getter = Callable[[Mapping[str, Any]], Any]
 def extend_aliases(extra: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Put configured names before the built-in ones, all in lower case.
 
-    Raises: ValueError, naming a field that we do not have.
+    Raises: ValueError, for an unknown field.
     """
     for name in extra:
         if name not in ALIASES:
-            raise ValueError(f"there is no field {name!r} to give another name; there are {', '.join(FIELDS)}")
+            raise ValueError(f"unknown field {name!r}: use one of {', '.join(FIELDS)}")
     return {name: tuple(alias.lower() for alias in (*extra.get(name, ()), *known)) for name, known in ALIASES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to read every object that has one layout, that is, the same keys in the same order.
+    """How to read objects of one layout, that is, with the same keys in the same order.
 
-    Each getter takes the decoded object and gives the values of some keys: one value bare, several as a tuple.
+    Each getter returns the values of some keys of a decoded object: one value alone, several as a tuple.
     """
 
     all_keys: tuple[str, ...]
     keys: Mapping[str, tuple[str, ...]]
-    """Of each of our fields, the keys that may hold it, the likeliest first."""
+    """For each of our fields the possible keys, the most likely first."""
     unmapped: tuple[str, ...]
-    """The keys that no field takes."""
+    """The keys without an alias."""
     is_simple: bool
-    """Time, user and description have one key each, the upstream id one or none; no account or the like is told as a whole."""
-    told_core: Getter
-    """Four values; of a simple layout: time, user, description and, where `has_id`, the upstream id."""
+    """Time, user and description have one key each, the upstream id at most one; no entity is a single value."""
+    core_values: Getter
+    """Four values of a simple layout: time, user, description and, if `has_id`, the upstream id."""
     has_id: bool
-    told_class: Getter
-    """What says kind, domain type, operation and scope."""
-    told_place: Getter
-    """What says account, cluster and organisation."""
+    class_values: Getter
+    """The values for kind, domain type, operation and scope."""
+    entity_values: Getter
+    """The values for account, cluster and organisation."""
     layout: bytes
-    """The names of the keys that make the identity where there is no id, spelt; `told_stable` gives their values."""
-    told_stable: Getter
+    """The encoded names of the keys that make the identity without an upstream id."""
+    identity_values: Getter
     classes: dict[Any, Any] = field(default_factory=dict)
-    """For the reader: what it made of each value of `told_class`; likewise below."""
-    places: dict[Any, Any] = field(default_factory=dict)
+    """A cache of the reader: `class_values` -> classification."""
+    locations: dict[Any, Any] = field(default_factory=dict)
+    """A cache of the reader: `entity_values` -> location."""
 
 
 def plan_for(layout: tuple[str, ...], aliases: Mapping[str, tuple[str, ...]]) -> Plan:
-    """Work out once how to read objects of this layout; `aliases` as `extend_aliases` gives them."""
+    """Compute how to read objects of this layout. `aliases` are from `extend_aliases`."""
     by_name: dict[str, list[str]] = {}
     for key in layout:
         by_name.setdefault(key.lower(), []).append(key)
@@ -102,12 +103,12 @@ def plan_for(layout: tuple[str, ...], aliases: Mapping[str, tuple[str, ...]]) ->
         keys=keys,
         unmapped=tuple(key for key in layout if key not in taken),
         is_simple=is_simple,
-        told_core=_getter(core) if is_simple else lambda _: (None, None, None, None),
+        core_values=_getter(core) if is_simple else lambda _: (None, None, None, None),
         has_id=bool(keys["upstream_id"]),
-        told_class=_getter([key for name in CLASS_FIELDS for key in keys[name]]),
-        told_place=_getter(_place_keys(keys)),
+        class_values=_getter([key for name in _CLASS_FIELDS for key in keys[name]]),
+        entity_values=_getter(_place_keys(keys)),
         layout=content(stable),
-        told_stable=_getter(stable),
+        identity_values=_getter(stable),
     )
 
 
@@ -123,7 +124,7 @@ def _place_keys(keys: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _rewritable(keys: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Name the keys that hold a name which may be rewritten later, where an id stands beside it."""
+    """Return the keys of names that may be rewritten later and that have an id in the same record."""
     found: set[str] = set()
     for name in ENTITIES:
         if keys[f"{name}_id"]:

@@ -1,6 +1,6 @@
-"""The service's client: it can list an organisation's user actions and its linked accounts, and nothing else.
+"""The read-only client: it lists the user actions and the linked accounts of an organisation.
 
-The tail gets this and no other; what writes upstream is in `admin.py`. Retries are bounded, and only for what passes by itself.
+The service uses only this client; `admin.py` writes upstream. Retries are bounded, and only for temporary errors.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import stamina
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, RateLimited, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
-from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import Page, describe, parse_page
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 
-# stamina tells its own log of each retry, naming a "<context block>"; what matters of it is in the error and in our log.
+# stamina would log each retry; the error and our own log contain what matters.
 stamina.instrumentation.set_on_retry_hooks(())
 
 PAGE_SIZE = 1000  # the documented maximum
-SPACING = timedelta(milliseconds=40)  # 25 requests a second; 35 were seen as the limit of sibling APIs, per user
-SPACED_FOR = timedelta(minutes=1)
+_SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibling APIs is 35 per user
+_SPACED_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long one request is tried. A wait that the upstream asks for is kept where it ends within `at_most`."""
+class RetryOptions:
+    """How long a request is retried. A Retry-After is respected if it ends within `at_most`."""
 
     attempts: int = 4
     at_most: timedelta = timedelta(seconds=30)
@@ -48,18 +48,18 @@ class Patience:
 class Client:
     """Reads one organisation. Safe to share between threads.
 
-    `source` is the name its records carry; `field_aliases` are the configuration's, `known_accounts` the linked accounts, id to
-    name, as last listed. Raises: ValueError, for an alias of a field that we do not have.
+    `source` is the source name of its records. `field_aliases` come from the configuration. `known_accounts` are the linked
+    accounts of the last listing, id to name. Raises: ValueError, for an alias of an unknown field.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionOptions,
         *,
         source: str,
         field_aliases: Mapping[str, Sequence[str]] | None = None,
         known_accounts: Mapping[str, str] | None = None,
-        patience: Patience = Patience(),
+        retry: RetryOptions = RetryOptions(),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.reader = RecordReader(
@@ -71,23 +71,23 @@ class Client:
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
         self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])
-        self._patience = patience
+        self._retry = retry
         self._clock = clock
         self._pace = _Pace()
         self._is_closed = False
         self.has_seen_total_beyond_page = False
-        """Whether a total has been seen that covers more than what came so far: only then does one prove anything."""
+        """Whether a total has ever exceeded the records read so far. Only then can a total prove anything."""
 
     def user_actions(
         self, query: Query, *, page_size: int = PAGE_SIZE, in_flight: int = 4, trusts_total: bool | None = None
     ) -> Iterator[Page]:
-        """Walk the listing: every page in the order of its offset, the empty one that may end it included.
+        """Walk the listing and yield every page in the order of its offset, including an empty page at the end.
 
-        The window changed under the walk where totals differ between its pages, or from the number of records. `trusts_total`
-        says whether a total that was reached may save the empty page; None: once one covered more than its own page.
+        If totals differ between pages or from the number of records, the window changed during the walk. `trusts_total` says
+        whether the walk may end when the total is reached, without an empty page; None: after a total exceeded its page.
 
-        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also where `recordIndex` is ignored or
-        the listing does not end.
+        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, also if the upstream ignores
+        `recordIndex` or the listing does not end.
         """
 
         def fetch(record_index: int, is_wanted: Callable[[], bool]) -> Page:
@@ -99,14 +99,14 @@ class Client:
         return walk(fetch, in_flight=in_flight, is_total_trusted=is_total_trusted)
 
     def counts(self, query: Query) -> Page:
-        """Ask for the counts of a window: one small page, whose `counts` and `total` matter.
+        """Request the counts of a window: a page of one record, with `counts` and `total`.
 
         Raises: as `user_actions`.
         """
         return self._page(replace(query, with_counts=True), 0, 1, lambda: True)
 
     def linked_accounts(self) -> list[LinkedAccount]:
-        """List the accounts of the organisation, and know them from now on when records name an account.
+        """List the accounts of the organisation, and use them to resolve accounts in records from now on.
 
         Raises: as `user_actions`.
         """
@@ -114,22 +114,22 @@ class Client:
         self.reader.know_accounts({account.id: account.name for account in accounts})
         return accounts
 
-    def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> Answer:
-        """Ask for one page and give the answer as it came, unread: for `probe`, which looks at its shape.
+    def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> HttpResponse:
+        """Request one page and return the raw response, for `probe`.
 
         Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest, BadResponse (a redirect).
         """
         return self._get(self._actions, list(parameters), lambda: True)
 
-    def raw_accounts(self) -> Answer:
-        """Ask for the linked accounts and give the answer as it came.
+    def raw_accounts(self) -> HttpResponse:
+        """Request the linked accounts and return the raw response, for `probe`.
 
         Raises: as `raw_actions`.
         """
         return self._get(self._accounts, [], lambda: True)
 
     def close(self) -> None:
-        """Give up what is under way and close the connections."""
+        """Stop retries and close the connections."""
         self._is_closed = True
         self._origin.close()
 
@@ -143,51 +143,51 @@ class Client:
 
     def _page(self, query: Query, record_index: int, page_size: int, is_wanted: Callable[[], bool]) -> Page:
         paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
-        answer = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
+        response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
         try:
-            page = parse_page(answer.body, self.reader, self._clock())
+            page = parse_page(response.body, self.reader, self._clock())
         except BadResponse as exc:
             raise BadResponse(self._origin.redact(exc.what), exc.remedy) from None
         if page.records and page.total is not None and page.total > record_index + len(page.records):
             self.has_seen_total_beyond_page = True
-        return replace(page, record_index=record_index, server_date=answer.date, took=answer.took)
+        return replace(page, record_index=record_index, server_date=response.date, took=response.took)
 
-    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> Answer:
-        patience = self._patience
-        deadline = time.monotonic() + patience.at_most.total_seconds()
+    def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
+        retry = self._retry
+        deadline = time.monotonic() + retry.at_most.total_seconds()
 
-        def judge(error: Exception) -> bool | timedelta:
+        def should_retry(error: Exception) -> bool | timedelta:
             if not isinstance(error, SourceUnavailable | RateLimited) or self._is_closed or not is_wanted():
                 return False
             if isinstance(error, RateLimited):
                 self._pace.slow_down()
             if error.retry_after is None:
                 return True
-            # Chance spreads the requests of several clients; it hides nothing.
-            wait = error.retry_after + random.random() * patience.jitter  # noqa: S311  # nosec B311
+            # Jitter spreads the requests of several clients.
+            wait = error.retry_after + random.random() * retry.jitter  # noqa: S311  # nosec B311
             return wait if time.monotonic() + wait.total_seconds() < deadline else False
 
         for attempt in stamina.retry_context(
-            on=judge,
-            attempts=patience.attempts,
-            timeout=patience.at_most,
-            wait_initial=patience.first_wait,
-            wait_max=patience.longest_wait,
-            wait_jitter=patience.jitter,
+            on=should_retry,
+            attempts=retry.attempts,
+            timeout=retry.at_most,
+            wait_initial=retry.first_wait,
+            wait_max=retry.longest_wait,
+            wait_jitter=retry.jitter,
         ):
             with attempt:
                 self._pace.wait()
                 return self._exchange(path, params)
         raise AssertionError("an attempt either returns or raises")
 
-    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
         if self._is_closed:
             raise SourceUnavailable("the client is closed")
         return self._origin.exchange("GET", path, params=params)
 
 
 class _Pace:
-    """Spaces requests for a while after the upstream limited our rate: several in flight would only meet the limit again."""
+    """Spaces requests for a while after a 429: concurrent requests would hit the limit again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -196,7 +196,7 @@ class _Pace:
 
     def slow_down(self) -> None:
         with self._lock:
-            self._spaced_until = time.monotonic() + SPACED_FOR.total_seconds()
+            self._spaced_until = time.monotonic() + _SPACED_FOR.total_seconds()
 
     def wait(self) -> None:
         with self._lock:
@@ -204,14 +204,14 @@ class _Pace:
             if now >= self._spaced_until:
                 return
             at = max(now, self._next_at)
-            self._next_at = at + SPACING.total_seconds()
+            self._next_at = at + _SPACING.total_seconds()
         time.sleep(at - now)
 
 
 def read_accounts(body: bytes) -> list[LinkedAccount]:
-    """Read the linked-accounts listing.
+    """Parse the listing of linked accounts.
 
-    Raises: BadResponse, where it is no list of accounts with ids.
+    Raises: BadResponse, if it is not a list of accounts with ids.
     """
     try:
         listed = msgspec.json.decode(body)
@@ -227,5 +227,5 @@ def _read_account(item: object) -> LinkedAccount:
     account_id = by_name.get("accountid") or by_name.get("id")
     name = by_name.get("accountname") or by_name.get("name")
     if not isinstance(item, dict) or not isinstance(account_id, str):
-        raise BadResponse(f"among the linked accounts is one without an id: {str(item)[:120]}")
+        raise BadResponse(f"a linked account has no id: {str(item)[:120]}")
     return LinkedAccount(account_id, name if isinstance(name, str) else "", item)

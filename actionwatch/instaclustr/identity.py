@@ -1,9 +1,9 @@
-"""The identity of a record across polls: the same action gives the same key, whatever page, order or spelling brings it.
+"""The identity of a record across polls: an action always has the same key, independent of page, order and formatting.
 
-A key begins with the time, so that inserts land at the end of the store's index, and goes on with a hash of the organisation
-and of the content that stays: what may be rewritten later, the name of an account say, is left out by the caller. Equal keys
-within one source are twins: two identical actions in one instant are real, and are told apart by their ordinal alone. Equal
-keys in two sources are one action: both sources read the same organisation.
+A key starts with the time, so that inserts append to the index of the store. Then follows a hash of the organisation and of the
+stable content; the caller leaves out what the upstream may rewrite later, such as the name of an account. Equal keys within one
+source are twins: identical actions at the same instant are real, and only their ordinal distinguishes them. Equal keys in two
+sources are one action: both sources read the same organisation.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hashlib import blake2b
 
 import msgspec
 
-UNTIMED = "untimed"  # instead of the time where none can be read; the fetch time would change with every poll
-HASH_BYTES = 10  # 80 bits: among a thousand records of one microsecond a clash has odds of 1 in 10**18
+UNTIMED = "untimed"  # replaces an unreadable time; the time of the poll would change the key
+_HASH_BYTES = 10  # 80 bits: the odds of a collision among 1,000 records of one microsecond are 1 in 10**18
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
@@ -24,42 +24,42 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def content(values: Sequence[object]) -> bytes:
-    """Spell values (as decoded from JSON) without ambiguity: the keys of nested objects sorted, strings quoted.
+    """Encode decoded JSON values canonically: keys of nested objects sorted, strings quoted.
 
-    No two different sequences share a spelling, but for NaN and infinities, which JSON does not know.
+    Different sequences have different encodings, except for NaN and infinities, which JSON lacks.
     """
     try:
         return _encode(values)
     except (UnicodeEncodeError, OverflowError, RecursionError, msgspec.MsgspecError):
-        # Lone surrogates, which only the standard library spells.
+        # Only the standard library can encode lone surrogates.
         return json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
 
 def canonical_organisation(organisation_id: str) -> str:
-    """Give the form of an organisation's id in which equal ids are equal texts: a UUID may be written in either case."""
+    """Return the canonical form of an organisation id: a UUID in lower case."""
     return organisation_id.lower() if _UUID.fullmatch(organisation_id) else organisation_id
 
 
 def organisation_hash(organisation: str) -> bytes:
-    """Hash an organisation, once for all of its records, into what `record_key` takes."""
+    """Hash an organisation id for `record_key`."""
     return blake2b(organisation.encode("utf-8", "surrogatepass"), digest_size=blake2b.PERSON_SIZE).digest()
 
 
 def record_key(microseconds: int | None, stable: bytes, organisation: bytes) -> str:
-    """Make the key of a record: 16 hex digits of its time (or `untimed`), `-`, 20 hex digits of a hash of what is stable.
+    """Make the key of a record: 16 hex digits of its time (or `untimed`), `-`, 20 hex digits of a hash of the stable content.
 
-    `organisation` comes from `organisation_hash`: records of two organisations never share a key.
+    `organisation` is from `organisation_hash`, so that records of two organisations never have the same key.
     """
-    # As `person` it costs nothing; as part of what is hashed it would take another block.
-    digest = blake2b(stable, digest_size=HASH_BYTES, person=organisation).hexdigest()
-    # `to_bytes().hex()` is `016x`, in a third of the time.
+    # As `person` the organisation costs nothing; as part of the content it would cost another block.
+    digest = blake2b(stable, digest_size=_HASH_BYTES, person=organisation).hexdigest()
+    # `to_bytes().hex()` equals format `016x` and takes a third of the time.
     return f"{UNTIMED if microseconds is None else microseconds.to_bytes(8).hex()}-{digest}"
 
 
 def twin_key(key: str, ordinal: int) -> str:
-    """Give the key of the `ordinal`th of equal records: 0 is the key itself, n is `key~n`.
+    """Return the key of the `ordinal`th of equal records: the key itself for 0, else `key~n`.
 
-    Raises: ValueError, for a negative ordinal.
+    Raises: ValueError, if the ordinal is negative.
     """
     if ordinal < 0:
         raise ValueError("the ordinal of a twin counts from 0")

@@ -1,4 +1,4 @@
-"""Read a time in any form the upstream may send; pure."""
+"""Parse a time in any form that the upstream may send. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The number of digits tells the unit: from September 2001 to 2286 no two units share one.
+# The number of digits determines the unit, for times from September 2001 to 2286.
 _MICROSECONDS_BY_DIGITS = {10: (1_000_000, 1), 13: (1000, 1), 16: (1, 1), 19: (1, 1000)}
 _NUMBER = re.compile(r"(\d+)(?:\.(\d*))?", re.ASCII)
 _ISO = re.compile(r"\d{4}-?\d{2}-?\d{2}[T ]\d{2}.*", re.ASCII | re.IGNORECASE | re.DOTALL)
@@ -16,13 +16,13 @@ _ZONE_NAME = re.compile(r"\[[^\]]*\]\Z")  # java.time's ZonedDateTime appends on
 
 
 def parse_instant(value: object) -> datetime | None:
-    """Read a number, a digit string (10 digits s, 13 ms, 16 µs, 19 ns) or an ISO 8601 date and time, UTC where it has no zone.
+    """Parse a number or digit string (10 digits s, 13 ms, 16 µs, 19 ns) or an ISO 8601 time (UTC if it has no zone).
 
-    Returns: the time in UTC, cut to microseconds; None where it is none of these, or lies before 1970, as the defaults of
-    unset fields do.
+    Returns: the time in UTC, truncated to microseconds; None if it is none of these or before 1970, as the defaults of unset
+    fields are.
     """
     if value.__class__ is str and value[-1:] == "Z":
-        # The usual spelling, the short way: a tenth of a whole backfill would go into the long one.
+        # A fast path for the usual form: the general one would take a tenth of a backfill.
         try:
             at = datetime.fromisoformat(value)
         except ValueError:
@@ -42,7 +42,7 @@ def parse_instant(value: object) -> datetime | None:
 
 
 def usual_instants(values: Sequence[object]) -> list[datetime] | None:
-    """Read many times at once where all are spelt the usual way, as `parse_instant` would; None where one of them is not."""
+    """Parse many times in the usual form, as `parse_instant` would; None if one has another form."""
     try:
         found = [datetime.fromisoformat(value) for value in values if value[-1:] == "Z"]  # type: ignore[index, arg-type]
     except (TypeError, ValueError):
@@ -51,7 +51,7 @@ def usual_instants(values: Sequence[object]) -> list[datetime] | None:
 
 
 def microseconds(at: datetime) -> int:
-    """Count the microseconds from 1970 to `at` (aware), exactly: floating point is not, from the year 2255 on."""
+    """Return the microseconds since 1970. Integer arithmetic, because floating point is inexact from the year 2255 on."""
     span = at - EPOCH
     return span.days * 86_400_000_000 + span.seconds * 1_000_000 + span.microseconds
 

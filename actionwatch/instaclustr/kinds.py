@@ -1,8 +1,8 @@
-"""The catalogue of the 81 documented action kinds: what each means, and how much it matters.
+"""The catalogue of the 81 documented action kinds with their meaning and severity.
 
-Source: the vendor's API reference names the kinds and their scope. Operation, severity and meaning are this project's own
-judgement: where a response tells the operation, that wins. The vendor records more kinds than it documents, so a kind that
-is absent here is ordinary: `UNKNOWN_SEVERITY`, operation and scope unknown.
+Source: the vendor's API reference lists the kinds and their scope. Operation, severity and meaning are assessments of this
+project; the operation in a record takes precedence. The vendor logs more kinds than it documents. They have the severity
+medium, and no operation and scope.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-UNKNOWN_SEVERITY = "medium"
-UNNAMED_KIND = "UNKNOWN"  # the kind of a record that tells none: still a record, still stored and matched
+_UNKNOWN_SEVERITY = "medium"
+UNNAMED_KIND = "UNKNOWN"  # the kind of a record without one, which is stored and matched like any other
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
 ORGANISATION = "organisation"
 ACCOUNT = "account"
@@ -20,7 +20,7 @@ ACCOUNT = "account"
 _BLANKS = re.compile(r"[\s\-]+")
 
 
-class Kind(NamedTuple):
+class ActionKind(NamedTuple):
     """One documented kind. `meaning` is a sentence for people; `severity` is one of info, low, medium, high, critical."""
 
     name: str
@@ -32,14 +32,14 @@ class Kind(NamedTuple):
 
 
 def normalise_kind(text: str) -> str:
-    """Spell a kind or its label (`Create cluster`) as the catalogue does: `CREATE_CLUSTER`; "" stays ""."""
+    """Convert a kind or its label (`Create cluster`) to the form of the catalogue: `CREATE_CLUSTER`."""
     return _BLANKS.sub("_", text.strip()).upper()
 
 
 def severity_of(kind: str) -> str:
-    """Give the catalogue's severity, or that of an unknown kind."""
+    """Return the severity of a kind, known or unknown."""
     known = KINDS.get(kind)
-    return known.severity if known else UNKNOWN_SEVERITY
+    return known.severity if known else _UNKNOWN_SEVERITY
 
 
 _ORGANISATION = "Organization, accounts, billing"
@@ -54,8 +54,8 @@ _BACKUPS = "Backup and restore"
 _ADMIN = "Admin operations"
 
 _TABLE = (
-    Kind("CREATE_ORGANISATION", _ORGANISATION, ORGANISATION, "CREATE", "medium", "The organisation was created."),
-    Kind(
+    ActionKind("CREATE_ORGANISATION", _ORGANISATION, ORGANISATION, "CREATE", "medium", "The organisation was created."),
+    ActionKind(
         "LINK_ACCOUNT",
         _ORGANISATION,
         ORGANISATION,
@@ -63,7 +63,7 @@ _TABLE = (
         "high",
         "An account joined the organisation, with its users, clusters and billing.",
     ),
-    Kind(
+    ActionKind(
         "UNLINK_ACCOUNT",
         _ORGANISATION,
         ORGANISATION,
@@ -71,7 +71,7 @@ _TABLE = (
         "critical",
         "An account left the organisation; what happens there no longer shows in this log.",
     ),
-    Kind(
+    ActionKind(
         "MIGRATE_CLUSTER",
         _ORGANISATION,
         ORGANISATION,
@@ -79,7 +79,7 @@ _TABLE = (
         "high",
         "A cluster moved from one account to another, so other people can reach it.",
     ),
-    Kind(
+    ActionKind(
         "ORGANISATION_UPDATE_BILLING_DETAILS",
         _ORGANISATION,
         ORGANISATION,
@@ -87,7 +87,7 @@ _TABLE = (
         "medium",
         "The organisation's billing details were changed.",
     ),
-    Kind(
+    ActionKind(
         "SYNC_BILLING_TO_ACCOUNT",
         _ORGANISATION,
         ORGANISATION,
@@ -95,7 +95,7 @@ _TABLE = (
         "low",
         "The organisation's billing details were passed on to an account.",
     ),
-    Kind(
+    ActionKind(
         "ORGANISATION_SET_IDP_DETAILS",
         _ORGANISATION_USERS,
         ORGANISATION,
@@ -103,7 +103,7 @@ _TABLE = (
         "critical",
         "The identity provider that vouches for the organisation's users was set or replaced.",
     ),
-    Kind(
+    ActionKind(
         "SYNC_IDP_TO_ACCOUNT",
         _ORGANISATION_USERS,
         ORGANISATION,
@@ -111,7 +111,7 @@ _TABLE = (
         "high",
         "The organisation's single sign-on settings were passed on to an account.",
     ),
-    Kind(
+    ActionKind(
         "UPDATE_SSO_LOGIN_TYPE",
         _ORGANISATION_USERS,
         ACCOUNT,
@@ -119,10 +119,10 @@ _TABLE = (
         "critical",
         "The way users must sign in was changed; single sign-on may have been switched off.",
     ),
-    Kind(
+    ActionKind(
         "INVITE_USER", _ORGANISATION_USERS, ORGANISATION, "CREATE", "high", "Somebody was invited to the organisation."
     ),
-    Kind(
+    ActionKind(
         "REVOKE_USER_INVITE",
         _ORGANISATION_USERS,
         ORGANISATION,
@@ -130,10 +130,10 @@ _TABLE = (
         "low",
         "An invitation to the organisation was withdrawn.",
     ),
-    Kind(
+    ActionKind(
         "LINK_USER", _ORGANISATION_USERS, ORGANISATION, "CREATE", "high", "A user was given access to the organisation."
     ),
-    Kind(
+    ActionKind(
         "UNLINK_USER",
         _ORGANISATION_USERS,
         ORGANISATION,
@@ -141,7 +141,7 @@ _TABLE = (
         "medium",
         "A user's access to the organisation was taken away.",
     ),
-    Kind(
+    ActionKind(
         "CREATE_SIGNUP_BLOCK",
         _ORGANISATION_USERS,
         ORGANISATION,
@@ -149,7 +149,7 @@ _TABLE = (
         "low",
         "An e-mail domain was barred from signing up by itself.",
     ),
-    Kind(
+    ActionKind(
         "DELETE_SIGNUP_BLOCK",
         _ORGANISATION_USERS,
         ORGANISATION,
@@ -157,8 +157,10 @@ _TABLE = (
         "high",
         "An e-mail domain may sign up by itself again.",
     ),
-    Kind("ACCOUNT_INVITE_USER", _ACCOUNT_USERS, ACCOUNT, "CREATE", "medium", "Somebody was invited to an account."),
-    Kind(
+    ActionKind(
+        "ACCOUNT_INVITE_USER", _ACCOUNT_USERS, ACCOUNT, "CREATE", "medium", "Somebody was invited to an account."
+    ),
+    ActionKind(
         "ACCOUNT_ACCEPT_INVITATION",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -166,7 +168,7 @@ _TABLE = (
         "low",
         "An invitation to an account was accepted.",
     ),
-    Kind(
+    ActionKind(
         "ACCOUNT_REVOKE_INVITATION",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -174,9 +176,13 @@ _TABLE = (
         "low",
         "An invitation to an account was withdrawn.",
     ),
-    Kind("ACCOUNT_CREATE_LINK", _ACCOUNT_USERS, ACCOUNT, "CREATE", "high", "A user was given a role on an account."),
-    Kind("ACCOUNT_MODIFY_LINK", _ACCOUNT_USERS, ACCOUNT, "UPDATE", "high", "A user's role on an account was changed."),
-    Kind(
+    ActionKind(
+        "ACCOUNT_CREATE_LINK", _ACCOUNT_USERS, ACCOUNT, "CREATE", "high", "A user was given a role on an account."
+    ),
+    ActionKind(
+        "ACCOUNT_MODIFY_LINK", _ACCOUNT_USERS, ACCOUNT, "UPDATE", "high", "A user's role on an account was changed."
+    ),
+    ActionKind(
         "ACCOUNT_REVOKE_LINK",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -184,7 +190,7 @@ _TABLE = (
         "medium",
         "A user's role on an account was taken away.",
     ),
-    Kind(
+    ActionKind(
         "CREATE_SERVICE_USER",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -192,8 +198,10 @@ _TABLE = (
         "high",
         "A service user, an identity for programs that can hold API keys, was created.",
     ),
-    Kind("DEACTIVATE_SERVICE_USER", _ACCOUNT_USERS, ACCOUNT, "UPDATE", "medium", "A service user was switched off."),
-    Kind(
+    ActionKind(
+        "DEACTIVATE_SERVICE_USER", _ACCOUNT_USERS, ACCOUNT, "UPDATE", "medium", "A service user was switched off."
+    ),
+    ActionKind(
         "REACTIVATE_SERVICE_USER",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -201,7 +209,7 @@ _TABLE = (
         "high",
         "A service user that had been switched off may act again.",
     ),
-    Kind(
+    ActionKind(
         "DEACTIVATE_SCIM_USER",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -209,7 +217,7 @@ _TABLE = (
         "low",
         "A user managed by the identity provider was switched off.",
     ),
-    Kind(
+    ActionKind(
         "REACTIVATE_SCIM_USER",
         _ACCOUNT_USERS,
         ACCOUNT,
@@ -217,8 +225,8 @@ _TABLE = (
         "high",
         "A user managed by the identity provider, once switched off, may sign in again.",
     ),
-    Kind("DEACTIVATE_USER", _ACCOUNT_USERS, ACCOUNT, "UPDATE", "medium", "A user was switched off."),
-    Kind(
+    ActionKind("DEACTIVATE_USER", _ACCOUNT_USERS, ACCOUNT, "UPDATE", "medium", "A user was switched off."),
+    ActionKind(
         "ORGANISATION_GENERATE_API_KEY",
         _KEYS,
         ORGANISATION,
@@ -226,7 +234,7 @@ _TABLE = (
         "critical",
         "An organisation API key was made: it can read everything, create accounts and unlink them.",
     ),
-    Kind(
+    ActionKind(
         "ORGANISATION_REVOKE_API_KEY",
         _KEYS,
         ORGANISATION,
@@ -234,12 +242,12 @@ _TABLE = (
         "high",
         "An organisation API key was revoked; it may be the one this service uses.",
     ),
-    Kind("ACCOUNT_GENERATE_API_KEY", _KEYS, ACCOUNT, "CREATE", "high", "An API key for an account was made."),
-    Kind("ACCOUNT_REVOKE_API_KEY", _KEYS, ACCOUNT, "DELETE", "medium", "An API key for an account was revoked."),
-    Kind(
+    ActionKind("ACCOUNT_GENERATE_API_KEY", _KEYS, ACCOUNT, "CREATE", "high", "An API key for an account was made."),
+    ActionKind("ACCOUNT_REVOKE_API_KEY", _KEYS, ACCOUNT, "DELETE", "medium", "An API key for an account was revoked."),
+    ActionKind(
         "ACCOUNT_ADD_ENCRYPTION_KEY", _KEYS, ACCOUNT, "CREATE", "medium", "An encryption key was added to an account."
     ),
-    Kind(
+    ActionKind(
         "ACCOUNT_UPDATE_REGIONS_ENCRYPTION_KEY",
         _KEYS,
         ACCOUNT,
@@ -247,7 +255,7 @@ _TABLE = (
         "medium",
         "The regions of an account's encryption key were changed.",
     ),
-    Kind(
+    ActionKind(
         "ACCOUNT_REVOKE_ENCRYPTION_KEY",
         _KEYS,
         ACCOUNT,
@@ -255,8 +263,8 @@ _TABLE = (
         "critical",
         "An account's encryption key was revoked; data under it may become unreadable.",
     ),
-    Kind("CREATE_CLUSTER", _CLUSTERS, ACCOUNT, "CREATE", "medium", "A cluster was created."),
-    Kind(
+    ActionKind("CREATE_CLUSTER", _CLUSTERS, ACCOUNT, "CREATE", "medium", "A cluster was created."),
+    ActionKind(
         "REQUEST_CLUSTER_DELETE",
         _CLUSTERS,
         ACCOUNT,
@@ -264,9 +272,9 @@ _TABLE = (
         "critical",
         "Deletion of a cluster was requested and awaits confirmation: the last chance to stop it.",
     ),
-    Kind("DELETE_CLUSTER", _CLUSTERS, ACCOUNT, "DELETE", "critical", "A cluster was deleted, with its data."),
-    Kind("ADD_NODE", _CLUSTERS, ACCOUNT, "CREATE", "low", "A node was added to a cluster."),
-    Kind(
+    ActionKind("DELETE_CLUSTER", _CLUSTERS, ACCOUNT, "DELETE", "critical", "A cluster was deleted, with its data."),
+    ActionKind("ADD_NODE", _CLUSTERS, ACCOUNT, "CREATE", "low", "A node was added to a cluster."),
+    ActionKind(
         "ADD_DATA_CENTRE",
         _CLUSTERS,
         ACCOUNT,
@@ -274,7 +282,7 @@ _TABLE = (
         "medium",
         "A data centre was added to a cluster; data may now lie in another region.",
     ),
-    Kind(
+    ActionKind(
         "CHANGE_CLUSTER_SETTINGS",
         _CLUSTERS,
         ACCOUNT,
@@ -282,8 +290,10 @@ _TABLE = (
         "medium",
         "A cluster's settings were changed; who must confirm its deletion is among them.",
     ),
-    Kind("RESIZE_CDC", _CLUSTERS, ACCOUNT, "UPDATE", "low", "The nodes of a cluster's data centre are being resized."),
-    Kind(
+    ActionKind(
+        "RESIZE_CDC", _CLUSTERS, ACCOUNT, "UPDATE", "low", "The nodes of a cluster's data centre are being resized."
+    ),
+    ActionKind(
         "CANCEL_RESIZE_CDC",
         _CLUSTERS,
         ACCOUNT,
@@ -291,7 +301,7 @@ _TABLE = (
         "low",
         "The resizing of a cluster's data centre was cancelled.",
     ),
-    Kind(
+    ActionKind(
         "RETRY_RESIZE_CDC",
         _CLUSTERS,
         ACCOUNT,
@@ -299,8 +309,8 @@ _TABLE = (
         "info",
         "The resizing of a cluster's data centre was tried again.",
     ),
-    Kind("RESTART_BUNDLE", _CLUSTERS, ACCOUNT, "UPDATE", "medium", "An application on a cluster was restarted."),
-    Kind(
+    ActionKind("RESTART_BUNDLE", _CLUSTERS, ACCOUNT, "UPDATE", "medium", "An application on a cluster was restarted."),
+    ActionKind(
         "RECONFIGURE_BUNDLE",
         _CLUSTERS,
         ACCOUNT,
@@ -308,10 +318,10 @@ _TABLE = (
         "medium",
         "The configuration of an application on a cluster was changed.",
     ),
-    Kind(
+    ActionKind(
         "RELOAD_BUNDLE", _CLUSTERS, ACCOUNT, "UPDATE", "low", "An application on a cluster reloaded its configuration."
     ),
-    Kind(
+    ActionKind(
         "MIGRATE_FROM_AZURE_TO_AZUREAZ",
         _CLUSTERS,
         ACCOUNT,
@@ -319,7 +329,7 @@ _TABLE = (
         "low",
         "A cluster moved to Azure availability zones.",
     ),
-    Kind(
+    ActionKind(
         "MANAGED_IDENTITY_MIGRATION_ENABLE",
         _CLUSTERS,
         ACCOUNT,
@@ -327,7 +337,7 @@ _TABLE = (
         "medium",
         "A cluster's move to managed cloud identities was switched on.",
     ),
-    Kind(
+    ActionKind(
         "MANAGED_IDENTITY_MIGRATION_DISABLE",
         _CLUSTERS,
         ACCOUNT,
@@ -335,7 +345,7 @@ _TABLE = (
         "medium",
         "A cluster's move to managed cloud identities was switched off.",
     ),
-    Kind(
+    ActionKind(
         "CHANGE_CLUSTER_FIREWALL_RULES",
         _NETWORK,
         ACCOUNT,
@@ -343,7 +353,7 @@ _TABLE = (
         "high",
         "The addresses that may reach a cluster were changed.",
     ),
-    Kind(
+    ActionKind(
         "CREATE_VPC_PEERING_REQUEST",
         _NETWORK,
         ACCOUNT,
@@ -351,10 +361,10 @@ _TABLE = (
         "high",
         "A peering between a cluster's network and another one was requested.",
     ),
-    Kind(
+    ActionKind(
         "EDIT_VPC_PEERING_REQUEST", _NETWORK, ACCOUNT, "UPDATE", "medium", "A request for network peering was changed."
     ),
-    Kind(
+    ActionKind(
         "DELETE_VPC_PEERING_REQUEST",
         _NETWORK,
         ACCOUNT,
@@ -362,7 +372,7 @@ _TABLE = (
         "medium",
         "A network peering, or the request for it, was removed.",
     ),
-    Kind(
+    ActionKind(
         "PRIVATE_LINK_MIGRATION_ENABLE",
         _NETWORK,
         ACCOUNT,
@@ -370,7 +380,7 @@ _TABLE = (
         "medium",
         "A cluster's move to private links was switched on.",
     ),
-    Kind(
+    ActionKind(
         "PRIVATE_LINK_MIGRATION_DISABLE",
         _NETWORK,
         ACCOUNT,
@@ -378,10 +388,12 @@ _TABLE = (
         "medium",
         "A cluster's move to private links was switched off; public addresses may be open again.",
     ),
-    Kind("CREATE_KAFKA_TOPIC", _KAFKA, ACCOUNT, "CREATE", "info", "A Kafka topic was created."),
-    Kind("DISPLAY_KAFKA_TOPIC_CONFIG", _KAFKA, ACCOUNT, "READ", "info", "A Kafka topic's configuration was looked at."),
-    Kind("DESCRIBE_KAFKA_TOPIC", _KAFKA, ACCOUNT, "READ", "info", "A Kafka topic's description was looked at."),
-    Kind(
+    ActionKind("CREATE_KAFKA_TOPIC", _KAFKA, ACCOUNT, "CREATE", "info", "A Kafka topic was created."),
+    ActionKind(
+        "DISPLAY_KAFKA_TOPIC_CONFIG", _KAFKA, ACCOUNT, "READ", "info", "A Kafka topic's configuration was looked at."
+    ),
+    ActionKind("DESCRIBE_KAFKA_TOPIC", _KAFKA, ACCOUNT, "READ", "info", "A Kafka topic's description was looked at."),
+    ActionKind(
         "EDIT_KAFKA_TOPIC",
         _KAFKA,
         ACCOUNT,
@@ -389,10 +401,10 @@ _TABLE = (
         "low",
         "A Kafka topic's configuration was changed, how long it keeps data perhaps.",
     ),
-    Kind("DELETE_KAFKA_TOPIC", _KAFKA, ACCOUNT, "DELETE", "high", "A Kafka topic was deleted, with its data."),
-    Kind("LIST_KAFKA_ACLS", _KAFKA, ACCOUNT, "READ", "info", "Kafka access rules were listed."),
-    Kind("CREATE_KAFKA_ACLS", _KAFKA, ACCOUNT, "CREATE", "high", "Kafka access rules were added."),
-    Kind(
+    ActionKind("DELETE_KAFKA_TOPIC", _KAFKA, ACCOUNT, "DELETE", "high", "A Kafka topic was deleted, with its data."),
+    ActionKind("LIST_KAFKA_ACLS", _KAFKA, ACCOUNT, "READ", "info", "Kafka access rules were listed."),
+    ActionKind("CREATE_KAFKA_ACLS", _KAFKA, ACCOUNT, "CREATE", "high", "Kafka access rules were added."),
+    ActionKind(
         "DELETE_KAFKA_ACLS",
         _KAFKA,
         ACCOUNT,
@@ -400,10 +412,16 @@ _TABLE = (
         "medium",
         "Kafka access rules were removed; one of them may have been a ban.",
     ),
-    Kind("ENABLE_KAFKA_TIERED_STORAGE", _KAFKA, ACCOUNT, "UPDATE", "low", "Tiered storage was switched on for Kafka."),
-    Kind("LIST_BUNDLE_USERS", _BUNDLE_USERS, ACCOUNT, "READ", "low", "The database users of a cluster were listed."),
-    Kind("CREATE_BUNDLE_USER", _BUNDLE_USERS, ACCOUNT, "CREATE", "high", "A database user was created on a cluster."),
-    Kind(
+    ActionKind(
+        "ENABLE_KAFKA_TIERED_STORAGE", _KAFKA, ACCOUNT, "UPDATE", "low", "Tiered storage was switched on for Kafka."
+    ),
+    ActionKind(
+        "LIST_BUNDLE_USERS", _BUNDLE_USERS, ACCOUNT, "READ", "low", "The database users of a cluster were listed."
+    ),
+    ActionKind(
+        "CREATE_BUNDLE_USER", _BUNDLE_USERS, ACCOUNT, "CREATE", "high", "A database user was created on a cluster."
+    ),
+    ActionKind(
         "EDIT_BUNDLE_USER",
         _BUNDLE_USERS,
         ACCOUNT,
@@ -411,11 +429,11 @@ _TABLE = (
         "high",
         "A database user's password or rights were changed.",
     ),
-    Kind(
+    ActionKind(
         "DELETE_BUNDLE_USER", _BUNDLE_USERS, ACCOUNT, "DELETE", "medium", "A database user was deleted from a cluster."
     ),
-    Kind("BACKUP", _BACKUPS, ACCOUNT, "CREATE", "info", "A backup of a cluster was started."),
-    Kind(
+    ActionKind("BACKUP", _BACKUPS, ACCOUNT, "CREATE", "info", "A backup of a cluster was started."),
+    ActionKind(
         "RESTORE",
         _BACKUPS,
         ACCOUNT,
@@ -423,8 +441,8 @@ _TABLE = (
         "high",
         "A backup was restored: its data now lies in another cluster too.",
     ),
-    Kind("CREATE_BACKUP_SCHEDULE", _BACKUPS, ACCOUNT, "CREATE", "low", "A schedule of backups was created."),
-    Kind(
+    ActionKind("CREATE_BACKUP_SCHEDULE", _BACKUPS, ACCOUNT, "CREATE", "low", "A schedule of backups was created."),
+    ActionKind(
         "DELETE_BACKUP_SCHEDULE",
         _BACKUPS,
         ACCOUNT,
@@ -432,7 +450,7 @@ _TABLE = (
         "high",
         "A schedule of backups was deleted: no more backups are taken under it.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_SET_ACCESS_LEVEL",
         _ADMIN,
         ACCOUNT,
@@ -440,7 +458,7 @@ _TABLE = (
         "critical",
         "An access level was set, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_ADD_CONFIG_OVERRIDE",
         _ADMIN,
         ACCOUNT,
@@ -448,7 +466,7 @@ _TABLE = (
         "medium",
         "A configuration override was added, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_DELETE_CONFIG_OVERRIDE",
         _ADMIN,
         ACCOUNT,
@@ -456,7 +474,7 @@ _TABLE = (
         "medium",
         "A configuration override was removed, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_ADD_KAFKA_LISTENER",
         _ADMIN,
         ACCOUNT,
@@ -464,7 +482,7 @@ _TABLE = (
         "high",
         "A Kafka listener, a way into the cluster, was added, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_DELETE_KAFKA_LISTENER",
         _ADMIN,
         ACCOUNT,
@@ -472,7 +490,7 @@ _TABLE = (
         "medium",
         "A Kafka listener was removed, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_ADD_KAFKA_PRIVATE_LINK_LISTENER",
         _ADMIN,
         ACCOUNT,
@@ -480,7 +498,7 @@ _TABLE = (
         "high",
         "A Kafka listener on a private link was added, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_DELETE_KAFKA_PRIVATE_LINK_LISTENER",
         _ADMIN,
         ACCOUNT,
@@ -488,7 +506,7 @@ _TABLE = (
         "medium",
         "A Kafka listener on a private link was removed, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_ADD_KAFKA_PRIVATE_LINK_IAM_ROLE",
         _ADMIN,
         ACCOUNT,
@@ -496,7 +514,7 @@ _TABLE = (
         "high",
         "A cloud role was admitted to a Kafka private link, probably by the vendor's support staff.",
     ),
-    Kind(
+    ActionKind(
         "ADMIN_DELETE_KAFKA_PRIVATE_LINK_IAM_ROLE",
         _ADMIN,
         ACCOUNT,
@@ -506,8 +524,7 @@ _TABLE = (
     ),
 )
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _TABLE}
-AREAS: tuple[str, ...] = tuple(dict.fromkeys(kind.area for kind in _TABLE))
+KINDS: Mapping[str, ActionKind] = {kind.name: kind for kind in _TABLE}
 
 OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
     "_LINKED_ACCOUNT_ADDED": ("CREATE", "high", "Account {name} is linked to the organisation now"),
@@ -523,4 +540,4 @@ OWN_KINDS: Mapping[str, tuple[str, str, str]] = {
         "Account {name} no longer follows the organisation's identity provider",
     ),
 }
-"""Kinds that we make ourselves, of what the upstream does not log: kind -> its class, its severity, its description."""
+"""Kinds of records that actionwatch creates for changes that the upstream does not log: operation, severity, description."""

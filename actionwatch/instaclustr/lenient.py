@@ -1,8 +1,8 @@
-"""Take JSON apart without decoding all of it: the fast way, and the patient way for what the fast decoder refuses.
+"""Split JSON into parts without decoding all of it: with msgspec, or with a lenient parser if msgspec refuses.
 
-msgspec refuses lone surrogates (`"\\ud800"`), NaN, raw control characters and numbers out of range, and with them the whole
-page, for ever. A page that it refuses is taken apart by the standard library, which takes all of these; such a page costs ten
-times as much, and never blocks the tail. Both ways give the same values where both can read.
+msgspec refuses a whole page for lone surrogates (`"\\ud800"`), NaN, raw control characters and numbers out of range. Such a
+page would block the tail forever. The parser of the standard library accepts all of these, at ten times the cost. Both return
+the same values for what both accept.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 Piece = TypeVar("Piece")
-"""A piece of JSON, not decoded: `msgspec.Raw` or `str`."""
+"""A piece of undecoded JSON: `msgspec.Raw` or `str`."""
 
 REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
-"""What msgspec raises where it cannot read."""
+"""What msgspec raises for JSON that it refuses."""
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, PostgreSQL's text no NUL
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class Parts(Protocol[Piece]):
-    """One way of taking JSON apart. Each method raises what `REFUSALS` names, or ValueError."""
+class JsonParts(Protocol[Piece]):
+    """A way to split JSON. All methods raise `REFUSALS`."""
 
     def members(self, piece: Piece) -> Mapping[str, Piece]:
-        """Give the members of an object, not decoded."""
+        """Return the undecoded members of an object."""
         ...
 
     def items(self, piece: Piece) -> Sequence[Piece]:
-        """Give the items of an array, not decoded."""
+        """Return the undecoded items of an array."""
         ...
 
     def value(self, piece: Piece) -> Any:
-        """Decode a piece. Texts in it can be stored anywhere: lone surrogates and NULs are replaced."""
+        """Decode a piece, and replace lone surrogates and NULs, so that every store accepts the texts."""
         ...
 
     def objects(self, pieces: Sequence[Piece]) -> Sequence[Mapping[str, Any]]:
-        """Decode pieces that are nothing but objects."""
+        """Decode pieces, all of which must be objects."""
         ...
 
     def beginning(self, piece: Piece) -> str:
-        """Give the first characters of a piece: by the first of all one tells what it is."""
+        """Return the first characters of a piece; the first one shows its type."""
         ...
 
     def texts(self, pieces: Sequence[Piece]) -> Sequence[str]:
-        """Give pieces to the letter."""
+        """Return the exact texts of pieces."""
         ...
 
 
-class FastParts:
-    """msgspec's way."""
+class FastJsonParts:
+    """Splits with msgspec."""
 
     def __init__(self, body: bytes) -> None:
         self._has_nul = rb"\u0000" in body
@@ -66,13 +66,13 @@ class FastParts:
 
     def value(self, piece: msgspec.Raw) -> Any:
         value = _decode_value(piece)
-        return storable(value) if self._has_nul else value
+        return _storable(value) if self._has_nul else value
 
     def objects(self, pieces: Sequence[msgspec.Raw]) -> Sequence[Mapping[str, Any]]:
-        objects = [_decode_value(piece) for piece in pieces]  # a decoder for `dict[str, Any]` takes half as long again
+        objects = [_decode_value(piece) for piece in pieces]  # a decoder for `dict[str, Any]` takes 50 % longer
         if not all(fields.__class__ is dict for fields in objects):
             raise ValueError("not all are objects")
-        return [storable(fields) for fields in objects] if self._has_nul else objects
+        return [_storable(fields) for fields in objects] if self._has_nul else objects
 
     def beginning(self, piece: msgspec.Raw) -> str:
         return str(memoryview(piece)[:60], "utf-8", "replace")
@@ -81,8 +81,8 @@ class FastParts:
         return [str(piece, "utf-8") for piece in pieces]
 
 
-class PatientParts:
-    """The standard library's way, which takes what other writers of JSON get wrong."""
+class LenientJsonParts:
+    """Splits with the standard library, which accepts invalid JSON of other encoders."""
 
     def members(self, piece: str) -> Mapping[str, str]:
         return {key: piece[start:end] for key, start, end in _walk(piece, "{", "}")}
@@ -91,7 +91,7 @@ class PatientParts:
         return [piece[start:end] for _, start, end in _walk(piece, "[", "]")]
 
     def value(self, piece: str) -> Any:
-        return storable(_DECODER.decode(piece))
+        return _storable(_DECODER.decode(piece))
 
     def objects(self, pieces: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         objects: Sequence[Mapping[str, Any]] = [self.value(piece) for piece in pieces]
@@ -103,18 +103,18 @@ class PatientParts:
         return piece[:60]
 
     def texts(self, pieces: Sequence[str]) -> Sequence[str]:
-        """Give pieces to the letter; what no strict reader could read again is spelt anew."""
+        """Return the exact texts of pieces; encode a piece again if it is not valid JSON."""
         return [piece if _is_strict(piece) else json.dumps(_DECODER.decode(piece)) for piece in pieces]
 
 
-def storable(value: Any) -> Any:
-    """Replace what neither UTF-8 nor PostgreSQL can hold by U+FFFD, in every text of a decoded value."""
+def _storable(value: Any) -> Any:
+    """Replace what UTF-8 or PostgreSQL cannot represent by U+FFFD, in all texts of a decoded value."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {storable(key): storable(held) for key, held in value.items()}
+        return {_storable(key): _storable(held) for key, held in value.items()}
     if isinstance(value, list):
-        return [storable(item) for item in value]
+        return [_storable(item) for item in value]
     return value
 
 
@@ -140,9 +140,9 @@ _DECODER = json.JSONDecoder(strict=False, parse_int=_whole_number)
 
 
 def _walk(text: str, opening: str, closing: str) -> list[tuple[str, int, int]]:
-    """Find where each item of an array, or each member's value of an object (with its key), begins and ends.
+    """Find the start and end of each item of an array, or of each member of an object with its key.
 
-    Raises: ValueError, where the text is not one whole array or object.
+    Raises: ValueError, if the text is not exactly one array or object.
     """
     found: list[tuple[str, int, int]] = []
     at = _expect(text, 0, opening)
@@ -165,7 +165,7 @@ def _walk(text: str, opening: str, closing: str) -> list[tuple[str, int, int]]:
 
 def _ended(text: str, at: int, found: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     if _skip(text, at) != len(text):
-        raise ValueError(f"something follows at character {at}")
+        raise ValueError(f"unexpected text at character {at}")
     return found
 
 

@@ -1,7 +1,7 @@
-"""The one origin a client talks to: what it may ask there, and what an answer that is no 200 means.
+"""Requests to one origin, limited to an allow list, and the meaning of error responses.
 
-Every request of this room goes through `Origin.exchange`, which refuses what is not on its list before a socket opens, follows
-no redirect and tries once; credentials go to no other origin.
+All requests of this package go through `Origin.exchange`. It refuses other requests before it opens a socket, follows no
+redirect and does not retry. Credentials are never sent to another origin.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from actionwatch.base.errors import (
     TransportError,
 )
 from actionwatch.net.http import HttpClient
-from actionwatch.net.http_response import Answer, retry_after
+from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
 
-MAX_WORDS = 500  # characters of the upstream's own words in an error
-MAX_ERROR_BYTES = 64 * 1024  # nobody explains at greater length
+_MAX_EXPLANATION_CHARS = 500
+_MAX_ERROR_BYTES = 64 * 1024  # no useful explanation is longer
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>(.*?)</", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_PASSING = frozenset({408, 425})  # request timeout, too early: as good as 5xx
+_TRANSIENT_STATUSES = frozenset({408, 425})  # request timeout, too early
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """Where an organisation's log is, and who asks. The secrets in it are never shown."""
+class ConnectionOptions:
+    """The address of an organisation's log, and the credentials. `repr` hides the secrets."""
 
     base_url: str
     organisation_id: str
@@ -50,24 +50,24 @@ class Connection:
     proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Insist on an origin that credentials may be sent to.
+        """Check that credentials may be sent to this address.
 
-        Raises: ValueError, saying what is accepted.
+        Raises: ValueError, with what is accepted.
         """
         parts = urlsplit(check_url(self.base_url))
         if parts.query or parts.fragment:
-            raise ValueError("base_url must not hold a query or a fragment")
+            raise ValueError("base_url must not contain a query or a fragment")
         segment(self.organisation_id)
 
     def path(self, *segments: str) -> str:
-        """Give the path of something of the organisation, below the base URL."""
+        """Return a path of the organisation, relative to the base URL."""
         return "/".join(("/v1/organisations", *map(segment, (self.organisation_id, *segments))))
 
 
 def segment(text: str) -> str:
     """Percent-encode one segment of a path.
 
-    Raises: ValueError, for one that would name another path.
+    Raises: ValueError, if it would change the path.
     """
     if text.strip() in ("", ".", ".."):
         raise ValueError(f"{text!r} is not an id")
@@ -75,10 +75,10 @@ def segment(text: str) -> str:
 
 
 class Origin:
-    """An HTTP client that can do nothing but the listed things, at one origin. Safe to share between threads."""
+    """An HTTP client that can only make allowed requests to one origin. Safe to share between threads."""
 
-    def __init__(self, connection: Connection, *, allowed: Iterable[tuple[str, str]]) -> None:
-        """Prepare; `allowed` lists methods and paths below the base URL, where one ending in `/` takes one more segment."""
+    def __init__(self, connection: ConnectionOptions, *, allowed: Iterable[tuple[str, str]]) -> None:
+        """`allowed` lists methods and paths relative to the base URL. A path that ends in `/` allows one more segment."""
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
         self._allowed = frozenset(allowed)
@@ -93,30 +93,30 @@ class Origin:
 
     def exchange(
         self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), body: object = None
-    ) -> Answer:
-        """Make one attempt at one of the allowed requests; gives the answer to a 2xx.
+    ) -> HttpResponse:
+        """Send an allowed request once, and return its 2xx response.
 
-        Raises: BadRequest, before a socket opens, for anything that is not allowed; else what `refusal` says;
-        SourceUnavailable, where no whole answer came.
+        Raises: BadRequest, before a socket opens, if the request is not allowed; SourceUnavailable, if no whole response
+        arrived; the errors of `error_for`.
         """
         if not self._is_allowed(method, path):
-            raise BadRequest(f"{method} {path} is not among the requests this client may make")
+            raise BadRequest(f"this client must not send {method} {path}")
         content = None if body is None else json.dumps(body).encode()
         headers = None if body is None else {"content-type": "application/json"}
         try:
-            answer = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
+            response = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
         except TransportError as exc:
             raise SourceUnavailable(
-                f"no answer from {self._base}: {self.redact(str(exc))}",
-                "if it stays, check base_url, timeout, proxy, ca_file and the network",
+                f"no response from {self._base}: {self.redact(str(exc))}",
+                "if this persists, check base_url, timeout, proxy, ca_file and the network",
             ) from exc
-        if not 200 <= answer.status < 300:
-            told = self.redact(words(answer))[:MAX_WORDS]
-            raise refusal(answer, told, utc_now(), is_write=method != "GET")
-        return answer
+        if not 200 <= response.status < 300:
+            text = self.redact(explanation(response))[:_MAX_EXPLANATION_CHARS]
+            raise error_for(response, text, utc_now(), is_write=method != "GET")
+        return response
 
     def redact(self, text: str) -> str:
-        """Take our secrets out of a text that came from elsewhere: an upstream may echo what it was sent."""
+        """Remove our secrets from a text of the upstream, which may echo the request."""
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return text
@@ -130,26 +130,26 @@ class Origin:
         return bool(last) and not self._allowed.isdisjoint([(method, path), (method, f"{parent}/")])
 
 
-def _secrets_of(connection: Connection) -> tuple[str, ...]:
+def _secrets_of(connection: ConnectionOptions) -> tuple[str, ...]:
     pair = f"{connection.username}:{connection.api_key}".encode()
     texts = (base64.b64encode(pair).decode(), connection.api_key, quote(connection.api_key, safe=""))
     return tuple(text for text in texts if text)
 
 
-def refusal(answer: Answer, told: str, now: datetime, *, is_write: bool = False) -> SourceError:
-    """Say what an answer that is no 2xx means, and what to do about it; `told` are the upstream's own words."""
-    status = answer.status
-    what = f"HTTP {status}" + (f" ({told})" if told else "")
+def error_for(response: HttpResponse, text: str, now: datetime, *, is_write: bool = False) -> SourceError:
+    """Translate a response other than 2xx into an error with a remedy. `text` is the explanation of the upstream."""
+    status = response.status
+    what = f"HTTP {status}" + (f" ({text})" if text else "")
     if status == 401:
         return AccessDenied(
-            f"the upstream refused the key: {what}",
-            "check username and api_key: was the key revoked, is its user deactivated, "
-            "does the key's CIDR range include this machine?",
+            f"the upstream rejected the API key: {what}",
+            "check username and api_key, whether the key was revoked or its user deactivated, "
+            "and whether the CIDR range of the key includes this machine",
         )
     if status == 403:
         return AccessDenied(
-            f"the upstream forbids this: {what}",
-            "the key must be an organisation management key of this organisation, its user an organisation administrator",
+            f"the upstream denied access: {what}",
+            "use an organisation management key of this organisation, whose user is an organisation administrator",
         )
     if status == 404 and is_write:
         return BadRequest(
@@ -161,59 +161,59 @@ def refusal(answer: Answer, told: str, now: datetime, *, is_write: bool = False)
         )
     if status == 429:
         return RateLimited(
-            f"the upstream limits our rate: {what}",
-            "nothing to do if it passes; else poll less often, and see what else uses this user's key",
-            retry_after(answer.headers, now),
+            f"the upstream limits the request rate: {what}",
+            "actionwatch retries; if this persists, poll less often, and find out what else uses the key of this user",
+            retry_after(response.headers, now),
         )
-    if status >= 500 or status in _PASSING:
+    if status >= 500 or status in _TRANSIENT_STATUSES:
         return SourceUnavailable(
-            f"the upstream has a fault: {what}",
-            "it passes by itself; if it stays, see the vendor's status page",
-            retry_after(answer.headers, now),
+            f"the upstream failed: {what}",
+            "actionwatch retries; if this persists, see the status page of the vendor",
+            retry_after(response.headers, now),
         )
     if 300 <= status < 400:
         return BadResponse(
-            f"the upstream redirects to {_target(answer)} (HTTP {status})",
-            "redirects are not followed, for they would take the key along: check base_url and proxy",
+            f"the upstream redirects to {_target(response)} (HTTP {status})",
+            "actionwatch follows no redirects, because they would receive the key: check base_url and proxy",
         )
     return BadRequest(f"the upstream refused the request: {what}")
 
 
-def words(answer: Answer) -> str:
-    """Give the upstream's own words from the body of an error, on one line; "" where it has none."""
-    text = answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
+def explanation(response: HttpResponse) -> str:
+    """Return the explanation in the body of an error response, on one line; empty if there is none."""
+    text = response.body[:_MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
     try:
-        said = "; ".join(dict.fromkeys(_said(json.loads(text)))) or text
+        found = "; ".join(dict.fromkeys(_sentences(json.loads(text)))) or text
     except (ValueError, RecursionError):
         title = _TITLE.search(text)
-        said = f"a page titled {_TAG.sub('', title[1]).strip()!r}" if title else _TAG.sub(" ", text)
-    printable = "".join(char if char.isprintable() else " " for char in said)
+        found = f"a page titled {_TAG.sub('', title[1]).strip()!r}" if title else _TAG.sub(" ", text)
+    printable = "".join(char if char.isprintable() else " " for char in found)
     return " ".join(printable.split())
 
 
-def _said(value: Any) -> list[str]:
-    """Find the sentences in any of the forms errors were seen in.
+def _sentences(value: Any) -> list[str]:
+    """Find the sentences in any known form of an error:
 
-    These are `{message, errorDetails, code, …}`, `{error}`, `{errors: [{name, message}]}` and `{errors: {field: sentence}}`.
+    `{message, errorDetails, code, …}`, `{error}`, `{errors: [{name, message}]}` and `{errors: {field: sentence}}`.
     """
     if isinstance(value, str):
         return [value] if value.strip() else []
     if isinstance(value, list):
-        return [sentence for item in value for sentence in _said(item)]
+        return [sentence for item in value for sentence in _sentences(item)]
     if not isinstance(value, dict):
         return []
     by_name = {name.lower(): held for name, held in value.items()}
     if isinstance(errors := by_name.get("errors"), dict):
-        by_name["errors"] = [f"{name}: {sentence}" for name, held in errors.items() for sentence in _said(held)]
+        by_name["errors"] = [f"{name}: {sentence}" for name, held in errors.items() for sentence in _sentences(held)]
     if by_name.get("name") and isinstance(by_name.get("message"), str):
         return [f"{by_name['name']}: {by_name['message']}"]
-    told = ("message", "error", "error_description", "errordetails", "detail", "title", "errors")
-    return [sentence for name in told for sentence in _said(by_name.get(name))]
+    names = ("message", "error", "error_description", "errordetails", "detail", "title", "errors")
+    return [sentence for name in names for sentence in _sentences(by_name.get(name))]
 
 
-def _target(answer: Answer) -> str:
-    """Name the host of a redirect, not its whole URL, which may hold what was sent."""
+def _target(response: HttpResponse) -> str:
+    """Return only the host of a redirect, because its URL may contain parts of the request."""
     try:
-        return urlsplit(answer.headers.get("location", "")).hostname or "the same host"
+        return urlsplit(response.headers.get("location", "")).hostname or "the same host"
     except ValueError:
-        return "an unreadable place"
+        return "an invalid address"

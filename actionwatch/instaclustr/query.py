@@ -1,7 +1,7 @@
-"""What to ask of the user-actions listing, as the upstream takes it and as we check its answer; pure.
+"""A query of the user-actions listing: its parameters, and the same filters on our side. Pure.
 
-The upstream ignores an invalid filter value, so that a misspelt filter may return everything: every answer to a filtered
-question is filtered again on our side by `Query.matches`.
+The upstream ignores invalid filter values, so a misspelt filter may return everything. Therefore `Query.matches` filters every
+response again.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from actionwatch.base.unicode import canonical
 from actionwatch.instaclustr.instants import microseconds
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, normalise_kind
 
-# The documented values: there is none for what an organisation's READ would be.
+# The documentation has no value for READ at the level of the organisation.
 _CRUD_PREFIXES = {ACCOUNT: "ACCOUNT_LEVEL_USER_ACTIONS_", ORGANISATION: "ORG_LEVEL_USER_ACTIONS_"}
 _UNDOCUMENTED = "ORG_LEVEL_USER_ACTIONS_READ"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Every documented filter. What is empty, None or false asks for nothing in particular; all that is set must hold.
+    """All documented filters. A record must satisfy all that are set; empty, None and false are not set.
 
-    `start` and `end` are aware, sent as whole milliseconds, and taken as inclusive on our side: whether the upstream does is
-    unknown. `account` is an id or a name. `operations` are of CREATE, READ, UPDATE, DELETE; `scope` is organisation or account.
+    `start` and `end` are aware, sent as whole milliseconds, and inclusive on our side (unknown for the upstream). `account` is
+    an id or a name. `operations` are CREATE, READ, UPDATE or DELETE; `scope` is organisation or account.
     """
 
     start: datetime | None = None
@@ -42,13 +42,13 @@ class Query:
     with_counts: bool = False
 
     def parameters(self) -> list[tuple[str, str]]:
-        """Give the query parameters, without those of paging; arrays repeat their name."""
+        """Return the query parameters without those for paging. Arrays repeat their name."""
         return list(self._pairs())
 
     def matches(self, record: Record, accounts: Mapping[str, str] | None = None) -> bool:
-        """Say whether a record is what was asked for, without regard to case; `accounts` are the linked ones, id to name.
+        """Return whether a record satisfies the filters, ignoring case. `accounts` are the linked accounts, id to name.
 
-        A record whose own time cannot be read is never refused by its time.
+        A record without a readable time passes every time filter.
         """
         return (
             self._is_in_time(record)
@@ -67,11 +67,11 @@ class Query:
         if self.start is not None:
             yield "startTime", str(microseconds(self.start) // 1000)
         if self.end is not None:
-            # Rounded outwards, as is the start: what the milliseconds bring too much, `matches` takes away.
+            # Rounded outwards, as is the start; `matches` removes the surplus.
             yield "endTime", str(-(-microseconds(self.end) // 1000))
         kinds = [normalise_kind(kind) for kind in self.kinds]
         if all(kind in KINDS for kind in kinds):
-            # One undocumented kind among them, which the upstream may ignore, would hide its records: then ask for all kinds.
+            # The upstream may ignore an undocumented kind and so omit its records. Then request all kinds.
             yield from (("actionKinds", kind) for kind in dict.fromkeys(kinds))
         if self.keyword is not None:
             yield "descriptionKeyword", self.keyword
@@ -82,7 +82,7 @@ class Query:
         yield from (("crudOperations", value) for value in self._crud_values())
         if self.user_name is not None:
             yield "userName", self.user_name
-        yield "getActionCounts", _spell(self.with_counts)
+        yield "getActionCounts", _bool_text(self.with_counts)
         if self.organisation_only or (self.scope == ORGANISATION and not self.operations):
             yield "organisationLogsOnly", "true"
         if self.account_only or (self.scope == ACCOUNT and not self.operations):
@@ -102,14 +102,14 @@ class Query:
 
 
 def _is_account(asked: str, account: Entity, accounts: Mapping[str, str]) -> bool:
-    """Compare by id or name, as the upstream does, and by the name the asked id has or had among the linked accounts."""
+    """Compare by id or name, as the upstream does, and by the other name of the account among the linked accounts."""
     wanted = {_fold(asked)}
     wanted |= {_fold(other) for pair in accounts.items() if _fold(asked) in map(_fold, pair) for other in pair}
     return bool(wanted & {_fold(account.id), _fold(account.name)} - {""})
 
 
 def _is_cluster(asked: str, cluster: Entity) -> bool:
-    """Compare by id; a record that tells but its cluster's name leaves the judgement to the upstream."""
+    """Compare by id. If the record has only the name of the cluster, trust the upstream."""
     return _fold(cluster.id) == _fold(asked) if cluster.id else cluster.name is not None
 
 
@@ -117,5 +117,5 @@ def _fold(text: str | None) -> str:
     return canonical(canonical(text or "").casefold())
 
 
-def _spell(value: bool) -> str:
+def _bool_text(value: bool) -> str:
     return "true" if value else "false"

@@ -1,7 +1,7 @@
-"""Turn the JSON object of one user action into a `Record`; pure. Called by `wire.parse_page` for every item of a page.
+"""Convert the JSON object of a user action into a `Record`. Pure. `wire.parse_page` calls it for the items of a page.
 
-Any object makes a record: what cannot be found or read is absent, and the text of the whole object is kept. All that can be
-worked out from the layout alone is worked out once (`aliases.Plan`), so that a million records take seconds.
+Any object becomes a record: fields that are missing or unreadable are absent, and the text of the whole object is kept. What
+depends only on the layout is computed once (`aliases.Plan`), so that a million records take seconds.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from actionwatch.instaclustr.kinds import (
     severity_of,
 )
 
-# Real layouts and values repeat; an upstream that makes them up must not fill the memory.
-MAX_PLANS = 1000
-MAX_VALUES = 10_000
+# Real layouts and values repeat; an upstream that invents new ones must not fill the memory.
+_MAX_PLANS = 1000
+_MAX_VALUES = 10_000
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _USER_PARTS = ("name", "username", "email")
 _KIND_PARTS = ("name", "kind", "action", "type")
 
 
-class _Class(NamedTuple):
-    """What kind, domain type, operation and scope of a record say together."""
+class _Classification(NamedTuple):
+    """The classification by kind, domain type, operation and scope of a record."""
 
     kind: str
     severity: str
@@ -45,8 +45,8 @@ class _Class(NamedTuple):
     scope: str | None
 
 
-class _Place(NamedTuple):
-    """Where it happened. The ids are those the record itself tells: what we know of accounts changes, keys must not."""
+class _Location(NamedTuple):
+    """Where it happened. The ids are those in the record itself, because known accounts change and keys must not."""
 
     account: Entity
     cluster: Entity
@@ -56,7 +56,7 @@ class _Place(NamedTuple):
 
 
 class RecordReader:
-    """Reads the objects of one source. Threads may share it: what its caches lose can be made again."""
+    """Reads the objects of one source. Safe to share between threads: a lost cache entry is computed again."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class RecordReader:
         aliases: Mapping[str, Sequence[str]] | None = None,
         known_accounts: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare for one source; `aliases` are the configuration's `field_aliases`, `known_accounts` maps id to name.
+        """`aliases` are the configured `field_aliases`, `known_accounts` maps id to name.
 
-        `organisation_id` is the configured one: it is part of every record's key.
+        `organisation_id` is the configured id, which is part of every record key.
 
-        Raises: ValueError, for an alias of a field that we do not have.
+        Raises: ValueError, for an alias of an unknown field.
         """
         self.source = source
         self.organisation = canonical_organisation(organisation_id)
@@ -83,57 +83,57 @@ class RecordReader:
 
     @property
     def unmapped_fields(self) -> frozenset[str]:
-        """Every top-level field met so far that no alias takes: kept in the raw record, read by rules as `raw.…` alone."""
+        """All top-level fields so far that have no alias. Rules can read them as `raw.NAME`."""
         return frozenset(self._unmapped)
 
     def settle_identity(self, names: Iterable[str]) -> None:
-        """Let no other field that we do not map count towards identity: one added later must not make new records."""
+        """Exclude all other unmapped fields from the identity, so that a new field does not make new records."""
         self._settled = frozenset(names)
 
     @property
     def known_accounts(self) -> Mapping[str, str]:
-        """The linked accounts, id to name, by which an account told as one string is taken for the one or the other."""
+        """The linked accounts, id to name. They show whether an account given as one string is an id or a name."""
         return self._known_accounts
 
     def know_accounts(self, accounts: Mapping[str, str]) -> None:
         """Replace the linked accounts, id to name. Keys of records do not depend on them."""
         self._known_accounts = dict(accounts)
-        self._plans = {}  # they remember places by the old ones
+        self._plans = {}  # they cache locations with the old accounts
 
     def read_all(self, objects: Sequence[Mapping[str, Any]], texts: Sequence[str], seen_at: datetime) -> list[Record]:
-        """Read many objects, decoded (`objects`) and to the letter (`texts`, as many), in their order.
+        """Convert objects into records, in their order. `texts` are the exact texts of the decoded `objects`.
 
-        A record without a readable time takes `seen_at` for it and says so; its key does not depend on that.
+        A record without a readable time gets `seen_at` as its time and is marked; its key does not depend on it.
         """
-        told = [fields if all(fields.values()) else self._without_nulls(fields) for fields in objects]
+        present = [fields if all(fields.values()) else self._without_nulls(fields) for fields in objects]
         numbers_of: dict[tuple[str, ...], list[int]] = {}
-        for number, layout in enumerate(map(tuple, told)):
+        for number, layout in enumerate(map(tuple, present)):
             numbers_of.setdefault(layout, []).append(number)
         found: dict[int, Record] = {}
         for layout, numbers in numbers_of.items():
-            alike = [told[number] for number in numbers]
+            alike = [present[number] for number in numbers]
             raws = [texts[number] for number in numbers]
             found.update(zip(numbers, self._read_alike(self._plan(layout), alike, raws, seen_at), strict=True))
-        return [found[number] for number in range(len(told))]
+        return [found[number] for number in range(len(present))]
 
     def _without_nulls(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Leave out what is null: it says what an absent field says, and must not change the identity either."""
+        """Leave out nulls: they mean the same as absent fields and must not change the identity."""
         if None not in fields.values():
             return fields
-        self._plan(tuple(fields))  # what is null was met all the same
+        self._plan(tuple(fields))  # to note the names of null fields too
         return {key: value for key, value in fields.items() if value is not None}
 
     def _read_alike(
         self, plan: Plan, objects: Sequence[Mapping[str, Any]], texts: Sequence[str], seen_at: datetime
     ) -> Iterable[Record]:
-        """Read objects of one layout: column by column where their values are the usual texts, else one by one."""
+        """Convert objects of one layout: by columns if their values are the usual texts, else one by one."""
         columns = _usual_columns(plan, objects)
         if columns is None:
             return [self._read_one(plan, fields, raw, seen_at) for fields, raw in zip(objects, texts, strict=True)]
         instants, users, descriptions, ids, classes, places = columns
-        judged = [each or self._classify(fields, plan) for each, fields in zip(classes, objects, strict=True)]
+        classified = [each or self._classify(fields, plan) for each, fields in zip(classes, objects, strict=True)]
         located = [each or self._locate(fields, plan) for each, fields in zip(places, objects, strict=True)]
-        kinds, severities, domain_types, operations, scopes = zip(*judged, strict=True)
+        kinds, severities, domain_types, operations, scopes = zip(*classified, strict=True)
         accounts, clusters, organisations, account_ids, cluster_ids = zip(*located, strict=True)
         micros = [microseconds(at) for at in instants]
         if plan.has_id:
@@ -142,8 +142,8 @@ class RecordReader:
             )
         else:
             counted = self._counted(plan)
-            stable = (counted.layout + content(values) for values in map(counted.told_stable, objects))
-        # By position: by name, a record takes five times as long, as long as all the reading above.
+            stable = (counted.layout + content(values) for values in map(counted.identity_values, objects))
+        # Positional arguments: keyword arguments take five times as long, as long as all the reading above.
         return map(
             Record,
             map(record_key, micros, stable, repeat(self._organisation_hash)),
@@ -165,17 +165,17 @@ class RecordReader:
         )
 
     def _read_one(self, plan: Plan, fields: Mapping[str, Any], raw: str, seen_at: datetime) -> Record:
-        """Read an object whatever its values are."""
+        """Convert an object with any values."""
         try:
-            judged = plan.classes.get(plan.told_class(fields)) or self._classify(fields, plan)
-            place = plan.places.get(plan.told_place(fields)) or self._locate(fields, plan)
-        except TypeError:  # a list or an object where a text would be usual: nothing to look up by
-            judged, place = self._classify(fields, plan), self._locate(fields, plan)
+            classified = plan.classes.get(plan.class_values(fields)) or self._classify(fields, plan)
+            place = plan.locations.get(plan.entity_values(fields)) or self._locate(fields, plan)
+        except TypeError:  # a list or an object instead of a text cannot be a key
+            classified, place = self._classify(fields, plan), self._locate(fields, plan)
         occurred_at, user, description, upstream_id = _read_core(fields, plan)
         instant = None if occurred_at is None else microseconds(occurred_at)
         if upstream_id:
             stable = _stable_of_id(
-                upstream_id, judged.kind, instant, user, description, place.account_id, place.cluster_id
+                upstream_id, classified.kind, instant, user, description, place.account_id, place.cluster_id
             )
         else:
             stable = self._stable(fields, plan)
@@ -184,17 +184,17 @@ class RecordReader:
             source=self.source,
             occurred_at=occurred_at or seen_at,
             seen_at=seen_at,
-            action_kind=judged.kind,
+            action_kind=classified.kind,
             raw=raw,
-            domain_type=judged.domain_type,
+            domain_type=classified.domain_type,
             user_name=user,
             description=description,
             account=place.account,
             cluster=place.cluster,
             organisation=place.organisation,
-            operation=judged.operation,
-            scope=judged.scope,
-            severity=judged.severity,
+            operation=classified.operation,
+            scope=classified.scope,
+            severity=classified.severity,
             upstream_id=upstream_id,
             is_time_readable=occurred_at is not None,
         )
@@ -204,39 +204,39 @@ class RecordReader:
         if plan is None:
             plan = plan_for(layout, self._aliases)
             self._unmapped.update(plan.unmapped)
-            _remember(self._plans, layout, plan, MAX_PLANS)
+            _remember(self._plans, layout, plan, _MAX_PLANS)
         return plan
 
-    def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Class:
+    def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Classification:
         keys = plan.keys
-        judged = _judge(
+        classified = _classification(
             _text(fields, keys["kind"], _KIND_PARTS),
             _text(fields, keys["domain_type"], ("name",)),
             _text(fields, keys["operation"], ("name",)),
             _text(fields, keys["scope"], ("name",)),
         )
-        _remember(plan.classes, plan.told_class(fields), judged, MAX_VALUES)
-        return judged
+        _remember(plan.classes, plan.class_values(fields), classified, _MAX_VALUES)
+        return classified
 
-    def _locate(self, fields: Mapping[str, Any], plan: Plan) -> _Place:
+    def _locate(self, fields: Mapping[str, Any], plan: Plan) -> _Location:
         domain_type = (_text(fields, plan.keys["domain_type"], ("name",)) or "").strip().upper()
         account, account_id = self._resolve("account", fields, plan, domain_type)
         cluster, cluster_id = self._resolve("cluster", fields, plan, domain_type)
         organisation, _ = self._resolve("organisation", fields, plan, domain_type)
-        place = _Place(account, cluster, organisation, account_id, cluster_id)
-        _remember(plan.places, plan.told_place(fields), place, MAX_VALUES)
+        place = _Location(account, cluster, organisation, account_id, cluster_id)
+        _remember(plan.locations, plan.entity_values(fields), place, _MAX_VALUES)
         return place
 
     def _stable(self, fields: Mapping[str, Any], plan: Plan) -> bytes:
-        """Spell what makes the identity where there is no upstream id: all but names that may be rewritten later."""
+        """Encode the identity of a record without an upstream id: all content except names that may be rewritten later."""
         plan = self._counted(plan)
         for name in ENTITIES:
             for key in plan.keys[name]:
                 fields = _without_name(fields, key, name)
-        return plan.layout + content(plan.told_stable(fields))
+        return plan.layout + content(plan.identity_values(fields))
 
     def _counted(self, plan: Plan) -> Plan:
-        """Give the plan of those fields that count towards identity; its getters take objects of the whole layout too."""
+        """Return the plan of the fields that count for the identity; its getters accept objects of the whole layout."""
         if self._settled is None or self._settled.issuperset(plan.unmapped):
             return plan
         added = frozenset(plan.unmapped) - self._settled
@@ -245,47 +245,47 @@ class RecordReader:
     def _resolve(
         self, field: str, fields: Mapping[str, Any], plan: Plan, domain_type: str
     ) -> tuple[Entity, str | None]:
-        """Give the account, cluster or organisation, and its id as far as the record itself tells it: what we know changes."""
+        """Return the account, cluster or organisation, and its id only if the record itself contains it."""
         known = self._known_accounts if field == "account" else {}
-        told_id = _text(fields, plan.keys[f"{field}_id"]) or None
+        given_id = _text(fields, plan.keys[f"{field}_id"]) or None
         name = _text(fields, plan.keys[f"{field}_name"]) or None
         known_id: str | None = None
         for key in plan.keys[field]:
             value = fields[key]
             if isinstance(value, dict):
-                told_id = told_id or _part(value, ("id", f"{field}id"))
+                given_id = given_id or _part(value, ("id", f"{field}id"))
                 name = name or _part(value, ("name", f"{field}name"))
             elif (text := _plain(value)) and _UUID.fullmatch(text):
-                told_id = told_id or text
+                given_id = given_id or text
             elif text in known:
                 known_id = known_id or text
             else:
                 name = name or text or None
         if field != "organisation" and domain_type.startswith(field.upper()):
-            told_id = told_id or _text(fields, plan.keys["domain_id"]) or None
+            given_id = given_id or _text(fields, plan.keys["domain_id"]) or None
             name = name or _text(fields, plan.keys["domain_name"]) or None
-        entity_id = told_id or known_id
+        entity_id = given_id or known_id
         name = name or known.get(entity_id or "")
-        return (Entity(entity_id, name) if entity_id or name else NOTHING), told_id
+        return (Entity(entity_id, name) if entity_id or name else NOTHING), given_id
 
 
 def _usual_columns(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Any], ...] | None:
-    """Give times, users, descriptions, upstream ids, and what is known of classes and places (None: nothing yet).
+    """Return times, users, descriptions, upstream ids, and cached classifications and locations (None if not cached).
 
-    None, where a value is not what it usually is: then every form of every value has to be looked for.
+    Returns: None, if a value has an unusual form, so that the objects must be read one by one.
     """
     if not plan.is_simple:
         return None
-    times, users, descriptions, ids = zip(*map(plan.told_core, objects), strict=True)
+    times, users, descriptions, ids = zip(*map(plan.core_values, objects), strict=True)
     if {str} != {*map(type, users), *map(type, descriptions), *map(type, ids)} or not all(ids):
         return None
     instants = usual_instants(times)
     if instants is None:
         return None
     try:
-        classes = list(map(plan.classes.get, map(plan.told_class, objects)))
-        places = list(map(plan.places.get, map(plan.told_place, objects)))
-    except TypeError:  # a list or an object where a text would be usual
+        classes = list(map(plan.classes.get, map(plan.class_values, objects)))
+        places = list(map(plan.locations.get, map(plan.entity_values, objects)))
+    except TypeError:  # a list or an object instead of a text
         return None
     return instants, users, descriptions, ids, classes, places
 
@@ -299,49 +299,51 @@ def _stable_of_id(
     account_id: str | None,
     cluster_id: str | None,
 ) -> bytes:
-    """Spell what makes the identity where there is an upstream id.
+    """Encode the identity of a record with an upstream id.
 
-    More than the id, so that ids which are not unique in fact lose nothing; no more than these, so that a field that changes
-    later makes no double.
+    It includes more than the id, so that ids that are not unique lose no record, and no other fields, so that a field that
+    changes later makes no duplicate.
     """
     return content((upstream_id, kind, instant, user, description, account_id, cluster_id))
 
 
-def _remember(cache: dict[Any, Any], told: Any, made: object, limit: int) -> None:
-    """Keep what was made of some texts; not of numbers and booleans, among which 1, 1.0 and true are one key."""
-    if not all(value is None or isinstance(value, str) for value in (told if isinstance(told, tuple) else (told,))):
+def _remember(cache: dict[Any, Any], key: Any, made: object, limit: int) -> None:
+    """Cache a result for keys of texts only: as keys, 1, 1.0 and true are equal."""
+    if not all(value is None or isinstance(value, str) for value in (key if isinstance(key, tuple) else (key,))):
         return
     if len(cache) >= limit:
         cache.clear()
-    cache[told] = made
+    cache[key] = made
 
 
-def _judge(kind: str | None, domain_type: str | None, operation: str | None, scope: str | None) -> _Class:
-    """Join what the record tells with the catalogue: what is told wins."""
+def _classification(
+    kind: str | None, domain_type: str | None, operation: str | None, scope: str | None
+) -> _Classification:
+    """Combine the values of the record with the catalogue; the record takes precedence."""
     name = normalise_kind(kind or "") or UNNAMED_KIND
     known = KINDS.get(name)
-    told_operation = (operation or "").strip().upper()
-    last = told_operation.rpartition("_")[2]
-    return _Class(
+    given_operation = (operation or "").strip().upper()
+    last = given_operation.rpartition("_")[2]
+    return _Classification(
         kind=name,
         severity=severity_of(name),
         domain_type=domain_type,
         operation=last if last in OPERATIONS else known.operation if known else None,
-        scope=_scope(domain_type, told_operation, scope) or (known.scope if known else None),
+        scope=_scope(domain_type, given_operation, scope) or (known.scope if known else None),
     )
 
 
 def _scope(domain_type: str | None, operation: str, scope: str | None) -> str | None:
-    """Say `organisation` where anything told says so, `account` where it says otherwise, None where nothing is told."""
+    """Return `organisation` if a value says so, `account` if there are other values, None if there are none."""
     prefix = operation.rpartition("_")[0]
-    told = [text for text in (scope, domain_type, prefix) if text and text.strip()]
-    if any(text.strip().upper().startswith("ORG") for text in told):
+    given = [text for text in (scope, domain_type, prefix) if text and text.strip()]
+    if any(text.strip().upper().startswith("ORG") for text in given):
         return ORGANISATION
-    return ACCOUNT if told else None
+    return ACCOUNT if given else None
 
 
 def _read_core(fields: Mapping[str, Any], plan: Plan) -> tuple[datetime | None, str | None, str | None, str | None]:
-    """Give time, user, description and upstream id, each from the first of its keys that holds one."""
+    """Return time, user, description and upstream id, each from the first key with a value."""
     occurred_at: datetime | None = None
     for key in plan.keys["time"]:
         occurred_at = occurred_at or parse_instant(fields[key])
@@ -350,7 +352,7 @@ def _read_core(fields: Mapping[str, Any], plan: Plan) -> tuple[datetime | None, 
 
 
 def _without_name(fields: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
-    """Leave the name out of an account, cluster or organisation told as an object that has an id too."""
+    """Remove the name from an account, cluster or organisation object that also has an id."""
     value = fields[key]
     if not isinstance(value, dict) or not _part(value, ("id", f"{name}id")):
         return fields
@@ -358,7 +360,7 @@ def _without_name(fields: Mapping[str, Any], key: str, name: str) -> Mapping[str
 
 
 def _text(fields: Mapping[str, Any], keys: Sequence[str], parts: Sequence[str] = ()) -> str | None:
-    """Give the first of these fields that holds words, as text; "" where one was blank and none held any; else None."""
+    """Return the first of these fields with a text that is not blank; "" if there are only blank ones; else None."""
     blank: str | None = None
     for key in keys:
         value = fields[key]
@@ -370,7 +372,7 @@ def _text(fields: Mapping[str, Any], keys: Sequence[str], parts: Sequence[str] =
 
 
 def _part(value: Mapping[str, Any], parts: Sequence[str]) -> str | None:
-    """Give the first of these parts of an object that holds words, whatever the case of its name."""
+    """Return the first of these members of an object with a text, ignoring the case of names."""
     by_name = {key.lower(): held for key, held in value.items() if held is not None}
     for part in parts:
         text = _plain(by_name.get(part))
@@ -380,7 +382,7 @@ def _part(value: Mapping[str, Any], parts: Sequence[str]) -> str | None:
 
 
 def _plain(value: Any) -> str | None:
-    """Spell a value as text; what has parts stays JSON, so that people see all of it."""
+    """Convert a value to text; objects and lists become JSON."""
     if value is None or isinstance(value, str):
         return value
     return content(value).decode()

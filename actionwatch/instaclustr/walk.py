@@ -1,7 +1,8 @@
-"""Walk a listing that is paged by offset, trusting as little of what it says as can be.
+"""Walk a listing that is paged by offset, with as few assumptions as possible.
 
-The upstream's rules of paging are not written down. So: advance by the records received, for the server may clamp the page
-size; a short page proves nothing; an empty page ends the walk, and a total may save that last request only if as many came.
+The paging rules of the upstream are not documented. Therefore the walk advances by the number of received records, because the
+server may clamp the page size. A short page proves nothing. An empty page ends the walk. A total replaces that last request
+only if it equals the number of received records.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Protocol
 from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.instaclustr.wire import Page
 
-MAX_PAGES = 100_000  # a million records even where the server clamps pages to ten; an endless listing ends here
-FAR = 2_000_000_000  # past the end of any listing, and with a page's length still within 31 bits
+MAX_PAGES = 100_000  # a million records even if the server clamps pages to ten; bounds an endless listing
+FAR = 2_000_000_000  # past the end of any listing; plus a page size it still fits into 31 bits
 
 
 class Fetch(Protocol):
-    """Fetches the page at an offset; `is_wanted` says whether trying on still makes sense. Called from several threads."""
+    """Fetches the page at an offset; `is_wanted` says whether to go on retrying. Several threads call it."""
 
     def __call__(self, record_index: int, is_wanted: Callable[[], bool]) -> Page: ...
 
@@ -27,12 +28,12 @@ class Fetch(Protocol):
 def walk(
     fetch: Fetch, *, in_flight: int, is_total_trusted: Callable[[], bool], max_pages: int = MAX_PAGES
 ) -> Iterator[Page]:
-    """Yield every page in the order of its offset, also the empty one that ends the walk where no total did.
+    """Yield every page in the order of its offset, including the empty page if no total ends the walk.
 
-    `is_total_trusted`: whether a total has ever covered more than what came with it, so that it says anything. At most
-    `in_flight` pages are held beside the one that was yielded last.
+    `is_total_trusted`: whether totals are known to cover more than their page. Besides the last page, at most `in_flight` pages
+    are in memory.
 
-    Raises: BadResponse, where `recordIndex` is ignored or the pages do not end; what `fetch` raises.
+    Raises: BadResponse, if the upstream ignores `recordIndex` or the pages do not end; what `fetch` raises.
     """
     previous: Page | None = None
     is_index_proved = False
@@ -45,18 +46,18 @@ def walk(
                 is_index_proved = True
             is_last = not page.records or _is_complete(page, is_total_trusted())
             if not is_last:
-                pages.advance(page)  # before it is dealt with: what follows comes meanwhile
+                pages.advance(page)  # before yielding, so that the next pages are fetched meanwhile
             yield page
             if is_last:
                 return
             previous = page
     finally:
         pages.abandon()
-    raise BadResponse(f"the listing did not end within {max_pages} pages", "ask for a shorter time")
+    raise BadResponse(f"the listing did not end within {max_pages} pages", "query a shorter time range")
 
 
 def _is_complete(page: Page, is_total_trusted: bool) -> bool:
-    """Say whether as many came as there are. More than that, and the total is wrong: only an empty page ends the walk then."""
+    """Return whether the total is reached. If it is exceeded it is wrong, and only an empty page ends the walk."""
     return is_total_trusted and page.total == page.record_index + len(page.records)
 
 
@@ -67,52 +68,52 @@ def _are_equal(one: Page, other: Page) -> bool:
 
 
 def _prove_index(fetch: Fetch) -> None:
-    """Ask far past the end: equal pages are twins under a clamp, unless that brings records too."""
+    """Request a page far past the end. If it has records too, `recordIndex` is ignored; else the equal pages are real."""
     try:
         page = fetch(FAR, lambda: True)
     except BadRequest:
-        return  # so it did look at recordIndex
+        return  # it evaluates recordIndex
     if page.records:
         raise BadResponse(
-            "the upstream ignores recordIndex: every page is the first", "records beyond the first page cannot be read"
+            "the upstream ignores recordIndex: every page is the first", "records after the first page cannot be read"
         )
 
 
 class _Pages:
-    """Hands out pages in order, fetching ahead once a total tells how many there are and page one how long they are."""
+    """Returns pages in order, and prefetches once the total and the length of the first page are known."""
 
     def __init__(self, fetch: Fetch, in_flight: int) -> None:
         self._fetch = fetch
         self._in_flight = in_flight
         self._index = 0
         self._step = 0
-        """The length of page one; 0 once a page's length differed from it, for then offsets cannot be predicted."""
+        """The length of the first page; 0 after a page had another length, because offsets are then unpredictable."""
         self._ahead: deque[Future[Page]] = deque()
         self._ahead_index = 0
         self._drops = 0
         self._executor: ThreadPoolExecutor | None = None
 
     def next(self) -> Page:
-        """Give the page at the offset reached."""
+        """Return the page at the current offset."""
         if self._ahead:
             return self._ahead.popleft().result()
         return self._fetch(self._index, lambda: True)
 
     def advance(self, page: Page) -> None:
-        """Move past a page, and fetch ahead as far as its total says there is more."""
+        """Advance past a page, and prefetch up to its total."""
         received = len(page.records)
         self._index = page.record_index + received
         if page.record_index == 0:
             self._step = received
         elif received != self._step:
-            # The offsets fetched ahead were predicted wrong: go on one by one from where we really are.
+            # The predicted offsets were wrong: continue one by one from the actual offset.
             self._drop()
             self._step = 0
         if self._in_flight > 1 and self._step:
             self._fill(page.total or 0)
 
     def abandon(self) -> None:
-        """Drop what is fetched ahead; what is under way ends by itself, without further attempts."""
+        """Discard prefetched pages; running requests end without retries."""
         self._drop()
         if self._executor:
             self._executor.shutdown(wait=False, cancel_futures=True)
@@ -121,7 +122,7 @@ class _Pages:
         if not self._ahead:
             self._ahead_index = self._index
             if self._index + self._step >= total:
-                return  # one more page at most: nothing to fetch beside it
+                return  # at most one more page: nothing to prefetch
         if not self._executor:
             self._executor = ThreadPoolExecutor(self._in_flight, thread_name_prefix="user-actions")
         drops = self._drops

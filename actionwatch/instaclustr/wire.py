@@ -1,7 +1,7 @@
-"""Read a page of user actions from the bytes of a response; pure.
+"""Parse a page of user actions. Pure.
 
-The vendor's sample shows `[{"totalResults": …, "resources": […]}]`, its generator wraps single objects, and nobody outside has
-seen a live answer: every plausible shape is taken. What fits none of them is an error, never "no records".
+The vendor's sample shows `[{"totalResults": …, "resources": […]}]`, but no live response is published. So every plausible shape
+is accepted. Any other shape is an error, never "no records".
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import msgspec
 from actionwatch.base.errors import BadResponse
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
-from actionwatch.instaclustr.lenient import REFUSALS, FastParts, Parts, PatientParts, Piece
+from actionwatch.instaclustr.lenient import REFUSALS, FastJsonParts, JsonParts, LenientJsonParts, Piece
 from actionwatch.instaclustr.records import RecordReader
 
-# By these members an object is an envelope; the kind's aliases tell a record that has `resources` of its own.
+# An object with these members is an envelope. The aliases of the kind identify a record with its own `resources`.
 _COUNTERS = frozenset({"totalresults", "startindex", "itemsperpage"})
 _KIND_NAMES = frozenset({"action", "actionkind", "kind", "actiontype"})
 _COUNT_KINDS = ("action", "kind", "name")
 _COUNT_NUMBERS = ("count", "total")
-AT_ONCE = 100  # records decoded together: their texts stay in the processor's cache, which takes a fifth off a page
-_REMEDY = "see what answers at base_url: a proxy, or a form of answer that this version does not know"
+_BATCH_SIZE = 100  # records decoded together: their texts stay in the CPU cache, which saves a fifth of the time
+_REMEDY = "check what answers at base_url: a proxy, or an API that this version does not know"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the user-actions listing.
+    """One page of the user-actions listing.
 
-    `total` is None where none was told, or a wrong one: less than the records beside it. `counts` maps kind to number, None
-    where none were told. `server_date` (resolution one second), `took` and `record_index` are the client's to fill in.
+    `total` is None if it is missing or less than the number of records. `counts` maps kinds to numbers, None if missing. The
+    client sets `server_date` (resolution one second), `took` and `record_index`.
     """
 
     records: Sequence[Record]
@@ -47,24 +47,24 @@ class Page:
 
 
 def parse_page(body: bytes, reader: RecordReader, seen_at: datetime) -> Page:
-    """Read every record, the total and the counts of a page; several envelopes are joined.
+    """Parse the records, the total and the counts of a page, and merge several envelopes.
 
-    Raises: BadResponse, saying what was found instead.
+    Raises: BadResponse, with a description of the body.
     """
-    fast = FastParts(body)
+    fast = FastJsonParts(body)
     try:
         return _Shape(fast, reader, seen_at).page(msgspec.Raw(body.strip()))
     except REFUSALS:
-        pass  # malformed, or only more than the fast decoder takes: the patient one tells
+        pass  # malformed, or merely lenient JSON: the other parser decides
     try:
         text = body.decode("utf-8-sig", "replace").strip(" \t\r\n")
-        return _Shape(PatientParts(), reader, seen_at).page(text)
+        return _Shape(LenientJsonParts(), reader, seen_at).page(text)
     except (ValueError, RecursionError) as exc:
-        raise BadResponse(f"the answer is {describe(body)}: {exc}", _REMEDY) from exc
+        raise BadResponse(f"the response is {describe(body)}: {exc}", _REMEDY) from exc
 
 
 def describe(body: bytes) -> str:
-    """Say what a body looks like, for an error: its nature and its beginning."""
+    """Describe a body for an error message: its type and its first characters."""
     text = " ".join(body[:400].decode("utf-8", "replace").split())
     if not text:
         return "empty"
@@ -74,9 +74,9 @@ def describe(body: bytes) -> str:
 
 
 class _Shape(Generic[Piece]):
-    """The shapes of a page, over one way of taking JSON apart."""
+    """The shapes of a page."""
 
-    def __init__(self, parts: Parts[Piece], reader: RecordReader, seen_at: datetime) -> None:
+    def __init__(self, parts: JsonParts[Piece], reader: RecordReader, seen_at: datetime) -> None:
         self._parts = parts
         self._reader = reader
         self._seen_at = seen_at
@@ -86,7 +86,7 @@ class _Shape(Generic[Piece]):
         if not parts.beginning(body).startswith("["):
             members = parts.members(body)
             if not _is_envelope(members):
-                raise ValueError(f"an object with {_names(members)} and no resources")
+                raise ValueError(f"an object with {_names(members)}, without resources")
             return self._join([members])
         items = parts.items(body)
         if not items:
@@ -94,11 +94,11 @@ class _Shape(Generic[Piece]):
         if parts.beginning(items[0]).startswith("{") and _is_envelope(first := parts.members(items[0])):
             envelopes = [first, *(parts.members(item) for item in items[1:])]
             if not all(_is_envelope(members) for members in envelopes):
-                raise ValueError("envelopes and other things in one list")
+                raise ValueError("a list of envelopes and other items")
             return self._join(envelopes)
         layouts = {tuple(fields) for fields in parts.objects(items)}
         if any(_is_envelope(dict.fromkeys(layout)) for layout in layouts):
-            raise ValueError("records and envelopes in one list")
+            raise ValueError("a list of records and envelopes")
         return Page(self._records(items), None, None, self._seen_at)
 
     def _join(self, envelopes: Iterable[Mapping[str, Piece]]) -> Page:
@@ -113,7 +113,7 @@ class _Shape(Generic[Piece]):
                     records += self._resources(piece)
                 else:
                     rest[name] = self._parts.value(piece)
-            total = read_total(rest)
+            total = _read_total(rest)
             if total is not None and total >= len(records) - before:
                 totals.append(total)
             found = read_counts(rest)
@@ -126,19 +126,19 @@ class _Shape(Generic[Piece]):
         if beginning == "null":
             return []
         if not beginning.startswith("["):
-            raise ValueError(f"resources is no list ({beginning})")
+            raise ValueError(f"resources is not a list ({beginning})")
         return self._records(self._parts.items(piece))
 
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         records: list[Record] = []
-        for start in range(0, len(items), AT_ONCE):
-            some = items[start : start + AT_ONCE]
+        for start in range(0, len(items), _BATCH_SIZE):
+            some = items[start : start + _BATCH_SIZE]
             records += self._reader.read_all(self._parts.objects(some), self._parts.texts(some), self._seen_at)
         return records
 
 
 def _whole_total(totals: Sequence[int], record_count: int) -> int | None:
-    """Join the totals of several envelopes: each may count its own records or all; None where that cannot be told."""
+    """Merge the totals of several envelopes, which may count their own records or all; None if this is ambiguous."""
     if len(totals) < 2:
         return totals[0] if totals else None
     if len(set(totals)) == 1 and totals[0] >= record_count:
@@ -146,8 +146,8 @@ def _whole_total(totals: Sequence[int], record_count: int) -> int | None:
     return sum(totals)
 
 
-def read_total(members: Mapping[str, Any]) -> int | None:
-    """Give the envelope's `totalResults`, a whole number or a string of digits; None where there is no such thing."""
+def _read_total(members: Mapping[str, Any]) -> int | None:
+    """Return `totalResults` of an envelope, an integer or a string of digits; None if it is missing or invalid."""
     for name, value in members.items():
         if name.lower() == "totalresults":
             return _whole(value)
@@ -155,9 +155,9 @@ def read_total(members: Mapping[str, Any]) -> int | None:
 
 
 def read_counts(members: Mapping[str, Any]) -> dict[str, int] | None:
-    """Find the counts of kinds under any member of an envelope: `{KIND: n}`, or a list of objects with kind and number.
+    """Find the counts per kind in any member of an envelope: `{KIND: n}`, or a list of objects with kind and number.
 
-    Returns: kind -> number; empty where they say that there is nothing to count; None where there are none.
+    Returns: kind -> number; empty if the counts are empty; None if there are none.
     """
     likely_first = sorted(members.items(), key=lambda member: "count" not in member[0].lower())
     for name, value in likely_first:
@@ -217,4 +217,4 @@ def _is_envelope(members: Mapping[str, Any]) -> bool:
 
 def _names(members: Mapping[str, Any]) -> str:
     names = list(members)[:8]
-    return ", ".join(names) if names else "nothing in it"
+    return ", ".join(names) if names else "no members"

@@ -1,8 +1,8 @@
-"""Connections for httpcore that respect one deadline for a whole exchange, and that never mix up two responses.
+"""A network backend for httpcore with one deadline per exchange, which never mixes up two responses.
 
-httpx and httpcore have a timeout for each read and write, so that a server which sends a byte now and then holds a thread for
-ever. httpcore takes its network from its user (https://www.encode.io/httpcore/network-backends/): this one ends every step,
-the connection and the TLS handshake included, when the exchange has to end. It does not bound the resolver of the system.
+httpx and httpcore have a timeout for each read and write, so a server that sends a byte now and then blocks a thread forever.
+This backend (https://www.encode.io/httpcore/network-backends/) ends every step, including the connection and the TLS handshake,
+at the deadline. It does not bound the resolver of the system.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Deadline:
-    """When the exchange has to end. One exchange at a time uses it."""
+    """When the current exchange must end. One exchange at a time uses it."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0
 
     def start(self, seconds: float) -> None:
-        """Let the exchange that begins now take this long."""
+        """Start an exchange that may take this long."""
         self._ends_at = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Give the seconds that are left.
+        """Return the remaining seconds.
 
-        Raises: TimeoutError if none are.
+        Raises: TimeoutError if there are none.
         """
         left = self._ends_at - time.monotonic()
         if left <= 0:
@@ -65,9 +65,10 @@ class DeadlineNetwork(httpcore.NetworkBackend):
 class DeadlineStream(httpcore.NetworkStream):
     """One connection.
 
-    What the server sends beyond the end of a response stays here, and makes the connection unfit for another request. httpcore
-    would take it for the response to the next one, so that a message could count as delivered which nobody took. Therefore a
-    read ends where a response may end: after an empty line, which ends heads and chunked bodies, or at the length of the body.
+    Data that a server sends after the end of a response stays in this object and prevents further requests on the connection.
+    httpcore would read it as the response to the next request, so that a message could count as delivered although no receiver
+    accepted it. Therefore a read stops where a response can end: after an empty line, which ends headers and chunked bodies, or
+    at the length of the body.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
@@ -79,7 +80,7 @@ class DeadlineStream(httpcore.NetworkStream):
         self._body_left: int | None = None
 
     def expect_body(self, length: int) -> None:
-        """Hand out no more than this many bytes until the next request."""
+        """Return no more than this many bytes until the next request."""
         self._body_left = length
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
@@ -91,7 +92,7 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._take(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Send all of it; `sendall` would restart its timeout with each record of TLS."""
+        """Send everything; `sendall` would restart its timeout with each TLS record."""
         self._body_left, self._last = None, b""
         rest = memoryview(buffer)
         with _translated(httpcore.WriteTimeout, httpcore.WriteError):
@@ -109,7 +110,7 @@ class DeadlineStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        """Begin TLS; on failure the connection is closed."""
+        """Start TLS; close the connection on failure."""
         try:
             if self._has_rest():
                 raise httpcore.ConnectError("the proxy sent data of its own after it had accepted the connection")
@@ -122,7 +123,7 @@ class DeadlineStream(httpcore.NetworkStream):
         return DeadlineStream(secured, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """Answer what httpcore asks of a connection."""
+        """Return what httpcore wants to know about a connection."""
         match info:
             case "is_readable":
                 return self._is_readable()
@@ -138,7 +139,7 @@ class DeadlineStream(httpcore.NetworkStream):
                 return None
 
     def _take(self, max_bytes: int) -> bytes:
-        """Hand out what was received, up to where a response may end."""
+        """Return received data up to where a response can end."""
         start = self._position
         stop = min(start + max_bytes, len(self._data))
         if self._body_left is not None:
@@ -155,7 +156,7 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._position < len(self._data)
 
     def _is_readable(self) -> bool:
-        """Say whether something came that was not asked for: the server's goodbye, or more than its response."""
+        """Return whether unexpected data has arrived: the end of the connection, or more than the response."""
         if self._has_rest() or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             return True
         if self._socket.fileno() < 0:
@@ -166,7 +167,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 def _end_of_head(before: bytes, data: bytes, start: int, stop: int) -> int | None:
-    """Give where the first empty line ends, which may have begun in the few bytes before; None if there is none."""
+    """Return the end of the first empty line, which may start in the preceding bytes; None if there is none."""
     length = len(_END_OF_HEAD)
     at_edge = (before + data[start : min(start + length - 1, stop)]).find(_END_OF_HEAD)
     if at_edge >= 0:
@@ -192,7 +193,7 @@ def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
 
 @contextlib.contextmanager
 def _translated(timeout: type[Exception], error: type[Exception]) -> Iterator[None]:
-    """Raise what httpcore expects of its network; the message is for people."""
+    """Raise the exceptions that httpcore expects from a backend."""
     try:
         yield
     except TimeoutError as exc:

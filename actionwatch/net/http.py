@@ -27,12 +27,12 @@ import httpx
 
 from actionwatch.base.errors import TransportError
 from actionwatch.net.deadline import Deadline, DeadlineNetwork, DeadlineStream
-from actionwatch.net.http_response import USER_AGENT, Answer
-from actionwatch.net.tls import Identity, tls_context
+from actionwatch.net.http_response import USER_AGENT, HttpResponse
+from actionwatch.net.tls import ClientCertificate, tls_context
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
-ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
+_ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
 
 _ENCODINGS = "gzip, deflate"  # what httpx can always decode
 
@@ -54,7 +54,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         ca_file: Path | None = None,
-        identity: Identity | None = None,
+        identity: ClientCertificate | None = None,
         proxy: str | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
@@ -81,7 +81,7 @@ class HttpClient:
         params: Sequence[tuple[str, str | int | float | bool | None]] = (),
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Exchange one request for one whole response, whatever its status.
 
         Raises: TransportError if no whole response came within the timeout and the size limit.
@@ -94,9 +94,9 @@ class HttpClient:
             finally:
                 response.close()
         took = timedelta(seconds=time.monotonic() - started)
-        return Answer(response.status_code, dict(response.headers.items()), body, took)
+        return HttpResponse(response.status_code, dict(response.headers.items()), body, took)
 
-    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> Answer:
+    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> HttpResponse:
         """Post a message.
 
         Raises: TransportError.
@@ -145,7 +145,7 @@ class HttpClient:
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[_Transport]:
-        """Lend an idle transport, or a new one, for one exchange; what the libraries raise becomes a TransportError."""
+        """Lend an idle or a new transport for one exchange, and translate the exceptions of the libraries."""
         if self._is_closed:
             raise TransportError("the client is closed")
         transport = self._take_idle() or _Transport(self._tls, self._proxy)
@@ -188,7 +188,7 @@ class _Transport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
             proxy=httpcore.Proxy(_core_url(proxy.url), auth=proxy.raw_auth) if proxy else None,
-            max_connections=ORIGINS_KEPT,
+            max_connections=_ORIGINS_KEPT,
             keepalive_expiry=MAX_IDLE_SECONDS,
             network_backend=DeadlineNetwork(self.deadline),
         )
@@ -220,7 +220,7 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of httpcore's response, as httpx takes it."""
+    """Adapt the body of an httpcore response for httpx."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -255,7 +255,7 @@ _LIBRARY_ERRORS = (
 
 
 def _explain(exc: Exception) -> str:
-    """Say what failed, without the URL and the headers that some messages of the libraries hold."""
+    """Describe what failed, without the URL and the headers that some messages of the libraries contain."""
     match exc:
         case httpcore.ConnectTimeout():
             return "no connection within the timeout"

@@ -1,6 +1,6 @@
-"""What HTTP ends answer: a whole answer, the server's clock in it, and how long it asks to be left alone.
+"""A whole HTTP response, with the server's clock and Retry-After.
 
-Apart from http.py, so that who needs only these words does not import a client.
+Not in http.py, so that modules that need only these types do not import httpx.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from email.utils import parsedate_to_datetime
 from actionwatch import __version__
 
 USER_AGENT = f"actionwatch/{__version__}"
-MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not park a delivery for ever
+MAX_RETRY_AFTER = timedelta(days=1)  # a date in the far future must not block a delivery forever
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One whole HTTP answer. `headers` has lower-case names; `took` is the time from request to last byte."""
+class HttpResponse:
+    """One whole HTTP response. `headers` has lower-case names; `took` is the time from the request to the last byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -26,22 +26,22 @@ class Answer:
     took: timedelta
 
     def excerpt(self, limit: int = 500) -> str:
-        """Give the first `limit` characters of the body, for people."""
+        """Return the first `limit` characters of the body, for error messages."""
         return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
 
     @property
     def date(self) -> datetime | None:
-        """The server's clock (resolution one second), or None where it sent no readable `Date`."""
+        """The clock of the server (resolution one second); None without a valid `Date`."""
         return _http_date(self.headers.get("date", ""))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Read `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a span; None where absent or unreadable.
+    """Parse `Retry-After`, seconds or a date (RFC 9110 §10.2.3), as a duration; None if absent or invalid.
 
-    A date counts from the answer's own `Date`, from `now` where there is none: our clock may be wrong.
+    A date is relative to the `Date` of the response, or to `now` if there is none, because the local clock may be wrong.
     """
     value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit to Python, but not to int()
+    if value.isascii() and value.isdigit() and len(value) < 20:  # "²" is a digit for str.isdigit(), but not for int()
         return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
     at = _http_date(value)
     since = _http_date(headers.get("date", "")) or now

@@ -1,4 +1,4 @@
-"""Explain a failed connection to the person who has to fix it. Used by the HTTP client and by email."""
+"""Explain why a connection failed, for the HTTP client and for email."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import ssl
 
 
 def explain_os_error(exc: OSError) -> str:
-    """Say what failed, and what to check if that is clear."""
+    """Describe what failed and, if known, what to check."""
     what = str(exc) or type(exc).__name__
     match exc:
         case socket.gaierror():
-            return f"{what}: check the name of the host, and this machine's DNS"
+            return f"{what}: check the host name and the DNS of this machine"
         case ConnectionRefusedError():
-            return f"{what}: nothing listens there, check host and port"
+            return f"{what}: no server listens there: check host and port"
         case ssl.SSLCertVerificationError():
-            return f"{what}: fix the certificate, or name its authority in ca_file"
+            return f"{what}: fix the certificate, or set ca_file to its authority"
         case ssl.SSLError():
-            return f"{what}: check that host and port are those for TLS"
+            return f"{what}: check that host and port expect TLS"
     return what

@@ -1,4 +1,4 @@
-"""TLS contexts: which authorities a client trusts, and the certificate by which it proves who it is."""
+"""TLS contexts: the trusted authorities, and the client certificate."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A client certificate, and its key if that is in a separate file. Both in PEM."""
+class ClientCertificate:
+    """A client certificate in PEM form, and its key if that is in a separate file."""
 
     cert_file: Path
     key_file: Path | None = None
 
 
 def tls_context(
-    ca_file: Path | None = None, identity: Identity | None = None, *, alpn: str | None = None
+    ca_file: Path | None = None, identity: ClientCertificate | None = None, *, alpn: str | None = None
 ) -> ssl.SSLContext:
-    """Make a TLS context that trusts the authorities in this file, or else the system's. Do not change it: it may be shared.
+    """Return a TLS context that trusts the authorities in this file, or else the system's. Do not change it: it may be shared.
 
     `alpn` is the protocol to offer (RFC 7301).
 
@@ -35,7 +35,7 @@ def _system_context(alpn: str | None) -> ssl.SSLContext:
     return _context(None, None, alpn)  # loading the system's 150 certificates takes 20 ms and 0.8 MB
 
 
-def _context(ca_file: Path | None, identity: Identity | None, alpn: str | None) -> ssl.SSLContext:
+def _context(ca_file: Path | None, identity: ClientCertificate | None, alpn: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     if identity is not None:
         context.load_cert_chain(identity.cert_file, identity.key_file, password=_no_password)
@@ -45,5 +45,5 @@ def _context(ca_file: Path | None, identity: Identity | None, alpn: str | None) 
 
 
 def _no_password() -> str:
-    # Without this, OpenSSL would ask for it on the terminal.
+    # Without this callback, OpenSSL asks for the passphrase on the terminal.
     raise ValueError("the key is encrypted: store it without a passphrase, readable by actionwatch only")

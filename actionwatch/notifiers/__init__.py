@@ -1,1 +1,1 @@
-"""Where alerts go: one module per type of receiver, its file name being the type's name in the configuration."""
+"""The notifiers: one module per receiver type. The file name is the name of the type in the configuration."""

@@ -1,4 +1,4 @@
-"""A card: one message as it looks on a terminal. Apart from console.py, since rich is large, and most commands print none.
+"""Draw one message as a card on a terminal. Not in console.py, because rich is large and most commands print no card.
 
 ▌ CRITICAL  Cluster payments-prod deleted  ×3
 ▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
@@ -6,9 +6,9 @@
 ▌ cluster_deleted · opened
 ▌ → Ask eve@example.com whether this was planned.
 
-▌ HIGH  12 alerts came under a silence
+▌ HIGH  12 alerts were silenced
 ▌ 4 high · 8 low
-▌ 12 firewall_opened hidden by silence 3f2a91c0 of sam: load test, ask sam
+▌ 12 firewall_opened suppressed by silence 3f2a91c0 of sam: load test, ask sam
 ▌ high  Firewall rules of staging opened  ×2
 ▌ … and 11 more
 """
@@ -31,11 +31,11 @@ from actionwatch.text.escaping import one_line, shorten, steps
 BAR = "▌ "
 SEPARATOR = " · "
 MAX_TITLE_CHARS = 300
-MAX_LISTED = 10  # alerts of a summary: a card is to be taken in at a glance
-MAX_CAUSES = 3  # of a summary: mostly there is one
-MAX_VALUE_CHARS = 120  # one long name must not push the others off the card
+MAX_LISTED = 10  # alerts of a summary: a card must be readable at a glance
+MAX_CAUSES = 3  # of a summary: most have one
+MAX_VALUE_CHARS = 120  # a long name must not push the others off the card
 
-# Colours of the terminal's own palette where it has only 16, readable on dark and on light backgrounds.
+# Readable on dark and on light backgrounds; rich maps them to the palette of a terminal with 16 colours.
 COLOURS = {
     "critical": Style(color="#e5484d", bold=True),
     "high": Style(color="#f76b15", bold=True),
@@ -48,8 +48,8 @@ QUIET = Style(dim=True)
 STRONG = Style(bold=True)
 
 
-class Terminal(Console):
-    """rich's console, but for its answer to a broken pipe, which is to exit."""
+class CardConsole(Console):
+    """rich's console, except that a broken pipe does not end the process."""
 
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError that is being handled."""
@@ -57,7 +57,7 @@ class Terminal(Console):
 
 
 class Card:
-    """One message, drawn as lines behind a bar in the level's colour."""
+    """One message: lines behind a bar in the colour of the level."""
 
     def __init__(self, message: Message, encoding: str = "utf-8") -> None:
         self._message = message
@@ -65,7 +65,7 @@ class Card:
         self._encoding = encoding
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the lines and put the bar before each, wrapped ones too."""
+        """Draw the lines with the bar before each, also before wrapped ones."""
         lines = Group(*(line for line in self._lines() if line.plain.strip()))
         inner = options.update(width=max(options.max_width - len(BAR), 1), height=None)
         style = self._colour()
@@ -126,7 +126,7 @@ class Card:
         return line.append(self._plain(SEPARATOR) if rule else "", QUIET).append(words_of_state, self._state_style())
 
     def _advice(self) -> Text:
-        """Give the runbook's first step, which is what to do first."""
+        """Return the first step of the runbook."""
         advice = steps(str(self._data.get("runbook") or ""))
         if not advice or self._is_resolved():
             return Text()
@@ -134,7 +134,7 @@ class Card:
         return Text(overflow="fold").append(self._plain("→ "), STRONG).append(first, Style(italic=True))
 
     def _levels(self) -> Text:
-        """Count a summary's alerts by level, the worst first."""
+        """Count the alerts of a summary by level, the most severe first."""
         levels = self._data.get("levels") or {}
         parts = [f"{levels[word]} {word}" for word in reversed(LEVELS) if levels.get(word)]
         return Text(self._join(*parts), overflow="fold")
@@ -176,11 +176,11 @@ class Card:
         return self._plain(SEPARATOR).join(parts)
 
     def _value(self, value: Any, limit: int = MAX_VALUE_CHARS) -> str:
-        """Show a value from outside on one line, with nothing in it that acts."""
+        """Show an untrusted value on one line, with control characters as escapes."""
         return self._plain(one_line(shorten(str(value), limit)))
 
     def _plain(self, text: str) -> str:
-        """Show what the stream's encoding lacks as escapes: a terminal in ASCII must not cost an alert."""
+        """Escape characters that the encoding of the stream lacks: an ASCII terminal must not cost an alert."""
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
 
 

@@ -1,8 +1,8 @@
-"""Slack's buttons: Acknowledge, Silence 1 h, Resolve, and what listens for them: Socket Mode, so that no port is opened.
+"""Slack's buttons (Acknowledge, Silence 1 h, Resolve), and the listener for them. Socket Mode needs no open port.
 
-The SDK's own socket client does the WebSocket; what it does poorly is done here: it takes a proxy from the environment, gives
-up for ever if the very first connection fails, sleeps through a rate limit, takes a core for 20 seconds when a line breaks
-without a goodbye, and needs up to four seconds to close.
+The SDK's socket client handles the WebSocket. This module works around its faults: it takes a proxy from the environment, gives
+up if the first connection fails, ignores Retry-After, uses a whole core for 20 seconds when a connection ends without a close
+frame, and needs up to four seconds to close.
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
 
 OnAction = Callable[[str, str, str], Decision]
-"""What a press calls, in the listener's thread: action (`ack`, `silence` or `resolve`), alert id, who pressed.
+"""Called in the listener's thread for each pressed button: action (`ack`, `silence` or `resolve`), alert id, user.
 
-It may raise an ActionwatchError, whose text the presser is shown."""
+It may raise an ActionwatchError, whose text is shown to the user."""
 
 BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
 PREFIX = "actionwatch_"
 BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
 MAX_SAID_CHARS = 300
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
-REFUSED_WAIT = 300.0  # a wrong token does not mend itself; a new one comes with a restart
-SEEN_ENVELOPES = 200  # Slack repeats what it believes unheard
+REFUSED_WAIT = 300.0  # a wrong token stays wrong until the configuration is reloaded
+SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
 
-# The SDK writes addresses, headers and texts at DEBUG and errors at ERROR. What went wrong is for the caller to log, once.
+# The SDK logs URLs, headers and texts at DEBUG, and errors at ERROR. `SlackActions` logs an error once itself.
 SILENT = logging.getLogger("actionwatch.notifiers.slack.sdk")
 SILENT.setLevel(logging.CRITICAL + 1)
 SILENT.propagate = False
@@ -59,7 +59,7 @@ log = structlog.get_logger()
 
 
 def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]:
-    """Put the buttons that still make sense under a message about an unresolved alert."""
+    """Add buttons to the message of an unresolved alert."""
     alert_id = str(message.data.get("id") or "")
     status = message.data.get("status")
     if message.type not in ("alert.opened", "alert.updated") or status == "resolved" or not alert_id:
@@ -81,7 +81,7 @@ def _button(name: str, alert_id: str) -> dict[str, Any]:
 
 
 class SlackActions:
-    """Listens for presses from `start` to `close`, in threads of its own; connects again whenever the connection is lost."""
+    """Listens for pressed buttons from `start` to `close`, in its own threads, and reconnects if the connection is lost."""
 
     def __init__(
         self,
@@ -106,18 +106,18 @@ class SlackActions:
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
 
     def reach(self) -> None:
-        """Ask Slack where to connect, and do not.
+        """Ask Slack for the address to connect to, and do not connect.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         self._app.call("apps.connections.open", {})
 
     def start(self) -> None:
-        """Connect and listen; returns at once."""
+        """Connect and listen in a thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the press that is being handled, hang up, end the threads."""
+        """Finish the press that is being handled, disconnect, and end the threads."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -133,7 +133,7 @@ class SlackActions:
 
     @property
     def is_connected(self) -> bool:
-        """Whether presses are heard now."""
+        """Whether the listener is connected."""
         return self._client is not None and self._client.is_connected()
 
     def _watch(self) -> None:
@@ -154,29 +154,29 @@ class SlackActions:
                     wait = FIRST_WAIT
                     self._stopping.wait(WATCH_SECONDS)
                 elif not self._connect(client):
-                    self._stopping.wait(max(wait, client.asked_wait))
+                    self._stopping.wait(max(wait, client.retry_after))
                     wait = min(wait * 2, LONGEST_WAIT)
         finally:
             self._client = None
             client.end()
 
     def _connect(self, client: _Client) -> bool:
-        client.asked_wait = 0.0
+        client.retry_after = 0.0
         try:
             client.connect_to_new_endpoint()
         except (DeliveryError, SlackClientError, OSError, ValueError) as exc:
             if isinstance(exc, TransientDeliveryError):
-                client.asked_wait = exc.retry_after.total_seconds()
+                client.retry_after = exc.retry_after.total_seconds()
             if isinstance(exc, PermanentDeliveryError):
-                client.asked_wait = REFUSED_WAIT
-            log.warning("slack_actions_unconnected", receiver=self.receiver, error=str(exc))
+                client.retry_after = REFUSED_WAIT
+            log.warning("slack_actions_connect_failed", receiver=self.receiver, error=str(exc))
             return False
         if client.is_connected():
             log.info("slack_actions_connected", receiver=self.receiver)
         return client.is_connected()
 
     def _take(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
-        """Handle one envelope; it is acknowledged first, since Slack waits three seconds only."""
+        """Acknowledge one envelope, because Slack waits only three seconds, then handle it."""
         with contextlib.suppress(SlackClientError, OSError, AttributeError):
             client.send_socket_mode_response({"envelope_id": request.envelope_id})
         payload = request.payload
@@ -193,35 +193,35 @@ class SlackActions:
         try:
             decision = self._on_action(name, alert_id, who)
         except ActionwatchError as exc:
-            self._tell(f"{BUTTONS[name]} did not work: {exc}", payload)
+            self._reply_privately(f"{BUTTONS[name]} failed: {exc}", payload)
         except Exception as exc:
-            # The SDK would swallow it, and the presser would believe that it worked.
+            # The SDK would swallow the exception, and the user would believe that it worked.
             log.exception("slack_action_failed", receiver=self.receiver, action=name, error=type(exc).__name__)
-            self._tell(f"{BUTTONS[name]} did not work: unexpected {type(exc).__name__}", payload)
+            self._reply_privately(f"{BUTTONS[name]} failed: unexpected {type(exc).__name__}", payload)
         else:
             log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
             if decision.is_new:
-                self._say("chat.update", _answered(payload, name, decision.said))
+                self._call("chat.update", _decided(payload, name, decision.said))
             else:
-                # The message in the channel may be newer than the one that was pressed: it is left as it is.
-                self._tell(f"Nothing left to do. {decision.said}", payload)
+                # The message in the channel may be newer than the one in the payload: do not overwrite it.
+                self._reply_privately(f"Nothing to do. {decision.said}", payload)
 
-    def _tell(self, what: str, payload: Mapping[str, Any]) -> None:
-        """Tell the presser alone."""
+    def _reply_privately(self, what: str, payload: Mapping[str, Any]) -> None:
+        """Show a text only to the user who pressed the button."""
         text = escaped(shorten(what, 500))
         user = (payload.get("user") or {}).get("id")
-        self._say("chat.postEphemeral", {"channel": _channel(payload), "user": user, "text": text})
+        self._call("chat.postEphemeral", {"channel": _channel(payload), "user": user, "text": text})
 
-    def _say(self, method: str, arguments: Mapping[str, Any]) -> None:
+    def _call(self, method: str, arguments: Mapping[str, Any]) -> None:
         try:
             self._bot.call(method, arguments)
         except DeliveryError as exc:
-            # What was pressed has been done: the next update of the alert shows it.
-            log.warning("slack_answer_failed", receiver=self.receiver, error=str(exc))
+            # The action itself is done: the next update of the alert shows it.
+            log.warning("slack_reply_failed", receiver=self.receiver, error=str(exc))
 
 
 class _Client(SocketModeClient):
-    """The SDK's socket client, asking for its address through our own HTTP and leaving reconnection to `SlackActions`."""
+    """The SDK's socket client, with our HTTP client. `SlackActions` reconnects it."""
 
     def __init__(
         self,
@@ -230,44 +230,44 @@ class _Client(SocketModeClient):
         proxy: str | None,
         take: Callable[[BaseSocketModeClient, SocketModeRequest], None],
     ) -> None:
-        # Of its web client it takes the TLS context only: it gets no token, and its calls are ours.
+        # The SDK uses only the TLS context of this web client: it has no token and makes no calls.
         web_client = WebClient(ssl=context, logger=SILENT)
         super().__init__("", SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
-        self.proxy = proxy  # where none was given, the SDK took the environment's
-        self.asked_wait = 0.0
+        self.proxy = proxy  # without one, the SDK has taken the proxy of the environment
+        self.retry_after = 0.0  # seconds
         self._app = app
         self.socket_mode_request_listeners.append(take)
 
     def issue_new_wss_url(self) -> str:
-        """Ask Slack where to connect.
+        """Ask Slack for the address to connect to.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         url = str(self._app.call("apps.connections.open", {}).get("url") or "")
         parts = urlsplit(url)
         if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):
-            raise TransientDeliveryError("Slack named no wss:// address to connect to")
+            raise TransientDeliveryError("Slack returned no wss:// address to connect to")
         return url
 
     def connect(self) -> None:
-        """Connect; where that fails, `is_connected` says so."""
+        """Connect; on failure, `is_connected` is False."""
         super().connect()
         session = self.current_session
         if session is not None and session.sock is not None:
-            session.sock = _Honest(session.sock)  # type: ignore[assignment]
+            session.sock = _RaisingSocket(session.sock)  # type: ignore[assignment]
 
     def end(self) -> None:
-        """Close, waking the thread that waits for the next frame: it holds the lock which closing needs."""
+        """Close. First wake the thread that waits for the next frame, because it holds the lock that closing needs."""
         session = self.current_session
         if session is not None and session.sock is not None:
             with contextlib.suppress(OSError):
                 session.sock.shutdown(socket.SHUT_RDWR)
-        self.message_queue.put(None)  # wakes the thread that waits for a message
+        self.message_queue.put(None)  # wake the thread that waits for a message
         self.close()
 
 
-class _Honest:
-    """A socket that raises at the other side's end; the SDK would go on reading the nothing that comes then."""
+class _RaisingSocket:
+    """A socket that raises when the peer has closed. The SDK would read empty data in a busy loop."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -276,12 +276,12 @@ class _Honest:
     def recv(self, count: int) -> bytes:
         data = self._socket.recv(count)
         if not data:
-            raise ConnectionResetError("Slack hung up")
+            raise ConnectionResetError("Slack closed the connection")
         return data
 
 
-def _answered(payload: Mapping[str, Any], name: str, said: str) -> dict[str, Any]:
-    """Give the pressed message again, with what was decided in place of the button; nothing else of it changes."""
+def _decided(payload: Mapping[str, Any], name: str, said: str) -> dict[str, Any]:
+    """Return the message with the decision in place of the pressed button."""
     message = payload.get("message") or {}
     text = f":white_check_mark: {escaped(shorten(said, MAX_SAID_CHARS))}"
     note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": text}]}
@@ -295,15 +295,15 @@ def _answered(payload: Mapping[str, Any], name: str, said: str) -> dict[str, Any
         if isinstance(item, dict) and isinstance(item.get("blocks"), list)
     ]
     blocks = _replaced(message.get("blocks") or [], name, note)
-    place = {
+    target = {
         "channel": _channel(payload),
         "ts": message.get("ts") or (payload.get("container") or {}).get("message_ts"),
     }
-    return {**kept, **place, "blocks": blocks, "attachments": attachments}
+    return {**kept, **target, "blocks": blocks, "attachments": attachments}
 
 
 def _replaced(blocks: list[Any], name: str, note: Mapping[str, Any]) -> list[Any]:
-    """Take the pressed button away, all of them after a resolution, and put the note behind."""
+    """Remove the pressed button (all buttons after a resolution) and append the note."""
     made: list[Any] = []
     for block in blocks:
         if not isinstance(block, dict) or block.get("block_id") != BLOCK_ID:
@@ -322,6 +322,6 @@ def _channel(payload: Mapping[str, Any]) -> Any:
 
 
 def _who(user: Mapping[str, Any]) -> str:
-    """Name the presser as Slack does, with the id, which nobody can choose."""
-    name = one_line(shorten(str(user.get("username") or user.get("name") or "somebody"), 80))
+    """Name the user by name and id: users can choose their names, but not their ids."""
+    name = one_line(shorten(str(user.get("username") or user.get("name") or "unknown user"), 80))
     return f"{name} ({user['id']})" if user.get("id") else name

@@ -1,7 +1,7 @@
-"""Apprise: a hundred further services, by their Apprise URLs; an optional extra, `actionwatch[apprise]`.
+"""Apprise: a hundred more services by their Apprise URLs. Requires the extra `actionwatch[apprise]`.
 
-https://github.com/caronc/apprise. Only its services are used: retrying, ordering and giving up stay with the outbox, redirects
-are not followed, nothing is written to disk. Each service has its own proxies and markup, so its text is made inert first.
+https://github.com/caronc/apprise. Apprise only sends: the outbox retries, orders and gives up. Apprise follows no redirect and
+writes nothing to disk. Services have different markup, so texts are defused first.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from pydantic import Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Message, Receipt
-from actionwatch.notifiers.base import ANSWER_CHARS, DEFAULT_TIMEOUT, TRANSIENT_STATUSES, Redactor, Rendered
+from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Rendered
 from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ("apprise.subject", "apprise.txt")
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = True
 
 MAX_URLS = 20
 MISSING = "needs the extra: pip install 'actionwatch[apprise]'"
 
-_STATUS = re.compile(r"error=([1-5]\d\d)\b", re.ASCII)  # how the services' warnings end
+_STATUS = re.compile(r"error=([1-5]\d\d)\b", re.ASCII)  # the end of the warnings of the services
 _ENTRY_CHARS = 300
 
-# At DEBUG, Apprise and what it sends by write whole addresses, which hold tokens.
+# At DEBUG, Apprise and its HTTP client log whole URLs, which contain tokens.
 for _name in ("apprise", "urllib3", "requests"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-logging.getLogger("apprise").propagate = False  # its warnings come back with each result; logging is the caller's
+logging.getLogger("apprise").propagate = False  # each result contains its warnings, and the caller logs them
 
 
 class Options(words.Options):
@@ -51,23 +52,25 @@ class Options(words.Options):
         for number, url in enumerate(self.targets, 1):
             if _plugin(url, self.timeout) is None:
                 which = f"URL {number}" if self.urls else "the URL"
-                raise ValueError(f"{which} is none that Apprise knows: compare it with the service's page in its wiki")
+                raise ValueError(
+                    f"Apprise does not know {which}: compare it with the page of the service in the Apprise wiki"
+                )
         return self
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The URLs, wherever they stood."""
+        """The URLs, from whichever key."""
         given: Iterable[SecretStr | None] = self.urls if self.urls is not None else (self.url, self.url_file)
         return tuple(secret.get_secret_value() for secret in given if secret is not None)
 
 
 def build(options: Options, *, receiver: str) -> AppriseNotifier:
-    """Make the notifier of one receiver. Opens no connection."""
+    """Build the notifier of one receiver. Opens no connection."""
     return AppriseNotifier(options, receiver=receiver)
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
-    """Give title and text, as a service gets them."""
+    """Return title and text as a service receives them."""
     title, body = _texts(message, rendered)
     return {"apprise.txt": f"{title}\n\n{body}"}
 
@@ -79,12 +82,12 @@ class _Failure:
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the service said that it will not take this; without a status nobody knows, so it is tried again."""
+        """Whether a retry is pointless. Without a status this is unknown, so the delivery is retried."""
         return self.status is not None and self.status < 500 and self.status not in TRANSIENT_STATUSES
 
 
 class AppriseNotifier:
-    """Sends messages to one or several services. Several stand and fall together: give each a receiver to have them apart."""
+    """Sends messages to one or several services. They share one delivery: configure separate receivers for separate retries."""
 
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
@@ -94,27 +97,27 @@ class AppriseNotifier:
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         """Send the message once to each service.
 
-        Returns: a receipt, whose `note` names what refused; it is not repeated to those that took it.
-        Raises: TransientDeliveryError, PermanentDeliveryError, when none took it.
+        Returns: a receipt, if at least one service accepted it. `note` names the services that refused; there is no retry.
+        Raises: TransientDeliveryError, PermanentDeliveryError, if no service accepted it.
         """
         title, body = _texts(message, rendered)
         failures = [failure for service in self._services if (failure := self._notify(service, title, body, message))]
         if len(failures) < len(self._services):
-            return Receipt(note="; ".join(failure.what for failure in failures)[:ANSWER_CHARS] or None)
-        answer = "; ".join(failure.what for failure in failures)[:ANSWER_CHARS]
+            return Receipt(note="; ".join(failure.what for failure in failures)[:RESPONSE_CHARS] or None)
+        response = "; ".join(failure.what for failure in failures)[:RESPONSE_CHARS]
         if all(failure.is_permanent for failure in failures):
-            raise PermanentDeliveryError("the service refused the message", answer=answer)
-        raise TransientDeliveryError("the service did not take the message", answer=answer)
+            raise PermanentDeliveryError("the service refused the message", response=response)
+        raise TransientDeliveryError("the service did not accept the message", response=response)
 
     def close(self) -> None:
-        """Nothing is open between two messages."""
+        """Do nothing: no connection outlives a message."""
 
     def _notify(self, service: Any, title: str, body: str, message: Message) -> _Failure | None:
         result = service.notify(body=body, title=title, notify_type=_kind(message), body_format="text")
         if result:
             return None
         entries = [entry.message for outcome in result.results for entry in outcome.logs()]
-        said = self._redact("; ".join(str(entry)[:_ENTRY_CHARS] for entry in entries)) or "it did not say why"
+        said = self._redact("; ".join(str(entry)[:_ENTRY_CHARS] for entry in entries)) or "no reason given"
         statuses = [int(found[1]) for entry in entries if (found := _STATUS.search(str(entry)))]
         return _Failure(f"{service[0].service_name}: {said}", statuses[-1] if statuses else None)
 
@@ -128,24 +131,24 @@ def _service(url: str, timeout: timedelta) -> Any:
 
 
 def _plugin(url: str, timeout: timedelta) -> Any:
-    """Make the service of a URL; None where there is none.
+    """Build the service of a URL; None if Apprise does not know it.
 
-    Raises: ValueError, where Apprise is not installed.
+    Raises: ValueError, if Apprise is not installed.
     """
     try:
         import apprise
     except ImportError as exc:
         raise ValueError(MISSING) from exc
-    # Without its own time limit, Apprise sends in our thread: what it stops waiting for would go on behind our back.
+    # With a time limit of its own, Apprise would send in another thread and leave it running after the limit.
     asset = apprise.AppriseAsset(
         app_id="actionwatch", app_desc="actionwatch", storage_mode="memory", async_mode=False, service_timeout=0
     )
-    with warnings.catch_warnings():  # the first URL loads every service, and some import what Python will drop
+    with warnings.catch_warnings():  # the first URL loads all services, and some import deprecated modules
         warnings.simplefilter("ignore", DeprecationWarning)
         plugin = apprise.Apprise.instantiate(url, asset=asset)
     if plugin is None:
         return None
-    plugin.retry = 0  # also where the URL asks for more: the outbox retries, and knows when to stop
+    plugin.retry = 0  # even if the URL asks for retries: the outbox retries
     plugin.redirects = False
     plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout.total_seconds()
     return plugin
@@ -157,12 +160,12 @@ def _texts(message: Message, rendered: Rendered) -> tuple[str, str]:
 
 
 def _kind(message: Message) -> str:
-    """Choose Apprise's colour."""
+    """Map the level to a type of Apprise."""
     if message.type == "alert.resolved":
         return "success"
     return {"critical": "failure", "high": "failure", "medium": "warning"}.get(message.level, "info")
 
 
 def _parts(url: str) -> list[str]:
-    """Give the parts of a URL that may be tokens, for redaction."""
+    """Return the parts of a URL that may be secret."""
     return [part for part in re.split(r"[/?&=#;:@,]", url.partition("://")[2]) if len(part) >= 8]

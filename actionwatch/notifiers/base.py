@@ -1,7 +1,7 @@
-"""What every notifier is: a module `notifiers/<type>.py` with `Options`, `build` and the templates it fills.
+"""The interface of a notifier: a module `notifiers/<type>.py` with `Options`, `build`, `preview` and a few constants.
 
-A notifier sends one message once. It returns, or raises a transient or a permanent `DeliveryError`; retrying, ordering and
-giving up belong to the outbox. It is called from several threads at once.
+A notifier sends one message once. It returns, or raises a transient or a permanent `DeliveryError`. The outbox retries, orders
+and gives up. Several threads call a notifier at the same time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.base.model import Message, Receipt
 from actionwatch.base.model import Rendered as Rendered
-from actionwatch.net.http_response import Answer, retry_after
-from actionwatch.net.tls import Identity
+from actionwatch.net.http_response import HttpResponse, retry_after
+from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
 from actionwatch.text.escaping import visible
 from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy
@@ -31,18 +31,18 @@ from actionwatch.text.timeintervals import parse_location
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
 
-ANSWER_CHARS = 500  # the contract: a refusal is kept with the answer's first 500 characters
-TRANSIENT_STATUSES = frozenset({408, 425, 429})  # with every 5xx; the contract's table
-DEFAULT_TIMEOUT = timedelta(seconds=10)  # of receivers that speak HTTP
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # sixteen of these must fit into memory
-MIN_SECRET_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
+RESPONSE_CHARS = 500  # the contract: a refusal is kept with the first 500 characters of the response
+TRANSIENT_STATUSES = frozenset({408, 425, 429})  # and every 5xx, as the contract says
+DEFAULT_TIMEOUT = timedelta(seconds=10)  # of HTTP receivers
+_MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # sixteen of these must fit into memory
+_MIN_SECRET_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
 
-REMEDIES = {
-    401: "check the receiver's credentials",
-    403: "check the receiver's credentials and permissions",
-    404: "check the receiver's address",
-    410: "the receiver is gone: remove it, or give it its new address",
-    413: "the receiver takes no message of this size",
+_REMEDIES = {
+    401: "check the credentials of the receiver",
+    403: "check the credentials of the receiver and their permissions",
+    404: "check the URL of the receiver",
+    410: "this address no longer exists: remove the receiver or correct its URL",
+    413: "the receiver does not accept a message of this size",
 }
 
 
@@ -50,46 +50,48 @@ class Notifier(Protocol):
     """The code behind a receiver."""
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Send once. `reference` is what an earlier message of the same alert brought back here, None at first.
+        """Send once. `reference` is the one that the last message of the same alert returned; None if there is none.
 
-        Raises: TransientDeliveryError, PermanentDeliveryError; nothing else.
+        Raises: TransientDeliveryError, PermanentDeliveryError, and nothing else.
         """
         ...
 
     def close(self) -> None:
-        """Close what is open. Called once, after the last `send`."""
+        """Close connections. Called once, after the last `send`."""
         ...
 
 
 class NotifierModule(Protocol):
-    """What a module `notifiers/<type>.py` offers."""
+    """What a module `notifiers/<type>.py` provides."""
 
     TEMPLATES: tuple[str, ...]
-    """Names of the templates to fill for each message, such as `("email.html", "email.txt", "email.subject")`.
+    """Names of the templates to fill in for each message, such as `("email.html", "email.txt", "email.subject")`.
 
-    Where they depend on the options, the module has a function `templates(options)` too: ask `templates_of`.
+    If they depend on the options, the module also has a function `templates(options)`. Use `templates_of`.
     """
     DEFAULT_RATE_PER_SECOND: float | None
-    """How many messages a second the service takes; None where it sets no limit."""
+    """How many messages a second the service accepts; None if it has no limit."""
     IS_UPDATED_LAST: bool
     """Whether updates of an alert wait until nothing more can join it, so that only the last is sent."""
+    IS_READ_BY_PEOPLE: bool
+    """Whether a flood of messages harms: storm control is on by default for these receivers. Automation wants every message."""
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:
-        """Make the notifier of one receiver from its validated options. Opens no connection.
+        """Build the notifier of one receiver from its validated options. Opens no connection.
 
-        Where the protocol lets one try without sending, the module has a function `verify(options)` too, which raises what
-        `send` would: `check --live` calls it.
+        If the protocol has a way to test a receiver without sending, the module also has a function `verify(options)`, which
+        raises what `send` would raise. `check --live` calls it.
         """
         ...
 
     def preview(self, options: Any, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-        """Give what `send` would send as files to look at, name -> text, without secrets and without sending."""
+        """Return what `send` would send, without secrets, as files to look at: name -> text."""
         ...
 
 
 def notifier_types() -> tuple[str, ...]:
-    """List the known types: the file names of this folder, but this one and those that begin with an underscore."""
+    """List the types: the modules of this package, except this one and the private ones."""
     package = importlib.import_module("actionwatch.notifiers")
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
@@ -109,25 +111,25 @@ def templates_of(name: str, options: Options) -> tuple[str, ...]:
 
 
 class HttpOptions(Options):
-    """The keys that every receiver has which speaks HTTP."""
+    """The keys that all HTTP receivers have in common."""
 
     timeout: PositiveDuration = DEFAULT_TIMEOUT
     ca_file: CaFile | None = None
     proxy: Proxy | None = None
 
-    def http_client(self, identity: Identity | None = None) -> HttpClient:
-        """Make the client that these keys describe. Opens no connection."""
+    def http_client(self, identity: ClientCertificate | None = None) -> HttpClient:
+        """Build the client that these keys describe. Opens no connection."""
         from actionwatch.net.http import (
             HttpClient,  # here, because commands that only read the configuration need no httpx
         )
 
         return HttpClient(
             timeout=self.timeout,
-            headers={"accept-encoding": "identity"},  # a receiver answers with a line or a page
+            headers={"accept-encoding": "identity"},  # responses of receivers are small
             ca_file=self.ca_file,
             identity=identity,
             proxy=self.proxy.get_secret_value() if self.proxy else None,
-            max_body_bytes=MAX_RESPONSE_BYTES,
+            max_body_bytes=_MAX_RESPONSE_BYTES,
         )
 
 
@@ -144,40 +146,40 @@ def _at(text: str, info: ValidationInfo) -> str:
 
 
 class DigestOptions(Options):
-    """Everything in one message at these times: a crontab line on the wall clock of a place."""
+    """When to send everything in one message: a crontab line, in local time."""
 
     location: Annotated[str, AfterValidator(_location)] = "UTC"
     at: Annotated[str, AfterValidator(_at)]
 
     @property
     def crontab(self) -> Crontab:
-        """When it is due."""
+        """The schedule."""
         return parse_crontab(self.at, parse_location(self.location))
 
 
 class Redactor:
-    """Takes known secrets out of texts that a receiver answered with: some echo what they were sent."""
+    """Removes known secrets from the response of a receiver: some echo the request."""
 
     def __init__(self, *secrets: str | None, url: str | None = None) -> None:
-        """Know whole secrets, and a URL whose path and query are one."""
+        """Take secrets, and a URL whose path and query count as secret."""
         known = [secret for secret in secrets if secret]
         if url:
             parts = urlsplit(url)
             tail = url.split(parts.netloc, 1)[-1]
-            known += [part for part in (tail, *re.split(r"[/?&=#;]", tail)) if len(part) >= MIN_SECRET_CHARS]
-        # The longest first, so that no part of a secret is left beside a redacted other part.
+            known += [part for part in (tail, *re.split(r"[/?&=#;]", tail)) if len(part) >= _MIN_SECRET_CHARS]
+        # The longest first: replacing a part of a secret first would leave the rest visible.
         self._pattern = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True)))) if known else None
 
     def __call__(self, text: str) -> str:
-        """Give the text without secrets, and with nothing in it that acts unseen."""
+        """Return the text without secrets, with control characters as escapes."""
         return visible(self._pattern.sub("[secret]", text) if self._pattern else text)
 
 
 class AddressNotifier:
-    """The base of notifiers that post to one address: what breaks on the way there passes, and is told without secrets."""
+    """Base class of notifiers that post to one URL. A failed exchange is a transient error, and its text holds no secret."""
 
     def __init__(self, url: str, http: HttpClient, redact: Redactor, *, unreachable: str = "") -> None:
-        """`unreachable` is said before what broke."""
+        """`unreachable` is a prefix of the text of a failed exchange."""
         self._url = url
         self._http = http
         self._redact = redact
@@ -195,8 +197,8 @@ class AddressNotifier:
         """Close the connections."""
         self._http.close()
 
-    def post(self, headers: Mapping[str, str], content: bytes) -> Answer:
-        """Exchange one POST for one answer, whatever it says.
+    def post(self, headers: Mapping[str, str], content: bytes) -> HttpResponse:
+        """Post once and return the response, whatever its status.
 
         Raises: TransientDeliveryError.
         """
@@ -211,23 +213,23 @@ class AddressNotifier:
             raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
 
 
-def check_answer(answer: Answer, redact: Redactor, now: datetime | None = None) -> None:
-    """Return if an HTTP receiver took the message: the contract's table of statuses, for every notifier that speaks HTTP.
+def check_response(response: HttpResponse, redact: Redactor, now: datetime | None = None) -> None:
+    """Return if an HTTP receiver accepted the message; else raise, by the table of statuses in the contract.
 
-    Raises: TransientDeliveryError (408, 425, 429, 5xx) with the answer's Retry-After; PermanentDeliveryError (the rest;
-    a redirect shows its target, which is not followed).
+    Raises: TransientDeliveryError (408, 425, 429, 5xx) with the Retry-After of the response; PermanentDeliveryError (all other
+    statuses; the text for a redirect names its target).
     """
-    status = answer.status
+    status = response.status
     if 200 <= status < 300:
         return
-    text = redact(answer.excerpt(ANSWER_CHARS))[:ANSWER_CHARS]
+    text = redact(response.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
     if status in TRANSIENT_STATUSES or status >= 500:
-        wait = retry_after(answer.headers, now or utc_now()) or timedelta(0)
-        raise TransientDeliveryError(f"the receiver answered {status}", answer=text, retry_after=wait)
+        wait = retry_after(response.headers, now or utc_now()) or timedelta(0)
+        raise TransientDeliveryError(f"the receiver answered {status}", response=text, retry_after=wait)
     if 300 <= status < 400:
-        target = redact(answer.headers.get("location", "an address it does not name"))[:ANSWER_CHARS]
+        target = redact(response.headers.get("location", "an unnamed address"))[:RESPONSE_CHARS]
         raise PermanentDeliveryError(
-            f"the receiver redirects ({status}) to {target}, which is not followed: give the receiver its final address"
+            f"the receiver redirects ({status}) to {target}, and actionwatch does not follow: configure the final URL"
         )
-    remedy = REMEDIES.get(status)
-    raise PermanentDeliveryError(f"the receiver answered {status}" + (f" ({remedy})" if remedy else ""), answer=text)
+    remedy = _REMEDIES.get(status)
+    raise PermanentDeliveryError(f"the receiver answered {status}" + (f" ({remedy})" if remedy else ""), response=text)

@@ -1,4 +1,4 @@
-"""Console: alerts as compact cards on a terminal, or as plain lines in a pipe; the face of `actionwatch demo`."""
+"""Console: print alerts as compact cards on a terminal, or as plain lines into a pipe. `actionwatch demo` uses it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from actionwatch.text import options as words
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = True
 
-PIPE_WIDTH = 2_000  # a pipe has no width: lines stay whole, for grep
+_PIPE_WIDTH = 2_000  # a pipe has no width; whole lines suit grep
 
-_LOCK = Lock()  # one for all: several receivers may share one terminal
+_LOCK = Lock()  # shared by all console receivers, because they share one terminal
 
 
 class Options(words.Options):
@@ -26,37 +27,37 @@ class Options(words.Options):
 
 
 def build(options: Options, *, receiver: str, stream: TextIO | None = None) -> ConsoleNotifier:  # noqa: ARG001
-    """Make the notifier of one receiver. `stream` is standard output unless given."""
+    """Build the notifier of one receiver. `stream` defaults to standard output."""
     return ConsoleNotifier(stream)
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-    """Give the card as a pipe gets it, without colours."""
+    """Return the card as printed into a pipe, without colours."""
     stream = io.StringIO()
     build(options, receiver=receiver, stream=stream).send(message, rendered, None)
     return {"console.txt": stream.getvalue()}
 
 
 class ConsoleNotifier:
-    """Prints cards on a stream, one at a time."""
+    """Prints cards to a stream, one at a time."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Print the message's card.
+        """Print the card of the message.
 
-        Raises: PermanentDeliveryError, when the stream is closed; TransientDeliveryError, when it cannot be written now.
+        Raises: PermanentDeliveryError if the stream is closed; TransientDeliveryError if writing fails.
         """
-        # rich is imported for the first message: commands that only read the configuration do not need it.
-        from actionwatch.notifiers._card import Card, Terminal
+        # Import rich with the first message: commands that only read the configuration do not need it.
+        from actionwatch.notifiers._card import Card, CardConsole
 
         try:
             with _LOCK:
-                # Standard output is looked up each time: a progress bar, a test or a daemon may have replaced it.
-                console = Terminal(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
+                # Look up standard output each time: a progress bar, a test or a daemon may have replaced it.
+                console = CardConsole(file=self._stream or sys.stdout, highlight=False, markup=False, emoji=False)
                 if not console.is_terminal:
-                    console.width = PIPE_WIDTH
+                    console.width = _PIPE_WIDTH
                 console.print(Card(message, console.encoding))
         except (BrokenPipeError, ValueError) as exc:  # ValueError: I/O operation on closed file
             raise PermanentDeliveryError("the console is closed") from exc
@@ -65,4 +66,4 @@ class ConsoleNotifier:
         return Receipt()
 
     def close(self) -> None:
-        """Leave the stream open: it is not ours."""
+        """Leave the stream open: the process owns it."""

@@ -1,7 +1,7 @@
-"""Email: one message per event in HTML and plain text, over SMTP with TLS, all of an alert in one thread.
+"""Email: one mail per event in HTML and plain text, over SMTP with TLS. All mails of an alert form one thread.
 
-Sent by the standard library's smtplib, one connection per message. Every header is safe against what stands in audit logs,
-and every recipient's own fate is told: a half-refused message counts as sent and is not repeated to those who took it.
+The standard library's smtplib sends it, with one connection per mail. No text of an audit log can inject a header. A mail that
+the server refuses for some recipients counts as sent, is not repeated, and names those recipients in its receipt.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, Trans
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers.base import ANSWER_CHARS, DigestOptions, Redactor, Rendered
+from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Rendered
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
 
 TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
 DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = True  # a mail cannot be edited: one with the final count, when nothing more can join
-DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look senders up answer slowly
-DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
-TIMEOUTS_PER_MAIL = 4  # so that one mail takes two minutes at most, well within the lease of its delivery
-FOLLOWING = ("alert.updated", "alert.resolved")  # what answers an alert's first mail
-MAX_SUBJECT_CHARS = 250  # clients show 60 to 120
+IS_UPDATED_LAST = True  # a mail cannot be edited: send the final count once nothing more can join
+IS_READ_BY_PEOPLE = True
+DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
+_DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
+_TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery
+_FOLLOW_UPS = ("alert.updated", "alert.resolved")  # replies to the first mail of an alert
+_MAX_SUBJECT_CHARS = 250  # mail programs show 60 to 120
 
 _ADDRESS = HeaderRegistry()
 
 
 def _address(value: str) -> str:
-    """Insist on one plain address, with or without a name: `soc@example.com`, `Alerts <alerts@example.com>`."""
+    """Accept one address, with or without a name: `soc@example.com`, `Alerts <alerts@example.com>`."""
     if not value.isprintable():
-        raise ValueError("an address must not hold control characters")
+        raise ValueError("an address must not contain control characters")
     if not value.rpartition("<")[2].isascii():
         raise ValueError("an address must be ASCII: write its domain in the xn-- form")
     parsed: Any = _ADDRESS("to", value)
@@ -83,19 +84,19 @@ class Options(words.Options):
         words.refuse_both(self, "password", "password_file")
         has_password = self.password is not None or self.password_file is not None
         if has_password != (self.username is not None):
-            raise ValueError("username and password go together")
+            raise ValueError("username and password require each other: set both or neither")
         if self.tls == "none" and not words.is_loopback(self.host):
-            raise ValueError("tls: none is accepted for a server on this machine only; use starttls or implicit")
+            raise ValueError("tls: none is accepted only for a server on this machine: use starttls or implicit")
         return self
 
 
 def build(options: Options, *, receiver: str) -> EmailNotifier:
-    """Make the notifier of one receiver. Opens no connection."""
+    """Build the notifier of one receiver. Opens no connection."""
     return EmailNotifier(options, receiver=receiver)
 
 
 def verify(options: Options) -> None:
-    """Connect, begin TLS, log in, and say NOOP; no mail is sent.
+    """Connect, start TLS, log in, and send NOOP, but no mail.
 
     Raises: TransientDeliveryError, PermanentDeliveryError.
     """
@@ -103,7 +104,7 @@ def verify(options: Options) -> None:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-    """Give the HTML for a browser, the plain text, and the whole mail for a mail program."""
+    """Return the HTML part, the plain text part, and the whole mail."""
     recipients = [_parse(value) for value in options.to]
     mail = compose(message, rendered, None, receiver, _parse(options.sender), recipients)
     parts = {"email.html": mail.get_body(("html",)), "email.txt": mail.get_body(("plain",))}
@@ -119,7 +120,7 @@ class EmailNotifier:
         self._options = options
         self._password = words.secret(options.password, options.password_file)
         self._redact = Redactor(self._password)
-        self._port = options.port or DEFAULT_PORTS[options.tls]
+        self._port = options.port or _DEFAULT_PORTS[options.tls]
         self._context = tls_context(options.ca_file) if options.tls != "none" else None
         self._sender = _parse(options.sender)
         self._recipients = [_parse(value) for value in options.to]
@@ -127,7 +128,7 @@ class EmailNotifier:
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send the message once to all recipients.
 
-        Returns: a receipt whose `reference` is the Message-ID of an alert's first mail, whose `note` names refused recipients.
+        Returns: a receipt. `reference` is the Message-ID of the first mail of an alert; `note` names refused recipients.
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         mail = compose(message, rendered, reference, self.receiver, self._sender, self._recipients)
@@ -139,38 +140,38 @@ class EmailNotifier:
         return Receipt(str(mail["Message-ID"]) if message.type == "alert.opened" else None, note)
 
     def reach(self) -> None:
-        """Do all that `send` does before it names a sender.
+        """Do everything that `send` does before the MAIL command.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         try:
             server = self._connect()
             try:
-                self._introduce(server)
+                self._start_session(server)
                 server.noop()
-                _part(server)
+                _quit(server)
             finally:
                 server.close()
         except (smtplib.SMTPException, OSError, ValueError) as exc:
             raise self._translate(exc) from exc
 
     def close(self) -> None:
-        """Nothing is open between two messages."""
+        """Do nothing: no connection outlives a mail."""
 
     def _transmit(self, content: bytes) -> dict[str, tuple[int, bytes]]:
-        """Hand the mail over; gives the recipients that were refused while others were accepted."""
+        """Send the mail and return the refused recipients, if the server accepted at least one."""
         server = self._connect()
         try:
-            self._introduce(server)
+            self._start_session(server)
             to = [address.addr_spec for address in self._recipients]
             refused = server.sendmail(self._sender.addr_spec, to, content)
-            _part(server)
+            _quit(server)
             return refused
         finally:
             server.close()
 
-    def _introduce(self, server: smtplib.SMTP) -> None:
-        """Begin TLS and log in, as the options say."""
+    def _start_session(self, server: smtplib.SMTP) -> None:
+        """Start TLS and log in, as configured."""
         if self._options.tls == "starttls":
             server.starttls(context=self._context)
         if self._options.username is not None and self._password is not None:
@@ -180,11 +181,11 @@ class EmailNotifier:
         timeout = self._options.timeout.total_seconds()
         host = self._options.host.strip("[]")
         if self._options.tls == "implicit":
-            return _BoundedTls(host, self._port, _own_name(), timeout=timeout, context=self._context)
-        return _Bounded(host, self._port, _own_name(), timeout=timeout)
+            return _DeadlineSmtpTls(host, self._port, _local_hostname(), timeout=timeout, context=self._context)
+        return _DeadlineSmtp(host, self._port, _local_hostname(), timeout=timeout)
 
     def _translate(self, exc: Exception) -> DeliveryError:
-        """Say what a failure means: 4yz and broken connections pass, 5yz and a server that proves no identity stay."""
+        """Translate an error: 4yz and broken connections are transient, 5yz and invalid certificates are permanent."""
         match exc:
             case smtplib.SMTPRecipientsRefused():
                 codes = [code for code, _ in exc.recipients.values()]
@@ -200,13 +201,13 @@ class EmailNotifier:
             case smtplib.SMTPResponseException():
                 return self._refusal("the mail server refused the message", exc.smtp_code, exc.smtp_error)
             case smtplib.SMTPNotSupportedError():
-                what = f"the mail server lacks what the receiver is set to: {self._text(str(exc)).rstrip('.')}"
+                what = f"the mail server does not support the configuration: {self._text(str(exc)).rstrip('.')}"
                 return PermanentDeliveryError(
-                    f"{what}: check port and tls (mostly starttls at 587, implicit at 465), and whether it wants a login there"
+                    f"{what}: check port and tls (usually starttls on 587, implicit on 465) and whether a login is required"
                 )
             case ssl.SSLCertVerificationError():
                 what = f"the certificate of {self._options.host} cannot be verified ({self._text(exc.verify_message)})"
-                return PermanentDeliveryError(f"{what}: mend it, or name its authority in ca_file")
+                return PermanentDeliveryError(f"{what}: fix the certificate, or set ca_file to its authority")
             case TimeoutError() | smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
                 return TransientDeliveryError("the mail server did not answer within the timeout")
             case smtplib.SMTPException() | OSError():
@@ -214,29 +215,31 @@ class EmailNotifier:
             case _:
                 return PermanentDeliveryError(f"the message cannot be sent as mail: {self._text(str(exc))}")
 
-    def _refusal(self, what: str, code: int, answer: str | bytes) -> DeliveryError:
-        text = self._text(answer)
+    def _refusal(self, what: str, code: int, response: str | bytes) -> DeliveryError:
+        text = self._text(response)
         if 500 <= code < 600:
-            return PermanentDeliveryError(f"{what} ({code})", answer=text)
-        return TransientDeliveryError(f"{what} ({code})", answer=text)
+            return PermanentDeliveryError(f"{what} ({code})", response=text)
+        return TransientDeliveryError(f"{what} ({code})", response=text)
 
     def _describe(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
-        return "; ".join(f"{address} ({code} {self._text(answer, 200)})" for address, (code, answer) in refused.items())
+        return "; ".join(
+            f"{address} ({code} {self._text(response, 200)})" for address, (code, response) in refused.items()
+        )
 
-    def _text(self, answer: str | bytes, limit: int = ANSWER_CHARS) -> str:
-        text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+    def _text(self, response: str | bytes, limit: int = RESPONSE_CHARS) -> str:
+        text = response.decode("utf-8", "replace") if isinstance(response, bytes) else response
         return self._redact(" ".join(text.split()))[:limit]
 
 
-class _Bounded(smtplib.SMTP):
-    """smtplib's client with an end: its own timeout begins anew with every answer, of which there are a dozen."""
+class _DeadlineSmtp(smtplib.SMTP):
+    """smtplib's client with a deadline for the whole session; its own timeout restarts with each of a dozen replies."""
 
     _deadline: float | None = None
 
     def getreply(self) -> tuple[int, bytes]:
-        """Wait for an answer no longer than what is left of the whole conversation's time."""
+        """Wait for a reply, but not beyond the deadline of the session."""
         if self._deadline is None:
-            self._deadline = time.monotonic() + TIMEOUTS_PER_MAIL * float(self.timeout)
+            self._deadline = time.monotonic() + _TIMEOUTS_PER_MAIL * float(self.timeout)
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -245,7 +248,7 @@ class _Bounded(smtplib.SMTP):
         return super().getreply()
 
 
-class _BoundedTls(_Bounded, smtplib.SMTP_SSL):
+class _DeadlineSmtpTls(_DeadlineSmtp, smtplib.SMTP_SSL):
     """The same over TLS from the first byte."""
 
 
@@ -257,7 +260,7 @@ def compose(
     sender: Address,
     recipients: list[Address],
 ) -> EmailMessage:
-    """Write the mail. The same message always gives the same Message-ID, so that a repeat can be told from a new one."""
+    """Compose the mail. The Message-ID depends only on the message, so that recipients can recognise a repeat."""
     alert_id = str(message.data.get("id") or message.id)
     head = _message_id("alert", receiver, alert_id, sender.domain)
     mail = EmailMessage(policy=policy.SMTP)
@@ -269,13 +272,13 @@ def compose(
         mail["Message-ID"] = head
     else:
         mail["Message-ID"] = _message_id("message", receiver, message.id, sender.domain)
-    if message.type in FOLLOWING:
+    if message.type in _FOLLOW_UPS:
         parent = reference if reference and _MESSAGE_ID.fullmatch(reference) else head
         mail["In-Reply-To"] = parent
         mail["References"] = parent
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: keeps holiday notices from answering
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
     mail["X-Actionwatch-Message"] = re.sub(r"[^\x21-\x7e]", "", message.id)[:200] or "-"
-    # base64: a line of audit text may be longer than the 998 bytes that SMTP carries.
+    # base64: a line of audit text may exceed the 998 bytes that SMTP allows.
     mail.set_content(visible(rendered.texts.get("email.txt") or _plain(message)), charset="utf-8", cte="base64")
     if html := rendered.texts.get("email.html"):
         mail.add_alternative(visible(html), subtype="html", charset="utf-8", cte="base64")
@@ -287,18 +290,18 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>", re.ASCII)
 
 def _subject(message: Message, rendered: Rendered) -> str:
     text = rendered.texts.get("email.subject") or _plain(message)
-    # Escapes first: `split` alone would take a U+2028 for a space and hide that it was there.
-    return shorten(" ".join(visible(text).split()), MAX_SUBJECT_CHARS) or message.type
+    # Escape first: `split` alone would turn U+2028 into a space and hide it.
+    return shorten(" ".join(visible(text).split()), _MAX_SUBJECT_CHARS) or message.type
 
 
 def _plain(message: Message) -> str:
-    # Mail programs keep a thread together only while its subject stays the same but for a leading "Re: ".
-    again = "Re: " if message.type in FOLLOWING else ""
+    # Mail programs group a thread only if the subjects differ in nothing but a leading "Re: ".
+    again = "Re: " if message.type in _FOLLOW_UPS else ""
     return f"{again}[{message.level or 'alert'}] {message.headline}"
 
 
 def _message_id(kind: str, receiver: str, name: str, domain: str) -> str:
-    """Make a Message-ID of fixed form out of names that may hold anything."""
+    """Make a Message-ID from names that may contain any characters."""
     digest = hashlib.sha256("\0".join((kind, receiver, name)).encode("utf-8", "replace")).hexdigest()
     return f"<{digest[:40]}@{domain}>"
 
@@ -309,8 +312,8 @@ def _parse(value: str) -> Address:
     return address
 
 
-def _part(server: smtplib.SMTP) -> None:
-    """Say goodbye; the mail is taken by now, so that a server which fails here changes nothing."""
+def _quit(server: smtplib.SMTP) -> None:
+    """End the session. The mail is accepted by now, so a failure here changes nothing."""
     try:
         server.quit()
     except (smtplib.SMTPException, OSError):
@@ -318,7 +321,7 @@ def _part(server: smtplib.SMTP) -> None:
 
 
 @functools.cache
-def _own_name() -> str:
-    """Give the name to greet servers with; looked up once, since a broken resolver takes seconds each time."""
+def _local_hostname() -> str:
+    """Return the name for EHLO. It is cached, because a broken resolver takes seconds each time."""
     name = socket.getfqdn()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

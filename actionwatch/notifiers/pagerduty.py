@@ -1,7 +1,7 @@
-"""PagerDuty: one incident per alert through Events API v2; acknowledging and resolving an alert does so there too.
+"""PagerDuty: one incident per alert through Events API v2. Acknowledging or resolving the alert updates the incident.
 
-https://developer.pagerduty.com/docs/events-api-v2-overview. The alert's id is the dedup key, so that nothing opens twice. What
-only reports (a digest, the end of a mute or a silence) is sent as a change event, which pages nobody.
+https://developer.pagerduty.com/docs/events-api-v2-overview. The alert id is the dedup key, so that a repeat opens no second
+incident. A summary of a digest, a mute or a silence becomes a change event, which pages no one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pydantic import AfterValidator, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
 from actionwatch.base.model import Message, Receipt
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers.base import ANSWER_CHARS, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import RESPONSE_CHARS, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
@@ -27,10 +27,11 @@ from actionwatch.text.payloads import instant
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = False
 
 MAX_SUMMARY_CHARS = 1_024
 MAX_KEY_CHARS = 255
-# An event may have 512 KB in all; with three bytes a character these come to 350 KB.
+# The limit of an event is 512 KB; with three bytes per character, these limits add up to 350 KB.
 MAX_VALUE_CHARS = 1_000
 MAX_DETAILS = 60
 MAX_STEPS = 20
@@ -46,7 +47,7 @@ def _base_url(value: str) -> str:
 
 def _routing_key(value: SecretStr) -> SecretStr:
     if not re.fullmatch("[A-Za-z0-9]{8,128}", value.get_secret_value()):
-        raise ValueError("must be the integration key of an Events API v2 integration: letters and digits only")
+        raise ValueError("must be the key of an Events API v2 integration: only letters and digits")
     return value
 
 
@@ -64,12 +65,12 @@ class Options(HttpOptions):
 
 
 def build(options: Options, *, receiver: str) -> PagerDutyNotifier:
-    """Make the notifier of one receiver. Opens no connection."""
+    """Build the notifier of one receiver. Opens no connection."""
     return PagerDutyNotifier(options, receiver=receiver)
 
 
 def verify(options: Options) -> None:
-    """Connect to PagerDuty, TLS included, and send nothing: only an event would show whether the routing key is right.
+    """Connect to PagerDuty, TLS included, and send nothing. Only an event can show whether the routing key is valid.
 
     Raises: TransientDeliveryError.
     """
@@ -83,13 +84,13 @@ def verify(options: Options) -> None:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
-    """Give the events that would be sent, with a key that opens nothing."""
+    """Return the events that `send` would post, with a placeholder for the routing key."""
     events = [event for _, event in events_of(message, receiver, "ROUTING-KEY")]
     return {"pagerduty.json": json.dumps(events, ensure_ascii=False, indent=2, default=str)}
 
 
 class PagerDutyNotifier:
-    """Sends events to one integration of one service."""
+    """Sends events to one integration."""
 
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
@@ -99,34 +100,36 @@ class PagerDutyNotifier:
         self._http = options.http_client()
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Send the message's event; a repeat changes nothing, since the dedup key is the alert's id.
+        """Send the event of the message. A repeat is harmless, because the dedup key is the alert id.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         headers = {"content-type": "application/json", "idempotency-key": message.id}
         for path, event in events_of(message, self.receiver, self._key):
             try:
-                answer = self._http.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
+                response = self._http.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
             except TransportError as exc:
                 raise TransientDeliveryError(f"cannot reach PagerDuty: {self._redact(str(exc))}") from exc
-            self._check(answer)
+            self._check(response)
         return Receipt()
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _check(self, answer: Answer) -> None:
-        """Take 2xx for an answer; a 400 says what is wrong with the event."""
-        reasons = _reasons(answer) if answer.status == 400 else ""
+    def _check(self, response: HttpResponse) -> None:
+        """Check the status; the body of a 400 explains what is wrong with the event."""
+        reasons = _reasons(response) if response.status == 400 else ""
         if reasons:
-            what = "PagerDuty refused the event (400): check the routing key, which must be of an Events API v2 integration"
-            raise PermanentDeliveryError(what, answer=self._redact(reasons)[:ANSWER_CHARS])
-        check_answer(answer, self._redact)
+            what = (
+                "PagerDuty refused the event (400): check that the routing key belongs to an Events API v2 integration"
+            )
+            raise PermanentDeliveryError(what, response=self._redact(reasons)[:RESPONSE_CHARS])
+        check_response(response, self._redact)
 
 
 def events_of(message: Message, receiver: str, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
-    """Give what a message becomes, each with its path: one event; a test is opened and resolved at once."""
+    """Return the events of a message, each with its path. A test message is triggered and resolved at once."""
     if message.type == "alerts.summary" and message.data.get("reason") != "storm":
         return [(CHANGES, {"routing_key": routing_key, "payload": _change(message, receiver)})]
     event = {
@@ -147,7 +150,7 @@ def _action(message: Message) -> str:
 
 
 def _dedup_key(message: Message, receiver: str) -> str:
-    """Name the incident: an alert's own, one for a receiver's storms, one for each test."""
+    """Return the key of the incident: one per alert, one for the storms of a receiver, one per test."""
     if message.type == "alerts.summary":
         return f"actionwatch-storm-{hashlib.sha256(receiver.encode()).hexdigest()[:16]}"
     key = message.id if message.type == "receiver.test" else str(message.data.get("id") or message.id)
@@ -166,7 +169,7 @@ def _payload(message: Message, receiver: str) -> dict[str, Any]:
         "timestamp": data.get("last_at") or instant(message.timestamp),
         "class": _text(rule.get("name") or message.type),
         "group": _text(", ".join(str(value) for value in (data.get("group") or {}).values() if value)) or None,
-        "custom_details": _summed_up(message) if message.type == "alerts.summary" else _details(message),
+        "custom_details": _summary_details(message) if message.type == "alerts.summary" else _details(message),
     }
 
 
@@ -175,12 +178,12 @@ def _change(message: Message, receiver: str) -> dict[str, Any]:
         "summary": _line(message.headline),
         "source": receiver,
         "timestamp": instant(message.timestamp),
-        "custom_details": _summed_up(message),
+        "custom_details": _summary_details(message),
     }
 
 
 def _details(message: Message) -> dict[str, Any]:
-    """Show the alert as a table of short values; the runbook and the newest records as lists."""
+    """Show the alert as a table of short values, and the runbook and the newest records as lists."""
     data = message.data
     details = {
         "description": data.get("body"),
@@ -209,7 +212,7 @@ def _record(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: _bounded(str(value), 300) for name, value in shown.items() if value}
 
 
-def _summed_up(message: Message) -> dict[str, Any]:
+def _summary_details(message: Message) -> dict[str, Any]:
     data = message.data
     alerts = [
         f"[{alert.get('level')}] {_line(str(alert.get('title')), 300)} ({_line(str(alert.get('id')), 100)})"
@@ -225,7 +228,7 @@ def _text(value: Any) -> Any:
 
 
 def _bounded(text: str, limit: int) -> str:
-    """Bound a text before it is escaped, which is slow, and after, which makes it longer."""
+    """Shorten a text before escaping, which is slow, and after it, which makes the text longer."""
     return shorten(visible(shorten(text, limit)), limit)
 
 
@@ -233,10 +236,10 @@ def _line(text: str, limit: int = MAX_SUMMARY_CHARS) -> str:
     return shorten(one_line(shorten(text, limit)), limit)
 
 
-def _reasons(answer: Answer) -> str:
-    """Read `{"message", "errors": [...]}`; empty where the answer is something else."""
+def _reasons(response: HttpResponse) -> str:
+    """Read `{"message", "errors": [...]}`; return an empty text for another body."""
     try:
-        said = json.loads(answer.body)
+        said = json.loads(response.body)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(said, dict):

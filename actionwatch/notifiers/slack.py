@@ -1,7 +1,7 @@
-"""Slack: one message per alert, updated in place, by a bot's token; or a message per event through an incoming webhook.
+"""Slack: one message per alert, updated in place, with a bot token; or one message per event through an incoming webhook.
 
-With a token, `alert.opened` posts the head message, later events rewrite it (count, last time, state), and only a resolution
-is also told in the head's thread. With an app token too, the message has buttons (`_slack_actions.py`).
+With a token, `alert.opened` posts a message, and later events update it (count, last time, state). A resolution is also posted
+as a reply in its thread. With an app token, the message has buttons (`_slack_actions.py`).
 https://docs.slack.dev/reference/methods/chat.postMessage and chat.update.
 """
 
@@ -15,18 +15,20 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Decision, Message, Receipt
-from actionwatch.net.http_response import Answer
+from actionwatch.base.plurals import counted
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
 TEMPLATES: tuple[str, ...] = ("slack.json",)
-DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack takes about one message a second and channel
+DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack accepts about one message per second and channel
 IS_UPDATED_LAST = False
+IS_READ_BY_PEOPLE = True
 
 
 def _base_url(value: str) -> str:
@@ -39,7 +41,7 @@ def _webhook_url(value: SecretStr) -> SecretStr:
 
 
 class Options(HttpOptions):
-    """The keys of a `slack:` receiver: a bot's token with a channel, or an incoming webhook's address."""
+    """The keys of a `slack:` receiver: a bot token with a channel, or the URL of an incoming webhook."""
 
     token: words.Secret | None = None
     token_file: words.SecretFile | None = None
@@ -55,22 +57,22 @@ class Options(HttpOptions):
         words.require_one(self, "token", "token_file", "webhook_url", "webhook_url_file")
         has_token = self.token is not None or self.token_file is not None
         if has_token and not self.channel:
-            raise ValueError("channel is needed with a token")
+            raise ValueError("a token requires a channel: add the key channel")
         if self.channel and not has_token:
-            raise ValueError("channel goes with a token: an incoming webhook has its own channel")
+            raise ValueError("channel requires a token: an incoming webhook has its own channel")
         words.refuse_both(self, "app_token", "app_token_file")
         if self.has_app_token and not has_token:
-            raise ValueError("app_token goes with a token: an incoming webhook's messages take no buttons")
+            raise ValueError("app_token requires a token: messages of an incoming webhook cannot have buttons")
         return self
 
     @property
     def has_app_token(self) -> bool:
-        """Whether Socket Mode is on, and with it the buttons."""
+        """Whether messages have buttons and Socket Mode is used."""
         return self.app_token is not None or self.app_token_file is not None
 
 
 def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhookNotifier:
-    """Make the notifier of one receiver. Opens no connection."""
+    """Build the notifier of one receiver. Opens no connection."""
     url = words.secret(options.webhook_url, options.webhook_url_file)
     if url is not None:
         return IncomingWebhookNotifier(options, url, receiver=receiver)
@@ -78,7 +80,7 @@ def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhook
 
 
 def verify(options: Options) -> None:
-    """Ask Slack whether the tokens are good, and good for this; to an incoming webhook, only connect. Nothing is posted.
+    """Test the tokens and their scopes; for an incoming webhook, only connect. Post nothing.
 
     Raises: TransientDeliveryError, PermanentDeliveryError.
     """
@@ -96,7 +98,7 @@ def verify(options: Options) -> None:
 
 
 def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
-    """Make what listens for pressed buttons, where an app token is given; `start` it, `close` it in the end."""
+    """Build the listener for pressed buttons; None without an app token. Call `start`, and `close` at the end."""
     app_token = words.secret(options.app_token, options.app_token_file)
     if app_token is None:
         return None
@@ -114,7 +116,7 @@ def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackAc
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
-    """Give the payload as Slack gets it, ready for its Block Kit Builder, and its texts as a person would read them."""
+    """Return the payload for Slack's Block Kit Builder, and its texts as a person reads them."""
     payload = _payload(message, rendered)
     if options.has_app_token:
         payload = with_buttons(payload, message)
@@ -134,9 +136,9 @@ class SlackNotifier:
         self._api = SlackApi(token, options.base_url, self._http)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Post the head message, or bring it up to date; a resolution is told in its thread too.
+        """Post the message of an alert, or update it; reply in its thread if the alert is resolved.
 
-        Returns: a receipt whose `reference` is `channel:ts` of a newly posted head, None where the old one still stands.
+        Returns: a receipt whose `reference` is `channel:ts` of a new message; None if an earlier message was updated.
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         payload = _payload(message, rendered)
@@ -151,13 +153,13 @@ class SlackNotifier:
             note = self._deliver("chat.update", {**payload, "channel": channel, "ts": ts})[1]
         except HeadGone as gone:
             posted = self._post(payload)
-            return Receipt(posted.reference, f"posted anew, the message to update is gone ({gone})")
+            return Receipt(posted.reference, f"posted a new message: the earlier one cannot be updated ({gone})")
         if message.type == "alert.resolved":
             note = self._reply(message, channel, ts) or note
         return Receipt(note=note)
 
     def reach(self) -> None:
-        """Have the token tested.
+        """Test the token.
 
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
@@ -168,21 +170,21 @@ class SlackNotifier:
         self._http.close()
 
     def _post(self, payload: Mapping[str, Any]) -> Receipt:
-        manners = {"unfurl_links": False, "unfurl_media": False}
-        data, note = self._deliver("chat.postMessage", {**payload, **manners, "channel": self._channel})
+        options = {"unfurl_links": False, "unfurl_media": False}
+        data, note = self._deliver("chat.postMessage", {**payload, **options, "channel": self._channel})
         return Receipt(f"{data.get('channel') or self._channel}:{data.get('ts', '')}", note)
 
     def _reply(self, message: Message, channel: str, ts: str) -> str | None:
-        """Tell a resolution in the thread; that the thread is gone is worth a note, not a second attempt at everything."""
-        place = {"channel": channel, "thread_ts": ts, "unfurl_links": False, "unfurl_media": False}
+        """Post a resolution in the thread. A refusal becomes a note, because a retry would repeat the update."""
+        target = {"channel": channel, "thread_ts": ts, "unfurl_links": False, "unfurl_media": False}
         try:
-            self._deliver("chat.postMessage", {**_resolution(message), **place})
+            self._deliver("chat.postMessage", {**_resolution(message), **target})
         except PermanentDeliveryError as exc:
-            return f"updated, but no reply in the thread: {exc}"
+            return f"updated the message, but could not reply in the thread: {exc}"
         return None
 
     def _deliver(self, method: str, payload: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
-        """Call a method; what Slack cannot show as blocks goes out as plain text instead of not at all, with a note."""
+        """Call a method. If Slack refuses the blocks, send plain text and return a note."""
         try:
             return self._api.call(method, payload), None
         except BlocksRefused as refused:
@@ -190,12 +192,12 @@ class SlackNotifier:
                 name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
             }
             if method == "chat.update":
-                plain |= {"blocks": [], "attachments": []}  # left out, the old ones would stay
+                plain |= {"blocks": [], "attachments": []}  # without these keys, Slack keeps the old ones
             return self._api.call(method, plain), f"sent as plain text: Slack refused the template's blocks ({refused})"
 
 
 class IncomingWebhookNotifier(AddressNotifier):
-    """Posts messages through an incoming webhook, which can neither update nor thread."""
+    """Posts messages through an incoming webhook, which cannot update messages or reply in threads."""
 
     def __init__(self, options: Options, url: str, *, receiver: str) -> None:
         super().__init__(url, options.http_client(), Redactor(url=url), unreachable="cannot reach Slack: ")
@@ -207,22 +209,22 @@ class IncomingWebhookNotifier(AddressNotifier):
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         payload = {**_payload(message, rendered), "unfurl_links": False, "unfurl_media": False, "link_names": False}
-        answer = self._send(payload)
-        if answer.status == 400 and answer.excerpt() in BLOCK_ERRORS:
+        response = self._send(payload)
+        if response.status == 400 and response.excerpt() in BLOCK_ERRORS:
             plain = {
                 name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
             }
-            check_answer(self._send(plain), self._redact)
-            return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({answer.excerpt()})")
-        check_answer(answer, self._redact)
+            check_response(self._send(plain), self._redact)
+            return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({response.excerpt()})")
+        check_response(response, self._redact)
         return Receipt()
 
-    def _send(self, payload: Mapping[str, Any]) -> Answer:
+    def _send(self, payload: Mapping[str, Any]) -> HttpResponse:
         return self.post({"content-type": "application/json; charset=utf-8"}, json.dumps(payload).encode())
 
 
 def _payload(message: Message, rendered: Rendered) -> dict[str, Any]:
-    """Make the template's JSON a message that Slack takes, with the message's id for apps to read."""
+    """Bring the JSON of the template within Slack's limits, and add the message id as metadata."""
     try:
         given = json.loads(rendered.texts["slack.json"])
     except (KeyError, ValueError, RecursionError):
@@ -239,11 +241,9 @@ def _plain(message: Message) -> str:
 
 
 def _resolution(message: Message) -> dict[str, Any]:
-    """Say in the thread that it is over, who said so, and how many matches there were in the end."""
+    """Write the reply to a resolved alert: who resolved it, and how many matches there were."""
     data = message.data
     by = f" by {escaped(shorten(str(data['resolved_by']), 100))}" if data.get("resolved_by") else ""
-    count = data.get("count", 1)
-    matches = f"{count} matches" if count != 1 else "1 match"
-    text = f"Resolved{by}, {matches} in all."
+    text = f"Resolved{by}, {counted(data.get('count', 1), 'match', 'matches')} in total."
     block = {"type": "section", "text": {"type": "mrkdwn", "verbatim": True, "text": f":white_check_mark: {text}"}}
     return {"text": text, "blocks": [block], **_metadata(message)}

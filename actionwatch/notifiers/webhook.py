@@ -1,7 +1,7 @@
-"""Webhook: the alert as JSON, posted to any address, signed as Standard Webhooks lays down.
+"""Webhook: post the alert as JSON to a URL, signed as Standard Webhooks specifies.
 
-The message is the contract's, described for receivers in docs/webhook.md and by the JSON Schema beside this file; or it takes
-another form (`_formats`), or that of an operator's own template.
+docs/webhook.md and webhook.schema.json describe the message for receivers. The option `format` selects another body: one of
+`_formats`, or the operator's own template.
 """
 
 from __future__ import annotations
@@ -21,72 +21,74 @@ from standardwebhooks import Webhook
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.http_response import USER_AGENT
-from actionwatch.net.tls import Identity, tls_context
+from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_answer
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 
 TEMPLATES: tuple[str, ...] = ()
 DEFAULT_RATE_PER_SECOND: float | None = None
 IS_UPDATED_LAST = False
-MAX_KEYS = 2  # the old and the new one, while a key is rotated
+IS_READ_BY_PEOPLE = False
+_MAX_KEYS = 2  # the old and the new key, during a rotation
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
-_OURS = frozenset(
+_SET_BY_US = frozenset(
     {"content-type", "user-agent", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"}
 )
-_TRANSPORTS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-encoding", "expect"})
+_SET_BY_CLIENT = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-encoding", "expect"})
 _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})  # names of other templates, and of types
+# Prefixes of the names of other templates, and the name of this type.
+_RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})
 
 
 def message_schema() -> dict[str, Any]:
-    """Give the JSON Schema (draft 2020-12) of the message that a webhook sends."""
+    """Return the JSON Schema (draft 2020-12) of the message that a webhook sends."""
     text = resources.files("actionwatch.notifiers").joinpath("webhook.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 
 
 def templates(options: Options) -> tuple[str, ...]:
-    """Name the template that makes the body, where the format is none of ours."""
+    """Name the template that renders the body; none if the format is built in."""
     return () if options.format in FORMATS else (f"{options.format}.json",)
 
 
 def _signing_key(value: SecretStr) -> SecretStr:
-    """Insist on what Standard Webhooks can use; its library would drop characters that are not base64 without a word."""
+    """Accept only base64; the library of Standard Webhooks would silently drop other characters."""
     text = value.get_secret_value().removeprefix("whsec_").rstrip("=")
     try:
         is_usable = bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
     except (binascii.Error, ValueError):
         is_usable = False
     if not is_usable:
-        raise ValueError("must be base64, with or without whsec_ before it: make one with `openssl rand -base64 32`")
+        raise ValueError("must be base64, optionally with the prefix whsec_: create one with `openssl rand -base64 32`")
     return value
 
 
 def _at_most_two(value: SecretStr | list[SecretStr]) -> SecretStr | list[SecretStr]:
-    if isinstance(value, list) and not 1 <= len(value) <= MAX_KEYS:
-        raise ValueError("give one key, or a list of two while rotating")
+    if isinstance(value, list) and not 1 <= len(value) <= _MAX_KEYS:
+        raise ValueError("write one key, or a list of two keys during a rotation")
     return value
 
 
 def _own_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"'{name}' is not the name of a header")
-        if name.lower() in _OURS | _TRANSPORTS:
-            raise ValueError(f"the header {name} is set by actionwatch itself: remove it")
+            raise ValueError(f"'{name}' is not a header name")
+        if name.lower() in _SET_BY_US | _SET_BY_CLIENT:
+            raise ValueError(f"actionwatch sets the header {name} itself: remove it")
         text = value.get_secret_value()
         if not text.isascii() or not text.isprintable():
             raise ValueError(f"the header {name} must be printable ASCII")
     if len({name.lower() for name in headers}) < len(headers):
-        raise ValueError("a header is named twice")
+        raise ValueError("two headers have the same name: remove one")
     return headers
 
 
 def _format(name: str) -> str:
-    if name not in FORMATS and (not _TEMPLATE_NAME.fullmatch(name) or name in RESERVED_NAMES):
-        raise ValueError(f"must be one of {', '.join(FORMATS)}, or NAME for a template NAME.json.j2 of your own")
+    if name not in FORMATS and (not _TEMPLATE_NAME.fullmatch(name) or name in _RESERVED_NAMES):
+        raise ValueError(f"must be one of {', '.join(FORMATS)}, or NAME for your own template NAME.json.j2")
     return name
 
 
@@ -100,7 +102,7 @@ _KeyFile = Annotated[words.SecretFile, AfterValidator(_signing_key)]
 
 
 class Options(HttpOptions):
-    """The keys of a `webhook:` receiver. The URL counts as a secret: many services put their token there."""
+    """The keys of a `webhook:` receiver. The URL counts as a secret: many services put their token into it."""
 
     url: Annotated[words.Secret, AfterValidator(_url)] | None = None
     url_file: Annotated[words.SecretFile, AfterValidator(_url)] | None = None
@@ -119,35 +121,33 @@ class Options(HttpOptions):
         return self
 
     @property
-    def identity(self) -> Identity | None:
-        """What proves us to the receiver, where it asks."""
-        return Identity(self.client_cert_file, self.client_key_file) if self.client_cert_file else None
+    def identity(self) -> ClientCertificate | None:
+        """The client certificate, if one is configured."""
+        return ClientCertificate(self.client_cert_file, self.client_key_file) if self.client_cert_file else None
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
-        """The keys to sign with, none to two."""
+        """The keys to sign with: none, one or two."""
         given = self.signing_key if self.signing_key is not None else self.signing_key_file
         keys = given if isinstance(given, list) else [given] if given is not None else []
         return tuple(key.get_secret_value() for key in keys)
 
 
 def _check_identity(options: Options) -> None:
-    """Try the client certificate now, so that a wrong file is no surprise to the first alert."""
+    """Load the client certificate now, so that a wrong file is reported with the configuration and not by the first alert."""
     if options.client_key_file and not options.client_cert_file:
-        raise ValueError("client_key_file goes with client_cert_file: add it")
+        raise ValueError("client_key_file requires client_cert_file: add it")
     if not options.identity:
         return
     try:
         tls_context(identity=options.identity)
     except OSError as exc:  # ssl.SSLError is one
-        reason = (
-            "no certificate and key in PEM form that fit each other" if isinstance(exc, ssl.SSLError) else exc.strerror
-        )
+        reason = "no matching certificate and key in PEM form" if isinstance(exc, ssl.SSLError) else exc.strerror
         raise ValueError(f"cannot use client_cert_file with client_key_file ({reason}): correct the files") from exc
 
 
 def build(options: Options, *, receiver: str) -> WebhookNotifier:
-    """Make the notifier of one receiver. Opens no connection."""
+    """Build the notifier of one receiver. Opens no connection."""
     return WebhookNotifier(options, receiver=receiver)
 
 
@@ -164,13 +164,13 @@ def verify(options: Options) -> None:
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
-    """Give the body, indented; it is signed and sent without the indentation."""
+    """Return the body, indented for reading; the message that is signed and sent is not indented."""
     body = json.loads(_body(options.format, message, rendered, receiver)[1])
     return {"webhook.json": json.dumps(body, ensure_ascii=False, indent=2)}
 
 
 class WebhookNotifier(AddressNotifier):
-    """Posts messages to one address."""
+    """Posts messages to one URL."""
 
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
@@ -187,11 +187,11 @@ class WebhookNotifier(AddressNotifier):
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         content_type, body = _body(self._options.format, message, rendered, self.receiver)
-        check_answer(self.post(self._sign(message.id, content_type, body), body), self._redact)
+        check_response(self.post(self._sign(message.id, content_type, body), body), self._redact)
         return Receipt()
 
     def _sign(self, message_id: str, content_type: str, body: bytes) -> dict[str, str]:
-        """Give the headers of one attempt; the signature covers id, time of the attempt and the exact bytes."""
+        """Return the headers of one attempt. The signature covers the id, the time of the attempt and the exact bytes."""
         now = utc_now()
         headers = {
             **self._headers,
@@ -208,7 +208,7 @@ class WebhookNotifier(AddressNotifier):
 
 
 def _body(name: str, message: Message, rendered: Rendered, receiver: str) -> tuple[str, bytes]:
-    """Give content type and body; where the operator's template gave nothing, the contract's message stands in."""
+    """Return content type and body. If the operator's template failed, this is the `actionwatch` format."""
     text = rendered.texts.get(f"{name}.json")
     if name not in FORMATS and text is not None:
         return "application/json", text.encode("utf-8", "replace")

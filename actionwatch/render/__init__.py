@@ -1,8 +1,8 @@
-"""Fill templates in: one message becomes the texts that its receiver's channel takes, and always becomes something.
+"""Render templates: convert a message into the texts that its receiver sends. Rendering always produces a text.
 
-The operator's folder overrides the shipped templates name by name. What a template prints is escaped for its channel, which
-the end of its name tells. A template that fails gives way to the shipped one of that name, and that to a plain text which
-cannot fail; each failure is returned, for people to see. Variables and filters: docs/templates.md.
+A template in the operator's folder overrides the shipped one of the same name. Printed values are escaped for the channel,
+which the end of the template's name determines. If a template fails, the shipped template of that name is used, and then a
+plain text that cannot fail. All failures are returned. Variables and filters: docs/templates.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How each channel escapes: what a template prints becomes text that cannot act where it is shown.
+"""Escape printed values for each channel, so that they cannot act as markup, links or commands.
 
-The end of a template's name says which channel it is for: `email.html`, `slack.json`, `own.json`.
+The end of the name of a template determines its channel: `email.html`, `slack.json`, `own.json`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from actionwatch.render.filters import FILTERS, JsonText, SlackMarkup, shown
 from actionwatch.text.escaping import one_line, visible
 from actionwatch.text.sandbox import SandboxedEnvironment, sandbox
 
-# By the end of a template's name; the first that fits.
+# The first that matches the end of a template's name.
 CHANNELS = ("slack.json", "json", "html", "apprise.subject", "subject", "apprise.txt", "txt")
 
 _MENTION = re.compile(r"(?<![\w.+-])@(?=\w)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-Look = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
-"""Finds a template by file name: its text, its file, and whether it is still so."""
+FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
+"""Finds a template by file name. Returns its text, its path, and a function that says whether both are current."""
 
 
-def environment(folders: Sequence[Path], channel: str, look: Look) -> SandboxedEnvironment:
-    """Make a channel's environment over what `look` finds, then these folders, the first that has a name winning."""
+def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> SandboxedEnvironment:
+    """Make the environment of a channel. It takes a template from `look`, or else from the first folder that has it."""
     kind = _ESCAPING[channel]
     loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])
     made = sandbox(loader=loader, autoescape=kind.is_html, finalize=kind.print_value)
@@ -42,7 +42,7 @@ def environment(folders: Sequence[Path], channel: str, look: Look) -> SandboxedE
 
 
 def channel_of(name: str) -> str | None:
-    """Say which channel a template of this name is for; None where the name does not tell."""
+    """Return the channel of a template; None if its name has no known end."""
     for channel in CHANNELS:
         if name == channel or name.endswith(f".{channel}"):
             return channel
@@ -50,24 +50,24 @@ def channel_of(name: str) -> str | None:
 
 
 def mrkdwn(text: str) -> str:
-    """Escape what Slack would read as a mention or a link."""
+    """Escape mentions and links of Slack."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def inert(text: str) -> str:
-    """Take from a text what any of a hundred services might read as a mention, a tag or a link; it stays readable."""
+    """Defuse mentions, tags and links for the many services of Apprise; the text stays readable."""
     defused = _MENTION.sub("＠", text.replace("<", "‹").replace(">", "›"))
     return defused.replace("://", "[:]//").replace("www.", "www[.]").replace("](", "] (")
 
 
 def dump(value: Any) -> str:
-    """Write JSON; a lone surrogate, which UTF-8 cannot hold and receivers choke on, becomes U+FFFD."""
+    """Encode JSON; replace lone surrogates, which UTF-8 cannot represent, with U+FFFD."""
     return _SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False, default=str))
 
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
-    """How a channel escapes: `print_value` sees every value that a template prints."""
+    """How a channel escapes: `print_value` receives each value that a template prints."""
 
     print_value: Callable[[Any], Any]
     is_html: bool = False
@@ -94,14 +94,14 @@ def _print_html(value: Any) -> Any:
 
 
 def _print_json(value: Any) -> Any:
-    """Print a text as the inside of a JSON string, anything else as JSON itself."""
+    """Print a text as the inside of a JSON string, and other values as JSON."""
     if isinstance(value, Undefined | JsonText):
         return value
     return dump(value)[1:-1] if isinstance(value, str) else dump(value)
 
 
 def _print_slack(value: Any) -> Any:
-    """Print a text as the inside of a JSON string that Slack shows literally: no mention, no link."""
+    """Print a text as the inside of a JSON string, without mentions and links."""
     if isinstance(value, SlackMarkup):
         return dump(str(value))[1:-1]
     if isinstance(value, Undefined | JsonText):

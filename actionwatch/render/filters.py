@@ -1,4 +1,4 @@
-"""The filters of templates, beside Jinja's own. docs/templates.md describes each."""
+"""The template filters in addition to those of Jinja. docs/templates.md describes them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24,
 
 
 class JsonText(str):
-    """A text that is JSON already: printed as it is in a `.json` template."""
+    """A text that is JSON already. A `.json` template prints it unchanged."""
 
     __slots__ = ()
 
 
 class SlackMarkup(str):
-    """A text in Slack's own markup, such as a date: escaped for JSON, not for Slack."""
+    """A text in Slack's markup, such as a date. It is escaped for JSON but not for Slack."""
 
     __slots__ = ()
 
 
 def shown(value: Any) -> str:
-    """Give a value as text; nothing as the empty text."""
+    """Convert a value to text; None becomes an empty text."""
     return "" if value is None else str(value)
 
 
@@ -55,7 +55,7 @@ def _date(value: Any, form: str = "%Y-%m-%d") -> str:
 
 
 def _slack_date(value: Any, form: str = "{date_short_pretty} {time_secs}") -> SlackMarkup:
-    """Give a time that Slack shows in each reader's own zone, with UTC for clients that cannot."""
+    """Format a time that Slack shows in the time zone of the reader, with UTC as the fallback."""
     at = _moment(value)
     safe_form = re.sub(r"[<>|^]", "", form)
     return SlackMarkup(f"<!date^{int(at.timestamp())}^{safe_form}|{_utc(at)}>")
@@ -66,7 +66,7 @@ def _duration(value: Any) -> str:
 
 
 def _colour(alert: Mapping[str, Any] | str) -> str:
-    """Colour an alert, or a level."""
+    """Return the colour of an alert or a level."""
     level = alert if isinstance(alert, str) else str(alert.get("level"))
     if isinstance(alert, Mapping) and alert.get("status") == "resolved":
         return RESOLVED_COLOUR
@@ -74,28 +74,28 @@ def _colour(alert: Mapping[str, Any] | str) -> str:
 
 
 def _sign(alert: Mapping[str, Any] | str) -> str:
-    """Mark an alert, or a level."""
+    """Return the emoji of an alert or a level."""
     if isinstance(alert, str):
         return LEVEL_SIGNS.get(alert, "⚪")
     return "✅" if alert.get("status") == "resolved" else LEVEL_SIGNS.get(str(alert.get("level")), "⚪")
 
 
 def _entity(value: Any) -> str:
-    """Name an account or a cluster for people: its name, else its id, else nothing."""
+    """Return the name of an account or a cluster, or its id, or an empty text."""
     return str(value.get("name") or value.get("id") or "") if isinstance(value, Mapping) else ""
 
 
 def _bars(levels: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Make a summary's `levels` into bars, the worst first: `level`, `count`, `percent` of the longest."""
+    """Convert the `levels` of a summary into bars, the most severe first: `level`, `count`, `percent` of the longest."""
     counts = {word: levels[word] for word in reversed(LEVELS) if levels.get(word)}
     longest = max(counts.values(), default=1)
     return [{"level": word, "count": count, "percent": _percent(count, longest)} for word, count in counts.items()]
 
 
 def _timeline(alerts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count alerts by when they began, in equal steps from an hour up, at most 24 of them; empty unless there are two.
+    """Count alerts by start time in at most 24 equal steps of an hour or more; empty if there would be only one.
 
-    Each has `at` (its beginning), `step` (seconds), `count` and `percent` of the highest; steps without alerts are there too.
+    Each step has `at` (its start), `step` (seconds), `count` and `percent` of the highest. Steps without alerts are included.
     """
     moments = sorted(_moment(alert["first_at"]) for alert in alerts)
     if not moments:

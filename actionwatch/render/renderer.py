@@ -1,4 +1,4 @@
-"""The renderer: looks templates up, fills them in, and finds something to say when they fail."""
+"""Find templates, fill them in, and fall back to other texts if they fail."""
 
 from __future__ import annotations
 
@@ -21,35 +21,33 @@ from actionwatch.text.sandbox import fill
 
 SUFFIX = ".j2"
 SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
-SUMMARY_PREFIX = (
-    "summary."  # `summary.email.html.j2` is used for summaries in place of `email.html.j2`, where it is there
-)
+_SUMMARY_PREFIX = "summary."  # for a summary, `summary.email.html.j2` replaces `email.html.j2`
 
 
 class Renderer:
-    """Fills templates from folders, the first that has a name winning. Safe to share between threads.
+    """Fills in templates from folders; the first folder that has a name wins. Safe to share between threads.
 
-    A changed file is read anew at its next use; from `use` on, the texts it was given last stand for the operator's folder.
+    A changed file is read again at its next use. After `use`, the given texts replace the operator's folder.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Read from these folders: the operator's first, the shipped one last. A folder need not exist."""
+        """Use these folders: the operator's first, the shipped one last. A folder need not exist."""
         self._folders = tuple(folders)
         self._texts: Mapping[str, str] | None = None
         self._environments = {
-            (folder, channel): environment(self._folders[rank:], channel, self._look if rank == 0 else _overlook)
+            (folder, channel): environment(self._folders[rank:], channel, self._find if rank == 0 else _find_nothing)
             for rank, folder in enumerate(self._folders)
             for channel in CHANNELS
         }
 
     def use(self, texts: Mapping[str, str]) -> None:
-        """Take these texts, by file name within the folder, for all that the first folder holds."""
+        """Use these texts, by file name, instead of the files of the first folder."""
         self._texts = dict(texts)
 
     def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, list[str]]:
-        """Fill the templates of these names (`email.html`) with a message.
+        """Fill in the templates with these names (`email.html`).
 
-        Returns: a text for every name, and what went wrong on the way, one line each; empty when nothing did.
+        Returns: a text for every name, and one line for each failure.
         """
         if not names:
             return Rendered(), []
@@ -62,7 +60,7 @@ class Renderer:
         return Rendered(texts), failures
 
     def check(self) -> list[Fault]:
-        """Parse every template of every folder and fill it with sample messages; gives all faults, located."""
+        """Fill in all templates with sample messages and return all errors with their locations."""
         faults: list[Fault] = []
         for folder in self._folders:
             for path in _files(folder):
@@ -71,7 +69,7 @@ class Renderer:
         return list(dict.fromkeys(faults))
 
     def check_texts(self, texts: Mapping[str, str]) -> list[Fault]:
-        """Do so for texts that `use` may take, by file name within the first folder."""
+        """Check texts that are meant for `use`, by file name."""
         folder, other = self._folders[0], Renderer(self._folders)
         other.use(texts)
         faults = [
@@ -80,7 +78,7 @@ class Renderer:
         return list(dict.fromkeys(faults))
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """Give those of these templates that no folder has."""
+        """Return the names that no folder has."""
         return [name for name in names if not self._has(name)]
 
     def _has(self, name: str) -> bool:
@@ -91,15 +89,15 @@ class Renderer:
             return f"{name}{SUFFIX}" in self._texts
         return (folder / f"{name}{SUFFIX}").is_file()
 
-    def _look(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    def _find(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         text = None if self._texts is None else self._texts.get(name)
         if text is None:
             return None
         return text, str(self._folders[0] / name), lambda: (self._texts or {}).get(name) == text
 
     def _chosen(self, name: str, message: Message) -> str:
-        """Give the template that serves this message under this name."""
-        own = f"{SUMMARY_PREFIX}{name}"
+        """Return the name of the template for this message: a summary may have its own."""
+        own = f"{_SUMMARY_PREFIX}{name}"
         return own if message.type == SUMMARY and self._has(own) else name
 
     def _text(self, name: str, message: Message, values: Mapping[str, Any]) -> tuple[str, list[Fault]]:
@@ -111,28 +109,28 @@ class Renderer:
                 except TemplateError as exc:
                     faults += exc.faults
         if not faults:
-            faults.append(Fault(f"{name}{SUFFIX}", 0, 0, "there is no such template", "a plain text was sent"))
+            faults.append(Fault(f"{name}{SUFFIX}", 0, 0, "this template does not exist", "a plain text was sent"))
         return plain(name, message), faults
 
     def _fill(self, folder: Path, name: str, values: Mapping[str, Any]) -> str:
-        """Fill one folder's template.
+        """Fill in the template of one folder.
 
-        Raises: TemplateError, located.
+        Raises: TemplateError, with the location.
         """
         path = folder / f"{name}{SUFFIX}"
         channel = channel_of(name)
         if channel is None:
-            what = f"no channel ends in this name; one of {', '.join(CHANNELS)} must follow"
+            what = f"the name of a template must end with one of {', '.join(CHANNELS)}"
             raise TemplateError(Fault(str(path), 0, 0, what))
         try:
             template = self._environments[folder, channel].get_template(f"{name}{SUFFIX}")
             text = fill(template, values)
         except TemplateSyntaxError as exc:
             raise TemplateError(
-                Fault(exc.filename or str(path), exc.lineno, 1, exc.message or "broken template")
+                Fault(exc.filename or str(path), exc.lineno, 1, exc.message or "invalid template")
             ) from exc
         except TemplateNotFound as exc:
-            raise TemplateError(Fault(str(path), 0, 0, f"the template {exc.name} is not there")) from exc
+            raise TemplateError(Fault(str(path), 0, 0, f"the template {exc.name} does not exist")) from exc
         except (OSError, UnicodeDecodeError, RecursionError) as exc:
             raise TemplateError(Fault(str(path), 0, 0, f"cannot be read: {exc}")) from exc
         except TemplateError as exc:
@@ -140,7 +138,7 @@ class Renderer:
         return _finish(text, channel, path)
 
     def _check(self, folder: Path, name: str, path: Path) -> Iterator[Fault]:
-        if path.name.startswith("_"):  # a part that others include: filled where it is included
+        if path.name.startswith("_"):  # included by other templates, and filled in there
             return
         for message in sample_messages():
             if not self._is_for(name, message):
@@ -152,13 +150,13 @@ class Renderer:
                 return
 
     def _is_for(self, name: str, message: Message) -> bool:
-        if name.startswith(SUMMARY_PREFIX):
+        if name.startswith(_SUMMARY_PREFIX):
             return message.type == SUMMARY
         return self._chosen(name, message) == name
 
 
 def read_texts(folder: Path) -> tuple[dict[str, str], list[Fault]]:
-    """Read the templates of a folder, by file name within it; gives them, and what is wrong with any that cannot be read."""
+    """Read the templates of a folder. Return the texts by file name, and an error for each unreadable file."""
     texts: dict[str, str] = {}
     faults: list[Fault] = []
     for path in _files(folder):
@@ -170,24 +168,24 @@ def read_texts(folder: Path) -> tuple[dict[str, str], list[Fault]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List the templates; hidden folders are left out: a mounted ConfigMap keeps a second copy of its files in one."""
+    """List the templates except in hidden folders: a mounted ConfigMap keeps a copy of its files in one."""
     found = folder.glob(f"**/*{SUFFIX}") if folder.is_dir() else ()
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _overlook(_: str) -> None:
-    """Find nothing: only the first folder has texts to be used in its place."""
+def _find_nothing(_: str) -> None:
+    """Find nothing: `use` replaces only the first folder."""
 
 
 def _about(fault: Fault, message: Message, name: str) -> Fault:
-    if message.type != SUMMARY or name.startswith(SUMMARY_PREFIX):
+    if message.type != SUMMARY or name.startswith(_SUMMARY_PREFIX):
         return fault
-    remedy = f"test for type '{SUMMARY}', or add {SUMMARY_PREFIX}{name}{SUFFIX}"
+    remedy = f"handle the type '{SUMMARY}', or add {_SUMMARY_PREFIX}{name}{SUFFIX}"
     return replace(fault, what=f"{fault.what} (in a message of type {SUMMARY})", remedy=fault.remedy or remedy)
 
 
 def variables(message: Message) -> dict[str, Any]:
-    """Name what a template may use. `records` has the newest first, unlike the message's own."""
+    """Return the variables of a template. `records` is newest first, unlike in the message."""
     data = message.data
     return {
         "type": message.type,
@@ -205,7 +203,7 @@ def variables(message: Message) -> dict[str, Any]:
 
 
 def _finish(text: str, channel: str, path: Path) -> str:
-    """Insist on JSON where JSON is due, and on one line for a subject."""
+    """Check that JSON templates produce JSON, and join the lines of a subject."""
     if channel.endswith("subject"):
         return " ".join(text.split())
     if channel in ("json", "slack.json"):
@@ -213,17 +211,17 @@ def _finish(text: str, channel: str, path: Path) -> str:
             value = json.loads(text)
         except (ValueError, RecursionError) as exc:
             line = getattr(exc, "lineno", 0)
-            what = f"the filled-in template is not JSON: {exc}; a text goes between quotes, a value of its own through tojson"
+            what = f"the result is not JSON: {exc}; write texts between quotes, and other values with tojson"
             raise TemplateError(
                 Fault(str(path), 0, 0, f"{what} (line {line} of the result)" if line else what)
             ) from exc
         if channel == "slack.json" and not isinstance(value, dict):
-            raise TemplateError(Fault(str(path), 0, 0, "the filled-in template must be one JSON object"))
+            raise TemplateError(Fault(str(path), 0, 0, "the result must be one JSON object"))
     return text
 
 
 def _located(error: TemplateError, path: Path) -> TemplateError:
-    """Add the line: jinja2 rewrites tracebacks so that frames of a template carry its file and line."""
+    """Add the location from the traceback, in which jinja2 names the file and line of the template."""
     place = _last_frame(error.__cause__.__traceback__ if error.__cause__ else None)
     file, line = place or (str(path), 0)
     return TemplateError(*(Fault(file, line, 1 if line else 0, fault.what, fault.remedy) for fault in error.faults))

@@ -1,4 +1,4 @@
-"""Sample messages: every type, with everything an alert may have and with as little as it may have."""
+"""Sample messages of all types, with all possible values and with as few as possible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAUSES = {
 
 
 def sample_messages() -> Iterator[Message]:
-    """Make messages that between them fill in, and leave out, everything that a message may have."""
+    """Yield messages that together have, and lack, each optional value."""
     document = alert_document(_full(), _records())
     nameless = Record(key="sample", source="acme", occurred_at=AT, seen_at=AT, action_kind="LOGIN", raw="{}")
     fields = (("User", "eve@example.com"), ("Cluster", "payments-prod"))
@@ -88,7 +88,7 @@ def _records() -> list[Record]:
 
 
 def _summary(reason: str, count: int) -> dict[str, Any]:
-    """Sum up so many alerts over half a day, of all levels."""
+    """Make a summary of this many alerts of all levels, over half a day."""
     alerts = [_summed_up(number) for number in range(count)]
     return summary_document(
         reason, "soc-mail", Counter(alert.level for alert in alerts), alerts, CAUSES.get(reason, ())

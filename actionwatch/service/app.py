@@ -23,7 +23,7 @@ from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
-from actionwatch.instaclustr.origin import Connection
+from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
@@ -59,13 +59,6 @@ from actionwatch.tail.window_scan import PollReport
 from actionwatch.text import logs
 from actionwatch.text.yaml_document import Document
 
-READ_BY_PEOPLE = (
-    "apprise",
-    "console",
-    "email",
-    "slack",
-)  # types that a storm would drown; automation wants every message
-
 ACCOUNTS_EVERY = timedelta(minutes=5)
 
 
@@ -76,9 +69,9 @@ def open_store(settings: Settings) -> Database:
     return database
 
 
-def connection_to(source: Source) -> Connection:
+def connection_to(source: Source) -> ConnectionOptions:
     """Say how a source's upstream is reached."""
-    return Connection(
+    return ConnectionOptions(
         base_url=source.base_url,
         organisation_id=source.organisation_id,
         username=source.username,
@@ -368,7 +361,7 @@ def build_policy(receiver: Receiver) -> ReceiverPolicy:
 
 def _storm(receiver: Receiver) -> Storm | None:
     if receiver.storm is None:
-        return Storm() if receiver.type in READ_BY_PEOPLE else None
+        return Storm() if _module(receiver).IS_READ_BY_PEOPLE else None
     return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
 
 

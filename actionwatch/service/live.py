@@ -13,9 +13,9 @@ from typing import Any
 from actionwatch.base import clock
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import DeliveryError, SourceError
-from actionwatch.instaclustr.client import Client, Patience
+from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.probe import probing
-from actionwatch.instaclustr.probe.client import Asker
+from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
@@ -23,8 +23,8 @@ from actionwatch.service import app, configuration
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.tail.health import MAX_SKEW
 
-ONCE = Patience(attempts=1)  # the probe counts every request, and waits by itself
-SOME = Patience(attempts=2, at_most=timedelta(seconds=15))
+ONCE = RetryOptions(attempts=1)  # the probe counts every request, and waits by itself
+SOME = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
 AT_ONCE = 8  # ends asked at the same time
 
 
@@ -47,14 +47,16 @@ class Outcome:
         return {"kind": kind, "subject": self.subject, "what": self.what, "remedy": self.remedy}
 
 
-def probe(settings: Settings, source: Source) -> probing.Report:
+def probe(settings: Settings, source: Source) -> probing.ProbeReport:
     """Find out the shape of a source's upstream.
 
     Raises: SourceError, where its first question is refused.
     """
     connection = app.connection_to(source)
-    with Client(connection, source=source.name, field_aliases=source.field_aliases, patience=ONCE) as client:
-        return probing.probe(Asker(client, clock.utc_now), source.field_aliases, configuration.known_kinds(settings))
+    with Client(connection, source=source.name, field_aliases=source.field_aliases, retry=ONCE) as client:
+        return probing.probe(
+            ProbeClient(client, clock.utc_now), source.field_aliases, configuration.known_kinds(settings)
+        )
 
 
 def check(settings: Settings) -> list[Outcome]:
@@ -86,7 +88,7 @@ def _ask(question: Callable[[], Iterable[Outcome]], room: threading.Semaphore) -
 def _source(source: Source) -> Iterator[Outcome]:
     """Try the key, compare the clocks, list the accounts."""
     name = f"source {source.name}"
-    with Client(app.connection_to(source), source=source.name, patience=SOME) as client:
+    with Client(app.connection_to(source), source=source.name, retry=SOME) as client:
         try:
             page = client.counts(Query())
         except SourceError as exc:

@@ -92,7 +92,7 @@ def parse_start(value: object) -> object:
             "not a start: write now, a duration before now such as 7d, or a time: 2026-11-25T09:00:00Z"
         ) from exc
     if not span:
-        raise ValueError("must be longer than 0: write now")
+        raise ValueError("must be longer than 0s: write now")
     return span
 
 
@@ -136,7 +136,7 @@ def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]
         take_one_of(first)(value, info)
         # An invalid first key is missing from `data` and already reported.
         if value is None and info.data.get(first, "unusable") is None:
-            raise ValueError(f"one of {first} and {info.field_name} is needed: add {info.field_name}")
+            raise ValueError(f"one of {first} and {info.field_name} is required: add {info.field_name}")
         return value
 
     return check

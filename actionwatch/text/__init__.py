@@ -1,1 +1,1 @@
-"""Text and file formats: YAML with positions, JSON payloads, options, templates, time intervals, logs."""
+"""Text and file formats: YAML with positions, JSON documents, options, templates, time intervals, logs."""

@@ -1,6 +1,6 @@
-"""Structured logs on stderr: text for a terminal, JSON lines elsewhere, and never a secret in either.
+"""Structured logs on stderr: text on a terminal, else JSON lines, without secrets.
 
-Log events are past-tense names with fields (`alert_opened`, `delivery_failed`); what libraries log comes out in the same form.
+Log events are past-tense names with fields (`alert_opened`, `delivery_failed`). Logs of libraries have the same form.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 REDACTED = "**redacted**"
-MIN_SECRET_CHARS = 4  # shorter ones would blank out half of every line, and are no secrets
+MIN_SECRET_CHARS = 4  # shorter texts are no secrets, and redacting them would make lines unreadable
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-NOISY = (
+_QUIET_LIBRARIES = (  # log only their errors
     "alembic",
     "apscheduler",
     "httpx",
@@ -26,11 +26,11 @@ NOISY = (
     "slack_sdk",
     "uvicorn",
     "asyncio",
-)  # only their errors are news
+)
 
 
 def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collection[str]) -> None:
-    """Send every log line to stderr, at this level and in this form, with these secrets blanked out."""
+    """Log to stderr at this level and in this format, and redact these secrets."""
     is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -57,14 +57,14 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
         )
     )
     logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
-    for name in NOISY:
+    for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
-    """Make a processor that blanks these secrets out of every value of a log line, however deep."""
+    """Make a processor that redacts these secrets in all values of a log line, including nested ones."""
     known = [text for text in secrets if len(text) >= MIN_SECRET_CHARS]
-    # Errors repeat requests: a secret may stand there as it is spelled in JSON or in a URL.
+    # Errors may contain requests, with the secret as encoded in JSON or in a URL.
     spellings = {form for text in known for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
     hidden = sorted(spellings, key=len, reverse=True)
 
@@ -81,7 +81,7 @@ def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
 
     def process(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for key, value in event.items():
-            if not key.startswith("_"):  # structlog's own bookkeeping, gone before anything is printed
+            if not key.startswith("_"):  # internal to structlog, and removed before printing
                 event[key] = clean(value)
         return event
 
@@ -89,7 +89,7 @@ def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Find every secret in a configuration."""
+    """Yield all secrets in a configuration."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, BaseModel):

@@ -1,7 +1,7 @@
-"""The words a configuration is written in: durations, secrets and their `…_file` twins, paths, URLs.
+"""The types of configuration values: durations, secrets and their `…_file` variants, paths, URLs.
 
-`settings/` and every `notifiers/<type>.py` declare their keys with these, so that one spelling means one thing everywhere.
-Paths resolve against the configuration's own folder, which the loader passes as the validation context `folder`.
+`settings/` and each `notifiers/<type>.py` declare their keys with these types. Paths are relative to the folder of the
+configuration file, which the loader passes as the validation context `folder`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 
 from actionwatch.base.durations import parse_duration
 
-MAX_SECRET_CHARS = 65_536  # a private key has some 3,000; a device file never ends
+_MAX_SECRET_CHARS = 65_536  # a private key has about 3,000; a device file is endless
 
 
 class Options(BaseModel):
-    """The base of every part of the configuration: unknown keys are refused, nothing changes after loading."""
+    """The base class of all configuration sections: immutable, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _positive(span: timedelta) -> timedelta:
     if span <= timedelta(0):
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than 0s")
     return span
 
 
@@ -37,34 +37,34 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     try:
         path = path.expanduser()
     except RuntimeError as exc:
-        raise ValueError("there is no such home folder: write the path without ~") from exc
+        raise ValueError("this home folder does not exist: write the path without ~") from exc
     if "\0" in str(path):
-        raise ValueError("a path cannot hold a NUL character: remove it")
+        raise ValueError("a path must not contain a NUL character: remove it")
     return folder / path
 
 
 def _read_secret(value: Any, info: ValidationInfo) -> SecretStr:
-    """Read the first line of a mounted secret; the error names the file and what stands in the way."""
+    """Read the first line of a secret file; an error names the file and the reason."""
     if not isinstance(value, str | Path):
         raise ValueError("must be the path of a file")
     path = _resolve(Path(value), info)
     try:
         with path.open(encoding="utf-8") as file:
-            line = file.readline(MAX_SECRET_CHARS + 1).strip()
+            line = file.readline(_MAX_SECRET_CHARS + 1).strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
         raise ValueError(f"cannot read the secret file {path} ({reason}): mount it, or correct the path") from exc
     if not line:
         raise ValueError(f"the secret file {path} has an empty first line: put the secret there")
-    if len(line) > MAX_SECRET_CHARS:
-        raise ValueError(f"the secret file {path} has a first line of more than {MAX_SECRET_CHARS} characters")
+    if len(line) > _MAX_SECRET_CHARS:
+        raise ValueError(f"the secret file {path} has a first line of more than {_MAX_SECRET_CHARS} characters")
     return SecretStr(line)
 
 
 def _printable_secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text or any(ord(char) < 32 or ord(char) == 127 for char in text):
-        raise ValueError("a secret must not be empty or hold control characters")
+        raise ValueError("a secret must not be empty or contain control characters")
     return value
 
 
@@ -94,44 +94,44 @@ def _usable_proxy(value: SecretStr) -> SecretStr:
 
 ConfigPath = Annotated[Path, AfterValidator(_resolve)]
 CaFile = Annotated[Path, AfterValidator(_resolve), AfterValidator(_loadable)]
-"""A file of certificates to trust instead of the system's; tried when the configuration is loaded."""
+"""A file of certificates to trust instead of those of the system. It is checked when the configuration is loaded."""
 Secret = Annotated[SecretStr, AfterValidator(_printable_secret)]
 SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_printable_secret)]
-"""The `…_file` twin of a secret: given as a path, held as the secret that stood in its first line."""
+"""The `…_file` variant of a secret: a path in the configuration, and here the secret in the first line of that file."""
 Proxy = Annotated[Secret, AfterValidator(_usable_proxy)]
-"""An HTTP proxy, through which HTTPS is tunnelled; a secret, since it may hold a password."""
+"""An HTTP proxy, which tunnels HTTPS. A secret, because it may contain a password."""
 
 
 def secret(value: SecretStr | None, from_file: SecretStr | None) -> str | None:
-    """Give the secret of a twin pair `x`, `x_file`; None where neither is set."""
+    """Return the secret of the keys `x` and `x_file`; None if neither is set."""
     chosen = value if value is not None else from_file
     return chosen.get_secret_value() if chosen is not None else None
 
 
 def require_one(options: BaseModel, *names: str) -> None:
-    """Insist that exactly one of these keys is set.
+    """Check that exactly one of these keys is set.
 
-    Raises: ValueError, naming the keys.
+    Raises: ValueError, with the names of the keys.
     """
     given = [name for name in names if getattr(options, name) is not None]
     if not given:
-        raise ValueError(f"one of {' or '.join(names)} is needed")
+        raise ValueError(f"one of {' or '.join(names)} is required")
     if len(given) > 1:
-        raise ValueError(f"give only one of {' and '.join(given)}")
+        raise ValueError(f"set only one of {' and '.join(given)}")
 
 
 def refuse_both(options: BaseModel, *names: str) -> None:
-    """Insist that at most one of these keys is set.
+    """Check that at most one of these keys is set.
 
-    Raises: ValueError, naming the keys.
+    Raises: ValueError, with the names of the keys.
     """
     given = [name for name in names if getattr(options, name) is not None]
     if len(given) > 1:
-        raise ValueError(f"give only one of {' and '.join(given)}")
+        raise ValueError(f"set only one of {' and '.join(given)}")
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address can only be this machine."""
+    """Return whether a host name or address is always this machine."""
     if host == "localhost":
         return True
     try:
@@ -141,7 +141,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
-    """Insist on https with a host and without user and password; plain http only on loopback or where allowed.
+    """Check for https with a host and without user and password; http is only accepted for loopback or if allowed.
 
     Raises: ValueError, without the URL, which may be a secret.
     """
@@ -154,7 +154,7 @@ def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
     if parts.scheme not in ("https", "http") or not host or " " in url or not url.isprintable():
         raise ValueError("must be an https:// URL with a host")
     if parts.username or parts.password:
-        raise ValueError("must not hold a user name or password; there are keys for them")
+        raise ValueError("must not contain a user name or password: use the keys for them")
     if parts.scheme == "http" and not is_plain_allowed and not is_loopback(host):
-        raise ValueError("must be https://; plain http is accepted for loopback only")
+        raise ValueError("must be https://: http:// is accepted only for loopback")
     return url

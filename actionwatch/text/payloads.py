@@ -1,6 +1,6 @@
-"""The JSON that leaves actionwatch: records and alerts in the shapes of the contract.
+"""Convert records and alerts into the JSON documents of the contract.
 
-One place, because `actions`, `records`, `alerts` and the webhook message promise the same shape.
+The commands `actions`, `records` and `alerts` and the webhook message share these shapes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 from actionwatch.base.model import Alert, Cause, Entity, Level, Record
 
 RECORDS_SHOWN = 50  # the contract: `records` holds the newest 50, `count` says how many there are
-ALERTS_SHOWN = 50  # so does a summary, of the alerts it tells of
-CAUSES_SHOWN = 20  # of silences or mute intervals that ended together, those that hid the most
-RULES_SHOWN = 10  # of each
+ALERTS_SHOWN = 50  # in a summary
+_CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
+_RULES_SHOWN = 10  # of each cause
 
 
 def instant(at: datetime) -> str:
-    """Spell a time as RFC 3339 in UTC with milliseconds; microseconds only where there are any."""
+    """Format a time as RFC 3339 in UTC with milliseconds, or with microseconds if it has any."""
     spec = "microseconds" if at.microsecond % 1000 else "milliseconds"
     return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
 
 def record_document(record: Record) -> dict[str, Any]:
-    """Give a record the shape of the webhook message's `records`."""
+    """Convert a record into an item of `records` in a webhook message."""
     return {
         "key": record.key,
         "timestamp": instant(record.occurred_at),
@@ -44,7 +44,7 @@ def record_document(record: Record) -> dict[str, Any]:
 
 
 def _read_raw(text: str) -> Any:
-    """Take the upstream's object apart; a number that Python or JSON cannot hold stays as it was spelt, as text."""
+    """Decode the object of the upstream. A number that Python or JSON cannot represent becomes its text."""
     try:
         return _RAW.decode(text)
     except RecursionError:
@@ -67,7 +67,7 @@ _RAW = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=st
 
 
 def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
-    """Give an alert the shape of the webhook message's `data`; `records` are its newest, newest last, at most 50 are shown."""
+    """Convert an alert into the `data` of a webhook message. `records` are its newest records, the newest last."""
     return {
         "id": alert.id,
         "rule": {
@@ -98,9 +98,9 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
 def summary_document(
     reason: str, receiver: str, levels: Mapping[Level, int], alerts: Sequence[Alert], causes: Sequence[Cause] = ()
 ) -> dict[str, Any]:
-    """Give a summary its shape: `levels` counts every alert that it tells of, `alerts` are the first of them.
+    """Convert a summary into `data`. `levels` counts all its alerts; `alerts` are the first of them.
 
-    `causes` say what hid them, the ones that hid most first; an alert that two of them hid counts in both.
+    `causes` are what suppressed them, in descending order of their counts. An alert with two causes counts in both.
     """
     shown = [alert_document(alert, ()) for alert in alerts[:ALERTS_SHOWN]]
     count = sum(levels.values())
@@ -109,7 +109,7 @@ def summary_document(
         "receiver": receiver,
         "count": count,
         "levels": {level.word: levels[level] for level in sorted(levels, reverse=True)},
-        "causes": [_cause(cause) for cause in causes[:CAUSES_SHOWN]],
+        "causes": [_cause(cause) for cause in causes[:_CAUSES_SHOWN]],
         "alerts": [{name: value for name, value in each.items() if name != "records"} for each in shown],
         "omitted": count - len(shown),
     }
@@ -121,7 +121,7 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "author": cause.author,
         "comment": cause.comment,
         "count": sum(cause.rules.values()),
-        "rules": dict(islice(cause.rules.items(), RULES_SHOWN)),
+        "rules": dict(islice(cause.rules.items(), _RULES_SHOWN)),
     }
 
 

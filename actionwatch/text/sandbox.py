@@ -1,7 +1,7 @@
-"""Templates: one sandbox for every text that rules and operators write.
+"""The jinja2 sandbox for all texts that rules and operators write.
 
-Audit text is only ever a *value* here, never a template. The sandbox keeps templates from reaching Python, strict undefined
-makes a misspelt name an error instead of an empty alert; output, steps and sizes are bounded, which jinja2 itself does not do.
+Audit text is always a value, never a template. The sandbox denies access to Python. A misspelt name is an error and not an
+empty text. Output, steps and sizes are bounded, which jinja2 itself does not do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template, nodes
 from jinja2 import TemplateError as JinjaError
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.filters import do_format
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -22,19 +23,25 @@ from jinja2.visitor import NodeTransformer
 from actionwatch.base.errors import Fault, TemplateError
 
 MAX_OUTPUT_CHARS = 256 * 1024  # far above any message a channel takes
-MAX_STEPS = 20_000  # turns of loops and calls in one text: fifty records with all their fields take some hundred
-MAX_SIZE = 10_000  # `'a' * 10**8` and `'a' | center(10**9)` are cheap to write, and fill the memory
-MAX_PRODUCT = (
-    2**27
-)  # of the lengths of a text and of what `replace` or `join` may set in as often; a description has up to 1 MB
+MAX_STEPS = 20_000  # loop iterations and calls in one text: fifty records with all their fields take some hundred
+_MAX_SIZE = 10_000  # `'a' * 10**8` and `'a' | center(10**9)` are short, and fill the memory
+# The length of a text times the length of what `replace` or `join` inserts; a description has up to 1 MB.
+_MAX_PRODUCT = 2**27
 
-# Of a format, `%` or `{}`: a width that nobody can read, or one that comes from elsewhere.
+# A width of five digits, or one that is an argument, in a `%` or `{}` format.
 _WIDE = re.compile(r"%(?:\(\w*\))?[-+ #0]*(?:\*|\d{5})|\{[^{}]*:[^{}]*(?:\{|\d{5})")
-_steps: ContextVar[Iterator[int]] = ContextVar("steps")  # those that are left to the text that is being filled in
+_steps: ContextVar[Iterator[int]] = ContextVar("steps")  # the steps that the current text may still take
+
+
+class _BoundingCodeGenerator(CodeGenerator):
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802  as jinja2 names them
+        super().visit_Template(_Bounding().visit(node), frame)
 
 
 class SandboxedEnvironment(ImmutableSandboxedEnvironment):
-    """jinja2's immutable sandbox, with its steps counted and the sizes of what it makes bounded."""
+    """jinja2's immutable sandbox, which also counts steps and bounds the sizes of results."""
+
+    code_generator_class = _BoundingCodeGenerator
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
@@ -44,23 +51,20 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
         self.filters |= {"counted": _counted, "held": _held}
         del self.globals["lipsum"]
 
-    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
-        return super()._generate(_Bounding().visit(source), *args, **kwargs)
-
     def wrap_str_format(self, value: Any) -> Any:
-        """Refuse a format that asks for a width nobody can read."""
+        """Refuse a format with a huge width."""
         _refuse(isinstance(getattr(value, "__self__", None), str) and _WIDE.search(value.__self__), "this width")
         return super().wrap_str_format(value)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  as jinja2 names them
-        """Count the calls, of macros too; bound what a text's own methods make."""
+        """Count the calls, macros included, and bound the results of string methods."""
         _step()
         if isinstance(getattr(__obj, "__self__", None), str | int):
             _refuse(_is_large(__obj.__self__, [*args, *kwargs.values()]), "a size such as this")
         return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Refuse the operators that make a small template fill the memory."""
+        """Refuse operators by which a small template fills the memory."""
         is_wide = operator == "%" and isinstance(left, str) and _WIDE.search(left)
         is_long = (operator == "*" and not _is_small_product(left, right)) or (
             operator == "+" and isinstance(left, str | list) and len(left) > MAX_OUTPUT_CHARS
@@ -86,7 +90,7 @@ def sandbox(
     autoescape: bool = False,
     finalize: Callable[[Any], Any] | None = None,
 ) -> SandboxedEnvironment:
-    """Make an environment. `finalize` sees every value as it is printed: a channel's escaping goes there."""
+    """Make an environment. `finalize` receives every value before it is printed, so that a channel can escape it."""
     return SandboxedEnvironment(
         loader=loader,
         autoescape=autoescape,
@@ -95,14 +99,14 @@ def sandbox(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=False,
-        optimized=False,  # what is constant would be worked out while it is compiled, where nothing is counted
+        optimized=False,  # the optimizer evaluates constants at compile time, where nothing is counted
     )
 
 
 def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int = MAX_OUTPUT_CHARS) -> str:
-    """Fill a template in.
+    """Fill in a template.
 
-    Raises: TemplateError, whatever goes wrong in it: a template is an operator's text, and its failure is theirs to see.
+    Raises: TemplateError for every error, because operators write the templates and have to see what is wrong with them.
     """
     pieces: list[str] = []
     size = 0
@@ -141,7 +145,7 @@ def _held(text: str) -> str:
 
 
 def _bounded(made: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a filter refuse large numbers beside the value it is for, and texts that multiply with it."""
+    """Make a filter refuse large numbers as arguments, and texts whose lengths multiply."""
     before = 2 if hasattr(made, "jinja_pass_arg") else 1
 
     @wraps(made)
@@ -166,11 +170,11 @@ def _refuse(is_too_much: object, what: str) -> None:
 
 
 def _is_large(value: Any, arguments: Sequence[Any]) -> bool:
-    """Say whether a text or list could become too large with these: filled up by a number, or by a text many times over."""
+    """Return whether a text or list could become too large with these arguments."""
     size = len(value) if isinstance(value, str | list | tuple) else 0
     sizes = sorted([size, *(len(each) for each in arguments if isinstance(each, str | list | tuple))])
-    is_multiplied = len(sizes) > 1 and sizes[-1] * sizes[-2] > MAX_PRODUCT
-    return is_multiplied or any(isinstance(each, int) and each > MAX_SIZE for each in arguments)
+    is_multiplied = len(sizes) > 1 and sizes[-1] * sizes[-2] > _MAX_PRODUCT
+    return is_multiplied or any(isinstance(each, int) and each > _MAX_SIZE for each in arguments)
 
 
 def _is_small_product(left: Any, right: Any) -> bool:

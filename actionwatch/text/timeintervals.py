@@ -1,7 +1,7 @@
-"""Alertmanager's time intervals: named stretches of the week, the month and the year, on the wall clock of a place.
+"""Alertmanager's time intervals: named periods of the week, the month and the year, in local time.
 
-Rules ask about the time of an event (`when`), routes about that of a delivery. Starts are included, ends of times are not;
-ranges of days, months and years include both ends. All is judged on the wall clock, so that daylight saving needs no care.
+Rules check the time of an event (`when`), routes that of a delivery. A range of times excludes its end; ranges of days, months
+and years include it. Local time is used throughout, so that daylight saving needs no special cases.
 Source: https://prometheus.io/docs/alerting/latest/configuration/#time_interval
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-MONTHS = (
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_MONTHS = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
@@ -23,15 +23,15 @@ _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,4}", re.ASCII)
 
 Range = tuple[int, int]
-"""First and last, both included."""
+"""First and last value, both included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """All that is given must hold; of the ranges of one kind, one. Nothing given holds always.
+    """A time is in the period if it is in one range of each field that is set. An empty period contains all times.
 
-    `times` are minutes of the day, the last one not included; `weekdays` count from Monday as 0; negative `days_of_month` count
-    from the month's end.
+    `times` are minutes of the day, with the end excluded. `weekdays` count from 0 (Monday). Negative `days_of_month` count from
+    the end of the month.
     """
 
     times: tuple[Range, ...] = ()
@@ -42,7 +42,7 @@ class Period:
     location: tzinfo = UTC
 
     def holds(self, at: datetime) -> bool:
-        """Say whether an aware time lies within."""
+        """Return whether it contains an aware time."""
         local = at.astimezone(self.location)
         return (
             _is_within(local.year, self.years)
@@ -55,35 +55,35 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class TimeInterval:
-    """A name and its periods: it holds where one of them does."""
+    """A named union of periods."""
 
     name: str
     periods: tuple[Period, ...]
 
     def holds(self, at: datetime) -> bool:
-        """Say whether an aware time lies within."""
+        """Return whether it contains an aware time."""
         return any(period.holds(at) for period in self.periods)
 
 
 def parse_times(start: str, end: str) -> Range:
-    """Read the two ends of a `times` item.
+    """Parse start and end of a `times` item.
 
-    Raises: ValueError, saying what is accepted (as do all the functions below).
+    Raises: ValueError, with what is accepted (as do all functions below).
     """
     first, last = _minute(start), _minute(end)
     if first >= last:
-        raise ValueError("end_time must come after start_time: for a night write two items, up to 24:00 and from 00:00")
+        raise ValueError("end_time must be after start_time: for a night, write two items, up to 24:00 and from 00:00")
     return first, last
 
 
 def parse_weekdays(text: object) -> Range:
-    """Read `monday`, `monday:friday`, or one that goes past Sunday: `saturday:monday`."""
+    """Parse `monday`, `monday:friday`, or a range across Sunday: `saturday:monday`."""
     first, last = _ends(text)
-    return _index(first, WEEKDAYS, "weekday"), _index(last, WEEKDAYS, "weekday")
+    return _index(first, _WEEKDAYS, "weekday"), _index(last, _WEEKDAYS, "weekday")
 
 
 def parse_days_of_month(text: object) -> Range:
-    """Read `1`, `1:5`, `-3:-1` (the last three), `1:-1`."""
+    """Parse `1`, `1:5`, `-3:-1` (the last three), `1:-1`."""
     first, last = (_whole(part) for part in _ends(text))
     for day in (first, last):
         if day == 0 or abs(day) > 31:
@@ -96,7 +96,7 @@ def parse_days_of_month(text: object) -> Range:
 
 
 def parse_months(text: object) -> Range:
-    """Read `january`, `1`, `april:june`, `4:6`."""
+    """Parse `january`, `1`, `april:june`, `4:6`."""
     first, last = (_month(part) for part in _ends(text))
     if first > last:
         raise ValueError("a range must not begin after its end: write two items, up to december and from january")
@@ -104,7 +104,7 @@ def parse_months(text: object) -> Range:
 
 
 def parse_years(text: object) -> Range:
-    """Read `2026`, `2026:2028`."""
+    """Parse `2026`, `2026:2028`."""
     first, last = (_whole(part) for part in _ends(text))
     if first < 0 or first > last:
         raise ValueError("a range of years must not begin after its end: for example 2026:2028")
@@ -112,24 +112,24 @@ def parse_years(text: object) -> Range:
 
 
 def parse_location(text: object) -> tzinfo:
-    """Read the name of a time zone, such as `Australia/Sydney` or `UTC`."""
+    """Parse the name of a time zone, such as `Australia/Sydney` or `UTC`."""
     try:
         if isinstance(text, str) and text and text.isprintable():
             return ZoneInfo(text)
-    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; OSError for the name of a folder
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; the name of a folder raises OSError
         pass
     raise ValueError("not a known time zone: write an IANA name, such as Australia/Sydney, or UTC")
 
 
 def _is_within(value: int, ranges: Collection[Range]) -> bool:
-    """Look for a value in any of the ranges; one that begins after its end goes round the week."""
+    """Return whether a value is in one of the ranges. A range whose start is after its end wraps around the week."""
     if not ranges:
         return True
     return any(first <= value <= last if first <= last else value >= first or value <= last for first, last in ranges)
 
 
 def _is_day(at: datetime, ranges: Collection[Range]) -> bool:
-    """Resolve days from the month's end; what reaches past the month is cut to it, as Alertmanager does."""
+    """Return whether a date is in one of the ranges, which are clamped to the month, as in Alertmanager."""
     length = monthrange(at.year, at.month)[1]
     for first, last in ranges:
         begin = first if first > 0 else length + first + 1
@@ -161,7 +161,7 @@ def _index(word: str, words: tuple[str, ...], noun: str) -> int:
 
 def _month(word: str) -> int:
     if not _NUMBER.fullmatch(word):
-        return _index(word, MONTHS, "month") + 1
+        return _index(word, _MONTHS, "month") + 1
     if not 1 <= int(word) <= 12:
         raise ValueError("a month is 1 to 12, or its name")
     return int(word)

@@ -1,7 +1,7 @@
-"""YAML whose every value knows its line and column: rules and settings are read through here and nowhere else.
+"""Parse YAML with the line and column of each value. All rules and settings are read by this module.
 
-The events of libyaml are put together into nodes while what they may cost is bounded: size, depth, nodes with aliases expanded.
-The nodes then become plain values as YAML 1.2 has it: `yes` is text, `010` is ten, and a key that stands twice is a fault.
+It builds nodes from the events of libyaml, with limits on size, depth and the number of nodes after expanding aliases. Then it
+converts the nodes into plain values by YAML 1.2: `yes` is text, `010` is ten, and a duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ import yaml
 
 from actionwatch.base.errors import ConfigError, Fault
 
-MAX_BYTES = 1024 * 1024  # a rule is about 1 KB
+MAX_BYTES = 1024 * 1024  # a rule has about 1 KB
 MAX_DEPTH = 60  # the deepest sensible document has about ten levels
-MAX_NODES = 100_000  # aliases counted as often as they are used: the "billion laughs" has billions
-MAX_INTEGER_BITS = 64  # Python raises ValueError wherever an integer of over 4,300 digits is printed
+MAX_NODES = 100_000  # with aliases expanded: a "billion laughs" document has billions
+MAX_INTEGER_BITS = 64  # Python raises ValueError when it prints an integer of more than 4,300 digits
 
 Place = tuple[str | int, ...]
-"""A path within a document: keys and list indices."""
+"""A path in a document: keys and list indices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: plain dicts, lists and scalars, and where each of them stands. Dates are kept as ISO text."""
+    """One YAML document: plain dicts, lists and scalars, with their positions. Dates are ISO texts."""
 
     file: str
     value: Any
     positions: Mapping[Place, tuple[int, int]] = field(default_factory=dict)
 
     def position(self, place: Place) -> tuple[int, int]:
-        """Give line and column (from 1) of a key or item, or of its nearest known parent."""
+        """Return line and column (from 1) of a key or item, or of its closest known parent."""
         while place and place not in self.positions:
             place = place[:-1]
         return self.positions.get(place, (1, 1))
 
     def fault(self, place: Place, what: str, remedy: str = "") -> Fault:
-        """Make the fault that points at a place of this document."""
+        """Make an error at a path of this document."""
         line, column = self.position(place)
         return Fault(self.file, line, column, what, remedy)
 
 
 def read_file(path: Path) -> list[Document]:
-    """Read the documents of a YAML file; empty documents are left out.
+    """Read the documents of a YAML file, except empty ones.
 
-    Raises: ConfigError with one fault: the file cannot be read, or is not acceptable YAML.
+    Raises: ConfigError with one error, if the file cannot be read or is not valid YAML.
     """
     try:
         with path.open("rb") as file:
@@ -63,9 +63,9 @@ def read_file(path: Path) -> list[Document]:
 
 
 def read_text(data: bytes | str, file: str) -> list[Document]:
-    """Read the documents of a YAML text that stands in `file`.
+    """Parse the documents in the content of `file`.
 
-    Raises: ConfigError with one fault.
+    Raises: ConfigError with one error.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
@@ -79,7 +79,7 @@ def read_text(data: bytes | str, file: str) -> list[Document]:
         what = " ".join(filter(None, (exc.context, exc.problem))) or "broken YAML"
         at = _at(exc.problem_mark or exc.context_mark)
         raise ConfigError(Fault(file, *at, f"not YAML: {what}", _remedy(what))) from exc
-    except (yaml.YAMLError, UnicodeEncodeError) as exc:  # characters that no YAML holds
+    except (yaml.YAMLError, UnicodeEncodeError) as exc:  # characters that YAML does not allow
         what = (str(exc) or type(exc).__name__).splitlines()[0]
         raise ConfigError(Fault(file, 1, 1, f"not YAML: {what}")) from exc
     documents = (_Builder(file).document(root) for root in roots)
@@ -96,18 +96,18 @@ def _remedy(what: str) -> str:
 
 @dataclass(slots=True)
 class _Node:
-    """A value as it is written: a text, a list's items, or a mapping's keys and values by turns."""
+    """A value as written: a text, the items of a list, or alternating keys and values of a mapping."""
 
     kind: type[Any]
     at: tuple[int, int]
     tag: str | None = None
-    """What a text must be; None where it tells that itself, as one without quotes does."""
+    """The type of a text; None if its content determines the type, as without quotes."""
     text: str = ""
     items: list[_Node] = field(default_factory=list)
     size: int = 0
-    """How many values it makes, itself too, aliases counted as often as they are used; 0 until all of it is read."""
+    """The number of its values, including itself and with aliases expanded; 0 until it is complete."""
     depth: int = 0
-    """How deep what it holds is nested."""
+    """The depth of nested values."""
 
 
 _KINDS: dict[type[yaml.Event], type[Any]] = {
@@ -123,7 +123,7 @@ _TAGS: dict[type[Any], tuple[str, ...]] = {
 
 
 def _compose(text: str, file: str) -> list[_Node]:
-    """Put the nodes of each document together; a text that would be costly to build is refused before it is built."""
+    """Build the nodes of each document, and refuse a document that exceeds the limits."""
     roots: list[_Node] = []
     anchors: dict[str | None, _Node] = {}
     path: list[tuple[_Node, int]] = []
@@ -146,12 +146,12 @@ def _compose(text: str, file: str) -> list[_Node]:
         elif isinstance(event, yaml.DocumentStartEvent):
             anchors.clear()
             if event.version and tuple(event.version) < (1, 2):
-                raise _refusal(event, file, "YAML 1.1 is not read here: its yes and no are not text", "remove %YAML")
+                raise _refusal(event, file, "YAML 1.1 is not supported: its yes and no are not text", "remove %YAML")
     return roots
 
 
 def _node(event: yaml.NodeEvent, anchors: dict[str | None, _Node], file: str) -> _Node:
-    """Make the node that an event begins; an alias gives the node it stands for."""
+    """Make the node of an event, or find the node of an alias."""
     if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
         known = anchors.get(event.anchor)
         if known is None or not known.size:
@@ -162,10 +162,10 @@ def _node(event: yaml.NodeEvent, anchors: dict[str | None, _Node], file: str) ->
     if tag and tag not in _TAGS[node.kind]:
         raise _refusal(event, file, f"the tag {event.tag} is not allowed", "write the plain value")
     if isinstance(event, yaml.ScalarEvent):
-        node.text, node.size = sys.intern(event.value), 1  # the same words stand in every rule
+        node.text, node.size = sys.intern(event.value), 1  # rules share most words
         node.tag = None if event.implicit[0] or tag == "!" else tag or "str"
     if event.anchor:
-        anchors[event.anchor] = node  # YAML 1.2 lets an anchor be used again: the latest counts
+        anchors[event.anchor] = node  # YAML 1.2 allows to redefine an anchor
     return node
 
 
@@ -174,13 +174,13 @@ def _refusal(event: yaml.Event, file: str, what: str, remedy: str = "") -> Confi
 
 
 def _at(mark: Any) -> tuple[int, int]:
-    """Give line and column from 1."""
+    """Return line and column, counted from 1."""
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    """Turns the nodes of one document into plain values, noting where each key and item stands."""
+    """Converts the nodes of one document into plain values, and notes the positions of keys and items."""
 
     file: str
     positions: dict[Place, tuple[int, int]] = field(default_factory=dict)
@@ -227,7 +227,7 @@ class _Builder:
         return key
 
     def _sources(self, node: _Node) -> list[_Node]:
-        """Find the mappings that `<<` merges."""
+        """Return the mappings that `<<` merges."""
         sources = node.items if node.kind is list else [node]
         for source in sources:
             if source.kind is not dict:
@@ -235,7 +235,7 @@ class _Builder:
         return sources
 
     def _merge(self, source: _Node, place: Place, mapping: dict[str | int | float | bool, Any]) -> None:
-        """Add what a mapping has beside these keys. A key stands where it is merged; what is below it, where it is written."""
+        """Add the other keys of a mapping. Their position is that of the merge; nested values keep theirs."""
         other = _Builder(self.file)
         merged = {key: value for key, value in other._mapping(source, place).items() if key not in mapping}
         mapping |= merged
@@ -244,7 +244,7 @@ class _Builder:
         self.positions.update(below)
 
     def _scalar(self, node: _Node, at: tuple[int, int]) -> str | int | float | bool | date | None:
-        """Read a text that stands there as what it is."""
+        """Convert a text to its type."""
         if node.tag == "str":
             return node.text
         try:
@@ -284,9 +284,9 @@ _TYPES = {"int": int, "float": float, "bool": bool, "null": NoneType}
 
 
 def _resolve(text: str) -> str | int | float | bool | date | None:
-    """Read a text without quotes as YAML 1.2 does.
+    """Convert a text without quotes by YAML 1.2.
 
-    Raises: ValueError or OverflowError, where it looks like a number or a time and is none.
+    Raises: ValueError or OverflowError, if it looks like a number or a time but is not valid.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -318,7 +318,7 @@ def _instant(found: re.Match[str]) -> datetime:
 
 
 def _as_tagged(value: object, tag: str) -> Any:
-    """Take a value as what its tag says it is. Raises: ValueError."""
+    """Convert a value to the type of its tag. Raises: ValueError."""
     if tag == "float" and type(value) is int:
         return float(value)
     if type(value) is not _TYPES[tag]:

@@ -1,4 +1,4 @@
-"""Health for machines: `/healthz` (the process lives) and `/readyz` (it sees the upstream and moves alerts on)."""
+"""Probes: `/healthz` (all threads run) and `/readyz` (polls succeed and the store can be written)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from starlette.routing import Route
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
+from actionwatch.base.plurals import counted
 from actionwatch.store import polls
 from actionwatch.store.database import Database
 
-MISSED_POLLS = 5  # a source is stale after so many poll intervals without a good poll
+MISSED_POLLS = 5  # after so many poll intervals without a successful poll, a source is stale
 
 
 def health_routes(
@@ -24,10 +25,10 @@ def health_routes(
     ages: Callable[[], Mapping[str, timedelta | None]],
     step_reasons: Callable[[], Iterable[str]] = lambda: (),
 ) -> list[Route]:
-    """Make the two routes. `intervals` are the sources' poll intervals; `workers` says which threads live.
+    """Build the two routes. `intervals` are the poll intervals of the sources; `workers` returns which threads are alive.
 
-    `ages` gives how long ago each source's last poll ended, None before this process polled it: no stamp of the store can tell,
-    since clocks can be set. `step_reasons` describes each step of the service that keeps failing or hangs.
+    `ages` returns how long ago the last poll of each source ended, None if this process has not polled it. Times in the store
+    cannot show this, because clocks can be set. `step_reasons` describes each step of the service that keeps failing or hangs.
     """
 
     def healthz(_: Request) -> Response:
@@ -53,8 +54,7 @@ def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mappi
         if poll is None or age is None:
             reasons.append(f"source {name}: not polled yet")
         elif poll.failures:
-            polls_failed = "the last poll failed" if poll.failures == 1 else f"the last {poll.failures} polls failed"
-            reasons.append(f"source {name}: {polls_failed}; the log says why")
+            reasons.append(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
         elif age > interval * MISSED_POLLS:
             reasons.append(f"source {name}: last polled {spell_duration(age)} ago")
     return reasons

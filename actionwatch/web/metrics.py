@@ -1,6 +1,6 @@
-"""`/metrics` in Prometheus' format, computed from the store at each scrape: no counter can drift from the truth.
+"""`/metrics` in the Prometheus format, computed from the store at each scrape, so that counters cannot drift.
 
-Imported with the first scrape: the client library takes 3 MB, and not every service is scraped.
+The first scrape imports this module: the client library takes 3 MB, and not every service is scraped.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _RECEIVER = ("receiver",)
 def make_scraper(
     database: Database, sources: Collection[str], clock: Callable[[], datetime], dropped_groups: Callable[[], int]
 ) -> Callable[[], Response]:
-    """Make what answers a scrape. A source that was removed would lag for ever: only `sources` are shown.
+    """Build the handler. It shows only `sources`, because the lag of a removed source would grow forever.
 
-    `dropped_groups` is the one number that the store does not have: it begins at 0 each time.
+    `dropped_groups` is the only number that is not in the store: it starts at 0 with the service.
     """
     registry = CollectorRegistry()
     registry.register(_StoreCollector(database, sources, clock, dropped_groups))
@@ -52,7 +52,7 @@ class _StoreCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read the store once and give every metric."""
+        """Read the store once and yield all metrics."""
         now = self._clock()
         with self._database.read() as connection:
             yield from _sources(connection, self._source_names, now)
@@ -62,24 +62,24 @@ class _StoreCollector(Collector):
             yield from _troubles(connection)
         yield GaugeMetricFamily(
             "actionwatch_correlation_groups_dropped",
-            "Groups of correlations dropped for want of room since the start",
+            "Groups of correlations dropped since the start, because there were too many",
             value=self._dropped_groups(),
         )
 
 
 def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:
     seen = GaugeMetricFamily(
-        "actionwatch_seen_through_lag_seconds", "How far behind now each source was read", labels=_SOURCE
+        "actionwatch_seen_through_lag_seconds", "How far the reading of each source is behind", labels=_SOURCE
     )
     proved = GaugeMetricFamily(
-        "actionwatch_proved_through_lag_seconds", "How far behind now it was proved", labels=_SOURCE
+        "actionwatch_proved_through_lag_seconds", "How far the proof of each source is behind", labels=_SOURCE
     )
-    failures = GaugeMetricFamily("actionwatch_poll_failures", "Polls that failed in a row", labels=_SOURCE)
+    failures = GaugeMetricFamily("actionwatch_poll_failures", "Consecutive failed polls", labels=_SOURCE)
     skews = polls.read_skews(connection)
     for name, found in marks.read_all(connection).items():
         if name not in names:
             continue
-        there = now + skews.get(name, timedelta(0))  # marks are told by the upstream's clock
+        there = now + skews.get(name, timedelta(0))  # marks are times of the upstream's clock
         seen.add_metric([name], (there - found.seen_through).total_seconds())
         proved.add_metric([name], (there - found.proved_through).total_seconds())
     for name, poll in polls.read_all(connection).items():
@@ -88,12 +88,10 @@ def _sources(connection: Connection, names: Collection[str], now: datetime) -> I
     newest = records.newest_id(connection)
     unmatched, uncorrelated = (newest - position for position in positions.read_both(connection))
     yield from (seen, proved, failures)
-    yield GaugeMetricFamily("actionwatch_records_stored", "Records ever stored", value=newest)
+    yield GaugeMetricFamily("actionwatch_records_stored", "Records stored since the store was created", value=newest)
+    yield GaugeMetricFamily("actionwatch_records_unmatched", "Stored records that are not matched yet", value=unmatched)
     yield GaugeMetricFamily(
-        "actionwatch_records_unmatched", "Stored records that no rule has seen yet", value=unmatched
-    )
-    yield GaugeMetricFamily(
-        "actionwatch_records_uncorrelated", "Stored records that no correlation has seen yet", value=uncorrelated
+        "actionwatch_records_uncorrelated", "Stored records that are not correlated yet", value=uncorrelated
     )
 
 
@@ -105,10 +103,12 @@ def _alerts(connection: Connection) -> Iterator[Metric]:
 
 
 def _receivers(connection: Connection, now: datetime) -> Iterator[Metric]:
-    pending = GaugeMetricFamily("actionwatch_deliveries_pending", "Deliveries that wait", labels=_RECEIVER)
+    pending = GaugeMetricFamily("actionwatch_deliveries_pending", "Pending deliveries", labels=_RECEIVER)
     dead = GaugeMetricFamily("actionwatch_deliveries_dead", "Dead letters", labels=_RECEIVER)
     failing = GaugeMetricFamily(
-        "actionwatch_receiver_failing_seconds", "Since when it fails; 0: it does not", labels=_RECEIVER
+        "actionwatch_receiver_failing_seconds",
+        "How long the receiver has been failing; 0 if it works",
+        labels=_RECEIVER,
     )
     for name, queue in outbox.count_queues(connection).items():
         pending.add_metric([name], queue.pending)
@@ -121,7 +121,7 @@ def _receivers(connection: Connection, now: datetime) -> Iterator[Metric]:
 def _latencies(connection: Connection) -> Iterator[Metric]:
     metric = HistogramMetricFamily(
         "actionwatch_alert_latency_seconds",
-        "From when an alert's record happened, was seen or matched, to when a receiver was told",
+        "Time from a record's event, fetch or match until a receiver accepted its alert",
         labels=("rule", "receiver", "since"),
     )
     for found in delivery_latency.read_all(connection):
@@ -135,7 +135,7 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
 
 
 def _troubles(connection: Connection) -> Iterator[Metric]:
-    metric = GaugeMetricFamily("actionwatch_troubles", "Troubles that last", labels=("trouble", "subject"))
+    metric = GaugeMetricFamily("actionwatch_troubles", "Open self-alerts", labels=("trouble", "subject"))
     for opened in self_alerts.read_all(connection):
         metric.add_metric([opened.trouble, opened.subject], 1)
     yield metric

@@ -1,4 +1,4 @@
-"""Where metrics are scraped."""
+"""The route of the metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def metrics_routes(
     clock: Callable[[], datetime],
     dropped_groups: Callable[[], int] = lambda: 0,
 ) -> list[Route]:
-    """Make the route, which tells of these sources; metrics.py, which answers, is imported with the first scrape."""
+    """Build the route with the metrics of these sources. The first scrape imports metrics.py."""
 
     @functools.cache
     def scraper() -> Callable[[], Response]:

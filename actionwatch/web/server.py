@@ -1,4 +1,4 @@
-"""Serve the web listener in a thread of its own, behind a token where it listens beyond loopback."""
+"""Serve HTTP in a thread. Without loopback, a bearer token protects every path except the probes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import ActionwatchError
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes carry no token, and these say nothing of the records
-STOP_SECONDS = 3.0
-DATE_SECONDS = 1.0  # the resolution of the header
-BACKLOG = 128
+_OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
+_STOP_SECONDS = 3.0
+_DATE_SECONDS = 1.0  # the resolution of the Date header
+_BACKLOG = 128
 
 
 def _start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
@@ -39,9 +39,9 @@ def serving(
     token: str | None,
     start_thread: Callable[[str, Callable[[], None]], threading.Thread] = _start_thread,
 ) -> Iterator[str]:
-    """Serve until the block ends; yields the base URL. `start_thread` starts a thread of a name and returns it.
+    """Serve until the block ends, and yield the base URL. `start_thread` starts a named thread and returns it.
 
-    Raises: ActionwatchError, when the address cannot be listened on.
+    Raises: ActionwatchError, if the address cannot be used.
     """
     app: ASGIApp = Starlette(routes=list(routes))
     config = uvicorn.Config(
@@ -58,32 +58,32 @@ def serving(
         try:
             yield f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
         finally:
-            server.end()
-            thread.join(STOP_SECONDS)
+            server.stop()
+            thread.join(_STOP_SECONDS)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's own, but told when to end: it would look ten times a second, which is a fifth of what an idle service costs."""
+    """A server that sleeps until it has to stop: uvicorn wakes up ten times a second, a fifth of the CPU of an idle service."""
 
     _loop: asyncio.AbstractEventLoop | None = None
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._ending = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Keep the date that answers bear, until told to end."""
+        """Update the Date header once a second until `stop` is called."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), DATE_SECONDS)
+                await asyncio.wait_for(self._stopping.wait(), _DATE_SECONDS)
 
-    def end(self) -> None:
-        """End soon; may be called from any thread, before the start too."""
+    def stop(self) -> None:
+        """Stop soon. Any thread may call this, also before the server has started."""
         self.should_exit = True
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it ended by itself
-                self._loop.call_soon_threadsafe(self._ending.set)
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._stopping.set)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -92,8 +92,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(BACKLOG)  # from here on a client waits for the server's start instead of being refused
-    except (OSError, UnicodeError) as exc:  # a name with an empty or overlong part is no OSError
+        listener.listen(_BACKLOG)  # a client that connects before the server has started waits
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a name with an empty or too long part
         listener.close()
         reason = exc.strerror if isinstance(exc, OSError) else "not a host name"
         raise ActionwatchError(f"cannot listen on {host}:{port}: {reason}: choose another web.listen") from exc
@@ -101,17 +101,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Guard:
-    """Ask for `Authorization: Bearer TOKEN` on everything but the probes."""
+    """Require `Authorization: Bearer TOKEN` on every path except the probes."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            given = Request(scope).headers.get("authorization", "").encode("latin-1")  # the bytes as they came
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+            given = Request(scope).headers.get("authorization", "").encode("latin-1")  # the bytes as received
             if not hmac.compare_digest(given, self._token):
-                refusal = PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
+                refusal = PlainTextResponse("a bearer token is required\n", 401, {"www-authenticate": "Bearer"})
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -17,7 +17,9 @@ import msgspec
 
 from actionwatch.base.model import Alert, Level, Mode, Record
 from actionwatch.cli.rules.spool import Spool
-from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
+from actionwatch.emulator.log import Action
+from actionwatch.emulator.scenario import build_simulation, quiet_month
+from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
@@ -82,7 +84,7 @@ def shipped_rules(intervals: dict[str, TimeInterval] | None = None) -> tuple[Rul
 
 def measure(rules: Sequence[Rule], days: int = MONTH_DAYS, seed: int = 1) -> Noise:
     """Raise the alerts of a quiet time; what was raised while the rules still learned is left out."""
-    organisation = bring_to_life(quiet_month(seed, days=days + LEARNED_DAYS), lambda: NOW).organisation
+    organisation = build_simulation(quiet_month(seed, days=days + LEARNED_DAYS), lambda: NOW).organisation
     records = as_records(organisation, organisation.truth())
     begin, counted_from = NOW - timedelta(days=days + LEARNED_DAYS), NOW - timedelta(days=days)
     alerts = [alert for alert in raised(rules, records, begin, NOW) if alert.first_at >= counted_from]

@@ -22,7 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from actionwatch import emulator
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.scenario import Scenario, build_simulation
 from actionwatch.emulator.wire import record
 
 LATEST_MS = 2**62
@@ -62,17 +63,17 @@ class Listing:
     """The records, oldest first: their times, and their JSON."""
 
     def __init__(self, count: int, days: float) -> None:
-        life = emulator.bring_to_life(emulator.Scenario(history=emulator.Span(0), ordinary=False))
-        self.organisation_id = life.organisation.id
+        simulation = build_simulation(Scenario(history=Duration(0), ordinary=False))
+        self.organisation_id = simulation.organisation.id
         now = datetime.now(UTC)
-        life.organisation.extend_synthetic(count, now - timedelta(days=days), now - timedelta(minutes=20))
+        simulation.organisation.extend_synthetic(count, now - timedelta(days=days), now - timedelta(minutes=20))
         self._times = array("q")
         self._bodies: list[bytes] = []
         self._times_of_kind: dict[str, array[int]] = {}
-        for action in sorted(life.organisation.truth(), key=lambda action: action.at):
+        for action in sorted(simulation.organisation.truth(), key=lambda action: action.at):
             at = int(action.at.timestamp() * 1000)
             self._times.append(at)
-            self._bodies.append(msgspec.json.encode(record(action, life.organisation)))
+            self._bodies.append(msgspec.json.encode(record(action, simulation.organisation)))
             self._times_of_kind.setdefault(action.kind, array("q")).append(at)
 
     def page(self, start: int, end: int, offset: int, size: int, *, with_counts: bool) -> bytes:

@@ -20,7 +20,7 @@ from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.emulator import Action
+from actionwatch.emulator.log import Action
 from actionwatch.matching.matcher import Matcher
 from actionwatch.matching.self_alerts import Troubles
 from actionwatch.store import marks, receipts

@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT, DELIVERY

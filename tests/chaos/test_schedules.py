@@ -47,6 +47,6 @@ def test_replay(mortal: MortalDatabase, seed: int) -> None:
 
 def test_natures_are_faults() -> None:
     """A nature of the upstream is spelt so that the emulator does not know it."""
-    from actionwatch.emulator import parse_fault
+    from actionwatch.emulator.faults.fault import parse_fault
 
     assert all(parse_fault(text) for nature in NATURES for text in nature)

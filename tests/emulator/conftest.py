@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Faults, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Account, Cluster, Organisation
 from tests import http_client
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -8,20 +8,13 @@ from typing import Any
 
 import pytest
 
-from actionwatch.emulator import (
-    Fault,
-    FaultError,
-    Organisation,
-    ScenarioError,
-    Span,
-    create_app,
-    described,
-    every_variant,
-    load_scenario,
-    parse_fault,
-    running,
-)
+from actionwatch.emulator.app import create_app
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.answers import Limited
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, every_variant, parse_fault
+from actionwatch.emulator.scenario import ScenarioError, load_scenario
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulator.conftest import World
 from tests.waiting import beside
@@ -76,7 +69,7 @@ def test_setting_counts_anew_and_adding_does_not(world: World) -> None:
     """`set` replaces, `add` adds, `clear` ends one name or all."""
     world.faults.set("error:503,times=1")
     assert _statuses(world, 2) == [503, 200]
-    world.faults.add("rate_limited:times=1", Fault("order", "ascending"))
+    world.faults.add("rate_limited:times=1", FaultSpec("order", "ascending"))
     assert _statuses(world, 2) == [429, 200]
     world.faults.set("error:503,times=1")
     assert _statuses(world, 2) == [503, 200]
@@ -105,25 +98,25 @@ def test_every_variant_reads(text: str) -> None:
     """What the table offers is accepted, with and without limits."""
     kind = parse_fault(text).kind
     limited = parse_fault(f"{text}{',' if ':' in text else ':'}times=3,every=2,for=10s,seed=4")
-    assert (limited.times, limited.every, limited.for_, limited.seed) == (3, 2, Span(seconds=10), 4)
+    assert (limited.times, limited.every, limited.for_, limited.seed) == (3, 2, Duration(seconds=10), 4)
     assert limited.kind is kind
 
 
 def test_text_and_object_mean_the_same() -> None:
     """A structure is told by place, by name, or as an object; a lone value means its first field."""
-    expected = Fault("rate_limited", Limited(Span(seconds=5), "date"), times=3)
+    expected = FaultSpec("rate_limited", Limited(Duration(seconds=5), "date"), times=3)
     assert parse_fault("rate_limited:5s,date,times=3") == expected
     assert parse_fault(" rate_limited:times=3, form=date, retry_after=5s ") == expected
-    assert Fault("rate_limited", {"retry_after": "5s", "form": "date"}, times=3) == expected
-    assert Fault("rate_limited", "5s") == parse_fault("rate_limited:5s")
-    assert Fault("total", "string") == parse_fault("total:string")
+    assert FaultSpec("rate_limited", {"retry_after": "5s", "form": "date"}, times=3) == expected
+    assert FaultSpec("rate_limited", "5s") == parse_fault("rate_limited:5s")
+    assert FaultSpec("total", "string") == parse_fault("total:string")
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("ordr:ascending", "no fault is called 'ordr'; did you mean 'order'?"),
-        ("", "no fault is called ''"),
+        ("ordr:ascending", "unknown fault 'ordr'; did you mean 'order'?"),
+        ("", "unknown fault ''"),
         ("order", "needs one of descending, ascending"),
         ("order:ascendign", "did you mean 'ascending'?"),
         ("order:ascending,shuffled", "was given ['ascending', 'shuffled']"),
@@ -141,8 +134,8 @@ def test_text_and_object_mean_the_same() -> None:
         ("error:every=x", "at `$.every`"),
         ("error:for=x", "'x' is not a duration"),
         ("error:operation=user_action", "'user_action' - at `$.operation`"),
-        ("order:ascending,operation=linked_accounts", "plays on user_actions, not on linked_accounts"),
-        ("twins:2,operation=user_actions", "plays on the log"),
+        ("order:ascending,operation=linked_accounts", "applies to user_actions and not to linked_accounts"),
+        ("twins:2,operation=user_actions", "applies to the log"),
     ],
 )
 def test_wrong_text_is_told_clearly(text: str, told: str) -> None:
@@ -157,7 +150,7 @@ def test_python_is_checked_as_files_are() -> None:
     """A limit or an argument that cannot be is refused where it is made."""
     for wrong in ({"times": 0}, {"every": 0}, {"arg": "sideways"}, {"arg": ["ascending"]}):
         with pytest.raises(FaultError):
-            Fault("order", **{"arg": "ascending", **wrong})  # type: ignore[arg-type]
+            FaultSpec("order", **{"arg": "ascending", **wrong})  # type: ignore[arg-type]
 
 
 # From another process, and from a file
@@ -191,7 +184,7 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
     [
         (["ordr"], "did you mean 'order'?"),
         ([{"fault": "ordr"}], "did you mean 'order'? - at `$[0]`"),
-        (["error", {"fault": "order", "arg": "up"}], "'up' is none of"),
+        (["error", {"fault": "order", "arg": "up"}], "'up' is not one of"),
         ([{"fault": "error", "time": 3}], "unknown field `time`"),
         ([{"fault": "error", "times": 0}], "`$[0].times`"),
         ({}, "Expected `array`"),
@@ -227,7 +220,7 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
     [
         ("faults: [{fault: order, arg: ascending}, {fault: ordr}]", "did you mean 'order'? - at `$.faults[1]`"),
         ("faults: [{fault: order}]", "needs one of descending, ascending"),
-        ("faults: [{fault: order, arg: up}]", "'up' is none of descending, ascending"),
+        ("faults: [{fault: order, arg: up}]", "'up' is not one of descending, ascending"),
         ("faults: [{fault: error, arg: {status: 99}}]", "error: status: Expected `int` >= 400; it takes"),
         ("faults: [{fault: error}, {fault: error, arg: {status: 99}}]", "(duration) - at `$.faults[1]`"),
         ("faults: [{fault: error, for: 10}]", "10 is not a duration such as 10s, 5m, 2h or 14d - at `$.faults[0].for`"),

@@ -14,10 +14,12 @@ from http import HTTPStatus
 import httpx
 import pytest
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.answers import BODIES
 from actionwatch.emulator.faults.fault import every_variant
 from actionwatch.emulator.faults.table import FAULTS
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulator.conftest import NOON, World, a_world
 from tests.waiting import LIMIT, at_least, stopwatch, wait_until
@@ -282,7 +284,7 @@ def test_server_ends_while_answers_hang() -> None:
         wait_until(lambda: http_client.get(f"{url}/_emulator/faults").json()[0]["played"], "an answer that hangs")
     assert hanging.recv(1) == b""
     hanging.close()
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
 
 
 # Composition

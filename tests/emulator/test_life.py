@@ -7,33 +7,32 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from actionwatch.emulator import (
-    INCIDENTS,
-    Action,
-    Life,
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.incidents import INCIDENTS
+from actionwatch.emulator.log import Action
+from actionwatch.emulator.sample import create_organisation, off_hours_zone
+from actionwatch.emulator.scenario import (
     PlannedAction,
     PlannedIncident,
     Scenario,
-    Span,
-    bring_to_life,
+    build_simulation,
     demo_scenario,
-    found_organisation,
-    off_hours_zone,
     quiet_month,
 )
+from actionwatch.emulator.simulation import Simulation
 from tests.emulator.conftest import NOON, FakeClock
 
-DAY = Span(days=1)
+DAY = Duration(days=1)
 
 
-def live(life: Life, clock: FakeClock, seconds: float) -> list[Action]:
+def live(simulation: Simulation, clock: FakeClock, seconds: float) -> list[Action]:
     """Set the clock from step to step for a while, and give the records of that while."""
-    before, end = len(life.organisation), clock.now + timedelta(seconds=seconds)
-    while (due := life.next_due()) is not None and due <= end:
+    before, end = len(simulation.organisation), clock.now + timedelta(seconds=seconds)
+    while (due := simulation.next_due()) is not None and due <= end:
         clock.now = max(due, clock.now)
-        life.advance(clock.now)
+        simulation.advance(clock.now)
     clock.now = end
-    return life.organisation.truth(before)
+    return simulation.organisation.truth(before)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -42,16 +41,16 @@ def test_same_seed_same_organisation_and_plan(seed: int) -> None:
     runs = []
     for _ in range(2):
         clock = FakeClock()
-        life = bring_to_life(Scenario(seed=seed, history=DAY, lapse=300.0), clock)
-        live(life, clock, 20)
-        organisation = life.organisation
+        simulation = build_simulation(Scenario(seed=seed, history=DAY, lapse=300.0), clock)
+        live(simulation, clock, 20)
+        organisation = simulation.organisation
         runs.append((organisation.accounts, organisation.clusters, organisation.people, organisation.truth()))
     assert runs[0] == runs[1]
 
 
 def test_other_seed_other_organisation() -> None:
     """The seed matters."""
-    first, second = found_organisation(1), found_organisation(2)
+    first, second = create_organisation(1), create_organisation(2)
     assert first.people != second.people
     assert first.accounts != second.accounts
 
@@ -59,7 +58,7 @@ def test_other_seed_other_organisation() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_organisation_is_plausible(seed: int) -> None:
     """Every seed gives enough accounts, products, stages and people of each kind."""
-    organisation = found_organisation(seed)
+    organisation = create_organisation(seed)
     assert 4 <= len(organisation.accounts) <= 6
     assert {"prod", "staging"} == {cluster.stage for cluster in organisation.clusters}
     assert len({cluster.product for cluster in organisation.clusters}) >= 3
@@ -69,8 +68,8 @@ def test_organisation_is_plausible(seed: int) -> None:
 
 def test_history_keeps_to_its_window_and_order() -> None:
     """The past has past time stamps, in order, up to now and no further."""
-    life = bring_to_life(quiet_month(), FakeClock())
-    times = [action.at for action in life.organisation.truth()]
+    simulation = build_simulation(quiet_month(), FakeClock())
+    times = [action.at for action in simulation.organisation.truth()]
     assert times == sorted(times)
     assert NOON - timedelta(days=30) <= times[0] < NOON - timedelta(days=29)
     assert NOON - timedelta(hours=6) < times[-1] <= NOON
@@ -78,7 +77,7 @@ def test_history_keeps_to_its_window_and_order() -> None:
 
 def test_people_work_in_the_day_of_their_own_zone_only() -> None:
     """Nobody but services and support acts at night or at the weekend."""
-    organisation = bring_to_life(quiet_month(), FakeClock()).organisation
+    organisation = build_simulation(quiet_month(), FakeClock()).organisation
     zones = {person.user_name: person.time_zone for person in organisation.people if person.time_zone != "UTC"}
     local = [a.at.astimezone(ZoneInfo(zones[a.user_name])) for a in organisation.truth() if a.user_name in zones]
     assert len(local) > 2000
@@ -88,7 +87,7 @@ def test_people_work_in_the_day_of_their_own_zone_only() -> None:
 
 def test_quiet_month_holds_no_incident() -> None:
     """What rules find in a quiet month is noise: only the reaper deletes, only CI clusters, and no firewall bursts."""
-    organisation = bring_to_life(quiet_month(), FakeClock()).organisation
+    organisation = build_simulation(quiet_month(), FakeClock()).organisation
     truth = organisation.truth()
     assert organisation.planted == []
     deletions = [action for action in truth if action.kind == "DELETE_CLUSTER"]
@@ -101,7 +100,7 @@ def test_quiet_month_holds_no_incident() -> None:
 
 def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
     """A heartbeat rule of 26 hours stays silent through a quiet month."""
-    organisation = bring_to_life(quiet_month(), FakeClock()).organisation
+    organisation = build_simulation(quiet_month(), FakeClock()).organisation
     backups = [a for a in organisation.truth() if a.user_name == "svc-backup-scheduler"]
     for cluster in organisation.clusters:
         times = [a.at for a in backups if a.cluster == cluster.named]
@@ -116,9 +115,9 @@ def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
     """At any hour the first incident comes within 3 s, all within 45 s, among plenty of ordinary records."""
     clock = FakeClock(datetime(2026, 11, 23 + day, hour, 30, tzinfo=UTC))
     start = clock.now
-    life = bring_to_life(demo_scenario(start), clock)
-    records = live(life, clock, 45)
-    planted = life.organisation.planted
+    simulation = build_simulation(demo_scenario(start), clock)
+    records = live(simulation, clock, 45)
+    planted = simulation.organisation.planted
     assert {one.incident for one in planted} == set(INCIDENTS)
     assert planted[0].at <= start + timedelta(seconds=3)
     assert [record.at for record in records] == sorted(record.at for record in records)
@@ -131,33 +130,33 @@ def test_demo_key_is_revoked_at_night_in_the_head_office() -> None:
     """The rule on office hours can be checked against the head office's zone."""
     for hour in range(24):
         clock = FakeClock(datetime(2026, 7, 1, hour, tzinfo=UTC))
-        life = bring_to_life(demo_scenario(clock.now), clock)
-        live(life, clock, 45)
-        (revoked,) = [one for one in life.organisation.planted if one.incident == "off_hours_key_revocation"]
-        local = revoked.at.astimezone(ZoneInfo(life.organisation.time_zone))
-        assert revoked.time_zone == life.organisation.time_zone == off_hours_zone(clock.now)
+        simulation = build_simulation(demo_scenario(clock.now), clock)
+        live(simulation, clock, 45)
+        (revoked,) = [one for one in simulation.organisation.planted if one.incident == "off_hours_key_revocation"]
+        local = revoked.at.astimezone(ZoneInfo(simulation.organisation.time_zone))
+        assert revoked.time_zone == simulation.organisation.time_zone == off_hours_zone(clock.now)
         assert not 7 <= local.hour < 19
 
 
 def test_incidents_recur_and_the_organisation_survives_them() -> None:
     """After ten minutes of demo there have been many incidents by many people, and there is still something to lose."""
     clock = FakeClock()
-    life = bring_to_life(demo_scenario(clock.now), clock)
-    live(life, clock, 600)
-    planted = life.organisation.planted
+    simulation = build_simulation(demo_scenario(clock.now), clock)
+    live(simulation, clock, 600)
+    planted = simulation.organisation.planted
     assert len(planted) > 20
     assert len({one.user_name for one in planted}) > 8
-    assert len(life.organisation.accounts) >= 4
-    assert any(cluster.stage == "prod" for cluster in life.organisation.clusters)
+    assert len(simulation.organisation.accounts) >= 4
+    assert any(cluster.stage == "prod" for cluster in simulation.organisation.clusters)
 
 
 def test_unlinked_account_falls_silent() -> None:
     """What is done in an account after its unlinking leaves no record."""
     clock = FakeClock()
-    incident = PlannedIncident("account_unlinked", Span(seconds=1))
-    life = bring_to_life(Scenario(lapse=3000.0, incidents=(incident,)), clock)
-    live(life, clock, 60)
-    records = life.organisation.truth()
+    incident = PlannedIncident("account_unlinked", Duration(seconds=1))
+    simulation = build_simulation(Scenario(lapse=3000.0, incidents=(incident,)), clock)
+    live(simulation, clock, 60)
+    records = simulation.organisation.truth()
     (at,) = [number for number, record in enumerate(records) if record.kind == "UNLINK_ACCOUNT"]
     gone = records[at].account
     assert any(record.account == gone for record in records[:at])
@@ -171,21 +170,26 @@ def test_time_lapse_moves_steps_and_keeps_stamps_honest() -> None:
         history=DAY,
         ordinary=False,
         lapse=600.0,
-        actions=(PlannedAction(Span(minutes=10), "BACKUP", "eve"), PlannedAction(Span(hours=-1), "RESTORE", "eve")),
+        actions=(
+            PlannedAction(Duration(minutes=10), "BACKUP", "eve"),
+            PlannedAction(Duration(hours=-1), "RESTORE", "eve"),
+        ),
     )
-    life = bring_to_life(plan, clock)
-    assert [(a.kind, a.at) for a in life.organisation.truth()] == [("RESTORE", NOON - timedelta(hours=1))]
-    assert life.next_due() == NOON + timedelta(seconds=1)
-    assert life.advance(NOON + timedelta(seconds=0.999)) == 0
-    assert life.advance(NOON + timedelta(seconds=1.5)) == 1
-    assert life.organisation.truth()[-1].at == NOON + timedelta(seconds=1.5)
-    assert life.next_due() is None
+    simulation = build_simulation(plan, clock)
+    assert [(a.kind, a.at) for a in simulation.organisation.truth()] == [("RESTORE", NOON - timedelta(hours=1))]
+    assert simulation.next_due() == NOON + timedelta(seconds=1)
+    assert simulation.advance(NOON + timedelta(seconds=0.999)) == 0
+    assert simulation.advance(NOON + timedelta(seconds=1.5)) == 1
+    assert simulation.organisation.truth()[-1].at == NOON + timedelta(seconds=1.5)
+    assert simulation.next_due() is None
 
 
 def test_incident_in_the_past_is_part_of_the_history() -> None:
     """A negative time plants an incident in the history, with past time stamps."""
-    incident = PlannedIncident("firewall_burst", Span(hours=-2))
-    organisation = bring_to_life(Scenario(history=DAY, ordinary=False, incidents=(incident,)), FakeClock()).organisation
+    incident = PlannedIncident("firewall_burst", Duration(hours=-2))
+    organisation = build_simulation(
+        Scenario(history=DAY, ordinary=False, incidents=(incident,)), FakeClock()
+    ).organisation
     actions = organisation.truth()
     assert len(actions) == 6
     assert actions[0].at == NOON - timedelta(hours=2)

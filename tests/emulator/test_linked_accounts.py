@@ -2,7 +2,9 @@
 
 import pytest
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulator.conftest import World
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.emulator import Action, Filter, Named, Organisation
-from actionwatch.emulator.log import ActionLog, from_ms
+from actionwatch.emulator.log import Action, ActionLog, EntityRef, LogFilter, from_ms
+from actionwatch.emulator.state import Organisation
 
-ACCOUNTS = (None, Named("a1", "one"), Named("a2", "two"))
-CLUSTERS = (None, Named("c1", "red"), Named("c2", "blue"))
+ACCOUNTS = (None, EntityRef("a1", "one"), EntityRef("a2", "two"))
+CLUSTERS = (None, EntityRef("c1", "red"), EntityRef("c2", "blue"))
 MILLION = 1_000_000
 
 actions = st.builds(
@@ -23,7 +23,7 @@ actions = st.builds(
     st.sampled_from(CLUSTERS),
 )
 filters = st.builds(
-    Filter,
+    LogFilter,
     kinds=st.none() | st.frozensets(st.sampled_from(["BACKUP", "DELETE_CLUSTER"]), min_size=1),
     account=st.sampled_from([None, "a1", "two", "three"]),
     cluster_id=st.sampled_from([None, "c1", "c3"]),
@@ -37,12 +37,14 @@ filters = st.builds(
 @settings(max_examples=200)
 @given(
     st.lists(actions, max_size=30),
-    st.lists(st.tuples(filters | st.just(Filter()), st.integers(-1, 21), st.integers(-1, 21)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(filters | st.just(LogFilter()), st.integers(-1, 21), st.integers(-1, 21)), min_size=1, max_size=6
+    ),
     st.integers(0, 12),
     st.integers(1, 12),
 )
 def test_slices_mean_what_a_plain_walk_means(
-    logged: list[Action], asked: list[tuple[Filter, int, int]], offset: int, limit: int
+    logged: list[Action], asked: list[tuple[LogFilter, int, int]], offset: int, limit: int
 ) -> None:
     """Whatever is logged, in whatever order, and asked in between: order, page, total and counts are those of a walk."""
     log, seen = ActionLog(), list[Action]()
@@ -65,13 +67,13 @@ def test_million_actions() -> None:
     organisation.extend_synthetic(MILLION, start, start + timedelta(milliseconds=MILLION))
     organisation.append("LOGIN", at=start + timedelta(milliseconds=500_000))
     first = int(start.timestamp() * 1000)
-    whole = organisation.page(Filter(), first, first + MILLION, 0, 1)
+    whole = organisation.page(LogFilter(), first, first + MILLION, 0, 1)
     assert (whole.total, sum((whole.counts or {}).values())) == (MILLION + 1, MILLION + 1)
-    middle = organisation.page(Filter(), first + 499_999, first + 500_000, 0, 10)
+    middle = organisation.page(LogFilter(), first + 499_999, first + 500_000, 0, 10)
     assert (middle.total, middle.actions[0].kind) == (3, "LOGIN")
-    last = organisation.page(Filter(), first, first + MILLION, MILLION - 4, 1000, with_counts=False)
+    last = organisation.page(LogFilter(), first, first + MILLION, MILLION - 4, 1000, with_counts=False)
     assert [action.at for action in last.actions] == [start + timedelta(milliseconds=n) for n in (4, 3, 2, 1, 0)]
-    backups = organisation.page(Filter(kinds=frozenset(["BACKUP"])), first, first + MILLION, 0, 1000)
+    backups = organisation.page(LogFilter(kinds=frozenset(["BACKUP"])), first, first + MILLION, 0, 1000)
     assert whole.counts is not None
     assert backups.total == whole.counts["BACKUP"] > 1000
     assert backups.counts == {"BACKUP": backups.total}
@@ -84,13 +86,13 @@ def test_synthetic_actions_join_those_before_and_after() -> None:
     organisation.append("LOGIN", at=start + timedelta(seconds=5))
     organisation.extend_synthetic(10, start, start + timedelta(seconds=10))
     organisation.append("LOGIN", at=start)
-    actions = organisation.page(Filter(), 0, 2**62, 0, 100).actions
+    actions = organisation.page(LogFilter(), 0, 2**62, 0, 100).actions
     assert len(actions) == len(organisation) == 12
     assert [action.at for action in actions] == sorted((action.at for action in actions), reverse=True)
     assert [number for number, action in enumerate(actions) if action.kind == "LOGIN"] == [5, 10]
 
 
-def _is_wanted(action: Action, wanted: Filter) -> bool:
+def _is_wanted(action: Action, wanted: LogFilter) -> bool:
     is_organisation = action.kind == "LINK_ACCOUNT"
     return (
         (wanted.kinds is None or action.kind in wanted.kinds)

@@ -8,7 +8,9 @@ import schemathesis
 from hypothesis import given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 
 # A name that is taken is a 400 in spite of a valid schema.
 MAY_BE_TAKEN = [positive_data_acceptance]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.emulator import (
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.scenario import (
     PlannedAction,
     PlannedIncident,
     Scenario,
     ScenarioError,
-    Span,
-    bring_to_life,
+    build_simulation,
     load_scenario,
 )
 from tests.emulator.conftest import NOON, FakeClock
@@ -34,21 +34,21 @@ def test_file_says_everything(tmp_path: Path) -> None:
     """Each key reaches the scenario, and JSON says the same as YAML."""
     expected = Scenario(
         seed=7,
-        history=Span(days=2),
+        history=Duration(days=2),
         lapse=60.0,
         head_office="Europe/Berlin",
         ordinary=False,
-        recur=Span(minutes=90),
-        incidents=(PlannedIncident("firewall_burst", Span(seconds=10)),),
+        recur=Duration(minutes=90),
+        incidents=(PlannedIncident("firewall_burst", Duration(seconds=10)),),
         actions=(
             PlannedAction(
-                Span(seconds=5),
+                Duration(seconds=5),
                 "DELETE_CLUSTER",
                 "eve@acme.example",
                 cluster="lost",
                 account="x",
                 times=2,
-                late_by=Span(milliseconds=500),
+                late_by=Duration(milliseconds=500),
             ),
         ),
     )
@@ -67,7 +67,10 @@ def test_empty_file_is_the_default(tmp_path: Path) -> None:
     [
         ("sed: 1", "`sed`"),
         ("incidents: [{incident: firewall_burst, at: 1s}, {incident: firewall_burst, att: 1s}]", "`$.incidents[1]`"),
-        ("incidents: [{incident: flood, at: 1s}]", "'flood' is none of key_then_cluster_deleted, firewall_burst"),
+        (
+            "incidents: [{incident: flood, at: 1s}]",
+            "unknown incident 'flood': use one of key_then_cluster_deleted, firewall_burst",
+        ),
         ("incidents: [{incident: flood}]", "missing required field `at` - at `$.incidents[0]`"),
         ("actions: [{at: 5x, action: BACKUP, userName: eve}]", "'5x' is not a duration such as 10s"),
         ("actions: [{at: 5, action: BACKUP, userName: eve}]", "`$.actions[0].at`"),
@@ -101,15 +104,15 @@ def test_missing_file_is_a_scenario_error(tmp_path: Path) -> None:
 def test_actions_of_a_file_are_played(tmp_path: Path) -> None:
     """A written-out action happens at its time, as often and as late as it says, on things nobody knew of."""
     clock = FakeClock()
-    life = bring_to_life(load_scenario(_file(tmp_path, WHOLE.replace("recur: 90m", ""))), clock)
-    clock.now = NOON + Span(seconds=5) / 60
-    life.advance(clock.now)
-    first, second = life.organisation.truth()
+    simulation = build_simulation(load_scenario(_file(tmp_path, WHOLE.replace("recur: 90m", ""))), clock)
+    clock.now = NOON + Duration(seconds=5) / 60
+    simulation.advance(clock.now)
+    first, second = simulation.organisation.truth()
     assert first == second
     assert first.cluster is not None
     assert first.account is not None
     assert (first.cluster.name, first.account.name) == ("lost", "x")
-    assert clock.now - first.at >= Span(milliseconds=500)
+    assert clock.now - first.at >= Duration(milliseconds=500)
 
 
 def _file(folder: Path, text: str) -> Path:

@@ -12,19 +12,13 @@ import httpx
 import pytest
 from starlette.responses import Response
 
-from actionwatch.emulator import (
-    DEMO_KEY,
-    DEMO_USER,
-    Organisation,
-    PlannedAction,
-    Scenario,
-    Span,
-    Stages,
-    bring_to_life,
-    create_app,
-    living,
-    running,
-)
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.scenario import PlannedAction, Scenario, build_simulation
+from actionwatch.emulator.server import running
+from actionwatch.emulator.simulation import playing
+from actionwatch.emulator.stages import Stages
+from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.wire import envelope
 from tests import http_client
 from tests.children import child, printed, run_child
@@ -39,7 +33,7 @@ def test_nothing_is_left_behind() -> None:
         assert client.get("/openapi.json").status_code == 200
         port = httpx.URL(url).port or 0
         assert url == f"http://127.0.0.1:{port}"
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
@@ -53,28 +47,29 @@ def test_taken_port_is_an_error_at_once() -> None:
         running(Organisation(), port=taken.getsockname()[1]),
     ):
         pass
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
 
 
 def test_organisation_lives_in_a_thread_by_the_wall_clock() -> None:
     """A planned action happens by itself, stamped with the time of its happening, and the thread ends with the block."""
     before = set(threading.enumerate())
-    action = PlannedAction(Span(seconds=60), "BACKUP", "eve")
-    later = PlannedAction(Span(days=100), "BACKUP", "eve")
-    life = bring_to_life(Scenario(history=Span(), ordinary=False, lapse=600.0, actions=(action, later)))
-    with living(life) as organisation:
+    action = PlannedAction(Duration(seconds=60), "BACKUP", "eve")
+    later = PlannedAction(Duration(days=100), "BACKUP", "eve")
+    simulation = build_simulation(Scenario(history=Duration(), ordinary=False, lapse=600.0, actions=(action, later)))
+    with playing(simulation) as organisation:
         wait_until(lambda: len(organisation), "the planned action")
         (made,) = organisation.truth()
-        assert life.start + timedelta(seconds=0.1) <= made.at + timedelta(milliseconds=1)
+        assert simulation.start + timedelta(seconds=0.1) <= made.at + timedelta(milliseconds=1)
         assert made.at <= organisation.clock()
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_served_until_a_signal(number: signal.Signals) -> None:
     """The command's server tells its URL, answers, and returns at a signal, so that its caller can clean up."""
     code = (
-        "from actionwatch.emulator import Organisation, serve_forever\n"
+        "from actionwatch.emulator.server import serve_forever\n"
+        "from actionwatch.emulator.state import Organisation\n"
         "serve_forever(Organisation(), announce=lambda url: print(url, flush=True))\n"
         "print('cleaned up', flush=True)"
     )
@@ -87,16 +82,17 @@ def test_served_until_a_signal(number: signal.Signals) -> None:
     assert served.returncode == 0
 
 
-def test_import_is_light() -> None:
-    """Importing the package loads no web server, so that `--help` need not wait for one."""
-    code = "import sys, actionwatch.emulator; sys.exit('uvicorn' in sys.modules or 'starlette' in sys.modules)"
+def test_help_is_light() -> None:
+    """The help of the command loads no web server."""
+    code = "import sys, actionwatch.cli.emulator; sys.exit('uvicorn' in sys.modules or 'starlette' in sys.modules)"
     assert run_child([sys.executable, "-c", code]).returncode == 0
 
 
 def test_no_import_of_the_product() -> None:
-    """The emulator is written from the documentation alone: no other room of ours is loaded with it."""
+    """The emulator is written from the documentation alone: it loads no other package of actionwatch."""
     code = (
-        "import sys, actionwatch.emulator as e; [getattr(e, name) for name in e._HOMES]\n"
+        "import importlib, pkgutil, sys, actionwatch.emulator as e\n"
+        "for module in pkgutil.walk_packages(e.__path__, 'actionwatch.emulator.'): importlib.import_module(module.name)\n"
         "sys.exit([m for m in sys.modules if m.startswith('actionwatch.') and m.split('.')[1] != 'emulator'] != [])"
     )
     assert run_child([sys.executable, "-c", code]).returncode == 0
@@ -165,9 +161,9 @@ def test_traffic_counts_each_operation_and_status(world: World) -> None:
 
 def test_planted_incidents_can_be_read() -> None:
     """The incidents played so far are told, one line each."""
-    life = bring_to_life(Scenario(history=Span(days=1), ordinary=False))
-    life.note("firewall_burst", life.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
-    with running(life.organisation) as url:
+    simulation = build_simulation(Scenario(history=Duration(days=1), ordinary=False))
+    simulation.note("firewall_burst", simulation.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
+    with running(simulation.organisation) as url:
         assert http_client.get(f"{url}/_emulator/planted").json()["incident"] == "firewall_burst"
 
 

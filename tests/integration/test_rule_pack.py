@@ -15,7 +15,9 @@ import msgspec
 import pytest
 
 from actionwatch.base.model import Alert, Entity, Level, Mode, Record
-from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
+from actionwatch.emulator.durations import Duration
+from actionwatch.emulator.incidents import INCIDENTS
+from actionwatch.emulator.scenario import PlannedIncident, build_simulation, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
 from actionwatch.rules.coverage import cover_kinds
@@ -326,14 +328,14 @@ def _play(incident: str) -> Sequence[Alert]:
     clock = Clock(NOON)
     whole = demo_scenario(NOON)
     scenario = msgspec.structs.replace(
-        whole, ordinary=False, recur=None, incidents=(PlannedIncident(incident, Span(minutes=10)),)
+        whole, ordinary=False, recur=None, incidents=(PlannedIncident(incident, Duration(minutes=10)),)
     )
-    life = bring_to_life(scenario, clock)
-    while (due := life.next_due()) is not None and due <= NOON + A_MINUTE:
+    simulation = build_simulation(scenario, clock)
+    while (due := simulation.next_due()) is not None and due <= NOON + A_MINUTE:
         clock.now = max(due, clock.now)
-        life.advance(clock.now)
-    records = noise.as_records(life.organisation, life.organisation.truth())
-    rules = _pack_with_hours_of(life.organisation.time_zone)
+        simulation.advance(clock.now)
+    records = noise.as_records(simulation.organisation, simulation.organisation.truth())
+    rules = _pack_with_hours_of(simulation.organisation.time_zone)
     return noise.raised(rules, records, NOON - timedelta(days=2), NOON + A_MINUTE)
 
 

@@ -132,7 +132,7 @@ def test_a_byte_order_mark_is_no_text() -> None:
         ("%TAG ! tag:x,2000:\n---\n!foo a", "f:3:1: the tag tag:x,2000:foo is not allowed"),
         ("? [a]\n: 1", "f:1:3: a key must be a plain word: quote it"),
         ("~: 1", "f:1:1: a key must be a plain word: quote it"),
-        ("%YAML 1.1\n---\na: yes", "f:1:1: YAML 1.1 is not read here: its yes and no are not text: remove %YAML"),
+        ("%YAML 1.1\n---\na: yes", "f:1:1: YAML 1.1 is not supported: its yes and no are not text: remove %YAML"),
         ("%YAML 3.0\n---\na: yes", "f:1:1: not YAML: found incompatible YAML document"),
         ("a: \0", "f:1:1: not YAML: "),
         ("a: 2026-13-45", "f:1:1: not YAML: month must be in 1..12"),

@@ -78,7 +78,7 @@ def test_durations_have_an_end(text: str) -> None:
 def test_a_positive_duration() -> None:
     """Nothing is not enough, nor is what rounds to it."""
     assert _make(span="0s").span == timedelta(0)
-    assert _reason(wait="0s") == _reason(wait="0.0000001s") == "must be longer than nothing"
+    assert _reason(wait="0s") == _reason(wait="0.0000001s") == "must be longer than 0s"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_secrets(tmp_path: Path) -> None:
 
 def test_what_is_no_secret(tmp_path: Path) -> None:
     """The reason names the file, never what stands in it."""
-    assert _reason(token="") == _reason(token="a\nb") == "a secret must not be empty or hold control characters"
+    assert _reason(token="") == _reason(token="a\nb") == "a secret must not be empty or contain control characters"
     assert _reason(tmp_path, token_file=5) == "must be the path of a file"
     assert _reason(tmp_path, token_file="t") == (
         f"cannot read the secret file {tmp_path}/t (No such file or directory): mount it, or correct the path"
@@ -135,8 +135,8 @@ def test_paths() -> None:
     assert _make(Path("/srv"), path="a/b").path == Path("/srv/a/b")
     assert _make(Path("/srv"), path="/a").path == Path("/a")
     assert _make(Path("/srv"), path="~/a").path == Path.home() / "a"
-    assert _reason(path="~nobody-of-that-name/a") == "there is no such home folder: write the path without ~"
-    assert _reason(path="a\0b") == _reason(token_file="a\0b") == "a path cannot hold a NUL character: remove it"
+    assert _reason(path="~nobody-of-that-name/a") == "this home folder does not exist: write the path without ~"
+    assert _reason(path="a\0b") == _reason(token_file="a\0b") == "a path must not contain a NUL character: remove it"
 
 
 def test_unknown_keys_and_changes_are_refused() -> None:
@@ -152,11 +152,11 @@ def test_pairs() -> None:
     both = Some(token=SecretStr("a"), path=Path("b"))
     require_one(both, "token", "token_file")
     refuse_both(both, "token", "token_file")
-    with pytest.raises(ValueError, match="give only one of token and path"):
+    with pytest.raises(ValueError, match="set only one of token and path"):
         require_one(both, "token", "path")
-    with pytest.raises(ValueError, match="give only one of token and path"):
+    with pytest.raises(ValueError, match="set only one of token and path"):
         refuse_both(both, "token", "path")
-    with pytest.raises(ValueError, match="one of token or token_file is needed"):
+    with pytest.raises(ValueError, match="one of token or token_file is required"):
         require_one(Some(), "token", "token_file")
 
 

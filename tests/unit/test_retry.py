@@ -68,7 +68,7 @@ def test_gives_up_by_age() -> None:
     assert one == Bury("gave up after 1 attempt: busy")
 
 
-@pytest.mark.parametrize("error", [PermanentDeliveryError("gone", answer="secret words"), DeliveryError("gone")])
+@pytest.mark.parametrize("error", [PermanentDeliveryError("gone", response="secret words"), DeliveryError("gone")])
 def test_what_stays_is_buried(error: DeliveryError) -> None:
     """An error that no further attempt can mend is a dead letter at once; its reason leaves out the receiver's words."""
     assert decide(error, 1, NOON, NOON, 0.5, RetryPolicy()) == Bury("refused: gone")

@@ -1,4 +1,4 @@
-"""Every variant that the documentation leaves open, and every fault of a transport, switchable while the server runs.
+"""Fault injection: variants that the documentation leaves open, and faults of the transport, at run time.
 
-`table.py` is the list; `fault.py` how one is written; `playing.py` the set that plays. The rest is what each one does.
+`table.py` lists the faults, `fault.py` parses them, and `playing.py` holds the active ones. The other modules implement them.
 """

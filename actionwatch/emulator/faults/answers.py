@@ -1,4 +1,4 @@
-"""What is answered in place of the API: refusals, outages, and a 200 that is none."""
+"""Responses instead of the API's: errors, outages, and wrong 200 responses."""
 
 import json
 from collections.abc import Callable
@@ -12,33 +12,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.emulator import wire
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play
-from actionwatch.emulator.spans import Span
 
 BodyForm = Literal["status", "error", "errors_list", "errors_map", "empty", "html", "text"]
-ELSEWHERE = "http://elsewhere.invalid"  # RFC 2606: a name that is nobody's
+ELSEWHERE = "http://elsewhere.invalid"  # RFC 2606: a reserved name
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 
 
 class Limited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a 429 speaks: with a time to wait, in seconds or as a date, or without."""
+    """The Retry-After and the body of a 429."""
 
-    retry_after: Span | None = None
+    retry_after: Duration | None = None
     form: Literal["seconds", "date"] = "seconds"
     body: BodyForm = "status"
 
 
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An error's status and the form of its body."""
+class ErrorResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The status of an error and the form of its body."""
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
     body: BodyForm = "status"
-    retry_after: Span | None = None
+    retry_after: Duration | None = None
 
 
 class Elsewhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a redirect leads: an origin, to which the path is added."""
+    """The origin to which a redirect leads; the path stays."""
 
     origin: str = ELSEWHERE
     status: Literal[301, 302, 303, 307, 308] = 302
@@ -72,7 +72,7 @@ WRONG_ANSWERS: Final[dict[str, tuple[str, str]]] = {
 
 
 def rate_limited(_: Request, play: Play) -> Response:
-    """Answer 429."""
+    """Respond with 429."""
     limited: Limited = play.arg
     response = _failure(429, "Rate Limit Exceeded", limited.body)
     if limited.retry_after is not None and limited.form == "date":
@@ -84,8 +84,8 @@ def rate_limited(_: Request, play: Play) -> Response:
 
 
 def fail(_: Request, play: Play) -> Response:
-    """Answer with an error."""
-    failure: Failure = play.arg
+    """Respond with an error."""
+    failure: ErrorResponse = play.arg
     response = _failure(failure.status, _phrase(failure.status), failure.body)
     if failure.retry_after is not None:
         response.headers["retry-after"] = _seconds(failure.retry_after)
@@ -93,29 +93,29 @@ def fail(_: Request, play: Play) -> Response:
 
 
 def gateway_page(_: Request, play: Play) -> Response:
-    """Answer with the page of a gateway."""
+    """Respond with the page of a gateway."""
     return _failure(play.arg, _phrase(play.arg), "html")
 
 
 def unauthorised(_request: Request, _play: Play) -> Response:
-    """Answer an empty 401."""
+    """Respond with an empty 401."""
     return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="Instaclustr"'})
 
 
 def forbidden(_: Request, play: Play) -> Response:
-    """Answer 403."""
+    """Respond with 403."""
     return _failure(403, "Access denied", play.arg)
 
 
 def redirect(request: Request, play: Play) -> Response:
-    """Send the client to another host."""
+    """Redirect to another host."""
     elsewhere: Elsewhere = play.arg
     query = f"?{request.url.query}" if request.url.query else ""
     return Response(status_code=elsewhere.status, headers={"location": f"{elsewhere.origin}{request.url.path}{query}"})
 
 
 def wrong_answer(_: Request, play: Play) -> Response:
-    """Answer 200 with something that is no log."""
+    """Respond with 200 and a body that is not a page."""
     media_type, body = WRONG_ANSWERS[play.arg]
     return Response(body.encode(errors="surrogateescape"), media_type=media_type)
 

@@ -1,4 +1,4 @@
-"""Read what a fault is told, from a file, a request or a command line; and say what it may be told."""
+"""Parse and describe the arguments of faults."""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from actionwatch.emulator.faults.kinds import REQUIRED, Kind
-from actionwatch.emulator.spans import Span, read_span, write_span
+from actionwatch.emulator.durations import Duration, format_duration, read_duration
+from actionwatch.emulator.faults.kinds import REQUIRED, FaultKind
 
 
-def read_argument(kind: Kind, given: object) -> object:
-    """Read an argument; None: none was given.
+def read_argument(kind: FaultKind, given: object) -> object:
+    """Parse an argument; None: no argument.
 
-    Raises: `ValueError` with what is accepted.
+    Raises: `ValueError`, with what is accepted.
     """
     if kind.argument is None:
         if given is not None:
@@ -27,19 +27,19 @@ def read_argument(kind: Kind, given: object) -> object:
     if isinstance(kind.argument, type) and isinstance(given, kind.argument):
         return given
     if (fields := _fields(kind.argument)) is not None and not isinstance(given, dict):
-        given = {} if given is None else {next(iter(fields)): given}  # a lone value means the first field
+        given = {} if given is None else {next(iter(fields)): given}  # a single value is the first field
     if given in (None, {}) and not _has_defaults(kind.argument):
         raise ValueError(f"needs {describe(kind)}")
     try:
-        return msgspec.convert(given, kind.argument, strict=not isinstance(given, str | dict), dec_hook=read_span)
+        return msgspec.convert(given, kind.argument, strict=not isinstance(given, str | dict), dec_hook=read_duration)
     except msgspec.ValidationError as exc:
         raise ValueError(f"{_placed(exc)}; it takes {describe(kind)}") from exc
 
 
-def arrange_tokens(kind: Kind, tokens: list[str], named: dict[str, str]) -> object:
-    """Make an argument of the parts of a command line's: for a structure, those without a name in the fields' order.
+def arrange_tokens(kind: FaultKind, tokens: list[str], named: dict[str, str]) -> object:
+    """Build an argument from the parts on a command line. Parts without a name are fields in order.
 
-    Raises: `ValueError` if there are more parts than can be meant.
+    Raises: `ValueError`, if there are too many parts.
     """
     fields = _fields(kind.argument)
     if fields is None:
@@ -52,13 +52,13 @@ def arrange_tokens(kind: Kind, tokens: list[str], named: dict[str, str]) -> obje
 
 
 def suggest(text: str, known: list[str]) -> str:
-    """Say what is near to a name that is unknown; empty if nothing is."""
+    """Suggest a similar name; empty if there is none."""
     near = get_close_matches(text, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def describe(kind: Kind) -> str:
-    """Say what a fault may be told: names, a form, or the fields of a structure with their defaults."""
+def describe(kind: FaultKind) -> str:
+    """Describe the possible arguments: names, a type, or fields with their defaults."""
     if kind.argument is None:
         return ""
     fields = _fields(kind.argument)
@@ -70,17 +70,17 @@ def describe(kind: Kind) -> str:
     return " ".join(_names(kind)) + default
 
 
-def examples(kind: Kind) -> list[str]:
-    """Give arguments as a command line would, each name once: what a test of everything has to cover."""
+def examples(kind: FaultKind) -> list[str]:
+    """Return example arguments for a command line, with each name once, for tests of all faults."""
     if isinstance(kind.argument, Mapping | tuple):
         return [f":{name}" for name in _names(kind)]
     if kind.default is REQUIRED and kind.argument is not None and not _has_defaults(kind.argument):
-        return [":10s"]  # whatever must be told and is no name is a duration
+        return [":10s"]  # the other required arguments are durations
     return [""]
 
 
 def _placed(exc: msgspec.ValidationError) -> str:
-    """Put the field in front: the place of the whole fault is added behind, and two places behind are one too many."""
+    """Put the field first, because msgspec appends the location of the whole fault."""
     text, _, place = str(exc).partition(" - at `$.")
     return f"{place.rstrip('`')}: {text}" if place else text
 
@@ -89,11 +89,11 @@ def _choose(given: object, known: list[str]) -> object:
     if given is None:
         raise ValueError(f"needs one of {', '.join(known)}")
     if given not in known:
-        raise ValueError(f"{given!r} is none of {', '.join(known)}{suggest(str(given), known)}")
+        raise ValueError(f"{given!r} is not one of {', '.join(known)}{suggest(str(given), known)}")
     return given
 
 
-def _names(kind: Kind) -> list[str]:
+def _names(kind: FaultKind) -> list[str]:
     return list(kind.argument) if isinstance(kind.argument, Mapping | tuple) else []
 
 
@@ -125,9 +125,9 @@ def _form(form: Any) -> str:
         return " ".join(str(option) for option in options)
     if options:  # Annotated, or a union with None
         return _form(options[0])
-    return {Span: "duration", int: "number", str: "text"}.get(form, str(form))
+    return {Duration: "duration", int: "number", str: "text"}.get(form, str(form))
 
 
 def _written(value: object) -> str:
-    text = write_span(value) if isinstance(value, Span) else str(value)
+    text = format_duration(value) if isinstance(value, Duration) else str(value)
     return repr(text) if re.search(r"\s", text) else text

@@ -1,4 +1,4 @@
-"""What happens in the log itself: its order, entries that come late, in between, doubled, or disappear."""
+"""Faults of the log: order, late or duplicate entries, entries that appear during a walk or disappear."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -8,30 +8,30 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from actionwatch.emulator.fates import Arrival
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play, Select
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter, Slice, from_ms, to_ms
-from actionwatch.emulator.query import Query
-from actionwatch.emulator.spans import Span
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogPage, from_ms, to_ms
+from actionwatch.emulator.query import LogQuery
 from actionwatch.emulator.state import Organisation
+from actionwatch.emulator.visibility import Arrival
 
-WALKER = "between.pages@example.com"  # no user of any scenario, so that a test can tell these records
+WALKER = "between.pages@example.com"  # not a user of any scenario, so that tests can identify these records
 
 Rows = list[int]
 TimeOf = Callable[[int], int]
 
 
 class Late(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long after its time a record can be seen: exactly, or at random between two spans."""
+    """How late a record becomes visible: a fixed duration, or a random one between two."""
 
-    least: Span
-    most: Span | None = None
+    least: Duration
+    most: Duration | None = None
 
 
 class Vanish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which entries disappear, and at what age; without an age, at once."""
+    """Which entries disappear, and at which age; without an age, at once."""
 
-    age: Span = Span()
+    age: Duration = Duration()
     kind: str | None = None
     user: str | None = None
     account: str | None = None
@@ -40,8 +40,8 @@ class Vanish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Appear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is logged after which page of a walk, and where in it: before or after the offset that the walk has reached,
-    in the middle of its window, or now."""
+    """What is logged after which page of a walk, and where: before or after the current offset, in the middle of the window, or
+    now."""
 
     page: Annotated[int, msgspec.Meta(ge=1)] = 1
     place: Literal["before", "after", "inside", "now"] = "before"
@@ -68,8 +68,8 @@ ORDERS: Final[dict[str, Callable[[Rows, TimeOf, Play], Rows]]] = {
 }
 
 
-def order(_: Select, organisation: Organisation, query: Query, play: Play) -> Slice:
-    """Find the same records in another order."""
+def order(_: Select, organisation: Organisation, query: LogQuery, play: Play) -> LogPage:
+    """Return the records in another order."""
     return organisation.page(
         query.wanted,
         query.start,
@@ -81,31 +81,31 @@ def order(_: Select, organisation: Organisation, query: Query, play: Play) -> Sl
     )
 
 
-# Records on their way into the log
+# New records
 
 
 def delay(arrival: Arrival, play: Play) -> list[Arrival]:
-    """Let a record be seen only a while after its time."""
+    """Delay the visibility of a record."""
     late: Late = play.arg
     wait = late.least + play.chance.random() * ((late.most or late.least) - late.least)
     return [Arrival(arrival.action, to_ms(arrival.action.at + wait))]
 
 
 def double(arrival: Arrival, play: Play) -> list[Arrival]:
-    """Log the same action several times: they are real, and nothing tells them apart."""
+    """Log an action several times, as identical records."""
     return [arrival] * int(play.arg)
 
 
 def coarsen(arrival: Arrival, play: Play) -> list[Arrival]:
-    """Log an action with a coarser time, so that many fall into one instant."""
+    """Round the time of an action down, so that many have the same time."""
     unit = max(1, play.arg // timedelta(milliseconds=1))
     at = from_ms(to_ms(arrival.action.at) // unit * unit)
     return [Arrival(msgspec.structs.replace(arrival.action, at=at), arrival.visible_from)]
 
 
-def vanishing(vanish: Vanish) -> tuple[Filter, int]:
-    """Say which entries disappear, and how old (ms) they must be."""
-    wanted = Filter(
+def vanishing(vanish: Vanish) -> tuple[LogFilter, int]:
+    """Return the filter and minimum age (ms) of entries that disappear."""
+    wanted = LogFilter(
         kinds=None if vanish.kind is None else frozenset([vanish.kind]),
         user_name=vanish.user,
         account=vanish.account,
@@ -115,11 +115,11 @@ def vanishing(vanish: Vanish) -> tuple[Filter, int]:
     return wanted, vanish.age // timedelta(milliseconds=1)
 
 
-# Records that appear while a walk is under way
+# Records that appear during a walk
 
 
-def appear(select: Select, organisation: Organisation, query: Query, play: Play) -> Slice:
-    """Log records right after a certain page of a walk was found; a walk begins at offset 0 of a window."""
+def appear(select: Select, organisation: Organisation, query: LogQuery, play: Play) -> LogPage:
+    """Log records directly after a page of a walk, which starts at offset 0 of a window."""
     walk, script = (query.wanted, query.start, query.end), play.arg
     number = 1 if query.offset == 0 else play.memory.get(walk, 0) + 1
     play.memory[walk] = number
@@ -135,8 +135,8 @@ def appear(select: Select, organisation: Organisation, query: Query, play: Play)
     return page
 
 
-def _place(script: Appear, page: Slice, query: Query, now: int) -> int:
-    """Choose a time (ms) within the window; of equal times the latest arrival comes first, newest first."""
+def _place(script: Appear, page: LogPage, query: LogQuery, now: int) -> int:
+    """Choose a time (ms) within the window. Of equal times, the latest arrival is the newest."""
     if script.place == "now":
         return now
     times: Sequence[int] = [to_ms(action.at) for action in page.actions] or [min(max(now, query.start), query.end)]

@@ -1,4 +1,4 @@
-"""The forms that an answer may take around its records: totals, counts, names, wrappings."""
+"""Faults of the envelope: totals, counts, names, shapes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import Final
 
 from actionwatch.emulator.faults.kinds import Play
 from actionwatch.emulator.faults.records import ABSENT
-from actionwatch.emulator.log import Slice
+from actionwatch.emulator.log import LogPage
 from actionwatch.emulator.wire import Json
 
 MAX_ENVELOPES = 3
 
 # Totals
 
-TOTALS: Final[dict[str, Callable[[int, Slice], object]]] = {
+TOTALS: Final[dict[str, Callable[[int, LogPage], object]]] = {
     "null": lambda _total, _page: None,
     "string": lambda total, _: str(total),
     "zero": lambda _total, _page: 0,
@@ -23,8 +23,8 @@ TOTALS: Final[dict[str, Callable[[int, Slice], object]]] = {
 }
 
 
-def total(envelope: Json, page: Slice, play: Play) -> Json:
-    """Say another total, or none."""
+def total(envelope: Json, page: LogPage, play: Play) -> Json:
+    """Change or remove the total."""
     if play.arg == ABSENT:
         return {key: value for key, value in envelope.items() if key != "totalResults"}
     return {**envelope, "totalResults": TOTALS[play.arg](page.total, page)}
@@ -33,11 +33,11 @@ def total(envelope: Json, page: Slice, play: Play) -> Json:
 # Counts
 
 
-def _listed(kind: str, number: str) -> Callable[[dict[str, int], Slice], object]:
+def _listed(kind: str, number: str) -> Callable[[dict[str, int], LogPage], object]:
     return lambda counts, _: [{kind: name, number: count} for name, count in counts.items()]
 
 
-COUNTS: Final[dict[str, Callable[[dict[str, int], Slice], object]]] = {
+COUNTS: Final[dict[str, Callable[[dict[str, int], LogPage], object]]] = {
     "null": lambda _counts, _page: None,
     "empty": lambda _counts, _page: {},
     "page": lambda _, page: dict(Counter(action.kind for action in page.actions)),
@@ -52,8 +52,8 @@ COUNTS: Final[dict[str, Callable[[dict[str, int], Slice], object]]] = {
 }
 
 
-def count(envelope: Json, page: Slice, play: Play) -> Json:
-    """Send other counts, in another form, or none; only where counts were asked for."""
+def count(envelope: Json, page: LogPage, play: Play) -> Json:
+    """Change or remove the counts, if they are requested."""
     if page.counts is None:
         return envelope
     if play.arg == ABSENT:
@@ -61,8 +61,8 @@ def count(envelope: Json, page: Slice, play: Play) -> Json:
     return {**envelope, "actionCounts": COUNTS[play.arg](page.counts, page)}
 
 
-def move_counts(envelope: Json, _: Slice, play: Play) -> Json:
-    """Send the counts under another name."""
+def move_counts(envelope: Json, _: LogPage, play: Play) -> Json:
+    """Rename the counts."""
     return {play.arg if key == "actionCounts" else key: value for key, value in envelope.items()}
 
 
@@ -78,24 +78,24 @@ RESOURCES: Final[dict[str, Callable[[Json, object], Json]]] = {
 ODD_RECORDS: Final[dict[str, object]] = {"null": None, "text": "record", "number": 7, "list": [], "object": {}}
 
 
-def move_resources(envelope: Json, _: Slice, play: Play) -> Json:
-    """Send the records under another name, or not at all."""
+def move_resources(envelope: Json, _: LogPage, play: Play) -> Json:
+    """Rename or remove the records."""
     rest = {key: value for key, value in envelope.items() if key != "resources"}
     return RESOURCES[play.arg](rest, envelope.get("resources"))
 
 
-def add_odd_record(envelope: Json, _: Slice, play: Play) -> Json:
-    """Put among the records something that is none."""
+def add_odd_record(envelope: Json, _: LogPage, play: Play) -> Json:
+    """Add an item that is not a record."""
     records = envelope.get("resources")
     return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[play.arg]]}
 
 
-def drop_indices(envelope: Json, _page: Slice, _play: Play) -> Json:
-    """Leave out where a page begins and how much it holds."""
+def drop_indices(envelope: Json, _page: LogPage, _play: Play) -> Json:
+    """Remove `startIndex` and `itemsPerPage`."""
     return {key: value for key, value in envelope.items() if key not in ("startIndex", "itemsPerPage")}
 
 
-# Wrappings
+# Shapes
 
 
 def _records(envelope: Json) -> list[object]:
@@ -104,7 +104,7 @@ def _records(envelope: Json) -> list[object]:
 
 
 def _several(envelope: Json) -> list[Json]:
-    """Spread the records over up to three envelopes, each with the total of all."""
+    """Distribute the records over up to three envelopes, each with the total of all."""
     records = _records(envelope)
     key = "Resources" if "Resources" in envelope else "resources"
     size = max(1, -(-len(records) // MAX_ENVELOPES))
@@ -122,5 +122,5 @@ SHAPES: Final[dict[str, Callable[[Json], object]]] = {
 
 
 def shape(envelope: Json, play: Play) -> object:
-    """Wrap the envelope in another way."""
+    """Change the shape around the envelope."""
     return SHAPES[play.arg](envelope)

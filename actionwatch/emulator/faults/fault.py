@@ -1,14 +1,14 @@
-"""How a fault is written: `order:ascending`, `rate_limited:5s,every=10`, or the same as an object in a file."""
+"""Parse a fault: `order:ascending`, `rate_limited:5s,every=10`, or the same as an object in a file."""
 
 import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from actionwatch.emulator.durations import Duration, format_duration, read_duration
 from actionwatch.emulator.faults.arguments import arrange_tokens, describe, examples, read_argument, suggest
-from actionwatch.emulator.faults.kinds import Kind
+from actionwatch.emulator.faults.kinds import FaultKind
 from actionwatch.emulator.faults.table import FAULTS
-from actionwatch.emulator.spans import Span, read_span, write_span
 
 Operation = Literal["user_actions", "linked_accounts", "link_account", "unlink_account"]
 LIMITS: Final = ("times", "every", "for", "operation", "seed")
@@ -16,25 +16,25 @@ NAMED: Final = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)
 
 
 class FaultError(ValueError):
-    """A fault that there is not, or that cannot be told this."""
+    """An unknown fault, or an invalid argument or limit."""
 
 
-class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """A kind of fault, what it is told, and how often it plays.
+class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """A fault with its argument and its limits.
 
-    Raises: `FaultError` for a name, an argument or an operation that it cannot have.
+    Raises: `FaultError`, if the name, the argument or the operation is invalid.
     """
 
     fault: str
     arg: Any = None
-    times: Annotated[int, msgspec.Meta(ge=1)] | None = None  # plays no more often
-    every: Annotated[int, msgspec.Meta(ge=1)] = 1  # plays on each so-manieth
-    for_: Span | None = None  # plays no longer, by the organisation's clock
-    operation: Operation | None = None  # plays on this one alone
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = None  # applied at most so often
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1  # applied to each N-th
+    for_: Duration | None = None  # applied for so long, by the clock of the organisation
+    operation: Operation | None = None  # applied only to this one
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Read the argument; msgspec adds the place to what this raises."""
+        """Parse the argument; msgspec adds the location to an exception."""
         kind = find_kind(self.fault)
         try:
             argument = read_argument(kind, self.arg)
@@ -42,22 +42,22 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fo
             raise FaultError(f"{self.fault}: {exc}") from exc
         msgspec.structs.force_setattr(self, "arg", argument)
         if self.operation is not None and self.operation not in kind.effect.operations:
-            where = ", ".join(kind.effect.operations) or "the log, whoever asks"
-            raise FaultError(f"{self.fault}: plays on {where}, not on {self.operation}")
-        for limit in ("times", "every"):  # msgspec checks what it reads, not what Python code says
+            where = ", ".join(kind.effect.operations) or "the log"
+            raise FaultError(f"{self.fault}: applies to {where} and not to {self.operation}")
+        for limit in ("times", "every"):  # msgspec does not check arguments of Python code
             if (number := getattr(self, limit)) is not None and number < 1:
                 raise FaultError(f"{self.fault}: {limit} must be 1 or more")
 
     @property
-    def kind(self) -> Kind:
-        """Give the line of the table."""
+    def kind(self) -> FaultKind:
+        """The line of the table."""
         return FAULTS[self.fault]
 
 
-def parse_fault(text: str) -> Fault:
-    """Read `NAME[:PART,…]`: parts of the argument, and limits (`times=3`, `every=2`, `for=10s`, `operation=…`, `seed=1`).
+def parse_fault(text: str) -> FaultSpec:
+    """Parse `NAME[:PART,…]`: parts of the argument, and limits (`times=3`, `every=2`, `for=10s`, `operation=…`, `seed=1`).
 
-    Raises: `FaultError` with what is wrong and what is near to it.
+    Raises: `FaultError`, with similar names.
     """
     name, _, rest = text.strip().partition(":")
     kind = find_kind(name)
@@ -70,7 +70,9 @@ def parse_fault(text: str) -> Fault:
             (limits if found[1] in LIMITS else named)[found[1]] = found[2]
     try:
         argument = arrange_tokens(kind, tokens, named)
-        return msgspec.convert({"fault": name, "arg": argument, **limits}, Fault, strict=False, dec_hook=read_span)
+        return msgspec.convert(
+            {"fault": name, "arg": argument, **limits}, FaultSpec, strict=False, dec_hook=read_duration
+        )
     except msgspec.ValidationError as exc:
         raise FaultError(f"{text}: {str(exc).removeprefix(f'{name}: ')}") from exc
     except FaultError:
@@ -79,18 +81,18 @@ def parse_fault(text: str) -> Fault:
         raise FaultError(f"{name}: {exc}") from exc
 
 
-def find_kind(name: str) -> Kind:
+def find_kind(name: str) -> FaultKind:
     """Find a line of the table.
 
-    Raises: `FaultError` if there is none of that name.
+    Raises: `FaultError`, if the name is unknown.
     """
     if name not in FAULTS:
-        raise FaultError(f"no fault is called {name!r}{suggest(name, list(FAULTS))}")
+        raise FaultError(f"unknown fault {name!r}{suggest(name, list(FAULTS))}")
     return FAULTS[name]
 
 
-def as_faults(given: "tuple[Fault | str, ...]") -> list[Fault]:
-    """Read faults that may be texts.
+def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
+    """Parse faults that are texts.
 
     Raises: `FaultError`.
     """
@@ -98,22 +100,22 @@ def as_faults(given: "tuple[Fault | str, ...]") -> list[Fault]:
 
 
 def described() -> list[tuple[str, str, str, str]]:
-    """Give the table for people: name, argument, what it does, what its limits count."""
+    """Return the table for people: name, argument, effect, and what the limits count."""
     return [(name, describe(kind), kind.does, kind.effect.counts) for name, kind in FAULTS.items()]
 
 
 def every_variant() -> list[str]:
-    """Give each fault once, and each of its variants that has a name, as `parse_fault` reads them."""
+    """Return all faults, with each of their named variants, for `parse_fault`."""
     return [f"{name}{example}" for name, kind in FAULTS.items() for example in examples(kind)]
 
 
-def plain(fault: Fault) -> dict[str, object]:
-    """Give a fault as JSON that reads back as the same fault."""
+def plain(fault: FaultSpec) -> dict[str, object]:
+    """Return a fault as JSON, which can be parsed into the same fault."""
     built: dict[str, object] = msgspec.to_builtins(fault, enc_hook=_write, builtin_types=())
     return {key: value for key, value in built.items() if value is not None}
 
 
 def _write(value: object) -> object:
-    if isinstance(value, Span):
-        return write_span(value)
+    if isinstance(value, Duration):
+        return format_duration(value)
     raise NotImplementedError(type(value))

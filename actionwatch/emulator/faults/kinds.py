@@ -1,4 +1,4 @@
-"""What a kind of fault is: where it takes hold, what it may be told, and when it counts as having played."""
+"""The kinds of faults: what they change, their arguments, and what their limits count."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +8,12 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.emulator.fates import Arrival
-from actionwatch.emulator.faults.transport import Carried, Carrier
-from actionwatch.emulator.log import Action, Filter, Slice
-from actionwatch.emulator.query import Query
+from actionwatch.emulator.faults.transport import Carrier, FaultyResponse
+from actionwatch.emulator.log import Action, LogFilter, LogPage
+from actionwatch.emulator.query import LogQuery
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
+from actionwatch.emulator.visibility import Arrival
 from actionwatch.emulator.wire import Json
 
 USER_ACTIONS: Final = "user_actions"
@@ -21,19 +21,19 @@ OPERATIONS: Final = (USER_ACTIONS, "linked_accounts", "link_account", "unlink_ac
 REQUIRED: Final = object()
 
 Names = Sequence[str] | Mapping[str, object]
-Select = Callable[[Organisation, Query], Slice]
+Select = Callable[[Organisation, LogQuery], LogPage]
 
 
 @dataclass(frozen=True)
 class Play:
-    """A fault on one request or one record."""
+    """One application of a fault, to a request or a record."""
 
-    arg: Any  # what the kind's `argument` says
+    arg: Any  # as in `FaultKind.argument`
     seed: int
-    chance: random.Random  # the n-th play of a fault draws the same in every run
-    memory: dict[object, int]  # kept from play to play
+    chance: random.Random  # the n-th application draws the same numbers in every run
+    memory: dict[object, int]  # kept between applications
     clock: Clock
-    draw: Callable[[], bool]  # for faults that count something else than requests
+    draw: Callable[[], bool]  # for faults that do not count requests
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OnRequest:
 
 @dataclass(frozen=True)
 class OnArrival:
-    """Changes records on their way into the log: what comes out is the truth."""
+    """Changes new records; the result is the truth."""
 
     change: Callable[[Arrival, Play], list[Arrival]]
     operations: tuple[str, ...] = ()
@@ -56,32 +56,32 @@ class OnArrival:
 
 @dataclass(frozen=True)
 class OnEntries:
-    """Lets entries of the log disappear: those of a filter, that are at least so old (ms)."""
+    """Removes entries of the log that match a filter and have a minimum age (ms)."""
 
-    chooses: Callable[[Any], tuple[Filter, int]]
+    chooses: Callable[[Any], tuple[LogFilter, int]]
     operations: tuple[str, ...] = ()
     counts: str = "records"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultKind:
     """One line of the table."""
 
     effect: OnRequest | OnArrival | OnEntries
     does: str
-    argument: Names | type | object = None  # names to choose from, or a type; None: takes none
-    default: object = REQUIRED  # of the argument; a structure has defaults of its own
+    argument: Names | type | object = None  # possible names, or a type; None: no argument
+    default: object = REQUIRED  # of the argument; structures have their own defaults
 
 
-def on_query(change: Callable[[Query, Play], Query]) -> OnRequest:
-    """Change what is asked for."""
+def on_query(change: Callable[[LogQuery, Play], LogQuery]) -> OnRequest:
+    """Change the query."""
     return OnRequest(
         lambda stages, play: replace(stages, parse=lambda parameters: change(stages.parse(parameters), play))
     )
 
 
-def on_select(change: Callable[[Select, Organisation, Query, Play], Slice], counts: str = "requests") -> OnRequest:
-    """Change what is found; `change` may call the selection that it stands in for."""
+def on_select(change: Callable[[Select, Organisation, LogQuery, Play], LogPage], counts: str = "requests") -> OnRequest:
+    """Change the selection; `change` can call the original one."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         return replace(stages, select=lambda organisation, query: change(stages.select, organisation, query, play))
@@ -90,9 +90,9 @@ def on_select(change: Callable[[Select, Organisation, Query, Play], Slice], coun
 
 
 def on_record(change: Callable[[Json, Action, int, Play], Json]) -> OnRequest:
-    """Change each record of a page; it is given with its action and its arrival number."""
+    """Change each record of a page; `change` also receives its action and its arrival number."""
 
-    def change_all(envelope: Json, page: Slice, play: Play) -> Json:
+    def change_all(envelope: Json, page: LogPage, play: Play) -> Json:
         records = envelope.get("resources")
         if not isinstance(records, list):
             return envelope
@@ -102,15 +102,15 @@ def on_record(change: Callable[[Json, Action, int, Play], Json]) -> OnRequest:
     return on_envelope(change_all)
 
 
-def on_envelope(change: Callable[[Json, Slice, Play], Json]) -> OnRequest:
+def on_envelope(change: Callable[[Json, LogPage, Play], Json]) -> OnRequest:
     """Change the envelope of a page."""
 
     def lift(stages: Stages, play: Play) -> Stages:
-        def envelop(page: Slice, offset: int, organisation: Organisation) -> object:
+        def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
             match stages.envelop(page, offset, organisation):
                 case [dict() as envelope]:
                     return [change(envelope, page, play)]
-                case other:  # another fault took the documented form away
+                case other:  # another fault has changed the form
                     return other
 
         return replace(stages, envelop=envelop)
@@ -119,10 +119,10 @@ def on_envelope(change: Callable[[Json, Slice, Play], Json]) -> OnRequest:
 
 
 def on_shape(change: Callable[[Json, Play], object]) -> OnRequest:
-    """Change what the envelope is wrapped in."""
+    """Change the JSON around the envelope."""
 
     def lift(stages: Stages, play: Play) -> Stages:
-        def envelop(page: Slice, offset: int, organisation: Organisation) -> object:
+        def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
             match stages.envelop(page, offset, organisation):
                 case [dict() as envelope]:
                     return change(envelope, play)
@@ -134,13 +134,13 @@ def on_shape(change: Callable[[Json, Play], object]) -> OnRequest:
     return OnRequest(lift)
 
 
-def instead(answer: Callable[[Request, Play], Response], operations: tuple[str, ...] = OPERATIONS) -> OnRequest:
-    """Answer in place of the API; of several such faults the first of the table wins."""
+def instead(respond: Callable[[Request, Play], Response], operations: tuple[str, ...] = OPERATIONS) -> OnRequest:
+    """Respond instead of the API; of several such faults, the first in the table wins."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         def gate(request: Request) -> Response | None:
             before = stages.gate(request)
-            return answer(request, play) if before is None else before
+            return respond(request, play) if before is None else before
 
         return replace(stages, gate=gate)
 
@@ -148,12 +148,12 @@ def instead(answer: Callable[[Request, Play], Response], operations: tuple[str, 
 
 
 def on_the_way(carry: Callable[[Play], Carrier], *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
-    """Change how an answer travels; one that never arrives counts as status 0."""
+    """Change the transmission of a response; one that never arrives counts as status 0."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         def carried(response: Response) -> Response:
             before = stages.carry(response)
-            return Carried(before, carry(play), before.status_code if is_answered(play.arg) else 0)
+            return FaultyResponse(before, carry(play), before.status_code if is_answered(play.arg) else 0)
 
         return replace(stages, carry=carried)
 

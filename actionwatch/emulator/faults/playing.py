@@ -1,4 +1,4 @@
-"""The set of faults that play on one server, and whose turn it is."""
+"""The active faults of a server, and when each applies."""
 
 import random
 from collections.abc import Iterable
@@ -6,85 +6,85 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
-from actionwatch.emulator.fates import Arrival
-from actionwatch.emulator.faults.fault import Fault, FaultError, as_faults
-from actionwatch.emulator.faults.kinds import Kind, OnArrival, OnEntries, OnRequest, Play
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, as_faults
+from actionwatch.emulator.faults.kinds import FaultKind, OnArrival, OnEntries, OnRequest, Play
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.log import LAST_MS, to_ms
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
+from actionwatch.emulator.visibility import Arrival
 
 PLACES = {name: place for place, name in enumerate(FAULTS)}
 
 
 @dataclass
-class Running:
-    """A fault that was set, and how it has fared; `played` counts requests, records or walks."""
+class ActiveFault:
+    """A fault and its counters. `played` counts requests, records or walks."""
 
-    fault: Fault
+    fault: FaultSpec
     since: datetime
     asked: int = 0
     played: int = 0
     memory: dict[object, int] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
-        """Give the line of the table."""
+    def kind(self) -> FaultKind:
+        """Return the line of the table."""
         return self.fault.kind
 
     def is_over(self, now: datetime) -> bool:
-        """Say whether it will not play again."""
-        is_spent = self.fault.times is not None and self.played >= self.fault.times
-        return is_spent or (self.fault.for_ is not None and now >= self.since + self.fault.for_)
+        """Return whether it will not be applied again."""
+        is_used_up = self.fault.times is not None and self.played >= self.fault.times
+        return is_used_up or (self.fault.for_ is not None and now >= self.since + self.fault.for_)
 
 
 class Faults:
-    """The faults of one server; every method may be called from any thread.
+    """The faults of one server. Thread-safe.
 
-    Its lock is never held while the organisation is called: records arrive under the organisation's lock.
+    It does not hold its lock while it calls the organisation, because hooks run under the lock of the organisation.
     """
 
-    def __init__(self, organisation: Organisation, faults: Iterable[Fault | str] = ()) -> None:
+    def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
         self._organisation = organisation
         self._lock = Lock()
-        self._running: tuple[Running, ...] = ()
+        self._running: tuple[ActiveFault, ...] = ()
         organisation.on_arrival(self._arrive)
-        organisation.on_look(self._settle)
+        organisation.before_read(self._settle)
         self.set(*faults)
 
-    def set(self, *faults: Fault | str) -> None:
-        """Let exactly these play from now on; limits count anew.
+    def set(self, *faults: FaultSpec | str) -> None:
+        """Replace all faults; their limits start at zero.
 
         Raises: `FaultError`, and then nothing has changed.
         """
         self._put(as_faults(faults), is_added=False)
 
-    def add(self, *faults: Fault | str) -> None:
-        """Let these play, too.
+    def add(self, *faults: FaultSpec | str) -> None:
+        """Add faults.
 
         Raises: `FaultError`, and then nothing has changed.
         """
         self._put(as_faults(faults), is_added=True)
 
     def clear(self, name: str | None = None) -> int:
-        """End all faults, or those of one name, and say how many that were; what they did to the log stays done.
+        """End all faults, or those with one name, and return their number. Their changes to the log remain.
 
-        Raises: `FaultError` if there is no fault of that name at all.
+        Raises: `FaultError`, if the name is unknown.
         """
         if name is not None and name not in FAULTS:
-            raise FaultError(f"no fault is called {name!r}")
+            raise FaultError(f"unknown fault {name!r}")
         with self._lock:
             before = self._running
             self._running = tuple(one for one in before if name not in (None, one.fault.fault))
             return len(before) - len(self._running)
 
     @property
-    def running(self) -> tuple[Running, ...]:
-        """Give what was set, those that are over included, in the order of composition."""
+    def running(self) -> tuple[ActiveFault, ...]:
+        """All faults, also those that are over, in the order of composition."""
         return self._running
 
     def compose(self, operation: str, stages: Stages) -> Stages:
-        """Give the stages of one request, with everything in them whose turn it is."""
+        """Return the stages of one request, changed by the faults that apply to it."""
         now = self._organisation.clock()
         for running in self._running:
             effect = running.kind.effect
@@ -96,15 +96,15 @@ class Faults:
                 stages = effect.change(stages, self._play(running, now, number))
         return stages
 
-    def _put(self, faults: list[Fault], *, is_added: bool) -> None:
+    def _put(self, faults: list[FaultSpec], *, is_added: bool) -> None:
         now = self._organisation.clock()
         with self._lock:
-            running = [*(self._running if is_added else ()), *(Running(fault, now) for fault in faults)]
+            running = [*(self._running if is_added else ()), *(ActiveFault(fault, now) for fault in faults)]
             self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
         self._settle()
 
-    def _draw(self, running: Running, now: datetime) -> int | None:
-        """Say whether it is a fault's turn, and the how manieth (from 0) that is; None: it is not."""
+    def _draw(self, running: ActiveFault, now: datetime) -> int | None:
+        """Return the number (from 0) of this application of a fault; None if it does not apply."""
         with self._lock:
             if running.is_over(now):
                 return None
@@ -114,7 +114,7 @@ class Faults:
             running.played += 1
             return running.played - 1
 
-    def _play(self, running: Running, now: datetime, number: int) -> Play:
+    def _play(self, running: ActiveFault, now: datetime, number: int) -> Play:
         fault = running.fault
         return Play(
             fault.arg,
@@ -132,19 +132,19 @@ class Faults:
                 arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
         return arrivals
 
-    def _arrive_one(self, running: Running, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
+    def _arrive_one(self, running: ActiveFault, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
         now = self._organisation.clock()
         number = self._draw(running, now)
         return [arrival] if number is None else effect.change(arrival, self._play(running, now, number))
 
     def _settle(self) -> None:
-        """Let disappear what is due to; the organisation has it done before anybody looks."""
+        """Remove the entries that are due. The organisation calls this before each read."""
         for running in self._running:
             if isinstance(running.kind.effect, OnEntries):
                 self._take_away(running, running.kind.effect)
 
-    def _take_away(self, running: Running, effect: OnEntries) -> None:
-        """Let a fault's entries disappear, each asked for once, at the moment when it came of age."""
+    def _take_away(self, running: ActiveFault, effect: OnEntries) -> None:
+        """Remove the entries of a fault that have reached its age; decide once per entry."""
         now = self._organisation.clock()
         ends = running.since + running.fault.for_ if running.fault.for_ else None
         moment = min(now, ends - timedelta(milliseconds=1)) if ends else now
@@ -161,5 +161,5 @@ class Faults:
         self._organisation.take_away(wanted, to_ms(moment) - age if age else LAST_MS, gone_at)
 
 
-def _plays_on(running: Running, operation: str) -> bool:
+def _plays_on(running: ActiveFault, operation: str) -> bool:
     return operation in running.kind.effect.operations and running.fault.operation in (None, operation)

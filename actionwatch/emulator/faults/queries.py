@@ -1,4 +1,4 @@
-"""What the API makes of a question: bounds, sizes, offsets and filters that it reads in another way, or not at all."""
+"""Faults of the query: bounds, sizes, offsets and filters that the API interprets differently or ignores."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Final
 
 from actionwatch.emulator.faults.kinds import Play
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, Filter
-from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, Query
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter
+from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, LogQuery
 
-Change = Callable[[Query], Query]
+Change = Callable[[LogQuery], LogQuery]
 
-# The log's times are whole milliseconds, so an excluded bound is the next one.
+# Times are whole milliseconds, so an exclusive bound is the next millisecond.
 BOUNDS: Final[dict[str, Change]] = {
     "inclusive": lambda query: query,
     "exclusive_start": lambda query: replace(query, start=query.start + 1),
@@ -23,8 +23,8 @@ UNBOUNDED: Final[dict[str, Change]] = {
     "start": lambda query: replace(query, start=FIRST_MS),
     "end": lambda query: replace(query, end=LAST_MS),
 }
-UNFILTERED: Final[dict[str, Callable[[Filter], Filter]]] = {
-    "all": lambda _: Filter(),
+UNFILTERED: Final[dict[str, Callable[[LogFilter], LogFilter]]] = {
+    "all": lambda _: LogFilter(),
     "actionKinds": lambda wanted: replace(wanted, kinds=None),
     "crudOperations": lambda wanted: replace(wanted, operations=None),
     "account": lambda wanted: replace(wanted, account=None),
@@ -36,42 +36,42 @@ UNFILTERED: Final[dict[str, Callable[[Filter], Filter]]] = {
 }
 
 
-def bound(query: Query, play: Play) -> Query:
-    """Exclude bounds."""
+def bound(query: LogQuery, play: Play) -> LogQuery:
+    """Make bounds exclusive."""
     return BOUNDS[play.arg](query)
 
 
-def truncate_bounds(query: Query, play: Play) -> Query:
-    """Cut both bounds down to a whole unit of time."""
+def truncate_bounds(query: LogQuery, play: Play) -> LogQuery:
+    """Round both bounds down to a unit."""
     unit = max(1, play.arg // timedelta(milliseconds=1))
     return replace(query, start=query.start // unit * unit, end=query.end // unit * unit)
 
 
-def ignore_times(query: Query, play: Play) -> Query:
-    """Forget bounds."""
+def ignore_times(query: LogQuery, play: Play) -> LogQuery:
+    """Ignore bounds."""
     return UNBOUNDED[play.arg](query)
 
 
-def ignore_filter(query: Query, play: Play) -> Query:
-    """Forget one filter, or all."""
+def ignore_filter(query: LogQuery, play: Play) -> LogQuery:
+    """Ignore one or all filters."""
     return replace(query, wanted=UNFILTERED[play.arg](query.wanted))
 
 
-def clamp_page(query: Query, play: Play) -> Query:
-    """Give no more records than a maximum, whatever was asked for."""
+def clamp_page(query: LogQuery, play: Play) -> LogQuery:
+    """Limit the page size."""
     return replace(query, limit=min(query.limit, play.arg))
 
 
-def ignore_page_size(query: Query, _: Play) -> Query:
-    """Give pages of the default size."""
+def ignore_page_size(query: LogQuery, _: Play) -> LogQuery:
+    """Ignore the page size."""
     return replace(query, limit=DEFAULT_PAGE_SIZE)
 
 
-def ignore_index(query: Query, _: Play) -> Query:
-    """Give the first page for ever."""
+def ignore_index(query: LogQuery, _: Play) -> LogQuery:
+    """Always return the first page."""
     return replace(query, offset=0)
 
 
-def always_count(query: Query, _: Play) -> Query:
-    """Send counts to who declined them."""
+def always_count(query: LogQuery, _: Play) -> LogQuery:
+    """Send counts even if they are declined."""
     return replace(query, with_counts=True)

@@ -1,4 +1,4 @@
-"""The forms that one record may take: names of its fields, forms of its time, ids or none."""
+"""Faults of a record: names of fields, forms of times, ids."""
 
 import uuid
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from actionwatch.emulator.log import Action, to_ms
 from actionwatch.emulator.wire import Json
 
 SYDNEY_ISH = timezone(timedelta(hours=10))
-PADDING_NS = 7919  # turns a log's millisecond into digits below it; equal instants keep equal digits
+PADDING_NS = 7919  # makes digits below the milliseconds of the log; equal for equal instants
 
 ABSENT = "absent"
 ACTION_NAMES: Final = ("action", "actionKind", "kind", "actionType", "type")
@@ -37,7 +37,7 @@ ORGANISATION_NAMES: Final = ("organisation", "organization", ABSENT)
 
 
 def rename(field: str) -> Callable[[Json, Action, int, Play], Json]:
-    """Give a field another name; `a.b` puts it into an object, `absent` leaves it out."""
+    """Rename a field; `a.b` puts it into an object, `absent` removes it."""
     return lambda record, _action, _row, play: _renamed(record, field, play.arg)
 
 
@@ -67,12 +67,12 @@ OPERATION_NAMES: Final = ("crudOperation", "operation", "crud", "bare")
 
 
 def label(record: Json, action: Action, _: int, play: Play) -> Json:
-    """Write the kind as a label for people."""
+    """Convert the kind into a label."""
     return {**record, "action": LABELS[play.arg](action.kind)}
 
 
 def add_operation(record: Json, action: Action, _: int, play: Play) -> Json:
-    """Say the operation: with its prefix under one of three names, or the bare verb."""
+    """Add the operation: with its prefix under one of three names, or only the verb."""
     operation = operation_of(action.kind)
     if play.arg == "bare":
         return {**record, "operation": operation and operation.rpartition("_")[2]}
@@ -93,7 +93,7 @@ NAMINGS: Final[dict[str, Callable[[str, object, object], Json]]] = {
 
 
 def name(what: str) -> Callable[[Json, Action, int, Play], Json]:
-    """Name an account or a cluster in another way; `domain` for records whose domain type it is, and no others."""
+    """Change how an account or a cluster is given; `domain` changes only records of that domain type."""
 
     def change(record: Json, action: Action, _: int, play: Play) -> Json:
         if play.arg == "domain" and action.with_domain_type() != what.upper():
@@ -105,7 +105,7 @@ def name(what: str) -> Callable[[Json, Action, int, Play], Json]:
 
 
 def name_organisation(record: Json, _action: Action, _row: int, play: Play) -> Json:
-    """Spell the organisation in another way."""
+    """Rename the fields of the organisation."""
     rest = _without(record, "organisationId", "organisationName")
     if play.arg == ABSENT:
         return rest
@@ -113,7 +113,7 @@ def name_organisation(record: Json, _action: Action, _row: int, play: Play) -> J
 
 
 def rewrite_names(record: Json, _action: Action, _row: int, play: Play) -> Json:
-    """Let accounts and clusters have been renamed since: old records change with them."""
+    """Rename accounts and clusters, also in old records."""
     names = {key: f"{record[key]}{play.arg}" for key in ("accountName", "clusterName") if record.get(key)}
     return {**record, **names}
 
@@ -122,13 +122,13 @@ def rewrite_names(record: Json, _action: Action, _row: int, play: Play) -> Json:
 
 
 def add_id(record: Json, action: Action, row: int, play: Play) -> Json:
-    """Give a record an id of its own."""
+    """Add a unique id."""
     del action
     return {play.arg: str(uuid.uuid5(uuid.NAMESPACE_OID, str(row))), **record}
 
 
 def add_repeated_id(record: Json, action: Action, row: int, play: Play) -> Json:
-    """Give a record an id that its neighbours have, too."""
+    """Add an id that several records share."""
     del action
     return {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"shared {row // int(play.arg)}")), **record}
 
@@ -176,7 +176,7 @@ TIME_FORMS: Final[dict[str, Callable[[datetime], object]]] = {
 
 
 def write_time(record: Json, action: Action, _: int, play: Play) -> Json:
-    """Write the time in another form."""
+    """Change the form of the time."""
     return {**record, "timestamp": TIME_FORMS[play.arg](action.at)}
 
 
@@ -190,15 +190,15 @@ CASES: Final[dict[str, Callable[[str], str]]] = {
 
 
 def change_case(record: Json, _action: Action, _row: int, play: Play) -> Json:
-    """Write the names of all fields in another case."""
+    """Change the case of all field names."""
     return {CASES[play.arg](key): value for key, value in record.items()}
 
 
 def drop_nulls(record: Json, _action: Action, _row: int, _play: Play) -> Json:
-    """Leave out what a record has not."""
+    """Remove nulls."""
     return {key: value for key, value in record.items() if value is not None}
 
 
 def add_field(record: Json, _action: Action, _row: int, play: Play) -> Json:
-    """Add a field that nobody has heard of, with something nested in it."""
+    """Add an unknown field with nested values."""
     return {**record, play.arg: {"nested": [1, "two", None, {"deep": True}]}}

@@ -1,4 +1,4 @@
-"""Faults of the way between server and client: what is broken here, the client sees broken on its own socket."""
+"""Faults of the transport, which the client sees on its socket."""
 
 import asyncio
 import gzip
@@ -14,18 +14,18 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from actionwatch.emulator.connection import connection_of
-from actionwatch.emulator.spans import Span
+from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.state import Clock
 
-RESET_DELAY_SECONDS = 0.05  # a reset on the heels of data may overtake it in the client's kernel
+RESET_DELAY_SECONDS = 0.05  # a reset directly after data may overtake it in the kernel of the client
 CHUNK = b" " * 65_536
 
 Carrier = Callable[[Response, Scope, Receive, Send], Awaitable[None]]
 Where = Literal["request", "headers", "body"]
 
 
-class Carried(Response):
-    """A response whose last steps a fault takes; faults on faults are answers within answers."""
+class FaultyResponse(Response):
+    """A response that a fault transmits; several faults are nested responses."""
 
     def __init__(self, inner: Response, carrier: Carrier, status_code: int) -> None:
         super().__init__(status_code=status_code)
@@ -36,23 +36,23 @@ class Carried(Response):
 
 
 class Oversize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How large an answer becomes; packed, it is small on the wire and large once unpacked."""
+    """The size of a response; a packed one is small on the wire and large when decompressed."""
 
     mib: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
     form: Literal["plain", "packed"] = "plain"
 
 
 class Drip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How slowly a body comes."""
+    """How slowly a body is sent."""
 
-    pause: Span = Span(milliseconds=100)
+    pause: Duration = Duration(milliseconds=100)
     count_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class Hang(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where an answer stops, and for how long; None: until the client gives up."""
+    """Where a response stops, and for how long; None: until the client disconnects."""
 
-    lasts: Span | None = None
+    lasts: Duration | None = None
     at: Where = "request"
 
 
@@ -60,7 +60,7 @@ class Hang(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def dated(clock: Clock, offset: timedelta | None) -> Carrier:
-    """Send a `Date` that is wrong by an offset; None: no `Date` (an empty one says so to who would add it)."""
+    """Send a `Date` with an offset; None: no `Date` (an empty one keeps the app from adding it)."""
     text = "" if offset is None else format_datetime(clock() + offset, usegmt=True)
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,7 @@ PACKINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
 
 
 def packed(form: str) -> Carrier:
-    """Send a body as `Content-Encoding: gzip`, packed soundly or not."""
+    """Send a body as `Content-Encoding: gzip`, with valid or invalid compression."""
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_packed(start: Message, body: bytes) -> None:
@@ -101,7 +101,7 @@ def packed(form: str) -> Carrier:
 
 
 def oversize(size: Oversize) -> Carrier:
-    """Put blanks before a body: still JSON, and far too much of it."""
+    """Put spaces before a body, so that it is valid JSON but too large."""
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_plain(start: Message, body: bytes) -> None:
@@ -133,7 +133,7 @@ def _bomb(mib: int, body: bytes) -> Iterator[bytes]:
 
 
 def truncated(form: str) -> Carrier:
-    """End the connection after half the body, announced with its full length, or in chunks without the last."""
+    """Close the connection after half the body, with the full Content-Length or without the last chunk."""
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_half(start: Message, body: bytes) -> None:
@@ -150,7 +150,7 @@ def truncated(form: str) -> Carrier:
 
 
 def reset(where: Where) -> Carrier:
-    """Reset the connection: before the answer, after its headers, or within its body."""
+    """Reset the connection before the response, after its headers, or within its body."""
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
         connection = connection_of(scope)
@@ -173,7 +173,7 @@ def reset(where: Where) -> Carrier:
 
 
 def ended(farewell: bytes) -> Carrier:
-    """Close the connection in place of an answer, with some last bytes that are no HTTP."""
+    """Close the connection instead of a response, after some bytes that are not HTTP."""
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
         del inner, send
@@ -183,7 +183,7 @@ def ended(farewell: bytes) -> Carrier:
     return carry
 
 
-# When it comes
+# When the response is sent
 
 
 def dripping(drip: Drip) -> Carrier:
@@ -209,12 +209,12 @@ def dripping(drip: Drip) -> Carrier:
 
 
 def is_answered(hang: Hang) -> bool:
-    """Say whether anything of an answer is sent at all."""
+    """Return whether any part of a response is sent."""
     return hang.lasts is not None or hang.at != "request"
 
 
 def hanging(hang: Hang) -> Carrier:
-    """Stop for a while, or until the client has gone: before the answer, after its headers, or within its body."""
+    """Stop for some time, or until the client disconnects: before the response, after its headers, or within its body."""
 
     async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
         connection = connection_of(scope)
@@ -247,7 +247,7 @@ def hanging(hang: Hang) -> Carrier:
 
 
 def _whole(then: Callable[[Message, bytes], Awaitable[None]]) -> Send:
-    """Collect an answer and hand it over at once; the emulator's own answers are small."""
+    """Collect a response and pass it on as a whole; responses of the emulator are small."""
     start: Message = {}
     parts: list[bytes] = []
 

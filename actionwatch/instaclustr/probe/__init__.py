@@ -1,4 +1,4 @@
-"""Settle what nobody has written down about the upstream, by asking the live one: its shape, never its values.
+"""Find out undocumented properties of the live upstream. The findings describe shapes and never contain values.
 
-`probing.py` asks every question in turn; each answers with `Finding`s, which `actionwatch probe` prints.
+`probing.py` runs the checks; each returns `ProbeFinding`s, which `actionwatch probe` prints.
 """

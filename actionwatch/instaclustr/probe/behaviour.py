@@ -1,4 +1,4 @@
-"""How the upstream behaves around its answers: its clock, its limits, its speed, its refusals, and the linked accounts."""
+"""Check the clock, rate limit, latency and refusals of the upstream, and the linked accounts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from statistics import median
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import BadResponse, SourceError
+from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.client import read_accounts
-from actionwatch.instaclustr.probe.client import MAX_SKEW, Asker, Refusal, decode, shape_of_body
-from actionwatch.instaclustr.probe.findings import Finding, costly, fine, unsettled
+from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, Refusal, decode, shape_of_body
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
@@ -28,101 +29,101 @@ DOCUMENTED = (
 )
 
 
-def accounts(asker: Asker, _: Sample | None = None) -> list[Finding]:
-    """Say what the linked accounts look like, and know them from now on."""
+def accounts(asker: ProbeClient, _: Sample | None = None) -> list[ProbeFinding]:
+    """Describe the listing of linked accounts, and use it for the other checks."""
     subject = "linked accounts"
     try:
-        answer = asker.accounts()
+        response = asker.accounts()
     except SourceError as exc:
-        return [costly(subject, f"they cannot be listed: {Refusal(exc)}", "an unlinked account would go unnoticed")]
+        return [
+            costly(subject, f"cannot be listed: {Refusal(exc)}", "actionwatch would not notice an unlinked account")
+        ]
     try:
-        listed = read_accounts(answer.body)
+        listed = read_accounts(response.body)
     except BadResponse:
-        says = f"they cannot be read: {shape_of_body(answer.body)}"
-        return [costly(subject, says, "an unlinked account would go unnoticed")]
+        says = f"cannot be read: {shape_of_body(response.body)}"
+        return [costly(subject, says, "actionwatch would not notice an unlinked account")]
     asker.reader.know_accounts({account.id: account.name for account in listed})
-    items = decode(answer.body)
+    items = decode(response.body)
     if not items:
-        return [unsettled(subject, "a list without any account")]
+        return [unsettled(subject, "the list is empty")]
     names = list(dict.fromkeys(name for item in items for name in item))
     extra = [
         f"{field_name(name)} ({types(item.get(name) for item in items)})" for name in names if name not in DOCUMENTED
     ]
     absent = [name for name in DOCUMENTED if name not in names]
-    says = f"a list of {len(items)}; {_fields(extra, absent)}"
-    return [fine(subject, says, "names go with ids, and what changes there becomes a record that rules can match")]
+    says = f"a list of {counted(len(items), 'account')}; {_fields(extra, absent)}"
+    return [fine(subject, says, "names are resolved to ids, and changes become records that rules can match")]
 
 
-def clock(asker: Asker, _: Sample) -> list[Finding]:
-    """Compare the upstream's clock with ours."""
+def clock(asker: ProbeClient, _: Sample) -> list[ProbeFinding]:
+    """Compare the clock of the upstream with the local clock."""
     date, at = asker.dates[-1]
     if date is None:
-        return [costly("clock", "answers carry no Date", "windows end by our clock: it has to be right")]
+        return [costly("clock", "responses have no Date header", "windows end by the local clock, which must be right")]
     skew = date + timedelta(milliseconds=500) - at
     if abs(skew) <= MAX_SKEW:
-        return [fine("clock", f"within {spell_duration(MAX_SKEW)} of ours", "windows end by our clock")]
+        return [
+            fine("clock", f"within {spell_duration(MAX_SKEW)} of the local clock", "windows end by the local clock")
+        ]
     way = "ahead of" if skew > timedelta(0) else "behind"
-    says = f"{spell_duration(timedelta(seconds=round(abs(skew).total_seconds())))} {way} ours"
-    return [fine("clock", says, "windows end by the upstream's clock; set this machine's (NTP)")]
+    says = f"{spell_duration(timedelta(seconds=round(abs(skew).total_seconds())))} {way} the local clock"
+    return [fine("clock", says, "windows end by the clock of the upstream; synchronise the local clock (NTP)")]
 
 
-def limits(asker: Asker, _: Sample) -> list[Finding]:
-    """Say what was told of rate limits while we asked."""
+def limits(asker: ProbeClient, _: Sample) -> list[ProbeFinding]:
+    """Describe the rate limits that the probe has met."""
     names = sorted(name for name in asker.headers if LIMITS.search(name))
-    told = f"answers carry {', '.join(names)}" if names else "no header tells of any"
+    headers = f"responses have {', '.join(names)}" if names else "no header mentions one"
     if not asker.limited_count:
         return [
             fine(
                 "rate limit",
-                f"not met in {asker.request_count} requests; {told}",
-                "429 is waited for, as long as it asks",
+                f"not reached with {counted(asker.request_count, 'request')}; {headers}",
+                "after a 429, actionwatch waits as long as Retry-After says",
             )
         ]
-    wait = "saying how long to wait" if asker.is_wait_told else "not saying how long to wait"
-    says = f"met {asker.limited_count} times in {asker.request_count} requests, {wait}; {told}"
-    return [costly("rate limit", says, "429 is waited for; see what else uses this user's key")]
+    wait = "with Retry-After" if asker.is_wait_told else "without Retry-After"
+    says = f"reached {counted(asker.limited_count, 'time')} with {counted(asker.request_count, 'request')}, {wait}; {headers}"
+    return [costly("rate limit", says, "after a 429, actionwatch waits; find out what else uses the key of this user")]
 
 
-def latency(asker: Asker, sample: Sample) -> list[Finding]:
-    """Say how long answers took."""
+def latency(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Describe how long responses took."""
     if not asker.took:
-        return [unsettled("latency", "nothing was answered")]
+        return [unsettled("latency", "there was no response")]
     seconds = [took.total_seconds() for took in asker.took]
-    large = sample.large.answer.took.total_seconds()
-    says = f"half of all answers within {_spell(median(seconds))}, the slowest {_spell(max(seconds))}"
-    says += f"; a page of {len(sample.records)} took {_spell(large)}"
+    large = sample.large.response.took.total_seconds()
+    says = f"median {_seconds(median(seconds))}, maximum {_seconds(max(seconds))}"
+    says += f"; a page of {counted(len(sample.records), 'record')} took {_seconds(large)}"
     if median(seconds) > SLOW.total_seconds():
-        return [costly("latency", says, "alerts come that much later")]
+        return [costly("latency", says, "alerts are delayed by as much")]
     return [fine("latency", says)]
 
 
-def refusals(asker: Asker, sample: Sample) -> list[Finding]:
-    """Ask for what the documentation rules out: is it refused, or answered all the same?"""
+def refusals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Send an invalid parameter: is it refused?"""
     try:
         seen = asker.page(sample.window, size=1, index=-1)
     except SourceError as exc:
-        return [fine("invalid numbers", f"recordIndex -1: {Refusal(exc)}", "only valid ones are sent")]
-    says = f"recordIndex -1 is answered, with {'records' if seen.records else 'no records'}"
-    return [fine("invalid numbers", says, "only valid ones are sent")]
+        return [fine("invalid numbers", f"recordIndex -1: {Refusal(exc)}", "actionwatch sends only valid numbers")]
+    says = f"recordIndex -1 is accepted, and returns {'records' if seen.records else 'no records'}"
+    return [fine("invalid numbers", says, "actionwatch sends only valid numbers")]
 
 
-def lateness(_: Asker, __: Sample) -> list[Finding]:
-    """Say what no single look can tell."""
-    why = "one look cannot tell how long after its time a record appears"
+def lateness(_: ProbeClient, __: Sample) -> list[ProbeFinding]:
+    """State what one probe cannot find out."""
+    why = "one probe cannot show how late records appear"
     return [
-        unsettled(
-            "lateness", why, "the service measures it: records seen late are marked, and sweeps find the later ones"
-        )
+        unsettled("lateness", why, "the service measures it: it marks late records, and sweeps find very late ones")
     ]
 
 
 def _fields(extra: list[str], absent: list[str]) -> str:
-    words = [
-        "all documented fields are there" if not absent else f"documented fields that are absent: {', '.join(absent)}"
-    ]
-    words += [f"further fields: {', '.join(extra)}"] if extra else []
+    words = ["has all documented fields" if not absent else f"documented fields that are missing: {', '.join(absent)}"]
+    words += [f"additional fields: {', '.join(extra)}"] if extra else []
     return "; ".join(words)
 
 
-def _spell(seconds: float) -> str:
+def _seconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,7 +1,7 @@
-"""Whether `startTime` and `endTime` are honoured, inclusive or exclusive, and how finely: asked around one seen record.
+"""Check whether `startTime` and `endTime` are applied, inclusive or exclusive, and with which resolution.
 
-A bound is put on the instant of the record, then one unit beyond and one before it. What is found rests on times as they are
-shown: where those are whole seconds, nothing finer can be told.
+The checks put a bound on the instant of one record, then one unit after it and one before it. Their precision is that of the
+times in the records: with whole seconds, no finer resolution can be found.
 """
 
 from __future__ import annotations
@@ -11,61 +11,63 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.probe.client import Asker
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
+from actionwatch.instaclustr.probe.client import ProbeClient
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, within
 
 MILLISECOND, SECOND, MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
-SHOWN = (SECOND, 100 * MILLISECOND, 10 * MILLISECOND, MILLISECOND)  # how finely times may be written
+SHOWN = (SECOND, 100 * MILLISECOND, 10 * MILLISECOND, MILLISECOND)  # possible resolutions of times
 DAY = AHEAD = timedelta(days=1)
-MOST = 1000  # a day may hold more; then the record is not found, and nothing is claimed
+MOST = 1000  # a day may have more records; then the record may not be found, and the finding is weaker
 LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
-AROUND = timedelta(seconds=90)  # more than the coarsest unit that is told apart
-SIZE = 100  # more records than this around one instant, and another has to do
-HONOURED = "windows side by side share an edge, so it does not matter which"
+AROUND = timedelta(seconds=90)  # more than the coarsest unit that is recognised
+SIZE = 100  # with more records around one instant, the check is not possible
+HONOURED = "adjacent windows share a bound, so both are safe"
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """A record, and the means to see whether a window brings it. `unit` is how finely times are shown."""
+class BoundTest:
+    """A test record, and how to check whether a window contains it. `unit` is the resolution of times in records."""
 
-    asker: Asker
+    asker: ProbeClient
     key: str
     at: datetime
     unit: timedelta
 
     def is_in(self, start: datetime, end: datetime) -> bool:
-        """Ask whether a window brings the record."""
+        """Return whether the upstream returns the record for a window."""
         return self.key in self.asker.page(within(start, end), size=SIZE).keys
 
 
-def bounds(asker: Asker, sample: Sample) -> list[Finding]:
-    """Settle both bounds, or say why they cannot be."""
-    spot = _choose(asker, sample)
-    if spot is None:
-        why = "no record has a time that can be read" if sample.records else "the log shows no records"
-        return [unsettled("bounds", why, "windows side by side share an edge; presence near a bound proves nothing")]
+def bounds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Check both bounds, or report why this is not possible."""
+    test = _choose(asker, sample)
+    if test is None:
+        why = "no record has a readable time" if sample.records else "the log has no records"
+        return [unsettled("bounds", why, "adjacent windows share a bound; a record near a bound proves nothing")]
     ignored = _ignored(asker)
     if ignored:
-        means = (
-            "every answer holds more than was asked for: a poll costs as much as the log is long, and proves no less"
-        )
-        return [costly(name, "ignored: records from outside the window come", means) for name in ignored]
-    seen = asker.page(within(spot.at - AROUND, spot.at + AROUND), size=SIZE)
-    if spot.key not in seen.keys:
+        means = "responses contain more than requested: a poll reads the whole log, and still proves the window"
+        return [
+            costly(name, "ignored: the upstream returns records from outside the window", means) for name in ignored
+        ]
+    seen = asker.page(within(test.at - AROUND, test.at + AROUND), size=SIZE)
+    if test.key not in seen.keys:
         if len(seen.records) >= SIZE:
-            return [unsettled("bounds", f"more than {SIZE} records stand around every one that could be asked for")]
-        if spot.key in asker.page(within(_floor(spot.at, DAY), _next(spot.at, DAY)), size=MOST).keys:
-            return [costly("bounds", "cut coarser than to minutes: a record comes within its whole day alone", COARSE)]
+            return [unsettled("bounds", f"there are more than {SIZE} records around each instant")]
+        if test.key in asker.page(within(_floor(test.at, DAY), _next(test.at, DAY)), size=MOST).keys:
+            return [
+                costly("bounds", "rounded to more than a minute: a record is only returned for its whole day", COARSE)
+            ]
         means = (
-            "windows do not hold what their records' times say, so none can be proved: see the time form and its zone"
+            "windows do not match the times of their records, so none can be proved: check the form and zone of times"
         )
-        return [fatal("bounds", "a window around a record's time does not bring that record", means)]
-    return [_start(spot), _end(spot)]
+        return [fatal("bounds", "a window around the time of a record does not return that record", means)]
+    return [_start(test), _end(test)]
 
 
-def _choose(asker: Asker, sample: Sample) -> Spot | None:
-    """Choose the record that stands most alone, and whose time no coarser bound would hit by chance."""
+def _choose(asker: ProbeClient, sample: Sample) -> BoundTest | None:
+    """Choose the most isolated record whose time is not a multiple of a coarser unit."""
     records = [record for record in sample.records if record.is_time_readable]
     times = sorted({record.occurred_at for record in records})
     if not times:
@@ -78,7 +80,7 @@ def _choose(asker: Asker, sample: Sample) -> Spot | None:
 
     best = max(records, key=merit)
     unit = next((unit for unit in SHOWN if all(_floor(at, unit) == at for at in times)), MILLISECOND)
-    return Spot(asker, best.key, best.occurred_at, unit)
+    return BoundTest(asker, best.key, best.occurred_at, unit)
 
 
 def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[datetime]]]:
@@ -86,64 +88,68 @@ def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[date
         yield at, [*times[max(place - 1, 0) : place], *times[place + 1 : place + 2]]
 
 
-def _ignored(asker: Asker) -> list[str]:
-    """Ask for what is still to come and for what was long ago: neither may bring anything."""
+def _ignored(asker: ProbeClient) -> list[str]:
+    """Request the future and the distant past: neither may return a record."""
     ahead = asker.page(within(asker.server_now() + AHEAD, None), size=1)
     long_ago = asker.page(within(None, LONG_AGO), size=1)
     return ["startTime"] * bool(ahead.records) + ["endTime"] * bool(long_ago.records)
 
 
-def _start(spot: Spot) -> Finding:
-    """Settle `startTime`: a bound cut down to a coarser unit still brings a record that lies before it."""
-    at, end = spot.at, spot.at + AROUND
-    if not spot.is_in(_floor(at, MILLISECOND), end):
-        if spot.is_in(_floor(at, MILLISECOND) - spot.unit, end):
-            return _settled("startTime", "exclusive", spot.unit, spot)
+def _start(test: BoundTest) -> ProbeFinding:
+    """Check `startTime`. If a bound is rounded down, a record before it is still returned."""
+    at, end = test.at, test.at + AROUND
+    if not test.is_in(_floor(at, MILLISECOND), end):
+        if test.is_in(_floor(at, MILLISECOND) - test.unit, end):
+            return _settled("startTime", "exclusive", test.unit, test)
         return unsettled(
-            "startTime", "a record appears only well after the bound: it is rounded up, or times are kept finer"
+            "startTime", "a record is only returned well after the bound: it is rounded up, or stored times are finer"
         )
-    for unit in dict.fromkeys((spot.unit, SECOND, MINUTE)):
-        if not spot.is_in(_next(at, unit), end):
-            how = "inclusive" if unit == spot.unit else "cut down"
-            return _settled("startTime", how, unit, spot)
+    for unit in dict.fromkeys((test.unit, SECOND, MINUTE)):
+        if not test.is_in(_next(at, unit), end):
+            how = "inclusive" if unit == test.unit else "rounded down"
+            return _settled("startTime", how, unit, test)
     return costly(
-        "startTime", "ignored, or coarser than a minute", "answers hold more than was asked for; they are filtered here"
+        "startTime",
+        "ignored, or coarser than a minute",
+        "responses contain more than requested; actionwatch filters them",
     )
 
 
-def _end(spot: Spot) -> Finding:
-    """Settle `endTime`: a bound cut down to a coarser unit does not bring a record that lies before it."""
-    at, start = spot.at, spot.at - AROUND
-    if spot.is_in(start, _floor(at, MILLISECOND)):
-        if spot.is_in(start, _floor(at, MILLISECOND) - spot.unit):
+def _end(test: BoundTest) -> ProbeFinding:
+    """Check `endTime`. If a bound is rounded down, a record before it is not returned."""
+    at, start = test.at, test.at - AROUND
+    if test.is_in(start, _floor(at, MILLISECOND)):
+        if test.is_in(start, _floor(at, MILLISECOND) - test.unit):
             return costly(
-                "endTime", "a record comes from after the bound: it is rounded up, or ignored", "filtered here"
+                "endTime",
+                "a record after the bound is returned: it is rounded up, or ignored",
+                "actionwatch filters the responses",
             )
-        if spot.unit < SECOND and not at.microsecond:
+        if test.unit < SECOND and not at.microsecond:
             return unsettled(
-                "endTime", "inclusive; a record on a whole second does not show whether it is finer", HONOURED
+                "endTime", "inclusive; a record at a whole second cannot show a finer resolution", HONOURED
             )
-        return _settled("endTime", "inclusive", spot.unit, spot)
-    for unit in dict.fromkeys((spot.unit, SECOND, MINUTE)):
-        if spot.is_in(start, _next(at, unit)):
-            how = "exclusive" if unit == spot.unit else "cut down"
-            return _settled("endTime", how, unit, spot)
-    return costly("endTime", "a record does not come although it lies more than a minute before the bound", COARSE)
+        return _settled("endTime", "inclusive", test.unit, test)
+    for unit in dict.fromkeys((test.unit, SECOND, MINUTE)):
+        if test.is_in(start, _next(at, unit)):
+            how = "exclusive" if unit == test.unit else "rounded down"
+            return _settled("endTime", how, unit, test)
+    return costly("endTime", "a record more than a minute before the bound is not returned", COARSE)
 
 
-COARSE = "windows are asked in whole units for it and proved as they were meant: answers hold more than is needed"
+COARSE = "actionwatch requests whole units and proves the intended window: responses contain more than needed"
 
 
-def _settled(name: str, how: str, unit: timedelta, spot: Spot) -> Finding:
-    if spot.at.microsecond % 1000 and how != "cut down":
+def _settled(name: str, how: str, unit: timedelta, test: BoundTest) -> ProbeFinding:
+    if test.at.microsecond % 1000 and how != "rounded down":
         how = "inclusive or exclusive (times are finer than bounds can be)"
     says = f"{how}, {_resolution(unit)}"
     if unit > SECOND:
         return costly(name, says, COARSE)
-    if spot.unit > MILLISECOND and unit == spot.unit:
-        says += ", as finely as times are written"
-    if how == "cut down":
-        return fine(name, says, "presence within a second of a bound proves nothing, and is never taken for proof")
+    if test.unit > MILLISECOND and unit == test.unit:
+        says += ", the resolution of times in records"
+    if how == "rounded down":
+        return fine(name, says, "a record within a second of a bound proves nothing, and never counts as proof")
     return fine(name, says, HONOURED)
 
 
@@ -160,5 +166,5 @@ def _floor(at: datetime, unit: timedelta) -> datetime:
 
 
 def _next(at: datetime, unit: timedelta) -> datetime:
-    """Give the first whole unit after a time."""
+    """Return the first multiple of a unit after a time."""
     return _floor(at, unit) + unit

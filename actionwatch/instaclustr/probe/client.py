@@ -1,4 +1,4 @@
-"""Ask the upstream a bounded number of questions, and keep of every answer what its shape is judged by."""
+"""Send a bounded number of requests, and keep what the checks need of the responses."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.client import Client
-from actionwatch.instaclustr.lenient import PatientParts
+from actionwatch.instaclustr.lenient import LenientJsonParts
 from actionwatch.instaclustr.probe.shapes import shape
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page, parse_page
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 
-MAX_REQUESTS = 80  # twice what a probe without trouble asks
+MAX_REQUESTS = 80  # twice what a normal probe sends
 ATTEMPTS = 3
 WAIT = timedelta(seconds=1)
 MAX_SKEW = timedelta(seconds=5)
-MAX_WAIT = timedelta(seconds=20)  # of what the upstream asks for with a 429
+MAX_WAIT = timedelta(seconds=20)  # of a Retry-After
 
 Parameters = Sequence[tuple[str, str]]
 
 
-class Seen:
-    """One answer of the listing, read."""
+class ProbedPage:
+    """One response of the listing, parsed."""
 
-    def __init__(self, answer: Answer, page: Page) -> None:
-        self.answer = answer
+    def __init__(self, response: HttpResponse, page: Page) -> None:
+        self.response = response
         self.page = page
 
     @property
     def records(self) -> Sequence[Record]:
-        """The records, in the answer's order."""
+        """The records, in the order of the response."""
         return self.page.records
 
     @cached_property
     def keys(self) -> list[str]:
-        """The records' keys, in the answer's order."""
+        """The keys of the records, in the order of the response."""
         return [record.key for record in self.page.records]
 
     @cached_property
     def document(self) -> Any:
-        """The whole answer, decoded."""
-        return decode(self.answer.body)
+        """The decoded body."""
+        return decode(self.response.body)
 
     @cached_property
     def objects(self) -> list[Mapping[str, Any]]:
-        """Each record as it was sent."""
+        """The decoded objects of the records."""
         return [json.loads(record.raw) for record in self.page.records]
 
     @cached_property
     def envelopes(self) -> list[Mapping[str, Any]]:
-        """The envelopes, without what they hold; none where records came bare."""
+        """The envelopes without their records; none if the response is a list of records."""
         items = self.document if isinstance(self.document, list) else [self.document]
         is_bare = len(self.records) == len(items) and not any("resources" in _lower(item) for item in items)
         found = [] if is_bare and self.records else items
         return [{key: held for key, held in item.items() if key.lower() != "resources"} for item in found]
 
-    def told(self, name: str) -> Any:
-        """Give a member of the first envelope, whatever its case; None where there is none."""
+    def member(self, name: str) -> Any:
+        """Return a member of the first envelope, ignoring case; None if it has none."""
         return (
             next((held for key, held in self.envelopes[0].items() if key.lower() == name), None)
             if self.envelopes
@@ -74,8 +74,8 @@ class Seen:
 
     @property
     def total(self) -> int | None:
-        """The total as told, even where it is wrong; None where none is, or no number."""
-        value = self.told("totalresults")
+        """The total, even if it is wrong; None if it is missing or not a number."""
+        value = self.member("totalresults")
         text = value.strip() if isinstance(value, str) else value
         if isinstance(text, bool) or not str(text).removesuffix(".0").isdigit():
             return None
@@ -84,37 +84,37 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What came instead of an answer, without the upstream's words: they may hold names."""
+    """Describes an error without texts of the upstream, which may contain names."""
 
     error: SourceError
 
     def __str__(self) -> str:
-        """Say what it was."""
+        """Describe the error."""
         match self.error:
             case RateLimited():
-                return "the upstream limits our rate (429)"
+                return "the upstream limits the request rate (429)"
             case AccessDenied():
                 return "the upstream denies access (401, 403 or 404)"
             case BadRequest():
                 return "the upstream refuses the request (4xx)"
             case SourceUnavailable():
-                return "no whole answer came (5xx, or a broken connection)"
-            case Unreadable():
+                return "no whole response arrived (5xx, or a broken connection)"
+            case UnreadableResponse():
                 return self.error.what
             case _:
-                return "the answer cannot be read"
+                return "the response cannot be read"
 
 
-class Unreadable(BadResponse):
-    """An answer that is no page, described by its shape alone."""
+class UnreadableResponse(BadResponse):
+    """A response that is not a page, described by its shape."""
 
 
-class Spent(SourceError):
-    """The budget of requests is spent."""
+class RequestBudgetExceeded(SourceError):
+    """The probe has sent as many requests as it may."""
 
 
-class Asker:
-    """Asks, counts and measures. `clock` is ours; `sleep` waits so many seconds."""
+class ProbeClient:
+    """Sends requests, counts them and measures. `clock` is the local clock; `sleep` takes seconds."""
 
     def __init__(
         self,
@@ -122,59 +122,61 @@ class Asker:
         clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare; the client should try once, so that every request is counted here."""
+        """The client must not retry, so that this class counts all requests."""
         self._client = client
         self._clock = clock
         self._sleep = sleep
         self.request_count = 0
         self.limited_count = 0
         self.is_wait_told = False
-        """Whether a 429 said how long to wait."""
+        """Whether a 429 had a Retry-After."""
         self.headers: set[str] = set()
         self.took: list[timedelta] = []
         self.dates: list[tuple[datetime | None, datetime]] = []
-        """The `Date` of each answer, and our clock when it came."""
+        """The `Date` of each response, and the local time of its arrival."""
 
     @property
     def reader(self) -> RecordReader:
-        """How records are read."""
+        """The reader of the records."""
         return self._client.reader
 
     def server_now(self) -> datetime:
-        """Give the upstream's time, in whole milliseconds: ours, unless its last `Date` differs by more than rounding."""
+        """Return the time of the upstream in whole milliseconds: the local time, unless its last `Date` differs much."""
         date, at = self.dates[-1]
         skew = date + timedelta(milliseconds=500) - at if date else timedelta(0)
         now = self._clock() + (skew if abs(skew) > MAX_SKEW else timedelta(0))
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
-    def page(self, parameters: Parameters = (), *, size: int, index: int = 0, is_counted: bool = True) -> Seen:
-        """Ask for a page.
+    def page(self, parameters: Parameters = (), *, size: int, index: int = 0, is_counted: bool = True) -> ProbedPage:
+        """Request a page.
 
-        Raises: SourceError; Unreadable, where the answer is no page.
+        Raises: SourceError; UnreadableResponse, if the response is not a page.
         """
         asked = [*parameters, ("getActionCounts", "true" if is_counted else "false")]
-        answer = self._ask(
+        response = self._ask(
             lambda: self._client.raw_actions([*asked, ("pageSize", str(size)), ("recordIndex", str(index))])
         )
         try:
-            return Seen(answer, parse_page(answer.body, self.reader, self._clock()))
+            return ProbedPage(response, parse_page(response.body, self.reader, self._clock()))
         except BadResponse:
-            raise Unreadable(f"an answer that is no page of user actions: {shape_of_body(answer.body)}") from None
+            raise UnreadableResponse(
+                f"a response that is not a page of user actions: {shape_of_body(response.body)}"
+            ) from None
 
-    def accounts(self) -> Answer:
-        """Ask for the linked accounts.
+    def accounts(self) -> HttpResponse:
+        """Request the linked accounts.
 
         Raises: SourceError.
         """
         return self._ask(self._client.raw_accounts)
 
-    def _ask(self, request: Callable[[], Answer]) -> Answer:
+    def _ask(self, request: Callable[[], HttpResponse]) -> HttpResponse:
         for attempt in range(1, ATTEMPTS + 1):
             if self.request_count >= MAX_REQUESTS:
-                raise Spent(f"not asked: {MAX_REQUESTS} requests are the most a probe makes")
+                raise RequestBudgetExceeded(f"not checked: a probe sends at most {MAX_REQUESTS} requests")
             self.request_count += 1
             try:
-                answer = request()
+                response = request()
             except RateLimited as exc:
                 self.limited_count += 1
                 self.is_wait_told = self.is_wait_told or exc.retry_after is not None
@@ -186,32 +188,32 @@ class Asker:
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise
             else:
-                self._note(answer)
-                return answer
+                self._note(response)
+                return response
             self._sleep(wait.total_seconds())
         raise AssertionError("an attempt either returns or raises")
 
-    def _note(self, answer: Answer) -> None:
-        self.headers |= answer.headers.keys()
-        self.took.append(answer.took)
-        self.dates.append((answer.date, self._clock()))
+    def _note(self, response: HttpResponse) -> None:
+        self.headers |= response.headers.keys()
+        self.took.append(response.took)
+        self.dates.append((response.date, self._clock()))
 
 
 def decode(body: bytes) -> Any:
-    """Decode JSON as tolerantly as the tail does.
+    """Decode JSON as leniently as the tail does.
 
     Raises: ValueError.
     """
-    return PatientParts().value(body.decode("utf-8-sig", "replace").strip(" \t\r\n"))
+    return LenientJsonParts().value(body.decode("utf-8-sig", "replace").strip(" \t\r\n"))
 
 
 def shape_of_body(body: bytes) -> str:
-    """Say what a body looks like, showing none of its values."""
+    """Describe the shape of a body without its values."""
     text = body[:200].decode("utf-8", "replace").strip()
     if not text:
-        return "nothing at all"
+        return "an empty body"
     if text.startswith("<"):
-        return "markup, as a gateway or a sign-in page would send"
+        return "markup, for example from a gateway or a sign-in page"
     try:
         return shape(decode(body))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What stands around the records: the envelope, the totals, the counts."""
+"""Check what surrounds the records: the envelope, the totals and the counts."""
 
 from __future__ import annotations
 
@@ -6,151 +6,152 @@ from collections import Counter
 from typing import Any
 
 from actionwatch.base.errors import SourceError
-from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, unsettled
+from actionwatch.base.plurals import counted
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
 from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.wire import read_counts
 
-# What the tail makes of totals (`tail/cursor.py`): it believes them once a walk that an empty page ended confirmed them.
+# How the tail uses totals (`tail/cursor.py`): it trusts them after a walk to an empty page has confirmed them.
 ONE_REQUEST = (
-    "one request a poll proves its window where that fits in one page, once a first walk has confirmed the totals"
+    "one request per poll proves a window that fits into one page, after a first walk has confirmed the totals"
 )
-COUNTED = "the counts are summed instead, and then one request a poll proves its window where that fits in one page"
-TWO_WALKS = "two walks prove a window: 3 requests where it holds records, 2 where it is empty"
-CONTRADICTED = "they contradict every walk, so that none proves anything: tell us, and the vendor"
+COUNTED = "actionwatch adds up the counts instead, and one request per poll proves a window that fits into one page"
+TWO_WALKS = "two walks prove a window: 3 requests if it has records, 2 if it is empty"
+CONTRADICTED = "they contradict every walk, so that no walk proves anything: report it to us and to the vendor"
 
 
-def envelope(_: Asker, sample: Sample) -> list[Finding]:
-    """Say what the records are wrapped in."""
+def envelope(_: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Describe the envelope of the records."""
     seen, found = sample.large, sample.large.envelopes
     if not found and isinstance(seen.document, list):
         what = "a list of records, with no envelope" if seen.records else "an empty list, with no envelope"
-        return [costly("envelope", what, f"nothing beside the records counts them: {TWO_WALKS}")]
+        return [costly("envelope", what, f"nothing counts the records: {TWO_WALKS}")]
     members = ", ".join(f"{field_name(name)} ({types([held])})" for name, held in found[0].items() if not _is_map(held))
-    what = "a bare object" if not isinstance(seen.document, list) else "a list that holds one object"
+    what = "an object" if not isinstance(seen.document, list) else "a list of one object"
     what = f"a list of {len(found)} objects" if len(found) > 1 else what
-    return [
-        fine("envelope", f"{what}, whose members beside {_resources(seen)} are {members or 'none'}", "read as it is")
-    ]
+    return [fine("envelope", f"{what}, whose members besides {_resources(seen)} are {members or 'none'}", "supported")]
 
 
-def emptiness(asker: Asker, sample: Sample) -> list[Finding]:
-    """Ask far past the end: what an empty answer looks like, and whether `recordIndex` is looked at at all."""
+def emptiness(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Request a page far past the end: what does an empty page look like, and is `recordIndex` evaluated?"""
     try:
         seen = asker.page(sample.window, size=1, index=FAR)
     except SourceError as exc:
         return [
-            fine("empty answer", f"far past the end {Refusal(exc)}", "recordIndex is looked at; walks do not go there")
+            fine(
+                "empty answer",
+                f"far past the end, {Refusal(exc)}",
+                "recordIndex is evaluated; walks do not go past the end",
+            )
         ]
     if seen.records:
-        means = (
-            "records beyond the first page cannot be read: only windows of one page could be, and nothing shows which"
-        )
-        return [fatal("empty answer", "even far past the end records come: recordIndex is ignored", means)]
+        means = "records after the first page cannot be read, and nothing shows which windows fit into one page"
+        return [fatal("empty answer", "a page far past the end has records: recordIndex is ignored", means)]
     if not seen.envelopes:
-        return [fine("empty answer", "an empty list", "the end of a walk is seen")]
+        return [fine("empty answer", "an empty list", "the end of a walk is recognised")]
     told = seen.document[0] if isinstance(seen.document, list) else seen.document
     held = next((types([value]) for name, value in told.items() if name.lower() == "resources"), "absent")
     return [
         fine(
             "empty answer",
             f"an envelope whose resources are {'an empty list' if held == 'list' else held}",
-            "the end of a walk is seen",
+            "the end of a walk is recognised",
         )
     ]
 
 
-def totals(asker: Asker, sample: Sample) -> list[Finding]:
-    """Say whether totals are told, cover the window, and are true."""
+def totals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Check whether there are totals, whether they cover the window, and whether they are right."""
     small, large = sample.small, sample.large
-    told, subject = large.told("totalresults"), "totals"
+    told, subject = large.member("totalresults"), "totals"
     instead = COUNTED if sample.is_size_told else TWO_WALKS
     if told is None:
-        return [costly(subject, "none are told", instead)]
+        return [costly(subject, "missing", instead)]
     if large.total is None:
-        return [costly(subject, f"totalResults is {types([told])}, but no number", instead)]
-    form = f"told as {'text' if isinstance(told, str) else 'a number'}"
+        return [costly(subject, f"totalResults is {types([told])}, but not a number", instead)]
+    form = f"given as {'text' if isinstance(told, str) else 'a number'}"
     if len(large.envelopes) > 1 and sample.is_whole and large.page.total != len(large.records):
-        says = f"{form} by each of several objects, and do not add up"
+        says = f"{form} in several objects, but do not add up"
         return [fatal(subject, says, CONTRADICTED)]
     if large.total < len(large.records):
-        return [costly(subject, f"{form}, but fewer than come", f"never believed: {instead}")]
+        return [costly(subject, f"{form}, but lower than the number of records", f"not used: {instead}")]
     if len(large.records) <= len(small.records) == large.total:
-        says = f"{form}; {len(large.records)} records are too few to tell whether a total covers more than its page"
-        return [unsettled(subject, says, f"until one does, {TWO_WALKS}")]
+        says = f"{form}; {counted(len(large.records), 'record')} cannot show whether a total covers more than its page"
+        return [unsettled(subject, says, f"until a total does, {TWO_WALKS}")]
     if small.total == len(small.records):
-        return [costly(subject, f"{form}, but they count the page, not the window", f"never believed: {TWO_WALKS}")]
+        return [costly(subject, f"{form}, but they count the page and not the window", f"not used: {TWO_WALKS}")]
     if small.total != large.total:
         small = asker.page(sample.window, size=1)
     if small.total is None or small.total != large.total:
-        says = f"{form}, but differ between answers: they depend on the page, or the window keeps changing"
-        return [costly(subject, says, f"not believed: {TWO_WALKS}")]
+        says = f"{form}, but differ between responses: they depend on the page, or the window is changing"
+        return [costly(subject, says, f"not used: {TWO_WALKS}")]
     return [_exactness(asker, sample, small.total, form)]
 
 
-def counts(asker: Asker, sample: Sample) -> list[Finding]:
-    """Say whether counts are told, in which form, what they cover, and whether they sum to the totals."""
+def counts(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Check whether there are counts, in which form, what they cover, and whether they add up to the totals."""
     small, large = sample.small, sample.large
     found = _counts(large)
     if found is None:
-        means = "proof names the method 'totals' instead of 'counts'; sweeps compare totals, not kinds"
-        return [costly("counts", "none are told, though they were asked for", means)]
+        means = "the proof uses the method 'totals' instead of 'counts'; sweeps compare totals and not kinds"
+        return [costly("counts", "missing, although requested", means)]
     form = f"{'a map of kind to number' if isinstance(found[1], dict) else 'a list of objects'} under {field_name(found[0])}"
     declined = asker.page(sample.window, size=1, is_counted=False)
-    manners = "left out when declined" if _counts(declined) is None else "told even when declined"
-    findings = [fine("counts form", f"{form}, {manners}", "read as it is")]
+    when_declined = "absent on request" if _counts(declined) is None else "present even if declined"
+    findings = [fine("counts form", f"{form}, {when_declined}", "supported")]
     return [*findings, _coverage(asker, small, large, sample)]
 
 
-def _exactness(asker: Asker, sample: Sample, total: int, form: str) -> Finding:
-    """Ask for the last record that the total claims, and the one after: exactly one must come."""
+def _exactness(asker: ProbeClient, sample: Sample, total: int, form: str) -> ProbeFinding:
+    """Request the last record according to the total, and the one after it: exactly one must be returned."""
     last = asker.page(sample.window, size=2, index=total - 1)
     if len(last.records) == 1:
-        return fine("totals", f"{form}, cover the window, and as many records are there", ONE_REQUEST)
+        return fine("totals", f"{form}, cover the window, and equal the number of records", ONE_REQUEST)
     if not last.records:
-        return fatal("totals", f"{form}, but more than come", CONTRADICTED)
+        return fatal("totals", f"{form}, but higher than the number of records", CONTRADICTED)
     is_moved = last.keys != sample.large.keys[: len(last.keys)]
     if is_moved and asker.page(sample.window, size=1).total == total:
-        return costly("totals", f"{form}, but fewer than come", f"never believed: {TWO_WALKS}")
-    return unsettled("totals", f"{form} and cover the window; whether they are true cannot be seen", ONE_REQUEST)
+        return costly("totals", f"{form}, but lower than the number of records", f"not used: {TWO_WALKS}")
+    return unsettled("totals", f"{form}, and cover the window; it is unknown whether they are right", ONE_REQUEST)
 
 
-def _coverage(asker: Asker, small: Seen, large: Seen, sample: Sample) -> Finding:
+def _coverage(asker: ProbeClient, small: ProbedPage, large: ProbedPage, sample: Sample) -> ProbeFinding:
     of_small, of_large = small.page.counts, large.page.counts
     if of_small != of_large:
         of_small = asker.page(sample.window, size=1).page.counts
     if of_small is None or of_large is None:
-        return costly("counts", "told in one answer and not in another", "proof names the method 'totals'")
+        return costly("counts", "missing in some responses", "the proof uses the method 'totals'")
     if len(large.records) <= len(small.records) and sum(of_large.values()) == len(large.records):
-        return unsettled("counts", "too few records to tell whether they cover the window or the page")
+        return unsettled("counts", "too few records to show whether they cover the window or the page")
     if of_small != of_large:
         is_page = sum(of_large.values()) == len(large.records) and sum(of_small.values()) == len(small.records)
-        what = "count the page, not the window" if is_page else "differ between answers"
-        return costly("counts", f"they {what}", "never believed; totals or two walks prove")
+        what = "count the page and not the window" if is_page else "differ between responses"
+        return costly("counts", f"they {what}", "not used; totals or two walks prove")
     kinds = Counter(record.action_kind for record in large.records)
     if sample.is_whole and Counter({kind: n for kind, n in of_large.items() if n}) != kinds:
         return costly(
             "counts",
-            "they cover the window, but are not what its records are",
-            "never believed; totals or two walks prove",
+            "they cover the window, but do not match the kinds of its records",
+            "not used; totals or two walks prove",
         )
     total = large.page.total
     if total is not None and sum(of_large.values()) != total:
         return costly(
-            "counts", "they cover the window, but do not sum to the total", "never believed; totals or two walks prove"
+            "counts", "they cover the window, but do not add up to the total", "not used; totals or two walks prove"
         )
-    summed = "and sum to the total" if total is not None else "and there is no total to compare with"
+    summed = "and add up to the total" if total is not None else "and there is no total to compare with"
     return fine(
         "counts",
         f"they cover the window, {summed}",
-        "proof is per kind, and sweeps over older windows cost one request each",
+        "the proof is per kind, and a sweep of an older window costs one request",
     )
 
 
-def _counts(seen: Seen) -> tuple[str, Any] | None:
-    """Find the member that holds the counts."""
+def _counts(seen: ProbedPage) -> tuple[str, Any] | None:
+    """Find the member with the counts."""
     for members in seen.envelopes:
         for name, held in sorted(members.items(), key=lambda member: "count" not in member[0].lower()):
             if read_counts({name: held}) is not None:
@@ -162,6 +163,6 @@ def _is_map(held: Any) -> bool:
     return read_counts({"counts": held}) is not None
 
 
-def _resources(seen: Seen) -> str:
+def _resources(seen: ProbedPage) -> str:
     first = seen.document[0] if isinstance(seen.document, list) else seen.document
-    return next((name for name in first if name.lower() == "resources"), "the absent resources")
+    return next((name for name in first if name.lower() == "resources"), "the missing resources")

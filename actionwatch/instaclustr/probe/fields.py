@@ -1,4 +1,4 @@
-"""Which fields records have, which of ours each is taken for, and what the configuration should say of the others."""
+"""Check which fields records have, map them to ours, and suggest aliases for the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from actionwatch.instaclustr.aliases import FIELDS, extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, normalise_kind
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.shapes import field_name, types
 
 WANTED = ("kind", "time", "user", "description", "account", "cluster")
-"""What rules and alerts live on; the rest is welcome where it is told."""
+"""The fields that rules and alerts need; others are optional."""
 PLACES = ("account", "cluster", "organisation")
 IS_NAMED_LIKE = {
     "user": re.compile(
@@ -31,7 +31,7 @@ IS_NAMED_LIKE = {
 
 @dataclass(frozen=True, slots=True)
 class FieldSeen:
-    """One field of the records: its types, in how many of them it is, and which of ours it is taken for ("" for none)."""
+    """One field of the records: its types, the share of records that have it, and our field ("" for none)."""
 
     name: str
     types: str
@@ -39,12 +39,12 @@ class FieldSeen:
     ours: str
 
     def document(self) -> dict[str, str]:
-        """Give it as JSON."""
+        """Return the field as JSON."""
         return {"name": self.name, "types": self.types, "share": self.share, "ours": self.ours}
 
 
 def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[FieldSeen]:
-    """List every top-level field, in the order of their first sight."""
+    """List all top-level fields in the order of their first occurrence."""
     values: dict[str, list[Any]] = {}
     for item in objects:
         for name, held in item.items():
@@ -62,7 +62,7 @@ def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequ
 
 
 def taken_for(names: tuple[str, ...], aliases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Say which of our fields each name is taken for, by the alias table."""
+    """Map each name to our fields by the alias table."""
     found: dict[str, list[str]] = {}
     for ours, theirs in plan_for(names, extend_aliases(aliases)).keys.items():
         for name in theirs:
@@ -70,10 +70,10 @@ def taken_for(names: tuple[str, ...], aliases: Mapping[str, Sequence[str]]) -> d
     return found
 
 
-def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Say what is found of what we look for, what is left over, and which aliases would take it."""
+def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[ProbeFinding]:
+    """Report missing fields, unmapped fields, and which aliases would map them."""
     if not objects:
-        return [unsettled("fields", "the log shows no records")]
+        return [unsettled("fields", "the log has no records")]
     names = tuple(dict.fromkeys(name for item in objects for name in item))
     ours = taken_for(names, aliases)
     taken = {field for fields in ours.values() for field in fields}
@@ -83,8 +83,10 @@ def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence
     is_vital = "time" in missing or "kind" in missing
     findings = [_missing(missing, suggested, is_vital=is_vital)]
     if left:
-        says = f"no field of ours takes {joined([field_name(name) for name in left])}"
-        findings.append(fine("unmapped fields", says, "kept with the record; rules read them as raw.NAME", **suggested))
+        says = f"no alias for {joined([field_name(name) for name in left])}"
+        findings.append(
+            fine("unmapped fields", says, "kept in the raw record; rules can read them as raw.NAME", **suggested)
+        )
     several = [
         f"{field}: {joined([field_name(n) for n in names if field in ours.get(n, ())])}"
         for field in ("time", "user", "kind")
@@ -92,13 +94,13 @@ def mapping(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence
     several = [words for words in several if "," in words]
     if several:
         findings.append(
-            fine("rival fields", "; ".join(several), "the first of the alias table that holds something wins")
+            fine("rival fields", "; ".join(several), "the first one in the alias table that has a value is used")
         )
     return findings
 
 
 def suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: Sequence[str]) -> dict[str, Any]:
-    """Suggest which of the left-over fields may be what is missing, as `field_aliases`; each is suggested once."""
+    """Suggest `field_aliases`: which unmapped field may be which missing field. Each is suggested once."""
     found: dict[str, list[str]] = {}
     rest = [name for name in left if field_name(name) == name]
     for field in missing:
@@ -110,17 +112,17 @@ def suggest(objects: Sequence[Mapping[str, Any]], left: Sequence[str], missing: 
     return {"field_aliases": found} if found else {}
 
 
-def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: bool) -> Finding:
+def _missing(missing: Sequence[str], suggested: Mapping[str, Any], *, is_vital: bool) -> ProbeFinding:
     if not missing:
-        return fine("fields", "records tell all that rules and alerts live on")
-    means = "rules that ask for these do not match"
+        return fine("fields", "records have all fields that rules and alerts need")
+    means = "rules with conditions on these fields do not match"
     if "time" in missing:
-        means = "without times the mark never moves: every poll reads all since the beginning"
-    says = f"records tell nothing that is taken for {joined(missing)}"
+        means = "without times the high-water mark never moves: every poll reads the whole log"
+    says = f"records have no field for {joined(missing)}"
     if not is_vital:
         return fine("fields", says, means, **suggested)
     found = fatal("fields", says, means) if "time" in missing else costly("fields", says, means)
-    return Finding(found.subject, found.says, found.means, weight=found.weight, configuration=suggested)
+    return ProbeFinding(found.subject, found.says, found.means, weight=found.weight, configuration=suggested)
 
 
 def _is_found(field: str, taken: set[str]) -> bool:
@@ -164,4 +166,4 @@ _FITS: Mapping[str, Callable[[str, list[Any]], bool]] = {
     "domain_type": _named("domain_type"),
     "upstream_id": _is_distinct,
 }
-"""Of what is missing: how to know it among what is left over."""
+"""For each field, a test that recognises it among the unmapped fields."""

@@ -1,4 +1,4 @@
-"""Whether each filter is honoured: asked for something that some of the sample have and others have not."""
+"""Check whether the upstream applies each filter, with a value that only some records of the sample have."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 from actionwatch.base.errors import SourceError
 from actionwatch.base.model import Record
+from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION
-from actionwatch.instaclustr.probe.client import Asker, Refusal, Seen
-from actionwatch.instaclustr.probe.findings import Finding, costly, fine, joined, unsettled
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 from actionwatch.instaclustr.query import Query
 
 SIZE = 100
 WORD = re.compile(r"[A-Za-z]{4,}")
-OURS = "only `actions` and `backtest --from upstream` ask with it, and filter again here; the tail does not"
+OURS = "only `actions` and `backtest --from upstream` use it, and actionwatch filters again; the tail does not use it"
 CRUD = (
     *(f"ACCOUNT_LEVEL_USER_ACTIONS_{operation}" for operation in OPERATIONS),
     *(f"ORG_LEVEL_USER_ACTIONS_{operation}" for operation in OPERATIONS if operation != "READ"),
@@ -25,8 +26,8 @@ CRUD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One filter: the parameter, what it is called here, and what it could be asked for in a record."""
+class FilterCheck:
+    """One filter: its subject, its parameter, and how to get a value from a record."""
 
     subject: str
     parameter: str
@@ -34,31 +35,31 @@ class Question:
     query: Callable[[str], Query]
 
 
-QUESTIONS = (
-    Question(
+_CHECKS = (
+    FilterCheck(
         "actionKinds",
         "actionKinds",
         lambda r: r.action_kind if r.action_kind in KINDS else None,
         lambda v: Query(kinds=(v,)),
     ),
-    Question("userName", "userName", lambda r: r.user_name, lambda v: Query(user_name=v)),
-    Question("account by id", "account", lambda r: r.account.id, lambda v: Query(account=v)),
-    Question("account by name", "account", lambda r: r.account.name, lambda v: Query(account=v)),
-    Question("clusterId", "clusterId", lambda r: r.cluster.id, lambda v: Query(cluster_id=v)),
+    FilterCheck("userName", "userName", lambda r: r.user_name, lambda v: Query(user_name=v)),
+    FilterCheck("account by id", "account", lambda r: r.account.id, lambda v: Query(account=v)),
+    FilterCheck("account by name", "account", lambda r: r.account.name, lambda v: Query(account=v)),
+    FilterCheck("clusterId", "clusterId", lambda r: r.cluster.id, lambda v: Query(cluster_id=v)),
 )
 
 
-def filters(asker: Asker, sample: Sample) -> list[Finding]:
-    """Try every filter that names one value."""
-    findings = [_try(asker, sample, question) for question in QUESTIONS]
+def filters(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Check every filter with one value."""
+    findings = [_try(asker, sample, check) for check in _CHECKS]
     return [*findings, _keyword(asker, sample), *_undocumented(asker, sample), *_several_kinds(asker, sample)]
 
 
-def partition(asker: Asker, sample: Sample) -> list[Finding]:
-    """Ask for the organisation's log and for the accounts' alone: together they must be the whole."""
+def partition(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Request the log of the organisation and that of the accounts: together they must be the whole log."""
     subject = "organisationLogsOnly, accountLogsOnly"
     if not sample.records:
-        return [unsettled(subject, "the log shows no records")]
+        return [unsettled(subject, "the log has no records")]
     size = SIZE if sample.is_size_told else LARGE
     parts = [asker.page([*sample.window, (name, "true")], size=size) for name in subject.split(", ")]
     if sample.is_size_told:
@@ -69,63 +70,63 @@ def partition(asker: Asker, sample: Sample) -> list[Finding]:
         organisation, account, whole = len(parts[0].records), len(parts[1].records), len(sample.records)
         is_sum = Counter(parts[0].keys) + Counter(parts[1].keys) == Counter(sample.large.keys)
     else:
-        return [unsettled(subject, "without totals, a window longer than a page cannot be compared")]
-    return [_judge_partition(subject, organisation, account, whole, is_sum=is_sum), *_scopes(parts)]
+        return [unsettled(subject, "without totals, only a window of one page can be compared")]
+    return [_compare_partition(subject, organisation, account, whole, is_sum=is_sum), *_scopes(parts)]
 
 
-def operations(asker: Asker, sample: Sample) -> list[Finding]:
-    """Ask for each value of `crudOperations`: is it honoured, and how does the upstream class each kind?"""
+def operations(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Request each value of `crudOperations`: is it applied, and how does the upstream classify the kinds?"""
     subject = "crudOperations"
     if not sample.records:
-        return [unsettled(subject, "the log shows no records")]
+        return [unsettled(subject, "the log has no records")]
     seen = {value: asker.page([*sample.window, (subject, value)], size=SIZE) for value in CRUD}
     sizes = [claimed(part) if sample.is_size_told else len(part.records) for part in seen.values()]
     whole = sample.size if sample.is_size_told else min(len(sample.records), SIZE)
     if all(size == whole for size in sizes):
-        return [costly(subject, "it is ignored: every value brings everything", OURS)]
+        return [costly(subject, "ignored: every value returns all records", OURS)]
     if not any(sizes):
-        return [costly(subject, "no value brings anything, although there are records", OURS)]
+        return [costly(subject, "no value returns any record, although there are records", OURS)]
     total = sum(size or 0 for size in sizes)
-    covers = "together they are the whole" if total == whole else "together they are not the whole"
-    findings = [fine(subject, f"honoured; {covers}" if sample.is_size_told or sample.is_whole else "honoured", OURS)]
+    covers = "together they cover the log" if total == whole else "together they do not cover the log"
+    findings = [fine(subject, f"applied; {covers}" if sample.is_size_told or sample.is_whole else "applied", OURS)]
     return [*findings, _classes(seen)]
 
 
-def _try(asker: Asker, sample: Sample, question: Question) -> Finding:
-    """Ask for the rarest value of a filter's field that not all records have."""
-    values = Counter(value for record in sample.records if (value := question.value(record)))
+def _try(asker: ProbeClient, sample: Sample, check: FilterCheck) -> ProbeFinding:
+    """Request the rarest value of the field of a filter."""
+    values = Counter(value for record in sample.records if (value := check.value(record)))
     if not values:
-        return unsettled(question.subject, "no record of the sample tells one")
+        return unsettled(check.subject, "no record of the sample has one")
     value, count = values.most_common()[-1]
     if count == len(sample.records):
-        return unsettled(question.subject, "all records of the sample have the same")
-    return _judge(asker, sample, question.subject, [(question.parameter, value)], question.query(value))
+        return unsettled(check.subject, "all records of the sample have the same value")
+    return _check(asker, sample, check.subject, [(check.parameter, value)], check.query(value))
 
 
-def _judge(asker: Asker, sample: Sample, subject: str, asked: list[tuple[str, str]], query: Query) -> Finding:
-    """Compare what a filter brings with what of the sample it should."""
+def _check(
+    asker: ProbeClient, sample: Sample, subject: str, asked: list[tuple[str, str]], query: Query
+) -> ProbeFinding:
+    """Compare the records that a filter returns with those of the sample that satisfy it."""
     accounts = asker.reader.known_accounts
     expected = sum(query.matches(record, accounts) for record in sample.records)
     try:
         seen = asker.page([*sample.window, *asked], size=SIZE)
     except SourceError as exc:
-        return costly(subject, f"cannot be asked: {Refusal(exc)}", OURS)
-    strangers = sum(not query.matches(record, accounts) for record in seen.records)
-    if strangers and seen.keys == sample.large.keys[: len(seen.keys)]:
-        return costly(subject, "it is ignored: everything comes", OURS)
-    if strangers:
-        return costly(subject, "records come that do not have it, among those that do", OURS)
+        return costly(subject, f"cannot be requested: {Refusal(exc)}", OURS)
+    unwanted = sum(not query.matches(record, accounts) for record in seen.records)
+    if unwanted and seen.keys == sample.large.keys[: len(seen.keys)]:
+        return costly(subject, "ignored: all records are returned", OURS)
+    if unwanted:
+        return costly(subject, "also returns records that do not satisfy it", OURS)
     if not seen.records:
-        return costly(subject, "it brings nothing, although records have it", OURS)
+        return costly(subject, "returns no record, although records satisfy it", OURS)
     if sample.is_whole and len(seen.records) < min(expected, SIZE) and len(seen.records) != 1:
-        return costly(
-            subject, "it brings some of the records that have it, not all", f"{OURS}: they would miss records"
-        )
-    return fine(subject, "honoured", OURS)
+        return costly(subject, "returns only some of the records that satisfy it", f"{OURS}: they would miss records")
+    return fine(subject, "applied", OURS)
 
 
-def _keyword(asker: Asker, sample: Sample) -> Finding:
-    """Ask for a word that is in some descriptions only."""
+def _keyword(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+    """Request a word that is in only some descriptions."""
     subject, records = "descriptionKeyword", sample.records[:200]
     words = {word for record in records for word in WORD.findall(record.description or "")}
     shares = {
@@ -134,13 +135,13 @@ def _keyword(asker: Asker, sample: Sample) -> Finding:
     }
     fitting = [word for word, count in shares.items() if count < len(sample.records)]
     if not fitting:
-        return unsettled(subject, "no description holds a word that the others lack")
+        return unsettled(subject, "no word is in only some descriptions")
     word = min(fitting, key=lambda one: shares[one])
-    return _judge(asker, sample, subject, [(subject, word)], Query(keyword=word))
+    return _check(asker, sample, subject, [(subject, word)], Query(keyword=word))
 
 
-def _undocumented(asker: Asker, sample: Sample) -> list[Finding]:
-    """Ask for a kind that is seen, but not documented: may the filter be trusted with it?"""
+def _undocumented(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Request an undocumented kind of the sample: is the filter applied?"""
     kinds = Counter(
         r.action_kind for r in sample.records if r.action_kind not in KINDS and r.action_kind.isidentifier()
     )
@@ -148,11 +149,11 @@ def _undocumented(asker: Asker, sample: Sample) -> list[Finding]:
         return []
     kind = kinds.most_common()[-1][0]
     query = Query(kinds=(kind,))
-    return [_judge(asker, sample, "actionKinds, undocumented", [("actionKinds", kind)], query)]
+    return [_check(asker, sample, "actionKinds, undocumented", [("actionKinds", kind)], query)]
 
 
-def _several_kinds(asker: Asker, sample: Sample) -> list[Finding]:
-    """Ask for two kinds at once."""
+def _several_kinds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Request two kinds."""
     kinds = [
         kind
         for kind, _ in Counter(record.action_kind for record in sample.records).most_common()[::-1]
@@ -161,48 +162,48 @@ def _several_kinds(asker: Asker, sample: Sample) -> list[Finding]:
     if len(kinds) < 3:
         return []
     query, asked = Query(kinds=tuple(kinds[:2])), [("actionKinds", kind) for kind in kinds[:2]]
-    found = _judge(asker, sample, "actionKinds, several", asked, query)
-    if found.says != "honoured":
+    found = _check(asker, sample, "actionKinds, several", asked, query)
+    if found.says != "applied":
         return [found]
     seen = asker.page([*sample.window, *asked], size=SIZE)
     came = {record.action_kind for record in seen.records}
     if len(seen.records) < SIZE and came != set(kinds[:2]):
-        return [costly(found.subject, "only one of several kinds is looked at", f"{OURS}: they would miss records")]
+        return [costly(found.subject, "only one of several kinds is applied", f"{OURS}: they would miss records")]
     return [found]
 
 
-def _judge_partition(subject: str, organisation: int, account: int, whole: int, *, is_sum: bool) -> Finding:
-    means = "where nothing counts, it confirms two walks once a day"
+def _compare_partition(subject: str, organisation: int, account: int, whole: int, *, is_sum: bool) -> ProbeFinding:
+    means = "without totals and counts, actionwatch confirms two walks with it once a day"
     if is_sum:
-        return fine(subject, "both honoured: together they are exactly the whole", means)
+        return fine(subject, "both applied: together they are exactly the whole log", means)
     if organisation == account == whole:
-        return costly(subject, "both are ignored: each brings everything", f"no cross-check is to be had: {means}")
+        return costly(subject, "both ignored: each returns all records", f"no cross-check is possible: {means}")
     if whole in (organisation, account):
         name = subject.split(", ")[0 if organisation == whole else 1]
         return costly(
             subject,
-            f"{name} is ignored, or all records are of one kind of log",
-            f"no cross-check is to be had: {means}",
+            f"{name} is ignored, or all records are of one level",
+            f"no cross-check is possible: {means}",
         )
     what = "some records are in neither" if organisation + account < whole else "some records are in both"
-    return costly(subject, f"together they are not the whole: {what}", f"no cross-check is to be had: {means}")
+    return costly(subject, f"together they are not the whole log: {what}", f"no cross-check is possible: {means}")
 
 
-def _scopes(parts: list[Seen]) -> list[Finding]:
-    """Compare the upstream's idea of which kinds are an organisation's with the catalogue's."""
+def _scopes(parts: list[ProbedPage]) -> list[ProbeFinding]:
+    """Compare the scope of kinds in the upstream with the catalogue."""
     of_organisation, of_account = (_kinds(part) for part in parts)
     if not of_organisation or not of_account or of_organisation == of_account:
         return []
     odd = [kind for kind in of_organisation - of_account if kind in KINDS and KINDS[kind].scope == ACCOUNT]
     odd += [kind for kind in of_account - of_organisation if kind in KINDS and KINDS[kind].scope == ORGANISATION]
-    told = "where a record tells its scope, that wins over the catalogue"
+    means = "the scope in a record takes precedence over the catalogue"
     if not odd:
-        return [fine("scope of kinds", "as the catalogue has it, for the kinds seen", told)]
-    return [fine("scope of kinds", f"other than the catalogue has it: {joined(sorted(odd))}", told)]
+        return [fine("scope of kinds", "as in the catalogue, for the kinds found", means)]
+    return [fine("scope of kinds", f"different from the catalogue: {joined(sorted(odd))}", means)]
 
 
-def _classes(seen: dict[str, Seen]) -> Finding:
-    """Compare the upstream's class of each kind with the catalogue's judgement."""
+def _classes(seen: dict[str, ProbedPage]) -> ProbeFinding:
+    """Compare the operation of kinds in the upstream with the catalogue."""
     odd: dict[str, str] = {}
     classed: set[str] = set()
     for value, part in seen.items():
@@ -212,14 +213,14 @@ def _classes(seen: dict[str, Seen]) -> Finding:
             if kind in KINDS and KINDS[kind].operation != operation:
                 odd[kind] = operation
     words = [f"{kind} is {operation} upstream" for kind, operation in sorted(odd.items())]
-    means = "where a record tells its operation, that wins over the catalogue"
+    means = "the operation in a record takes precedence over the catalogue"
     if odd:
         return fine("operation of kinds", joined(words), means)
-    return fine("operation of kinds", f"as the catalogue has it, for the {len(classed)} kinds seen", means)
+    return fine("operation of kinds", f"as in the catalogue, for the {counted(len(classed), 'kind')} found", means)
 
 
-def _kinds(seen: Seen) -> set[str]:
-    """Give the kinds of an answer: those counted, else those of its records."""
+def _kinds(seen: ProbedPage) -> set[str]:
+    """Return the kinds of a response, from its counts or else from its records."""
     counts = seen.page.counts
     found: Iterable[str] = [k for k, n in counts.items() if n] if counts else [r.action_kind for r in seen.records]
     return set(found)

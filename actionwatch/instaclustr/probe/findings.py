@@ -1,4 +1,4 @@
-"""What a probe finds: one thing about the upstream, settled or not, and what it means for the proof."""
+"""The findings of a probe: properties of the upstream, and what they mean for the proof."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 
-class Weight(StrEnum):
-    """What a finding does to the proof that every record was seen."""
+class ProofImpact(StrEnum):
+    """What a finding means for the proof that all records were read."""
 
     FINE = "fine"
     COSTS = "costs"
@@ -17,21 +17,21 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing about the upstream. `says` holds names, types and forms, never a value that a record holds.
+class ProbeFinding:
+    """One property of the upstream. `says` contains names, types and forms, but never a value of a record.
 
-    `configuration` maps keys of the configuration to what `probe` suggests for them.
+    `configuration` maps keys of the configuration to suggested values.
     """
 
     subject: str
     says: str
     means: str = ""
     is_settled: bool = True
-    weight: Weight = Weight.FINE
+    weight: ProofImpact = ProofImpact.FINE
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Give the finding as JSON."""
+        """Return the finding as JSON."""
         return {
             "subject": self.subject,
             "settled": self.is_settled,
@@ -42,27 +42,27 @@ class Finding:
         }
 
 
-def fine(subject: str, says: str, means: str = "", **configuration: Any) -> Finding:
-    """Settle something that the proof can live with."""
-    return Finding(subject, says, means, configuration=configuration)
+def fine(subject: str, says: str, means: str = "", **configuration: Any) -> ProbeFinding:
+    """Make a finding that does not affect the proof."""
+    return ProbeFinding(subject, says, means, configuration=configuration)
 
 
-def costly(subject: str, says: str, means: str) -> Finding:
-    """Settle something that makes the proof dearer or weaker, but not impossible."""
-    return Finding(subject, says, means, weight=Weight.COSTS)
+def costly(subject: str, says: str, means: str) -> ProbeFinding:
+    """Make a finding that makes the proof more expensive or weaker."""
+    return ProbeFinding(subject, says, means, weight=ProofImpact.COSTS)
 
 
-def fatal(subject: str, says: str, means: str) -> Finding:
-    """Settle something that makes the proof impossible."""
-    return Finding(subject, says, means, weight=Weight.PREVENTS)
+def fatal(subject: str, says: str, means: str) -> ProbeFinding:
+    """Make a finding that makes the proof impossible."""
+    return ProbeFinding(subject, says, means, weight=ProofImpact.PREVENTS)
 
 
-def unsettled(subject: str, why: str, means: str = "") -> Finding:
-    """Say why something cannot be settled now."""
-    return Finding(subject, why, means, is_settled=False)
+def unsettled(subject: str, why: str, means: str = "") -> ProbeFinding:
+    """Make a finding that says why a property is unknown."""
+    return ProbeFinding(subject, why, means, is_settled=False)
 
 
 def joined(words: Sequence[str], most: int = 60) -> str:
-    """List names, saying how many more there are."""
+    """List names, and how many more there are."""
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Ask every question in turn, and say what the answers mean for the proof together."""
+"""Run all checks, and derive what they mean for the proof."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from typing import Any
 
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.instaclustr.probe import behaviour, bounds, envelope, fields, filters, paging, records
-from actionwatch.instaclustr.probe.client import MAX_REQUESTS, Asker, Refusal, Spent, Unreadable
+from actionwatch.instaclustr.probe.client import (
+    MAX_REQUESTS,
+    ProbeClient,
+    Refusal,
+    RequestBudgetExceeded,
+    UnreadableResponse,
+)
 from actionwatch.instaclustr.probe.fields import FieldSeen
-from actionwatch.instaclustr.probe.findings import Finding, Weight, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, take_sample
 
-Question = Callable[[Asker, Sample], list[Finding]]
+Check = Callable[[ProbeClient, Sample], list[ProbeFinding]]
 
-QUESTIONS: Sequence[tuple[str, Question]] = (
+_CHECKS: Sequence[tuple[str, Check]] = (
     ("envelope", envelope.envelope),
     ("empty answer", envelope.emptiness),
     ("totals", envelope.totals),
@@ -32,39 +38,39 @@ QUESTIONS: Sequence[tuple[str, Question]] = (
     ("clock", behaviour.clock),
     ("lateness", behaviour.lateness),
 )
-"""Everything that is asked of the log, and what it is called where the question itself fails."""
+"""The checks of the log, with the subject of the finding if a check itself fails."""
 
-CLOSING: Sequence[Question] = (behaviour.limits, behaviour.latency)  # what all requests showed
+_FINAL_CHECKS: Sequence[Check] = (behaviour.limits, behaviour.latency)  # they evaluate all requests
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a probe found; the first finding sums the others up."""
+class ProbeReport:
+    """The result of a probe. The first finding summarises the others."""
 
     source: str
     request_count: int
-    findings: Sequence[Finding]
+    findings: Sequence[ProbeFinding]
     fields: Sequence[FieldSeen]
 
     @property
     def is_proof_prevented(self) -> bool:
-        """Say whether something makes the proof impossible."""
-        return any(finding.weight is Weight.PREVENTS for finding in self.findings)
+        """Whether a finding makes the proof impossible."""
+        return any(finding.weight is ProofImpact.PREVENTS for finding in self.findings)
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Join what the findings suggest for the configuration."""
-        joined_up: dict[str, Any] = {}
+        """Merge what the findings suggest for the configuration."""
+        merged: dict[str, Any] = {}
         for finding in self.findings:
             for key, value in finding.configuration.items():
                 if isinstance(value, Mapping):
-                    joined_up[key] = {**joined_up.get(key, {}), **value}
+                    merged[key] = {**merged.get(key, {}), **value}
                 else:
-                    joined_up[key] = list(dict.fromkeys([*joined_up.get(key, []), *value]))
-        return joined_up
+                    merged[key] = list(dict.fromkeys([*merged.get(key, []), *value]))
+        return merged
 
     def document(self) -> dict[str, Any]:
-        """Give the report as JSON."""
+        """Return the report as JSON."""
         return {
             "source": self.source,
             "requests": self.request_count,
@@ -76,38 +82,38 @@ class Report:
         }
 
 
-def probe(asker: Asker, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> Report:
-    """Settle what can be settled. `aliases` and `known_kinds` are the configuration's.
+def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
+    """Run all checks. `aliases` and `known_kinds` come from the configuration.
 
-    Raises: SourceError, where the very first question is refused: the key, the organisation or the way there is wrong.
+    Raises: SourceError, if the first request is refused: the key, the organisation or the address is wrong.
     """
     source = asker.reader.source
     accounts = behaviour.accounts(asker)
     try:
         sample = take_sample(asker)
     except BadResponse as exc:
-        what = str(Refusal(exc)) if isinstance(exc, Unreadable) else exc.what
-        found = fatal(
-            "envelope", what, "an answer that cannot be read is never taken for 'no records': see base_url and proxy"
-        )
-        return Report(source, asker.request_count, [_proof([found]), found, *accounts], [])
-    findings = [finding for name, question in QUESTIONS for finding in _ask(name, question, asker, sample)]
+        what = str(Refusal(exc)) if isinstance(exc, UnreadableResponse) else exc.what
+        found = fatal("envelope", what, "an unreadable response never counts as 'no records': check base_url and proxy")
+        return ProbeReport(source, asker.request_count, [_proof([found]), found, *accounts], [])
+    findings = [finding for name, check in _CHECKS for finding in _run(name, check, asker, sample)]
     findings += _of_records(sample, aliases, known_kinds)
-    findings += [*accounts, *(finding for question in CLOSING for finding in question(asker, sample))]
+    findings += [*accounts, *(finding for check in _FINAL_CHECKS for finding in check(asker, sample))]
     seen = fields.fields_seen(sample.large.objects, aliases)
-    return Report(source, asker.request_count, [_proof(findings, sample), *findings], seen)
+    return ProbeReport(source, asker.request_count, [_proof(findings, sample), *findings], seen)
 
 
-def _ask(name: str, question: Question, asker: Asker, sample: Sample) -> list[Finding]:
-    """Put one question; that it fails is a finding too, and no other question's business."""
+def _run(name: str, check: Check, asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+    """Run one check. If it fails, that is a finding too, and the other checks still run."""
     try:
-        return question(asker, sample)
+        return check(asker, sample)
     except SourceError as exc:
-        return [unsettled(name, exc.what if isinstance(exc, Spent) else str(Refusal(exc)))]
+        return [unsettled(name, exc.what if isinstance(exc, RequestBudgetExceeded) else str(Refusal(exc)))]
 
 
-def _of_records(sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> list[Finding]:
-    """Read the sample's records."""
+def _of_records(
+    sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]
+) -> list[ProbeFinding]:
+    """Check the records of the sample."""
     large, objects = sample.large, sample.large.objects
     again = {record.key: record.upstream_id for record in sample.small.records}
     counted = (sample.first.page.counts or {}) if sample.is_size_told else {}
@@ -121,19 +127,17 @@ def _of_records(sample: Sample, aliases: Mapping[str, Sequence[str]], known_kind
     ]
 
 
-def _proof(findings: Sequence[Finding], sample: Sample | None = None) -> Finding:
-    """Sum up: what does it take to prove a window here?"""
-    reasons = list(dict.fromkeys(finding.subject for finding in findings if finding.weight is Weight.PREVENTS))
+def _proof(findings: Sequence[ProbeFinding], sample: Sample | None = None) -> ProbeFinding:
+    """Summarise how a window can be proved."""
+    reasons = list(dict.fromkeys(finding.subject for finding in findings if finding.weight is ProofImpact.PREVENTS))
     if reasons:
-        return fatal(
-            "proof", f"not possible as things are: see {joined(reasons)}", "records are stored and matched all the same"
-        )
+        return fatal("proof", f"not possible: see {joined(reasons)}", "records are still stored and matched")
     by_subject = {finding.subject: finding for finding in findings}
     totals, order = by_subject.get("totals"), by_subject.get("order")
     if sample is None or totals is None or not totals.is_settled:
-        return unsettled("proof", "too few records to tell what it takes", f"until that shows, {envelope.TWO_WALKS}")
+        return unsettled("proof", "too few records to decide", f"until then, {envelope.TWO_WALKS}")
     if not sample.is_size_told or envelope.TWO_WALKS in totals.means:
-        return costly("proof", "possible by walking each window twice", envelope.TWO_WALKS)
-    if order and order.weight is Weight.COSTS:
-        return costly("proof", "possible with one request a poll, but long windows take more", order.means)
-    return fine("proof", "possible with one request a poll", totals.means)
+        return costly("proof", "possible with two walks of each window", envelope.TWO_WALKS)
+    if order and order.weight is ProofImpact.COSTS:
+        return costly("proof", "possible with one request per poll, but long windows need more", order.means)
+    return fine("proof", "possible with one request per poll", totals.means)

@@ -1,4 +1,4 @@
-"""What single records are like: their times, ids, kinds, places, scopes and operations; read from the sample alone."""
+"""Check the records of the sample: times, ids, kinds, accounts and clusters, scopes and operations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from actionwatch.base.model import Entity, Record
+from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.aliases import extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, UNNAMED_KIND, normalise_kind
-from actionwatch.instaclustr.probe.findings import Finding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
 
-KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # what looks like a kind is shown, anything else is not
+KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # only what looks like a kind is shown
 MAX_KIND_CHARS = 64
 MAX_SHOWN_KINDS = 150
 ISO = re.compile(
@@ -22,28 +23,30 @@ ISO = re.compile(
 )
 UNITS = {10: "seconds", 13: "milliseconds", 16: "microseconds", 19: "nanoseconds"}
 DOMAINS = ("ORGANISATION", "ORGANIZATION", "ORG", "ACCOUNT", "CLUSTER", "USER")
-UNTIMED = "without times the mark never moves: every poll reads all since the beginning, and late records go unnoticed"
+UNTIMED = (
+    "without times the high-water mark never moves: every poll reads the whole log, and late records stay unnoticed"
+)
 
 Objects = Sequence[Mapping[str, Any]]
 Aliases = Mapping[str, Sequence[str]]
 
 
-def time_form(objects: Objects, aliases: Aliases) -> list[Finding]:
-    """Say how times are written."""
-    told = _told(objects, aliases, "time")
+def time_form(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
+    """Check the form of times."""
+    told = _values(objects, aliases, "time")
     if not objects:
-        return [unsettled("time", "the log shows no records")]
+        return [unsettled("time", "the log has no records")]
     if not told:
-        return [fatal("time", "no record tells one", UNTIMED)]
+        return [fatal("time", "no record has one", UNTIMED)]
     forms = Counter(form_of_time(value) for value in told)
     unreadable = sum(parse_instant(value) is None for value in told)
     says = joined([form for form, _ in forms.most_common()], 5)
     if unreadable == len(told):
-        return [fatal("time", f"{says}: none can be read", UNTIMED)]
+        return [fatal("time", f"{says}: none is readable", UNTIMED)]
     if unreadable:
-        means = "records without a readable time are kept under the time they were fetched at, and so marked"
-        return [costly("time", f"{says}: some cannot be read", means)]
-    return [fine("time", says, "read as UTC" if "without a zone" in says else "read as it is")]
+        means = "records without a readable time get the time of their fetch, and are marked"
+        return [costly("time", f"{says}: some are unreadable", means)]
+    return [fine("time", says, "interpreted as UTC" if "without a zone" in says else "supported")]
 
 
 def form_of_time(value: Any) -> str:
@@ -64,130 +67,140 @@ def form_of_time(value: Any) -> str:
     else:
         where = "with Z" if zone.upper() == "Z" else f"with an offset {'with' if ':' in zone else 'without'} a colon"
     fraction = f"{len(found[2])} fraction digits" if found[2] else "whole seconds"
-    return f"ISO 8601 {where}, {fraction}" + (", a blank for the T" if found[1] == " " else "")
+    return f"ISO 8601 {where}, {fraction}" + (", with a space instead of the T" if found[1] == " " else "")
 
 
-def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list[Finding]:
-    """Say whether there is an upstream id, and whether it is unique; `again` maps some keys to the ids of a second answer."""
+def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list[ProbeFinding]:
+    """Check whether records have an id and whether it is unique. `again` maps keys to the ids of a second response."""
     if not records:
-        return [unsettled("upstream id", "the log shows no records")]
+        return [unsettled("upstream id", "the log has no records")]
     ids = [record.upstream_id for record in records if record.upstream_id]
     twins = sum(count - 1 for count in Counter(record.key for record in records).values())
-    same = f"{twins} records equal another in all that makes their identity" if twins else "no two records are equal"
+    same = f"{counted(twins, 'record')} with the same identity as another" if twins else "no two records are equal"
     if not ids:
-        means = "identity is what a record says, and its ordinal among equal ones: true twins stay two"
-        return [fine("upstream id", f"there is none; {same}", means)]
+        means = "the identity is the content, and an ordinal for equal records, so that true twins stay two records"
+        return [fine("upstream id", f"missing; {same}", means)]
     if len(ids) < len(records):
-        return [fine("upstream id", f"some records have one, others none; {same}", "it is used where it is told")]
+        return [fine("upstream id", f"only some records have one; {same}", "used if present")]
     if any(record.key in again and again[record.key] != record.upstream_id for record in records):
-        return [costly("upstream id", "it changes from answer to answer", "every poll would take records for new ones")]
+        return [costly("upstream id", "changes between responses", "every poll would treat all records as new")]
     is_unique = len(set(ids)) == len(ids)
     if len(records) > 1 and not any(record.key in again for record in records) and again:
-        return [costly("upstream id", "it changes from answer to answer", "every poll would take records for new ones")]
+        return [costly("upstream id", "changes between responses", "every poll would treat all records as new")]
     if not is_unique:
         return [
             fine(
                 "upstream id",
-                f"there is one, but records share it; {same}",
-                "more than the id makes the identity: nothing is lost",
+                f"present, but not unique; {same}",
+                "the identity includes more than the id: no record is lost",
             )
         ]
     return [
         fine(
             "upstream id",
-            "there is one, and it is unique in the sample",
-            "it makes the identity, with time, kind, user and text",
+            "present, and unique in the sample",
+            "the identity is the id with time, kind, user and description",
         )
     ]
 
 
 def kinds(
-    objects: Objects, records: Sequence[Record], counted: Collection[str], known: Collection[str], aliases: Aliases
-) -> list[Finding]:
-    """Say how kinds are written, and which are seen beyond the documented ones; `counted` are those that counts name."""
-    seen = {record.action_kind for record in records if record.action_kind != UNNAMED_KIND} | set(counted)
+    objects: Objects,
+    records: Sequence[Record],
+    counted_kinds: Collection[str],
+    known: Collection[str],
+    aliases: Aliases,
+) -> list[ProbeFinding]:
+    """Check the form of kinds, and find undocumented ones. `counted_kinds` are those in the counts."""
+    seen = {record.action_kind for record in records if record.action_kind != UNNAMED_KIND} | set(counted_kinds)
     if not seen:
-        return [unsettled("kinds", "no record tells one" if objects else "the log shows no records")]
+        return [unsettled("kinds", "no record has one" if objects else "the log has no records")]
     documented = {kind for kind in seen if kind in KINDS}
     shown = sorted(kind for kind in seen - documented if KIND.fullmatch(kind) and len(kind) <= MAX_KIND_CHARS)
     hidden = len(seen - documented) - len(shown)
-    told = [value for value in _told(objects, aliases, "kind") if isinstance(value, str)]
+    told = [value for value in _values(objects, aliases, "kind") if isinstance(value, str)]
     is_label = any(value != normalise_kind(value) for value in told)
     findings = (
         [
             fine(
                 "kind form",
                 "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER",
-                "read as it is",
+                "supported",
             )
         ]
         if told
         else []
     )
-    says = f"{len(documented)} of the {len(KINDS)} documented ones seen"
+    says = f"{len(documented)} of the {len(KINDS)} documented kinds found"
     if shown:
-        says += f"; beyond them {joined(shown, MAX_SHOWN_KINDS)}"
+        says += f"; undocumented: {joined(shown, MAX_SHOWN_KINDS)}"
     if hidden:
-        says += f"; {hidden} values that do not look like kinds are not shown"
+        says += f"; not shown: {counted(hidden, 'value')} that {'does' if hidden == 1 else 'do'} not look like a kind"
     new = [kind for kind in shown if kind not in known]
     suggestion = {"extra_kinds": new[:MAX_SHOWN_KINDS]} if new else {}
     if hidden and hidden > len(documented):
-        return [*findings, costly("kinds", says, "another field may hold the kind: see field_aliases")]
+        return [*findings, costly("kinds", says, "another field may contain the kind: see field_aliases")]
     means = (
-        "an unknown kind is an ordinary record of severity medium; its first sight is reported once" if shown else ""
+        "a record of an unknown kind has severity medium, and actionwatch reports the first one of each kind"
+        if shown
+        else ""
     )
     return [*findings, fine("kinds", says, means, **suggestion)]
 
 
-def places(records: Sequence[Record]) -> list[Finding]:
-    """Say how accounts and clusters are told."""
+def places(records: Sequence[Record]) -> list[ProbeFinding]:
+    """Check how records name accounts, clusters and organisations."""
     return [
         _place(name, [getattr(record, name) for record in records]) for name in ("account", "cluster", "organisation")
     ]
 
 
-def scopes(objects: Objects, aliases: Aliases) -> list[Finding]:
-    """Say whether records tell their domain type and operation, and in which words."""
+def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
+    """Check whether records have a domain type and an operation, and which values."""
     if not objects:
-        return [unsettled("scope and operation", "the log shows no records")]
-    domains = {str(value).strip().upper() for value in _told(objects, aliases, "domain_type")}
-    told = {str(value).strip().upper() for value in _told(objects, aliases, "operation")}
+        return [unsettled("scope and operation", "the log has no records")]
+    domains = {str(value).strip().upper() for value in _values(objects, aliases, "domain_type")}
+    told = {str(value).strip().upper() for value in _values(objects, aliases, "operation")}
     verbs, note = {value.rpartition("_")[2] for value in told}, " after a prefix" if any("_" in v for v in told) else ""
     return [
-        _words("domain type", domains, DOMAINS, "scope comes from the catalogue, unknown for unknown kinds"),
-        _words("operation", verbs, OPERATIONS, "it comes from the catalogue, unknown for unknown kinds", note),
+        _vocabulary(
+            "domain type", domains, DOMAINS, "the scope comes from the catalogue, and is unknown for unknown kinds"
+        ),
+        _vocabulary(
+            "operation", verbs, OPERATIONS, "it comes from the catalogue, and is unknown for unknown kinds", note
+        ),
     ]
 
 
-def _words(subject: str, told: set[str], known: Sequence[str], without: str, note: str = "") -> Finding:
+def _vocabulary(subject: str, told: set[str], known: Sequence[str], without: str, note: str = "") -> ProbeFinding:
     if not told:
-        return fine(subject, "not told", without)
+        return fine(subject, "missing", without)
     words = [word for word in known if word in told]
     others = len(told) - len(words)
-    says = f"told{note}, as {joined(words)}" if words else f"told{note}"
+    says = f"present{note}: {joined(words)}" if words else f"present{note}"
     return fine(
         subject,
-        says + (f", and {others} other words that are not shown" if others else ""),
-        "what is told wins over the catalogue",
+        says + (f", and {counted(others, 'other value')}" if others else ""),
+        "the record takes precedence over the catalogue",
     )
 
 
-def _place(name: str, found: Sequence[Entity]) -> Finding:
+def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
     told = [entity for entity in found if entity.id or entity.name]
     if not told:
-        return unsettled(name, "no record of the sample tells one")
+        return unsettled(name, "no record of the sample has one")
     with_id, with_name = sum(entity.id is not None for entity in told), sum(entity.name is not None for entity in told)
     share = "all records" if len(told) == len(found) else "some records"
-    words = {(True, True): "by id and name", (True, False): "by id alone", (False, True): "by name alone"}
+    words = {(True, True): "with id and name", (True, False): "with the id only", (False, True): "with the name only"}
     return fine(
         name,
-        f"{share} tell it {words[bool(with_id), bool(with_name)]}",
-        "" if with_id else "ids are not told: rules match names",
+        f"{share} have it, {words[bool(with_id), bool(with_name)]}",
+        "" if with_id else "no ids: rules match names",
     )
 
 
-def _told(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
-    """Give what each record tells of a field, from the first of its names that holds something."""
+def _values(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
+    """Return the value of a field in each record, from the first of its names that has one."""
     told: list[Any] = []
     extended = extend_aliases(aliases)
     names: dict[tuple[str, ...], tuple[str, ...]] = {}

@@ -1,4 +1,4 @@
-"""Take the sample that most findings are read from: a large page of a window that no longer changes, and a small one."""
+"""Take the sample of most checks: a large and a small page of a window that no longer changes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from datetime import datetime, timedelta
 
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.instants import microseconds
-from actionwatch.instaclustr.probe.client import Asker, Parameters, Seen
+from actionwatch.instaclustr.probe.client import Parameters, ProbeClient, ProbedPage
 
 LARGE = 1000  # the documented maximum
-WANTED = 100  # records: fewer leave much unsettled
-REACHES = (timedelta(days=7), timedelta(days=90), None)  # tried in turn until as many came; None: all there is
-SETTLED = timedelta(minutes=1)  # what is younger may still be appearing: totals would differ by themselves
+WANTED = 100  # records: with fewer, many properties stay unknown
+REACHES = (
+    timedelta(days=7),
+    timedelta(days=90),
+    None,
+)  # tried in turn until there are enough records; None: the whole log
+SETTLED = timedelta(minutes=1)  # younger records may still appear and change totals
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the upstream shows of one window, asked in a large page and in one of a single record.
+    """One window of the log, as a large page and as a page of one record.
 
-    `first` is the very first answer: one record of all the log. `start` is None where the window has no beginning.
+    `first` is the first response, one record of the whole log. `start` is None if the window is unbounded.
     """
 
-    first: Seen
-    large: Seen
-    small: Seen
+    first: ProbedPage
+    large: ProbedPage
+    small: ProbedPage
     start: datetime | None
     end: datetime
     is_whole: bool
-    """The large page holds all records of the window."""
+    """Whether the large page contains all records of the window."""
 
     @property
     def window(self) -> Parameters:
-        """The parameters that ask for the window."""
+        """The parameters of the window."""
         return within(self.start, self.end)
 
     @property
@@ -43,22 +47,22 @@ class Sample:
 
     @property
     def is_size_told(self) -> bool:
-        """Say whether an answer claims how many records the window holds, and not just how many came with it."""
+        """Whether responses contain the number of records in the window, and not just in the page."""
         claim = claimed(self.small)
         return claim is not None and claim > len(self.small.records) and claim == claimed(self.large)
 
     @property
     def size(self) -> int | None:
-        """How many records the window holds, as far as that is known."""
+        """The number of records in the window, if it is known."""
         if self.is_whole:
             return len(self.records)
         return claimed(self.small) if self.is_size_told else None
 
 
-def take_sample(asker: Asker) -> Sample:
-    """Ask for a window that holds some records, as short as it can be.
+def take_sample(asker: ProbeClient) -> Sample:
+    """Request the shortest window with enough records.
 
-    Raises: SourceError, where the upstream gives nothing that can be read.
+    Raises: SourceError, if a response is unreadable.
     """
     first = asker.page(size=1)
     end = asker.server_now() - SETTLED
@@ -75,12 +79,12 @@ def take_sample(asker: Asker) -> Sample:
 
 
 def within(start: datetime | None, end: datetime | None) -> list[tuple[str, str]]:
-    """Give the parameters of a window, in whole milliseconds."""
+    """Return the parameters of a window, in whole milliseconds."""
     bounds = (("startTime", start), ("endTime", end))
     return [(name, str(microseconds(at) // 1000)) for name, at in bounds if at is not None]
 
 
-def claimed(seen: Seen) -> int | None:
-    """Give how many records an answer claims there are, as the tail takes it: the total, or else the sum of the counts."""
+def claimed(seen: ProbedPage) -> int | None:
+    """Return the number of records according to a response, as the tail uses it: the total, or the sum of the counts."""
     page = seen.page
     return page.total if page.total is not None or page.counts is None else sum(page.counts.values())

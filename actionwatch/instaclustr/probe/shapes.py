@@ -1,4 +1,4 @@
-"""Say what JSON looks like: names and types, never a value; pure."""
+"""Describe the shape of JSON: names and types, but never a value. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ MAX_NAMES = 40
 MAX_DEPTH = 3
 
 _FIELD_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9_$.-]{0,60}", re.ASCII)
-_DIGITS = re.compile(r"\d{4,}")  # ids and dates have them, names of fields do not
+_DIGITS = re.compile(r"\d{4,}")  # as in ids and dates, but not in field names
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def field_name(name: str) -> str:
-    """Give the name of a field; what looks like somebody's data used as one is not shown."""
+    """Return the name of a field, unless it looks like data."""
     if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not _UUID.search(name):
         return name
     return "(a name that is not shown)"
 
 
 def type_word(value: Any) -> str:
-    """Name a JSON type."""
+    """Return the name of a JSON type."""
     match value:
         case None:
             return "null"
@@ -39,7 +39,7 @@ def type_word(value: Any) -> str:
 
 
 def shape(value: Any, depth: int = MAX_DEPTH) -> str:
-    """Describe a value: `{totalResults: number, resources: [{action: text}]}`."""
+    """Describe the shape of a value: `{totalResults: number, resources: [{action: text}]}`."""
     if isinstance(value, Mapping):
         if depth == 0 or not value:
             return "{…}" if value else "{}"
@@ -56,7 +56,7 @@ def shape(value: Any, depth: int = MAX_DEPTH) -> str:
 
 
 def text_form(value: str) -> str:
-    """Name the form of a text as far as that says nothing of what it tells."""
+    """Describe the form of a text without its content."""
     if not value.strip():
         return "blank text"
     if _UUID.fullmatch(value.strip()):
@@ -65,7 +65,7 @@ def text_form(value: str) -> str:
 
 
 def types(values: Iterable[Any]) -> str:
-    """Name the types that values have, the parts of objects among them: `text or null`."""
+    """Describe the types of values, with the members of objects: `text or null`."""
     words: dict[str, None] = {}
     for value in values:
         words[shape(value, 1) if isinstance(value, Mapping) else type_word(value)] = None

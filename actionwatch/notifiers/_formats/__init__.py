@@ -1,6 +1,6 @@
-"""The forms a webhook's body can take: ours, CloudEvents, Alertmanager's, OCSF. Pure functions, one file each.
+"""The formats of a webhook body: actionwatch, CloudEvents, Alertmanager and OCSF. Pure functions, one module each.
 
-`webhook.py` looks a form up in `FORMATS` and writes what it gives with `encode`.
+`webhook.py` looks up a format in `FORMATS` and encodes its document with `encode`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["FORMATS", "Format", "encode", "message_document"]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A form: `document` makes the body's JSON value of a message and the receiver's name."""
+    """A format. `document` converts a message and the name of its receiver into the JSON value of the body."""
 
     content_type: str
     document: Callable[[Message, str], dict[str, Any]]
 
 
 def message_document(message: Message, receiver: str = "") -> dict[str, Any]:  # noqa: ARG001
-    """Give the message as the contract spells it: `{"type", "timestamp", "data"}`."""
+    """Return the message as in the contract: `{"type", "timestamp", "data"}`."""
     return {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
 
 

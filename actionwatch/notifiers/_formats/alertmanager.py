@@ -1,7 +1,7 @@
-"""The body that Alertmanager posts (version "4"), so that receivers written for it work as they are.
+"""The body that Alertmanager posts (version "4"), so that existing receivers work unchanged.
 
-https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. One alert is one group of one; its `groupKey` and
-`fingerprint` come from the alert's id, so that firing and resolved find each other.
+https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. One alert is one group. Its `groupKey` and
+`fingerprint` derive from the alert id, so that receivers can pair firing and resolved.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from actionwatch.base.model import LEVELS, Message
+from actionwatch.base.plurals import counted
 from actionwatch.text.payloads import instant
 
-NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager sends as the end of what still fires
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: Alertmanager sends it as `endsAt` of a firing alert
 SUMMARY_NAME = "actionwatch_summary"
 
 _NOT_IN_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
 
 def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
-    """Give the message as a group of one alert: firing while open or acknowledged, then resolved."""
+    """Return the message as a group with one alert: firing while open or acknowledged, then resolved."""
     data = message.data
     is_summary = message.type == "alerts.summary"
     key = message.id if is_summary else str(data.get("id") or message.id)
@@ -53,7 +54,7 @@ def alertmanager_document(message: Message, receiver: str) -> dict[str, Any]:
 
 
 def _labels(message: Message) -> dict[str, str]:
-    """Give the rule's labels and the group's values; ours win, and what is absent is left out, as in Prometheus."""
+    """Return the labels of the rule and the values of the group. Our own labels win; empty labels are left out."""
     data = message.data
     rule = data.get("rule") or {}
     own = {
@@ -87,7 +88,7 @@ def _summary_annotations(message: Message) -> dict[str, str]:
     data = message.data
     titles = [str(alert.get("title")) for alert in data.get("alerts") or []]
     more = [f"and {data['omitted']} more"] if data.get("omitted") else []
-    summary = f"{data.get('count')} alerts in one message ({data.get('reason')})"
+    summary = f"{counted(data.get('count', 0), 'alert')} in one message ({data.get('reason')})"
     return _texts(
         {"summary": summary, "description": "\n".join([*message.causes, *titles, *more]), "count": data.get("count")}
     )
@@ -99,6 +100,6 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _names(values: Mapping[str, Any] | None) -> list[str]:
-    """Spell names as Prometheus allows: letters, digits, `_`, no digit first."""
+    """Convert names to what Prometheus allows: letters, digits and `_`, with no digit first."""
     spelt = [_NOT_IN_LABEL.sub("_", name) for name in values or ()]
     return [f"_{name}" if not name or name[0].isdigit() else name for name in spelt]

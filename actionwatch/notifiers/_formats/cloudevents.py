@@ -11,14 +11,14 @@ from actionwatch.text.payloads import instant
 
 
 def cloudevents_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
-    """Wrap the message: `id` is its own id, `subject` the alert's, `data` ours; a summary has no subject."""
+    """Wrap the message: `id` is the message id, `subject` the alert id. A summary has no subject."""
     source, subject = message.data.get("source"), message.data.get("id")
     event = _event(message.id, source, message.type, instant(message.timestamp), message.data)
     return {**event, "subject": str(subject)} if subject else event
 
 
 def cloudevents_event(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give one record, in the contract's shape, as an event of its own: `id` is its key, `time` when it happened."""
+    """Convert one record document into an event: `id` is the record key, `time` the time of the action."""
     return _event(record["key"], record["source"], "record", record["timestamp"], record)
 
 

@@ -1,4 +1,4 @@
-"""Write JSON in UTF-8, whatever an upstream put into it."""
+"""Encode JSON in UTF-8, also with values that UTF-8 or JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
-    """Write a document as JSON in UTF-8.
+    """Encode a document as JSON in UTF-8.
 
-    Raises: PermanentDeliveryError, for one nested too deep to write.
+    Raises: PermanentDeliveryError, if it is nested too deeply.
     """
     try:
         return msgspec.json.encode(document)
     except RecursionError as exc:
-        raise PermanentDeliveryError("the message is nested too deep to be written as JSON") from exc
+        raise PermanentDeliveryError("the message is nested too deeply for JSON") from exc
     except (UnicodeEncodeError, OverflowError, ValueError, TypeError):
-        # Lone surrogates and integers beyond 64 bits, which msgspec refuses and an upstream's JSON may hold.
+        # msgspec refuses lone surrogates and integers beyond 64 bits; the JSON of an upstream may contain both.
         return _encode_slowly(document)
 
 
 def _encode_slowly(document: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(mended(document), ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(_encodable(document), ensure_ascii=False, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError) as exc:
         raise PermanentDeliveryError(f"the message cannot be written as JSON: {exc}") from exc
 
 
-def mended(value: Any) -> Any:
-    """Replace what JSON in UTF-8 cannot hold: lone surrogates by U+FFFD, NaN and infinities by null."""
+def _encodable(value: Any) -> Any:
+    """Replace what JSON in UTF-8 cannot represent: lone surrogates by U+FFFD, NaN and infinities by null."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {mended(key): mended(item) for key, item in value.items()}
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [mended(item) for item in value]
+        return [_encodable(item) for item in value]
     return value

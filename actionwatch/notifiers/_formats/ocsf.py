@@ -1,8 +1,8 @@
-"""OCSF 1.4.0 (https://schema.ocsf.io/1.4.0): what was done, as API Activity or Account Change; ours under `unmapped`.
+"""OCSF 1.4.0 (https://schema.ocsf.io/1.4.0): API Activity or Account Change; our own fields are under `unmapped`.
 
-An alert becomes the event of its newest record. Without one (absence, our own troubles, a summary) it is a Base Event. The
-audit log tells neither the address a call came from nor, in a field of its own, the user that was changed: where the schema
-insists on them, they read `unknown`.
+An alert becomes the event of its newest record. Without a record (absence, self-alert, summary) it is a Base Event. The audit
+log contains neither the source address of a call nor a field with the changed user. The schema requires both, so they are
+`unknown`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ACCOUNT_CHANGE = (3001, "Account Change", 3, "Identity & Access Management")
 BASE_EVENT = (0, "Base Event", 0, "Uncategorized")
 OTHER = 99
 UNKNOWN = "unknown"
-TIME_UNTIL = 253_402_300_800_000  # the year 10000: beyond it readers of epoch milliseconds fail
+TIME_UNTIL = 253_402_300_800_000  # the year 10000: many readers fail beyond it
 
 SEVERITIES = {
     "informational": (1, "Informational"),
@@ -51,11 +51,11 @@ ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {
     "ADMIN_SET_ACCESS_LEVEL": None,
     "UPDATE_SSO_LOGIN_TYPE": None,
 }
-"""Kinds that change a user, and the activity of each; None where the class has no word for it."""
+"""Kinds that change a user, and the activity of each; None if the class has no such activity."""
 
 
 def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
-    """Give the event of the alert's newest record, with the alert's title, severity, count and span."""
+    """Return the event of the newest record, with title, severity, count and time span of the alert."""
     data = message.data
     records = data.get("records") or []
     event = ocsf_event(records[-1]) if records else _classified(BASE_EVENT, (OTHER, message.type))
@@ -79,7 +79,7 @@ def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: A
 
 
 def ocsf_event(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give one record, in the contract's shape, as an event of its own; its severity is unknown."""
+    """Convert one record document into an event with unknown severity."""
     kind = str(record.get("actionKind") or UNKNOWN)
     is_account_change = kind in ACCOUNT_KINDS
     actor = {"user": {"name": str(record.get("userName") or UNKNOWN)}}
@@ -130,7 +130,7 @@ def _metadata() -> dict[str, Any]:
 
 
 def _resources(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Name the cluster and the account, as far as the record does."""
+    """Return the cluster and the account, as far as the record names them."""
     found: list[dict[str, str]] = []
     for kind in ("cluster", "account"):
         entity = record.get(kind) or {}

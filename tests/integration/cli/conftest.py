@@ -16,7 +16,10 @@ import pytest
 import structlog
 
 from actionwatch import cli
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Faults, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Account, Cluster, Organisation
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import LIMIT
 

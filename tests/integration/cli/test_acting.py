@@ -102,7 +102,7 @@ def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
     desk.write(api_key="wrong-key-123")
     refused = desk.call("run", "--once")
     assert refused.status == 1
-    assert "refused the key" in refused.err
+    assert "rejected the API key" in refused.err
     assert "wrong-key-123" not in refused.err + refused.out
     status = desk.call("status", "-o", "json")
     assert status.status == 1
@@ -125,7 +125,7 @@ def test_an_upstream_that_is_down(desk: Desk) -> None:
         for command in (["actions"], ["accounts", "list"]):
             called = desk.call(*command)
             assert called.status == 1
-            assert called.err.startswith("actionwatch: no answer from")
+            assert called.err.startswith("actionwatch: no response from")
             assert "Traceback" not in called.err
             assert len(called.err.splitlines()) == 1
 

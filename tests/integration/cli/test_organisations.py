@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Organisation, create_app, running
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from tests.integration.cli.conftest import RULE, Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 

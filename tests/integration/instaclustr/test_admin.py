@@ -54,10 +54,10 @@ def test_an_account_needs_a_name() -> None:
     [
         (answer({"errors": {"accountName": "is taken"}}, 400), BadRequest, "accountName: is taken"),
         (answer({"message": "no such account"}, 404), BadRequest, "no such account"),
-        (Answered(401), AccessDenied, "was the key revoked"),
-        (Answered(403), AccessDenied, "forbids"),
+        (Answered(401), AccessDenied, "whether the key was revoked"),
+        (Answered(403), AccessDenied, "denied access"),
         (Answered(429), RateLimited, "rate"),
-        (Answered(500), SourceUnavailable, "may have been carried out"),
+        (Answered(500), SourceUnavailable, "may have executed"),
         (Answered(307, b"", {"location": "https://elsewhere.example/x"}), BadResponse, "elsewhere.example"),
     ],
 )
@@ -93,6 +93,6 @@ def test_an_answer_without_an_id_is_told(body: bytes) -> None:
     with (
         Upstream(lambda _: Answered(200, body)) as upstream,
         Admin(upstream.connection()) as admin,
-        pytest.raises(BadResponse, match="may have been carried out"),
+        pytest.raises(BadResponse, match="may have executed"),
     ):
         admin.create_account("x")

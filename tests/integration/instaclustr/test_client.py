@@ -14,8 +14,8 @@ import pytest
 
 from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
-from actionwatch.instaclustr.client import Client, Patience
-from actionwatch.instaclustr.origin import Connection, Origin
+from actionwatch.instaclustr.client import Client, RetryOptions
+from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 from actionwatch.instaclustr.query import Query
 from tests.integration.instaclustr.upstream import (
     API_KEY,
@@ -31,13 +31,13 @@ from tests.integration.instaclustr.upstream import (
 from tests.integration.notifiers.http_end import dead_port
 from tests.waiting import PATIENT, at_least, pause
 
-ONCE = Patience(attempts=1)
+ONCE = RetryOptions(attempts=1)
 SWOLLEN = gzip.compress(b" " * (65 * 1024 * 1024), 1)
 
 
-def failure(answering: Answering, patience: Patience = ONCE, **changes: Any) -> tuple[SourceError, list[Asked]]:
+def failure(answering: Answering, retry: RetryOptions = ONCE, **changes: Any) -> tuple[SourceError, list[Asked]]:
     """Ask once; gives the error and the requests that it took."""
-    with Upstream(answering) as upstream, upstream.client(patience, **changes) as client:
+    with Upstream(answering) as upstream, upstream.client(retry, **changes) as client:
         with pytest.raises(SourceError) as caught:
             client.counts(Query())
         return caught.value, list(upstream.asked)
@@ -59,7 +59,7 @@ def test_a_request_is_what_the_documentation_says() -> None:
 @pytest.mark.parametrize(
     ("answered", "error", "said"),
     [
-        (Answered(401), AccessDenied, "was the key revoked"),
+        (Answered(401), AccessDenied, "whether the key was revoked"),
         (answer({"status": 401, "message": "Bad key", "errorDetails": "expired", "code": 7, "link": "x"}, 401),
          AccessDenied, "Bad key; expired"),
         (answer({"error": "not yours"}, 403), AccessDenied, "not yours"),
@@ -76,7 +76,7 @@ def test_a_request_is_what_the_documentation_says() -> None:
         (Answered(200, b"<html>log in</html>"), BadResponse, "markup"),
         (Answered(200, b""), BadResponse, "empty"),
         (Answered(204), BadResponse, "empty"),
-        (answer({"error": "but 200"}), BadResponse, "no resources"),
+        (answer({"error": "but 200"}), BadResponse, "without resources"),
         (Answered(200, b'[{"resources": [{"action": "X"'), BadResponse, "not a page"),
     ],
 )  # fmt: skip
@@ -236,7 +236,7 @@ def test_nobody_there_is_unavailable() -> None:
     """A closed port is tried again, then told with what to check."""
     with (
         dead_port() as port,
-        Client(Connection(f"http://127.0.0.1:{port}", "o", "u", "k"), source="acme", patience=IMPATIENT) as client,
+        Client(ConnectionOptions(f"http://127.0.0.1:{port}", "o", "u", "k"), source="acme", retry=IMPATIENT) as client,
         pytest.raises(SourceUnavailable, match="check base_url"),
     ):
         client.counts(Query())
@@ -254,7 +254,7 @@ def test_the_client_can_only_read() -> None:
             ("GET", f"{client._actions}/../linked-accounts"),
             ("GET", "http://elsewhere.example/"),
         ]:
-            with pytest.raises(BadRequest, match="not among the requests"):
+            with pytest.raises(BadRequest, match="must not send"):
                 client._origin.exchange(method, path)
         client.close()
         assert upstream.asked == []
@@ -287,14 +287,14 @@ def test_a_closed_client_asks_nothing() -> None:
 def test_credentials_go_to_a_sound_origin_only(changes: dict[str, str]) -> None:
     """https, but for loopback, with a host and an organisation."""
     plain = {"base_url": "https://api.example.com", "organisation_id": "o", "username": "u", "api_key": "k"}
-    Connection(**plain)  # type: ignore[arg-type]
+    ConnectionOptions(**plain)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"must|not an id"):
-        Connection(**{**plain, **changes})  # type: ignore[arg-type]
+        ConnectionOptions(**{**plain, **changes})  # type: ignore[arg-type]
 
 
 def test_the_key_is_not_shown() -> None:
     """Neither the key nor a proxy's password is in the connection's repr."""
-    shown = repr(Connection("https://a.example", "o", "u", API_KEY, proxy="http://u:pw@proxy:1"))
+    shown = repr(ConnectionOptions("https://a.example", "o", "u", API_KEY, proxy="http://u:pw@proxy:1"))
     assert API_KEY not in shown
     assert "pw" not in shown
 
@@ -333,7 +333,7 @@ def test_no_list_of_accounts_is_an_error(document: object) -> None:
     with (
         Upstream(lambda _: answer(document)) as upstream,
         upstream.client() as client,
-        pytest.raises(BadResponse, match="linked accounts"),
+        pytest.raises(BadResponse, match="linked account"),
     ):
         client.linked_accounts()
 

@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from actionwatch.instaclustr.client import Client, Patience
-from actionwatch.instaclustr.origin import Connection
+from actionwatch.instaclustr.client import Client, RetryOptions
+from actionwatch.instaclustr.origin import ConnectionOptions
 from tests.waiting import PATIENT, join
 
 API_KEY = "key-71f3-secret"
-IMPATIENT = Patience(
+IMPATIENT = RetryOptions(
     attempts=4,
     at_most=PATIENT,
     first_wait=timedelta(milliseconds=1),
@@ -93,15 +93,15 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def connection(self, **changes: Any) -> Connection:
+    def connection(self, **changes: Any) -> ConnectionOptions:
         plain: dict[str, Any] = {
             "base_url": self.url, "organisation_id": "org-1", "username": "watcher", "api_key": API_KEY,
             "timeout": PATIENT,
         }  # fmt: skip
-        return Connection(**{**plain, **changes})
+        return ConnectionOptions(**{**plain, **changes})
 
-    def client(self, patience: Patience = IMPATIENT, **changes: Any) -> Client:
-        return Client(self.connection(**changes), source="acme", patience=patience)
+    def client(self, retry: RetryOptions = IMPATIENT, **changes: Any) -> Client:
+        return Client(self.connection(**changes), source="acme", retry=retry)
 
     def send(self, handler: BaseHTTPRequestHandler, answered: Answered) -> None:
         if answered.wire:

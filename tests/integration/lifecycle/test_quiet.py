@@ -299,8 +299,8 @@ def test_two_silences_that_end_together(desk: Desk) -> None:
         (eves.id, 1, {"cluster_deleted": 1}),
     ]
     assert message.causes == [
-        f"2 other, 1 cluster_deleted hidden by silence {bobs.id[:8]} of sam: planned",
-        f"1 cluster_deleted hidden by silence {eves.id[:8]} of sam: planned",
+        f"2 other, 1 cluster_deleted suppressed by silence {bobs.id[:8]} of sam: planned",
+        f"1 cluster_deleted suppressed by silence {eves.id[:8]} of sam: planned",
     ]
 
 
@@ -322,7 +322,7 @@ def test_a_silence_that_is_gone_is_named_by_its_id(desk: Desk) -> None:
     with desk.database.write() as connection:
         connection.execute(SILENCE.delete())
     desk.later(hours=1)
-    assert desk.hook.sent[-1].causes == [f"1 cluster_deleted hidden by silence {made.id[:8]}"]
+    assert desk.hook.sent[-1].causes == [f"1 cluster_deleted suppressed by silence {made.id[:8]}"]
 
 
 def test_more_causes_than_a_message_holds(desk: Desk) -> None:
@@ -336,7 +336,7 @@ def test_more_causes_than_a_message_holds(desk: Desk) -> None:
     causes = message.data["causes"]
     assert len(causes) == 20
     assert (causes[0]["ref"], causes[0]["count"], len(causes[0]["rules"])) == (kept[29].id, 12, 10)
-    assert ", 2 more hidden by silence" in message.causes[0]
+    assert ", 2 more suppressed by silence" in message.causes[0]
     assert message.data["count"] == 41
 
 

@@ -15,8 +15,8 @@ import trustme
 
 from actionwatch.base.errors import TransportError
 from actionwatch.net.http import MAX_IDLE_SECONDS, HttpClient
-from actionwatch.net.http_response import Answer
-from actionwatch.net.tls import Identity, tls_context
+from actionwatch.net.http_response import HttpResponse
+from actionwatch.net.tls import ClientCertificate, tls_context
 from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.proxy_end import ProxyEnd
@@ -73,7 +73,7 @@ def serving(*responses: bytes) -> tuple[list[int], Callable[[socket.socket, thre
     return accepted, treat
 
 
-def ask(*pieces: bytes, **given: object) -> Answer:
+def ask(*pieces: bytes, **given: object) -> HttpResponse:
     """Ask a server that says this."""
     with RawEnd(saying(*pieces)) as server, client(**given) as made:  # type: ignore[arg-type]
         return made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
@@ -370,9 +370,9 @@ def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -
 @pytest.mark.parametrize(
     ("address", "remedy"),
     [
-        ("https://no-such-host.invalid/", "check the name of the host"),
-        ("https://127.0.0.1:{plain}/", "check that host and port are those for TLS"),
-        ("https://127.0.0.1:{tls}/", "name its authority in ca_file"),
+        ("https://no-such-host.invalid/", "check the host name"),
+        ("https://127.0.0.1:{plain}/", "check that host and port expect TLS"),
+        ("https://127.0.0.1:{tls}/", "set ca_file to its authority"),
     ],
 )
 def test_a_failed_connection_comes_with_its_remedy(server_context: ssl.SSLContext, address: str, remedy: str) -> None:
@@ -450,22 +450,22 @@ def wanting_context() -> ssl.SSLContext:
 
 
 @pytest.fixture
-def identity(tmp_path: Path) -> Identity:
+def identity(tmp_path: Path) -> ClientCertificate:
     """A certificate of the same authority, its key beside it."""
     issued = CA.issue_cert("actionwatch.example")
     (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    return Identity(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return ClientCertificate(tmp_path / "cert.pem", tmp_path / "key.pem")
 
 
 def test_a_server_that_asks_is_shown_who_we_are(
-    wanting_context: ssl.SSLContext, ca_file: Path, identity: Identity
+    wanting_context: ssl.SSLContext, ca_file: Path, identity: ClientCertificate
 ) -> None:
     """A receiver behind mutual TLS cannot be reached, with the key in a file of its own or in one with the certificate."""
     both = identity.cert_file.with_name("both.pem")
     assert identity.key_file
     both.write_bytes(identity.key_file.read_bytes() + identity.cert_file.read_bytes())
-    for shown in (identity, Identity(both)):
+    for shown in (identity, ClientCertificate(both)):
         with (
             HttpEnd(lambda _: Reply(200, b"taken"), wanting_context) as server,
             client(ca_file=ca_file, identity=shown) as made,
@@ -479,7 +479,7 @@ def test_without_a_certificate_such_a_server_takes_nothing(
     """A message goes to a server that refused us, or the refusal is no TransportError."""
     stranger = tmp_path / "stranger.pem"
     trustme.CA().issue_cert("actionwatch.example").private_key_and_cert_chain_pem.write_to_path(str(stranger))
-    for shown in (None, Identity(stranger)):
+    for shown in (None, ClientCertificate(stranger)):
         with HttpEnd(lambda _: Reply(200), wanting_context) as server:
             with client(ca_file=ca_file, identity=shown) as made, pytest.raises(TransportError):
                 made.post(f"{server.url}/", headers={}, content=b"{}")

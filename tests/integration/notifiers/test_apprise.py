@@ -98,9 +98,9 @@ def test_apprise_writes_no_address_into_logs(servers: list[HttpEnd], caplog: pyt
     ("given", "fault"),
     [
         ({}, "one of url or url_file or urls"),
-        ({"url": "nonsense"}, "the URL is none that Apprise knows"),
-        ({"url": "nosuchservice://token"}, "the URL is none that Apprise knows"),
-        ({"urls": ["json://localhost", "tgram://"]}, "URL 2 is none that Apprise knows"),
+        ({"url": "nonsense"}, "Apprise does not know the URL"),
+        ({"url": "nosuchservice://token"}, "Apprise does not know the URL"),
+        ({"urls": ["json://localhost", "tgram://"]}, "Apprise does not know URL 2"),
         ({"urls": []}, "at least 1"),
         ({"url": "json://localhost", "urls": ["json://localhost"]}, "only one of"),
         ({"url": "json://localhost", "retry": 3}, "Extra inputs"),

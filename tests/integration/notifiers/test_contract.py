@@ -196,7 +196,7 @@ def test_a_refusal_keeps_the_answers_beginning(http_end: End) -> None:
     server.queue.append(Reply(400, ("no, because " + "x" * 2_000).encode()))
     with pytest.raises(PermanentDeliveryError, match="no, because xxx") as caught:
         deliver(http_end.notifier, http_end.type_name, message())
-    assert len(caught.value.answer) <= 500
+    assert len(caught.value.response) <= 500
 
 
 def test_an_answer_that_echoes_a_secret_is_redacted(server_context: ssl.SSLContext, ca_file: Path) -> None:

@@ -231,9 +231,9 @@ def test_ids_may_hold_anything(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"tls": "none", "host": "smtp.example.com"}, "this machine only"),
-        ({"password": None}, "go together"),
-        ({"username": None}, "go together"),
+        ({"tls": "none", "host": "smtp.example.com"}, "only for a server on this machine"),
+        ({"password": None}, "require each other"),
+        ({"username": None}, "require each other"),
         ({"password_file": __file__}, "only one of"),
         ({"to": []}, "at least 1"),
         ({"to": ["no address"]}, "not an email address"),

@@ -111,7 +111,7 @@ def test_a_refused_event_says_why(server: HttpEnd, notifier: Any) -> None:
     server.queue.append(Reply(400, json.dumps(said).encode()))
     with pytest.raises(PermanentDeliveryError, match="routing key") as caught:
         deliver(notifier, "pagerduty", message())
-    assert caught.value.answer == "Event object is invalid; 'routing_key' is invalid; it was [secret]"
+    assert caught.value.response == "Event object is invalid; 'routing_key' is invalid; it was [secret]"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"errors": 7}', b"<html>"])
@@ -168,8 +168,8 @@ def test_the_preview_shows_the_event_without_the_key() -> None:
     ("given", "fault"),
     [
         ({}, "one of routing_key"),
-        ({"routing_key": "a b"}, "integration key"),
-        ({"routing_key": ROUTING_KEY, "routing_key_file": __file__}, "integration key|only one"),
+        ({"routing_key": "a b"}, "key of an Events API v2 integration"),
+        ({"routing_key": ROUTING_KEY, "routing_key_file": __file__}, "key of an Events API v2 integration|only one"),
         ({"routing_key": ROUTING_KEY, "base_url": "http://events.example"}, "https"),
         ({"routing_key": ROUTING_KEY, "severity": "x"}, "Extra inputs"),
     ],

@@ -68,7 +68,7 @@ def test_a_resolution_rewrites_the_head_and_is_told_in_the_thread(
     assert update.json["text"].startswith("Resolved")
     assert reply.path == "/api/chat.postMessage"
     assert reply.json["thread_ts"] == "1700000000.000100"
-    assert reply.json["text"] == "Resolved by sam &lt;!here&gt;, 3 matches in all."
+    assert reply.json["text"] == "Resolved by sam &lt;!here&gt;, 3 matches in total."
 
 
 def test_without_a_head_any_event_posts_one(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
@@ -92,7 +92,7 @@ def test_a_lost_thread_does_not_cost_the_resolution(server: HttpEnd, notifier: s
     """The head says resolved, and yet the delivery is dead."""
     server.queue += [Reply(200, b'{"ok": true}'), slack_error("thread_not_found")]
     receipt = deliver(notifier, "slack", message("alert.resolved"), HEAD)
-    assert "no reply in the thread" in (receipt.note or "")
+    assert "could not reply in the thread" in (receipt.note or "")
 
 
 @pytest.mark.parametrize("error", ["invalid_blocks", "invalid_attachments", "msg_blocks_too_long"])
@@ -121,7 +121,7 @@ def test_blocks_that_an_incoming_webhook_refuses_go_out_as_text(server: HttpEnd)
     ("error", "remedy"),
     [
         ("invalid_auth", "xoxb-"),
-        ("channel_not_found", "invited the app"),
+        ("channel_not_found", "invite the app"),
         ("not_in_channel", "/invite"),
         ("is_archived", "unarchive"),
         ("missing_scope", "chat:write"),
@@ -133,7 +133,7 @@ def test_a_refusal_says_what_to_do(server: HttpEnd, notifier: slack.SlackNotifie
     server.queue.append(slack_error(error, response_metadata={"messages": ["[ERROR] details"]}))
     with pytest.raises(PermanentDeliveryError, match=remedy) as caught:
         deliver(notifier, "slack", message())
-    assert caught.value.answer == "[ERROR] details"
+    assert caught.value.response == "[ERROR] details"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>maintenance</html>", b"[]", b"null", b"{}", b'{"ok": false}', b"\xff"])
@@ -210,14 +210,14 @@ def test_proxies_of_the_environment_are_not_used(
     ("given", "fault"),
     [
         ({}, "one of token or"),
-        ({"token": "x"}, "channel is needed"),
-        ({"webhook_url": "https://hooks.example/x", "channel": "C1"}, "channel goes with a token"),
+        ({"token": "x"}, "requires a channel"),
+        ({"webhook_url": "https://hooks.example/x", "channel": "C1"}, "channel requires a token"),
         ({"token": "x", "webhook_url": "https://hooks.example/x", "channel": "C1"}, "only one of"),
         ({"token": "x", "token_file": __file__, "channel": "C1"}, "only one of"),
         ({"webhook_url": "http://hooks.example/x"}, "https"),
         ({"token": "x", "channel": "C1", "base_url": "http://slack.example/"}, "https"),
         ({"token": "x", "channel": "C1", "app_token": "xapp-1", "app_token_file": __file__}, "only one of"),
-        ({"webhook_url": "https://hooks.example/x", "app_token": "xapp-1"}, "goes with a token"),
+        ({"webhook_url": "https://hooks.example/x", "app_token": "xapp-1"}, "app_token requires a token"),
         ({"token": "x", "channel": "C1", "socket": "x"}, "Extra inputs"),
         ({"token": "x\ny", "channel": "C1"}, "control characters"),
         ({"token": "x", "channel": "C1", "ca_file": "missing.pem"}, "cannot use the certificates in"),

@@ -140,8 +140,8 @@ def test_a_refused_action_is_told_to_the_presser_alone(server: SocketEnd) -> Non
             wait_until(lambda: len(server.api.requests) == number + 3, "the answer to the presser")  # noqa: B023
     said = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
     texts = [request.json["text"] for request in said]
-    assert texts[0] == "Acknowledge did not work: the alert is resolved already &lt;!channel&gt;"
-    assert texts[1:] == ["Acknowledge did not work: busy", "Acknowledge did not work: unexpected ZeroDivisionError"]
+    assert texts[0] == "Acknowledge failed: the alert is resolved already &lt;!channel&gt;"
+    assert texts[1:] == ["Acknowledge failed: busy", "Acknowledge failed: unexpected ZeroDivisionError"]
     assert {request.json["user"] for request in said} == {"U123"}
 
 
@@ -154,7 +154,7 @@ def test_who_was_not_the_first_learns_who_was(server: SocketEnd) -> None:
         wait_until(lambda: server.api.requests[-1].path.endswith("chat.postEphemeral"), "the answer to the presser")
     assert not [request for request in server.api.requests if request.path.endswith("chat.update")]
     told = server.api.requests[-1].json
-    assert told["text"] == "Nothing left to do. Acknowledged by bob &lt;!channel&gt; (U9)"
+    assert told["text"] == "Nothing to do. Acknowledged by bob &lt;!channel&gt; (U9)"
     assert told["user"] == "U123"
 
 
@@ -249,7 +249,7 @@ def test_the_tokens_stay_secret(server: SocketEnd, caplog: pytest.LogCaptureFixt
     [
         ("chat:write,channels:read", None, None),
         ("channels:read, chat:write.public", None, "lacks the scope chat:write"),
-        ("chat:write", "invalid_auth", r"give app_token the app's app-level token \(xapp-…\)"),
+        ("chat:write", "invalid_auth", r"set app_token to the app-level token of the app \(xapp-…\)"),
         ("chat:write", "missing_scope", "with the scope connections:write"),
     ],
 )

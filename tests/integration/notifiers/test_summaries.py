@@ -50,9 +50,9 @@ CHANNELS: dict[str, Callable[[Message], str]] = {
 def test_who_hid_how_many_of_what_and_why(channel: str) -> None:
     """People learn that something was silenced, but not by whom, or how much of it."""
     said = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
-    assert "10 cluster_deleted, 2 firewall_opened hidden by silence 3f2a-1 of sam: load test, ask sam" in said
+    assert "10 cluster_deleted, 2 firewall_opened suppressed by silence 3f2a-1 of sam: load test, ask sam" in said
     said = CHANNELS[channel](summary("mute", alerts=[alert()] * 3, causes=[NIGHTS]))
-    assert "3 cluster_deleted hidden by mute interval nights" in said
+    assert "3 cluster_deleted suppressed by mute interval nights" in said
     assert "None" not in said
 
 

@@ -247,11 +247,11 @@ def test_certificates_that_cannot_be_used_are_refused(ca_file: Path, tmp_path: P
     (tmp_path / "key.pem").write_bytes(key)
     (tmp_path / "locked.pem").write_bytes(locked)
     for cert, key_name, fault in (
-        (ca_file, tmp_path / "key.pem", "that fit each other"),
-        (ca_file, None, "that fit each other"),
+        (ca_file, tmp_path / "key.pem", "no matching certificate and key"),
+        (ca_file, None, "no matching certificate and key"),
         (tmp_path / "missing.pem", None, "No such file"),
         (ca_file, tmp_path / "locked.pem", "encrypted"),
-        (None, tmp_path / "key.pem", "goes with client_cert_file"),
+        (None, tmp_path / "key.pem", "requires client_cert_file"),
     ):
         with pytest.raises(ValidationError, match=fault):
             options(webhook.Options, url="https://x.example", client_cert_file=cert, client_key_file=key_name)
@@ -271,12 +271,12 @@ def test_certificates_that_cannot_be_used_are_refused(ca_file: Path, tmp_path: P
         ({"url": "https://x.example", "signing_key": [KEY, KEY, KEY]}, "list of two"),
         ({"url": "https://x.example", "signing_key": []}, "list of two"),
         ({"url": "https://x.example", "signing_key": KEY, "signing_key_file": __file__}, "base64|only one"),
-        ({"url": "https://x.example", "headers": {"Webhook-Id": "mine"}}, "set by actionwatch itself"),
-        ({"url": "https://x.example", "headers": {"User-Agent": "mine"}}, "set by actionwatch itself"),
-        ({"url": "https://x.example", "headers": {"Content-Length": "1"}}, "set by actionwatch itself"),
-        ({"url": "https://x.example", "headers": {"a b": "1"}}, "not the name of a header"),
+        ({"url": "https://x.example", "headers": {"Webhook-Id": "mine"}}, "actionwatch sets the header"),
+        ({"url": "https://x.example", "headers": {"User-Agent": "mine"}}, "actionwatch sets the header"),
+        ({"url": "https://x.example", "headers": {"Content-Length": "1"}}, "actionwatch sets the header"),
+        ({"url": "https://x.example", "headers": {"a b": "1"}}, "not a header name"),
         ({"url": "https://x.example", "headers": {"x": "a\r\nb: c"}}, "printable"),
-        ({"url": "https://x.example", "headers": {"x": "1", "X": "2"}}, "twice"),
+        ({"url": "https://x.example", "headers": {"x": "1", "X": "2"}}, "the same name"),
         ({"url": "https://x.example", "timeout": "0s"}, "longer"),
         ({"url": "https://x.example", "retries": 3}, "Extra inputs"),
     ],

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Faults, Organisation, create_app, running
-from actionwatch.instaclustr.client import Client, Patience
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
+from actionwatch.emulator.faults.playing import Faults
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
+from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.instaclustr.origin import Connection
-from actionwatch.instaclustr.probe.client import Asker
-from actionwatch.instaclustr.probe.findings import Finding
-from actionwatch.instaclustr.probe.probing import Report, probe
+from actionwatch.instaclustr.origin import ConnectionOptions
+from actionwatch.instaclustr.probe.client import ProbeClient
+from actionwatch.instaclustr.probe.findings import ProbeFinding
+from actionwatch.instaclustr.probe.probing import ProbeReport, probe
 from tests.waiting import PATIENT
 
 USERS = ("wilhelmina@acme.example", "zacharias@acme.example", "svc-quokka")
@@ -34,7 +37,7 @@ class World:
     faults: Faults
     url: str
 
-    def probe(self, *faults: str, **changes: Any) -> Report:
+    def probe(self, *faults: str, **changes: Any) -> ProbeReport:
         """Probe it while these faults play."""
         self.faults.set(*faults)
         try:
@@ -75,22 +78,22 @@ def probe_at(
     aliases: Mapping[str, Sequence[str]] | None = None,
     known_kinds: Sequence[str] = (),
     sleep: Callable[[float], None] = lambda _: None,
-) -> Report:
+) -> ProbeReport:
     """Probe an upstream."""
-    connection = Connection(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=PATIENT)
+    connection = ConnectionOptions(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=PATIENT)
     aliases = aliases or {}
     with Client(
-        connection, source="acme", field_aliases=aliases, patience=Patience(attempts=1, at_most=PATIENT)
+        connection, source="acme", field_aliases=aliases, retry=RetryOptions(attempts=1, at_most=PATIENT)
     ) as client:
-        return probe(Asker(client, sleep=sleep), aliases, known_kinds)
+        return probe(ProbeClient(client, sleep=sleep), aliases, known_kinds)
 
 
-def found(report: Report, subject: str) -> Finding:
+def found(report: ProbeReport, subject: str) -> ProbeFinding:
     """Give the only finding on a subject."""
     (one,) = [finding for finding in report.findings if finding.subject == subject]
     return one
 
 
-def printed(report: Report) -> str:
+def printed(report: ProbeReport) -> str:
     """Give everything that a report could print."""
     return json.dumps(report.document())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from actionwatch.emulator import DEMO_KEY, DEMO_USER
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
 from tests.children import child, exit_status
 from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
@@ -56,7 +56,7 @@ def test_probe_prints(tmp_path: Path, world: World) -> None:
     """For people: each finding, the fields, the lines for the configuration, the number of requests; and no value."""
     called = run(configure(tmp_path, world), "probe")
     assert called.status == 0, called.err
-    assert called.out.startswith("+ proof: possible with one request a poll")
+    assert called.out.startswith("+ proof: possible with one request per poll")
     assert "userName" in called.out
     assert 'extra_kinds: ["USER_LOGIN"]' in called.out
     assert "requests; + settled" in called.out
@@ -83,14 +83,14 @@ def test_probe_prevented(tmp_path: Path, world: World) -> None:
     finally:
         world.faults.clear()
     assert called.status == 1
-    assert called.out.startswith("! proof: not possible as things are")
+    assert called.out.startswith("! proof: not possible: see")
 
 
 def test_probe_refused(tmp_path: Path, world: World) -> None:
     """A refused key is said with its remedy, and an unknown source is a usage error."""
     config = configure(tmp_path, world, api_key="wrong")
     called = run(config, "probe")
-    assert (called.status, "was the key revoked" in called.err) == (1, True)
+    assert (called.status, "whether the key was revoked" in called.err) == (1, True)
     assert run(config, "probe", "--source", "nobody").status == 2
 
 
@@ -165,7 +165,7 @@ def test_live_all_broken(
         called = run(config, "check", "--live")
         as_json = run(config, "check", "--live", "-o", "json")
     assert called.status == as_json.status == 1
-    assert "source acme: key: the upstream refused the key" in called.err
+    assert "source acme: key: the upstream rejected the API key" in called.err
     assert "receiver slack: Slack answered token_revoked: the token was revoked: install the app again" in called.err
     assert "receiver incoming: cannot reach Slack: cannot connect" in called.err
     assert "receiver hook: cannot connect" in called.err
@@ -186,7 +186,7 @@ def test_live_all_broken(
             "error:404,operation=linked_accounts",
             "source acme: linked accounts: the upstream does not know the organisation",
         ),
-        ("error:500", "source acme: key: the upstream has a fault: HTTP 500"),
+        ("error:500", "source acme: key: the upstream failed: HTTP 500"),
     ],
 )
 def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from actionwatch.base.errors import AccessDenied, RateLimited
 from actionwatch.instaclustr.probe.client import ATTEMPTS, MAX_REQUESTS
-from actionwatch.instaclustr.probe.findings import Weight
+from actionwatch.instaclustr.probe.findings import ProofImpact
 from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, answer
 from tests.integration.probe.kit import found, printed, probe_at
 
@@ -68,8 +68,8 @@ def test_ids_that_change() -> None:
 
     with Upstream(answering) as upstream:
         finding = found(probe_at(upstream.url), "upstream id")
-    assert "changes from answer to answer" in finding.says
-    assert finding.weight is Weight.COSTS
+    assert "changes between responses" in finding.says
+    assert finding.weight is ProofImpact.COSTS
 
 
 def test_names_nobody_guessed() -> None:
@@ -96,7 +96,7 @@ def test_names_nobody_guessed() -> None:
         after = probe_at(upstream.url, aliases=wanted)
     assert before.is_proof_prevented
     assert before.configuration["field_aliases"] == wanted
-    assert found(after, "fields").says == "records tell all that rules and alerts live on"
+    assert found(after, "fields").says == "records have all fields that rules and alerts need"
     assert not after.is_proof_prevented
 
 
@@ -112,7 +112,10 @@ def test_kinds_that_are_sentences() -> None:
     kinds = ["Zebediah deleted 3 things!", "LOGIN_FAILED", "LOGIN", "BACKUP"]
     with Upstream(listing([record(n, action=kinds[n % 4]) for n in range(20)])) as upstream:
         report = probe_at(upstream.url, known_kinds=["LOGIN"])
-    assert "beyond them LOGIN, LOGIN_FAILED; 1 values that do not look like kinds" in found(report, "kinds").says
+    assert (
+        "undocumented: LOGIN, LOGIN_FAILED; not shown: 1 value that does not look like a kind"
+        in found(report, "kinds").says
+    )
     assert report.configuration["extra_kinds"] == ["LOGIN_FAILED"]
     assert "zebediah" not in printed(report).lower()
 
@@ -132,16 +135,16 @@ def test_long_log() -> None:
     """A log of more than a page settles how large pages get and how far back it reaches."""
     with Upstream(listing([record(n) for n in range(1500)])) as upstream:
         report = probe_at(upstream.url)
-    assert found(report, "pageSize").says == "it is honoured, up to 1000"
-    assert "reach back 1d" in found(report, "retention").says
-    assert found(report, "proof").weight is Weight.FINE
+    assert found(report, "pageSize").says == "applied, up to 1000"
+    assert "reach back at least 1d" in found(report, "retention").says
+    assert found(report, "proof").weight is ProofImpact.FINE
 
 
 def test_limits_that_are_told() -> None:
     """The headers that tell of limits are named, without what they say."""
     with Upstream(listing([record(1)], X_RateLimit_Remaining="8371")) as upstream:
         report = probe_at(upstream.url)
-    assert "answers carry x-ratelimit-remaining" in found(report, "rate limit").says
+    assert "responses have x-ratelimit-remaining" in found(report, "rate limit").says
     assert "8371" not in printed(report)
 
 
@@ -155,7 +158,10 @@ def test_ignored_filters() -> None:
 
 def test_refused_key() -> None:
     """A refused key is an error with its remedy, not a finding."""
-    with Upstream(lambda asked: Answered(401)) as upstream, pytest.raises(AccessDenied, match="was the key revoked"):
+    with (
+        Upstream(lambda asked: Answered(401)) as upstream,
+        pytest.raises(AccessDenied, match="whether the key was revoked"),
+    ):
         probe_at(upstream.url)
 
 
@@ -175,4 +181,4 @@ def test_budget() -> None:
     with Upstream(lambda asked: Answered(429) if next(numbers) % 3 else rest(asked)) as upstream:
         report = probe_at(upstream.url)
     assert len(upstream.asked) == report.request_count == MAX_REQUESTS
-    assert any("requests are the most" in finding.says for finding in report.findings)
+    assert any("a probe sends at most" in finding.says for finding in report.findings)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from actionwatch.emulator import Organisation, create_app, running
+from actionwatch.emulator.app import create_app
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from tests import waiting
 from tests.integration.reload.kit import Site
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from actionwatch.base.model import Alert
-from actionwatch.emulator import DEMO_KEY, DEMO_USER, Account, Cluster, Organisation
+from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
+from actionwatch.emulator.state import Account, Cluster, Organisation
 from actionwatch.matching.self_alerts import SELF_RULE
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings

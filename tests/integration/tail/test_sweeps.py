@@ -15,7 +15,7 @@ from actionwatch.base.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.operator_actions import People
-from actionwatch.net.http_response import Answer
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import Unproved
@@ -377,7 +377,7 @@ def test_doubt_that_the_sweeps_leave_behind_is_reported(world: World, database: 
 class Untiming(DirectClient):
     """A client whose upstream shows some records without a time that can be read."""
 
-    def _exchange(self, path: str, params: list[tuple[str, str]]) -> Answer:
+    def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
         answer = super()._exchange(path, params)
         body = re.sub(rb'("description":"untimed[^}]*?"timestamp":)"[^"]*"', rb'\1"never"', answer.body)
         body = re.sub(rb'"timestamp":"[^"]*"([^}]*?"description":"untimed)', rb'"timestamp":"never"\1', body)

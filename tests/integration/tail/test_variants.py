@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from actionwatch.emulator import Action, every_variant
+from actionwatch.emulator.faults.fault import every_variant
+from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
 from actionwatch.store import marks, records
 from actionwatch.store.database import Database

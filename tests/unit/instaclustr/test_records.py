@@ -99,7 +99,7 @@ def test_configured_aliases_come_first() -> None:
     record = read({"userName": "built-in", "PRINCIPALNAME": "configured", "reach": "Organisation"}, reader)
     assert (record.user_name, record.scope) == ("configured", "organisation")
     assert reader.unmapped_fields == frozenset()
-    with pytest.raises(ValueError, match="no field 'colour'"):
+    with pytest.raises(ValueError, match="unknown field 'colour'"):
         RecordReader("acme", organisation_id="org", aliases={"colour": ["x"]})
     assert {"kind", "domain_type", "time", "user", "description", "account", "cluster", "organisation", "operation", "scope",
             "upstream_id"} <= set(FIELDS)  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.net.http_response import MAX_RETRY_AFTER, Answer, retry_after
+from actionwatch.net.http_response import MAX_RETRY_AFTER, HttpResponse, retry_after
 from tests.builders import NOON
 
 SECOND = timedelta(seconds=1)
@@ -64,14 +64,14 @@ def test_any_retry_after(value: str) -> None:
 def test_date(value: str | None, expected: datetime | None) -> None:
     """The server's clock is read in UTC, or not at all."""
     headers = {} if value is None else {"date": value}
-    found = Answer(200, headers, b"", SECOND).date
+    found = HttpResponse(200, headers, b"", SECOND).date
     assert found == expected
     assert found is None or found.tzinfo is UTC
 
 
 def test_excerpt() -> None:
     """An excerpt is at most so many characters, whatever the bytes."""
-    answer = Answer(500, {}, "ü".encode() * 600 + b"\xff", SECOND)
+    answer = HttpResponse(500, {}, "ü".encode() * 600 + b"\xff", SECOND)
     assert answer.excerpt() == "ü" * 500
-    assert Answer(500, {}, b" \xff\xfe \n", SECOND).excerpt() == "��"
-    assert Answer(500, {}, b"", SECOND).excerpt() == ""
+    assert HttpResponse(500, {}, b" \xff\xfe \n", SECOND).excerpt() == "��"
+    assert HttpResponse(500, {}, b"", SECOND).excerpt() == ""

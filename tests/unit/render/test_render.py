@@ -274,11 +274,11 @@ def test_a_summary_has_templates_of_its_own(folder: Path) -> None:
     (folder / "email.txt.j2").write_text("mine: {{ alert.title }}")
     rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, summary("mute", alerts=[alert()] * 3))
     assert failures == []
-    assert rendered.texts["email.subject"] == "[critical] 3 alerts came while notifications were muted"
+    assert rendered.texts["email.subject"] == "[critical] Muted: 3 alerts"
     assert "rule cluster_deleted" in rendered.texts["email.txt"]
     (folder / "summary.email.txt.j2").write_text("mine: {{ headline }}")
     rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, summary("mute"))
-    assert rendered.texts["email.txt"] == "mine: 1 alert came while notifications were muted"
+    assert rendered.texts["email.txt"] == "mine: Muted: 1 alert"
     assert [str(fault) for fault in Renderer([folder, SHIPPED]).check()] == []
 
 
@@ -295,7 +295,7 @@ def test_a_template_without_a_twin_is_checked_with_summaries_too(folder: Path) -
 def test_the_plain_text_of_a_summary_names_its_alerts() -> None:
     """When templates fail, a summary says nothing."""
     text = plain("email.txt", summary("silence", alerts=[alert(id=f"a{n}", level=Level.HIGH) for n in range(60)]))
-    assert text.startswith("[high] 60 alerts came under a silence\n")
+    assert text.startswith("[high] Silenced: 60 alerts\n")
     assert "[high] Cluster payments-prod deleted (a49)" in text
     assert text.endswith("and 10 more\n")
 

@@ -32,7 +32,7 @@ TOP = [
     ("store: {url: 'sqlite://'}", "2:9: url: not the URL of a SQLite file: write sqlite:///actionwatch.db"),
     ("store: {url: 'sqlite:///:memory:'}", "2:9: url: a store in memory is lost at a restart: use sqlite:///"),
     ("store: {url: 'sqlite:///a.db?mode=ro'}", "2:9: url: not the URL of a SQLite file: write"),
-    ("store:\n  retention:\n    records: 0s", "4:5: records: must be longer than nothing"),
+    ("store:\n  retention:\n    records: 0s", "4:5: records: must be longer than 0s"),
     ("store:\n  retention:\n    alerts: 1d", "4:5: unknown key 'alerts': accepted here: records, deliveries, receipts"),
     ("rules: rules/", "2:1: rules: must be a list, not text: put it in [ ]"),
     ("rules:\n- rules\n- gone", "4:3: rules: there is no "),
@@ -51,7 +51,7 @@ TOP = [
     ("receivers: [{name: a, screen: 5}]", "2:23: screen: must be a mapping, not a number"),
     ("receivers: [{name: a, screen: {x: 1}}]", "2:32: unknown key 'x': accepted here: nothing"),
     ("receivers:\n- name: a\n  chat:\n    token: t\n    fron: x", "6:5: unknown key 'fron': did you mean 'from'?"),
-    ("receivers:\n- name: a\n  chat: {}", "4:3: chat: one of token or token_file is needed"),
+    ("receivers:\n- name: a\n  chat: {}", "4:3: chat: one of token or token_file is required"),
     ("receivers:\n- name: a\n  chat: {token: t, port: 0}", "4:20: port: must be at least 1"),
     ("receivers:\n- name: a\n  chat: {token: t, port: x}", "4:20: port: must be a whole number, not text"),
     ("receivers:\n- name: a\n  chat: {token: t, keys: {}}", "4:20: keys: must be text, not a mapping or a list"),
@@ -81,7 +81,7 @@ TOP = [
     ("receivers: [{name: a, screen: {}, storm: on}]", "2:35: storm: not a storm: write {above: 30, per: 1m}, or off"),
     ("receivers: [{name: a, screen: {}, storm: {above: 0}}]", "2:43: above: must be at least 1"),
     ("receivers: [{name: a, screen: {}, storm: {over: 3}}]", "2:43: unknown key 'over': "),
-    ("receivers: [{name: a, screen: {}, slo: {p99: 0s}}]", "2:41: p99: must be longer than nothing"),
+    ("receivers: [{name: a, screen: {}, slo: {p99: 0s}}]", "2:41: p99: must be longer than 0s"),
     ("receivers: [{name: a, screen: {}, slo: {p95: 1s}}]", "2:41: unknown key 'p95': did you mean 'p99'?"),
     (
         "receivers:\n- {name: a, screen: }\n- {name: ' a', screen: }",
@@ -135,7 +135,7 @@ TOP = [
         "2:21: records must be kept as long as polls and sweeps reach back, which is 8d7h: keep them longer",
     ),
     ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
-    ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than nothing"),
+    ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than 0s"),
     (
         "log: {level: '${LEVEL}'}",
         "2:7: the environment variable LEVEL is not set: set it, or give a default: ${LEVEL:-…}",
@@ -152,31 +152,31 @@ SOURCES = [
     # a key of the source (line 6), the one fault
     ("name: b", '6:5: not YAML: while constructing a mapping found duplicate key "name": remove one of the two'),
     ("poll_intervall: 1s", "6:5: unknown key 'poll_intervall': did you mean 'poll_interval'?"),
-    ("poll_interval: 0s", "6:5: poll_interval: must be longer than nothing"),
+    ("poll_interval: 0s", "6:5: poll_interval: must be longer than 0s"),
     ("overlap: -1s", "6:5: overlap: not a duration: write a number with its unit, such as 30s"),
     ("overlap: 90000000d", "6:5: overlap: this duration is longer than a century"),
     ("timeout: [30s]", "6:5: timeout: not a duration: write"),
-    ("base_url: http://api.example.com", "6:5: base_url: must be https://; plain http is accepted for loopback only"),
+    ("base_url: http://api.example.com", "6:5: base_url: must be https://: http:// is accepted only for loopback"),
     ("base_url: api.example.com", "6:5: base_url: must be an https:// URL with a host"),
-    ("base_url: https://u:pw@api.example.com", "6:5: base_url: must not hold a user name or password"),
+    ("base_url: https://u:pw@api.example.com", "6:5: base_url: must not contain a user name or password"),
     ("base_url: https://api.example.com?a=b", "6:5: base_url: must end with the path: remove what follows ? or #"),
     ("start: yesterday", "6:5: start: not a start: write now, a duration before now such as 7d, or a time"),
     ("start: 2026-11-25", "6:5: start: not a start: write now"),
     ("start: 2026-11-25T09:00:00", "6:5: start: a time needs its zone: write 2026-11-25T09:00:00Z"),
     ("start: 9999-12-31T23:59:59-14:00", "6:5: start: this time is centuries away: correct the year"),
-    ("start: 0s", "6:5: start: must be longer than 0: write now"),
+    ("start: 0s", "6:5: start: must be longer than 0s: write now"),
     ("alert_backlog: yes", "6:5: alert_backlog: must be true or false: write it without quotes"),
     ("page_size: 1001", "6:5: page_size: must be at most 1000"),
     ("page_size: 0", "6:5: page_size: must be at least 1"),
     ("page_size: 1.5", "6:5: page_size: must be a whole number"),
     ("ca_file: gone.pem", "6:5: ca_file: cannot use the certificates in "),
-    ("ca_file: ~nobody-of-that-name/x", "6:5: ca_file: there is no such home folder: write the path without ~"),
-    ("ca_file: \"a\\0b\"", "6:5: ca_file: a path cannot hold a NUL character: remove it"),
+    ("ca_file: ~nobody-of-that-name/x", "6:5: ca_file: this home folder does not exist: write the path without ~"),
+    ("ca_file: \"a\\0b\"", "6:5: ca_file: a path must not contain a NUL character: remove it"),
     ("proxy: socks5://h", "6:5: proxy: not a usable proxy: write http://host:port"),
     ("field_aliases: {usr: [x]}", "6:21: usr: a record has no field 'usr': did you mean 'user'?"),
     ("field_aliases: {user: x}", "6:21: user: must be a list, not text: put it in [ ]"),
     ("api_key_file: gone", "6:5: api_key_file: cannot read the secret file "),
-    ("sweeps: [1h, 0s]", "6:18: sweeps: must be longer than nothing"),
+    ("sweeps: [1h, 0s]", "6:18: sweeps: must be longer than 0s"),
 ]  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def test_a_source_without_a_key(tmp_path: Path) -> None:
     text = "sources:\n  - name: a\n    username: u\n    overlap: 5\n"
     assert faults(text, tmp_path) == [
         "2:5: the key 'organisation_id' is missing: add it",
-        "2:5: api_key_file: one of api_key and api_key_file is needed: add api_key_file",
+        "2:5: api_key_file: one of api_key and api_key_file is required: add api_key_file",
         "4:5: overlap: not a duration: write a number with its unit, such as 30s, 15m, 26h or 7d",
     ]
 

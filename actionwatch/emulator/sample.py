@@ -1,4 +1,4 @@
-"""Found an organisation: accounts, clusters and people. The same seed gives the same ones, ids included."""
+"""Create a sample organisation with accounts, clusters and people. The same seed produces the same ids."""
 
 import random
 from datetime import datetime
@@ -9,9 +9,9 @@ from actionwatch.emulator.state import Clock, Organisation, Person, system_clock
 
 Office = Literal["Australia/Sydney", "Europe/Berlin", "America/New_York"]
 SYDNEY: Final[Office] = "Australia/Sydney"
-# Together they cover the day: somebody is always at work, somebody asleep.
+# Together they cover the day: at any time, one office works and another sleeps.
 OFFICES: Final[tuple[Office, ...]] = (SYDNEY, "Europe/Berlin", "America/New_York")
-KOLKATA = "Asia/Kolkata"  # where the vendor's support sits
+KOLKATA = "Asia/Kolkata"  # the vendor's support
 NOON_HOUR = 13  # the middle of a working day
 
 PLATFORM, DBA, DEVELOPER, SECURITY, BILLING, SUPPORT = "platform", "dba", "developer", "security", "billing", "support"
@@ -40,7 +40,7 @@ FIRST_NAMES: Final = (
     ),
 )
 SUPPORT_NAMES: Final = ("kiran", "priya", "arjun", "divya", "rohan", "sunita", "vikram", "anjali", "nikhil", "leela")
-STAFF: Final = ((PLATFORM, 4), (DBA, 3), (DEVELOPER, 9))  # spread over the offices; the rest sits in the head office
+STAFF: Final = ((PLATFORM, 4), (DBA, 3), (DEVELOPER, 9))  # spread over the offices; all others work in the head office
 ACCOUNTS: Final = ("payments", "storefront", "analytics", "logistics", "identity", "sandbox")
 PRODUCTS: Final = {
     "KAFKA": "kafka",
@@ -52,8 +52,8 @@ PRODUCTS: Final = {
 SANDBOX: Final = "sandbox"
 
 
-def found_organisation(seed: int, *, head_office: Office = SYDNEY, clock: Clock = system_clock) -> Organisation:
-    """Make an organisation with an empty log: 5 or 6 accounts, 10 or more clusters, some 25 people and services."""
+def create_organisation(seed: int, *, head_office: Office = SYDNEY, clock: Clock = system_clock) -> Organisation:
+    """Create an organisation with an empty log: 5 or 6 accounts, at least 10 clusters, about 25 people and services."""
     chance = random.Random(f"cast {seed}")
     organisation = Organisation(name="Acme", clock=clock, seed=seed, time_zone=head_office)
     organisation.people = _people(chance, head_office)
@@ -72,7 +72,7 @@ def found_organisation(seed: int, *, head_office: Office = SYDNEY, clock: Clock 
 
 
 def off_hours_zone(now: datetime) -> Office:
-    """Give the office where it is the deepest night at `now`; with three offices it is outside 7 to 19 there."""
+    """Return the office whose local time is closest to midnight, which with three offices is always outside 7:00 to 19:00."""
 
     def distance_from_noon(zone: Office) -> float:
         local = now.astimezone(ZoneInfo(zone))
@@ -83,7 +83,7 @@ def off_hours_zone(now: datetime) -> Office:
 
 
 def newcomer(chance: random.Random, known: list[Person]) -> Person:
-    """Give a member of the vendor's support staff whom nobody has seen before."""
+    """Return a new member of the vendor's support staff."""
     taken = {person.user_name for person in known}
     while True:
         name = f"{chance.choice(SUPPORT_NAMES)}.{chance.choice('abcdefghijklmnopqrstuvwxyz')}@{SUPPORT_DOMAIN}"

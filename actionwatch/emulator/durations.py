@@ -1,4 +1,4 @@
-"""Durations as people write them: `10s`, `5m`, `2h`, `14d`."""
+"""Parse and format durations: `10s`, `5m`, `2h`, `14d`."""
 
 import re
 from datetime import timedelta
@@ -8,23 +8,23 @@ UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SPAN: Final = re.compile(r"(-?)(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 
 
-class Span(timedelta):
-    """A duration; its own type, as files write `10s` where msgspec would read `PT10S` into a plain `timedelta`."""
+class Duration(timedelta):
+    """A duration. A separate type, because msgspec reads `PT10S`, and not `10s`, into a plain `timedelta`."""
 
 
-def read_span(form: type, value: object) -> object:
-    """Read a duration for msgspec, which reports whatever this raises with the value's place."""
-    if isinstance(value, Span):
+def read_duration(form: type, value: object) -> object:
+    """Parse a duration for msgspec, which adds the location to an exception."""
+    if isinstance(value, Duration):
         return value
     found = SPAN.fullmatch(value) if isinstance(value, str) else None
-    if form is not Span or found is None:
+    if form is not Duration or found is None:
         raise ValueError(f"{value!r} is not a duration such as 10s, 5m, 2h or 14d")
     sign, number, unit = found.groups()
-    return Span(seconds=float(number) * UNITS[unit] * (-1 if sign else 1))
+    return Duration(seconds=float(number) * UNITS[unit] * (-1 if sign else 1))
 
 
-def write_span(span: timedelta) -> str:
-    """Write a duration in the largest unit that leaves a whole number."""
+def format_duration(span: timedelta) -> str:
+    """Format a duration in the largest unit that yields an integer."""
     ms = span // timedelta(milliseconds=1)
     for unit, seconds in reversed(UNITS.items()):
         if ms % int(seconds * 1000) == 0 and ms:

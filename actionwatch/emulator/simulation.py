@@ -1,7 +1,7 @@
-"""Let an organisation live: one queue of steps plays first its past, then its present, in time-lapse if wanted.
+"""Simulate the actions in an organisation with a queue of steps: first its past, then its present, optionally accelerated.
 
-The engine reads no clock. A step is due at a *planned* time; before the start that is also its time stamp, afterwards
-planned time runs `lapse` times as fast as the wall clock, and a record bears the wall clock's time at which it was made.
+The simulation reads no clock. A step is due at a *planned* time. Before the start, this is also the time of its records.
+Afterwards, planned time runs `lapse` times as fast as the wall clock, and a record has the wall clock time of its creation.
 """
 
 import heapq
@@ -14,26 +14,26 @@ from itertools import count
 from threading import Event, Thread
 from zoneinfo import ZoneInfo
 
-from actionwatch.emulator.log import Named
+from actionwatch.emulator.log import EntityRef
 from actionwatch.emulator.state import Account, Cluster, Organisation, Person, Planted
 
-RECENT_ACTORS = 3  # an incident takes somebody else than the last few did
-LONGEST_NAP_SECONDS = 0.5  # the wall clock may be set while the player sleeps
+RECENT_ACTORS = 3  # an incident is caused by another person than the last few
+LONGEST_NAP_SECONDS = 0.5  # the wall clock may be set during the sleep
 
-Step = Callable[["Life"], None]
+Step = Callable[["Simulation"], None]
 
 
-class Life:
-    """The queue of an organisation's steps, its chance, and the acts that steps are made of."""
+class Simulation:
+    """The queue of steps, the random numbers, and the actions of steps."""
 
     def __init__(self, organisation: Organisation, start: datetime, *, lapse: float = 1.0, seed: int = 0) -> None:
-        """Begin an empty queue; `start` is where the past ends and time-lapse begins."""
+        """Make an empty queue. At `start`, the past ends and the acceleration begins."""
         self.organisation = organisation
         self.start = start
         self.lapse = lapse
         self.chance = random.Random(f"life {seed}")
-        self.planned = start  # of the step being played
-        self.stamp = start  # what its records bear
+        self.planned = start  # planned time of the current step
+        self.stamp = start  # time of its records
         self._queue: list[tuple[datetime, int, Step]] = []
         self._numbers = count()
         self._recent: deque[str] = deque(maxlen=RECENT_ACTORS)
@@ -45,15 +45,15 @@ class Life:
         heapq.heappush(self._queue, (planned, next(self._numbers), step))
 
     def after(self, delay: timedelta, step: Step) -> None:
-        """Queue a step for a while after the one being played."""
+        """Queue a step for some time after the current one."""
         self.schedule(self.planned + delay, step)
 
     def next_due(self) -> datetime | None:
-        """Say when, by the wall clock, the next step is due; None if nothing is planned."""
+        """Return when the next step is due by the wall clock; None if the queue is empty."""
         return self._wall(self._queue[0][0]) if self._queue else None
 
     def advance(self, now: datetime) -> int:
-        """Play every step that is due by `now`, in order, and say how many records that made."""
+        """Run all steps that are due by `now`, in order, and return the number of new records."""
         before = len(self.organisation)
         while (due := self.next_due()) is not None and due <= now:
             self.planned, _, step = heapq.heappop(self._queue)
@@ -66,10 +66,10 @@ class Life:
             return planned
         return self.start + (planned - self.start) / self.lapse
 
-    # Acts
+    # Actions
 
     def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None, times: int = 1) -> None:
-        """Log an action, with its effect; nobody sees what is done in an account that has been unlinked."""
+        """Log an action and apply its effect. Actions in an unlinked account are not visible."""
         cluster = on if isinstance(on, Cluster) else None
         account = self.account_of(cluster) if cluster else on
         named = account.named if isinstance(account, Account) else None
@@ -82,13 +82,13 @@ class Life:
         kind: str,
         user_name: str,
         text: str,
-        account: Named | None,
-        cluster: Named | None,
+        account: EntityRef | None,
+        cluster: EntityRef | None,
         *,
         times: int = 1,
         late_by: timedelta = timedelta(),
     ) -> None:
-        """Log an action on named things; deleting and unlinking take the thing away."""
+        """Log an action. Deleting a cluster and unlinking an account removes it."""
         self.organisation.append(
             kind,
             user_name=user_name,
@@ -104,7 +104,7 @@ class Life:
             self.organisation.remove_account(account.id)
 
     def note(self, incident: str, who: Person, kinds: tuple[str, ...], on: Cluster | Account | None = None) -> None:
-        """Remember that an incident begins now."""
+        """Note that an incident starts now."""
         cluster = on if isinstance(on, Cluster) else None
         account = self.account_of(cluster) if cluster else on
         self.organisation.note(
@@ -122,7 +122,7 @@ class Life:
     # Choices
 
     def pick_person(self, *roles: str, is_awake: bool | None = None, in_zone: str | None = None) -> Person:
-        """Choose somebody of these roles, not one of the last few; a wish that nobody fulfils is dropped."""
+        """Choose a person with one of these roles, but not one of the last few. Ignore criteria that no one satisfies."""
         people = [person for person in self.organisation.people if person.role in roles]
         wishes: list[Callable[[Person], bool]] = []
         if is_awake is not None:
@@ -137,50 +137,50 @@ class Life:
         return chosen
 
     def pick_cluster(self, *stages: str, product: str | None = None) -> Cluster | None:
-        """Choose a running cluster; None if there is none of the kind."""
+        """Choose a running cluster; None if no cluster matches."""
         clusters = [one for one in self.organisation.clusters if one.stage in stages and product in (None, one.product)]
         return self.chance.choice(clusters) if clusters else None
 
     def is_night(self, zone: str) -> bool:
-        """Say whether the records being made fall well outside working hours somewhere."""
+        """Return whether the current step is outside working hours in a time zone."""
         return not 7 <= self.stamp.astimezone(ZoneInfo(zone)).hour < 19
 
     def account_of(self, cluster: Cluster) -> Account | None:
-        """Give the cluster's account, if it is still linked."""
+        """Return the account of a cluster, if it is still linked."""
         return next((one for one in self.organisation.accounts if one.id == cluster.account_id), None)
 
 
 def activity(zone: str, moment: datetime, *, has_weekend: bool = True) -> float:
-    """Say how busy people of a time zone are, from 0 (night) to 1 (the middle of a working day)."""
+    """Return the activity of people in a time zone, from 0 (night) to 1 (working hours)."""
     local = moment.astimezone(ZoneInfo(zone))
     if has_weekend and local.weekday() >= 5:
         return 0.0
-    if local.hour in (8, 12, 17):  # coming, eating, going
+    if local.hour in (8, 12, 17):  # arrival, lunch, departure
         return 0.5
     return 1.0 if 8 < local.hour < 17 else 0.0
 
 
 @contextmanager
-def living(life: Life) -> Iterator[Organisation]:
-    """Let the organisation live in a thread, by its own clock; on leaving, the thread is gone."""
+def playing(simulation: Simulation) -> Iterator[Organisation]:
+    """Run the simulation in a thread until the block ends, by the clock of the organisation."""
     ended = Event()
-    player = Thread(target=_play, args=(life, ended), name="emulator-life")
+    player = Thread(target=_play, args=(simulation, ended), name="emulator-simulation")
     player.start()
     try:
-        yield life.organisation
+        yield simulation.organisation
     finally:
         ended.set()
         player.join()
 
 
-def _play(life: Life, ended: Event) -> None:
-    clock = life.organisation.clock
-    while (due := life.next_due()) is not None:
+def _play(simulation: Simulation, ended: Event) -> None:
+    clock = simulation.organisation.clock
+    while (due := simulation.next_due()) is not None:
         nap = (due - clock()).total_seconds()
         if nap > 0:
             if ended.wait(min(nap, LONGEST_NAP_SECONDS)):
                 return
             continue
-        life.advance(clock())
+        simulation.advance(clock())
         if ended.is_set():
             return
