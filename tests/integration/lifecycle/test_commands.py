@@ -217,6 +217,6 @@ def test_an_escalation_to_nobody_is_a_fault(desk: CommandDesk) -> None:
     checked = desk.call("check")
     assert checked.status == 2
     assert (
-        "cluster_deleted.yml:1:1: 'cluster_deleted' escalates to 'nobody', which is no receiver: name one of"
+        "cluster_deleted.yml:1:1: 'cluster_deleted' escalates to 'nobody', which is not a receiver: name one of"
         in checked.err
     )
