@@ -154,7 +154,7 @@ SOURCES = [
     ("poll_intervall: 1s", "6:5: unknown key 'poll_intervall': did you mean 'poll_interval'?"),
     ("poll_interval: 0s", "6:5: poll_interval: must be longer than 0s"),
     ("overlap: -1s", "6:5: overlap: not a duration: write a number with its unit, such as 30s"),
-    ("overlap: 90000000d", "6:5: overlap: this duration is longer than a century"),
+    ("overlap: 90000000d", "6:5: overlap: a duration must not be longer than a century"),
     ("timeout: [30s]", "6:5: timeout: not a duration: write"),
     ("base_url: http://api.example.com", "6:5: base_url: must be https://: http:// is accepted only for loopback"),
     ("base_url: api.example.com", "6:5: base_url: must be an https:// URL with a host"),
