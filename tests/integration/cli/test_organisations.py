@@ -16,6 +16,7 @@ from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests.integration.cli.conftest import RULE, Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
+from tests.waiting import LIMIT
 
 ONE, OTHER = "11111111-2222-4333-8444-55555555aaaa", "11111111-2222-4333-8444-55555555bbbb"
 GROUPED = RULE + "  group_by: [userName]\n  realert: 1d\n"
@@ -47,7 +48,7 @@ class Site:
         keys = "".join(f", {name}: {value}" for name, value in more.items())
         lines = "".join(
             f"  - {{name: {name}, organisation_id: {given}, username: {DEMO_USER}, api_key: {DEMO_KEY},"
-            f" base_url: '{self.urls[given]}', timeout: 5s{keys}}}\n"
+            f" base_url: '{self.urls[given]}', timeout: {LIMIT:g}s{keys}}}\n"
             for name, given in sources.items()
         )
         (self.folder / "actionwatch.yaml").write_text(

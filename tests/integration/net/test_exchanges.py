@@ -33,6 +33,12 @@ def client(timeout: float = LIMIT, **given: object) -> HttpClient:
     return HttpClient(timeout=timedelta(seconds=timeout), **given)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have connections that do not expire while a busy machine gets to the next request."""
+    monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", LIMIT)
+
+
 def saying(*pieces: bytes) -> Callable[[socket.socket, threading.Event], None]:
     """Answer the first request of each connection with these bytes, then close."""
 
@@ -193,6 +199,7 @@ def test_a_server_that_reads_slowly_is_given_up() -> None:
 # -- connections -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient_connections")
 def test_connections_are_kept_per_origin() -> None:
     """Twenty posts to two paths of one host open more than one connection."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
@@ -202,6 +209,7 @@ def test_connections_are_kept_per_origin() -> None:
         assert server.connection_count == 1
 
 
+@pytest.mark.usefixtures("patient_connections")
 def test_threads_have_connections_to_themselves_and_few() -> None:
     """Threads wait for each other, or every thread that ever sent keeps a connection open."""
     together = threading.Barrier(4)
@@ -217,6 +225,7 @@ def test_threads_have_connections_to_themselves_and_few() -> None:
         assert server.connection_count == 4
 
 
+@pytest.mark.usefixtures("patient_connections")
 def test_a_connection_is_replaced_when_the_server_closed_it() -> None:
     """Every message costs a handshake, or the first one after a pause fails."""
     accepted, treat = serving(OK, OK)
@@ -228,6 +237,7 @@ def test_a_connection_is_replaced_when_the_server_closed_it() -> None:
     assert len(accepted) == 3
 
 
+@pytest.mark.usefixtures("patient_connections")
 def test_a_message_is_not_sent_again_once_it_was_sent() -> None:
     """A connection that the server closes instead of answering has the message sent twice within one attempt."""
     accepted, treat = serving(OK, b"")
@@ -386,6 +396,7 @@ def test_a_failed_connection_comes_with_its_remedy(server_context: ssl.SSLContex
 # -- proxies ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient_connections")
 def test_a_proxy_tunnels_tls_and_sees_nothing_of_it(server_context: ssl.SSLContext, ca_file: Path) -> None:
     """The proxy is passed by, gets no credentials, or reads the message."""
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken"), server_context) as server:
