@@ -47,6 +47,7 @@ MAX_VALUE_CHARS = 2_000  # of a button
 MAX_SAID_CHARS = 300
 WATCH_SECONDS = 1.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
+UNEXPECTED_WAIT = 5.0  # after an error that nobody foresaw
 REFUSED_WAIT = 300.0  # a wrong token does not mend itself; a new one comes with a restart
 SEEN_ENVELOPES = 200  # Slack repeats what it believes unheard
 
@@ -143,7 +144,7 @@ class SlackActions:
                 self._listen()
             except BaseException as exc:
                 log.error("slack_actions_failed", receiver=self.receiver, error=repr(exc), exc_info=exc)
-                self._stopping.wait(LONGEST_WAIT)
+                self._stopping.wait(UNEXPECTED_WAIT)
 
     def _listen(self) -> None:
         self._client = client = self._make()
