@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Alert, Delivery
+    from actionwatch.base.delivery import Delivery
+    from actionwatch.base.model import Alert
     from actionwatch.matching.operator_actions import People
     from actionwatch.store.database import StoreReader
 
@@ -178,7 +179,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
     """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    from actionwatch.base.model import DeliveryStatus
+    from actionwatch.base.delivery import DeliveryStatus
 
     stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
     found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]

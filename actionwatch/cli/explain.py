@@ -15,7 +15,8 @@ from actionwatch.cli.output import output_option, print_document, print_table, s
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Alert, Delivery, Record
+    from actionwatch.base.delivery import Delivery
+    from actionwatch.base.model import Alert, Record
     from actionwatch.rules.explain import Finding
     from actionwatch.rules.load import Rules
     from actionwatch.settings import Settings
@@ -167,7 +168,7 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
-    from actionwatch.base.model import DeliveryStatus
+    from actionwatch.base.delivery import DeliveryStatus
     from actionwatch.store import outbox, suppressed_deliveries
 
     if row.status is DeliveryStatus.PENDING:

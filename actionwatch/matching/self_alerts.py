@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import resolve, stable_id
-from actionwatch.base.model import GONE, Alert, Level, RuleName, Status
+from actionwatch.base.delivery import GONE
+from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts, self_alerts
 from actionwatch.store.database import Database

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.base.clock import Clock, utc_now
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.delivery.worker import Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -193,12 +193,14 @@ class App:
         """The tailing step of each source."""
         return [self._tail(source) for source in self.settings.sources]
 
-    def deliverer(self, receivers: Sequence[Receiver] | None = None) -> Deliverer:
+    def deliverer(self, receivers: Sequence[Receiver] | None = None) -> DeliveryWorker:
         """Make the delivering step, for all receivers or for these only."""
         chosen = self.settings.receivers if receivers is None else receivers
         channels = [build_channel(receiver) for receiver in chosen]
-        house = build_house(self.settings)
-        return Deliverer(self.database, channels, self.renderer, self.troubles, self.clock, house=house)
+        global_policy = build_global_policy(self.settings)
+        return DeliveryWorker(
+            self.database, channels, self.renderer, self.troubles, self.clock, global_policy=global_policy
+        )
 
     def people(self, wake: Callable[[], None] = lambda: None) -> People:
         """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
@@ -350,10 +352,10 @@ def build_channel(receiver: Receiver) -> Channel:
     )
 
 
-def build_policy(receiver: Receiver) -> Policy:
+def build_policy(receiver: Receiver) -> ReceiverPolicy:
     """Say what a receiver wants of the messages it is sent."""
     digest: DigestOptions | None = getattr(receiver.options, "digest", None)
-    return Policy(
+    return ReceiverPolicy(
         min_level=receiver.min_level,
         storm=_storm(receiver),
         digest=digest.crontab if digest else None,
@@ -370,7 +372,7 @@ def _storm(receiver: Receiver) -> Storm | None:
     return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
 
 
-def build_house(settings: Settings) -> House:
+def build_global_policy(settings: Settings) -> GlobalPolicy:
     """Say what holds for every receiver: what inhibits what, and when it is which time."""
     rules = [
         InhibitRule(
@@ -380,7 +382,7 @@ def build_house(settings: Settings) -> House:
         )
         for rule in settings.inhibit_rules
     ]
-    return House(tuple(rules), time_intervals(settings))
+    return GlobalPolicy(tuple(rules), time_intervals(settings))
 
 
 def build_renderer(settings: Settings) -> Renderer:

@@ -16,12 +16,13 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from actionwatch.base import clock
+from actionwatch.base.delivery import READDRESSED
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import READDRESSED, Message, Receipt, Rendered
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery import replay
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.delivery.worker import Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator import Action
 from actionwatch.instaclustr.kinds import KINDS as KNOWN_KINDS
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -30,7 +31,7 @@ from actionwatch.matching.operator_actions import People
 from actionwatch.matching.self_alerts import Troubles
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts
-from actionwatch.store.outbox import Wanted
+from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenTrouble
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
@@ -270,20 +271,20 @@ class Schedule:
         self.clock_watch.start()
         self.self_alerts.settle_removed([SOURCE], setup.names.values())
 
-    def _deliverer(self) -> Deliverer:
+    def _deliverer(self) -> DeliveryWorker:
         retry = RetryPolicy(first=timedelta(seconds=1), give_up_after=timedelta(minutes=30))
         channels = [
             Channel(name, self._hook(name), (), retry=retry, concurrency=1, policy=policy)
             for name, policy in self._setup.policies.items()
         ]
-        return Deliverer(
+        return DeliveryWorker(
             self.database,
             channels,
             PlainRenderer(),
             self.self_alerts,
             self._machine,
             jitter=lambda: 0.5,
-            house=self._setup.house,
+            global_policy=self._setup.house,
         )
 
     def _hook(self, name: str) -> Hook:
@@ -329,8 +330,8 @@ class Schedule:
 
     def close(self) -> None:
         """End the process."""
-        for line in self.deliverer._lines.values():
-            line.close()
+        for worker in self.deliverer._workers.values():
+            worker.close()
         self.database.close()
 
     def _arrive(self) -> None:
@@ -410,9 +411,9 @@ class Schedule:
             now, names = self._machine(), list(self._setup.names.values())
             with self.database.write() as connection:
                 if decision == "retry":
-                    replay.replay(connection, Wanted(), names, now)
+                    replay.replay(connection, DeliveryFilter(), names, now)
                 else:
-                    replay.readdress(connection, Wanted(), self._setup.names[HOOK], now)
+                    replay.readdress(connection, DeliveryFilter(), self._setup.names[HOOK], now)
         elif known:
             people = People(self.database, self._setup.addressing, self._machine)
             people.act(decision, self.chance.choice(known)[0], "sam")
@@ -499,7 +500,9 @@ class Schedule:
         for _ in range(3):
             # All that is under way ends first, so that a seed gives the same rounds on every machine.
             wait_until(
-                lambda: self.deliverer._outcomes.qsize() >= self.deliverer.under_way(), "the receivers", pause=0.0005
+                lambda: self.deliverer._inbox._attempts.qsize() >= self.deliverer.under_way(),
+                "the receivers",
+                pause=0.0005,
             )
             if not self.deliverer.run_once() and not self.deliverer.under_way():
                 break

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Escalation, Match, Record
 from actionwatch.matching.addressing import Addressing, Destination
@@ -18,12 +18,12 @@ from tests.upstreams import HOOK
 
 SIESTA = TimeInterval("siesta", (Period(times=((12 * 60 + 5, 12 * 60 + 25), (14 * 60, 14 * 60 + 30))),))
 POLICIES = {
-    HOOK: Policy(),
-    "digest": Policy(digest=parse_crontab("*/20 * * * *")),
-    "storm": Policy(storm=Storm(1, timedelta(minutes=1))),
-    "muted": Policy(),
-    "relieved": Policy(fallback=HOOK, fallback_after=timedelta(minutes=2)),
-    "oncall": Policy(),
+    HOOK: ReceiverPolicy(),
+    "digest": ReceiverPolicy(digest=parse_crontab("*/20 * * * *")),
+    "storm": ReceiverPolicy(storm=Storm(1, timedelta(minutes=1))),
+    "muted": ReceiverPolicy(),
+    "relieved": ReceiverPolicy(fallback=HOOK, fallback_after=timedelta(minutes=2)),
+    "oncall": ReceiverPolicy(),
 }
 """What each kind of receiver wants. `muted` is routed to with a mute interval, `oncall` only by an escalation."""
 
@@ -69,7 +69,7 @@ class Setup:
         return Addressing(Route(routed, routes=children), destinations)
 
     @property
-    def policies(self) -> dict[str, Policy]:
+    def policies(self) -> dict[str, ReceiverPolicy]:
         """What each receiver wants, by name."""
         return {
             name: replace(POLICIES[kind], fallback=self.names[HOOK]) if POLICIES[kind].fallback else POLICIES[kind]
@@ -77,9 +77,9 @@ class Setup:
         }
 
     @property
-    def house(self) -> House:
+    def house(self) -> GlobalPolicy:
         """What holds for all."""
-        return House(intervals={"siesta": SIESTA} if self.is_siesta_known else {})
+        return GlobalPolicy(intervals={"siesta": SIESTA} if self.is_siesta_known else {})
 
     def renamed(self) -> Setup:
         """Return it with every receiver renamed, without the second rule and the mute interval."""

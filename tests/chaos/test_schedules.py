@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.base.model import DeliveryStatus
+from actionwatch.base.delivery import DeliveryStatus
 from tests.chaos.killing import MortalDatabase
 from tests.chaos.schedules import NATURES, Tally, play
 

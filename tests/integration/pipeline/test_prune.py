@@ -8,7 +8,16 @@ from datetime import timedelta
 from actionwatch.matching.operator_actions import People
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, marks, outbox, positions, receipts, records, unproved_windows
+from actionwatch.store import (
+    alert_history,
+    delivery_transitions,
+    marks,
+    outbox,
+    positions,
+    receipts,
+    records,
+    unproved_windows,
+)
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.unproved_windows import Unproved
@@ -85,7 +94,7 @@ def test_what_is_owed_stays(post: Post) -> None:
     assert pruned(post) == {}
     (letter,) = post.rows()
     with post.database.write() as connection:
-        outbox.drop(connection, outbox.Wanted([letter.id]), "sam")
+        delivery_transitions.drop(connection, outbox.DeliveryFilter([letter.id]), "sam")
     assert pruned(post)["deliveries"] == 1
 
 
