@@ -27,12 +27,12 @@ from actionwatch.emulator import Action
 from actionwatch.instaclustr.kinds import KINDS as KNOWN_KINDS
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.operator_actions import People
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts
 from actionwatch.store.outbox import DeliveryFilter
-from actionwatch.store.self_alerts import OpenTrouble
+from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
 from actionwatch.tail.window_scan import PollReport
@@ -248,7 +248,7 @@ class Schedule:
         """Start the process anew from the store file."""
         machine, setup = self._machine, self._setup
         machine.restart()
-        self.self_alerts = Troubles(self.database, setup.addressing, machine)
+        self.self_alerts = SelfAlertStore(self.database, setup.addressing, machine)
         self.client = DirectClient(self.world.emulator, machine)
         self.client.before_request = self._may_die
         watch = SourceWatch(
@@ -415,7 +415,7 @@ class Schedule:
                 else:
                     replay.readdress(connection, DeliveryFilter(), self._setup.names[HOOK], now)
         elif known:
-            people = People(self.database, self._setup.addressing, self._machine)
+            people = OperatorActions(self.database, self._setup.addressing, self._machine)
             people.act(decision, self.chance.choice(known)[0], "sam")
 
     def _advance(self, seconds: float) -> None:
@@ -470,7 +470,7 @@ class Schedule:
         self.tally.silent += 1
         self.wrong.append(f"silent: {what}")
 
-    def _opened_self_alerts(self) -> list[OpenTrouble]:
+    def _opened_self_alerts(self) -> list[OpenSelfAlert]:
         with self.database.read() as connection:
             return self_alerts.read_all(connection)
 
