@@ -22,13 +22,15 @@ PATIENT = timedelta(seconds=LIMIT)  # for a timeout of the product, where the fa
 LOOK_EVERY = 0.01
 
 
-def wait_until(look: Callable[[], T | None], what: str, state: Callable[[], object] | None = None) -> T:
+def wait_until(
+    look: Callable[[], T | None], what: str, state: Callable[[], object] | None = None, pause: float = LOOK_EVERY
+) -> T:
     """Look until there is something to see, and return it; `state` describes what there is instead, for the failure."""
     deadline = time.monotonic() + LIMIT
     while not (seen := look()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {LIMIT:g} s for {what}; last seen: {state() if state else seen!r}")
-        time.sleep(LOOK_EVERY)
+        time.sleep(pause)
     return seen
 
 

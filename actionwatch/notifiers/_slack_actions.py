@@ -47,6 +47,7 @@ MAX_VALUE_CHARS = 2_000  # of a button
 MAX_SAID_CHARS = 300
 WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
+UNEXPECTED_WAIT = 5.0  # after an unexpected error
 REFUSED_WAIT = 300.0  # a wrong token stays wrong until the configuration is reloaded
 SEEN_ENVELOPES = 200  # Slack repeats an envelope whose acknowledgement was lost
 
@@ -143,7 +144,7 @@ class SlackActions:
                 self._listen()
             except BaseException as exc:
                 log.error("slack_actions_failed", receiver=self.receiver, error=repr(exc), exc_info=exc)
-                self._stopping.wait(LONGEST_WAIT)
+                self._stopping.wait(UNEXPECTED_WAIT)
 
     def _listen(self) -> None:
         self._client = client = self._make()

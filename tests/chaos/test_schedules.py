@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.base.delivery import DeliveryStatus
 from tests.chaos.killing import MortalDatabase
 from tests.chaos.schedules import NATURES, Tally, play
 
@@ -35,6 +36,10 @@ def test_schedules(mortal: MortalDatabase, soak: int, first_seed: int, capsys: p
         print(f"\nchaos: {tally.line()}")
     assert not wrong, "replay one with --soak 1 --soak-from SEED:\n" + "\n".join(wrong[:20])
     assert tally.kills
+    if not soak:  # else nothing would be shown about what is left in one of them
+        assert set(DeliveryStatus) <= tally.states
+        assert {"leased", "fallback", "held digest", "collapsed storm"} <= tally.states
+        assert {f"suppressed {reason}" for reason in ("silence", "mute")} <= tally.states
 
 
 @pytest.mark.parametrize("seed", [8, 15, 18, 21])

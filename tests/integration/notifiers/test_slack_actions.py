@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from actionwatch.base.errors import ActionwatchError, PermanentDeliveryError, StoreBusy
+from actionwatch.base.errors import ActionwatchError, DeliveryError, PermanentDeliveryError, StoreBusy
 from actionwatch.base.model import Decision, Status
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._slack_actions import REFUSED_WAIT, SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
+from tests.threads import strike
 from tests.unit.render.messages import message
 from tests.waiting import LIMIT, at_least, beside, wait_until
 
@@ -208,6 +209,19 @@ def test_a_slack_that_is_down_at_the_start_is_asked_again(server: SocketEnd) -> 
         listener.start()
         wait_until(lambda: listener.is_connected, "the connection")
     listener.close()
+
+
+def test_a_listener_outlives_any_exception(server: SocketEnd) -> None:
+    """An exception ends the thread, and the buttons are dead in silence."""
+    pressed = Pressed()
+    with listening(server, pressed) as listener:
+        listener.check()
+        strike("slack-actions-security-slack", SystemExit)
+        wait_until(lambda: server.connections == 2 and listener.is_connected, "a second connection")
+        server.press("actionwatch_ack", envelope_id="e1")
+        wait_until(lambda: pressed.calls, "a press")
+    with pytest.raises(DeliveryError, match="presses of the buttons of security-slack are not heard"):
+        listener.check()
 
 
 def test_it_ends_whatever_it_is_doing(server: SocketEnd) -> None:

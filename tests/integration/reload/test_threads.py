@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import re
 import threading
 from collections.abc import Iterator
@@ -16,18 +15,12 @@ from actionwatch.service.service import MATCH_SECONDS, Service, ThreadDied, serv
 from actionwatch.service.signals import Asked
 from tests import http_client
 from tests.integration.reload.kit import Site, rule
+from tests.threads import strike
 from tests.waiting import beside, wait_until
 
 
 class Odd(BaseException):
     """An exception that no `except Exception` catches."""
-
-
-def strike(name: str, error: type[BaseException]) -> None:
-    """Raise an exception in the thread of a name, wherever it is."""
-    found = [thread.ident for thread in threading.enumerate() if thread.name == name]
-    for ident in found:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident or 0), ctypes.py_object(error))
 
 
 def answer(service: Service, path: str) -> tuple[int, dict[str, object]]:

@@ -26,7 +26,8 @@ from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 from tests.children import child, printed, run_child
-from tests.waiting import all_at_once, beside, wait_for_event, wait_until
+from tests.threads import strike
+from tests.waiting import all_at_once, beside, join, wait_for_event, wait_until
 
 
 def test_empty_store_is_migrated(tmp_path: Path) -> None:
@@ -343,3 +344,23 @@ def test_log_is_carried_over_beside_the_writers(database: Database) -> None:
     commit()
     with database.read() as connection:
         assert positions.read(connection, "match") == 2 * COMMITS
+
+
+def test_checkpoints_go_on_after_any_exception(database: Database) -> None:
+    """An exception ends the thread that keeps the log short, and nothing starts another."""
+
+    def commit() -> None:
+        for _ in range(COMMITS):
+            with database.write() as connection:
+                positions.write(connection, "match", 1)
+
+    def threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "checkpoints"]
+
+    commit()
+    (first,) = threads()
+    strike("checkpoints", SystemExit)  # it strikes when the thread wakes up
+    commit()
+    join(first)
+    commit()
+    wait_until(threads, "another thread")
