@@ -26,8 +26,8 @@ from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.notifiers.base import Notifier
 
 IN_HAND = 4  # jobs a thread: none waits for the delivery worker's commit, and a commit carries many
-HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to ask again for the places that another process holds
-MOST_IN_HAND = 16  # of a quick receiver: should it hang now, at 10 s each they all end within their lease
+HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
+MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
 
 log = structlog.get_logger()
 
@@ -118,7 +118,7 @@ class ReceiverWorker:
         return timedelta(seconds=1 / rate) if rate else timedelta(0)
 
     def follow_shared(self, paused_until: datetime | None, next_at: datetime | None) -> None:
-        """Follow the pause and the rate that all processes share."""
+        """Take over the pause and the rate that all processes share."""
         if paused_until is not None:
             self.pause(paused_until)
         if next_at is not None and self.interval:
