@@ -38,7 +38,7 @@ def names(cell: str) -> list[str]:
 
 def test_troubles() -> None:
     """The table lists every trouble with its level, and none that does not exist."""
-    listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Troubles")}
+    listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Self-alerts")}
     assert listed == {name: level.word for name, (level, _) in TITLES.items()}
 
 
@@ -65,11 +65,11 @@ def test_what_the_proof_rests_on() -> None:
     """What the page says `probe` calls an assumption is what `probe` calls it."""
     with a_world(30) as world:
         subjects = {finding.subject for finding in world.probe().findings} | {"bounds"}
-    assert {name for row in rows(PROOF, "What it rests on") for name in names(row[2])} <= subjects
+    assert {name for row in rows(PROOF, "Assumptions") for name in names(row[2])} <= subjects
 
 
 def test_methods() -> None:
     """The page names the methods as receipts do."""
-    assert [names(row[0])[0] for row in rows(PROOF, "A proved window")] == [
+    assert [names(row[0])[0] for row in rows(PROOF, "How a window is proved")] == [
         "counts", "totals", TWO_WALKS, f"{TWO_WALKS}, partition",
     ]  # fmt: skip

@@ -150,6 +150,28 @@ def test_an_alert_that_a_late_record_lets_fire_earlier_is_over_earlier(is_restar
     assert (row.told.fired_at, row.told.until) == (at(2), at(7))
 
 
+@pytest.mark.parametrize("shown", ["userName, clusterId", "userName"])
+def test_an_alert_is_joined_after_a_restart_that_lacks_its_first_record(shown: str) -> None:
+    """What joins an alert opens another one, where the records read after a restart begin within the alert's window."""
+    text = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 10m, condition: {gte: 2}"
+    rules = loaded(
+        "---\n".join([FEED.format("a", "BACKUP"), ABOVE.format("burst", text)])
+        + f"alert: {{group_by: [{shown}], realert: 60m}}\n"
+    )
+    service = Service(rules, keep=0 * MINUTE)
+    service.take([record_at(minute, cluster="x", key=f"x{minute}") for minute in (498, 502)], at(502))
+    service.take([record_at(560, user="bob", cluster="x", key="other")], at(560))
+    service.restart()
+    assert service.rebuilt == 1
+    cluster = "y" if shown == "userName" else "x"
+    later = [record_at(minute, cluster=cluster, key=f"later{minute}") for minute in (560.5, 561, 563, 564)]
+    service.take(later[:2], at(561))
+    assert [sorted(service.held[name]) for name in service.opened] == [["later560.5", "later561", "x498", "x502"]]
+    service.restart()
+    service.take(later[2:], at(564))
+    assert len(service.opened) == (1 if shown == "userName" else 2)  # that of `y` is open, that of `x` is over
+
+
 def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the cap the group touched least recently goes, and is counted; hits kept are bounded too."""
     monkeypatch.setattr(correlator, "MAX_KEPT", 100)

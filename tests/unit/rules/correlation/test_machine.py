@@ -153,6 +153,15 @@ def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Cor
     assert (found.is_judged(START + needed - MINUTE), found.is_judged(START + needed)) == (False, True)
 
 
+def test_what_is_only_learned_is_remembered_at_once() -> None:
+    """A term that is new while its rule is learning is remembered only once the whole history is verified."""
+    state = machine(TERM, START)
+    state.push(hit(1))
+    (found,) = state.alerts()
+    assert found.is_quiet
+    assert found.is_judged(None)
+
+
 def test_a_term_that_is_told_from_the_start_waits_for_nothing() -> None:
     """With `cold-start: alert`, a new term is told only once the past is verified."""
     state = machine(make(Kind.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)

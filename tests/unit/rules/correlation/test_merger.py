@@ -123,6 +123,15 @@ def test_an_alert_that_fell_away_leads_nobody() -> None:
         assert (made.leader("b1"), made.leader("c1")) == ("a1", "a1")
 
 
+def test_several_that_fall_away_at_once_lead_nobody() -> None:
+    """Of two alerts of a group that are no more, the first goes on leading."""
+    made = groups((B, fired("b1", 6)), (C, fired("c1", 20)), (("d",), fired("d1", 41)))
+    made.update(A, fired("a1", 5), fired("a2", 40))
+    assert [made.leader(name) for name in ("a1", "a2", "b1", "c1", "d1")] == [None, None, "a1", None, "a2"]
+    made.update(A)
+    assert [made.leader(name) for name in ("b1", "c1", "d1")] == [None, None, None]
+
+
 def test_an_alert_moves_in_the_order() -> None:
     """An alert that a late record lets fire earlier stays where it was among the others."""
     made = groups((A, fired("a1", 5)), (B, fired("b1", 8)))
@@ -236,6 +245,8 @@ def test_all_must_be_back() -> None:
     assert (made.leader("c1"), made.leader("c2")) == ("a1", None)
     assert made.over("a1") == (50, ["a1", "b1", "c1"])
     assert made.merger.over(told("unknown", 5)) is None
+    made.update(("d",), missing("d1", 45, back=48))  # not told yet: nothing is to be resolved
+    assert made.over("a1") == (50, ["a1", "b1", "c1"])
 
 
 def test_what_is_not_verified_is_not_back() -> None:
@@ -273,11 +284,16 @@ def test_runs_are_forgotten_as_a_whole() -> None:
     made = groups((A, fired("a1", 0)), (B, fired("b1", 9)), (C, fired("a2", 30)), (("d",), fired("c1", 60)))
     made.merger.forget(at(15))
     assert (made.leader("b1"), made.leader("a2")) == ("a1", None)
+    made.merger.forget(at(20))  # it is over, and the next one is not: it stays, with its leader
+    made.update(("e",), fired("e1", 8))
+    assert (made.leader("e1"), made.leader("b1")) == ("a1", "a1")
     made.merger.forget(at(45))  # the run of a2 may still be joined by what fired at the very end of it
     assert made.merger.tell_as(made.known["b1"]) is None
     assert not made.merger.over(made.known["a1"])
     made.update(B, fired("b2", 40))
     assert made.leader("b2") == "a2"
+    made.update(A, fired("a3", 7))
+    assert made.leader("a3") is None
 
 
 def test_what_may_still_be_joined_is_not_forgotten() -> None:
@@ -293,4 +309,4 @@ def test_a_merger_is_left_when_no_group_is() -> None:
     """What holds groups together is dropped with the first of them, or stays when all are gone."""
     made = groups((A, fired("a1", 0)), (B, fired("b1", 5)))
     made.merger.remember(C, [])
-    assert [made.merger.drop(group) for group in (A, B, C)] == [False, False, True]
+    assert [made.merger.drop(group) for group in (C, A, B)] == [False, False, True]

@@ -1,0 +1,87 @@
+"""Rules over rules: in which order they are folded, how far back each must see, and which wait for verified time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from actionwatch.base.model import RuleName
+from actionwatch.rules.correlations.live.order import in_feeding_order, needs, rooms, waiting
+from actionwatch.rules.correlations.spec import Correlation, Kind, Pattern, Step, Threshold
+from tests.unit.rules.correlation.kit import MINUTE, make
+
+
+def over(name: str, *inner: str, kind: Kind = Kind.EVENT_COUNT, span: int = 10, **more: Any) -> Correlation:
+    """Make a rule over others; `r` is one that counts records."""
+    steps = tuple(Step(each) for each in inner or ("r",))
+    given: dict[str, Any] = {"threshold": Threshold("gte", 2), "realert": 0 * MINUTE, **more}
+    return replace(make(kind, **given), name=RuleName(name, name, name), steps=steps, timespan=span * MINUTE)
+
+
+def in_minutes(spans: dict[str, timedelta]) -> dict[str, float]:
+    return {name: span / MINUTE for name, span in spans.items()}
+
+
+def test_a_rule_comes_after_those_that_feed_it() -> None:
+    """A rule is folded before a rule that feeds it, or twice, in whatever order the files come."""
+    rules = [over("top", "left", "right"), over("left", "low"), over("right", "low", "r"), over("low")]
+    for given in permutations(rules):
+        order = [rule.name.id for rule in in_feeding_order(given)]
+        assert sorted(order) == ["left", "low", "right", "top"]
+        assert order.index("low") < min(order.index("left"), order.index("right"))
+        assert order[-1] == "top"
+
+
+@pytest.mark.parametrize(
+    ("rule", "reach"),
+    [
+        (over("a"), 10),
+        (over("a", kind=Kind.TEMPORAL), 20),  # it may wait for a timespan after one that lies as far back
+        (over("a", kind=Kind.TEMPORAL_ORDERED), 20),
+        (over("a", kind=Kind.NEW_TERM, history=90 * MINUTE), 90),
+        (over("a", kind=Kind.SPIKE, windows=3), 40),  # its own window, and those that it is compared with
+    ],
+)
+def test_reach(rule: Correlation, reach: int) -> None:
+    """A hit that matters to an alert lies further back than a restart reads."""
+    assert rule.reach == reach * MINUTE
+
+
+def test_a_rule_must_see_as_far_as_all_below_it() -> None:
+    """After a restart an inner alert is missing that a rule counts, since its own records were not read."""
+    rules = in_feeding_order(
+        [over("top", "mid", "r", span=5), over("mid", "low", "near", span=7), over("low"), over("near", span=1)]
+    )
+    # low: its own 10; mid: 7, and back to where low is right, which fires 10 after it began; top: 5, and so on for mid.
+    assert in_minutes(needs(rules)) == {"low": 10, "near": 1, "mid": 27, "top": 39}
+
+
+def test_room_covers_what_may_still_be_joined() -> None:
+    """An alert that is still open, or one that a rule above still counts, lies further back than a restart reads."""
+    alone = [over("a", realert=60 * MINUTE), over("b", realert=2 * MINUTE)]
+    assert in_minutes(rooms(alone)) == {"a": 70, "b": 20}
+    rules = in_feeding_order([over("top", "low", span=5), over("low")])
+    assert in_minutes(rooms(rules)) == {"low": 30, "top": 30}
+
+
+@pytest.mark.parametrize(
+    ("rule", "waits"),
+    [
+        (over("a"), False),
+        (over("a", kind=Kind.SPIKE), True),
+        (over("a", kind=Kind.NEW_TERM, is_learning=True), True),
+        (over("a", kind=Kind.NEW_TERM, is_learning=False), False),
+        (over("a", is_learning=True), False),  # the default of a kind that learns nothing
+        (over("a", expected=((),)), True),
+        (over("a", kind=Kind.TEMPORAL, patterns=(Pattern((0,)), Pattern((0,), (1,)))), True),
+        (over("a", kind=Kind.TEMPORAL, patterns=(Pattern((0,)),)), False),
+    ],
+)
+def test_what_waits_for_verified_time(rule: Correlation, waits: bool) -> None:
+    """An alert that waits is taken for one that fires at once, in its rule or in those above it."""
+    rules = [rule, over("above", "a"), over("top", "r", "above"), over("beside")]
+    assert waiting(rules) == ({"a", "above", "top"} if waits else set())
