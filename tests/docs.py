@@ -10,7 +10,7 @@ import click
 
 from actionwatch.base.model import Mode
 from actionwatch.cli import COMMANDS, group
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Rule
 from tests.benchmarks import noise
 
 COMMANDS_FILE = Path(__file__).parent.parent / "docs" / "commands.md"

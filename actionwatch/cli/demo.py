@@ -158,10 +158,11 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) 
     built = _streaming_app(settings, out, ended)
     started = time.monotonic()
     try:
-        running = service.Service(built)
+        running = service.Service(built, on_death=ended.ask)
         with running.running():
             _greet(out, upstream, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
+            running.check_threads()
         _summarise(out, built, time.monotonic() - started)
     finally:
         built.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,8 +83,8 @@ class ReceiverWorker:
     on_ended: Callable[[Attempt], None]
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
-    in_hand: set[str] = field(default_factory=set)
-    """The deliveries handed in whose attempt has not ended yet."""
+    in_hand: dict[str, float] = field(default_factory=dict)
+    """The deliveries handed in whose attempt has not ended yet, each with when that was, by the monotonic clock."""
     ended_count: int = 0
     """How many attempts ended during the delivery worker's last round."""
     paused_until: datetime | None = None
@@ -135,13 +136,18 @@ class ReceiverWorker:
 
     def send(self, job: Job) -> None:
         """Hand a job to the receiver's threads, starting one where all are busy."""
-        self.in_hand.add(job.delivery.id)
+        self.in_hand[job.delivery.id] = time.monotonic()
         if len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process from ending.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
             self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
             self.threads[-1].start()
         self.jobs.put(job)
+
+    def longest_send(self) -> timedelta:
+        """Return how long the oldest delivery has been in hand."""
+        began = list(self.in_hand.values())  # the delivery worker may change it meanwhile
+        return timedelta(seconds=time.monotonic() - min(began)) if began else timedelta(0)
 
     @property
     def is_busy(self) -> bool:
@@ -150,7 +156,7 @@ class ReceiverWorker:
 
     def take_back(self, attempt: Attempt) -> None:
         """Count an attempt that ended."""
-        self.in_hand.discard(attempt.job.delivery.id)
+        self.in_hand.pop(attempt.job.delivery.id, None)
         self.ended_count += 1
 
     def close(self) -> None:
@@ -180,8 +186,8 @@ class ReceiverWorker:
             receipt = self.channel.notifier.send(job.message, rendered, job.reference)
         except DeliveryError as exc:
             return Attempt(job, None, exc, failures)
-        except Exception as exc:
-            # A notifier's bug must not lose a message or end a thread: the message is retried, and the error shown.
+        except BaseException as exc:
+            # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
             return Attempt(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
         return Attempt(job, receipt, None, failures)

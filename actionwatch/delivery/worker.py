@@ -19,8 +19,9 @@ import structlog
 
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.base.errors import StoreError
-from actionwatch.delivery.claiming import Claimer
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import DeliveryError, StoreError
+from actionwatch.delivery.claiming import LEASE, Claimer
 from actionwatch.delivery.fallback import Fallbacks
 from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.health import ReceiverWatch
@@ -37,6 +38,18 @@ STOP_SECONDS = 8.0  # within the 10 s that a clean end may take; the next start 
 HEALTH_EVERY = timedelta(seconds=5)  # counting what is dead and failing is not free
 
 log = structlog.get_logger()
+
+
+def _attempt(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except StoreError as exc:
+        log.warning("store_failed", step="deliver", error=str(exc))
+        return False
+    except Exception as exc:
+        log.exception("step_failed", step="deliver", error=str(exc))
+        return False
+    return True
 
 
 class DeliveryWorker:
@@ -81,18 +94,10 @@ class DeliveryWorker:
         self._clock_steps.put(step)
         self.wake()
 
-    def run(self) -> None:
-        """Work until `stop`, in a thread of its own."""
+    def run(self, attempt: Callable[[Callable[[], object]], bool] = _attempt) -> None:
+        """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
         while not self._stopping.is_set():
-            try:
-                if not self._is_alone:
-                    self.recover()
-                self.run_once(self._seconds_until_next())
-            except StoreError as exc:
-                log.warning("store_failed", step="deliver", error=str(exc))
-                self._stopping.wait(POLL_SECONDS)
-            except Exception as exc:
-                log.exception("step_failed", step="deliver", error=str(exc))
+            if not attempt(self._run_round):
                 self._stopping.wait(POLL_SECONDS)
         self.finish()
 
@@ -100,6 +105,16 @@ class DeliveryWorker:
         """End `run`: it claims nothing more, and records what is being sent."""
         self._stopping.set()
         self.wake()
+
+    def check_sends(self) -> None:
+        """Check that every send ends: a notifier has time limits, so one that outlasts a lease hangs.
+
+        Raises: DeliveryError, with the receivers.
+        """
+        hung = [name for name, worker in self._workers.items() if worker.longest_send() > LEASE]
+        if hung:
+            limit = spell_duration(LEASE)
+            raise DeliveryError(f"sends to {', '.join(hung)} have been under way for more than {limit}")
 
     def recover(self) -> None:
         """Release the leases of a dead process, bury what waits for removed receivers, and resume pauses."""
@@ -165,6 +180,11 @@ class DeliveryWorker:
             log.warning("deliveries_interrupted", count=self.under_way(), remedy="the next start retries them")
         for worker in self._workers.values():
             worker.close()
+
+    def _run_round(self) -> None:
+        if not self._is_alone:
+            self.recover()
+        self.run_once(self._seconds_until_next())
 
     def _seconds_until_next(self) -> float:
         self._inbox.note_version()

@@ -27,8 +27,8 @@ from actionwatch.rules.correlations.live.changes import Change, Past, Row, Told,
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.description import Telling, highest_level, stand_in, tell, with_missing
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
-from actionwatch.rules.correlations.spec import Correlation, Found
-from actionwatch.rules.engine import Failure, Rule
+from actionwatch.rules.engine import Failure
+from actionwatch.rules.model import Correlation, Found, Rule
 from actionwatch.store import alerts, correlations, marks, positions, records
 from actionwatch.store.correlations import Correlated, Version
 from actionwatch.store.database import Database

@@ -37,6 +37,7 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
     "clock_stepped": (Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
+    "step_failing": (Level.HIGH, "The step {} of the service does not work"),
     "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
 }
 """Level and title of each trouble. `{}` is the subject: a source, a receiver, a file."""
@@ -57,7 +58,9 @@ OF_SOURCES = frozenset(
 """The troubles whose subject is a source: they are over when it is no longer configured."""
 OF_RECEIVERS = frozenset({"receiver_failing", "slo_burning"})
 """Those whose subject is a receiver. Dead letters are not among them: they last until a person decides about each."""
-OF_OTHERS = frozenset({"clock_stepped", "dead_letters", "rule_broken", "store_nearly_full", "unknown_kind"})
+OF_OTHERS = frozenset(
+    {"clock_stepped", "dead_letters", "rule_broken", "step_failing", "store_nearly_full", "unknown_kind"}
+)
 """Those that somebody else settles: whoever reports them."""
 
 

@@ -15,8 +15,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.grouping import resolve
 from actionwatch.base.model import Mode, Status
 from actionwatch.matching.addressing import Addressing
-from actionwatch.rules.correlations.spec import Correlation
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import alert_history, alerts, correlations
 from actionwatch.store.correlations import Correlated
 

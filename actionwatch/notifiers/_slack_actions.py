@@ -123,12 +123,29 @@ class SlackActions:
             self._thread.join()
         self._http.close()
 
+    def check(self) -> None:
+        """Check that presses are heard.
+
+        Raises: DeliveryError.
+        """
+        if not self.is_connected:
+            raise DeliveryError(f"not connected to Slack: presses of the buttons of {self.receiver} are not heard")
+
     @property
     def is_connected(self) -> bool:
         """Whether presses are heard now."""
         return self._client is not None and self._client.is_connected()
 
     def _watch(self) -> None:
+        """Listen until `close`, whatever is raised: a thread that ended would leave the buttons dead."""
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except BaseException as exc:
+                log.error("slack_actions_failed", receiver=self.receiver, error=repr(exc), exc_info=exc)
+                self._stopping.wait(LONGEST_WAIT)
+
+    def _listen(self) -> None:
         self._client = client = self._make()
         wait = FIRST_WAIT
         try:
@@ -140,6 +157,7 @@ class SlackActions:
                     self._stopping.wait(max(wait, client.asked_wait))
                     wait = min(wait * 2, LONGEST_WAIT)
         finally:
+            self._client = None
             client.end()
 
     def _connect(self, client: _Client) -> bool:

@@ -16,11 +16,11 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Entity, Mode, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Happening, Moment
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.explain import Finding, explain
 from actionwatch.rules.fields import RAW
 from actionwatch.rules.fired import Fired, Outcome, Simulate
 from actionwatch.rules.lists import Lists
+from actionwatch.rules.model import Rule
 from actionwatch.text.payloads import instant
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # a Wednesday noon; any would do

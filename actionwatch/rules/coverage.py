@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.conditions import demand
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import admitted_kinds, conditions_of
 
 TACTICS = {

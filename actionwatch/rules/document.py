@@ -40,8 +40,8 @@ from actionwatch.rules.compile import Compiled
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.conditions import Some, all_of
 from actionwatch.rules.correlations.reading.block import Around, read_correlation
-from actionwatch.rules.engine import Rule
-from actionwatch.rules.filters import Filter, read_filter
+from actionwatch.rules.filters import read_filter
+from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import PARSE_ERRORS, Surroundings, explain, read_detection
 from actionwatch.rules.when import When, read_when

@@ -6,53 +6,22 @@ Pure: no clock, no I/O, no order of its own. Matches come in the order of the re
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
-from actionwatch.base.model import Level, Match, Mode, Record, RuleName
-from actionwatch.rules.alert import AlertBlock, make_match
-from actionwatch.rules.conditions import Condition, Predicate, predicate
+from actionwatch.base.model import Match, Mode, Record, RuleName
+from actionwatch.rules.alert import make_match
+from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
-from actionwatch.text.yaml_document import Document
-
-if TYPE_CHECKING:
-    from actionwatch.rules.cases import Case
-    from actionwatch.rules.correlations.spec import Correlation
-    from actionwatch.rules.filters import Filter
-    from actionwatch.rules.when import When
+from actionwatch.rules.model import Rule
 
 MAX_FAILURES = 1000  # kept until they are taken; the same trouble repeats with every record
 MAX_KNOWN_MASKS = 10_000  # distinct sets of survivors whose rules are remembered
 
 # Conditions are total, so none of these is expected; were one to come all the same, it must not stop the other rules.
 TROUBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule ready to run. `selections` are its parts by name, for an explanation; `file` and `line` say where it begins.
-
-    `condition` holds all that a record must meet, `when` and `filters` included; they and `document` are here to explain it.
-    One with a `correlation` makes its alerts of several records (`correlations/`); one that `is_silent` only feeds such a rule.
-    """
-
-    name: RuleName
-    level: Level
-    condition: Condition
-    selections: Mapping[str, Condition]
-    alert: AlertBlock
-    file: str
-    line: int
-    mode: Mode = Mode.LIVE
-    when: When | None = None
-    filters: tuple[Filter, ...] = ()
-    tests: tuple[Case, ...] = ()
-    document: Document | None = None
-    correlation: Correlation | None = None
-    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

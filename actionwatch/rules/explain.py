@@ -12,11 +12,9 @@ from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Joined, Named, Phrase, judge, parse_phrase
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import View, measured
-from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Hit, Kind
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject, field_named, keywords, spell
-from actionwatch.rules.filters import Filter
 from actionwatch.rules.lists import Lists
+from actionwatch.rules.model import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Filter, Hit, Kind, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 

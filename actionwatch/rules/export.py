@@ -12,8 +12,7 @@ from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Mode
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.document import METADATA
-from actionwatch.rules.engine import Rule
-from actionwatch.rules.filters import Filter
+from actionwatch.rules.model import Filter, Rule
 
 SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
 SIGMA_TYPES = (

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.base.model import RuleName
 from actionwatch.rules.condition_text import judge, parse_phrase
-from actionwatch.rules.conditions import Condition, Leaf, all_of, any_of, predicate
-from actionwatch.rules.engine import Rule
-from actionwatch.rules.fields import FIELDS, Candidates, Subject
+from actionwatch.rules.conditions import all_of
+from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import Surroundings, read_detection
 
@@ -28,49 +26,6 @@ _REMEDIES = {
     "reason": "say why these records are harmless",
     "expires": "say until when, for example: expires: 2026-12-31",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """An exclusion. `rules` are ids or names, empty: every rule. A record is kept where `keeps` holds, or from `expires` on."""
-
-    name: RuleName
-    rules: tuple[str, ...]
-    keeps: Condition
-    selections: Mapping[str, Condition]
-    owner: str
-    reason: str
-    expires: datetime
-    report: Report
-
-    @property
-    def file(self) -> str:
-        """The file it stands in."""
-        return self.report.document.file
-
-    @property
-    def line(self) -> int:
-        """The line at which it begins."""
-        return self.report.document.position(())[0]
-
-    def is_for(self, rule: Rule) -> bool:
-        """Say whether the filter is for this rule: as Sigma has it, one that finds records, not one that only counts others."""
-        if not _finds_records(rule):
-            return False
-        return not self.rules or rule.name.id in self.rules or rule.name.name in self.rules
-
-    def as_condition(self) -> Condition:
-        """Give what must hold of a record besides the rule's own condition."""
-        expires = self.expires
-
-        def test(candidates: Candidates) -> bool:
-            return any(isinstance(at, datetime) and at >= expires for at in candidates)
-
-        return any_of([self.keeps, Leaf(("from", expires), "timestamp", FIELDS["timestamp"].read, test)])
-
-    def excludes(self, subject: Subject) -> bool:
-        """Say whether the filter takes a record away from its rules."""
-        return not predicate(self.as_condition())(subject)
 
 
 def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, surroundings: Surroundings) -> Filter | None:
@@ -119,7 +74,7 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
                 what = f"no rule has the name or id '{wanted}'"
                 place = ("filter", "rules", index)
                 each.report.fault(place, what, suggest(wanted, names, "rules") or "see: actionwatch rules list")
-            elif not _finds_records(known[wanted]):
+            elif not known[wanted].finds_records:
                 what = f"'{wanted}' correlates other rules, and finds no records itself that a filter could hide"
                 each.report.fault(
                     ("filter", "rules", index), what, f"name what feeds it: {_feeders(known[wanted], known)}"
@@ -127,10 +82,6 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
         if now is not None and each.expires <= now:
             what = f"the filter expired ({each.report.document.value['expires']}): it hides nothing any more"
             each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still right")
-
-
-def _finds_records(rule: Rule) -> bool:
-    return rule.correlation is None or bool(rule.correlation.parts)
 
 
 def _feeders(rule: Rule, known: Mapping[str, Rule]) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from actionwatch.base.model import Level, Record, RuleName
-from actionwatch.rules.engine import Failure, Rule
+from actionwatch.rules.engine import Failure
+from actionwatch.rules.model import Rule
 
 
 @dataclass(frozen=True, slots=True)

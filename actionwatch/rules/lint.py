@@ -17,10 +17,9 @@ from actionwatch.base.errors import Fault
 from actionwatch.base.model import Entity, Record
 from actionwatch.rules.condition_text import Joined, Named, Phrase, judge, names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Every, Leaf, Not, demand, predicate
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject
-from actionwatch.rules.filters import Filter
 from actionwatch.rules.load import Rules
+from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.regex_lint import always_matches, never_matches
 from actionwatch.text.yaml_document import Document, Place
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.rules.correlations.reading.link import link, with_filters
 from actionwatch.rules.document import read_document
-from actionwatch.rules.engine import Rule
-from actionwatch.rules.filters import Filter, apply_filters, check_filters
+from actionwatch.rules.filters import apply_filters, check_filters
 from actionwatch.rules.lists import FOLDER as LISTS_FOLDER
 from actionwatch.rules.lists import Lists, list_folders, read_lists
+from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import Surroundings
 from actionwatch.text.timeintervals import TimeInterval

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from actionwatch.base.model import Mode, Record
 from actionwatch.rules.conditions import Condition, Leaf, demand, predicate
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import Subject
+from actionwatch.rules.model import Rule
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 

@@ -12,9 +12,9 @@ from actionwatch.base.model import LEVELS, Mode
 from actionwatch.rules import alert, cases, filters, when
 from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
-from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS
 from actionwatch.rules.fields import FIELDS, RAW
+from actionwatch.rules.model import Kind
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # what yaml-language-server knows best
 FILE = "rule.schema.json"

@@ -202,7 +202,7 @@ def _note_impossible(
     if not known or not isinstance(value, str) or not isinstance(condition, Leaf) or condition.slot is None:
         return
     if not any(condition.test((each,)) for each in known):
-        report.note(place, f"no known {name} meets '{value}'", suggest(value.strip("*"), known, "known are"))
+        report.note(place, f"no known {name} matches '{value}'", suggest(value.strip("*"), known, "known are"))
 
 
 def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:

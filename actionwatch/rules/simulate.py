@@ -10,9 +10,9 @@ from actionwatch.base.model import Record
 from actionwatch.rules.correlations.live.changes import Change, Past, What
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.description import Telling, highest_level, tell, with_missing
-from actionwatch.rules.correlations.spec import Correlation, Found, Kind
-from actionwatch.rules.engine import Failure, Rule
+from actionwatch.rules.engine import Failure
 from actionwatch.rules.fired import Fired, Outcome, ends
+from actionwatch.rules.model import Correlation, Found, Kind, Rule
 
 JUST_BEFORE = timedelta(microseconds=1)
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.correlations.reading.block import digest
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.last_good import lists_of
 from actionwatch.rules.lists import Lists
+from actionwatch.rules.model import Rule
 
 
 def stamped(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:

@@ -31,9 +31,10 @@ from actionwatch.matching.operator_actions import People
 from actionwatch.matching.self_alerts import Troubles
 from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, templates_of
 from actionwatch.render import Renderer
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
+from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import names_demanding
 from actionwatch.rules.versions import correlated
 from actionwatch.service.configuration import (

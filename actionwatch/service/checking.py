@@ -13,9 +13,9 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.notifiers._formats import FORMATS
 from actionwatch.notifiers.base import templates_of
 from actionwatch.render.renderer import SUFFIX, Renderer
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
+from actionwatch.rules.model import Rule
 from actionwatch.service import app, configuration, organisations
 from actionwatch.service.lookback import memories
 from actionwatch.settings import Settings

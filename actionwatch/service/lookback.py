@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from actionwatch.matching.correlating import KEEP
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import reach_of
 from actionwatch.settings import Source
 from actionwatch.store import marks, records, unproved_windows

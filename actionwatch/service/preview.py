@@ -15,8 +15,8 @@ from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.notifiers.base import notifier_module, templates_of
 from actionwatch.render import Renderer
 from actionwatch.rules.check import make_records, play
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import Fired
+from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.settings import Receiver, Settings

@@ -11,12 +11,12 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
-from actionwatch.base.errors import Fault, StoreError
+from actionwatch.base.errors import Fault
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App, why_whole
@@ -79,16 +79,13 @@ class Reloader:
         """Settle that the configuration was broken."""
         self._app.troubles.settle("rule_broken", str(config))
 
-    def watch(self, stopping: threading.Event) -> None:
-        """Reload when a file changes, until told to stop; meant for a thread of its own."""
+    def watch(self, stopping: threading.Event, attempt: Callable[[Callable[[], object]], bool]) -> None:
+        """Reload when a file changes, until `stopping` is set; meant for a thread of its own.
+
+        `attempt` calls what it is given and returns whether that succeeded.
+        """
         while not stopping.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except StoreError as exc:
-                log.warning("store_failed", step="reload", error=str(exc))
-                stopping.wait(RETRY_SECONDS)
-            except Exception as exc:
-                log.exception("step_failed", step="reload", error=str(exc))
+            if not attempt(self.look):
                 stopping.wait(RETRY_SECONDS)
 
     def _reload(self) -> None:

@@ -16,11 +16,10 @@ import yaml
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.document import read_document
-from actionwatch.rules.engine import Rule
-from actionwatch.rules.filters import Filter
 from actionwatch.rules.last_good import Build, Running, Version, lists_of, stand_in
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules
+from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import Surroundings
 from actionwatch.rules.versions import stamped

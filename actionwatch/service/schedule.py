@@ -6,11 +6,14 @@ until the old time is reached again: `catch_up`, called each second, has them ru
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from apscheduler.events import EVENT_SCHEDULER_STARTED
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from actionwatch.base.clock import utc_now
@@ -35,24 +38,30 @@ class Every(BaseTrigger):
         return previous_fire_time + (missed_count + 1) * self.interval
 
 
-def make_scheduler(thread_count: int) -> BackgroundScheduler:
-    """Make a scheduler that never runs a job twice at once, and merges the runs that a job missed."""
-    return BackgroundScheduler(
+def make_scheduler(thread_count: int) -> BlockingScheduler:
+    """Make a scheduler whose `start` blocks. It never runs a job twice at once, and merges the runs that a job missed."""
+    return BlockingScheduler(
         timezone="UTC",
         executors={"default": ThreadPoolExecutor(thread_count)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
 
 
-def add_job(
-    scheduler: BackgroundScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool
-) -> None:
+def add_job(scheduler: BaseScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool) -> None:
     """Have a job run once an interval, the first time now or an interval from now."""
     first_at = utc_now() + (timedelta(0) if is_first_now else interval)
     scheduler.add_job(run, Every(interval), next_run_time=first_at)
 
 
-def catch_up(scheduler: BackgroundScheduler) -> None:
+def start(scheduler: BaseScheduler, start_thread: Callable[[Callable[[], None]], object]) -> None:
+    """Run a scheduler in a thread that `start_thread` starts; return when it can be shut down."""
+    is_started = threading.Event()
+    scheduler.add_listener(lambda _: is_started.set(), EVENT_SCHEDULER_STARTED)
+    start_thread(scheduler.start)
+    is_started.wait()
+
+
+def catch_up(scheduler: BaseScheduler) -> None:
     """Run now what is scheduled for later than one interval from now: the clock was set back since."""
     now = utc_now()
     for job in scheduler.get_jobs():

@@ -14,8 +14,9 @@ from itertools import groupby
 
 from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert
 from actionwatch.base.model import Alert, Match, Record
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.fired import Fired, Outcome, ends
+from actionwatch.rules.model import Rule
 from actionwatch.rules.simulate import Simulation
 
 BATCH = 1000  # records that are matched at once

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from actionwatch.store.records import key_floor
 from actionwatch.store.tables import RECEIPT, RECORD
@@ -21,7 +21,8 @@ from actionwatch.store.timestamps import MICROSECOND
 class WindowReceipt:
     """One proved window: these records, and no others, had a time from `starts_at` to `ends_at`, both included.
 
-    `digest` is over their sorted keys (`digest_of`); `method` names what proved it. `judged_at` is told by our clock.
+    `digest` is over their sorted keys (`digest_of`); `method` names what proved it. `judged_at` is our
+    clock's time, and later than that of the receipt before, though the clock was set back.
     """
 
     source: str
@@ -33,6 +34,8 @@ class WindowReceipt:
     kind_counts: Mapping[str, int]
     digest: str
     request_count: int
+    record_through: int = 0
+    """The id of the record stored last by then; `insert` writes it."""
 
 
 def digest_of(keys: Iterable[str]) -> str:
@@ -43,6 +46,7 @@ def digest_of(keys: Iterable[str]) -> str:
 def insert(connection: Connection, receipt: WindowReceipt) -> None:
     """Store the receipt of one window."""
     values = {name: getattr(receipt, name) for name in receipt.__dataclass_fields__}
+    values["record_through"] = select(func.coalesce(func.max(RECORD.c.id), 0)).scalar_subquery()
     values["kind_counts"] = json.dumps(dict(sorted(receipt.kind_counts.items())))
     connection.execute(RECEIPT.insert().values(values))
 
@@ -51,6 +55,13 @@ def read(connection: Connection, source: str, limit: int) -> list[WindowReceipt]
     """Read a source's newest receipts, newest first."""
     statement = select(RECEIPT).where(RECEIPT.c.source == source).order_by(RECEIPT.c.id.desc()).limit(limit)
     return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
+
+
+def read_newest_time(connection: Connection, source: str) -> datetime | None:
+    """Read when the newest receipt of a source was made."""
+    statement = select(RECEIPT.c.judged_at).where(RECEIPT.c.source == source).order_by(RECEIPT.c.id.desc()).limit(1)
+    found: datetime | None = connection.execute(statement).scalar()
+    return found
 
 
 def read_covering(connection: Connection, source: str, at: datetime, limit: int) -> list[WindowReceipt]:
@@ -99,12 +110,12 @@ def spans(connection: Connection, sources: Sequence[str]) -> Iterator[tuple[date
 
 
 def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
-    """Make a receipt anew from the records stored now: those seen by then, and not found gone by then."""
+    """Make a receipt again from the records stored now: those stored by then, and not found gone by then."""
     is_it = (
         RECORD.c.source == receipt.source,
         RECORD.c.record_key >= key_floor(receipt.starts_at),
         RECORD.c.record_key < key_floor(receipt.ends_at + MICROSECOND),
-        RECORD.c.seen_at <= receipt.judged_at,
+        RECORD.c.id <= receipt.record_through,
         or_(RECORD.c.vanished_at.is_(None), RECORD.c.vanished_at > receipt.judged_at),
     )
     rows = connection.execute(select(RECORD.c.record_key, RECORD.c.action_kind).where(*is_it)).all()

@@ -119,6 +119,8 @@ RECEIPT = Table(
     Column("kind_counts", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("request_count", Integer, nullable=False),
+    # The record stored last by then: clocks can be set, ids only rise.
+    Column("record_through", BigInteger, nullable=False),
     Index("receipt_by_time", "source", "starts_at"),
 )
 

@@ -12,10 +12,14 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import structlog
+
 COMMITS = (
     200  # a log of some 30 MB: of deliveries one by one, half a megabyte each; of pages of records, twenty times it
 )
 LONGEST_LOG_BYTES = 128 * 1024 * 1024  # then SQLite does it by itself after all: large commits, or a thread that failed
+
+log = structlog.get_logger()
 
 
 class Checkpoints:
@@ -36,7 +40,7 @@ class Checkpoints:
         if self._commit_count % COMMITS:
             return
         self._wanted.set()
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
             self._thread.start()
 
@@ -48,6 +52,14 @@ class Checkpoints:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._carry_over_until_closed()
+        except (
+            BaseException
+        ) as exc:  # the writers go on, SQLite carries over by itself, and the next time starts a new thread
+            log.error("checkpoint_failed", store=str(self._database), error=repr(exc), exc_info=exc)
+
+    def _carry_over_until_closed(self) -> None:
         # A connection of its own, which waits for nobody: what a reader or another process holds is carried over next time.
         with contextlib.closing(sqlite3.connect(self._database, isolation_level=None, timeout=0)) as connection:
             while True:
@@ -61,5 +73,5 @@ class Checkpoints:
 
 
 def _carry_over(connection: sqlite3.Connection) -> None:
-    with contextlib.suppress(sqlite3.Error):  # a disk that is full or broken: the writers will say so
+    with contextlib.suppress(sqlite3.Error):  # a disk that is full or broken: the writers report it
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").close()

@@ -28,6 +28,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import marks, receipts, records, unproved_windows
 from actionwatch.store.database import Database
+from actionwatch.store.timestamps import MICROSECOND
 from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
 from actionwatch.tail import bounds
 from actionwatch.tail.cursor import (
@@ -365,9 +366,10 @@ class WindowReader:
         moved, present = advance(reading), reading.proved_keys()
         with self._database.write() as connection:
             new_count = records.insert_new(connection, twins, self._judge)
-            reading.vanished = self._mark_vanished(connection, reading, present)
+            judged_at = self._next_time(connection)
+            reading.vanished = self._mark_vanished(connection, reading, present, judged_at)
             marks.write(connection, moved)
-            receipts.insert(connection, self._receipt(reading, walk, present))
+            receipts.insert(connection, self._receipt(reading, walk, present, judged_at))
             is_left = is_passed or self._is_backlog(reading.window, moved)
             if is_new and is_left and self._is_taken_on_count(reading, walk):
                 unproved_windows.write(connection, [self._second_look(reading.window)])
@@ -393,22 +395,29 @@ class WindowReader:
             source=self._source, starts_at=window.start, ends_at=window.end, reach=SECOND_LOOK, due_at=due_at
         )
 
-    def _mark_vanished(self, connection: Connection, reading: Reading, present: Set[str]) -> list[Record]:
+    def _mark_vanished(
+        self, connection: Connection, reading: Reading, present: Set[str], judged_at: datetime
+    ) -> list[Record]:
         """Find what the store holds of the window and the upstream does not any more; ours to keep, and to tell of."""
         start, end = reading.window.start, reading.through
         records.unmark_vanished(connection, self._source, start, end, present)
         # Every record that came is stored by now: as many and no more means the same ones.
         if records.count_held(connection, self._source, start, end) == len(present):
             return []
-        return records.mark_vanished(connection, self._source, start, end, present, self._clock())
+        return records.mark_vanished(connection, self._source, start, end, present, judged_at)
 
-    def _receipt(self, reading: Reading, walk: Walk, present: Set[str]) -> receipts.WindowReceipt:
+    def _next_time(self, connection: Connection) -> datetime:
+        """Return the time of a receipt, later than the one before: what is found gone now was there by that time."""
+        before = receipts.read_newest_time(connection, self._source)
+        return self._clock() if before is None else max(self._clock(), before + MICROSECOND)
+
+    def _receipt(self, reading: Reading, walk: Walk, present: Set[str], judged_at: datetime) -> receipts.WindowReceipt:
         """Attest what came of the window itself: no more, so that who holds the records can make the same digest of them."""
         return receipts.WindowReceipt(
             source=self._source,
             starts_at=reading.window.start,
             ends_at=reading.through,
-            judged_at=self._clock(),
+            judged_at=judged_at,
             method=reading.method or "",
             record_count=len(present),
             kind_counts=walk.kinds - reading.outer_kinds,

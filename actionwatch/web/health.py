@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -22,11 +22,12 @@ def health_routes(
     intervals: Mapping[str, timedelta],
     workers: Callable[[], Mapping[str, bool]],
     ages: Callable[[], Mapping[str, timedelta | None]],
+    step_reasons: Callable[[], Iterable[str]] = lambda: (),
 ) -> list[Route]:
     """Make the two routes. `intervals` are the sources' poll intervals; `workers` says which threads live.
 
     `ages` gives how long ago each source's last poll ended, None before this process polled it: no stamp of the store can tell,
-    since clocks can be set.
+    since clocks can be set. `step_reasons` describes each step of the service that keeps failing or hangs.
     """
 
     def healthz(_: Request) -> Response:
@@ -34,7 +35,7 @@ def health_routes(
         return JSONResponse({"status": "dead" if dead else "ok", "dead": dead}, status_code=503 if dead else 200)
 
     def readyz(_: Request) -> Response:
-        reasons = _unready(database, intervals, ages())
+        reasons = [*_unready(database, intervals, ages()), *step_reasons()]
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

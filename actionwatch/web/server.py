@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hmac
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,9 +25,21 @@ DATE_SECONDS = 1.0  # the resolution of the header
 BACKLOG = 128
 
 
+def _start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
 @contextlib.contextmanager
-def serving(routes: Sequence[Route], host: str, port: int, token: str | None) -> Iterator[str]:
-    """Serve until the block ends; yields the base URL.
+def serving(
+    routes: Sequence[Route],
+    host: str,
+    port: int,
+    token: str | None,
+    start_thread: Callable[[str, Callable[[], None]], threading.Thread] = _start_thread,
+) -> Iterator[str]:
+    """Serve until the block ends; yields the base URL. `start_thread` starts a thread of a name and returns it.
 
     Raises: ActionwatchError, when the address cannot be listened on.
     """
@@ -41,8 +54,7 @@ def serving(routes: Sequence[Route], host: str, port: int, token: str | None) ->
     )
     with _listen(host, port) as listener:
         server = _Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), name="web", daemon=True)
-        thread.start()
+        thread = start_thread("web", functools.partial(server.run, [listener]))
         try:
             yield f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
         finally:

@@ -21,9 +21,9 @@ from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_mont
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import Fired
 from actionwatch.rules.load import load_rules
+from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import TimeInterval

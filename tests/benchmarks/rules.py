@@ -26,9 +26,10 @@ import re2
 from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.rules.conditions import predicate
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.load import load_rules
+from actionwatch.rules.model import Rule
 
 USERS, CLUSTERS = 200, 100
 WORDS = (

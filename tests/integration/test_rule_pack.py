@@ -18,13 +18,13 @@ from actionwatch.base.model import Entity, Level, Mode, Record
 from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
-from actionwatch.rules.correlations.spec import Kind
 from actionwatch.rules.coverage import cover_kinds
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.fired import Fired
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
+from actionwatch.rules.model import Kind, Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import TimeInterval

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from actionwatch.base.clock import utc_now
-from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler
+from actionwatch.service.schedule import Every, add_job, catch_up, make_scheduler, start
 from tests.builders import NOON
 
 MINUTE = timedelta(minutes=1)
+
+
+def run_in_thread(target: Callable[[], None]) -> None:
+    """Run a scheduler in a thread."""
+    threading.Thread(target=target, daemon=True).start()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,7 @@ def test_years_are_skipped_at_once() -> None:
     add_job(scheduler, ran.set, timedelta(seconds=0.5), is_first_now=True)
     (job,) = scheduler.get_jobs()
     job.modify(next_run_time=datetime(1026, 1, 1, tzinfo=UTC))
-    scheduler.start()
+    start(scheduler, run_in_thread)
     try:
         assert ran.wait(30)
     finally:
@@ -55,7 +61,7 @@ def test_jobs_of_the_future_run_now() -> None:
     scheduler = make_scheduler(2)
     add_job(scheduler, ran.set, MINUTE, is_first_now=False)
     add_job(scheduler, lambda: None, 5 * MINUTE, is_first_now=False)
-    scheduler.start()
+    start(scheduler, run_in_thread)
     try:
         ours, other = sorted(scheduler.get_jobs(), key=lambda job: job.trigger.interval)
         ours.modify(next_run_time=utc_now() + timedelta(hours=1))

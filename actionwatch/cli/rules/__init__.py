@@ -14,7 +14,7 @@ from actionwatch.cli.output import level_text, output_option, print_faults, prin
 from actionwatch.cli.rules import backtest, coverage, explain, export, new, schema, test
 
 if TYPE_CHECKING:
-    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.model import Rule
 
 MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Record
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.cli.rules.record_source import Candidates
-    from actionwatch.rules.engine import Rule
     from actionwatch.rules.fired import Fired
+    from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
 BARS = " ▁▂▃▄▅▆▇█"

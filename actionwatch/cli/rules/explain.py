@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Record
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.rules.correlations.live.view import View
-    from actionwatch.rules.engine import Rule
     from actionwatch.rules.explain import Finding
+    from actionwatch.rules.model import Rule
 
 
 @click.command("explain")

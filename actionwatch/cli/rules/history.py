@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from actionwatch.base.model import Record
     from actionwatch.rules.correlations.live.view import View
-    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
 
 ANY_ID = 2**62

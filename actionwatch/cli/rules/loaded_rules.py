@@ -13,9 +13,9 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ConfigError
 
 if TYPE_CHECKING:
-    from actionwatch.rules.engine import Rule
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.load import Rules
+    from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
     from actionwatch.text.timeintervals import TimeInterval
     from actionwatch.text.yaml_document import Document

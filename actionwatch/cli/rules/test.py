@@ -16,7 +16,7 @@ from actionwatch.cli.output import output_option, print_faults, print_items, spe
 if TYPE_CHECKING:
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.rules.check import Verdict
-    from actionwatch.rules.engine import Rule
+    from actionwatch.rules.model import Rule
 
 
 @dataclass(frozen=True)

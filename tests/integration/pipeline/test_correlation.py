@@ -15,9 +15,10 @@ from actionwatch.base.model import Alert, Entity, Event, Level, Record, Status
 from actionwatch.cli.rules.history import views_from_store
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
+from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.store import alert_history, alerts, marks, records
 from actionwatch.store.database import Database

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.errors import StoreBusy, TransientDeliveryError
-from actionwatch.base.model import Event, Receipt, Status
+from actionwatch.base.errors import DeliveryError, StoreBusy, TransientDeliveryError
+from actionwatch.base.model import Event, Message, Receipt, Status
 from actionwatch.delivery import inbox, schedule
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.delivery.health import FAILING_AFTER
@@ -812,3 +812,40 @@ def test_sent_while_another_process_looks(post: Post) -> None:
     deliverer.finish()
     assert post.states() == ["elsewhere opened pending", "hook opened sent"]
     assert all(row.event is Event.OPENED for row in post.rows())
+
+
+class Odd(BaseException):
+    """An exception that no `except Exception` catches."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), MemoryError(), Odd(), KeyboardInterrupt()], ids=repr)
+def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: BaseException) -> None:
+    """An exception of a notifier ends its thread: the message is under way for ever, and nothing is shown."""
+    answers: list[BaseException | None] = [error, None]
+
+    def answer(message: Message) -> None:
+        if (raised := answers.pop(0)) is not None:
+            raise raised
+
+    post.senders["hook"].answer = answer
+    post.owe("a")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        assert post.states() == ["hook opened pending"]
+        post.clock.advance(hours=1)
+        settle(deliverer)
+    assert post.states() == ["hook opened sent"]
+
+
+def test_a_send_that_hangs_is_reported(post: Post) -> None:
+    """A send that never ends is not reported, or one that has just begun is."""
+    post.senders["hook"].gate.clear()
+    post.owe("a")
+    with post.delivering() as deliverer:
+        deliverer.run_once()
+        deliverer.check_sends()
+        line = deliverer._workers["hook"]
+        line.in_hand = {name: began - claiming.LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
+        with pytest.raises(DeliveryError, match="hook have been under way for more than 5m"):
+            deliverer.check_sends()
+    deliverer.check_sends()

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.matching.operator_actions import People
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Rule
 from actionwatch.service import prune
 from actionwatch.service.lookback import look_back, oldest_asked
 from actionwatch.service.prune import Retention

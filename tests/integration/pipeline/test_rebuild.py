@@ -14,7 +14,8 @@ import pytest
 from actionwatch.base.model import Record
 from actionwatch.matching.correlating import PAUSE_EVERY, Correlating
 from actionwatch.matching.matcher import Matcher
-from actionwatch.rules.engine import Engine, Rule
+from actionwatch.rules.engine import Engine
+from actionwatch.rules.model import Rule
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, make_record

@@ -133,8 +133,8 @@ def test_contract_troubles() -> None:
     """Every trouble that the contract names can be told, and two more: `slo_burning` and `window_unproved`."""
     assert " ".join(sorted(TITLES)) == (
         "accounts_refused clock_skew clock_stepped dead_letters filter_ignored key_refused proof_lagging "
-        "receiver_failing rule_broken slo_burning store_nearly_full unknown_field unknown_kind upstream_unreachable "
-        "window_shrunk window_unproved"
+        "receiver_failing rule_broken slo_burning step_failing store_nearly_full unknown_field unknown_kind "
+        "upstream_unreachable window_shrunk window_unproved"
     )
 
 

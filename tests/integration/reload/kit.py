@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,10 +129,10 @@ class Site:
         )
 
     @contextlib.contextmanager
-    def service(self) -> Iterator[Service]:
+    def service(self, on_death: Callable[[], None] = lambda: None) -> Iterator[Service]:
         """Run the service; what is in the upstream by then has been stored and matched, and may not alert."""
         with contextlib.closing(App(read_settings(self.config, {}))) as self.app:
-            running = Service(self.app)
+            running = Service(self.app, on_death=on_death)
             with running.running():
                 wait_until(self.is_settled, "a first poll")
                 yield running

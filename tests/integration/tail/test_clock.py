@@ -11,7 +11,7 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.self_alerts import Troubles
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.heartbeat import Heartbeat
-from actionwatch.store import marks, polls, unproved_windows
+from actionwatch.store import marks, polls, receipts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.tail import Tail
 from actionwatch.tail.window_scan import PollReport
@@ -292,3 +292,23 @@ def test_identity_outlasts_a_step_back(world: World, database: Database) -> None
     again.poll()
     assert stored(database) == happened(world.organisation.truth())
     assert "window_shrunk" not in open_troubles(database)
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=25), timedelta(seconds=-40)])
+def test_receipts_agree_though_the_clock_was_set(world: World, database: Database, step: timedelta) -> None:
+    """A receipt counts records that were stored after it, or none that vanished after it, because of a step of the clock."""
+    here = site(world, database)
+    for _ in range(3):
+        world.log()
+        here.poll()
+    here.machine.set_clock(seconds=step.total_seconds())
+    world.log()
+    world.log(ago=50)
+    here.poll()
+    world.faults.set("vanish:0s,times=1")
+    here.poll()
+    with database.read() as connection:
+        found = receipts.read(connection, SOURCE, 100)
+        again = [receipts.recompute(connection, receipt) for receipt in found]
+    assert len(found) >= 5
+    assert again == found

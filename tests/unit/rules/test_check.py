@@ -10,9 +10,9 @@ import pytest
 
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.rules.check import START, Bench, Verdict, make_records, missing_tests
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
+from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.text.yaml_document import read_text
 

@@ -13,10 +13,10 @@ from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
 from actionwatch.rules import cases
 from actionwatch.rules.alert import KEYS
 from actionwatch.rules.check import Bench, missing_tests
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fields import FIELDS, VARIABLES
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
+from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text

@@ -162,14 +162,14 @@ def test_faults_are_located(text: str, expected: list[str], tmp_path: Path) -> N
 
 NOTED: list[tuple[str, str | None]] = [
     (HEAD + "detection:\n  s: {actionKind: [BACKUP, DELET_CLUSTER]}\n  condition: s\n",
-     "4:28: no known actionKind meets 'DELET_CLUSTER': did you mean 'DELETE_CLUSTER'?"),
-    (HEAD + "detection:\n  s: {actionKind|startswith: ADMN_}\n  condition: s\n", "4:7: no known actionKind meets 'ADMN_'"),
-    (HEAD + "detection:\n  s: {actionKind|neq: BACKUPP}\n  condition: s\n", "4:7: no known actionKind meets 'BACKUPP'"),
-    (HEAD + "detection:\n  s: {actionKind: '*_BACKUP_*'}\n  condition: s\n", "4:7: no known actionKind meets '*_BACKUP_*'"),
+     "4:28: no known actionKind matches 'DELET_CLUSTER': did you mean 'DELETE_CLUSTER'?"),
+    (HEAD + "detection:\n  s: {actionKind|startswith: ADMN_}\n  condition: s\n", "4:7: no known actionKind matches 'ADMN_'"),
+    (HEAD + "detection:\n  s: {actionKind|neq: BACKUPP}\n  condition: s\n", "4:7: no known actionKind matches 'BACKUPP'"),
+    (HEAD + "detection:\n  s: {actionKind: '*_BACKUP_*'}\n  condition: s\n", "4:7: no known actionKind matches '*_BACKUP_*'"),
     (HEAD + "detection:\n  s: {actionKind: 'ADMIN_*', crudOperation: UPDATE}\n  condition: s\n", None),
     (HEAD + "detection:\n  s: {actionKind: null}\n  condition: s\n", None),
-    (HEAD + "detection:\n  s: {crudOperation: REMOVE}\n  condition: s\n", "4:7: no known crudOperation meets 'REMOVE'"),
-    (HEAD + "detection:\n  s: {scope: org}\n  condition: s\n", "4:7: no known scope meets 'org'"),
+    (HEAD + "detection:\n  s: {crudOperation: REMOVE}\n  condition: s\n", "4:7: no known crudOperation matches 'REMOVE'"),
+    (HEAD + "detection:\n  s: {scope: org}\n  condition: s\n", "4:7: no known scope matches 'org'"),
     (GOOD + "alert:\n  realert: 5m\n", "7:3: 'realert' does nothing here"),
 ]  # fmt: skip
 

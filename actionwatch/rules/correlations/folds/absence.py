@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Hit
+from actionwatch.rules.model import NEVER, Correlation, Found, Hit
 
 BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 is the rule's own
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Hit, Kind, Threshold
+from actionwatch.rules.model import NEVER, Correlation, Found, Hit, Kind, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,

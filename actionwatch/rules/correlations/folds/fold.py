@@ -8,7 +8,7 @@ from typing import Protocol
 from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
 from actionwatch.rules.correlations.folds.counting import Counting, Spike
 from actionwatch.rules.correlations.folds.sequences import Sequences
-from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, Correlation, Found, Hit, Kind
+from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, Found, Hit, Kind
 
 
 class Machine(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.rules.correlations.spec import Correlation, Found, Hit, Kind, Pattern
+from actionwatch.rules.model import Correlation, Found, Hit, Kind, Pattern
 
 MAX_WAYS = (
     32  # ways to use the records of one instant, remembered per step: beyond it only bursts of one instant suffer

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from actionwatch.base.model import Record
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group
+from actionwatch.rules.model import NEVER, Correlation, Found, Group
 
 FiringOrder = tuple[datetime, bool, str, str]
 

@@ -20,8 +20,8 @@ from actionwatch.rules.correlations.live.merging import Merger
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs, waiting
 from actionwatch.rules.correlations.live.restart import begin_again, go_on, learn, remember
 from actionwatch.rules.correlations.live.track import State, Track
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit
-from actionwatch.rules.engine import Failure, Rule
+from actionwatch.rules.engine import Failure
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Rule
 
 MAX_GROUPS = 100_000  # per rule; the least recently touched goes first
 MAX_KEPT = 200_000  # hits kept to be folded again, over all rules; beyond it groups keep only what their state needs

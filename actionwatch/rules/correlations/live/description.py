@@ -12,8 +12,8 @@ from actionwatch.base.model import NOTHING, Entity, Level, Match, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
-from actionwatch.rules.correlations.spec import Correlation, Found, Group
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
+from actionwatch.rules.model import Correlation, Found, Group
 from actionwatch.text.payloads import instant
 
 STAND_IN = "NOTHING"  # the kind of the record that stands in where nothing was ever seen

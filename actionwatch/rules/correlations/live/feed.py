@@ -12,9 +12,9 @@ from datetime import datetime
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
-from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Step
-from actionwatch.rules.engine import Engine, Failure, Rule
+from actionwatch.rules.engine import Engine, Failure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
+from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Rule, Step
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from actionwatch.rules.correlations.live.changes import FiringOrder, Place, Told, firing_order
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group
+from actionwatch.rules.model import NEVER, Correlation, Found, Group
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from actionwatch.rules.correlations.spec import Correlation, Kind
+from actionwatch.rules.model import Correlation, Kind
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:

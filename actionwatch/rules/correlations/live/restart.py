@@ -9,7 +9,7 @@ import bisect
 
 from actionwatch.rules.correlations.live.changes import Told
 from actionwatch.rules.correlations.live.track import MICROSECOND, State, Track
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Kind
 
 
 def remember(track: Track, group: Group, told: Told) -> None:

@@ -13,7 +13,7 @@ from actionwatch.base.model import Record
 from actionwatch.rules.correlations.folds.fold import Machine, machine
 from actionwatch.rules.correlations.live.changes import Told
 from actionwatch.rules.correlations.live.merging import Merger
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Hit
+from actionwatch.rules.model import NEVER, Correlation, Found, Group, Hit
 
 MICROSECOND = timedelta(microseconds=1)
 FEW = 8  # hits a group may keep even where there is no room

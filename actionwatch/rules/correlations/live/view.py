@@ -12,8 +12,7 @@ from actionwatch.rules.correlations.folds.fold import Machine
 from actionwatch.rules.correlations.live.changes import Past, Row
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
-from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Group, Hit, Kind
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Rule
 
 SPANS = 2  # times what a rule needs: the second shows whole the alert that the record is in
 

@@ -21,14 +21,14 @@ from actionwatch.rules.correlations.reading.expected_groups import read_expected
 from actionwatch.rules.correlations.reading.limits import PLACE, listed, read_limits, read_span, read_windows
 from actionwatch.rules.correlations.reading.parts import Parts, own_parts
 from actionwatch.rules.correlations.reading.strings import names_in
-from actionwatch.rules.correlations.spec import (
+from actionwatch.rules.fields import field_named
+from actionwatch.rules.model import (
     TEMPORAL_KINDS,
     VALUE_KINDS,
     Correlation,
     Kind,
     Step,
 )
-from actionwatch.rules.fields import field_named
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import Surroundings, check_field
 from actionwatch.rules.when import When

@@ -9,7 +9,7 @@ from typing import Any
 
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.reading.limits import PLACE, is_absence
-from actionwatch.rules.correlations.spec import Group, Kind, Threshold
+from actionwatch.rules.model import Group, Kind, Threshold
 from actionwatch.rules.report import Report, suggest
 from actionwatch.rules.selections import Surroundings
 from actionwatch.text.yaml_document import Place

@@ -13,7 +13,7 @@ from sigma.exceptions import SigmaTimespanError
 
 from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.strings import any_of_steps, read_patterns
-from actionwatch.rules.correlations.spec import TEMPORAL_KINDS, VALUE_KINDS, Kind, Pattern, Threshold
+from actionwatch.rules.model import TEMPORAL_KINDS, VALUE_KINDS, Kind, Pattern, Threshold
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import check_field
 from actionwatch.text.yaml_document import Place

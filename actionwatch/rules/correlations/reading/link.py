@@ -10,8 +10,7 @@ from actionwatch.base.model import Level
 from actionwatch.rules.conditions import all_of
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.reading.block import digest
-from actionwatch.rules.correlations.spec import Correlation, Kind, Step
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Correlation, Kind, Rule, Step
 from actionwatch.rules.report import Report, suggest
 
 

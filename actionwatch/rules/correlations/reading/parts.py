@@ -9,8 +9,7 @@ from actionwatch.base.model import Level, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.conditions import Condition, Every
-from actionwatch.rules.correlations.spec import Kind
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Kind, Rule
 from actionwatch.rules.report import Report, suggest
 
 ANY = "any"

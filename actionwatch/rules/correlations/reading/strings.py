@@ -15,7 +15,7 @@ from sigma.correlations import (
 )
 from sigma.exceptions import SigmaError
 
-from actionwatch.rules.correlations.spec import Pattern
+from actionwatch.rules.model import Pattern
 from actionwatch.rules.report import suggest
 
 MAX_CHARS = 2000

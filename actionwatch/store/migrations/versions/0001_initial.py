@@ -219,6 +219,7 @@ def upgrade() -> None:
         sa.Column("kind_counts", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("request_count", sa.Integer(), nullable=False),
+        sa.Column("record_through", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("receipt_by_time", "receipt", ["source", "starts_at"], unique=False)

@@ -9,9 +9,8 @@ from typing import Any
 from actionwatch.base.model import Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.folds.fold import machine
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit, Kind, Step
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import Fired
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Kind, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 

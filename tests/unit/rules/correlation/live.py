@@ -17,8 +17,7 @@ from actionwatch.rules.correlations.live.changes import Past, Row, What
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
-from actionwatch.rules.correlations.spec import Correlation, Found, Group, Hit
-from actionwatch.rules.engine import Rule
+from actionwatch.rules.model import Correlation, Found, Group, Hit, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
 FEED = (

@@ -11,7 +11,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from actionwatch.rules.correlations.spec import Correlation, Hit, Kind, Pattern
+from actionwatch.rules.model import Correlation, Hit, Kind, Pattern
 
 COMPARE = {
     "lt": operator.lt,

@@ -20,7 +20,7 @@ from actionwatch.rules.correlations.live.changes import (
     turned_by,
 )
 from actionwatch.rules.correlations.live.merging import Merger
-from actionwatch.rules.correlations.spec import NEVER, Correlation, Found, Group, Threshold
+from actionwatch.rules.model import NEVER, Correlation, Found, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 COUNT = make(threshold=Threshold("gte", 2))

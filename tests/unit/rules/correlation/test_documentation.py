@@ -10,10 +10,9 @@ from actionwatch.emulator.catalogue import KINDS
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
 from actionwatch.rules.check import Bench, missing_tests
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
-from actionwatch.rules.correlations.spec import Kind
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
+from actionwatch.rules.model import Kind, Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.text.yaml_document import read_text
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.folds.fold import machine
-from actionwatch.rules.correlations.spec import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
+from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 

@@ -14,8 +14,8 @@ from actionwatch.base.model import Record
 from actionwatch.rules.correlations.live import correlator
 from actionwatch.rules.correlations.live.changes import Past
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.engine import Rule
 from actionwatch.rules.fired import ends
+from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import replay, simulate
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
 from tests.unit.rules.correlation.live import (

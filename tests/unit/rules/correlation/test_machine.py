@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actionwatch.rules.correlations.folds.fold import Machine, machine
-from actionwatch.rules.correlations.spec import Correlation, Found, Kind, Pattern, Threshold
+from actionwatch.rules.model import Correlation, Found, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))

@@ -9,7 +9,7 @@ import pytest
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.changes import Place, Told
 from actionwatch.rules.correlations.live.merging import Merger
-from actionwatch.rules.correlations.spec import NEVER, Found, Group, Threshold
+from actionwatch.rules.model import NEVER, Found, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 FIRING = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))

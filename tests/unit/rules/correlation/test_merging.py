@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Level, Record
 from actionwatch.rules.correlations.live.changes import firing_order
-from actionwatch.rules.correlations.spec import Correlation, Found, Hit
+from actionwatch.rules.model import Correlation, Found, Hit
 from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"

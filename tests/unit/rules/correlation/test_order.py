@@ -11,7 +11,7 @@ import pytest
 
 from actionwatch.base.model import RuleName
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs, rooms, waiting
-from actionwatch.rules.correlations.spec import Correlation, Kind, Pattern, Step, Threshold
+from actionwatch.rules.model import Correlation, Kind, Pattern, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, make
 
 

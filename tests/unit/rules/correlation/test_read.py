@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
-from actionwatch.rules.correlations.spec import Kind, Pattern
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
+from actionwatch.rules.model import Kind, Pattern
 from tests.unit.rules.builders import record, rules_in, rules_of
 from tests.unit.rules.correlation.kit import HEAD, record_at, run
 

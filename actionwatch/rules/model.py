@@ -1,0 +1,290 @@
+"""The nouns of the rule language: rule, filter, correlation, and the hits and alerts of a correlation.
+
+They refer to each other, so they live in one module. What reads, runs, or explains them imports them from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from actionwatch.base.ids import group_id, stable_id
+from actionwatch.base.model import Level, Mode, Record, RuleName
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.cases import Case
+from actionwatch.rules.conditions import Condition, Leaf, any_of, predicate
+from actionwatch.rules.fields import FIELDS, Candidates, Subject
+from actionwatch.rules.report import Report
+from actionwatch.rules.when import When
+from actionwatch.text.yaml_document import Document
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that is ready to run. `file` and `line` show where it begins.
+
+    `condition` is the whole condition, including `when` and `filters`. `selections`, `when`, `filters` and `document` are
+    kept to explain the rule. A rule with a `correlation` makes alerts from several records.
+    A silent rule only feeds a correlation.
+    """
+
+    name: RuleName
+    level: Level
+    condition: Condition
+    selections: Mapping[str, Condition]
+    alert: AlertBlock
+    file: str
+    line: int
+    mode: Mode = Mode.LIVE
+    when: When | None = None
+    filters: tuple[Filter, ...] = ()
+    tests: tuple[Case, ...] = ()
+    document: Document | None = None
+    correlation: Correlation | None = None
+    is_silent: bool = False
+
+    @property
+    def finds_records(self) -> bool:
+        """Whether the rule matches records itself. A correlation of other rules does not."""
+        return self.correlation is None or bool(self.correlation.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """An exclusion. `rules` are ids or names; empty means every rule. A record passes if `keeps` holds, or after `expires`."""
+
+    name: RuleName
+    rules: tuple[str, ...]
+    keeps: Condition
+    selections: Mapping[str, Condition]
+    owner: str
+    reason: str
+    expires: datetime
+    report: Report
+
+    @property
+    def file(self) -> str:
+        """The file that contains the filter."""
+        return self.report.document.file
+
+    @property
+    def line(self) -> int:
+        """The line where the filter begins."""
+        return self.report.document.position(())[0]
+
+    def is_for(self, rule: Rule) -> bool:
+        """Check whether the filter applies to a rule. As in Sigma, it applies only to rules that find records."""
+        if not rule.finds_records:
+            return False
+        return not self.rules or rule.name.id in self.rules or rule.name.name in self.rules
+
+    def as_condition(self) -> Condition:
+        """Return the condition that a record must meet in addition to the condition of the rule."""
+        expires = self.expires
+
+        def test(candidates: Candidates) -> bool:
+            return any(isinstance(at, datetime) and at >= expires for at in candidates)
+
+        return any_of([self.keeps, Leaf(("from", expires), "timestamp", FIELDS["timestamp"].read, test)])
+
+    def excludes(self, subject: Subject) -> bool:
+        """Check whether the filter hides a record from its rules."""
+        return not predicate(self.as_condition())(subject)
+
+
+class Kind(StrEnum):
+    """What a correlation looks for; the values of `correlation.type`."""
+
+    EVENT_COUNT = "event_count"
+    VALUE_COUNT = "value_count"
+    VALUE_SUM = "value_sum"
+    VALUE_AVG = "value_avg"
+    VALUE_PERCENTILE = "value_percentile"
+    VALUE_MEDIAN = "value_median"
+    TEMPORAL = "temporal"
+    TEMPORAL_ORDERED = "temporal_ordered"
+    NEW_TERM = "new_term"
+    SPIKE = "spike"
+
+
+VALUE_KINDS = (Kind.VALUE_COUNT, Kind.VALUE_SUM, Kind.VALUE_AVG, Kind.VALUE_PERCENTILE, Kind.VALUE_MEDIAN)
+TEMPORAL_KINDS = (Kind.TEMPORAL, Kind.TEMPORAL_ORDERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule that feeds a correlation, by id. `aliases` maps each alias of the correlation to a field of its records."""
+
+    rule_id: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """An operator of Sigma and the number to compare with, for example `{gte: 5}`."""
+
+    operator: str
+    number: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Steps that must occur and steps that must not, as indexes into `steps`. A string condition is an OR of patterns.
+
+    `wanted` is in ascending order, which is the order that `temporal_ordered` requires.
+    """
+
+    wanted: tuple[int, ...]
+    unwanted: tuple[int, ...] = ()
+
+    @property
+    def leading(self) -> frozenset[int]:
+        """The steps that must not precede the first wanted step."""
+        return frozenset(step for step in self.unwanted if step < self.wanted[0])
+
+    @property
+    def trailing(self) -> frozenset[int]:
+        """The steps that must not follow the last wanted step."""
+        return frozenset(step for step in self.unwanted if step > self.wanted[-1])
+
+    def between(self, place: int) -> frozenset[int]:
+        """Return the steps that must not occur between the wanted step at an index and the next one."""
+        low, high = self.wanted[place], self.wanted[place + 1]
+        return frozenset(step for step in self.unwanted if low < step < high)
+
+
+Group = tuple[str | None, ...]
+"""The values of a correlation's group fields, in their order. None stands for records that lack the field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    """A correlation rule that is ready to run. Settings that its kind does not use keep their defaults."""
+
+    name: RuleName
+    level: Level
+    alert: AlertBlock
+    kind: Kind
+    steps: tuple[Step, ...]
+    group_by: tuple[str, ...] = ()
+    timespan: timedelta = timedelta(0)
+    realert: timedelta = timedelta(0)
+    threshold: Threshold | None = None
+    patterns: tuple[Pattern, ...] = ()
+    value_fields: tuple[str, ...] = ()
+    percentile: int = 50
+    expected: tuple[Group, ...] | None = None
+    """The groups in which something must happen. None: the rule does not detect absence."""
+    fields: tuple[str, ...] = ()
+    history: timedelta = timedelta(0)
+    is_learning: bool = True
+    factor: float = 0.0
+    minimum: int = 0
+    windows: int = 0
+    when: When | None = None
+    parts: tuple[Rule, ...] = ()
+    """The detections of the same document that feed the correlation, each as a silent rule."""
+    is_silent: bool = False
+    """The correlation only feeds another rule."""
+    version: str = ""
+    """A digest of the documents that define the rule. It changes when their content changes."""
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether the rule reports what did not happen."""
+        return self.expected is not None
+
+    @property
+    def group_fields(self) -> tuple[str, ...]:
+        """The fields whose values form a group. For `new_term` they include the term."""
+        return (*self.group_by, *(name for name in self.fields if name not in self.group_by))
+
+    @property
+    def reach(self) -> timedelta:
+        """The age up to which hits matter at a given time, if no alert occurred since."""
+        if self.kind is Kind.NEW_TERM:
+            return self.history
+        if self.kind is Kind.SPIKE:
+            return self.timespan * (self.windows + 1)
+        return self.timespan * 2 if self.kind in TEMPORAL_KINDS else self.timespan
+
+    def is_early(self, at: datetime, begin: datetime | None) -> bool:
+        """Check whether a new term at this time is only learned. `begin` is the start of the known stream."""
+        return self.is_learning and self.kind is Kind.NEW_TERM and (begin is None or at < begin + self.history)
+
+    def grouping(self, group: Group) -> dict[str, str | None]:
+        """Return a group as field -> value."""
+        return dict(zip(self.group_fields, group, strict=True))
+
+    @property
+    def is_merging(self) -> bool:
+        """Whether one notification covers several groups: `alert.group_by` names fewer fields than form a group."""
+        return self.alert.group_by is not None and len(self.alert.group_by) < len(self.group_fields)
+
+    def shown_group(self, group: Group) -> dict[str, str | None]:
+        """Return the part of a group that its alerts show: the fields of `alert.group_by`, by default all."""
+        values = self.grouping(group)
+        return values if self.alert.group_by is None else {name: values[name] for name in self.alert.group_by}
+
+    def merged(self, group: Group) -> Group:
+        """Return the values shared by all groups that one notification covers."""
+        return tuple(self.shown_group(group).values())
+
+    def alert_id(self, group: Group, first_key: str) -> str:
+        """Return the id of an alert: a function of rule, group and the first record of its window."""
+        return stable_id("alert", group_id(self.name.id, self.grouping(group)), first_key)
+
+
+@dataclass(slots=True)
+class Hit:
+    """One record, or one alert of an inner rule, that met one step of a correlation.
+
+    `records` are the records that it adds to an alert, newest last. An inner alert adds its own, or none for an absence.
+    """
+
+    at: datetime
+    step: int
+    key: str
+    records: tuple[Record, ...]
+    value: Any = None
+
+    @property
+    def order(self) -> tuple[datetime, int, str]:
+        """The sort key of a fold: time, then step (a tie counts as ordered), then key, which is unique within a group."""
+        return self.at, self.step, self.key
+
+
+@dataclass(slots=True)
+class Found:
+    """An alert that a fold finds. It grows while it is open, until `until` (inclusive).
+
+    `judged_at` is the verified time from which the alert counts; None: at once. `origin` is the key from which its id is made.
+    `last_seen` is, for an absence, the newest match before it.
+    """
+
+    origin: str
+    first_at: datetime
+    fired_at: datetime
+    until: datetime
+    hits: list[Hit]
+    judged_at: datetime | None = None
+    resolved_at: datetime | None = None
+    resolved_by: Hit | None = None
+    last_seen: Record | None = None
+    firing: Hit | None = None
+    is_quiet: bool = False
+    """The alert fired while its rule was still learning: it is remembered but not sent."""
+    id: str = ""
+
+    def is_judged(self, verified: datetime | None) -> bool:
+        """Check whether enough time is verified to notify people."""
+        return self.judged_at is None or (verified is not None and verified >= self.judged_at)
+
+    def copy(self) -> Found:
+        """Return a copy that grows independently."""
+        return replace(self, hits=list(self.hits))

@@ -1,0 +1,170 @@
+"""Watch the service's steps: one that keeps failing, or does not end, becomes the self-alert `step_failing`.
+
+`attempt` runs a step and survives whatever it raises. What it knows is kept in memory, so that `/readyz` shows it where the
+store can take no alert.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import ActionwatchError, StoreError
+
+FAILURES = 3  # in a row, before a step counts as failing: a store that is busy once is no news
+HUNG_AFTER = timedelta(minutes=10)  # without an end or progress; requests and writes have shorter time limits
+UNWATCHED_AFTER = timedelta(minutes=1)  # `look` is called each second
+
+TROUBLE = "step_failing"
+FAILED_REMEDY = (
+    "see the log for the error (step_failed, store_failed). The step runs again by itself; if the error stays, restart the "
+    "service, and report it with the traceback in the log"
+)
+HUNG_REMEDY = "restart the service; see the log for what the step did last"
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Step:
+    failures_allowed: int
+    """How many failures in a row are not reported yet."""
+    progress: Callable[[], object]
+    failure_count: int = 0
+    error: str = ""
+    began: float | None = None
+    """When the run under way began, or when progress was last seen in it; None between two runs."""
+    progressed_to: object = None
+    is_hung: bool = False
+    is_open: bool = True
+    """Whether a self-alert may be open: at the start by a process from before."""
+
+
+class StepWatch:
+    """The steps of one process. Safe to share between threads."""
+
+    def __init__(self, self_alerts: SelfAlerts, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._self_alerts = self_alerts
+        self._elapsed = elapsed
+        self._steps: dict[str, _Step] = {}
+        self._lock = threading.Lock()
+        self._looked_at = elapsed()
+
+    def add(self, name: str, *, failures: int = FAILURES, progress: Callable[[], object] = lambda: None) -> None:
+        """Watch a step. It counts as failing after so many `failures` in a row.
+
+        `progress` returns what changes while a long run moves on; it is asked only when a run is longer than HUNG_AFTER.
+        """
+        self._steps[name] = _Step(failures - 1, progress)
+
+    def names(self) -> list[str]:
+        """Return the names of the steps."""
+        return list(self._steps)
+
+    def start(self) -> None:
+        """Settle what an earlier process reported about steps that this one does not have."""
+        self._self_alerts.settle_others(
+            TROUBLE, set(self._steps), lambda name: f"the step {name} does not run any more"
+        )
+
+    def attempt(self, name: str, work: Callable[[], object]) -> bool:
+        """Run a step once; return whether it succeeded. Whatever it raises is logged and counted, and ends no loop."""
+        step = self._steps[name]
+        step.progressed_to, step.began = None, self._elapsed()
+        try:
+            work()
+        except BaseException as exc:
+            if threading.current_thread() is threading.main_thread() and not isinstance(exc, Exception):
+                raise  # it ends the process, visibly; in another thread it would end that alone
+            self._note_end(step)
+            self.note_failure(name, exc)
+            return False
+        self._note_end(step)
+        self.note_success(name)
+        return True
+
+    def note_failure(self, name: str, exc: BaseException) -> None:
+        """Log a failure, and report the step if it keeps failing."""
+        if isinstance(exc, StoreError):
+            log.warning("store_failed", step=name, error=str(exc))
+        elif isinstance(exc, ActionwatchError):
+            log.error("step_failed", step=name, error=str(exc))
+        else:
+            log.error("step_failed", step=name, error=repr(exc), exc_info=exc)
+        step = self._steps[name]
+        with self._lock:
+            step.failure_count += 1
+            step.error = str(exc) if isinstance(exc, ActionwatchError) else repr(exc)
+        if step.failure_count > step.failures_allowed:
+            self._report(name, step, _spell_failures(step), FAILED_REMEDY)
+
+    def note_success(self, name: str) -> None:
+        """Note that a step works, and settle what was reported about it."""
+        step = self._steps[name]
+        with self._lock:
+            step.failure_count = 0
+        self._settle(name, step)
+
+    def look(self) -> None:
+        """Report each step whose run does not end."""
+        now = self._looked_at = self._elapsed()
+        for name, step in self._steps.items():
+            began = step.began
+            if began is None or now - began < HUNG_AFTER.total_seconds():
+                continue
+            progressed_to = step.progress()
+            if progressed_to != step.progressed_to:
+                step.progressed_to, step.began = progressed_to, now
+                step.is_hung = False
+                continue
+            if not step.is_hung:
+                log.error("step_hung", step=name, seconds=round(now - began))
+            step.is_hung = True
+            self._report(name, step, f"has been running for {_spell(now - began)} without progress", HUNG_REMEDY)
+
+    def reasons(self) -> Iterator[str]:
+        """Describe each step that keeps failing or hangs."""
+        now = self._elapsed()
+        if now - self._looked_at > UNWATCHED_AFTER.total_seconds():
+            yield f"the steps have not been watched for {_spell(now - self._looked_at)}"
+        for name, step in self._steps.items():
+            if step.failure_count > step.failures_allowed:
+                yield f"step {name}: {_spell_failures(step)}"
+            if step.is_hung and (began := step.began) is not None:
+                yield f"step {name}: has been running for {_spell(now - began)} without progress"
+
+    def _note_end(self, step: _Step) -> None:
+        step.began, step.is_hung = None, False
+
+    def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
+        step.is_open = True
+        try:
+            self._self_alerts.report(TROUBLE, name, what, remedy)
+        except Exception as exc:  # the store may be what fails: /readyz and the log show it meanwhile
+            log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
+
+    def _settle(self, name: str, step: _Step) -> None:
+        if not step.is_open:
+            return
+        try:
+            self._self_alerts.settle(TROUBLE, name)
+        except Exception as exc:
+            log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
+        else:
+            step.is_open = False
+
+
+def _spell_failures(step: _Step) -> str:
+    times = "failed" if step.failure_count == 1 else f"failed {step.failure_count} times in a row"
+    return f"{times}: {step.error}"
+
+
+def _spell(seconds: float) -> str:
+    return spell_duration(timedelta(seconds=round(seconds)))

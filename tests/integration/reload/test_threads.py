@@ -1,0 +1,138 @@
+"""Each thread of the service: what people see when it dies, and when its step keeps failing."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actionwatch.service.configuration import read_settings
+from actionwatch.service.service import MATCH_SECONDS, Service, ThreadDied, serve
+from actionwatch.service.signals import Asked
+from tests import http_client
+from tests.integration.reload.kit import Site, rule
+from tests.waiting import beside, wait_until
+
+
+class Odd(BaseException):
+    """An exception that no `except Exception` catches."""
+
+
+def strike(name: str, error: type[BaseException]) -> None:
+    """Raise an exception in the thread of a name, wherever it is."""
+    found = [thread.ident for thread in threading.enumerate() if thread.name == name]
+    for ident in found:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident or 0), ctypes.py_object(error))
+
+
+def answer(service: Service, path: str) -> tuple[int, dict[str, object]]:
+    """Ask the web listener."""
+    with http_client.client(base_url=service.url) as client:
+        found = client.get(path)
+    return found.status_code, found.json()
+
+
+def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None:
+    """Raise an exception in a thread until the thread is dead: within a step it is survived."""
+
+    def strike_and_wait() -> bool:
+        strike(name, error)
+        return deaths.wait(MATCH_SECONDS + 1)  # no thread waits for longer
+
+    wait_until(strike_and_wait, f"the end of {name}")
+
+
+@pytest.mark.parametrize("error", [SystemExit, MemoryError, Odd])
+@pytest.mark.parametrize("name", ["match", "reload", "clock", "schedule", "web"])
+def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
+    """A thread dies, and neither /healthz nor the main thread learns of it."""
+    site.write({"rules/plain.yml": rule()})
+    deaths = threading.Event()
+    with site.service(on_death=deaths.set) as service:
+        assert answer(service, "/healthz") == (200, {"status": "ok", "dead": []})
+        service.check_threads()
+        kill(name, error, deaths)
+        with pytest.raises(ThreadDied, match=f"the thread {name} ended with {error.__name__}"):
+            service.check_threads()
+        wait_until(lambda: not service.workers()[name], "the end of the thread")
+        if name != "web":
+            assert answer(service, "/healthz") == (503, {"status": "dead", "dead": [name]})
+
+
+def test_a_dead_thread_ends_the_process(site: Site) -> None:
+    """A thread dies and the service runs on without it, or ends without naming it."""
+    site.write({"rules/plain.yml": rule()})
+    raised: list[BaseException] = []
+
+    def run(asked: Asked) -> None:
+        try:
+            serve(site.config, read_settings(site.config, {}), asked)
+        except ThreadDied as exc:
+            raised.append(exc)
+
+    with contextlib.closing(Asked()) as asked, beside(lambda: run(asked)) as running:
+
+        def has_ended() -> bool:
+            strike("match", Odd)
+            running.join(MATCH_SECONDS + 1)  # it waits for no longer
+            return not running.is_alive()
+
+        wait_until(has_ended, "the end of the service")
+    assert [str(exc).partition(":")[0] for exc in raised] == ["the thread match ended with Odd()"]
+
+
+@pytest.fixture
+def failing(site: Site) -> Iterator[Service]:
+    """A service whose matching fails: the store refuses its position."""
+    site.write({"rules/plain.yml": rule()})
+    with site.service() as service:
+        with site.read() as database, database.write() as connection:
+            for event in ("INSERT", "UPDATE"):
+                connection.exec_driver_sql(
+                    f"CREATE TRIGGER refuse_{event} BEFORE {event} ON position BEGIN SELECT RAISE(ABORT, 'refused'); END"
+                )
+        yield service
+
+
+def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
+    """Name the steps that are reported to fail; `look_again` has matching tried without its wait."""
+    if look_again:
+        site.app.wake_matcher()
+    with site.read() as database, database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT subject FROM trouble WHERE trouble = 'step_failing'").all()
+    return [subject for (subject,) in rows]
+
+
+def test_a_step_that_keeps_failing(site: Site, failing: Service) -> None:
+    """Matching fails again and again and nobody learns of it; or the report stays once it works again."""
+    site.act()
+    wait_until(lambda: open_steps(site, look_again=True) == ["match"], "the self-alert")
+    code, found = answer(failing, "/readyz")
+    assert code == 503
+    assert any("step match: failed" in reason and "refused" in reason for reason in found["reasons"])  # type: ignore[attr-defined]
+    assert answer(failing, "/healthz")[0] == 200  # a restart does not help
+    with site.read() as database, database.write() as connection:
+        for event in ("INSERT", "UPDATE"):
+            connection.exec_driver_sql(f"DROP TRIGGER refuse_{event}")
+    wait_until(lambda: not open_steps(site, look_again=True), "the end of the self-alert")
+    wait_until(lambda: answer(failing, "/readyz")[0] == 200, "readiness")
+    assert [alert.status.value for alert in site.self_alerts() if alert.labels["trouble"] == "step_failing"] == [
+        "resolved"
+    ]
+    wait_until(site.is_settled, "the match")
+    assert len(site.alerts()) == 1
+
+
+def test_every_loop_is_documented(site: Site) -> None:
+    """A thread or a step of the service is missing in docs/architecture.md."""
+    site.write({"rules/plain.yml": rule()})
+    text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text()
+    loops = [line.split(" | ")[0] for line in text.split("## Loops")[1].splitlines() if line.startswith("| ")]
+    named = {word for cell in loops for word in re.findall(r"`([a-z]+)[^`]*`", cell)}
+    with site.service() as service:
+        assert set(service.workers()) | {name.split()[0] for name in service.steps.names()} <= named

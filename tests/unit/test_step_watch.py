@@ -1,0 +1,184 @@
+"""A step that fails or hangs is reported, whatever it raises, and no exception ends the thread that runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from actionwatch.base.errors import StoreBusy
+from actionwatch.service.step_watch import FAILURES, HUNG_AFTER, UNWATCHED_AFTER, StepWatch
+from tests.waiting import join
+
+
+class Odd(BaseException):
+    """An exception that no `except Exception` catches."""
+
+
+@dataclass
+class Reported:
+    """Self-alerts as a step watch sees them."""
+
+    opened: dict[str, str] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
+        """Note a report."""
+        assert (trouble, bool(remedy)) == ("step_failing", True)
+        if self.error is not None:
+            raise self.error
+        self.opened.setdefault(subject, what)
+
+    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+        """Note that it is over."""
+        if self.error is not None:
+            raise self.error
+        self.opened.pop(subject, None)
+
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
+        """Note what is over."""
+        for subject in self.opened.keys() - subjects:
+            assert why(subject)
+            self.settle(trouble, subject)
+
+
+@dataclass
+class Time:
+    """Seconds that pass when a test says so."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Bench:
+    """A watch over one step, and what it reports."""
+
+    reported: Reported = field(default_factory=Reported)
+    time: Time = field(default_factory=Time)
+    progress: int = 0
+    watch: StepWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = StepWatch(self.reported, self.time)
+        self.watch.add("match", progress=lambda: self.progress)
+
+    def fail(self, error: BaseException) -> None:
+        """Let the step fail once, in a thread; the thread must survive."""
+        outcomes: list[bool] = []
+
+        def raising() -> None:
+            raise error
+
+        thread = threading.Thread(target=lambda: outcomes.append(self.watch.attempt("match", raising)))
+        thread.start()
+        join(thread)
+        assert outcomes == [False]
+
+    def succeed(self) -> None:
+        """Let the step succeed once."""
+        assert self.watch.attempt("match", lambda: None)
+
+    @property
+    def reasons(self) -> list[str]:
+        return list(self.watch.reasons())
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A watch that has just begun."""
+    return Bench()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("odd"), MemoryError(), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Odd(), StoreBusy("locked")],
+    ids=repr,
+)
+def test_a_step_that_keeps_failing_is_reported_until_it_works(bench: Bench, error: BaseException) -> None:
+    """An exception ends a loop, or its repetition is not reported, or is reported after the step works again."""
+    for _ in range(FAILURES - 1):
+        bench.fail(error)
+    assert (bench.reported.opened, bench.reasons) == ({}, [])
+    bench.fail(error)
+    shown = str(error) if isinstance(error, StoreBusy) else repr(error)
+    assert bench.reported.opened == {"match": f"failed 3 times in a row: {shown}"}
+    assert bench.reasons == [f"step match: failed 3 times in a row: {shown}"]
+    bench.succeed()
+    assert (bench.reported.opened, bench.reasons) == ({}, [])
+    bench.fail(error)
+    assert bench.reasons == []
+
+
+def test_a_step_that_runs_seldom_is_reported_at_its_first_failure(bench: Bench) -> None:
+    """A step that runs once an hour fails for hours before people learn of it."""
+    bench.watch.add("match", failures=1)
+    bench.fail(ValueError("odd"))
+    assert bench.reasons == ["step match: failed: ValueError('odd')"]
+
+
+def test_a_failure_that_cannot_be_stored_is_shown_by_readyz(bench: Bench) -> None:
+    """Where the store takes no alert, nothing is shown, or the loop ends, or the alert is missing once the store works."""
+    bench.reported.error = StoreBusy("locked")
+    for _ in range(FAILURES):
+        bench.fail(ValueError("odd"))
+    assert len(bench.reasons) == 1
+    bench.reported.error = None
+    bench.fail(ValueError("odd"))
+    assert "match" in bench.reported.opened
+    bench.reported.error = StoreBusy("locked")
+    bench.succeed()
+    bench.reported.error = None
+    bench.succeed()
+    assert not bench.reported.opened
+
+
+def test_a_main_thread_is_interrupted(bench: Bench) -> None:
+    """Ctrl-C in the main thread is swallowed."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.watch.attempt("match", interrupt)
+
+
+def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
+    """A run without end or progress is not reported, or one that makes progress is."""
+
+    def run() -> None:
+        bench.time.seconds += HUNG_AFTER.total_seconds() - 1
+        bench.watch.look()
+        assert not bench.reasons
+        bench.time.seconds += 1
+        bench.progress = 5
+        bench.watch.look()
+        assert (bench.reasons, bench.reported.opened) == ([], {})  # it moved on
+        bench.time.seconds += HUNG_AFTER.total_seconds()
+        bench.watch.look()
+        assert bench.reported.opened == {"match": "has been running for 10m without progress"}
+        assert bench.reasons == ["step match: has been running for 10m without progress"]
+
+    assert bench.watch.attempt("match", run)
+    assert (bench.reasons, bench.reported.opened) == ([], {})
+
+
+def test_a_watch_that_stops_is_shown(bench: Bench) -> None:
+    """Nobody sees that the thread that watches the steps hangs."""
+    bench.time.seconds = UNWATCHED_AFTER.total_seconds() + 1
+    assert bench.reasons == ["the steps have not been watched for 1m1s"]
+    bench.watch.look()
+    assert not bench.reasons
+
+
+def test_steps_that_are_gone_are_settled(bench: Bench) -> None:
+    """The self-alert about a step of a removed source stays open for ever; one about a step that still fails is resolved."""
+    bench.reported.opened = {"tail gone": "failed", "match": "failed"}
+    bench.watch.start()
+    assert bench.reported.opened == {"match": "failed"}
+    bench.succeed()
+    assert not bench.reported.opened
