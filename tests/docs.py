@@ -1,4 +1,4 @@
-"""Write the pages that are generated: `python -m tests.docs`. A test fails when one of them is stale."""
+"""Write the generated pages: `python -m tests.docs`. A test fails if one of them is outdated."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ WIDTH = 100
 INTRODUCTION = """\
 # Commands
 
-Generated from `--help` by `python -m tests.docs`; a test fails when it is stale.
+Generated from `--help` by `python -m tests.docs`; a test fails if it is outdated.
 
-Whatever reads takes `-o table|json|jsonl`. Times take RFC 3339 or a duration back (`7d`). Exit status: 0 done, 1 the work
-failed or found something, 2 usage or configuration error (with file:line:column), 130 interrupted.
+Every command that prints data accepts `-o table|json|jsonl`. A time is RFC 3339 or a duration before now (`7d`). Exit status:
+0 success, 1 the command failed or found something, 2 usage or configuration error (with file:line:column), 130 interrupted.
 """
 
 
 def every_command() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Give each command with its path, groups before what is in them, in the order of the overview."""
+    """Yield each command with its path, groups before their commands, in the order of the overview."""
     context = click.Context(group, info_name="actionwatch")
     for name in COMMANDS:
         command = group.get_command(context, name)
@@ -40,7 +40,7 @@ def every_command() -> Iterator[tuple[tuple[str, ...], click.Command]]:
 
 
 def commands_page() -> str:
-    """Make docs/commands.md."""
+    """Return the text of docs/commands.md."""
     parts = [INTRODUCTION, f"```\n{_help((), group)}\n```\n"]
     for path, command in every_command():
         parts.append(f"{'#' * (len(path) + 1)} actionwatch {' '.join(path)}\n")
@@ -59,7 +59,7 @@ def _help(path: tuple[str, ...], command: click.Command) -> str:
 
 
 def pack_page(rules: Sequence[Rule], measured: noise.Noise) -> str:
-    """Make docs/rule-pack.md anew around its table of the shipped rules."""
+    """Return the text of docs/rule-pack.md with a new table of the shipped rules."""
     before, _, rest = PACK_FILE.read_text().partition(TABLE_BEGIN)
     counts = measured.by_rule()
     rows = [_pack_row(rule, counts[rule.name.name] / measured.days) for rule in rules if not rule.is_silent]

@@ -1,4 +1,4 @@
-"""The commands: one module per noun, each imported only when it is called, so that `--help` answers at once."""
+"""The commands: one module per noun, imported only when it is called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "See it work: real alerts from an emulated organisation."),
-    "init": ("init", "Write a configuration, the rules, deployment examples."),
-    "check": ("check", "Find all that is wrong with configuration and rules."),
-    "probe": ("probe", "Find out the shape of the live upstream, never its values."),
-    "run": ("run", "Run the service, or one round of it with --once."),
-    "status": ("status", "Say how far it got, what waits, and what is wrong."),
-    "actions": ("actions", "Ask the upstream for user actions, past the store."),
-    "accounts": ("accounts", "List, create and unlink the linked accounts."),
-    "records": ("records", "List and export the stored records."),
-    "rules": ("rules", "List and check the rules."),
-    "alerts": ("alerts", "List alerts, show one, acknowledge and resolve them."),
-    "deliveries": ("deliveries", "List deliveries, show one, retry or drop dead letters."),
-    "silences": ("silences", "Keep alerts quiet for a while, with a name and a reason."),
-    "explain": ("explain", "Tell the whole story of an alert or a record."),
-    "receivers": ("receivers", "List receivers, test one, preview what it would get."),
+    "demo": ("demo", "Show real alerts from an emulated organisation."),
+    "init": ("init", "Write a configuration, the rules and deployment examples."),
+    "check": ("check", "Report every error in the configuration and the rules."),
+    "probe": ("probe", "Print the shape of the live upstream, never its values."),
+    "run": ("run", "Run the service, or a single round with --once."),
+    "status": ("status", "Show progress, queues and troubles."),
+    "actions": ("actions", "Query the upstream for user actions, bypassing the store."),
+    "accounts": ("accounts", "List, create and unlink linked accounts."),
+    "records": ("records", "List, export and verify the stored records."),
+    "rules": ("rules", "List, check, test and backtest the rules."),
+    "alerts": ("alerts", "List, show, acknowledge and resolve alerts."),
+    "deliveries": ("deliveries", "List and show deliveries, retry or drop dead letters."),
+    "silences": ("silences", "Suppress alerts for a limited time."),
+    "explain": ("explain", "Print the complete history of an alert or a record."),
+    "receivers": ("receivers", "List, test and preview receivers."),
     "templates": ("templates", "Check the message templates."),
-    "emulator": ("emulator", "Run the upstream's stand-in on loopback."),
+    "emulator": ("emulator", "Run an emulator of the upstream on loopback."),
 }
-"""Command -> its module under `cli/`, and the line that `--help` shows."""
+"""For each command its module in `cli/`, and its line in `--help`."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """List the commands in the order in which a newcomer meets them."""
+        """List the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -58,9 +58,9 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is called.
+        """Find the called command.
 
-        Raises: click.UsageError, with the command that was likely meant.
+        Raises: click.UsageError, which suggests a similar command.
         """
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, n=1)
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the commands' lines from the table, importing none."""
+        """Write the lines of the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -85,9 +85,9 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="actionwatch")
 @click.pass_context
 def group(ctx: click.Context, config: str) -> None:
-    """Watch the audit log of an Instaclustr organisation and bring alerts to people.
+    """Watch the audit log of an Instaclustr organisation and deliver alerts.
 
-    Exit status: 0 done, 1 the work failed or found something, 2 usage or configuration error, 130 interrupted.
+    Exit status: 0 success, 1 the command failed or found something, 2 usage or configuration error, 130 interrupted.
     """
     ctx.obj = config
 
@@ -96,15 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal in ASCII gets what it lacks as escapes: no alert may be lost to a character.
+            # Escape characters that the terminal cannot print, so that no alert is lost.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(call(arguments))
 
 
 def call(arguments: Sequence[str] | None = None) -> int:
-    """Run a command in this process; give its exit status. Errors go to stderr, each fault on a line of its own.
+    """Run a command in this process and return its exit status. Errors go to stderr, one line per fault.
 
-    Not called `run`: the module of that command, once imported, would take its place here.
+    The name is not `run`, because importing the module `cli.run` would replace it.
     """
     try:
         result: Any = group.main(args=arguments, prog_name="actionwatch", standalone_mode=False)
@@ -126,7 +126,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except ActionwatchError as exc:
         return _fail(str(exc))
     except BrokenPipeError:
-        # The reader of a pipe went away; nothing is left to say to it, not even at exit.
+        # The reader of the pipe is gone. Discard the rest, so that the flush at exit does not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return result if isinstance(result, int) else 0

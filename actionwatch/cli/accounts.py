@@ -1,4 +1,4 @@
-"""`accounts`: the organisation's linked accounts. The two writing commands ask first."""
+"""`accounts`: manage the organisation's linked accounts. Commands that write ask for confirmation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--source", "source_name", metavar="NAME", help="Which source to ask, where several are configured.")
+@click.option("--source", "source_name", metavar="NAME", help="The source to query, if several are configured.")
 @output_option
 @click.pass_obj
 def list_accounts(config: str, source_name: str | None, form: str) -> None:
-    """List the linked accounts, as the upstream shows them now."""
+    """List the linked accounts that the upstream returns now."""
     from actionwatch.service import app
 
     with app.reading_client(chosen_source(config, source_name)) as client:
@@ -45,11 +45,13 @@ def list_accounts(config: str, source_name: str | None, form: str) -> None:
 
 @command.command("create")
 @click.argument("name")
-@click.option("--source", "source_name", metavar="NAME", help="In which source's organisation.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--source", "source_name", metavar="NAME", help="The source whose organisation to use, if several are configured."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
-    """Create an account and link it to the organisation; prints its id."""
+    """Create an account, link it to the organisation, and print its id."""
     from actionwatch.service import app
 
     source = chosen_source(config, source_name)
@@ -61,18 +63,20 @@ def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
 
 @command.command("unlink")
 @click.argument("account_id", metavar="ID")
-@click.option("--source", "source_name", metavar="NAME", help="From which source's organisation.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--source", "source_name", metavar="NAME", help="The source whose organisation to use, if several are configured."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def unlink(config: str, account_id: str, source_name: str | None, yes: bool) -> None:
-    """Unlink an account: its later actions leave the organisation's log, so actionwatch sees them no more."""
+    """Unlink an account. Its later actions are not in the organisation's log, so actionwatch no longer sees them."""
     from actionwatch.service import app
 
     source = chosen_source(config, source_name)
     if not yes:
         _ask(
             f"Unlink account {account_id} from organisation {source.organisation_id} ({source.name})? "
-            "Its later actions will not be seen any more."
+            "actionwatch will not see its later actions."
         )
     with app.writing_client(source) as admin:
         admin.unlink_account(account_id)
@@ -80,8 +84,8 @@ def unlink(config: str, account_id: str, source_name: str | None, yes: bool) -> 
 
 
 def _ask(question: str) -> None:
-    """Go on only after a yes on a terminal. Raises: click.UsageError, where nobody can be asked; click.ClickException."""
+    """Ask for confirmation. Raises: click.UsageError without a terminal; click.ClickException if the answer is no."""
     if not sys.stdin.isatty():
-        raise click.UsageError("this command asks before it writes, and standard input is no terminal: pass --yes")
+        raise click.UsageError("this command asks for confirmation, but standard input is not a terminal: pass --yes")
     if not click.confirm(question):
-        raise click.ClickException("nothing was changed")
+        raise click.ClickException("cancelled: nothing was changed")

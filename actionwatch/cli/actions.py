@@ -1,9 +1,8 @@
-"""`actions`: ask the upstream directly, past the store."""
+"""`actions`: query the upstream directly, without the store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ import click
 
 from actionwatch.cli.context import chosen_source
 from actionwatch.cli.output import dump, output_option, print_items, print_table
-from actionwatch.cli.records import COLUMNS, CUT, LEAVE_OUT, filter_options, row, warn_of_unknown_kinds
+from actionwatch.cli.record_filter import FilterOptions, filter_options
+from actionwatch.cli.records import COLUMNS, CUT, LEAVE_OUT, row
 
 if TYPE_CHECKING:
     from actionwatch.base.model import Record
@@ -23,51 +23,32 @@ PAGE_SIZE = 1000
 
 @click.command()
 @filter_options
-@click.option("--limit", type=click.IntRange(1), help="At most so many, in the upstream's order.")
-@click.option("--counts", "is_counted", is_flag=True, help="Print how many there are of each kind, not the actions.")
-@click.option("--source", "source_name", metavar="NAME", help="Which source to ask, where several are configured.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of actions, in the upstream's order.")
+@click.option(
+    "--counts", "is_counted", is_flag=True, help="Print the number of actions of each kind instead of the actions."
+)
+@click.option("--source", "source_name", metavar="NAME", help="The source to query, if several are configured.")
 @output_option
 @click.pass_obj
 def command(
     config: str,
-    kinds: Sequence[str],
-    user: str | None,
-    account: str | None,
-    cluster: str | None,
-    operations: Sequence[str],
-    scope: str | None,
-    keyword: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    wanted: FilterOptions,
     limit: int | None,
     is_counted: bool,
     source_name: str | None,
     form: str,
 ) -> None:
-    """Ask the upstream for user actions, with every documented filter.
+    """Query the upstream for user actions, with every documented filter.
 
-    The upstream ignores a filter it does not understand, so the answer is filtered again here. JSON output has the shape of the
+    The upstream ignores filters that it does not understand, so the response is filtered again. The JSON has the format of the
     webhook message's `records`.
     """
-    from actionwatch.instaclustr.kinds import normalise_kind
-    from actionwatch.instaclustr.query import Query
     from actionwatch.service import app
     from actionwatch.text.payloads import record_document
 
-    warn_of_unknown_kinds(kinds)
-    query = Query(
-        start=since,
-        end=until,
-        kinds=tuple(normalise_kind(kind) for kind in kinds),
-        keyword=keyword,
-        account=account,
-        cluster_id=cluster,
-        operations=tuple(operations),
-        scope=scope,
-        user_name=user,
-    )
+    query = wanted.query()
     with app.reading_client(chosen_source(config, source_name)) as client:
-        if account:
+        if query.account:
             client.linked_accounts()
         if is_counted:
             _print_counts(client, query, form)
@@ -79,7 +60,7 @@ def command(
             document=record_document,
             columns=COLUMNS,
             row=row,
-            nothing="no such actions",
+            nothing="no matching actions",
             cut=CUT,
             leave_out=LEAVE_OUT,
         )
@@ -94,11 +75,11 @@ def _found(client: Client, query: Query, limit: int | None) -> Iterator[Record]:
 def _print_counts(client: Client, query: Query, form: str) -> None:
     page = client.counts(query)
     if page.counts is None:
-        raise click.ClickException("the upstream told no counts: leave out --counts, and count what it lists")
-    # A kind that is not documented is not asked for, since the upstream would ignore it and answer with everything.
+        raise click.ClickException("the upstream returned no counts: omit --counts and count the listed actions")
+    # An undocumented kind is not sent: the upstream would ignore the filter and return everything.
     counts = {kind: count for kind, count in page.counts.items() if not query.kinds or kind in query.kinds}
     if form == "table":
         rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        print_table(("kind", "count"), rows, nothing="no such actions")
+        print_table(("kind", "count"), rows, nothing="no matching actions")
     else:
         click.echo(dump(counts, indent=2 if form == "json" else None))

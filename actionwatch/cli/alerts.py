@@ -1,4 +1,4 @@
-"""`alerts`: what people were told."""
+"""`alerts`: list, show, acknowledge and resolve alerts."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List alerts, show one with all that belongs to it, acknowledge and resolve."""
+    """List, show, acknowledge and resolve alerts."""
 
 
 @command.command("list")
-@click.option("--since", type=Moment(), help="Only alerts opened from this time on.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, the newest.")
+@click.option("--since", type=Moment(), help="Only alerts that opened at or after this time.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of alerts, newest first."
+)
 @output_option
 @click.pass_obj
 def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> None:
-    """List alerts, the one opened last first."""
+    """List alerts, newest first."""
     from actionwatch.store import alerts, outbox, records
     from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
 
@@ -81,7 +83,7 @@ def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> N
 @output_option
 @click.pass_obj
 def show(config: str, alert_id: str, form: str) -> None:
-    """Show one alert: its records, its deliveries, its story. A beginning of the id is enough."""
+    """Show one alert with its records, deliveries and history. A unique prefix of the id is enough."""
     with opened_store(config) as (_, database):
         document = describe(database, alert_id)
     print_document(document, form, as_text=lambda: _print(document))
@@ -89,22 +91,22 @@ def show(config: str, alert_id: str, form: str) -> None:
 
 @command.command("ack")
 @click.argument("alert_id", metavar="ID")
-@click.option("--author", metavar="NAME", help="Who takes it on.  [default: your login name]")
+@click.option("--author", metavar="NAME", help="Who acknowledges it.  [default: your login name]")
 @click.pass_obj
 def acknowledge(config: str, alert_id: str, author: str | None) -> None:
-    """Take an alert on: it escalates no further. It is counted and updated as before. A beginning of the id is enough."""
+    """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda people, found, who: people.acknowledge(found, who), author)
     if alert.status.value == "resolved":
-        raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: nothing is left to take on")
+        raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged")
     click.echo(f"{alert.id} is acknowledged by {alert.acked_by}")
 
 
 @command.command("resolve")
 @click.argument("alert_id", metavar="ID")
-@click.option("--author", metavar="NAME", help="Who says it is over.  [default: your login name]")
+@click.option("--author", metavar="NAME", help="Who resolves it.  [default: your login name]")
 @click.pass_obj
 def resolve(config: str, alert_id: str, author: str | None) -> None:
-    """End an alert: the next match opens a new one. A beginning of the id is enough."""
+    """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda people, found, who: people.resolve(found, who), author)
     click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
@@ -124,9 +126,9 @@ def _decide(config: str, alert_id: str, decision: Callable[[People, str, str], A
 
 
 def describe(database: StoreReader, alert_id: str) -> dict[str, Any]:
-    """Give an alert as the contract's JSON, with `deliveries` and `history`.
+    """Return an alert as JSON, with `deliveries` and `history`.
 
-    Raises: click.ClickException, where no alert or more than one has an id that begins so.
+    Raises: click.ClickException, if no alert or several alerts have this prefix.
     """
     from actionwatch.store import alert_history, outbox, records
     from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
@@ -151,12 +153,12 @@ def _one(connection: Connection, beginning: str) -> Alert:
     if not found:
         raise click.ClickException(f"no alert has the id {beginning}: see 'actionwatch alerts list'")
     if len(found) > 1:
-        raise click.ClickException(f"several alerts begin with {beginning}: give more of the id")
+        raise click.ClickException(f"several alert ids start with {beginning}: give a longer prefix")
     return found[0]
 
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:
-    """Give a delivery as the contract's JSON."""
+    """Return a delivery as JSON."""
     from actionwatch.text.payloads import instant
 
     return {
@@ -176,7 +178,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 
 def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
-    """Say who is not told by a message of its own, by what, and what that refers to; each once, the oldest first."""
+    """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
     from actionwatch.base.delivery import DeliveryStatus
 
     stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
@@ -205,7 +207,7 @@ def _print(document: dict[str, Any]) -> None:
         if value:
             out.print(hang(Text(f"{name:<11}", "dim"), str(value)))
     if document["runbook"]:
-        out.print("\nwhat to do", style="bold")
+        out.print("\nrunbook", style="bold")
         for line in document["runbook"].splitlines():
             out.print(hang(Text(" "), line))
     _print_parts(document, out)
@@ -227,7 +229,7 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
             is_wrapped=True,
         )
     else:
-        out.print("none: this alert is about actionwatch itself")
+        out.print("none: this is a self-alert")
     out.print("\ndeliveries", style="bold")
     sent = [
         (
@@ -244,10 +246,10 @@ def _print_parts(document: dict[str, Any], out: Console) -> None:
         columns = ("receiver", "event", "status", "attempts", "id", "last error")
         print_table(columns, sent, cut=("last error",), is_wrapped=True)
     else:
-        out.print("none: no receiver was to be told")
-    out.print("\nstory", style="bold")
-    story = [(_time(line["at"]), line["stage"], line["what"]) for line in document["history"]]
-    print_table(("at (UTC)", "stage", "what"), story, cut=("what",), is_wrapped=True)
+        out.print("none: no route selected a receiver")
+    out.print("\nhistory", style="bold")
+    history = [(_time(line["at"]), line["stage"], line["what"]) for line in document["history"]]
+    print_table(("at (UTC)", "stage", "what"), history, cut=("what",), is_wrapped=True)
 
 
 def _time(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""`check`: everything that can be wrong, at once."""
+"""`check`: report every error in the configuration, rules, lists and templates at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.output import output_option, print_faults, print_items
+from actionwatch.cli.output import output_option, print_faults, print_items, spell_count
 from actionwatch.cli.rules import fault_document
 from actionwatch.text.escaping import one_line
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--live", "is_live", is_flag=True, help="Also try each key, the clocks and each receiver; sends no alert."
+    "--live",
+    "is_live",
+    is_flag=True,
+    help="Also test each key, the clocks and each receiver, without sending an alert.",
 )
 @output_option
 @click.pass_obj
 def command(config: str, is_live: bool, form: str) -> int:
-    """Find everything that is wrong with configuration, rules, lists and templates.
+    """Report every error in the configuration, rules, lists and templates.
 
-    Prints each fault as file:line:column: what: remedy, and exits 2 when there is any. Notes point at what works but may not
-    do what was meant; they do not fail the check. With --live, exits 1 when a key, a clock or a receiver fails.
+    Prints each error as file:line:column: what: remedy, and exits with 2 if there is one. Notes describe what is valid but
+    probably not intended; they do not fail the check. With --live, exits with 1 if a key, a clock or a receiver fails.
     """
     from actionwatch.service import checking
 
@@ -46,7 +49,7 @@ def command(config: str, is_live: bool, form: str) -> int:
     except ConfigError as exc:
         faults = [*exc.faults, *checking.faults_beside(Path(config))]
     if form == "table":
-        _print(faults, notes, f"{config}: all is well: {rule_count} rules")
+        _print(faults, notes, f"{config}: no errors, {spell_count(rule_count, 'rule')}")
         _print_live(outcomes)
     else:
         found: list[dict[str, Any]] = [fault_document(fault, "fault") for fault in faults]
@@ -62,8 +65,8 @@ def _print_live(outcomes: list[Outcome]) -> None:
         click.echo(one_line(str(outcome)), err=not outcome.is_fine)
 
 
-def _print(faults: list[Fault], notes: list[Fault], praise: str) -> None:
+def _print(faults: list[Fault], notes: list[Fault], success: str) -> None:
     print_faults(notes, " (note)")
     print_faults(faults)
     if not faults:
-        click.echo(praise)
+        click.echo(success)

@@ -1,4 +1,4 @@
-"""Open what a command works on, and close it after."""
+"""Read the configuration and open the store for a command."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def read_settings(config: str) -> Settings:
-    """Read the configuration for a command that answers a person: only errors are logged, and no secret.
+    """Read the configuration for an interactive command, which logs only errors.
 
-    Raises: ConfigError, with every fault of it.
+    Raises: ConfigError, with every fault.
     """
     from actionwatch.service import configuration
     from actionwatch.text import logs
@@ -29,7 +29,7 @@ def read_settings(config: str) -> Settings:
 
 @contextmanager
 def opened_store(config: str) -> Iterator[tuple[Settings, StoreReader]]:
-    """Read the configuration and open its store for reading until the block ends; never creates or changes a store.
+    """Read the configuration and open its store read-only. Never creates or changes a store.
 
     Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
     """
@@ -42,7 +42,7 @@ def opened_store(config: str) -> Iterator[tuple[Settings, StoreReader]]:
 
 @contextmanager
 def changed_store(config: str) -> Iterator[tuple[Settings, Database]]:
-    """Open the existing store of a configuration to change it; never creates one, nor upgrades it under a service that runs.
+    """Open the existing store for writing. Never creates a store, and never upgrades one that a running service uses.
 
     Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
     """
@@ -55,23 +55,25 @@ def changed_store(config: str) -> Iterator[tuple[Settings, Database]]:
 
 
 def warn_if_nothing_runs(store: StoreReader) -> None:
-    """Say on stderr that nobody delivers what a command just made due."""
+    """Warn on stderr if no service is running to deliver the messages that a command queued."""
     if not store.is_owned():
-        click.echo("note: no service runs on this store: receivers are told when 'actionwatch run' runs next", err=True)
+        click.echo(
+            "note: no service is running on this store: 'actionwatch run' sends the messages when it starts", err=True
+        )
 
 
 def chosen_source(config: str, name: str | None) -> Source:
-    """Give the source of that name; without one, the only source there is."""
+    """Return the source with this name, or the only source if the name is None."""
     return named_source(read_settings(config), name)
 
 
 def named_source(settings: Settings, name: str | None) -> Source:
-    """Give the source of that name in settings that were read already; without one, the only source there is."""
+    """Return the source with this name from the settings, or the only source if the name is None."""
     sources = {source.name: source for source in settings.sources}
     if name is None and len(sources) == 1:
         return next(iter(sources.values()))
     if name is None:
         raise click.UsageError(f"several sources are configured: choose one with --source: {', '.join(sources)}")
     if name not in sources:
-        raise click.UsageError(f"no source is named {name}: there are {', '.join(sources)}")
+        raise click.UsageError(f"no source is named {name}: the sources are {', '.join(sources)}")
     return sources[name]

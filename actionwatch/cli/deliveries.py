@@ -1,4 +1,4 @@
-"""`deliveries`: what the outbox owes, sent and gave up."""
+"""`deliveries`: list and show the deliveries of the outbox, retry or drop dead letters."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List deliveries, show one, retry or drop dead letters."""
+    """List and show deliveries, retry or drop dead letters."""
 
 
 @command.command("list")
 @click.option("--dead", "is_dead", is_flag=True, help="Only dead letters.")
-@click.option("--receiver", metavar="NAME", help="Only those for this receiver.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many, the newest.")
+@click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of deliveries, newest first."
+)
 @output_option
 @click.pass_obj
 def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int, form: str) -> None:
@@ -60,9 +62,9 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
 @output_option
 @click.pass_obj
 def show(config: str, delivery_id: str, form: str) -> None:
-    """Show one delivery, with the receiver's last answer and the message as it was frozen.
+    """Show one delivery, with the receiver's last response and the message as it was sent.
 
-    A beginning of the id is enough.
+    A unique prefix of the id is enough.
     """
     import json
 
@@ -74,18 +76,18 @@ def show(config: str, delivery_id: str, form: str) -> None:
 
 @command.command("retry")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--dead", "is_all", is_flag=True, help="Every dead letter.")
-@click.option("--receiver", metavar="NAME", help="Only those for this receiver.")
-@click.option("--since", type=Moment(), help="Only those made from this time on.")
-@click.option("--to", metavar="NAME", help="Send them to this receiver instead of their own.")
+@click.option("--dead", "is_all", is_flag=True, help="All dead letters.")
+@click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
+@click.option("--since", type=Moment(), help="Only deliveries created at or after this time.")
+@click.option("--to", metavar="NAME", help="Send them to this receiver instead.")
 @click.pass_obj
 def retry(
     config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, to: str | None
 ) -> None:
-    """Send dead letters again, each under the id it had. A running service takes them up within a second.
+    """Send dead letters again, each under its old id. A running service sends them within a second.
 
-    A beginning of an id is enough. An id that is no dead letter's stops it before anything is sent. What is for a receiver
-    that is no longer configured needs --to; without it the others are sent, and the exit status is 1.
+    A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is sent. Dead letters for a receiver that
+    is no longer configured need --to; without it, only the others are sent, and the exit status is 1.
     """
     from actionwatch.base import clock
     from actionwatch.delivery import replay
@@ -115,17 +117,17 @@ def retry(
 
 @command.command("drop")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--dead", "is_all", is_flag=True, help="Every dead letter.")
-@click.option("--receiver", metavar="NAME", help="Only those for this receiver.")
-@click.option("--since", type=Moment(), help="Only those made from this time on.")
-@click.option("--author", metavar="NAME", help="Who says so.  [default: your login name]")
+@click.option("--dead", "is_all", is_flag=True, help="All dead letters.")
+@click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
+@click.option("--since", type=Moment(), help="Only deliveries created at or after this time.")
+@click.option("--author", metavar="NAME", help="Who drops them.  [default: your login name]")
 @click.pass_obj
 def drop(
     config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, author: str | None
 ) -> None:
-    """Let dead letters go for good: they are kept and shown, but trouble nobody any more.
+    """Give up dead letters for good. They stay in the list, but no longer count as dead.
 
-    A beginning of an id is enough. An id that is no dead letter's stops it before anything is dropped.
+    A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is dropped.
     """
     from actionwatch.matching.operator_actions import login_name
     from actionwatch.store import delivery_transitions, outbox
@@ -141,17 +143,19 @@ def drop(
 
 def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
     if bool(ids) == is_filtered:
-        raise click.UsageError(f"give the ids of dead letters to {verb}, or --dead, --receiver or --since for many")
+        raise click.UsageError(
+            f"give the ids of the dead letters to {verb}, or select them with --dead, --receiver or --since"
+        )
 
 
 def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
-    """Find the dead letters that are named; None for all that the filters admit."""
+    """Return the ids of the named dead letters, or None if filters select them."""
     from actionwatch.base.delivery import DeliveryStatus
 
     chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:
         if delivery.status is not DeliveryStatus.DEAD:
-            raise click.ClickException(f"{delivery.id} is {delivery.status.value}, no dead letter")
+            raise click.ClickException(f"{delivery.id} is {delivery.status.value}, not a dead letter")
     return [found.id for found in chosen] if ids else None
 
 
@@ -162,7 +166,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _stranded(counts: Mapping[str, int]) -> str:
-    """Say which dead letters are for receivers that are gone, and what can be done."""
+    """Describe the dead letters whose receivers are not configured, and the remedy."""
     whose = ", ".join(f"{count} for {name}" for name, count in counts.items())
     letters = "1 dead letter is" if sum(counts.values()) == 1 else f"{sum(counts.values())} dead letters are"
     return (
@@ -185,7 +189,7 @@ def _find(connection: Connection, beginning: str) -> Delivery:
     if not found:
         raise click.ClickException(f"no delivery has the id {beginning}: see 'actionwatch deliveries list'")
     if len(found) > 1:
-        raise click.ClickException(f"several deliveries begin with {beginning}: give more of the id")
+        raise click.ClickException(f"several delivery ids start with {beginning}: give a longer prefix")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""`demo`: the whole of actionwatch on an emulated organisation; needs no account, no network, no configuration."""
+"""`demo`: run the real service on an emulated organisation, without account, network or configuration."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Record
     from actionwatch.service.app import App
 
-ROOMY = 96  # from this width on, a record's columns stand in line whatever they hold
+ROOMY = 96  # from this width on, the columns of all records are aligned
 PIPE_WIDTH = 100
 CONFIGURATION = """\
-# What `actionwatch demo` ran with. The emulator it points at ended with the demo.
+# The configuration of `actionwatch demo`. Its emulator stopped with the demo.
 sources:
   - name: demo
     organisation_id: {organisation_id}
@@ -39,7 +39,7 @@ sources:
     api_key: {api_key}
     base_url: {base_url}
     poll_interval: 1s
-    start: 2d               # read and learned from, not alerted
+    start: 2d               # stored and used by rules, without alerts
 rules: [rules/]
 receivers:
   - name: screen
@@ -55,32 +55,34 @@ log: {{level: warning, format: text}}
 
 @click.command()
 @click.option(
-    "--for", "duration", type=Span(), default="60s", show_default=True, help="How long; 0: until interrupted."
+    "--for", "duration", type=Span(), default="60s", show_default=True, help="How long to run; 0: until interrupted."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="For the web listener.  [default: a free one]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of health and metrics.  [default: a free port]"
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option(
     "--keep",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep configuration, rules and store here.",
+    help="Keep the configuration, rules and store in this folder.",
 )
 def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> None:
-    """See it work: an emulated organisation, the real service, real alerts.
+    """Run the real service on an emulated organisation and print real alerts.
 
-    Starts the upstream's stand-in on loopback, with people who work and incidents that happen, and runs the service on it with
-    the shipped rules. Needs no account, no network and no configuration; ends with a summary.
+    Starts an emulator of the upstream on loopback, with users at work and incidents, and runs the service against it with the
+    shipped rules. Needs no account, no network and no configuration. Ends with a summary.
     """
     _refuse_taken(port)
     with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _organisation(seed) as upstream:
         config = _write_configuration(folder, upstream, port)
         _play(config, upstream, duration, ended)
     if keep:
-        click.echo(f"Kept in {keep}: look around with `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
+        click.echo(f"Kept in {keep}: try `actionwatch -c {keep / 'actionwatch.yaml'} alerts list`.")
 
 
 def _refuse_taken(port: int) -> None:
-    """Say that a port is taken before anything starts: the service would speak of a configuration nobody has written."""
+    """Report a port in use before the start: the service's own error refers to a configuration that the user did not write."""
     try:
         with socket.create_server(("127.0.0.1", port)):
             pass
@@ -92,7 +94,7 @@ def _refuse_taken(port: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Upstream:
-    """The emulator under way."""
+    """The running emulator."""
 
     url: str
     organisation: Any
@@ -110,10 +112,10 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         keep.mkdir(parents=True, exist_ok=True)
         is_empty = not any(keep.iterdir())
     except OSError as exc:
-        raise click.ClickException(f"cannot keep anything in {keep}: {exc.strerror}") from exc
+        raise click.ClickException(f"cannot write to {keep}: {exc.strerror}") from exc
     if not is_empty:
-        # A configuration may be there already, and an earlier demo's store holds marks of another upstream.
-        raise click.UsageError(f"{keep} is not empty: name a folder that is, or that is not there yet")
+        # It may contain a configuration, or the store of an earlier demo with marks of another upstream.
+        raise click.UsageError(f"{keep} is not empty: name an empty or a new folder")
     yield keep
 
 
@@ -169,7 +171,7 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) 
 
 
 def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
-    """Build the service's App so that records are printed as they are stored, before the alerts that follow from them."""
+    """Build the service's App so that each record is printed when it is stored, before its alerts."""
     from actionwatch.service import app
     from actionwatch.store import records
 
@@ -178,7 +180,7 @@ def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
         _lock = threading.Lock()
 
         def wake_matcher(self) -> None:
-            """Print what was stored, then let it be matched."""
+            """Print the stored records, then wake the matcher."""
             with self._lock, self.database.read() as connection:
                 batch = records.read_after(connection, self._printed_through, 100_000)
                 self._printed_through = batch[-1].id if batch else self._printed_through
@@ -187,7 +189,7 @@ def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
                 for record in live:
                     out.print(_line(record, out.width), overflow="ellipsis", no_wrap=True)
             except OSError:
-                ended.ask()  # nobody reads any more
+                ended.ask()  # the reader of the output is gone
             super().wake_matcher()
 
     return Streaming(settings)
@@ -208,14 +210,14 @@ def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: ti
 
     from actionwatch.base.durations import spell_duration
 
-    length = f"for {spell_duration(duration)} (Ctrl-C: sooner)" if duration else "until you press Ctrl-C"
+    length = f"for {spell_duration(duration)} (Ctrl-C stops it)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
     out.print(
-        f"An emulated organisation, [bold]{upstream.organisation.name}[/], lives at {upstream.url} {length}.\n"
+        f"An emulated organisation, [bold]{upstream.organisation.name}[/], runs at {upstream.url} {length}.\n"
         "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
         f"{len(built.rules.rules)} shipped rules.\nHealth and metrics: {url}/readyz and {url}/metrics"
     )
-    out.print("[dim]·[/] a record as it is stored    [dim]▌[/] an alert as it is delivered")
+    out.print("[dim]·[/] a record when it is stored    [dim]▌[/] an alert when it is delivered")
     out.print(Rule(style="dim"))
 
 
@@ -235,7 +237,7 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
 
 
 def _facts(built: App) -> Iterator[tuple[str, str]]:
-    """Give the lines of the summary, all of them read from the store."""
+    """Return the lines of the summary, read from the store."""
     from actionwatch.store import alerts, marks, outbox, records, self_alerts
 
     with built.database.read() as connection:
@@ -254,7 +256,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
     made = f"{matched} {'record' if matched == 1 else 'records'} made {count} {'alert' if count == 1 else 'alerts'}"
     yield (
         "matched",
-        f"{made} ({levels})" if by_level else "no record met a rule yet: the first incident comes within seconds",
+        f"{made} ({levels})" if by_level else "no record matched a rule yet: the first incident follows within seconds",
     )
     waiting, dead = sum(queue.pending for queue in queues), sum(queue.dead for queue in queues)
     yield "delivered", f"{sent} {'message' if sent == 1 else 'messages'}, {waiting} waiting, {dead} given up"
@@ -265,7 +267,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
 
 def _spell_proof(proved: list[datetime]) -> str:
     if not proved:
-        return "nothing yet: the first poll did not end"
+        return "nothing yet: the first poll is not complete"
     return f"complete through {min(proved):%H:%M:%S} UTC: as many as the upstream counts, kind by kind"
 
 

@@ -1,4 +1,4 @@
-"""`emulator`: the upstream's stand-in, on loopback."""
+"""`emulator`: run an emulator of the upstream on loopback."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ from actionwatch.cli.output import print_table
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0: a free one.")
-@click.option("--scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="What happens, as YAML.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port to listen on; 0: a free port."
+)
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The YAML file that describes what happens.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option(
-    "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that plays from the start (repeatable)."
+    "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that is active from the start (repeatable)."
 )
-@click.option("--list-faults", "is_list", is_flag=True, help="Print every fault there is, and end.")
+@click.option("--list-faults", "is_list", is_flag=True, help="Print all faults and exit.")
 def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...], is_list: bool) -> None:
-    """Run the upstream's API, all four operations, over an organisation that lives. Ends with SIGINT or SIGTERM.
+    """Run the upstream's API with all four operations and an active organisation. Stops on SIGINT or SIGTERM.
 
-    Without a scenario it plays the demo's. It listens on loopback only; user and key are `demo` and `demo-key`. A fault is
-    written NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10; limits are times, every, for, operation and seed.
+    Without a scenario, it uses the one of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
+    a fault as NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10. Limits are times, every, for, operation and seed.
     """
     from actionwatch import emulator
 
@@ -42,7 +48,7 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
         click.echo(f"organisation_id: {organisation.id}")
         click.echo(f"username: {emulator.DEMO_USER}")
         click.echo(f"api_key: {emulator.DEMO_KEY}")
-        click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C ends it")
+        click.echo(f"ready: {len(organisation)} actions so far; Ctrl-C stops it")
 
     try:
         with emulator.living(life):

@@ -1,4 +1,4 @@
-"""`explain`: the whole story of an alert or of a record, from the poll that saw it to each attempt at each receiver."""
+"""`explain`: print the complete history of an alert or a record, from the poll that saw it to each delivery attempt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actionwatch.cli.context import opened_store
-from actionwatch.cli.output import output_option, print_document, print_table
+from actionwatch.cli.output import output_option, print_document, print_table, spell_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from actionwatch.rules.load import Rules
     from actionwatch.settings import Settings
 
-RECORDS_TOLD = 5  # of an alert: its first record and the newest; `explain` of a record's key tells of any other
+RECORDS_SHOWN = 5  # of an alert: the first and the newest; `explain RECORD-KEY` shows any other
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line. `alert` is None where it is about a record, whatever alerts hold it."""
+    """One line. `alert` is None if the line is about a record."""
 
     at: datetime
     alert: str | None
@@ -39,9 +39,9 @@ class _Line:
 @output_option
 @click.pass_obj
 def command(config: str, subject: str, form: str) -> None:
-    """Tell the whole story: what saw a record, which rule it met and how, and who was told of it, or why not.
+    """Print the complete history: which poll saw a record, which rules it matched, and which receivers got it or why not.
 
-    SUBJECT is an alert's id (a beginning is enough) or a record's key, as `alerts list` and `records list` print them.
+    The argument is the id of an alert (a unique prefix is enough) or the key of a record: see `alerts list`, `records list`.
     """
     from actionwatch.service import configuration
     from actionwatch.text.payloads import instant
@@ -63,7 +63,7 @@ def command(config: str, subject: str, form: str) -> None:
 
 
 def _story(connection: Connection, settings: Settings, rules: Rules, subject: str) -> tuple[str, list[_Line]]:
-    """Collect the lines, oldest first; what happened at one instant stays in the order of the path."""
+    """Collect the lines, oldest first. Lines of the same instant stay in the order of the steps."""
     from actionwatch.store import alerts, records
 
     record = records.read_by_key(connection, subject)
@@ -76,13 +76,13 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
         return record.key, sorted(lines, key=lambda line: line.at)
     found = alerts.read_by_prefix(connection, subject)
     if not found:
-        raise click.ClickException(f"no alert has the id {subject} and no record has it as its key")
+        raise click.ClickException(f"no alert has the id {subject} and no record has this key")
     if len(found) > 1:
-        raise click.ClickException(f"several alerts begin with {subject}: give more of the id")
+        raise click.ClickException(f"several alert ids start with {subject}: give a longer prefix")
     alert = found[0]
     held = records.read_of_alerts(connection, [alert.id], max(alert.count, 1))[alert.id]
-    told = held if len(held) <= RECORDS_TOLD else [held[0], *held[-RECORDS_TOLD + 1 :]]
-    lines = [line for each in told for line in _record_lines(connection, settings, rules, each, alert)]
+    shown = held if len(held) <= RECORDS_SHOWN else [held[0], *held[-RECORDS_SHOWN + 1 :]]
+    lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, alert)]
     lines += _alert_lines(connection, alert, held[0] if held else None)
     return alert.id, sorted(lines, key=lambda line: line.at)
 
@@ -90,21 +90,21 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
 def _record_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None = None
 ) -> Iterator[_Line]:
-    """Tell of a record: when it happened, which polls saw and proved it, which rules it met and by what."""
+    """Return the lines of a record: when it happened, which polls saw and proved it, which rules it matched and why."""
     from actionwatch.store import receipts, records
     from actionwatch.text.payloads import instant
 
     who, where = record.user_name or "nobody", record.cluster.name or record.account.name or record.source
     yield _Line(record.occurred_at, None, "happened", f"{record.action_kind} by {who} on {where} ({record.key})")
     late = ", late" if record.late_by is not None else ""
-    backlog = ", from before the start: learned from, not alerted" if record.is_backlog else ""
+    backlog = ", from before the start: rules learn from it, but it does not alert" if record.is_backlog else ""
     yield _Line(record.seen_at, None, "seen", f"by a poll of {record.source}, stored as no. {record.id}{late}{backlog}")
     for copy in records.read_copies(connection, record.key):
-        what = f"by a poll of {copy.source} too, stored as no. {copy.id}: it counts once, as no. {record.id}"
+        what = f"also by a poll of {copy.source}, stored as no. {copy.id}; it counts once, as no. {record.id}"
         yield _Line(copy.seen_at, None, "seen", what)
     for receipt in receipts.read_covering(connection, record.source, record.occurred_at, 1):
         window = f"{instant(receipt.starts_at)} to {instant(receipt.ends_at)}"
-        count = f"{receipt.record_count} records, {receipt.request_count} requests"
+        count = f"{spell_count(receipt.record_count, 'record')}, {spell_count(receipt.request_count, 'request')}"
         yield _Line(receipt.judged_at, None, "proved", f"window {window}: {count}, by {receipt.method}")
     if not record.is_backlog:
         yield from _rule_lines(connection, settings, rules, record, alert)
@@ -113,13 +113,13 @@ def _record_lines(
 def _rule_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None
 ) -> Iterator[_Line]:
-    """Tell which rules of today a record meets, with the values that decided; of the alert's rule, what it counted."""
+    """Return which current rules a record matches, with the values that decided, and what the alert's correlation counted."""
     from actionwatch.cli.rules.history import feeders_of, views_from_store
     from actionwatch.rules.explain import counted, explain
     from actionwatch.service import configuration
 
     lists = configuration.known_lists(settings)
-    met = 0
+    match_count = 0
     for rule in rules.rules:
         if alert is not None and rule.name.id != alert.rule.id:
             continue
@@ -128,18 +128,18 @@ def _rule_lines(
             views = views_from_store(connection, rule, rules.rules, record)
         finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=views)
         if finding.holds:
-            met += 1
+            match_count += 1
             yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {'; '.join(_decided(finding))}")
         if rule.correlation is not None:
-            told = counted(rule.correlation, views or ())
-            yield from (_Line(record.seen_at, None, "counted", what) for what in told)
-    if not met:
-        which = f"rule {alert.rule.name} as it is today" if alert is not None else "no rule of today"
-        yield _Line(record.seen_at, None, "matched", f"{which} does not tell of this record by itself")
+            lines = counted(rule.correlation, views or ())
+            yield from (_Line(record.seen_at, None, "counted", what) for what in lines)
+    if not match_count:
+        which = f"the current rule {alert.rule.name}" if alert is not None else "no current rule"
+        yield _Line(record.seen_at, None, "matched", f"{which} does not match this record by itself")
 
 
 def _decided(finding: Finding) -> Iterator[str]:
-    """Give the lines of a rule's tree that hold and have a value."""
+    """Return the lines of a rule's tree that hold and have a value."""
     for part in finding.parts:
         if part.holds and part.found is not None:
             yield f"{part.text} <- {part.found}"
@@ -148,7 +148,7 @@ def _decided(finding: Finding) -> Iterator[str]:
 
 
 def _alert_lines(connection: Connection, alert: Alert, record: Record | None) -> Iterator[_Line]:
-    """Tell an alert's own story: what its stages wrote, what waits for whom, and when people first knew."""
+    """Return the lines of an alert: its history, its waiting deliveries, and when the first receiver was notified."""
     from actionwatch.store import alert_history, outbox
 
     if record is not None:
@@ -164,7 +164,7 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
         spans = [f"{(alert.told_at - alert.first_at).total_seconds():.1f} s after it happened"]
         if alert.seen_at is not None:
             spans.append(f"{(alert.told_at - alert.seen_at).total_seconds():.1f} s after it was seen")
-        yield _Line(alert.told_at, alert.id, "first told", ", ".join(spans))
+        yield _Line(alert.told_at, alert.id, "first delivered", ", ".join(spans))
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
@@ -176,5 +176,5 @@ def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
     summary_id = suppressed_deliveries.read_summary_of(connection, row.id)
     summary = outbox.read(connection, summary_id) if summary_id else None
     if summary is not None:
-        what = f"told of in the summary {summary.id}, {summary.status}"
+        what = f"reported in the summary {summary.id}, {summary.status}"
         yield _Line(summary.sent_at or summary.created_at, row.alert_id, f"delivery to {row.receiver}", what)

@@ -1,4 +1,4 @@
-"""`init`: a folder to start from."""
+"""`init`: write a first configuration, the rules and deployment examples."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path
 
 import click
 
-FIRST = "actionwatch.yaml"  # listed before the others: it is the one to open
+from actionwatch.cli.output import spell_count
+
+FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
 
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path), default=Path())
 def command(folder: Path) -> None:
-    """Write a commented configuration, the shipped rules, and compose and systemd examples into DIR, by default here.
+    """Write a commented configuration, the shipped rules, and compose and systemd examples to DIR (default: this folder).
 
-    The JSON Schemas of configuration and rules go into `schemas`, for editors.
+    Also writes the JSON Schemas of the configuration and the rules to `schemas`, for editors.
 
-    Never overwrites: a file that is there is kept.
+    Never overwrites: existing files are kept.
     """
     rules = {True: 0, False: 0}
     for content, name in _files():
@@ -26,11 +28,11 @@ def command(folder: Path) -> None:
         if name.parent.name == "rules":
             rules[is_new] += 1
         else:
-            click.echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (was there)'}")
+            click.echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (exists)'}")
     if rules[True]:
-        click.echo(f"wrote  {folder / 'rules'}/ ({rules[True]} rules)")
+        click.echo(f"wrote  {folder / 'rules'}/ ({spell_count(rules[True], 'rule')})")
     if rules[False]:
-        click.echo(f"kept   {folder / 'rules'}/ ({rules[False]} rules were there)")
+        click.echo(f"kept   {folder / 'rules'}/ ({spell_count(rules[False], 'rule')})")
     option = "" if folder == Path() else f" -c {folder / FIRST}"
     click.echo(
         "\nNext: set ACTIONWATCH_ORGANISATION_ID, ACTIONWATCH_USERNAME and ACTIONWATCH_API_KEY in the environment\n"
@@ -39,7 +41,7 @@ def command(folder: Path) -> None:
 
 
 def _files() -> Iterator[tuple[bytes, Path]]:
-    """Give what each file to write holds, and its name in the new folder."""
+    """Return the content of each file to write, and its path in the new folder."""
     from actionwatch.rules.schema import FILE as RULE_SCHEMA
     from actionwatch.service import configuration
     from actionwatch.settings.schema import FILE as CONFIG_SCHEMA
@@ -54,7 +56,7 @@ def _files() -> Iterator[tuple[bytes, Path]]:
 
 
 def _write(content: bytes, target: Path) -> bool:
-    """Write a file unless it is there; say whether it was written."""
+    """Write a file unless it exists. Return whether it was written."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:  # x: never overwrite
@@ -62,7 +64,7 @@ def _write(content: bytes, target: Path) -> bool:
     except FileExistsError as exc:
         if target.exists() or target.is_symlink():
             return False
-        raise click.ClickException(f"cannot write {target}: {target.parent} is no folder") from exc
+        raise click.ClickException(f"cannot write {target}: {target.parent} is not a folder") from exc
     except OSError as exc:
         raise click.ClickException(f"cannot write {target}: {exc.strerror}") from exc
     return True

@@ -1,4 +1,4 @@
-"""How commands print: a table for people, JSON for scripts, and the words both use."""
+"""Print tables for people and JSON for scripts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-GAP = 2  # blanks between two columns
-ROOMY = 100  # from this width on, times are printed with their year
-COMFORTABLE = 28  # a column that may be cut keeps this much before any other is left out
+GAP = 2  # spaces between two columns
+ROOMY = 100  # from this width on, times include the year
+COMFORTABLE = 28  # columns are cut to this width before a column is omitted
 NARROWEST = 10
-SHORT_ID = 8  # what a terminal shows of an id; commands take such a beginning
+SHORT_ID = 8  # characters of an id on a terminal; commands accept such a prefix
 STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 
 
@@ -32,7 +32,7 @@ def output_option(function: FC) -> FC:
     """Add `-o table|json|jsonl`."""
     choice = click.Choice(["table", "json", "jsonl"])
     return click.option(
-        "-o", "--output", "form", type=choice, default="table", show_default=True, help="How to print."
+        "-o", "--output", "form", type=choice, default="table", show_default=True, help="Output format."
     )(function)
 
 
@@ -47,7 +47,7 @@ def print_items(
     cut: Sequence[str] = (),
     leave_out: Sequence[str] = (),
 ) -> None:
-    """Print a list: each item's document as JSON, or its row in a table (see `print_table`)."""
+    """Print a list: the document of each item as JSON, or its row in a table (see `print_table`)."""
     if form == "jsonl":
         for item in items:
             click.echo(dump(document(item)))
@@ -58,7 +58,7 @@ def print_items(
 
 
 def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> None:
-    """Print one thing: as JSON, or as the text that `as_text` prints."""
+    """Print one document as JSON, or the text that `as_text` prints."""
     if form == "table":
         as_text()
     else:
@@ -66,7 +66,7 @@ def print_document(document: Any, form: str, *, as_text: Callable[[], None]) -> 
 
 
 def print_faults(faults: Iterable[object], after: str = "") -> None:
-    """Print faults to standard error, a line each. What they quote of a file is shown, never run by a terminal."""
+    """Print faults to standard error, one per line. Control characters that they quote from a file are escaped."""
     for fault in faults:
         click.echo(one_line(f"{fault}{after}"), err=True)
 
@@ -80,10 +80,10 @@ def print_table(
     leave_out: Sequence[str] = (),
     is_wrapped: bool = False,
 ) -> None:
-    """Print a table, one line a row. In a pipe nothing is cut; a terminal too narrow for all cuts and leaves out columns.
+    """Print a table, one line per row. On a narrow terminal, columns are cut or omitted; in a pipe, nothing is cut.
 
-    `cut` names the columns that may be shortened, `leave_out` those that may go, each in the order of doing so. With
-    `is_wrapped` the last column goes on in further lines instead of being shortened.
+    `cut` names the columns that may be cut, `leave_out` those that may be omitted, each in this order. With `is_wrapped`, the
+    last column is wrapped instead of cut.
     """
     from rich.text import Text
 
@@ -105,11 +105,11 @@ def print_table(
 
 
 def console(width: int | None = None) -> Console:
-    """Make the console that tables and texts are printed on: as wide as the terminal; in a pipe `width`, else without end."""
+    """Make the console for tables and texts, as wide as the terminal. In a pipe it is `width` wide, or unlimited."""
     from rich.console import Console
 
     class Terminal(Console):
-        """rich's console, but for its answer to a broken pipe, which is to exit."""
+        """rich's console, except that a broken pipe raises an error instead of exiting."""
 
         def on_broken_pipe(self) -> None:
             """Raise the BrokenPipeError that is being handled."""
@@ -121,7 +121,7 @@ def console(width: int | None = None) -> Console:
 
 
 def hang(label: Text, body: str) -> Any:
-    """Give a text that wraps beside its label instead of under it."""
+    """Return a text that wraps next to its label."""
     from rich.table import Table
     from rich.text import Text
 
@@ -133,14 +133,14 @@ def hang(label: Text, body: str) -> Any:
 
 
 def level_text(word: str) -> Text:
-    """Give a level in its colour."""
+    """Return a level in its colour."""
     from rich.text import Text
 
     return Text(word, style=STYLES.get(word, "dim"))
 
 
 def spell(value: object) -> str:
-    """Give a table cell's text: times in UTC to the second, nothing for None, hostile characters escaped."""
+    """Return the text of a table cell: times in UTC to the second, nothing for None, control characters escaped."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -149,12 +149,12 @@ def spell(value: object) -> str:
 
 
 def spell_count(count: int, noun: str) -> str:
-    """Say how many of something there are: `1 rule`, `2 rules`."""
+    """Return a number with its noun: `1 rule`, `2 rules`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
-    """Say how long ago something was: `3m12s ago`; `never` for None."""
+    """Return how long ago something was: `3m12s ago`; `never` for None."""
     from actionwatch.base.durations import spell_duration
 
     if at is None:
@@ -164,7 +164,7 @@ def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
 
 
 def dump(document: Any, indent: int | None = None) -> str:
-    """Give JSON that any reader takes: ASCII, so that no terminal or pipe can trip over a character."""
+    """Return JSON in ASCII, which every terminal and pipe can encode."""
     return json.dumps(document, indent=indent, ensure_ascii=True)
 
 
@@ -190,7 +190,7 @@ def _cell(value: object, column: str, width: int | None) -> Text:
 def _fit(
     columns: Sequence[str], natural: Sequence[int], width: int, cut: Sequence[str], leave_out: Sequence[str]
 ) -> list[int]:
-    """Give each column's width so that a row fits; 0: left out."""
+    """Return the width of each column so that a row fits; 0 means omitted."""
     left_out: list[str] = []
     widths = _shrink(columns, natural, width, cut, COMFORTABLE)
     for name in leave_out:
@@ -216,7 +216,7 @@ def _excess(widths: Sequence[int], width: int) -> int:
 
 
 def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
-    """Put cells side by side; the last one is not padded, so that lines end where their text does."""
+    """Join the cells of a row. The last one is not padded, so that lines have no trailing spaces."""
     from rich.text import Text
 
     shown = [(cell, size) for cell, size in zip(cells, widths, strict=True) if size]
@@ -233,13 +233,13 @@ def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
 
 
 class Moment(click.ParamType[datetime]):
-    """A time: RFC 3339, or a duration back from now."""
+    """A time: RFC 3339, or a duration before now."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read it."""
-        # pydantic comes with it: `--help` must not wait for that.
+        """Parse the value."""
+        # Imported here because it imports pydantic, which would slow `--help` down.
         from actionwatch.base.durations import parse_duration
 
         if isinstance(value, datetime):
@@ -253,17 +253,19 @@ class Moment(click.ParamType[datetime]):
             return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(
-                f"{value!r} is no time: write RFC 3339 (2026-11-25T09:00:00Z) or a duration back (7d)", param, ctx
+                f"{value!r} is not a time: use RFC 3339 (2026-11-25T09:00:00Z) or a duration before now (7d)",
+                param,
+                ctx,
             )
 
 
 class Span(click.ParamType[timedelta]):
-    """A duration: `30s`, `15m`; a bare 0 is one too."""
+    """A duration: `30s`, `15m`, or `0`."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read it."""
+        """Parse the value."""
         from actionwatch.base.durations import parse_duration
 
         try:

@@ -1,4 +1,4 @@
-"""`probe`: the shape of the live upstream, and what it means for the proof."""
+"""`probe`: print the shape of the live upstream, and what it means for the proof."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import named_source, read_settings
-from actionwatch.cli.output import console, dump, hang, output_option, print_document, print_table
+from actionwatch.cli.output import console, dump, hang, output_option, print_document, print_table, spell_count
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from actionwatch.instaclustr.probe.findings import Finding
     from actionwatch.instaclustr.probe.probing import Report
 
-SIGNS = "+ settled, ? not settled, ~ makes the proof dearer or weaker, ! prevents it"
-PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top, beside those that are there"}
+SIGNS = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
+PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in addition to the existing ones"}
 
 
 @click.command()
-@click.option("--source", "source_name", metavar="NAME", help="Which source to probe, where several are configured.")
+@click.option("--source", "source_name", metavar="NAME", help="The source to probe, if several are configured.")
 @output_option
 @click.pass_obj
 def command(config: str, source_name: str | None, form: str) -> int:
-    """Ask the live upstream some 40 small questions and print the shape of its answers: names, types, forms, never values.
+    """Send about 40 small requests to the live upstream and print the shape of its responses: names, types, formats, no values.
 
-    Each finding is settled, or says why it cannot be, and what it means for the proof that every record was seen. Suggests
-    lines for the configuration. Exit 1 when something makes that proof impossible.
+    Each finding is settled or explains why not, and says what it means for the proof that every record was read. Suggests lines
+    for the configuration. Exits with 1 if something makes the proof impossible.
     """
     from actionwatch.service import live
 
@@ -44,25 +44,25 @@ def command(config: str, source_name: str | None, form: str) -> int:
 
 
 def _print(report: Report) -> None:
-    out, told = console(), ""
+    out, shown = console(), ""
     for finding in report.findings:
         out.print(hang(_label(finding), finding.says))
-        if finding.means and finding.means != told:
+        if finding.means and finding.means != shown:
             out.print(hang(_indent("→"), finding.means))
-        told = finding.means or told
+        shown = finding.means or shown
     if report.fields:
         out.print()
-        rows = [(field.name, field.types, field.share, field.ours or "none of ours") for field in report.fields]
-        print_table(("field", "types", "in records", "taken for"), rows, cut=("types", "taken for"))
+        rows = [(field.name, field.types, field.share, field.ours or "no field") for field in report.fields]
+        print_table(("field", "types", "in records", "mapped to"), rows, cut=("types", "mapped to"))
     if report.configuration:
         out.print("\nfor the configuration:")
         for line in configuration_lines(report.configuration):
             out.print(f"  {line}", markup=False)
-    out.print(f"\n{report.request_count} requests asked; {SIGNS}")
+    out.print(f"\n{spell_count(report.request_count, 'request')}; {SIGNS}")
 
 
 def configuration_lines(suggested: dict[str, Any]) -> list[str]:
-    """Spell suggestions as YAML, a line each, saying where it belongs; JSON is YAML too, and quotes what has to be."""
+    """Format suggestions as YAML, one line each, with the place to insert them. JSON is valid YAML and quotes correctly."""
     return [f"{key}: {json.dumps(value)}  # {PLACES[key]}" for key, value in sorted(suggested.items())]
 
 

@@ -1,4 +1,4 @@
-"""`records receipts` and `records proof`: what an auditor reads of what is proved, and checks against the records."""
+"""`records receipts` and `records proof`: show auditors what is proved, and verify it against the stored records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import opened_store
-from actionwatch.cli.output import Moment, output_option, print_items
+from actionwatch.cli.output import Moment, output_option, print_items, spell_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,8 +29,8 @@ CHECKS = {None: "", SAME: "same", DIFFERENT: "DIFFERS", EXPIRED: "records delete
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A receipt, what came of its check (None: not asked for), and how many records the store has in its place."""
+class CheckedReceipt:
+    """A receipt, the result of its check (None if not requested), and the number of stored records that it covers."""
 
     receipt: WindowReceipt
     check: str | None = None
@@ -40,14 +40,18 @@ class Checked:
 @click.command("receipts")
 @click.option("--source", metavar="NAME", help="Only this source.")
 @click.option(
-    "--since", type=Moment(), help="Of windows that end from this time on: RFC 3339, or a duration back (7d)."
+    "--since",
+    type=Moment(),
+    help="Only windows that end at or after this time: RFC 3339, or a duration before now (7d).",
 )
-@click.option("--until", type=Moment(), help="Of windows that start up to this time.")
+@click.option("--until", type=Moment(), help="Only windows that start at or before this time.")
 @click.option(
-    "--limit", type=click.IntRange(1), help=f"At most so many, the newest.  [default: {LIMIT}; --verify: all]"
+    "--limit",
+    type=click.IntRange(1),
+    help=f"Maximum number of receipts, newest first.  [default: {LIMIT}; --verify: all]",
 )
 @click.option(
-    "--verify", "is_verified", is_flag=True, help="Make each digest anew from the stored records, and compare."
+    "--verify", "is_verified", is_flag=True, help="Compute each digest again from the stored records, and compare."
 )
 @output_option
 @click.pass_obj
@@ -61,18 +65,18 @@ def receipts(
     is_verified: bool,
     form: str,
 ) -> int:
-    """List the receipts of proved windows, newest first: which records had a time from FROM to TO, both included.
+    """List the receipts of proved windows, newest first. A receipt covers the records from `from` to `to`, both included.
 
-    With --verify, exit 1 where the stored records are not those that a receipt attests.
+    With --verify, exits with 1 if the stored records differ from those that a receipt attests.
     """
     from actionwatch.store import receipts as store
 
-    differing: list[Checked] = []
+    differing: list[CheckedReceipt] = []
 
-    def checked(connection: Connection, settings: Settings) -> Iterator[Checked]:
+    def checked(connection: Connection, settings: Settings) -> Iterator[CheckedReceipt]:
         most = limit or (None if is_verified else LIMIT)
         for receipt in list(store.stream(connection, source, since, until, most)):
-            found = _check(connection, receipt, settings) if is_verified else Checked(receipt)
+            found = _check(connection, receipt, settings) if is_verified else CheckedReceipt(receipt)
             if found.check == DIFFERENT:
                 differing.append(found)
             yield found
@@ -93,33 +97,33 @@ def receipts(
     for found in differing:
         receipt = found.receipt
         click.echo(
-            f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the receipt "
-            f"attests {receipt.record_count} records, the store holds {found.stored_count}, not the same ones",
+            f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the "
+            f"receipt attests {spell_count(receipt.record_count, 'record')}, the store has {found.stored_count}: they differ",
             err=True,
         )
     return EXIT_FAILED if differing else 0
 
 
 def _refuse_unknown(source: str | None, settings: Settings, connection: Connection) -> None:
-    """Refuse a name that is neither configured nor in the store: nothing found of it would look as if nothing were wrong."""
+    """Refuse a name that is neither configured nor in the store: an empty result would look like success."""
     from actionwatch.store import marks
 
     known = {found.name for found in settings.sources} | marks.read_all(connection).keys()
     if source is not None and source not in known:
-        raise click.UsageError(f"no source is named {source}: there are {', '.join(sorted(known))}")
+        raise click.UsageError(f"no source is named {source}: the sources are {', '.join(sorted(known))}")
 
 
-def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> Checked:
+def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -> CheckedReceipt:
     from actionwatch.store import receipts as store
 
     again = store.recompute(connection, receipt)
     if again == receipt:
-        return Checked(receipt, SAME, again.record_count)
+        return CheckedReceipt(receipt, SAME, again.record_count)
     is_expired = receipt.starts_at < utc_now() - settings.store.retention.records
-    return Checked(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
+    return CheckedReceipt(receipt, EXPIRED if is_expired else DIFFERENT, again.record_count)
 
 
-def _document(found: Checked) -> dict[str, Any]:
+def _document(found: CheckedReceipt) -> dict[str, Any]:
     from actionwatch.text.payloads import instant
 
     receipt = found.receipt
@@ -137,17 +141,24 @@ def _document(found: Checked) -> dict[str, Any]:
     return document if found.check is None else {**document, "check": found.check}
 
 
-def _row(found: Checked) -> tuple[object, ...]:
+def _row(found: CheckedReceipt) -> tuple[object, ...]:
     receipt = found.receipt
     kinds = ", ".join(f"{kind} {count}" for kind, count in receipt.kind_counts.items())
-    cells = (receipt.starts_at, receipt.ends_at, receipt.source, receipt.method, receipt.record_count, kinds)
-    told = (*cells, receipt.judged_at, receipt.digest[:SHORT_DIGEST])
-    return told if found.check is None else (*told, CHECKS[found.check])
+    cells: tuple[object, ...] = (
+        receipt.starts_at,
+        receipt.ends_at,
+        receipt.source,
+        receipt.method,
+        receipt.record_count,
+        kinds,
+    )
+    cells = (*cells, receipt.judged_at, receipt.digest[:SHORT_DIGEST])
+    return cells if found.check is None else (*cells, CHECKS[found.check])
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of a source's time that is proved without a gap, or is not, and why."""
+    """A stretch of a source's time that is proved without a gap, or that is not proved, with the reason."""
 
     source: str
     start: datetime
@@ -156,7 +167,7 @@ class Stretch:
     why: str = ""
 
     def document(self) -> dict[str, Any]:
-        """Give it as JSON."""
+        """Return the stretch as JSON."""
         from actionwatch.text.payloads import instant
 
         return {
@@ -170,14 +181,14 @@ class Stretch:
 
 @click.command("proof")
 @click.option("--source", metavar="NAME", help="Only this source.")
-@click.option("--since", type=Moment(), help="From this time on: RFC 3339, or a duration back (7d).")
-@click.option("--until", type=Moment(), help="Up to this time.")
+@click.option("--since", type=Moment(), help="Start of the time: RFC 3339, or a duration before now (7d).")
+@click.option("--until", type=Moment(), help="End of the time.")
 @output_option
 @click.pass_obj
 def proof(config: str, /, source: str | None, since: datetime | None, until: datetime | None, form: str) -> int:
-    """List which stretches of time are proved without a gap, and which are not, as far as each source was read.
+    """List which stretches of time are proved without a gap and which are not, up to where each source was read.
 
-    Exit 1 where anything in them is not proved.
+    Exits with 1 if any of them is not proved.
     """
     from actionwatch.store import marks
 
@@ -196,17 +207,16 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
         document=Stretch.document,
         columns=("source", "from", "to", "proved", "why not"),
         row=lambda one: (one.source, one.start, one.end, "yes" if one.is_proved else "NO", one.why),
-        nothing="nothing was read yet",
+        nothing="no source was read yet",
         cut=("why not",),
     )
     return 0 if all(stretch.is_proved for stretch in found) else EXIT_FAILED
 
 
 def _stretches(connection: Connection, source: str, settings: Settings) -> list[Stretch]:
-    """Give a source's time from its beginning, or as long as receipts are kept, to where it was read, oldest first.
+    """Return the stretches of a source, oldest first, from its beginning or the retention of receipts to where it was read.
 
-    What receipts prove does not count as proved where a later reading failed, or where no sweep looks for late records though
-    one should have.
+    Time that a receipt covers is not proved if a later reading failed, or if a sweep that should check it is overdue.
     """
     from actionwatch.store import marks, receipts, self_alerts
     from actionwatch.tail.cursor import EDGE
@@ -232,7 +242,7 @@ def _stretches(connection: Connection, source: str, settings: Settings) -> list[
 
 
 def _unproved(connection: Connection, source: str) -> list[Stretch]:
-    """Give the older windows that could not be proved when they were read again."""
+    """Return the older windows that could not be proved when they were read again."""
     from actionwatch.store import unproved_windows
 
     doubts = [doubt for doubt in unproved_windows.read(connection, source) if doubt.failure_count]
@@ -240,7 +250,7 @@ def _unproved(connection: Connection, source: str) -> list[Stretch]:
 
 
 def _unswept(connection: Connection, source: str, known: Marks, settings: Settings) -> list[Stretch]:
-    """Give what the sweeps should have asked for again by the last poll, and did not."""
+    """Return the windows whose sweep was overdue at the last poll."""
     from actionwatch.store import polls, sweeps
     from actionwatch.tail.planning import overdue_windows
 
@@ -263,7 +273,7 @@ def _unswept(connection: Connection, source: str, known: Marks, settings: Settin
 
 
 def _without(stretch: Stretch, doubts: Sequence[Stretch]) -> list[Stretch]:
-    """Cut what is in doubt out of a stretch."""
+    """Cut unproved windows out of a stretch."""
     left, start = list[Stretch](), stretch.start
     for doubt in sorted(doubts, key=lambda doubt: doubt.start):
         if start < doubt.start < stretch.end:

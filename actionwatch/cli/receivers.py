@@ -1,4 +1,4 @@
-"""`receivers`: where alerts go."""
+"""`receivers`: list, test and preview the receivers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from actionwatch.base.delivery import Delivery
     from actionwatch.service.app import App
 
-WAIT_SECONDS = 60.0  # for the receiver's answer to a test; a retry by the running service may come later
+WAIT_SECONDS = 60.0  # for the receiver's response to a test; the running service may retry later
 LOOK_SECONDS = 0.1
 
 
 @click.group()
 def command() -> None:
-    """List receivers, send a test alert, print the webhook's schema."""
+    """List, test and preview receivers; print the webhook's schema."""
 
 
 @command.command("list")
 @output_option
 @click.pass_obj
 def list_receivers(config: str, form: str) -> None:
-    """List the configured receivers and how they are."""
+    """List the configured receivers with their queues and last errors."""
     from actionwatch.store import outbox, receivers
 
     with opened_store(config) as (settings, database), database.read() as connection:
@@ -52,7 +52,7 @@ def list_receivers(config: str, form: str) -> None:
         document=lambda item: item,
         columns=("name", "type", "from level", "pending", "dead", "last error"),
         row=lambda item: tuple(item.values()),
-        nothing="no receivers are configured: alerts are stored, nobody is told",
+        nothing="no receivers are configured: alerts are stored but not sent",
         cut=("last error", "name"),
         leave_out=("from level",),
     )
@@ -62,30 +62,30 @@ def list_receivers(config: str, form: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def test(config: str, name: str) -> int:
-    """Send one receiver a marked test alert through the real path: outbox, templates, notifier.
+    """Send a marked test alert to one receiver through the real path: outbox, templates, notifier.
 
-    A service that runs on the store sends it, else this command does. Exit 1 if it is refused.
+    If a service runs on the store, it sends the alert, otherwise this command does. Exits with 1 if the receiver refuses it.
     """
     from actionwatch.service import app
 
     settings = read_settings(config)
     known = [receiver.name for receiver in settings.receivers]
     if name not in known:
-        raise click.UsageError(f"no receiver is named {name}: there are {', '.join(known) or 'none'}")
+        raise click.UsageError(f"no receiver is named {name}: the receivers are {', '.join(known) or 'none'}")
     built = app.App(settings)
     try:
-        found = _deliver(built, _owe(built, name))
+        found = _deliver(built, _enqueue(built, name))
     finally:
         built.close()
     if found.sent_at:
-        click.echo(f"{name} took the test message {found.id}" + (f": {found.why}" if found.why else ""))
+        click.echo(f"{name} accepted the test message {found.id}" + (f": {found.why}" if found.why else ""))
         return 0
-    reason = found.last_error or found.why or "no answer yet: see 'actionwatch deliveries list'"
-    raise click.ClickException(f"{name} did not take the test message: {reason}")
+    reason = found.last_error or found.why or "no response yet: see 'actionwatch deliveries list'"
+    raise click.ClickException(f"{name} did not accept the test message: {reason}")
 
 
-def _owe(built: App, name: str) -> str:
-    """Put a test message into the outbox; give its id."""
+def _enqueue(built: App, name: str) -> str:
+    """Enqueue a test message and return its id."""
     from actionwatch.base import clock
     from actionwatch.base.model import Status
     from actionwatch.matching.self_alerts import marked_alert
@@ -99,7 +99,7 @@ def _owe(built: App, name: str) -> str:
 
 
 def _deliver(built: App, delivery_id: str) -> Delivery:
-    """See a delivery through its first attempt: by a service that has the store, else by ourselves."""
+    """Wait for the first attempt of a delivery, by the running service or else by this process."""
     from actionwatch.base.errors import StoreBusy
 
     deadline = time.monotonic() + WAIT_SECONDS
@@ -109,18 +109,18 @@ def _deliver(built: App, delivery_id: str) -> Delivery:
                 return _deliver_alone(built, delivery_id, deadline)
         except StoreBusy:
             found = _read(built, delivery_id)
-            if _is_tried(found) or time.monotonic() >= deadline:
+            if _is_attempted(found) or time.monotonic() >= deadline:
                 return found
             time.sleep(LOOK_SECONDS)
 
 
 def _deliver_alone(built: App, delivery_id: str, deadline: float) -> Delivery:
-    """Deliver what is due, as the service would, until the test message was tried."""
+    """Deliver what is due, like the service, until the test message was attempted."""
     deliverer = built.deliverer()
     thread = threading.Thread(target=deliverer.run, name="deliver", daemon=True)
     thread.start()
     try:
-        while not _is_tried(_read(built, delivery_id)) and time.monotonic() < deadline:
+        while not _is_attempted(_read(built, delivery_id)) and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
     finally:
         deliverer.stop()
@@ -138,7 +138,7 @@ def _read(built: App, delivery_id: str) -> Delivery:
     return found
 
 
-def _is_tried(delivery: Delivery) -> bool:
+def _is_attempted(delivery: Delivery) -> bool:
     return bool(delivery.sent_at or delivery.last_error or delivery.why)
 
 
@@ -146,11 +146,14 @@ def _is_tried(delivery: Delivery) -> bool:
 @click.argument("rule_name", metavar="RULE")
 @click.argument("name", metavar="RECEIVER")
 @click.option(
-    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Write files here, not to the screen."
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write files to this folder instead of printing.",
 )
 @click.pass_obj
 def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
-    """Show what RECEIVER would get from RULE: the mail, the blocks, the body. Sends nothing."""
+    """Show the message that RECEIVER would get from RULE: the email, the blocks, the body. Sends nothing."""
     from contextlib import ExitStack, closing
 
     from actionwatch.base.errors import StoreMissing
@@ -161,12 +164,12 @@ def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None
     chosen = [receiver for receiver in settings.receivers if receiver.name == name]
     if not chosen:
         known = ", ".join(receiver.name for receiver in settings.receivers) or "none"
-        raise click.UsageError(f"no receiver is named {name}: there are {known}")
+        raise click.UsageError(f"no receiver is named {name}: the receivers are {known}")
     with ExitStack() as stack:
         try:
             store = stack.enter_context(closing(StoreReader.open(settings.store.url)))
         except StoreMissing:
-            store = None  # before the first start: the rule's tests make the alert
+            store = None  # before the first start, the rule's tests provide the alert
         files = preview_files(settings, store, rule_name, chosen[0])
     for file_name, text in files.items():
         if folder is None:

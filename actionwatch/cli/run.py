@@ -1,4 +1,4 @@
-"""`run`: the service, or one round of it."""
+"""`run`: run the service, or a single round of it."""
 
 from __future__ import annotations
 
@@ -27,23 +27,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Poll each source once, match, deliver what is due, then stop: for cron.")
+@click.option("--once", is_flag=True, help="Poll each source once, match, deliver what is due, then stop. For cron.")
 @click.option(
-    "--wait", type=Span(), default="0s", show_default=True, help="With --once: wait for retries due within this."
+    "--wait",
+    type=Span(),
+    default="0s",
+    show_default=True,
+    help="With --once: wait for retries that are due within this time.",
 )
 @click.pass_obj
 def command(config: str, once: bool, wait: timedelta) -> int:
-    """Run the service until SIGTERM or SIGINT, which end it cleanly within 10 seconds.
+    """Run the service until SIGTERM or SIGINT, which stop it cleanly within 10 seconds.
 
-    Changed rules, lists and templates are taken up within a second, a changed configuration on SIGHUP. A broken
-    configuration stops it from starting (exit 2), a broken rule goes on as it ran last; an alert says so.
-    With --once, exit 1 when a step failed: a source could not be polled, a message that was due did not reach its receiver, or
-    dead letters are left. Messages that are due later are listed and are no failure.
+    The service reloads changed rules, lists and templates within a second, and a changed configuration on SIGHUP. It does not
+    start with a broken configuration (exit status 2). For a broken rule, it runs the last good version and raises an alert.
+
+    With --once, exits with 1 if a step failed: a source could not be polled, a message that was due did not reach its receiver,
+    or dead letters are left. Messages that are due later are listed, and are not a failure.
     """
     if wait and not once:
-        raise click.UsageError("--wait goes with --once")
+        raise click.UsageError("--wait requires --once")
     if once:
-        with asked_by_signals({signal.SIGHUP: "reload"}):  # it ends by itself, and reads everything anew the next time
+        with asked_by_signals({signal.SIGHUP: "reload"}):  # ignore it: the next run reads everything again
             return _run_once(Path(config), wait)
     with asked_by_signals({**ENDING, signal.SIGHUP: "reload"}) as asked:
         from actionwatch.service import app, configuration, service
@@ -82,14 +87,12 @@ def _round(built: App, wait: timedelta) -> int:
 
 
 def _undelivered(waiting: Sequence[Waiting], queues: Mapping[str, Queue], due_until: datetime) -> Iterator[str]:
-    """Say which messages were due and did not reach their receivers."""
+    """Return a line for each receiver that did not get a message that was due."""
     for line in waiting:
         if _is_late(line, due_until):
             verb = "is" if line.count == 1 else "are"
             why = (
-                f"failed and {verb} tried again at {_time(line.due_at)}"
-                if line.has_failed
-                else f"{verb} due and not sent"
+                f"failed and {verb} retried at {_time(line.due_at)}" if line.has_failed else f"{verb} due and not sent"
             )
             yield f"{line.receiver}: {_messages(line.count)} {why}: 'actionwatch deliveries list' shows why"
     for name, queue in queues.items():
@@ -113,7 +116,7 @@ def _time(at: datetime) -> str:
 
 @contextlib.contextmanager
 def showing_backlogs() -> Iterator[Callable[[Backlog], None]]:
-    """Show a progress bar for each source that catches up, on a terminal; none in a pipe."""
+    """Show a progress bar for each source that catches up, on a terminal but not in a pipe."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

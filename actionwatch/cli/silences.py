@@ -1,4 +1,4 @@
-"""`silences`: what is kept quiet, by whom, why, and until when."""
+"""`silences`: add, list and expire silences."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Add silences, list them, end them before their time."""
+    """Add, list and expire silences."""
 
 
 @command.command("add")
 @click.argument("matchers", metavar="MATCHER...", nargs=-1, required=True)
-@click.option(
-    "--for", "span", type=Span(), required=True, metavar="DURATION", help="How long: 2h, 3d. There is no for ever."
-)
-@click.option("--comment", required=True, metavar="TEXT", help="Why, and who knows more.")
-@click.option("--author", metavar="NAME", help="Who answers for it.  [default: your login name]")
+@click.option("--for", "span", type=Span(), required=True, metavar="DURATION", help="Duration, such as 2h or 3d.")
+@click.option("--comment", required=True, metavar="TEXT", help="The reason.")
+@click.option("--author", metavar="NAME", help="Who is responsible.  [default: your login name]")
 @click.pass_obj
 def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, author: str | None) -> None:
-    """Keep alerts quiet that meet every MATCHER, such as rule="cluster_deleted" or userName=~"ci-.*"; print the id.
+    """Silence alerts that match every MATCHER, such as rule="cluster_deleted" or userName=~"ci-.*", and print the id.
 
-    They are counted all the same, and told of in one message when the silence ends. Labels are those of routes.
+    Silenced alerts are counted and stored, and one message reports them when the silence ends. Labels are those of routes.
     """
     from actionwatch.alerts.silences import make_silence
     from actionwatch.base import clock
@@ -46,18 +44,18 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     except OverflowError as exc:
-        raise click.UsageError("a silence must end in our time: shorten --for") from exc
+        raise click.UsageError("the end of the silence is too far in the future: shorten --for") from exc
     with changed_store(config) as (_, database), database.write() as connection:
         silences.write(connection, made)
     click.echo(made.id)
 
 
 @command.command("list")
-@click.option("--all", "is_all", is_flag=True, help="The expired ones too.")
+@click.option("--all", "is_all", is_flag=True, help="Include expired silences.")
 @output_option
 @click.pass_obj
 def list_silences(config: str, is_all: bool, form: str) -> int:
-    """List silences, of the store and of the reviewed files. Exit 1 where a file is broken."""
+    """List the silences of the store and of the reviewed files. Exits with 1 if a file is broken."""
     from actionwatch.base import clock
     from actionwatch.cli import EXIT_FAILED
     from actionwatch.service import configuration
@@ -83,7 +81,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
             " ".join(silence.matchers),
             silence.comment,
         ),
-        nothing="no silences" if is_all else "no silences: --all lists the expired ones too",
+        nothing="no silences" if is_all else "no active silences: --all includes expired ones",
         cut=("comment", "matchers"),
         leave_out=("author",),
     )
@@ -96,7 +94,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def expire(config: str, ids: tuple[str, ...]) -> None:
-    """End silences now. A beginning of an id is enough. What they kept quiet is told of within a second or two."""
+    """End silences now. A unique prefix of an id is enough. The summaries of what they hid are sent within two seconds."""
     from actionwatch.base import clock
     from actionwatch.store import silences
 
@@ -107,7 +105,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
             chosen = [_one(silences.read_by_prefix(connection, beginning), beginning) for beginning in ids]
             for silence in chosen:
                 if silence.file is not None:
-                    raise click.ClickException(f"{silence.id} is from {silence.file}: remove it there")
+                    raise click.ClickException(f"{silence.id} comes from {silence.file}: remove it there")
             count = silences.expire(connection, [silence.id for silence in chosen], now)
         if count:
             warn_if_nothing_runs(database)
@@ -115,7 +113,7 @@ def expire(config: str, ids: tuple[str, ...]) -> None:
 
 
 def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:
-    """Give a silence as the contract's JSON."""
+    """Return a silence as JSON."""
     from actionwatch.text.payloads import instant
 
     return {
@@ -130,7 +128,7 @@ def silence_document(silence: Silence, now: datetime) -> dict[str, Any]:
 
 
 def _read_files(settings: Settings, database: Database) -> list[str]:
-    """Bring the store up to date with the reviewed files; give what is wrong with them."""
+    """Load the reviewed files into the store. Return their errors."""
     from functools import partial
 
     from actionwatch.base import clock
@@ -145,5 +143,5 @@ def _one(found: Sequence[Silence], beginning: str) -> Silence:
     if not found:
         raise click.ClickException(f"no silence has the id {beginning}: see 'actionwatch silences list --all'")
     if len(found) > 1:
-        raise click.ClickException(f"several silences begin with {beginning}: give more of the id")
+        raise click.ClickException(f"several silence ids start with {beginning}: give a longer prefix")
     return found[0]

@@ -1,4 +1,4 @@
-"""`status`: one screen that says whether all is well."""
+"""`status`: show progress, queues, rules and troubles on one screen."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago
-from actionwatch.cli.standstill import Standstill, full_disk, late_polls, unopened
+from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
+from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago, spell_count
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from actionwatch.store.receivers import Health
     from actionwatch.store.self_alerts import OpenTrouble
 
-LATENESS_RECORDS = 10_000  # the newest ones say how late records are nowadays
+LATENESS_RECORDS = 10_000  # the newest ones, to measure how late records appear
 
 
 @click.command()
 @output_option
 @click.pass_obj
 def command(config: str, form: str) -> int:
-    """Show how far each source is read and proved, when it was last polled, what waits for each receiver, and what is wrong.
+    """Show how far each source is read and proved, when it was last polled, the queue of each receiver, and all troubles.
 
-    Exit 1 while there are troubles. A source that was not polled for too long is one, whether or not a service runs; so are a
-    full disk and a missing store. Creates and changes nothing.
+    Exits with 1 while there are troubles. An overdue poll is one, whether a service runs or not; so are a full disk and a
+    missing store. Creates and changes nothing.
     """
     from actionwatch.base.errors import StoreError
     from actionwatch.store.database import StoreReader
@@ -44,17 +44,17 @@ def command(config: str, form: str) -> int:
     settings = read_settings(config)
     try:
         with closing(StoreReader.open(settings.store.url)) as store:
-            found = look(settings, store)
+            found = take_snapshot(settings, store)
     except StoreError as exc:
-        found = Look(troubles=[unopened(exc)])
+        found = Snapshot(troubles=[unopened(exc)])
     document = describe(settings, found)
     print_document(document, form, as_text=lambda: _print(document, found))
     return EXIT_FAILED if found.troubles else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What one look at the store and around it shows; empty where there is no store."""
+class Snapshot:
+    """The state of the store and its surroundings; empty if there is no store."""
 
     marks: Mapping[str, Marks] = field(default_factory=dict)
     polls: Mapping[str, Poll] = field(default_factory=dict)
@@ -65,11 +65,11 @@ class Look:
     running: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
     is_running: bool = False
-    troubles: Sequence[OpenTrouble | Standstill]
+    troubles: Sequence[OpenTrouble | DetectedTrouble]
 
 
-def look(settings: Settings, store: StoreReader) -> Look:
-    """Read what the store says, and see what it cannot say: that nothing runs, that the disk is full."""
+def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
+    """Read the store, and detect what no service may be left to record: that none runs, that the disk is full."""
     from actionwatch.store import backlog_progress, marks, outbox, polls, receivers, records, rule_versions, self_alerts
 
     with store.read() as connection:
@@ -79,7 +79,7 @@ def look(settings: Settings, store: StoreReader) -> Look:
         late = late_polls(settings.sources, last_polls, behind, is_running=is_running, now=utc_now())
         known = {trouble.trouble for trouble in opened}
         around = [each for each in (*late, *full_disk(store.path)) if each.trouble not in known]
-        return Look(
+        return Snapshot(
             marks=marks.read_all(connection),
             polls=last_polls,
             backlogs=behind,
@@ -96,8 +96,8 @@ def look(settings: Settings, store: StoreReader) -> Look:
         )
 
 
-def describe(settings: Settings, found: Look) -> dict[str, Any]:
-    """Give the contract's JSON."""
+def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
+    """Return the JSON of the contract."""
     from actionwatch.store.outbox import Queue
     from actionwatch.store.receivers import Health
 
@@ -122,7 +122,7 @@ def describe(settings: Settings, found: Look) -> dict[str, Any]:
         )
     receivers = []
     names = [receiver.name for receiver in settings.receivers]
-    removed = sorted(found.queues.keys() - set(names))  # listed as long as it has messages
+    removed = sorted(found.queues.keys() - set(names))  # listed as long as they have messages
     for name in [*names, *removed]:
         queue, health = found.queues.get(name, Queue()), found.health.get(name, Health())
         receivers.append(
@@ -145,7 +145,7 @@ def describe(settings: Settings, found: Look) -> dict[str, Any]:
 
 
 def _backlog(backlog: Backlog) -> dict[str, Any]:
-    """Give how far a source is that catches up: from where to where, how much of that is done, how fast, how long yet."""
+    """Return the progress of a source that catches up: range, share, rate and remaining time."""
     from actionwatch.text.payloads import instant
 
     rate, remaining = backlog.records_per_second, backlog.remaining
@@ -160,8 +160,8 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
     }
 
 
-def _count_rules(settings: Settings, found: Look) -> dict[str, int]:
-    """Count the rules that run, and the files that are broken; before anything ran, as the files have it."""
+def _count_rules(settings: Settings, found: Snapshot) -> dict[str, int]:
+    """Count the running rules and the broken files. Before the first run, count the rules of the files."""
     from actionwatch.base.model import Mode
     from actionwatch.service import configuration
 
@@ -173,7 +173,7 @@ def _count_rules(settings: Settings, found: Look) -> dict[str, int]:
     return {**counts, "broken": len({fault.file for fault in rules.faults})}
 
 
-def _print(document: dict[str, Any], found: Look) -> None:
+def _print(document: dict[str, Any], found: Snapshot) -> None:
     from rich.text import Text
 
     progress = [_progress(source, found.polls.get(source["name"])) for source in document["sources"]]
@@ -187,10 +187,10 @@ def _print(document: dict[str, Any], found: Look) -> None:
     out.print()
     rows = [(item["name"], item["pending"], item["dead"], _ago(item["last_sent"])) for item in document["receivers"]]
     print_table(
-        ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored, nobody is told"
+        ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored but not sent"
     )
     rules = document["rules"]
-    shadow = f"[bold magenta]{rules['shadow']} shadow (nobody is told)[/]" if rules["shadow"] else "0 shadow"
+    shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
     out.print(f"\nrules: {rules['live']} live, {shadow}, {off}, {rules['broken']} broken")
     for source in document["sources"]:
@@ -201,7 +201,7 @@ def _print(document: dict[str, Any], found: Look) -> None:
         if measured:
             out.print(hang(Text(f"{name}:"), _spell_lateness(overlap, measured)))
     if not found.is_running:
-        out.print("no service runs on this store now")
+        out.print("no service is running on this store")
     for trouble in found.troubles:
         label = Text(f"{trouble.trouble}:", "bold red")
         since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
@@ -213,18 +213,18 @@ def _print(document: dict[str, Any], found: Look) -> None:
 
 
 def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
-    """Give a source's row of the table; the upstream's clock tells how long ago its marks are."""
+    """Return a source as a row of the table. The age of its marks is by the upstream's clock."""
     now = utc_now()
-    there = now + poll.clock_skew if poll else now
-    told = (_ago(source[name], there) for name in ("mark", "seen_through", "proved_through"))
-    return source["name"], source["records"], *told, _ago(source["last_poll"], now)
+    upstream_now = now + poll.clock_skew if poll else now
+    ages = (_ago(source[name], upstream_now) for name in ("mark", "seen_through", "proved_through"))
+    return source["name"], source["records"], *ages, _ago(source["last_poll"], now)
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:
     from actionwatch.base.durations import spell_duration
 
     rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
-    speed = "" if rate is None else f", {rate:,.0f} a second"
+    speed = "" if rate is None else f", {rate:,.0f} per second"
     left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
     return (
         f"catching up from {backlog['from']} to {backlog['to']}: {backlog['share']:.0%} done, through {backlog['through']}, "
@@ -233,7 +233,7 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
 
 
 def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
-    """Say how long after their time records were seen, as a histogram, and whether the overlap is long enough."""
+    """Return how late recent records appeared, as a histogram, and whether the overlap is sufficient."""
     from actionwatch.base.durations import spell_duration
     from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
 
@@ -241,11 +241,11 @@ def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
     shares = [f"{bound} {count}" for bound, count in zip(bounds, spread(measured), strict=True) if count]
     wanted = overlap_for(measured)
     advice = (
-        f"overlap {spell_duration(overlap)} is enough"
+        f"an overlap of {spell_duration(overlap)} is sufficient"
         if wanted <= overlap
-        else f"set overlap: {spell_duration(wanted)}"
+        else f"set overlap to {spell_duration(wanted)}"
     )
-    return f"seen after their time, of the last {len(measured)} records: within {', '.join(shares)}; {advice}"
+    return f"delay of the last {spell_count(len(measured), 'record')}: within {', '.join(shares)}; {advice}"
 
 
 def _failed(count: int) -> str:

@@ -1,4 +1,4 @@
-"""`templates`: how messages look."""
+"""`templates`: check the message templates."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def command() -> None:
 @command.command("check")
 @click.pass_obj
 def check(config: str) -> int:
-    """Parse every template, the operator's and the shipped ones, and fill each with sample messages. Exit 2 on a fault."""
+    """Parse every template, yours and the shipped ones, and render each with sample messages. Exits with 2 on an error."""
     from actionwatch.service import checking
 
     faults = checking.check_templates(read_settings(config), Path(config))
     print_faults(faults)
     if not faults:
-        click.echo("all templates are well")
+        click.echo("no errors in the templates")
     return EXIT_USAGE if faults else 0

@@ -1,7 +1,7 @@
 """The configuration: environment + YAML -> one frozen `Settings`, or every fault at once.
 
-`keys.py` is the list of what may stand in the file: a new key is one line there. `load.py` reads, `expand.py` fills in the
-environment, `faults.py` puts what pydantic found into plain words with line and column.
+`keys.py` lists the accepted keys: a new key is one line there. `load.py` reads the file, `expand.py` expands variables, and
+`faults.py` turns pydantic's errors into plain messages with line and column.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Fill `${NAME}` from the environment into the values of a document that is already parsed.
+"""Expand `${NAME}` from the environment in the values of a parsed document.
 
-After parsing, so that nothing in a variable can become YAML; once, so that a `${` in a variable stays as it is.
+This happens after parsing, so that a variable is never parsed as YAML, and once, so that a `${` in a variable is kept.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 @dataclass(slots=True)
 class Expansion:
-    """The document's value, filled in, and what could not be: `places` holds where, so that it is reported once."""
+    """The expanded value and the faults. `places` are the faulty places, so that each is reported once."""
 
     value: Any = None
     faults: list[Fault] = field(default_factory=list)
     places: set[Place] = field(default_factory=set)
 
     def add(self, document: Document, place: Place, what: str, remedy: str) -> None:
-        """Note a fault."""
+        """Add a fault."""
         self.faults.append(document.fault(place, what, remedy))
         self.places.add(place)
 
 
 def expand(document: Document, environ: Mapping[str, str]) -> Expansion:
-    """Fill in every text of the document; `$${` gives a plain `${`. Keys that are not text are faults, and left out."""
+    """Expand every text of the document; `$${` becomes a literal `${`. A key that is not text is a fault and is omitted."""
     result = Expansion()
     result.value = _fill(document.value, (), document, environ, result)
     return result
@@ -62,11 +62,11 @@ def _look_up(
         return "${"
     name = _NAME.fullmatch(found[1]) if found[1] is not None else None
     if name is None:
-        result.add(document, place, "not a usable ${…}", "write ${NAME} or ${NAME:-default}, and $${ for a plain ${")
+        result.add(document, place, "not a usable ${…}", "write ${NAME} or ${NAME:-default}, and $${ for a literal ${")
         return found[0]
     value = environ.get(name[1])
     if name[2] is not None:
-        return value or name[2]  # as in a shell, `:-` also stands in for an empty variable
+        return value or name[2]  # as in a shell, `:-` also applies to an empty variable
     if value is None:
         remedy = f"set it, or give a default: ${{{name[1]}:-…}}"
         result.add(document, place, f"the environment variable {name[1]} is not set", remedy)

@@ -1,6 +1,6 @@
-"""Put what pydantic found wrong into plain words, at the line and column where it stands.
+"""Turn pydantic's errors into plain messages with line and column.
 
-No message repeats a value: it may be a secret, or a secret in the wrong place.
+No message contains a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _BOUNDS = {
 _LENGTHS = {
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
-    "too_long": "must not hold more than {max_length} items",
+    "too_long": "must not have more than {max_length} items",
     "string_too_long": "must not be longer than {max_length} characters",
-    "string_pattern_mismatch": "holds characters that have no place here",
+    "string_pattern_mismatch": "contains characters that are not allowed",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Validates parts of one document. What stands at a place in `settled` has been reported already."""
+    """Validates parts of one document. Faults at places in `settled` are already reported."""
 
     document: Document
     context: Mapping[str, Any]
@@ -59,9 +59,9 @@ class Reader:
     def read(
         self, model: type[M], value: Any, place: Place = (), accepted: Sequence[str] = ()
     ) -> tuple[M | None, list[Fault]]:
-        """Make a model of the value that stands at `place`; `accepted` are keys taken there by someone else.
+        """Validate the value at `place`. `accepted` are keys that another reader handles there.
 
-        Returns: the model, or None and at least one fault, unless all of them are settled.
+        Returns: the model, or None and its faults except settled ones.
         """
         try:
             return model.model_validate(value, context=dict(self.context)), []
@@ -75,7 +75,7 @@ class Reader:
         return None, [
             self.document.fault(where, *_words(model, found, accepted, where))
             for where, found in by_place.items()
-            if not self._is_settled(where) and not _is_outdone(where, found, by_place)
+            if not self._is_settled(where) and not _is_ruled_out(where, found, by_place)
         ]
 
     def _is_settled(self, place: Place) -> bool:
@@ -83,9 +83,9 @@ class Reader:
 
 
 def _place(model: type[BaseModel], value: Any, loc: Place) -> Place:
-    """Follow an error's path through the value; pydantic's marks for union members and keys are no part of the file.
+    """Follow an error's path through the value, without pydantic's marks for union members and keys.
 
-    A key that is missing, or whose default failed, has a place of its own; the file's nearest position is its parent's.
+    The place of a missing key, or of one whose default failed, is inside its parent.
     """
     place: Place = ()
     for count, step in enumerate(loc):
@@ -97,8 +97,8 @@ def _place(model: type[BaseModel], value: Any, loc: Place) -> Place:
     return place
 
 
-def _is_outdone(place: Place, errors: list[ErrorDetails], places: Collection[Place]) -> bool:
-    """Say whether these errors only come from the members of a union that an error deeper down shows not to be meant."""
+def _is_ruled_out(place: Place, errors: list[ErrorDetails], places: Collection[Place]) -> bool:
+    """Return whether these errors come only from union members that a deeper error rules out."""
     is_mismatch = all(error["type"] not in ("value_error", "missing", "extra_forbidden") for error in errors)
     return is_mismatch and any(other[: len(place)] == place and other != place for other in places)
 
@@ -106,7 +106,7 @@ def _is_outdone(place: Place, errors: list[ErrorDetails], places: Collection[Pla
 def _words(
     model: type[BaseModel], errors: list[ErrorDetails], accepted: Sequence[str], place: Place
 ) -> tuple[str, str]:
-    """Word the errors of one place (several only where each member of a union was tried) as what and remedy."""
+    """Return the errors of one place as what and remedy. Several errors occur only for unions."""
     error = errors[0]
     name = next((step for step in reversed(place) if isinstance(step, str)), "the file")
     if error["type"] == "extra_forbidden":
@@ -126,7 +126,7 @@ def _words(
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Say what a value must be, as `what: remedy`."""
+    """Return what a value must be, as `what: remedy`."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "value_error":
         return str(context.get("error", "not usable"))
@@ -144,7 +144,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _choice(error: ErrorDetails) -> str:
-    """Name the accepted words; pydantic gives them as `'a', 'b' or 'c'`."""
+    """Return the accepted words, which pydantic formats as `'a', 'b' or 'c'`."""
     expected = str(error.get("ctx", {}).get("expected", "")).replace("'", "")
     value = error["input"]
     near = did_you_mean(value, expected.replace(" or ", ", ").split(", ")) if isinstance(value, str) else ""
@@ -153,7 +153,7 @@ def _choice(error: ErrorDetails) -> str:
 
 def _mismatch(expected: str, value: Any) -> str:
     found = _kind(value)
-    if expected == found:  # text from the environment that is no number, say
+    if expected == found:  # for example text from the environment that is not a number
         return f"must be {expected}"
     remedy = ""
     if expected == "text" and not isinstance(value, list | dict):
@@ -174,14 +174,14 @@ def _kind(value: Any) -> str:
 
 
 def _suggestion(model: type[BaseModel], error: ErrorDetails, accepted: Sequence[str]) -> str:
-    """Name the key that an unknown one was likely meant to be, so that it is not reported missing as well."""
+    """Return the key that an unknown key probably means, so that it is not also reported as missing."""
     if error["type"] != "extra_forbidden":
         return ""
     return did_you_mean(str(error["loc"][-1]), _keys(model, error["loc"], accepted)).partition("'")[2].rstrip("'?")
 
 
 def _keys(model: type[BaseModel], loc: Place, accepted: Sequence[str]) -> list[str]:
-    """List the keys taken beside the one that `loc` ends in."""
+    """Return the accepted keys next to the one at the end of `loc`."""
     here: type[BaseModel] = model
     for step in loc[:-1]:
         fields = {field.alias or name: field for name, field in here.model_fields.items()}
@@ -192,7 +192,7 @@ def _keys(model: type[BaseModel], loc: Place, accepted: Sequence[str]) -> list[s
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Find the model within `tuple[Model, ...]`, `Model | None` and their like."""
+    """Return the model in `tuple[Model, ...]`, `Model | None` and similar types."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

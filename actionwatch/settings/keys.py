@@ -1,8 +1,8 @@
 """Every key of the configuration file: its name, its type, its default. To add a key, add a line.
 
-Attribute names are the keys, but for `rate` (held as `rate_per_second`) and `continue` (held as `is_continued`). Paths are
-absolute after loading. A check that needs a second key sits on the later of the two, because pydantic skips the checks of a
-whole section as soon as one of its keys is wrong, and people want to hear of everything at once.
+Attribute names are the keys, except `rate` (`rate_per_second`) and `continue` (`is_continued`). Paths are absolute after
+loading. A check that needs two keys is attached to the later one: pydantic skips the checks of a whole section if one of its
+keys is wrong, but all errors should be reported at once.
 """
 
 from __future__ import annotations
@@ -80,17 +80,17 @@ class Source(Options):
 
     @property
     def key(self) -> str:
-        """The provisioning API key, wherever it stood."""
+        """The API key, from either key."""
         return secret(self.api_key, self.api_key_file) or ""
 
     @property
     def proxy_url(self) -> str | None:
-        """The proxy with its password, if it has one; `proxy` itself never shows it."""
+        """The proxy with its password, which `proxy` itself never shows."""
         return secret(self.proxy, None)
 
 
 class Retention(Options):
-    """How long the store keeps what; counted back from now."""
+    """How long the store keeps each kind of data, counted back from now."""
 
     records: PositiveDuration = timedelta(days=400)
     deliveries: PositiveDuration = timedelta(days=90)
@@ -98,7 +98,7 @@ class Retention(Options):
 
 
 class Store(Options):
-    """Where everything is kept. `url` is absolute after loading: `sqlite:////srv/actionwatch.db`."""
+    """The database. `url` is absolute after loading: `sqlite:////srv/actionwatch.db`."""
 
     url: Annotated[str, AfterValidator(resolve_store)] = Field(
         default="sqlite:///actionwatch.db", validate_default=True
@@ -118,7 +118,7 @@ def _not_below_first(longest: timedelta, info: ValidationInfo) -> timedelta:
 
 
 class Retry(Options):
-    """What follows a failed delivery: waits of `first`, `first * factor`, … up to `max`, until `give_up_after`."""
+    """The waits after a failed delivery: `first`, `first * factor`, … up to `max`, until `give_up_after`."""
 
     first: PositiveDuration = timedelta(seconds=1)
     factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
@@ -136,13 +136,13 @@ class StormOptions(Options):
 
 
 class Objective(Options):
-    """How soon 99 of 100 alerts are to be told, counted from when they happened."""
+    """The time within which 99 of 100 alerts must be delivered, counted from when they happened."""
 
     p99: PositiveDuration
 
 
 class ReceiverOptions(Options):
-    """The keys that a receiver of any type takes, beside its type."""
+    """The keys of every receiver, in addition to its type."""
 
     name: Word
     min_level: Annotated[Level, BeforeValidator(parse_level)] = Level.INFORMATIONAL
@@ -166,7 +166,7 @@ class Receiver(ReceiverOptions):
 
 
 class RouteOptions(Options):
-    """A node of the routing tree as it is written; `alerts.routes.build` makes the tree that is walked."""
+    """A node of the routing tree as written; `alerts.routes.build` makes the tree from it."""
 
     receiver: KnownReceiver | None = None
     receivers: Annotated[
@@ -179,12 +179,12 @@ class RouteOptions(Options):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The receivers named here; empty where the node inherits its parent's."""
+        """The receivers of this node; empty if it inherits those of its parent."""
         return (self.receiver,) if self.receiver is not None else self.receivers or ()
 
 
 class InhibitRuleOptions(Options):
-    """Alerts that meet the source's matchers keep those quiet that meet the target's and agree in the labels `equal`."""
+    """Alerts that match the source matchers inhibit those that match the target matchers with equal labels in `equal`."""
 
     source_matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
     target_matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
@@ -195,12 +195,12 @@ def _guarded(token_file: SecretFile | None, info: ValidationInfo) -> SecretFile 
     listen = info.data.get("listen")
     is_token_given = token_file is not None or info.data.get("token", "unusable") is not None
     if listen is not None and not is_loopback(listen.host) and not is_token_given:
-        raise ValueError("listening beyond loopback needs a token: set token_file, or listen on 127.0.0.1")
+        raise ValueError("an address that is not loopback needs a token: set token_file, or listen on 127.0.0.1")
     return token_file
 
 
 class Web(Options):
-    """Health and metrics. Whoever may reach them off loopback has to show a token."""
+    """Health and metrics. A token is required for addresses that are not loopback."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     token: Secret | None = None
@@ -210,12 +210,12 @@ class Web(Options):
 
     @property
     def access_token(self) -> str | None:
-        """The token, wherever it stood."""
+        """The token, from either key."""
         return secret(self.token, self.token_file)
 
 
 class Heartbeat(Options):
-    """Somebody else's dead man's switch: asked while every source is proved fresh."""
+    """An external dead man's switch that gets requests while the proof of every source is recent."""
 
     url: Annotated[SecretStr, AfterValidator(parse_heartbeat)] | None = None
     url_file: Annotated[SecretFile | None, AfterValidator(take_one_of("url"))] = None
@@ -223,19 +223,19 @@ class Heartbeat(Options):
 
     @property
     def address(self) -> str | None:
-        """The URL, which is a secret with most such services."""
+        """The URL, which is a secret for most services."""
         return secret(self.url, self.url_file)
 
 
 class Log(Options):
-    """What is logged, and how. `auto`: text on a terminal, JSON otherwise."""
+    """Level and format of the log. `auto`: text on a terminal, JSON otherwise."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
 
 
 class Settings(Options):
-    """The whole configuration. `load_settings` sees to it that there is a source and that names are unique."""
+    """The whole configuration. `load_settings` checks that there is a source and that names are unique."""
 
     sources: tuple[Source, ...] = ()
     store: Store = Field(default_factory=Store)

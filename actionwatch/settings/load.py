@@ -1,6 +1,6 @@
-"""Load the configuration file: read, fill in the environment, validate, and report every fault of it at once.
+"""Load the configuration file: read, expand the environment, validate, and report every fault at once.
 
-Called by `service/app.py`, which hands in what lies in rooms that this one must not know: the notifiers and the matcher syntax.
+The caller, `service/configuration.py`, passes in the notifiers and the matcher syntax, which this package must not import.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def load_settings(
 ) -> Settings:
     """Load the configuration file at `path`.
 
-    `receiver_options` gives the model of a type that `receiver_types` lists, and is asked only for types in use;
-    `check_matcher` raises ValueError on a matcher that cannot be used; `record_fields` are what `field_aliases` may extend.
+    `receiver_options` returns the model of a type in `receiver_types`, and is called only for types in use. `check_matcher`
+    raises ValueError for an invalid matcher. `record_fields` are the fields that `field_aliases` may extend.
 
     Raises: ConfigError with every fault, in the order of the file.
     """
@@ -40,7 +40,7 @@ def load_settings(
     expansion = expand(document, environ)
     data = expansion.value
     if not isinstance(data, dict):
-        raise ConfigError(document.fault((), "the file must hold keys and values", "start from `actionwatch init`"))
+        raise ConfigError(document.fault((), "the file must contain keys and values", "start from `actionwatch init`"))
     names = [str(item["name"]).strip() for item in _mappings(data, "receivers") if "name" in item]
     context = {
         "receiver_names": list(dict.fromkeys(names)),
@@ -69,7 +69,7 @@ def _read(path: Path) -> Document:
 
 
 def _prepared(data: dict[str, Any], receivers: list[Receiver]) -> dict[str, Any]:
-    """Put the receivers that were read in place of their text, and give a store that is not named its folder to start at."""
+    """Insert the receivers that were read, and an empty store section so that its defaults are resolved."""
     prepared = {"store": {}, **data}
     if isinstance(data.get("receivers"), list):
         prepared["receivers"] = receivers
@@ -81,7 +81,7 @@ def _prepared(data: dict[str, Any], receivers: list[Receiver]) -> dict[str, Any]
 def _read_receivers(
     data: dict[str, Any], reader: Reader, receiver_options: Callable[[str], type[Options]], types: Sequence[str]
 ) -> tuple[list[Receiver], list[Fault]]:
-    """Read each receiver's own keys and the options of its type; only whole receivers are returned."""
+    """Read each receiver's keys and the options of its type. Return only complete receivers."""
     receivers: list[Receiver] = []
     faults: list[Fault] = []
     listed = data.get("receivers")
@@ -92,7 +92,7 @@ def _read_receivers(
         keys, found = reader.read(ReceiverOptions, rest, place, types)
         faults += [*found, *_type_faults(item, given, types, place, reader.document)]
         for name in given:
-            written = {} if item[name] is None else item[name]  # `console:` alone says all there is to say
+            written = {} if item[name] is None else item[name]  # `console:` needs no options
             options, found = reader.read(receiver_options(name), written, (*place, name))
             faults += found
             if keys is not None and options is not None:
@@ -106,19 +106,19 @@ def _joined(keys: ReceiverOptions, name: str, options: Options) -> Receiver:
 
 
 def _type_faults(item: Any, given: list[str], types: Sequence[str], place: Place, document: Document) -> list[Fault]:
-    """Insist on exactly one type; silent where an unknown key was likely meant to be it."""
+    """Require exactly one type; report nothing if an unknown key probably means a type."""
     if not isinstance(item, dict) or len(given) == 1:
         return []
     if given:
         what = f"a receiver has one type, not {' and '.join(given)}"
-        return [document.fault((*place, given[1]), what, "make a receiver of each")]
+        return [document.fault((*place, given[1]), what, "make one receiver for each")]
     if any(did_you_mean(key, list(types)) for key in item if key not in ReceiverOptions.model_fields):
         return []
     return [document.fault(place, "the receiver has no type", f"add one of {', '.join(types)}")]
 
 
 def _across(data: dict[str, Any], document: Document) -> list[Fault]:
-    """Check what no single value can know: that there is a source, that names are unique, that the tree has a plain root."""
+    """Check what concerns several values: there is a source, names are unique, the root of the route has no matchers."""
     faults: list[Fault] = []
     if not data.get("sources"):
         faults.append(document.fault(("sources",), "no source is configured", "add one, as `actionwatch init` shows"))
@@ -127,32 +127,32 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
         for index, item in enumerate(data[section] if isinstance(data.get(section), list) else []):
             name = item.get("name") if isinstance(item, dict) else None
             if isinstance(name, str) and name.strip() in seen:
-                what = f"'{name.strip()}' is the name of an earlier one of the {section}"
-                faults.append(document.fault((section, index, "name"), what, "give each its own"))
+                what = f"'{name.strip()}' is already used in {section}"
+                faults.append(document.fault((section, index, "name"), what, "choose another name"))
             elif isinstance(name, str):
                 seen.add(name.strip())
     faults += _fallback_cycles(data, document)
     route = data.get("route")
     for key in ("matchers", "continue"):
         if isinstance(route, dict) and route.get(key):
-            what = f"the root of the route takes no '{key}'"
+            what = f"the root of the route has no '{key}'"
             faults.append(document.fault(("route", key), what, "every alert starts there; move it under routes"))
     return faults
 
 
 def _short_retention(settings: Settings, document: Document) -> list[Fault]:
-    """Refuse to let records go while a sweep still asks for them: they would come back as late ones, and alert again."""
+    """Refuse a retention shorter than the sweeps: deleted records would come back as late ones and alert again."""
     reach = max(
         (source.overlap + sum(source.sweeps, timedelta(0)) for source in settings.sources), default=timedelta(0)
     )
     if settings.store.retention.records >= reach:
         return []
-    what = f"records must be kept for as long as polls and sweeps reach back, which is {spell_duration(reach)}"
+    what = f"records must be kept as long as polls and sweeps reach back, which is {spell_duration(reach)}"
     return [document.fault(("store", "retention", "records"), what, "keep them longer, or shorten sweeps")]
 
 
 def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:
-    """Refuse receivers that stand in for each other in a circle: a message that fails would go round for ever."""
+    """Refuse cycles of fallbacks: a failed message would be copied for ever."""
     listed = data.get("receivers") if isinstance(data.get("receivers"), list) else []
     fallbacks: dict[str, str] = {}
     places: dict[str, int] = {}
@@ -160,16 +160,18 @@ def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:
         if isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("fallback"), str):
             fallbacks[item["name"].strip()], places[item["name"].strip()] = item["fallback"].strip(), index
     faults: list[Fault] = []
-    told: set[str] = set()
+    reported: set[str] = set()
     for name in fallbacks:
-        circle, following = [name], fallbacks[name]
-        while following in fallbacks and following not in circle:
-            circle.append(following)
+        cycle, following = [name], fallbacks[name]
+        while following in fallbacks and following not in cycle:
+            cycle.append(following)
             following = fallbacks[following]
-        if following == name and not told & set(circle):
-            told |= set(circle)
-            what = f"fallback: goes in a circle: {' -> '.join([*circle, name])}"
-            faults.append(document.fault(("receivers", places[name], "fallback"), what, "let one of them have none"))
+        if following == name and not reported & set(cycle):
+            reported |= set(cycle)
+            what = f"fallback: cycle: {' -> '.join([*cycle, name])}"
+            faults.append(
+                document.fault(("receivers", places[name], "fallback"), what, "remove the fallback of one of them")
+            )
     return faults
 
 

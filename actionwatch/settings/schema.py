@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration file, for editors: made by pydantic from the keys, in the words of the file."""
+"""Generate the JSON Schema of the configuration file from its keys, for editors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_JSON_SCHEMA = ("ge", "gt", "le", "lt", "writeOnly", "format", "title")
 
 
 class _Generator(GenerateJsonSchema):
-    """pydantic's generator, told how our words are spelt in the file rather than held in memory."""
+    """pydantic's generator, with the types as they are written in the file."""
 
     ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
 
@@ -55,7 +55,7 @@ class _Generator(GenerateJsonSchema):
         if isinstance(dft, Path):
             return str(dft)
         if isinstance(dft, Options | tuple | dict):
-            return None  # said again by the parts
+            return None  # the parts have their own defaults
         return super().encode_default(dft)
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
@@ -69,7 +69,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def config_schema(receivers: Mapping[str, type[Options]], dialect: str) -> dict[str, Any]:
-    """Build the schema; `receivers` are the options of each type of receiver."""
+    """Build the schema. `receivers` are the options of each receiver type."""
     whole = Settings.model_json_schema(schema_generator=_Generator)
     definitions: dict[str, Any] = whole.pop("$defs", {})
     receiver = ReceiverOptions.model_json_schema(schema_generator=_Generator)
@@ -88,7 +88,7 @@ def config_schema(receivers: Mapping[str, type[Options]], dialect: str) -> dict[
 
 
 def _plain(value: Any) -> Any:
-    """Point at `definitions`, let `${NAME}` stand for any plain value, and leave out what is no JSON Schema."""
+    """Refer to `definitions`, allow `${NAME}` for any scalar, and remove what is not JSON Schema."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):

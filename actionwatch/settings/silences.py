@@ -1,6 +1,6 @@
-"""Silences as reviewed files: every `*.yml` and `*.yaml` of a folder, each holding one silence or a list of them.
+"""Read reviewed silences: every `*.yml` and `*.yaml` of a folder, each with one silence or a list.
 
-A broken one is a located fault and leaves the others alone.
+A broken silence is a fault with its location, and does not affect the others.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ def _instant(value: object) -> datetime:
 def _after_start(ends_at: datetime, info: ValidationInfo) -> datetime:
     starts_at = info.data.get("starts_at")
     if starts_at is not None and ends_at <= starts_at:
-        raise ValueError("must come after starts_at: correct one of the two")
+        raise ValueError("must be after starts_at: correct one of the two")
     return ends_at
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
+def _comment(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must state the reason")
+    return text.strip()
+
+
 class SilenceOptions(Options):
-    """One silence: what it keeps quiet, who answers for it, why, and until when."""
+    """One silence: its matchers, author, comment and time."""
 
     matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
     author: Word
-    comment: Annotated[str, AfterValidator(lambda text: _said(text))]
+    comment: Annotated[str, AfterValidator(_comment)]
     starts_at: Instant | None = None
     ends_at: Annotated[Instant, AfterValidator(_after_start)]
-
-
-def _said(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must say why, and who knows more")
-    return text.strip()
 
 
 def read_silences(
     folder: Path, check_matchers: Callable[[Sequence[str]], None], check_matcher: Callable[[str], object]
 ) -> tuple[Mapping[str, Sequence[SilenceOptions]], list[Fault]]:
-    """Read a folder of silences; gives them by file, and every fault. A folder that is not there holds none.
+    """Read a folder of silences. Return them by file, and every fault. The folder is optional.
 
-    `check_matchers` raises ValueError on matchers that together silence everything.
+    `check_matchers` raises ValueError for matchers that together silence everything.
     """
     found: dict[str, Sequence[SilenceOptions]] = {}
     faults: list[Fault] = []

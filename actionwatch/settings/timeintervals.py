@@ -1,4 +1,4 @@
-"""The keys of `time_intervals`: Alertmanager's format, so that intervals can be copied over as they are."""
+"""The keys of `time_intervals`, in the format of Alertmanager, so that intervals can be copied."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ _clock = WithJsonSchema({"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\
 
 
 class Times(Options):
-    """A stretch of the day: the start included, the end not."""
+    """A part of the day: the start is included, the end is not."""
 
     start_time: Annotated[str, BeforeValidator(_minute_of_day), _clock]
     end_time: Annotated[str, BeforeValidator(_minute_of_day), AfterValidator(_after_start), _clock]
 
 
 class PeriodOptions(Options):
-    """All that is given must hold; of several ranges of one key, one."""
+    """A period: all given keys must match; of several ranges of one key, one must match."""
 
     times: tuple[Times, ...] = ()
     weekdays: tuple[Weekdays, ...] = ()
@@ -68,7 +68,7 @@ class PeriodOptions(Options):
 
     @property
     def period(self) -> Period:
-        """What is asked about times."""
+        """The period that times are compared with."""
         location: tzinfo = self.location
         return Period(
             times=tuple(parse_times(times.start_time, times.end_time) for times in self.times),
@@ -81,7 +81,7 @@ class PeriodOptions(Options):
 
 
 class TimeIntervalOptions(Options):
-    """A name for some periods."""
+    """A named list of periods."""
 
     name: Word
     time_intervals: Annotated[tuple[PeriodOptions, ...], Field(min_length=1)]

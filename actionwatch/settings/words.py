@@ -1,7 +1,7 @@
-"""The words that only the configuration file uses: addresses, rates, levels, start times, names, and pairs of keys.
+"""Validate the types that only the configuration file uses: addresses, rates, levels, start times, names and pairs of keys.
 
-Every function here is a pydantic validator: it returns the value, or raises ValueError with `what: remedy`, and never
-repeats the value, which may be a secret that was put into the wrong key.
+Every function is a pydantic validator: it returns the value, or raises ValueError with `what: remedy`. Messages never contain
+the value, which may be a secret in the wrong key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
 _SQLITE = "sqlite:///"
-EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # near the ends of the calendar datetime arithmetic overflows
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
 LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
 
@@ -55,7 +55,7 @@ def parse_address(value: object) -> Address:
 
 
 def parse_rate(value: object) -> float | None:
-    """Read `1/s`, `10/m` or `100/h` as a number a second."""
+    """Read `1/s`, `10/m` or `100/h` as a rate per second."""
     if value is None:
         return None
     found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -75,7 +75,7 @@ def parse_level(value: object) -> Level:
 
 
 def parse_start(value: object) -> object:
-    """Read `now`, a duration back, or an RFC 3339 time (given in UTC)."""
+    """Read `now`, a duration before now, or an RFC 3339 time. Return times in UTC."""
     if value == "now" or isinstance(value, timedelta):
         return value
     at = _time(value)
@@ -88,9 +88,11 @@ def parse_start(value: object) -> object:
     try:
         span = parse_duration(value)
     except ValueError as exc:
-        raise ValueError("not a start: write now, a duration back such as 7d, or a time: 2026-11-25T09:00:00Z") from exc
+        raise ValueError(
+            "not a start: write now, a duration before now such as 7d, or a time: 2026-11-25T09:00:00Z"
+        ) from exc
     if not span:
-        raise ValueError("must be longer than nothing: write now")
+        raise ValueError("must be longer than 0: write now")
     return span
 
 
@@ -104,7 +106,7 @@ def _time(value: object) -> datetime | None:
 
 
 def parse_origin(url: str) -> str:
-    """Read the upstream's base URL; the slash at its end goes."""
+    """Read the upstream's base URL, without a slash at its end."""
     check_url(url)
     parts = urlsplit(url)
     if parts.query or parts.fragment:
@@ -113,26 +115,26 @@ def parse_origin(url: str) -> str:
 
 
 def resolve_store(url: str, info: ValidationInfo) -> str:
-    """Make the URL of a SQLite file absolute; the folder of the configuration is where a relative one starts."""
+    """Make the URL of a SQLite file absolute, relative to the folder of the configuration."""
     if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
-        raise ValueError("PostgreSQL comes with a later version: use sqlite:///actionwatch.db")
+        raise ValueError("PostgreSQL is not supported yet: use sqlite:///actionwatch.db")
     name = url.removeprefix(_SQLITE)
     if name == url or not name.strip("/ ") or name.startswith("file:") or set(name) & set("?#\0"):
         raise ValueError(
             "not the URL of a SQLite file: write sqlite:///actionwatch.db, or sqlite:////srv/actionwatch.db"
         )
     if name.startswith(":memory:"):
-        raise ValueError("a store in memory would forget at a restart: use sqlite:///actionwatch.db")
+        raise ValueError("a store in memory is lost at a restart: use sqlite:///actionwatch.db")
     folder: Path = (info.context or {}).get("folder", Path())
     return _SQLITE + str((folder / name).absolute())
 
 
 def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
-    """Insist, at the second key of a pair, that exactly one of the two is given."""
+    """Check, at the second key of a pair, that exactly one of the two is given."""
 
     def check(value: _T | None, info: ValidationInfo) -> _T | None:
         take_one_of(first)(value, info)
-        # A first key that is itself wrong is missing from `data`: one fault is enough.
+        # An invalid first key is missing from `data` and already reported.
         if value is None and info.data.get(first, "unusable") is None:
             raise ValueError(f"one of {first} and {info.field_name} is needed: add {info.field_name}")
         return value
@@ -141,11 +143,11 @@ def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]
 
 
 def take_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
-    """Insist, at the second key of a pair, that not both are given."""
+    """Check, at the second key of a pair, that not both are given."""
 
     def check(value: _T | None, info: ValidationInfo) -> _T | None:
         if value is not None and info.data.get(first) is not None:
-            raise ValueError(f"{first} is given too: keep one of the two")
+            raise ValueError(f"{first} is set too: keep one of the two")
         return value
 
     return check
@@ -158,14 +160,14 @@ def _word(text: str) -> str:
 
 
 def _no_flag(value: Any) -> Any:
-    # pydantic would take true for 1.
+    # pydantic accepts true as 1.
     if isinstance(value, bool):
         raise ValueError("must be a whole number, not true or false")
     return value
 
 
 def _flag(value: Any) -> Any:
-    # Text comes from the environment; pydantic alone would take `y`, `t` and 1 as well, YAML 1.2 does not.
+    # Text comes from the environment. pydantic also accepts `y`, `t` and 1, which YAML 1.2 does not.
     if isinstance(value, str) and value in ("true", "false"):
         return value == "true"
     if not isinstance(value, bool):
@@ -196,10 +198,7 @@ def _known_interval(name: str, info: ValidationInfo) -> str:
 
 
 def parse_storm(value: object) -> object:
-    """Let `off` through, and whatever may be a mapping of its keys.
-
-    One fault for what is neither: a union would name each of its members.
-    """
+    """Accept `off` or a mapping. Anything else is one fault, where a union would report one per member."""
     if value is None or value == "off" or isinstance(value, dict | Options):
         return value
     raise ValueError("not a storm: write {above: 30, per: 1m}, or off")
@@ -224,7 +223,7 @@ Word = Annotated[str, AfterValidator(_word)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
-"""A file or folder that has to be there when the configuration is loaded."""
+"""A file or folder that must exist when the configuration is loaded."""
 RecordField = Annotated[str, AfterValidator(_record_field)]
 KnownReceiver = Annotated[Word, AfterValidator(_known_receiver)]
 KnownInterval = Annotated[Word, AfterValidator(_known_interval)]
@@ -232,6 +231,6 @@ MatcherText = Annotated[str, AfterValidator(_matcher)]
 
 
 def parse_heartbeat(url: SecretStr) -> SecretStr:
-    """Insist on a URL that can be asked; http is accepted, as for a webhook."""
+    """Check the URL; http is accepted, as for a webhook."""
     check_url(url.get_secret_value(), is_plain_allowed=True)
     return url

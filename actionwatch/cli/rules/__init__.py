@@ -1,4 +1,4 @@
-"""`rules`: what is watched for, and the tools of those who write it."""
+"""`rules`: list and check the rules; tools for rule authors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
 
 @click.group()
 def command() -> None:
-    """List, check, test and explain the rules; see what they would have fired."""
+    """List, check, test, explain and backtest the rules."""
 
 
 for module in (test, explain, backtest, new, schema, export, coverage):
@@ -32,7 +32,7 @@ for module in (test, explain, backtest, new, schema, export, coverage):
 @output_option
 @click.pass_obj
 def list_rules(config: str, form: str) -> int:
-    """List the rules that load. Exit 1 where one does not."""
+    """List the loaded rules. Exits with 1 if a rule does not load."""
     from actionwatch.service import configuration
 
     loaded = configuration.read_rules(configuration.read_settings(Path(config)))
@@ -46,7 +46,7 @@ def list_rules(config: str, form: str) -> int:
         cut=("title", "where"),
         leave_out=("title",),
     )
-    for mode, means in (("shadow", "evaluated and recorded, but nobody is told"), ("off", "not evaluated at all")):
+    for mode, means in (("shadow", "evaluated and stored, but not delivered"), ("off", "not evaluated")):
         names = [rule.name.name for rule in loaded.rules if rule.mode == mode]
         if names and form == "table":
             click.secho(
@@ -61,9 +61,9 @@ def list_rules(config: str, form: str) -> int:
 @output_option
 @click.pass_obj
 def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
-    """Check the rules of the configuration, or of these files and folders. Exit 1 where one is broken.
+    """Check the rules of the configuration, or of the given files and folders. Exits with 1 if one is broken.
 
-    Notes point at what works but may not do what was meant; they do not fail the check.
+    Notes describe what is valid but probably not intended; they do not fail the check.
     """
     from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.lint import lint
@@ -83,7 +83,7 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
 
 
 def fault_document(fault: Fault, kind: str) -> dict[str, object]:
-    """Give a fault or note as JSON."""
+    """Return a fault or a note as JSON."""
     return {
         "kind": kind,
         "file": fault.file,
@@ -114,13 +114,13 @@ def _document(rule: Rule) -> dict[str, object]:
 def _row(rule: Rule) -> Sequence[Any]:
     from rich.text import Text
 
-    # A rule that only feeds a correlation makes no alert of its own, as Sigma has it.
+    # As in Sigma, a rule that only feeds a correlation opens no alert.
     word = f"{rule.mode.value}, feeds" if rule.is_silent else rule.mode.value
     mode = Text(word, style=MODE_STYLES.get(rule.mode.value, "dim"))
-    return level_text(rule.level.word), mode, rule.name.name, rule.name.title, f"{_beside(rule.file)}:{rule.line}"
+    return level_text(rule.level.word), mode, rule.name.name, rule.name.title, f"{_relative(rule.file)}:{rule.line}"
 
 
-def _beside(file: str) -> str:
-    """Give a file's name as seen from where the command was called."""
+def _relative(file: str) -> str:
+    """Return the path of a file, relative to the working directory if possible."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

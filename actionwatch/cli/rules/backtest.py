@@ -1,4 +1,4 @@
-"""`rules backtest`: what would rules have fired?"""
+"""`rules backtest`: report what rules would have fired."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ConfigError
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table
+from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table, spell_count
 
 if TYPE_CHECKING:
     from actionwatch.base.model import Record
@@ -29,20 +29,27 @@ HISTOGRAM_CHARS = 30
 
 @click.command("backtest")
 @click.argument("rules", nargs=-1, required=True)
-@click.option("--since", type=Moment(), help="From this time on.  [default: 90d back; a file is read whole]")
-@click.option("--until", type=Moment(), help="Up to this time.")
+@click.option("--since", type=Moment(), help="Start of the time.  [default: 90d before now; a file is read completely]")
+@click.option("--until", type=Moment(), help="End of the time.")
 @click.option(
     "--records",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Records from this file: JSON lines, as the upstream gives them or as 'records export' writes them.",
+    help="Read the records from this file: JSON lines in the format of the upstream or of 'records export'.",
 )
-@click.option("--from", "origin", type=click.Choice(["store", "upstream"]), help="Else from here.  [default: store]")
+@click.option(
+    "--from",
+    "origin",
+    type=click.Choice(["store", "upstream"]),
+    help="Where to read the records without --records.  [default: store]",
+)
 @click.option("--source", "source", metavar="NAME", help="Only this configured source.")
-@click.option("--estimate", is_flag=True, help="Ask for counts alone: at most how many records could match.")
+@click.option("--estimate", is_flag=True, help="Request only counts: the maximum number of records that could match.")
 @click.option("--compare", "others", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="OTHER_RULES",
-              help="Say what would change against these rules (repeatable).")  # fmt: skip
-@click.option("--max-alerts", type=click.IntRange(0), metavar="N", help="Exit 1 where a rule fires more than this.")
+              help="Report what changes compared with these rules (repeatable).")  # fmt: skip
+@click.option(
+    "--max-alerts", type=click.IntRange(0), metavar="N", help="Exit with 1 if a rule opens more alerts than this."
+)
 @output_option
 @click.pass_obj
 def command(
@@ -59,10 +66,10 @@ def command(
     max_alerts: int | None,
     form: str,
 ) -> int:
-    """Say what RULES (files, folders, or names of configured rules) would have fired.
+    """Report what RULES (files, folders, or names of configured rules) would have fired.
 
-    Over the store, a file, or the upstream itself, which is then asked only for records that the rules can be about. Rules in
-    shadow mode or off run as if they were live. Nothing is stored and nobody is told.
+    Reads the records of the store, of a file, or of the upstream, which is queried only for records that the rules can match.
+    Rules in mode shadow or off run as if they were live. Nothing is stored or sent.
     """
     from actionwatch.cli.rules import record_source
     from actionwatch.cli.rules.spool import Spool
@@ -70,11 +77,11 @@ def command(
 
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
-            raise click.UsageError(f"--records takes a file, and {option} asks elsewhere: leave out one of the two")
+            raise click.UsageError(f"--records and {option} exclude each other: omit one of them")
     pack, chosen = choose_rules(config, rules)
     if since is None and file is None:
         since = utc_now() - BACK
-    span = record_source.Span(since, until)
+    span = record_source.TimeRange(since, until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else None
     about = reach_of([*chosen, *(compared or ())], pack.loaded.rules)
     if estimate:
@@ -95,7 +102,7 @@ def command(
         _show(chosen, alerts, found)
     else:
         print_items(alerts, form, document=alert_document)
-    return _judge_noise(chosen, alerts, max_alerts)
+    return _check_noise(chosen, alerts, max_alerts)
 
 
 def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
@@ -112,7 +119,7 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
     if missing := [name for name in plain if "/" in name or Path(name).suffix in (".yml", ".yaml")]:
         raise click.UsageError(f"there is no file or folder {missing[0]}")
     if paths and plain:
-        raise click.ClickException(f"there is no {plain[0]}: name files and folders, or configured rules, not both")
+        raise click.ClickException(f"there is no {plain[0]}: give files and folders or configured rules, not both")
     pack = load_pack(config, paths)
     if paths and pack.loaded.faults:
         raise ConfigError(*pack.loaded.faults)
@@ -143,7 +150,7 @@ def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule
 
 
 def alert_document(alert: Fired) -> dict[str, Any]:
-    """Give an alert the contract's shape."""
+    """Return an alert as JSON."""
     from actionwatch.text.payloads import instant, record_document
 
     ends = (
@@ -178,7 +185,7 @@ def _run(rules: Sequence[Rule], found: Candidates | None) -> list[Fired]:
 
 
 def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
-    """Give the records, and tell the bar of each thousand."""
+    """Yield the records, and advance the progress bar by thousands."""
     for number, record in enumerate(records, 1):
         yield record
         if number % 1000 == 0:
@@ -187,7 +194,7 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
 
 def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | None) -> None:
     if found is None:
-        click.echo("no records: nothing to run the rules on", err=True)
+        click.echo("no records to run the rules on", err=True)
         return
     begin, end = found.begin, found.end
     days = max((end - begin).total_seconds() / 86_400, 1e-9)
@@ -200,15 +207,15 @@ def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | No
         counted = sum(alert.count for alert in own)
         rows.append((level_text(rule.level.word), rule.name.name, len(own), counted, rate, histogram(own, begin, end)))
     rows.sort(key=lambda row: -row[2])
-    print_table(("level", "rule", "alerts", "records", "a day", "over time"), rows, cut=("rule",))
+    print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
     click.echo(
-        f"{len(alerts)} alerts from {found.records.count} records, {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC "
-        f"(a bar is {_spell_bar(end - begin)})"
+        f"{spell_count(len(alerts), 'alert')} from {spell_count(found.records.count, 'record')}, "
+        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {_spell_bar(end - begin)})"
     )
 
 
 def histogram(alerts: Sequence[Fired], begin: datetime, end: datetime) -> str:
-    """Draw the alerts over time as a row of bars."""
+    """Return the alerts over time as a row of bars."""
     counts = [0] * HISTOGRAM_CHARS
     width = (end - begin) / HISTOGRAM_CHARS or timedelta(microseconds=1)
     for alert in alerts:
@@ -245,7 +252,7 @@ def _show_changes(
         total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
         if any(own):
             rows.append((name, *total, f"+{counts['added']}", f"-{counts['removed']}"))
-    print_table(("rule", "before", "after", "new", "gone"), rows, nothing="neither fires", cut=("rule",))
+    print_table(("rule", "before", "after", "new", "gone"), rows, nothing="no rule opens an alert", cut=("rule",))
 
 
 def _identity(alert: Fired) -> tuple[Any, ...]:
@@ -270,15 +277,15 @@ def _show_estimate(pack: Pack, rules: Sequence[Rule], counts: Mapping[str, int],
         row=lambda rule: (level_text(rule.level.word), rule.name.name, at_most(rule)),
     )
     if form == "table":
-        click.echo(f"candidate records, by kind alone, of {sum(counts.values())} counted")
+        click.echo(f"maximum number of records, by kind only, of {sum(counts.values())} counted")
 
 
-def _judge_noise(rules: Sequence[Rule], alerts: Sequence[Fired], max_alerts: int | None) -> int:
-    """Hold each rule to its budget."""
+def _check_noise(rules: Sequence[Rule], alerts: Sequence[Fired], max_alerts: int | None) -> int:
+    """Report the rules that open more than `max_alerts` alerts. Return the exit status."""
     if max_alerts is None:
         return 0
     counts = {rule.name.name: sum(alert.rule.id == rule.name.id for alert in alerts) for rule in rules}
     noisy = {name: count for name, count in counts.items() if count > max_alerts}
     for name, count in noisy.items():
-        click.echo(f"{name}: {count} alerts are more than the {max_alerts} allowed", err=True)
+        click.echo(f"{name}: {spell_count(count, 'alert')}, more than the allowed {max_alerts}", err=True)
     return EXIT_FAILED if noisy else 0

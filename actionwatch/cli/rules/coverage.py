@@ -1,4 +1,4 @@
-"""`rules coverage`: what is and is not watched."""
+"""`rules coverage`: show what the rules watch and what they do not."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @click.command("coverage")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--gaps", is_flag=True, help="Only what no rule watches.")
+@click.option("--gaps", is_flag=True, help="Show only what no rule watches.")
 @output_option
 @click.pass_obj
 def command(config: str, paths: tuple[Path, ...], gaps: bool, form: str) -> None:
-    """Show which kinds of the catalogue and which ATT&CK techniques the rules watch, and which nobody does."""
+    """Show which kinds of the catalogue and which ATT&CK techniques the rules watch, and which they do not."""
     from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.instaclustr.kinds import KINDS
     from actionwatch.rules.coverage import cover_kinds, cover_techniques

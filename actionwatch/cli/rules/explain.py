@@ -1,4 +1,4 @@
-"""`rules explain`: what a rule makes of a record, and why."""
+"""`rules explain`: show whether a rule matches a record, and why."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     "--records",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For a rule that counts: what came before RECORD, as JSON lines.  [default: the store, for a stored record]",
+    help="For a correlation: the records before RECORD, as JSON lines.  [default: the store, for a stored record]",
 )
 @output_option
 @click.pass_obj
 def command(config: str, record: str, rule: str, file: Path | None, form: str) -> None:
-    """Say what RULE makes of RECORD: the rule as a tree, each line with whether it holds (+, -) and the record's value.
+    """Show whether RULE matches RECORD: the rule as a tree, each line with its result (+, -) and the record's value.
 
-    Of a correlation also which groups the record counts in, what counted there before it, and which alert came of it.
+    For a correlation also the groups in which the record counts, what counted there before it, and the resulting alert.
 
-    RECORD is the key of a stored record, a JSON file, or - for standard input: an object as the upstream gives it, or as
-    `records export` does. RULE is a rule's name or id, or a rule file.
+    RECORD is the key of a stored record, a JSON file, or - for standard input: an object in the format of the upstream or of
+    `records export`. RULE is the name or id of a rule, or a rule file.
     """
     from actionwatch.cli.rules.history import feeders_of
     from actionwatch.cli.rules.loaded_rules import load_pack
@@ -68,7 +68,7 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
 
 
 def _views(config: str, rule: Rule, pack: Pack, record: Record, file: Path | None) -> list[View] | None:
-    """Look at a correlation's groups; None where nothing is known of the time before the record."""
+    """Return the correlation's groups, or None if nothing is known about the time before the record."""
     from actionwatch.cli.context import opened_store
     from actionwatch.cli.rules.history import views_from_file, views_from_store
 
@@ -101,7 +101,7 @@ def _record(config: str, where: str) -> Record:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if not isinstance(value, dict):
-            raise click.ClickException(f"{where} must hold one JSON object")
+            raise click.ClickException(f"{where} must contain one JSON object")
         return read_objects([value])[0]
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")

@@ -1,4 +1,4 @@
-"""`rules export`: the rules for other tools."""
+"""`rules export`: export the rules for other tools."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from actionwatch.cli.output import print_faults
 
 @click.command("export")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--sigma", is_flag=True, help="As plain Sigma, for pySigma, sigma-cli and their kind (the only format).")
+@click.option("--sigma", is_flag=True, help="Plain Sigma, for pySigma, sigma-cli and similar tools (the only format).")
 @click.pass_obj
 def command(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
-    """Print the rules of the configuration, or of these files and folders, as plain Sigma documents.
+    """Print the rules of the configuration, or of the given files and folders, as plain Sigma documents.
 
-    What Sigma has no word for is left out, and named on standard error. Exit 1 where a rule is broken.
+    What Sigma cannot express is omitted and listed on standard error. Exits with 1 if a rule is broken.
     """
     import yaml
 
@@ -27,7 +27,7 @@ def command(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
     from actionwatch.rules.export import export_rules
 
     if not sigma:
-        raise click.UsageError("say which format: --sigma")
+        raise click.UsageError("choose a format: --sigma")
     loaded = load_pack(config, paths).loaded
     documents: list[Any] = []
     for exported in export_rules(loaded.rules, loaded.filters, utc_now()):

@@ -1,4 +1,4 @@
-"""What happened before a record, for rules that count: from the store, or from a file."""
+"""Show what a correlation counted before a record, from the store or from a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ANY_ID = 2**62
 
 
 def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
-    """Give the rules that a correlation names; its own selections are told with it."""
+    """Return the rules that a correlation refers to, without its own selections."""
     named = [step.rule_id for step in rule.correlation.steps] if rule.correlation is not None else []
     return [each for each in rules if each.name.id in named and each.document is not None]
 
 
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
-    """Look at what a correlation made of a stored record, after the records stored from before it."""
+    """Return what a correlation counted for a stored record, after the stored records before it."""
     from actionwatch.matching.correlating import read_rows
     from actionwatch.rules.correlations.live.view import look, room_of
     from actionwatch.store import marks, records
@@ -34,7 +34,7 @@ def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], 
     since = record.occurred_at - room_of(rule, rules)
     begin = max(begins, default=since)
     if rule.correlation is not None and rule.correlation.is_absence:
-        begin = max(begin, since)  # what was missing earlier is not looked at
+        begin = max(begin, since)  # ignore what was missing earlier
     earlier = _before(record, records.stream_since(connection, since, ANY_ID))
     correlations = [each.correlation for each in rules if each.correlation is not None]
     rows = read_rows(connection, correlations, {each.name.id: since for each in correlations})
@@ -44,7 +44,7 @@ def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], 
 def views_from_file(
     path: Path, settings: Settings | None, rule: Rule, rules: Sequence[Rule], record: Record
 ) -> list[View]:
-    """Look at what a correlation makes of a record after those of a file. Raises: ConfigError."""
+    """Return what a correlation counts for a record after those of a file. Raises: ConfigError."""
     from actionwatch.cli.rules.record_file import read_jsonl, reader_for
     from actionwatch.cli.rules.spool import Spool
     from actionwatch.rules.correlations.live.view import look

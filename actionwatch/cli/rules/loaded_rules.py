@@ -1,4 +1,4 @@
-"""The rules a command works on: those of the configuration, or of files and folders named on the command line."""
+"""Load the rules that a command works on: those of the configuration, or of files and folders on the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pack:
-    """Rules, and what they were read with. `settings` is None where no configuration could be used."""
+    """Rules and what they were read with. `settings` is None without a usable configuration."""
 
     loaded: Rules
     documents: tuple[Document, ...]
@@ -33,7 +33,7 @@ class Pack:
     settings: Settings | None
 
     def rebuild(self, lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
-        """Build the rules anew with other lists in place of those of the same name."""
+        """Build the rules again with other lists in place of those with the same name."""
         from actionwatch.rules.lists import Lists
         from actionwatch.rules.load import build_rules
 
@@ -47,10 +47,10 @@ class Pack:
 def load_pack(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Pack:
     """Load the rules of the configuration, or those at `paths`.
 
-    Rule authors have files, not always a configuration: with paths, one that cannot be used is done without. With `borrowed`,
-    lists that only the tests of the rules give stand in for those of the operator that are not there.
+    Rule authors may have no configuration: with paths, an unusable one is ignored. With `borrowed`, lists from the tests of
+    the rules replace missing lists of the operator.
 
-    Raises: ConfigError, where no paths are given and the configuration cannot be used.
+    Raises: ConfigError, if no paths are given and the configuration is unusable.
     """
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.load import Rules, build_rules, read_documents
@@ -68,7 +68,7 @@ def load_pack(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> 
 def surroundings(
     config: str, paths: Sequence[Path]
 ) -> tuple[Lists, Sequence[str], Mapping[str, TimeInterval], Settings | None]:
-    """Give lists, known kinds and time intervals: the configuration's, or with paths and without one, what `init` would."""
+    """Return lists, known kinds, time intervals and settings: of the configuration, or else the defaults of `init`."""
     from actionwatch.rules.lists import list_folders, read_lists
     from actionwatch.service import configuration
 
@@ -99,12 +99,12 @@ def _settings(config: str, *, is_needed: bool) -> Settings | None:
     except ConfigError as exc:
         if is_needed:
             raise
-        click.echo(f"{exc.faults[0]} (the configuration is done without)", err=True)
+        click.echo(f"{exc.faults[0]} (continuing without the configuration)", err=True)
         return None
 
 
 def _lists_folder(settings: Settings | None, paths: Sequence[Path]) -> Path | None:
-    """Find the operator's lists: the configuration's, else a folder `lists` beside what is named."""
+    """Return the folder of the operator's lists: the configured one, or else a folder `lists` next to the given paths."""
     if settings is not None:
         return settings.lists
     return next((path.parent / "lists" for path in paths if (path.parent / "lists").is_dir()), None)

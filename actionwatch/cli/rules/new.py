@@ -1,4 +1,4 @@
-"""`rules new`: a few questions, and a rule with its tests."""
+"""`rules new`: write a rule with its tests from options or a few questions."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ if TYPE_CHECKING:
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
-NEAR = 3  # kinds that are offered where a word is none
-# Lower case, as a rule's plain strings are compared.
+NEAR = 3  # kinds to suggest for an unknown word
+# In lower case, like the strings that rules compare.
 SOMEBODY = ("eve", "mallory", "trudy", "oscar", "0", "somebody-else@example.com")
 SATURDAY_NIGHT = datetime(2026, 3, 7, 23, tzinfo=UTC)
 MAX_HOURS = 366 * 24
 
 
 @click.command("new")
-@click.option("--title", help="What the rule finds, in a few words.")
-@click.option("--name", help="What routes and commands call it.  [default: made of the title]")
-@click.option("--kind", "kinds", multiple=True, metavar="K", help="The kind it is about (repeatable).")
-@click.option("--level", type=click.Choice(LEVELS), help="How bad a match is.  [default: medium]")
-@click.option("--except-user", "users", multiple=True, metavar="U", help="Not when this user does it (repeatable).")
-@click.option("--cluster", metavar="C", help="Only on this cluster, by id or name; wildcards work.")
+@click.option("--title", help="What the rule detects, in a few words.")
+@click.option("--name", help="The name for routes and commands.  [default: derived from the title]")
+@click.option("--kind", "kinds", multiple=True, metavar="K", help="A kind that the rule matches (repeatable).")
+@click.option("--level", type=click.Choice(LEVELS), help="The level of the alert.  [default: medium]")
+@click.option("--except-user", "users", multiple=True, metavar="U", help="Exclude this user (repeatable).")
+@click.option("--cluster", metavar="C", help="Only this cluster, by id or name, with wildcards.")
 @click.option(
-    "--group-by", "group_by", multiple=True, metavar="FIELD", help="One alert for all that agree in this field."
+    "--group-by",
+    "group_by",
+    multiple=True,
+    metavar="FIELD",
+    help="Group matches with the same value of this field into one alert (repeatable).",
 )
 @click.option("--outside", metavar="INTERVAL", help="Only outside this time interval, such as business-hours.")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("rules"), show_default=True)
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("rules"), show_default=True,
+              help="The folder to write to.")  # fmt: skip
 @click.option("--print", "is_printed", is_flag=True, help="Print the rule instead of writing a file.")
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
-    """Write a rule with two tests: one that alerts, one that does not. Asks for what the options leave open on a terminal."""
+    """Write a rule with two tests: one that alerts, one that does not. On a terminal, asks for missing options."""
     from actionwatch.cli.rules.loaded_rules import surroundings
 
     answers = _ask(given, folder)
@@ -56,7 +61,7 @@ def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> Non
         with path.open("x", encoding="utf-8") as file:  # x: never overwrite
             file.write(text)
     except FileExistsError as exc:
-        raise click.ClickException(f"{path} is there already: choose another --name") from exc
+        raise click.ClickException(f"{path} exists: choose another --name") from exc
     except OSError as exc:
         raise click.ClickException(f"cannot write {path}: {exc.strerror}") from exc
     click.echo(f"wrote {path}\nNext: actionwatch rules test {path}\n      actionwatch rules backtest {path}")
@@ -74,7 +79,7 @@ def render(
     outside: str | None,
     at: datetime,
 ) -> str:
-    """Write the rule's text, keys in the order in which people read them. `at`: when it is to alert, if that matters."""
+    """Return the text of the rule. `at` is a time at which it alerts, if that matters."""
     import yaml
 
     def flow(value: Any) -> str:
@@ -120,38 +125,38 @@ def render(
 
 
 def _like(pattern: str) -> str:
-    """Give a text that a pattern with wildcards means."""
+    """Return a text that matches a pattern with wildcards."""
     return pattern.replace("*", "x").replace("?", "x")
 
 
 def _somebody_else(users: Sequence[str]) -> str:
-    """Name somebody whom none of these patterns means."""
+    """Return a user name that matches none of these patterns."""
     from sigma.types import SigmaString
 
     from actionwatch.rules.compile import folded_check
 
-    meant = [folded_check(SigmaString(user)) for user in users]
+    checks = [folded_check(SigmaString(user)) for user in users]
     for name in SOMEBODY:
-        if not any(is_meant(name) for is_meant in meant):
+        if not any(matches(name) for matches in checks):
             return name
-    raise click.UsageError(f"nobody is left whose actions would alert: {', '.join(users)}")
+    raise click.UsageError(f"the rule can never alert: {', '.join(users)} exclude every user")
 
 
 def _something_else(kinds: Sequence[str]) -> str:
-    """Name a kind that the rule is not about."""
+    """Return a kind that the rule does not match."""
     from actionwatch.instaclustr.kinds import KINDS
 
     return next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
 
 
 def _outside(interval: TimeInterval | None) -> datetime:
-    """Find an hour outside of a time interval: on a Saturday night, if that will do."""
+    """Find an hour outside a time interval, preferably on a Saturday night."""
     hours = (SATURDAY_NIGHT + timedelta(hours=number) for number in range(MAX_HOURS))
     return next((at for at in hours if interval is None or not interval.holds(at)), SATURDAY_NIGHT)
 
 
 def _expected(users: Sequence[str]) -> dict[str, list[str]]:
-    """Say whom to expect: where all names end in a wildcard, by the modifier that says so."""
+    """Return the selection of the expected users, with `startswith` if all names end in a wildcard."""
     stems = [user.removesuffix("*") for user in users]
     if all(user.endswith("*") for user in users) and not any({"*", "?"} & set(stem) or not stem for stem in stems):
         return {"userName|startswith": stems}
@@ -159,37 +164,34 @@ def _expected(users: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _ask(given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Take the options; ask for what is missing where somebody is there to answer.
-
-    An answer that will not do is asked for again at once: nobody likes to begin anew at the last question.
-    """
+    """Return the options, and ask for missing ones on a terminal. An invalid answer is asked for again at once."""
     is_asking = not (given["title"] and given["kinds"])
     if is_asking and not sys.stdin.isatty():
-        raise click.UsageError("nobody is here to ask: give at least --title and --kind")
+        raise click.UsageError("standard input is not a terminal: give at least --title and --kind")
     answers = {**given, "users": list(given["users"]), "group_by": list(given["group_by"])}
     answers["kinds"] = [_known(kind) for kind in given["kinds"]]
     if not is_asking:
         answers["name"] = _name(given["name"] or _named_after(given["title"]))
         answers["level"] = given["level"] or "medium"
         return answers
-    click.echo("A few questions; the file can be changed afterwards. Ctrl-C leaves without writing anything.\n")
+    click.echo("Answer a few questions. You can edit the file afterwards. Ctrl-C cancels without writing.\n")
     title = answers["title"] = given["title"] or click.prompt(
-        "What does the rule find, in a few words?", prompt_suffix=" "
+        "What does the rule detect, in a few words?", prompt_suffix=" "
     )
-    answers["name"] = given["name"] or _prompt(
-        "Its name, for routes and commands", _free_name(folder), _named_after(title)
+    answers["name"] = given["name"] or _prompt("Name for routes and commands", _free_name(folder), _named_after(title))
+    answers["kinds"] = answers["kinds"] or _prompt("Which kinds does it match? (separated by commas)", _kinds)
+    answers["level"] = given["level"] or click.prompt("Level", type=click.Choice(LEVELS), default="medium")
+    answers["users"] = answers["users"] or _prompt(
+        "Which users may do this? (separated by commas; Enter: none)", _users, ""
     )
-    answers["kinds"] = answers["kinds"] or _prompt("Which kinds is it about? (several: with commas)", _kinds)
-    answers["level"] = given["level"] or click.prompt("How bad is it?", type=click.Choice(LEVELS), default="medium")
-    answers["users"] = answers["users"] or _prompt("Which users may do it? (with commas; Enter: nobody)", _users, "")
     answers["group_by"] = answers["group_by"] or _prompt(
-        "One alert for all that agree in which fields? (Enter: one a record)", _fields, ""
+        "Group alerts by which fields? (separated by commas; Enter: one alert per record)", _fields, ""
     )
     return answers
 
 
 def _prompt(question: str, read: Callable[[str], Any], default: str | None = None) -> Any:
-    """Ask until `read` takes the answer."""
+    """Ask until `read` accepts the answer."""
     suffix = ": " if default else " "
     return click.prompt(question, default, value_proc=read, show_default=bool(default), prompt_suffix=suffix)
 
@@ -200,7 +202,7 @@ def _named_after(title: str) -> str:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", text, re.ASCII):
-        raise click.UsageError("a name is made of letters, digits, _, . and -")
+        raise click.UsageError("a name consists of letters, digits, _, . and -")
     return text
 
 
@@ -208,7 +210,7 @@ def _free_name(folder: Path) -> Callable[[str], str]:
     def read(text: str) -> str:
         path = folder / f"{_name(text.strip())}.yml"
         if path.exists():
-            raise click.UsageError(f"{path} is there already: choose another name")
+            raise click.UsageError(f"{path} exists: choose another name")
         return text.strip()
 
     return read
@@ -219,10 +221,10 @@ def _kinds(text: str) -> list[str]:
 
     words = _words(text)
     for word in words:
-        if (doubt := _doubt(word)) and not click.confirm(f"{doubt} Take it as it is?", err=True):
-            raise click.UsageError("which kinds, then?")
+        if (doubt := _doubt(word)) and not click.confirm(f"{doubt} Use it anyway?", err=True):
+            raise click.UsageError("enter the kinds again")
     if not words:
-        raise click.UsageError("name at least one, such as DELETE_CLUSTER")
+        raise click.UsageError("enter at least one kind, such as DELETE_CLUSTER")
     return [normalise_kind(word) for word in words]
 
 
@@ -244,7 +246,7 @@ def _fields(text: str) -> list[str]:
 
 
 def _known(kind: str) -> str:
-    """Take a kind as it is given, and say so where nobody knows it."""
+    """Return the normalised kind, and warn if it is not documented."""
     from actionwatch.instaclustr.kinds import normalise_kind
 
     if doubt := _doubt(kind):
@@ -253,7 +255,7 @@ def _known(kind: str) -> str:
 
 
 def _doubt(kind: str) -> str:
-    """Say that a kind is not documented, and which ones are like it; nothing where it is."""
+    """Return a warning with similar kinds if a kind is not documented, otherwise an empty text."""
     from difflib import get_close_matches
 
     from actionwatch.instaclustr.kinds import KINDS, normalise_kind
@@ -262,7 +264,7 @@ def _doubt(kind: str) -> str:
     if name in KINDS:
         return ""
     near = get_close_matches(name, KINDS, n=NEAR, cutoff=0.6) or [each for each in KINDS if name in each][:NEAR]
-    return f"No documented kind is {name}{': did you mean ' + ', '.join(near) + '?' if near else '.'}"
+    return f"{name} is not a documented kind{': did you mean ' + ', '.join(near) + '?' if near else '.'}"
 
 
 def _words(text: str) -> list[str]:
@@ -270,7 +272,7 @@ def _words(text: str) -> list[str]:
 
 
 def _check(text: str, lists: Lists, kinds: Sequence[str], intervals: Mapping[str, TimeInterval]) -> None:
-    """Refuse to write what would not load. Raises: ConfigError."""
+    """Check that the rule loads. Raises: ConfigError."""
     from actionwatch.base.errors import ConfigError
     from actionwatch.rules.load import build_rules
     from actionwatch.text.yaml_document import read_text

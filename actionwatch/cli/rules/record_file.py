@@ -1,4 +1,4 @@
-"""Records from files: JSON lines as the upstream gives them (objects, or whole pages), or as `records export` writes them."""
+"""Records from files: JSON lines in the format of the upstream (objects or whole pages) or of `records export`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE_SOURCE = "file"
 
 
 def reader_for(settings: Settings | None) -> RecordReader:
-    """Make the reader of a file: as for the only source there is, if there is but one."""
+    """Return the reader of a file. It uses the aliases of the source if exactly one is configured."""
     from actionwatch.instaclustr.records import RecordReader
 
     if settings is not None and len(settings.sources) == 1:
@@ -34,17 +34,17 @@ def reader_for(settings: Settings | None) -> RecordReader:
 
 
 def read_objects(values: Sequence[Any], reader: RecordReader | None = None) -> list[Record]:
-    """Read decoded objects, each as the upstream gives it or as we export it.
+    """Read decoded objects in the format of the upstream or of `records export`.
 
-    Raises: ValueError, where one is no record.
+    Raises: ValueError, if one is not a record.
     """
     return [_record(value, reader or reader_for(None)) for value in values]
 
 
 def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
-    """Read a file, in its own order; equal records are not told apart. `on_read` is told the bytes of each batch.
+    """Read a file in its order, without distinguishing equal records. `on_read` gets the size of each batch in bytes.
 
-    Raises: ConfigError, with the line that is no record.
+    Raises: ConfigError, with the line that is not a record.
     """
     number = 0
     try:
@@ -58,7 +58,7 @@ def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] 
 
 
 def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before: int) -> list[Record]:
-    """Read a batch at once where it is what the upstream gives, else line by line."""
+    """Read a batch at once if it is in the format of the upstream, otherwise line by line."""
     from actionwatch.instaclustr.wire import parse_page
 
     texts = [line.strip() for line in lines]
@@ -68,7 +68,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
             page = parse_page(b"[" + b",".join(kept) + b"]", reader, utc_now())
             return [_seen_at_once(record) for record in page.records]
         except (BadResponse, ValueError):
-            pass  # one of them is at fault: which?
+            pass  # read line by line to find the broken one
     found: list[Record] = []
     for number, text in enumerate(texts, before + 1):
         if not text:
@@ -84,7 +84,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
                 raise ValueError("a record is a JSON object")
         except (BadResponse, ValueError, RecursionError) as exc:
             what = f"not a record: {exc}" if not isinstance(exc, RecursionError) else "not a record: nested too deeply"
-            raise ConfigError(Fault(file, number, 1, what[:300], "write one JSON object a line")) from exc
+            raise ConfigError(Fault(file, number, 1, what[:300], "write one JSON object per line")) from exc
     return found
 
 
@@ -93,21 +93,21 @@ def _is_envelope(value: dict[str, Any]) -> bool:
 
 
 def _record(value: Any, reader: RecordReader) -> Record:
-    """Read one decoded object. Our own documents tell what the raw object does not: the source, names of accounts, the key."""
+    """Read one decoded object. An exported document adds the source, the account names and the key to the raw object."""
     if not isinstance(value, dict):
         raise ValueError("a record is a JSON object")
     is_ours = isinstance(value.get("raw"), dict) and isinstance(value.get("key"), str) and "actionKind" in value
     fields = value["raw"] if is_ours else value
     (record,) = reader.read_all([fields], [json.dumps(fields, ensure_ascii=False)], utc_now())
-    return _seen_at_once(_as_told(record, value) if is_ours else record)
+    return _seen_at_once(_with_exported_fields(record, value) if is_ours else record)
 
 
-def _as_told(record: Record, value: dict[str, Any]) -> Record:
+def _with_exported_fields(record: Record, value: dict[str, Any]) -> Record:
     from actionwatch.base.model import Entity
 
     def entity(name: str, otherwise: Entity) -> Entity:
-        told = value.get(name)
-        return Entity(told.get("id"), told.get("name")) if isinstance(told, dict) else otherwise
+        found = value.get(name)
+        return Entity(found.get("id"), found.get("name")) if isinstance(found, dict) else otherwise
 
     try:
         at = datetime.fromisoformat(str(value.get("timestamp")))
@@ -129,5 +129,5 @@ def _as_told(record: Record, value: dict[str, Any]) -> Record:
 
 
 def _seen_at_once(record: Record) -> Record:
-    """In a file nothing is late."""
+    """Treat no record of a file as late."""
     return msgspec.structs.replace(record, seen_at=record.occurred_at)

@@ -1,4 +1,4 @@
-"""The records a backtest runs over: from a file, the store or the upstream, only those that the rules can be about."""
+"""Read the records of a backtest from a file, the store or the upstream: only those that the rules can match."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """The time asked for, both ends included; None: whatever there is."""
+class TimeRange:
+    """The requested time, both ends included; None is unlimited."""
 
     since: datetime | None
     until: datetime | None
 
     def holds(self, at: datetime) -> bool:
-        """Say whether a time lies within."""
+        """Return whether a time is within the range."""
         return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
 
     def within(self, begin: datetime, end: datetime) -> tuple[datetime, datetime]:
-        """Give the part of it that lies between two times."""
+        """Return the part of the range between two times."""
         return max([begin, *_given(self.since)]), min([end, *_given(self.until)])
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Records in event order, from `begin` to `end`; nothing is missing among them up to `complete_until`."""
+    """Records in event order from `begin` to `end`, complete up to `complete_until`."""
 
     records: Spool
     begin: datetime
@@ -51,10 +51,10 @@ class Candidates:
     complete_until: datetime
 
 
-def from_file(into: Spool, path: Path, settings: Settings | None, span: Span) -> Candidates | None:
-    """Read a file whole, or the part of it that was asked for; None where it holds nothing. Raises: ConfigError.
+def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRange) -> Candidates | None:
+    """Read the requested time from a file; None if the file is empty. Raises: ConfigError.
 
-    What was before its first record and after its last is not known, however long the time asked for.
+    Nothing is known about the time before its first record and after its last.
     """
     from actionwatch.cli.rules.record_file import read_jsonl, reader_for
 
@@ -71,8 +71,8 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: Span) ->
     return Candidates(into, begin, end, end) if begin <= end else None
 
 
-def from_store(into: Spool, config: str, about: Reach, source: str | None, span: Span) -> Candidates | None:
-    """Read what is stored; what no poll has seen is not known. None before the first poll. Raises: ConfigError, StoreError."""
+def from_store(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> Candidates | None:
+    """Read the stored records; None before the first poll. Raises: ConfigError, StoreError."""
     from actionwatch.cli.context import opened_store
     from actionwatch.store import marks
 
@@ -87,7 +87,7 @@ def from_store(into: Spool, config: str, about: Reach, source: str | None, span:
 
 
 def _stored(
-    connection: Connection, about: Reach, source: str | None, span: Span, advance: Callable[[int], None]
+    connection: Connection, about: Reach, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
     from actionwatch.store import records
     from actionwatch.store.records import RecordFilter
@@ -99,14 +99,14 @@ def _stored(
             yield msgspec.structs.replace(record, seen_at=record.occurred_at)
 
 
-def from_upstream(into: Spool, config: str, about: Reach, source: str | None, span: Span) -> Candidates | None:
-    """Ask the upstream, with filters derived from the rules. Raises: ConfigError, SourceError."""
+def from_upstream(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> Candidates | None:
+    """Query the upstream with filters derived from the rules. Raises: ConfigError, SourceError."""
     from actionwatch.cli.context import chosen_source
     from actionwatch.service import app
 
     query = _query(about, span)
-    with app.reading_client(chosen_source(config, source)) as client, counting("asking", None) as advance:
-        client.linked_accounts()  # names of accounts are known from here
+    with app.reading_client(chosen_source(config, source)) as client, counting("querying", None) as advance:
+        client.linked_accounts()  # provides the names of accounts
         for page in client.user_actions(query):
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
             into.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in kept)
@@ -115,8 +115,8 @@ def from_upstream(into: Spool, config: str, about: Reach, source: str | None, sp
     return None if begin is None else Candidates(into, begin, end, end)
 
 
-def count(config: str, about: Reach, origin: str, source: str | None, span: Span) -> dict[str, int]:
-    """Count the records that the rules can be about, by kind: one small request, or a look at the store."""
+def count(config: str, about: Reach, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
+    """Count by kind the records that the rules can match, with one small request or from the store."""
     from actionwatch.cli.context import chosen_source, opened_store
     from actionwatch.service import app
 
@@ -131,7 +131,7 @@ def count(config: str, about: Reach, origin: str, source: str | None, span: Span
 
 @contextlib.contextmanager
 def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal, none in a pipe."""
+    """Show a progress bar on a terminal, but not in a pipe."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -143,7 +143,7 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def _query(about: Reach, span: Span) -> Query:
+def _query(about: Reach, span: TimeRange) -> Query:
     from actionwatch.instaclustr.query import Query
 
     return Query(

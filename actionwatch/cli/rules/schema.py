@@ -1,4 +1,4 @@
-"""`rules schema`: what editors need to help."""
+"""`rules schema`: print the JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import click
 
 
 @click.command("schema")
-@click.option("--config", "is_config", is_flag=True, help="Of the configuration instead of rule files.")
+@click.option("--config", "is_config", is_flag=True, help="Print the schema of the configuration instead.")
 def command(is_config: bool) -> None:
     """Print the JSON Schema of rule files.
 
-    `init` writes both schemas into the folder `schemas`, where the first line of each shipped file points editors to.
+    `init` writes both schemas to the folder `schemas`. The first line of each shipped file refers editors to them.
     """
     from actionwatch.service import configuration
 

@@ -1,7 +1,4 @@
-"""Records in event order, however many: sorted in runs that go to a temporary file, and merged as they are read.
-
-A backtest may be of years: what it holds at once does not depend on how many records there are.
-"""
+"""Sort any number of records in constant memory: sorted runs go to a temporary file and are merged when they are read."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ import msgspec
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import twin_key
 
-RUN = 20_000  # records that are sorted at once: some 30 MiB
-FRAME = 200  # records written at once: of each run one frame is held while all are merged
+RUN = 20_000  # records sorted at once: about 30 MiB
+FRAME = 200  # records written at once; a merge holds one frame of each run
 
 
 class Spool:
-    """Takes records in any order and gives them in event order, as often as asked; equal ones are told apart as twins.
+    """Accept records in any order and iterate over them in event order, repeatedly. Equal records become twins.
 
-    As a context it leaves nothing behind. The file has no name by which others could open it.
+    Use it as a context manager. The file has no name, so other processes cannot open it.
     """
 
     def __init__(self) -> None:
@@ -43,7 +40,7 @@ class Spool:
         self._file.close()
 
     def add(self, records: Iterable[Record]) -> None:
-        """Take records."""
+        """Add records."""
         for record in records:
             at = record.occurred_at
             self.count += 1
@@ -54,7 +51,7 @@ class Spool:
                 self._end_run()
 
     def __iter__(self) -> Iterator[Record]:
-        """Give all that was taken, by time and key."""
+        """Yield all records by time and key."""
         runs = [*(self._read_run(start, end) for start, end in self._runs), iter(sorted(self._run, key=_order))]
         for _, same in groupby(heapq.merge(*runs, key=_order), key=_order):
             for ordinal, record in enumerate(same):
@@ -65,7 +62,7 @@ class Spool:
         start = self._file.seek(0, 2)
         run = sorted(self._run, key=_order)
         for place in range(0, len(run), FRAME):
-            # Not JSON: what the upstream sends may hold what no encoding takes, such as half a character.
+            # Not JSON: the upstream may send text that no encoding accepts, such as lone surrogates.
             pickle.dump(run[place : place + FRAME], self._file, pickle.HIGHEST_PROTOCOL)
         self._runs.append((start, self._file.tell()))
         self._run = []
@@ -73,7 +70,7 @@ class Spool:
     def _read_run(self, start: int, end: int) -> Iterator[Record]:
         while start < end:
             self._file.seek(start)
-            # What we wrote, and nobody else can: the file has no name.
+            # Only this process can write the file, because it has no name.
             frame: list[Record] = pickle.load(self._file)  # noqa: S301  # nosec B301
             start = self._file.tell()
             yield from frame

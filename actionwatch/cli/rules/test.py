@@ -1,4 +1,4 @@
-"""`rules test`: do the rules do what their own tests say?"""
+"""`rules test`: run the tests in the rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the outcome: a test that ran, or (`verdict` is None) what a rule lacks."""
+    """The result of a test, or (`verdict` is None) of a rule without enough tests."""
 
     rule: Rule
     verdict: Verdict | None
@@ -34,7 +34,7 @@ class Result:
 
     @property
     def where(self) -> str:
-        """File and line, as editors jump by."""
+        """File and line, in the form that editors open."""
         return f"{self.rule.file}:{self.verdict.case.line if self.verdict else self.rule.line}"
 
 
@@ -45,16 +45,18 @@ class Result:
     type=click.IntRange(0),
     default=1,
     show_default=True,
-    help="Tests each rule needs that expect an alert, and as many that expect nothing.",
+    help="Minimum number of tests per rule that expect an alert, and of tests that expect nothing.",
 )
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write a JUnit report here.")
+@click.option(
+    "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write a JUnit report to this file."
+)
 @output_option
 @click.pass_obj
 def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | None, form: str) -> int:
-    """Run the tests in the rules of the configuration, or of these files and folders.
+    """Run the tests in the rules of the configuration, or of the given files and folders.
 
-    They run through the engine of the service, on a virtual clock. A test that fails shows what each selection said of each
-    record, with its values. Exit 1 where a test fails, a rule lacks tests, or a document is broken.
+    The tests use the engine of the service and a virtual clock. A failed test shows the result of each selection for each
+    record, with its values. Exits with 1 if a test fails, a rule has too few tests, or a document is broken.
     """
     from actionwatch.cli.rules.loaded_rules import load_pack
 
@@ -97,14 +99,16 @@ def _print(results: Sequence[Result], pack: Pack) -> None:
         for record, finding in result.verdict.explained if result.verdict else ():
             click.echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
             for line in finding.lines(2):
-                # Indentation is ours; what a record or a rule holds is made harmless.
+                # Keep the indentation, and escape the values of records and rules.
                 click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
     ran = [result for result in results if result.verdict]
     failed = sum(bool(result.problems) for result in ran)
     lacking = len(results) - len(ran)
     counts = f"{spell_count(len(pack.loaded.rules), 'rule')}, {spell_count(len(ran), 'test')}"
     summary = f"{counts}: {len(ran) - failed} passed, {failed} failed"
-    summary += f"; without enough tests: {spell_count(lacking, 'rule')} (--min-tests 0 waives it)" if lacking else ""
+    summary += (
+        f"; {spell_count(lacking, 'rule')} without enough tests (--min-tests 0 disables this check)" if lacking else ""
+    )
     summary += f"; {spell_count(len(pack.loaded.faults), 'fault')}" if pack.loaded.faults else ""
     click.secho(summary, fg="red" if failed or lacking or pack.loaded.faults else "green")
 
@@ -127,7 +131,7 @@ def _document(result: Result) -> dict[str, Any]:
 
 
 def _write_junit(results: Sequence[Result], pack: Pack, path: Path) -> None:
-    """Write the report that CI systems read: a suite a rule, and one for documents that are broken."""
+    """Write a JUnit report with one suite per rule, and one for broken documents."""
     root = ElementTree.Element("testsuites", name="actionwatch rules test")
     suites: dict[str, ElementTree.Element] = {}
     for result in results:
@@ -162,7 +166,7 @@ def _write_junit(results: Sequence[Result], pack: Pack, path: Path) -> None:
 
 
 def _xml(text: str) -> str:
-    """Leave out what XML 1.0 cannot hold."""
+    """Remove characters that XML 1.0 does not allow."""
     return "".join(
         char
         for char in text

@@ -116,7 +116,7 @@ def test_two_sources_of_one_organisation_make_one_alert(site: Site, rule: str, c
     assert sorted(record["source"] for record in stored) == ["acme", "acme", "spare", "spare"]
     story = site.call("explain", stored[0]["key"], "-o", "json").json["story"]
     (copied,) = [line["what"] for line in story if "counts once" in line["what"]]
-    assert copied.startswith("by a poll of spare too, stored as no. ")
+    assert copied.startswith("also by a poll of spare, stored as no. ")
     backtest = site.call("rules", "backtest", str(site.folder / "rules"), "-o", "json").json
     assert sorted(alert["id"] for alert in backtest) == sorted(alert["id"] for alert in site.alerts())
 

@@ -211,7 +211,7 @@ def test_an_unknown_id(filled: Desk, noun: str) -> None:
     assert f"actionwatch {noun} list" in unknown.err
     several = filled.call(noun, "show", "")
     assert several.status == 1
-    assert "give more of the id" in several.err
+    assert "give a longer prefix" in several.err
 
 
 def test_status_is_the_contract_s(filled: Desk) -> None:
@@ -362,7 +362,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     assert tampered.status == 1
     assert "DIFFERS" in tampered.out
     assert f"{receipt['from'][:19]}" in tampered.err
-    assert "attests 2 records, the store holds 1" in tampered.err
+    assert "attests 2 records, the store has 1" in tampered.err
 
 
 def test_proof_names_what_is_not_proved(desk: Desk) -> None:

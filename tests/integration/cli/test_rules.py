@@ -144,8 +144,8 @@ def test_a_filter_and_modes_are_listed_loudly(desk: Desk) -> None:
     )
     (desk.folder / "rules" / "more.yml").write_text("---\n".join([shadow, off, hidden]))
     listed = desk.call("rules", "list")
-    assert "1 rule in mode shadow: evaluated and recorded, but nobody is told: backup_deleted" in listed.err
-    assert "1 rule in mode off: not evaluated at all: other" in listed.err
+    assert "1 rule in mode shadow: evaluated and stored, but not delivered: backup_deleted" in listed.err
+    assert "1 rule in mode off: not evaluated: other" in listed.err
     modes = {rule["name"]: (rule["mode"], rule["filters"]) for rule in desk.call("rules", "list", "-o", "json").json}
     assert modes["cluster_deleted"] == ("live", ["f"])
     assert (modes["backup_deleted"][0], modes["other"][0]) == ("shadow", "off")
@@ -193,7 +193,7 @@ def test_new(tmp_path: Path) -> None:
     assert call("rules", "test", str(path)).status == 0
     assert call("rules", "check", str(path), "-o", "json").json == []
     again = call("rules", "new", *options)
-    assert (again.status, "is there already" in again.err) == (1, True)
+    assert (again.status, "exists: choose" in again.err) == (1, True)
     asked = call("rules", "new")
     assert (asked.status, "give at least --title and --kind" in asked.err) == (2, True)
     assert "did you mean" in call("rules", "new", "--title", "T", "--kind", "ADD_NOD", "--print").err
@@ -231,7 +231,7 @@ def test_a_new_rule_that_nobody_can_meet_is_refused(tmp_path: Path) -> None:
     made = call(
         "rules", "new", "--title", "T", "--kind", "BACKUP", "--except-user", "*", "--folder", str(tmp_path / "r")
     )
-    assert (made.status, "nobody is left" in made.err) == (2, True)
+    assert (made.status, "can never alert" in made.err) == (2, True)
     assert not (tmp_path / "r").exists()
 
 
@@ -311,14 +311,14 @@ def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
     with _asking(tmp_path) as terminal:
         terminal.type(*answers)
         assert terminal.exit_status() == 0, terminal.screen
-    for said in [
-        "taken.yml is there already: choose another name",
-        "No documented kind is DELETE_CLUSTR: did you mean DELETE_CLUSTER",
+    for expected in [
+        "taken.yml exists: choose another name",
+        "DELETE_CLUSTR is not a documented kind: did you mean DELETE_CLUSTER",
         "'bad' is not one of",
         "unknown field 'usrName': did you mean 'userName'?",
         "wrote rules/cluster_resized_by_night.yml",
     ]:
-        assert said in terminal.screen, terminal.screen
+        assert expected in terminal.screen, terminal.screen
     written = tmp_path / "rules" / "cluster_resized_by_night.yml"
     assert "actionKind: [RESIZE_CDC, DELETE_CLUSTER]" in written.read_text()
     assert "2 passed, 0 failed" in call("-c", "none.yaml", "rules", "test", str(written)).out

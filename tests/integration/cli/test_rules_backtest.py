@@ -95,7 +95,7 @@ def test_a_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
     busy.call("run", "--once")
     shown = busy.call("rules", "backtest", str(busy.folder / "rules"), "--max-alerts", "1", "--since", "6h")
     assert shown.status == 1
-    assert "cluster_deleted: 2 alerts are more than the 1 allowed" in shown.err
+    assert "cluster_deleted: 2 alerts, more than the allowed 1" in shown.err
     assert "█" in shown.out
     assert busy.call("rules", "backtest", "cluster_deleted", "--max-alerts", "2").status == 0
 

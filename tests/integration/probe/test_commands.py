@@ -59,7 +59,7 @@ def test_probe_prints(tmp_path: Path, world: World) -> None:
     assert called.out.startswith("+ proof: possible with one request a poll")
     assert "userName" in called.out
     assert 'extra_kinds: ["USER_LOGIN"]' in called.out
-    assert "requests asked; + settled" in called.out
+    assert "requests; + settled" in called.out
     assert not [secret for secret in (*SECRETS, world.organisation.id) if secret in called.out + called.err]
 
 

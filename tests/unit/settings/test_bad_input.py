@@ -27,10 +27,10 @@ TOP = [
     ("store: {url: 5}", "2:9: url: must be text, not a number: quote it"),
     (
         "store: {url: 'postgresql+psycopg://u:pw@h/d'}",
-        "2:9: url: PostgreSQL comes with a later version: use sqlite:///",
+        "2:9: url: PostgreSQL is not supported yet: use sqlite:///",
     ),
     ("store: {url: 'sqlite://'}", "2:9: url: not the URL of a SQLite file: write sqlite:///actionwatch.db"),
-    ("store: {url: 'sqlite:///:memory:'}", "2:9: url: a store in memory would forget at a restart: use sqlite:///"),
+    ("store: {url: 'sqlite:///:memory:'}", "2:9: url: a store in memory is lost at a restart: use sqlite:///"),
     ("store: {url: 'sqlite:///a.db?mode=ro'}", "2:9: url: not the URL of a SQLite file: write"),
     ("store:\n  retention:\n    records: 0s", "4:5: records: must be longer than nothing"),
     ("store:\n  retention:\n    alerts: 1d", "4:5: unknown key 'alerts': accepted here: records, deliveries, receipts"),
@@ -73,10 +73,10 @@ TOP = [
     ("receivers: [{name: a, screen: {}, retry: {max: 1ms}}]", "2:43: max: not a duration: write"),
     ("receivers: [{name: a, screen: {}, retry: {first: 1h}}]", "2:35: max: must not be shorter than 'first'"),
     ("receivers: [{name: a, screen: {}, fallback: b}]", "2:35: fallback: no receiver has the name 'b': there are: a"),
-    ("receivers: [{name: a, screen: {}, fallback: a}]", "2:35: fallback: goes in a circle: a -> a: let one of them"),
+    ("receivers: [{name: a, screen: {}, fallback: a}]", "2:35: fallback: cycle: a -> a: remove the fallback of one"),
     (
         "receivers: [{name: a, screen: , fallback: b}, {name: b, screen: , fallback: c}, {name: c, screen: , fallback: b}]",
-        "2:67: fallback: goes in a circle: b -> c -> b: let one of them have none",
+        "2:67: fallback: cycle: b -> c -> b: remove the fallback of one of them",
     ),
     ("receivers: [{name: a, screen: {}, storm: on}]", "2:35: storm: not a storm: write {above: 30, per: 1m}, or off"),
     ("receivers: [{name: a, screen: {}, storm: {above: 0}}]", "2:43: above: must be at least 1"),
@@ -85,7 +85,7 @@ TOP = [
     ("receivers: [{name: a, screen: {}, slo: {p95: 1s}}]", "2:41: unknown key 'p95': did you mean 'p99'?"),
     (
         "receivers:\n- {name: a, screen: }\n- {name: ' a', screen: }",
-        "4:4: 'a' is the name of an earlier one of the receivers",
+        "4:4: 'a' is already used in receivers",
     ),
     ("route: {receiver: a}", "2:9: receiver: no receiver has the name 'a': add it under receivers"),
     (
@@ -99,10 +99,10 @@ TOP = [
     ("receivers: [{name: a, screen: }]\nroute: {receivers: []}", "3:9: receivers: must not be empty"),
     (
         "receivers: [{name: a, screen: }]\nroute: {receiver: a, receivers: [a]}",
-        "3:22: receivers: receiver is given too: keep",
+        "3:22: receivers: receiver is set too: keep",
     ),
-    ("route: {matchers: ['a=\"b\"']}", "2:9: the root of the route takes no 'matchers': every alert starts there"),
-    ("route: {continue: true}", "2:9: the root of the route takes no 'continue': every alert"),
+    ("route: {matchers: ['a=\"b\"']}", "2:9: the root of the route has no 'matchers': every alert starts there"),
+    ("route: {continue: true}", "2:9: the root of the route has no 'continue': every alert"),
     ("route: {routes: [{continue: 1}]}", "2:19: continue: must be true or false: write it without quotes"),
     ("route: {routes: [{matchers: 'a=b'}]}", "2:19: matchers: must be a list, not text: put it in [ ]"),
     (
@@ -121,8 +121,8 @@ TOP = [
     ),
     ("web: {listen: 8080}", "2:7: listen: not an address: write host:port, such as 127.0.0.1:8080"),
     ("web: {listen: '127.0.0.1:99999'}", "2:7: listen: not an address: write"),
-    ("web: {listen: '0.0.0.0:8080'}", "2:1: token_file: listening beyond loopback needs a token: set token_file"),
-    ("web: {listen: '[::]:8080'}", "2:1: token_file: listening beyond loopback needs a token"),
+    ("web: {listen: '0.0.0.0:8080'}", "2:1: token_file: an address that is not loopback needs a token: set token_file"),
+    ("web: {listen: '[::]:8080'}", "2:1: token_file: an address that is not loopback needs a token"),
     ("web: {token: a, token_file: rules}", "2:17: token_file: cannot read the secret file "),
     ("web: {token: ''}", "2:7: token: a secret must not be empty"),
     ("log: {level: warn}", "2:7: level: must be one of debug, info, warning or error: did you mean 'warning'?"),
@@ -132,7 +132,7 @@ TOP = [
     ("inhibit_rules: [{source_matchers: [a], target_matchers: [a=b]}]", "2:36: source_matchers: not a matcher"),
     (
         "store: {retention: {records: 7d}}",
-        "2:21: records must be kept for as long as polls and sweeps reach back, which is 8d7h: keep them longer",
+        "2:21: records must be kept as long as polls and sweeps reach back, which is 8d7h: keep them longer",
     ),
     ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
     ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than nothing"),
@@ -160,11 +160,11 @@ SOURCES = [
     ("base_url: api.example.com", "6:5: base_url: must be an https:// URL with a host"),
     ("base_url: https://u:pw@api.example.com", "6:5: base_url: must not hold a user name or password"),
     ("base_url: https://api.example.com?a=b", "6:5: base_url: must end with the path: remove what follows ? or #"),
-    ("start: yesterday", "6:5: start: not a start: write now, a duration back such as 7d, or a time"),
+    ("start: yesterday", "6:5: start: not a start: write now, a duration before now such as 7d, or a time"),
     ("start: 2026-11-25", "6:5: start: not a start: write now"),
     ("start: 2026-11-25T09:00:00", "6:5: start: a time needs its zone: write 2026-11-25T09:00:00Z"),
     ("start: 9999-12-31T23:59:59-14:00", "6:5: start: this time is centuries away: correct the year"),
-    ("start: 0s", "6:5: start: must be longer than nothing: write now"),
+    ("start: 0s", "6:5: start: must be longer than 0: write now"),
     ("alert_backlog: yes", "6:5: alert_backlog: must be true or false: write it without quotes"),
     ("page_size: 1001", "6:5: page_size: must be at most 1000"),
     ("page_size: 0", "6:5: page_size: must be at least 1"),
@@ -202,7 +202,7 @@ def test_no_source_is_a_fault(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["- a", "word", "5"])
 def test_a_file_that_is_no_mapping(text: str, tmp_path: Path) -> None:
     """A list or a scalar is refused as a whole."""
-    assert faults(text, tmp_path) == ["1:1: the file must hold keys and values: start from `actionwatch init`"]
+    assert faults(text, tmp_path) == ["1:1: the file must contain keys and values: start from `actionwatch init`"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_both_twins(tmp_path: Path) -> None:
     """A secret given twice is refused at the second."""
     (tmp_path / "key").write_text("k\n")
     (fault,) = faults(f"{SOURCE_LINES}    api_key_file: key\n", tmp_path)
-    assert fault == "6:5: api_key_file: api_key is given too: keep one of the two"
+    assert fault == "6:5: api_key_file: api_key is set too: keep one of the two"
 
 
 def test_rules_that_are_not_there_by_default(tmp_path: Path) -> None:

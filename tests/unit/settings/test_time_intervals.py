@@ -59,7 +59,7 @@ def test_they_are_read(tmp_path: Path) -> None:
         (OFFICE.replace("'-1'", "'0'"), "8:26: days_of_month: a day of the month is"),
         (OFFICE.replace("- name: office", "- title: office"), "3:5: unknown key 'title'"),
         ("time_intervals: [{name: a, time_intervals: []}]\n", "2:28: time_intervals: must not be empty"),
-        (OFFICE + "  - name: office\n    time_intervals: [{}]\n", "9:5: 'office' is the name of an earlier one"),
+        (OFFICE + "  - name: office\n    time_intervals: [{}]\n", "9:5: 'office' is already used in time_intervals"),
     ],
 )
 def test_faults(text: str, expected: str, tmp_path: Path) -> None:

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from actionwatch.base.model import Level, Record
-from tests.unit.rules.builders import rules_of
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import build_rules
+from actionwatch.text.timeintervals import Period, TimeInterval
+from actionwatch.text.yaml_document import read_text
+from tests.unit.rules.builders import KINDS, rules_of
 from tests.unit.rules.correlation.kit import HEAD, loaded, minutes, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
@@ -198,6 +202,48 @@ def test_new_terms(block: str, events: list[tuple[float, str, Any]], expected: l
     records = [record_at(minute, action, user=user) for minute, action, user in events]
     assert [shape[1] for shape in fired(text, records)] == expected
     assert all(shape[0] == 1 for shape in fired(text, records))
+
+
+def test_a_baseline_is_known_at_any_hour() -> None:
+    """`when` says at which hours a term may be new, not at which hours one becomes known; what it names is not new outside."""
+    detection = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, condition: a}\n"
+    text = (
+        "when: {during: [noon]}\n"
+        "correlation: {type: new_term, fields: [userName], history: 9h, baseline: b, cold-start: alert}\n"
+    )
+    noon = TimeInterval("noon", (Period(times=((12 * 60, 13 * 60),)),))
+    document = read_text(HEAD + detection + text, "r.yml")
+    rules = build_rules(document, lists=Lists(), known_kinds=KINDS, time_intervals={"noon": noon})
+    assert rules.faults == ()
+    known = record_at(-120, B, user="eve")
+    assert shapes(run(rules.rules, [known, record_at(5, user="eve"), record_at(6, user="bob")])) == [(1, 6, 6)]
+    assert run(rules.rules, [record_at(-120, user="eve")]) == []
+    both = "correlation: {type: event_count, rules: [a, b], timespan: 9h, condition: {gte: 2}}\n"
+    document = read_text(HEAD + SELECTIONS + "when: {during: [noon]}\n" + both, "r.yml")
+    rules = build_rules(document, lists=Lists(), known_kinds=KINDS, time_intervals={"noon": noon})
+    assert run(rules.rules, [known, record_at(5)]) == []  # of other types `when` holds for every rule they count
+    assert shapes(run(rules.rules, [record_at(4, B), record_at(5)])) == [(2, 4, 5)]
+
+
+def test_a_term_is_needed_and_its_group_is_not() -> None:
+    """A record without the term is a new one, or a record is left out that lacks only a field of `group-by`."""
+    block = "{type: new_term, fields: [clusterId], group-by: [userName], history: 9h, cold-start: alert}"
+    records = [record_at(0, user=None, cluster="x"), record_at(1, user="eve")]
+    assert fired(f"{BACKUP}correlation: {block}\n", records) == [(1, 0, 0)]
+
+
+def test_what_is_expected_by_the_field_of_an_id_may_be_named() -> None:
+    """A cluster that is expected by its name under `clusterId` counts as missing, though it is there."""
+    block = AWAITED.replace("[cluster]", "[clusterId]").replace("{cluster: {list: prod}}", "{clusterId: [prod-eu]}")
+    records = [record_at(minute, cluster="c-1", cluster_name="prod-eu") for minute in (0, 50)]
+    assert fired(BACKUP + block, records, verified=60, begin=0) == []
+
+
+def test_whole_numbers_are_exact() -> None:
+    """A whole number that a float cannot hold is rounded before it is compared."""
+    block = "{type: value_sum, timespan: 1h, condition: {field: raw.v, eq: 9007199254740993}}"
+    record = record_at(0, raw=json.dumps({"v": "9007199254740993"}))
+    assert fired(f"{BACKUP}correlation: {block}\n", [record]) == [(1, 0, 0)]
 
 
 @pytest.mark.parametrize(("start", "begin", "count"), [("learn", -59, 0), ("learn", -60, 1), ("alert", -1, 1)])
