@@ -16,7 +16,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LIMIT = (
-    120.0  # seconds; a hundred times what the slowest condition takes on two idle cores. pytest's own timeout is longer
+    120.0  # seconds: a hundred times what the slowest condition takes on an idle machine; pytest's timeout is longer
 )
 PATIENT = timedelta(seconds=LIMIT)  # for a timeout of the product, where the far end must answer in time
 LOOK_EVERY = 0.01

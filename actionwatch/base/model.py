@@ -128,6 +128,68 @@ class Match:
     escalation: Escalation | None = None
 
 
+class ChangeKind(StrEnum):
+    """What a correlation does to an alert."""
+
+    OPEN = "open"
+    JOIN = "join"
+    RESOLVE = "resolve"
+
+
+@dataclass(slots=True)
+class CorrelatedAlert:
+    """An alert of one group of a correlation, as it is stored. Live correlations update it, so it is mutable.
+
+    `fired_at` is when it fired, `until` is up to when it is joined. One that is not `is_reported` is found, but people do not
+    learn of it. `reported_as` is the id of the alert that people see, where that is another one: of a group that shares its
+    alert, or one that a late record made disappear; the latter is not `is_current` any more. One `is_open` while it reports
+    something missing.
+    """
+
+    id: str
+    rule_id: str
+    group: tuple[str | None, ...]
+    origin: str
+    first_at: datetime
+    fired_at: datetime
+    until: datetime
+    is_reported: bool = False
+    is_open: bool = False
+    is_current: bool = True
+    reported_as: str | None = None
+    resolved_at: datetime | None = None
+    keys: set[str] = field(default_factory=set)
+    """The keys of the records that the alert holds; all that are reported as one share it. Not stored here."""
+    taken: int = 0
+    """How many hits of its group are among them. Not stored."""
+
+    @property
+    def alert_id(self) -> str:
+        """The id of the alert that people see."""
+        return self.reported_as or self.id
+
+    def report_as(self, alert_id: str) -> None:
+        """Report it in the alert with this id."""
+        self.reported_as = None if alert_id == self.id else alert_id
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """What a correlation changes: an alert opens, gets more records or one more missing group, or resolves.
+
+    Where `kind` is None, people do not learn of it. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
+    event order; `level` is the highest of theirs. `match` holds the texts, where these are needed.
+    """
+
+    kind: ChangeKind | None
+    known: CorrelatedAlert
+    at: datetime
+    is_absence: bool = False
+    records: tuple[Record, ...] = ()
+    level: Level = Level.INFORMATIONAL
+    match: Match | None = None
+
+
 class Status(StrEnum):
     """Where an alert is in its life: open -> acked -> resolved, no other way."""
 

@@ -1,30 +1,29 @@
-"""Match: stored records -> matches -> alerts and the deliveries they owe.
+"""Match stored records: records become matches, and matches become alerts and the deliveries they need.
 
-Reads records after its position in the order in which they were stored, so that a late record is never passed over, and writes
-alerts, deliveries and the new position in one transaction: killed anywhere, it does the batch again and changes nothing twice.
+The matcher reads records after its position in the order in which they were stored, so that it never skips a late record. It
+writes alerts, deliveries and the new position in one transaction: after a kill it repeats the batch and changes nothing twice.
 
-Plain rules and correlations have a position each. As a rule the two are the same, and one transaction serves both; while the
-state of correlations is rebuilt, plain rules go on alone, and correlations then take what they missed.
+Plain rules and correlations have a position each. The two are usually equal, and one transaction serves both. While the state
+of correlations is rebuilt, only plain rules continue; correlations then take the records that they missed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert
-from actionwatch.base.model import Alert, Match, Record
+from actionwatch.alerts.ledger import Ledger
+from actionwatch.base.model import Alert, AlertChange, Match, Record
+from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Abandoned, Correlating
-from actionwatch.store import alerts, positions, records
+from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED
 from actionwatch.store.records import Portion
@@ -35,30 +34,19 @@ log = structlog.get_logger()
 
 
 class Evaluator(Protocol):
-    """What finds the rules a record meets: the engine of `rules/`."""
+    """Finds the rules that a record meets: the engine of `rules/`."""
 
     def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
-        """Give the matches of a batch, in record order."""
+        """Return the matches of a batch, in record order."""
         ...
 
     def take_failures(self) -> Sequence[object]:
-        """Give what went wrong with rules since the last call, each fit to be shown, and forget it."""
+        """Return and forget what went wrong with rules since the last call, ready to be shown."""
         ...
 
 
-@dataclass(slots=True)
-class _Batch:
-    """The alerts a batch touches, each as it was after each of its matches; read once, written once."""
-
-    opened: dict[str, list[tuple[Alert, Record]]] = field(default_factory=lambda: defaultdict(list))
-    changed: dict[str, list[tuple[Alert, Record]]] = field(default_factory=lambda: defaultdict(list))
-    group_of: dict[str, str] = field(default_factory=dict)
-    known: dict[str, dict[str, Alert]] = field(default_factory=dict)
-    joined: list[tuple[str, int]] = field(default_factory=list)
-
-
 class Matcher:
-    """The step. One at a time: `run_once` waits for the one under way."""
+    """The matching step. Only one runs at a time: `run_once` waits for the one under way."""
 
     def __init__(
         self,
@@ -76,7 +64,7 @@ class Matcher:
         self._batch_size = batch_size
         self._correlating = correlating or Correlating((), addressing)
         self.dropped_groups = 0
-        """How many groups of correlations were dropped for want of room since the start."""
+        """How many groups of correlations were dropped since the start because there was no room."""
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
@@ -85,7 +73,7 @@ class Matcher:
         self._is_stopping = False
 
     def run_once(self) -> int:
-        """Match every record stored so far; give how many alerts were opened."""
+        """Match every record stored so far. Return how many alerts were opened."""
         with self._lock:
             self._opened_count = 0
             while True:
@@ -95,11 +83,11 @@ class Matcher:
                     return self._opened_count
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
-        """Match by other rules, all of them from one batch to the next; what is under way is not waited for."""
+        """Switch to other rules, all at once between two batches. Does not wait for the batch under way."""
         self._following = (engine, correlating or Correlating((), self._addressing))
 
     def stop(self) -> None:
-        """Have `run_once` leave what is left after the batch under way to a later process."""
+        """Let `run_once` end after the batch under way; a later process matches the rest."""
         self._is_stopping = True
 
     def _take_up(self, following: tuple[Evaluator, Correlating] | None) -> None:
@@ -114,7 +102,7 @@ class Matcher:
         return self._is_stopping or self._is_superseded()
 
     def _match_all(self) -> None:
-        """Match what is stored; what is verified then is judged, unless it is to be left, or others are to judge it."""
+        """Match what is stored, then judge what is verified, unless the step stops or other rules take over."""
         try:
             self._correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
@@ -133,9 +121,9 @@ class Matcher:
             raise
 
     def _match_meanwhile(self) -> None:
-        """Let plain rules have what came while the state of correlations is rebuilt.
+        """Match new records by plain rules while the state of correlations is rebuilt.
 
-        Raises: Abandoned, where that state is not wanted any more.
+        Raises: Abandoned, if that state is no longer wanted.
         """
         following = self._following
         if self._is_stopping or (following is not None and following[1] is not self._correlating):
@@ -145,24 +133,24 @@ class Matcher:
             pass
 
     def _match_next(self) -> bool:
-        """Match the next records; say whether there were any."""
+        """Match the next records. Return whether there were any."""
         with self._database.read() as connection:
             matched, correlated = positions.read_both(connection)
             is_behind = self._correlating.is_ready and correlated < matched
             new = records.read_unmatched(connection, matched, self._batch_size)
             missed = records.read_unmatched(connection, correlated, self._batch_size) if is_behind else None
         if missed is not None:
-            self._match(new, matched, MATCHED)  # plain rules have not missed these: they need not wait their turn
+            self._match(new, matched, MATCHED)  # plain rules have missed nothing: they go first
             self._match(missed, correlated, CORRELATED)
             return new.through > matched or missed.through > correlated
         self._match(new, matched, *((MATCHED, CORRELATED) if self._correlating.is_ready else (MATCHED,)))
         return new.through > matched
 
     def _match(self, portion: Portion, position: int, *steps: str) -> None:
-        """Take a portion of records one step further, or both steps, and commit what follows."""
+        """Take a portion of records through one step, or both, and commit what follows."""
         if portion.through == position:
             return
-        # In event time, so that it does not matter in which order the upstream gave what came together.
+        # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
         matches: list[Match] = []
         if MATCHED in steps:
@@ -170,25 +158,24 @@ class Matcher:
             self._log_failures(self._engine.take_failures())
         if CORRELATED in steps:
             self._correlating.take(ordered)
-            if not self._correlating.is_ready:  # a record was too late for what is kept: these are taken again
+            if not self._correlating.is_ready:  # a record came too late for what is kept: take these again
                 steps = tuple(step for step in steps if step != CORRELATED)
         with self._database.write() as connection:
-            opened = self._write(connection, matches)
-            if CORRELATED in steps:
-                opened += self._correlating.write(connection, self._verified, self._clock())
+            changes = self._correlating.changes(self._verified) if CORRELATED in steps else []
+            opened = self._write(connection, matches, changes)
             for step in steps:
                 positions.write(connection, step, portion.through)
         self._note_opened(opened)
 
     def _judge(self) -> None:
-        """Let what is verified now open and resolve alerts, though no record came."""
+        """Let what is verified now open and resolve alerts, even if no record came."""
         correlating = self._correlating
-        self._log_failures(correlating.take_failures())
-        self.dropped_groups += correlating.report_evictions()
         if correlating.is_due(self._verified):
             with self._database.write() as connection:
-                opened = correlating.write(connection, self._verified, self._clock())
+                opened = self._write(connection, [], correlating.changes(self._verified))
             self._note_opened(opened)
+        self._log_failures(correlating.take_failures())
+        self.dropped_groups += correlating.report_evictions()
 
     def _note_opened(self, opened: Sequence[Alert]) -> None:
         self._opened_count += len(opened)
@@ -199,47 +186,19 @@ class Matcher:
         for failure in failures:
             log.error("rule_failed", failure=str(failure))
 
-    def _write(self, connection: Connection, matches: Sequence[Match]) -> list[Alert]:
-        """Write what a batch of matches changes; give the alerts it opened."""
-        if not matches:
+    def _write(
+        self, connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
+    ) -> Sequence[Alert]:
+        """Write what matches and changes of correlations make of alerts. Return the alerts that are new."""
+        if not matches and not changes:
             return []
-        now = self._clock()
-        batch = _Batch()
-        held = alerts.read_joined(connection, {match.record.id for match in matches})
-        for match in matches:
-            if (match.rule.id, match.record.id) not in held:  # each record alerts once per rule
-                _place(connection, batch, match, now)
-        opened = [steps[-1][0] for steps in batch.opened.values()]
-        alerts.insert_new(connection, [(alert, batch.group_of[alert.id]) for alert in opened])
-        alerts.join(connection, batch.joined)
-        self._addressing.open(connection, list(batch.opened.values()), now)
-        for steps in batch.changed.values():
-            alerts.update(connection, steps[-1][0])
-            self._addressing.update(connection, steps, now)
-        return opened
-
-
-def _place(connection: Connection, batch: _Batch, match: Match, now: datetime) -> None:
-    """Join a match to an alert, of the store or of this batch, or open one.
-
-    The alert that it opens is new: its id comes from the rule, the group and the record's key, each action comes here once
-    (`records.read_unmatched`), and a record that the rule has met already does not (`held`).
-    """
-    key = grouping_key(match)
-    if key not in batch.known:
-        unresolved = alerts.read_unresolved(connection, key) if match.group is not None else []
-        batch.known[key] = {alert.id: alert for alert in unresolved}
-    alert = alert_to_join(match, batch.known[key].values())
-    if alert is None:
-        alert = open_alert(match, now)
-        batch.opened[alert.id].append((alert, match.record))
-        batch.group_of[alert.id] = key
-    else:
-        alert = join(alert, match)
-        touched = batch.opened if alert.id in batch.opened else batch.changed
-        touched[alert.id].append((alert, match.record))
-    batch.known[key][alert.id] = alert
-    batch.joined.append((alert.id, match.record.id))
+        now, correlating = self._clock(), self._correlating
+        matches, changes = ledger_store.only_new(connection, matches, changes)
+        history = ledger_store.StoredHistory(connection, matches, changes)
+        ledger = Ledger(history, now, correlating.sources)
+        ledger.add_all(matches, changes)
+        correlating.save(connection, changes)
+        return ledger_store.write(connection, ledger, self._addressing, now)
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:

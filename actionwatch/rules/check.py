@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Entity, Mode, Record
+from actionwatch.base.model import Alert, Entity, Mode, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Happening, Moment
+from actionwatch.rules.engine import Failure
 from actionwatch.rules.explain import Finding, explain
 from actionwatch.rules.fields import RAW
-from actionwatch.rules.fired import Fired, Outcome, Simulate
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.text.payloads import instant
@@ -38,6 +38,39 @@ class Kind(Protocol):
     def scope(self) -> str: ...
     @property
     def severity(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """All alerts of a run, in the order of their first time, with the records of each by its id, and the failures of rules.
+
+    The records of an alert are in event order; there are none where something was missing. A replay keeps only the first
+    and the last of them.
+    """
+
+    alerts: tuple[Alert, ...]
+    records: Mapping[str, tuple[Record, ...]]
+    failures: tuple[Failure, ...] = ()
+
+
+class Simulate(Protocol):
+    """Runs rules over records through the production engine, in the order of `seen_at`.
+
+    `begin` is from when on the stream is known completely (None: for as long as the rules need); `verified_until`, up to when.
+    """
+
+    def __call__(
+        self,
+        rules: Sequence[Rule],
+        records: Sequence[Record],
+        *,
+        begin: datetime | None,
+        start: datetime,
+        until: datetime,
+        verified_until: datetime,
+    ) -> SimulationResult:
+        """Run."""
+        ...
 
 
 Catalogue = Mapping[str, Kind]
@@ -91,7 +124,9 @@ class Bench:
         return Verdict(rule, case, problems, explained)
 
 
-def play(rule: Rule, case: Case, rules: Sequence[Rule], records: Sequence[Record], simulate: Simulate) -> Outcome:
+def play(
+    rule: Rule, case: Case, rules: Sequence[Rule], records: Sequence[Record], simulate: Simulate
+) -> SimulationResult:
     """Run a rule, whatever its mode, over the records of one of its tests; `rules` are all, since one may feed on others."""
     start = start_of(case)
     if rule.correlation is None:
@@ -137,7 +172,7 @@ def make_records(case: Case, catalogue: Catalogue) -> list[Record]:
     return records
 
 
-def judge(expect: Expectation, alerts: Sequence[Fired], start: datetime) -> Iterator[str]:
+def judge(expect: Expectation, alerts: Sequence[Alert], start: datetime) -> Iterator[str]:
     """Say what differs from what is expected; nothing where all is well."""
     if expect.alerts is not None and len(alerts) != expect.alerts:
         yield f"expected {_count(expect.alerts)}, got {_count(len(alerts))}{_named(alerts)}"
@@ -154,12 +189,13 @@ def judge(expect: Expectation, alerts: Sequence[Fired], start: datetime) -> Iter
         yield from (f"{which}: {difference}" for difference in closest)
 
 
-def _differences(expect: Expectation, alert: Fired, start: datetime) -> Iterator[str]:
+def _differences(expect: Expectation, alert: Alert, start: datetime) -> Iterator[str]:
     if expect.events is not None and alert.count != expect.events:
         yield f"expected events: {expect.events}, got {alert.count}"
+    group = alert.group or {}
     for name, value in expect.group.items():
-        if name not in alert.group or not _is_same(alert.group[name], value):
-            yield f"expected group {name}: {value}, got {alert.group.get(name, 'no such field in the group')}"
+        if name not in group or not _is_same(group[name], value):
+            yield f"expected group {name}: {value}, got {group.get(name, 'no such field in the group')}"
     if isinstance(expect.late, bool) and expect.late is not (alert.late_by is not None):
         yield f"expected late: {str(expect.late).lower()}, got {_spell_late(alert)}"
     if isinstance(expect.late, timedelta) and expect.late != alert.late_by:
@@ -249,14 +285,14 @@ def _count(count: int) -> str:
     return "nothing" if count == 0 else "1 alert" if count == 1 else f"{count} alerts"
 
 
-def _named(alerts: Sequence[Fired]) -> str:
+def _named(alerts: Sequence[Alert]) -> str:
     if not alerts:
         return ""
     shown = "; ".join(f"{alert.title} ({alert.count} at {instant(alert.first_at)})" for alert in alerts[:3])
     return f": {shown}{'; …' if len(alerts) > 3 else ''}"
 
 
-def _spell_late(alert: Fired) -> str:
+def _spell_late(alert: Alert) -> str:
     return "not late" if alert.late_by is None else f"late by {spell_duration(alert.late_by)}"
 
 

@@ -1,21 +1,22 @@
-"""What a receiver would get from a rule, as files to look at; nothing is sent.
+"""Show as files what a receiver would get from a rule. Nothing is sent.
 
-The alert is the newest the store holds of that rule, else the one that the rule's own first alerting test makes.
+The alert is the newest of that rule in the store, or else the one that the first alerting test of the rule makes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from actionwatch.base import clock
 from actionwatch.base.errors import ActionwatchError
-from actionwatch.base.model import Alert, Event, Record
+from actionwatch.base.model import Alert, Event, Record, Status
 from actionwatch.delivery.compose import message_of
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.notifiers.base import notifier_module, templates_of
 from actionwatch.render import Renderer
 from actionwatch.rules.check import make_records, play
-from actionwatch.rules.fired import Fired
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
@@ -26,9 +27,9 @@ from actionwatch.text.payloads import RECORDS_SHOWN
 
 
 def preview_files(settings: Settings, store: StoreReader | None, rule_name: str, receiver: Receiver) -> dict[str, str]:
-    """Give file name -> text of what `receiver` would get from the rule of that name or id; by its tests where no store is.
+    """Return file name -> text of what `receiver` would get from the rule of that name or id; from its tests without a store.
 
-    Raises: ActionwatchError, where there is no such rule, or nothing to make an alert of.
+    Raises: ActionwatchError, if there is no such rule, or nothing to make an alert of.
     """
     rules = configuration.read_rules(settings).rules
     chosen = [rule for rule in rules if rule_name in (rule.name.name, rule.name.id)]
@@ -52,27 +53,8 @@ def _stored(store: StoreReader, rule: Rule) -> tuple[Alert, Sequence[Record]] | 
 def _tested(rule: Rule, rules: Sequence[Rule]) -> tuple[Alert, Sequence[Record]]:
     for case in rule.tests:
         outcome = play(rule, case, rules, make_records(case, KINDS), simulate)
-        fired = [each for each in outcome.alerts if each.rule.id == rule.name.id]
-        if fired:
-            return _opened(rule, fired[-1]), fired[-1].records
+        own = [alert for alert in outcome.alerts if alert.rule.id == rule.name.id]
+        if own:
+            opened = replace(own[-1], status=Status.OPEN, opened_at=clock.utc_now(), resolved_by=None, resolved_at=None)
+            return opened, outcome.records[opened.id]
     raise ActionwatchError(f"rule {rule.name.name} has opened no alert yet, and none of its tests makes one")
-
-
-def _opened(rule: Rule, fired: Fired) -> Alert:
-    return Alert(
-        id=fired.id,
-        rule=fired.rule,
-        level=fired.level,
-        title=fired.title,
-        body=fired.body,
-        source=fired.records[-1].source if fired.records else "test",
-        first_at=fired.first_at,
-        last_at=fired.last_at,
-        opened_at=clock.utc_now(),
-        runbook=rule.alert.runbook,
-        labels=fired.labels,
-        fields=rule.alert.fields,
-        group=fired.group or None,
-        count=fired.count,
-        late_by=fired.late_by,
-    )

@@ -1,4 +1,4 @@
-"""Run rules over records on a virtual clock: the engine and the grouping of the service, without its store.
+"""Run rules over records on a virtual clock: the engine, correlations and alert ledger of the service, without its store.
 
 `simulate` is for tests in rule files: records may come late. `replay` is for backtests, over any number of records in event
 order: it holds the alerts, and of the records only what the rules still need.
@@ -9,17 +9,20 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
-from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert
-from actionwatch.base.model import Alert, Match, Record
+from actionwatch.alerts.ledger import Ledger, LedgerEntry
+from actionwatch.base.model import Alert, Record
+from actionwatch.rules.check import SimulationResult
+from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
-from actionwatch.rules.fired import Fired, Outcome, ends
-from actionwatch.rules.model import Rule
-from actionwatch.rules.simulate import Simulation
+from actionwatch.rules.model import Correlation, Kind, Rule
 
 BATCH = 1000  # records that are matched at once
+JUST_BEFORE = timedelta(microseconds=1)
+SOURCE = "test"  # of alerts without a record
 
 
 def simulate(
@@ -30,105 +33,117 @@ def simulate(
     start: datetime,
     until: datetime,
     verified_until: datetime,
-) -> Outcome:
-    """Run the rules; see `rules.fired.Simulate`."""
+) -> SimulationResult:
+    """Run the rules; see `rules.check.Simulate`."""
     seen = sorted((record for record in records if record.seen_at <= until), key=_seen_order)
-    run = _Run(rules, Simulation(rules, begin=begin, start=start))
-    for batch in _batches(seen):
-        run.take(batch, verified_until)
-    return run.outcome(verified_until)
+    bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
+    return _Run(rules, Correlator(rules, bounds), MemoryHistory()).over(seen, verified_until)
 
 
-def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> Outcome:
-    """Run the rules over records in event order, each seen as it happened; all of the time from begin to end is known whole."""
-    run = _Run(rules, Simulation(rules, begin=begin, start=begin, is_replay=True), is_replay=True)
-    for batch in _batches(records):
-        run.take(batch, end)
-    return run.outcome(end)
+def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> SimulationResult:
+    """Run the rules over records in event order, each seen as it happened; all time from begin to end counts as verified."""
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: begin), keep=timedelta(0))
+    return _Run(rules, correlator, MemoryHistory(keeps_ends_only=True)).over(records, end)
 
 
 @dataclass(slots=True)
 class _Group:
-    """The alerts of one grouping key, by the time of their first record."""
+    """The alerts of one grouping key, by the time of their first record, and the longest `realert` among them."""
 
     times: list[datetime] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    realert: timedelta = timedelta(0)
 
-    def near(self, match: Match) -> list[str]:
-        """Give those that a match may join."""
-        at = match.record.occurred_at
-        first = bisect.bisect_left(self.times, at - match.realert)
-        return self.ids[first : bisect.bisect_right(self.times, at + match.realert)]
+    def near(self, at: datetime) -> list[str]:
+        """Return those that a match at a time may join."""
+        first = bisect.bisect_left(self.times, at - self.realert)
+        return self.ids[first : bisect.bisect_right(self.times, at + self.realert)]
 
     def add(self, alert: Alert) -> None:
-        """Take another one."""
+        """Add an alert."""
         place = bisect.bisect_right(self.times, alert.first_at)
         self.times.insert(place, alert.first_at)
         self.ids.insert(place, alert.id)
+        self.realert = max(self.realert, alert.realert)
 
 
-class _Run:
-    """The alerts so far, and the records in each: in a replay the first and the last."""
+class MemoryHistory:
+    """The alerts so far, with the records of each in event order: all of them, or only the first and the last."""
 
-    def __init__(self, rules: Sequence[Rule], correlations: Simulation, *, is_replay: bool = False) -> None:
-        self._engine = Engine(rules)
-        self._correlations = correlations
-        self._is_replay = is_replay
-        self._alerts: dict[str, Alert] = {}
-        self._records: dict[str, list[Record]] = {}
+    def __init__(self, *, keeps_ends_only: bool = False) -> None:
+        self.alerts: dict[str, Alert] = {}
+        self.records: dict[str, tuple[Record, ...]] = {}
+        self._keeps_ends_only = keeps_ends_only
         self._groups: dict[str, _Group] = {}
 
-    def take(self, batch: Sequence[Record], verified_until: datetime) -> None:
-        """Take records in the order in which they were seen, all of an instant in one batch."""
-        for match in self._engine.evaluate(batch):
-            self._place(match)
-        if not self._correlations.is_idle:
-            for at, together in groupby(batch, key=_seen_at):
-                self._correlations.take(at, list(together), verified_until)
+    def unresolved(self, group_key: str, at: datetime) -> Iterable[Alert]:
+        """Return the alerts of a group that a match at a time may join; matches of plain rules never resolve."""
+        group = self._groups.get(group_key)
+        return [self.alerts[alert_id] for alert_id in group.near(at)] if group is not None else ()
 
-    def outcome(self, verified_until: datetime) -> Outcome:
-        """Give what came of it."""
-        self._correlations.judge(verified_until)
-        correlated = self._correlations.outcome()
-        alerts = sorted((*map(self._fired, self._alerts.values()), *correlated.alerts), key=_first_order)
-        return Outcome(tuple(alerts), (*self._engine.take_failures(), *correlated.failures))
+    def alert(self, alert_id: str) -> Alert | None:
+        """Return an alert by its id."""
+        return self.alerts.get(alert_id)
 
-    def _place(self, match: Match) -> None:
-        """Join a match to an alert, or open one."""
-        group = self._groups.setdefault(grouping_key(match), _Group()) if match.group is not None else None
-        near = [self._alerts[each] for each in group.near(match)] if group is not None else []
-        alert = alert_to_join(match, near)
-        if alert is None:
-            alert = open_alert(match, match.record.seen_at)
-            if alert.id in self._alerts:
-                return
-            if group is not None:
-                group.add(alert)
-        else:
-            alert = join(alert, match)
-        self._alerts[alert.id] = alert
-        held = self._records.setdefault(alert.id, [])
-        held.append(match.record)
-        if self._is_replay:
-            held[:] = ends(sorted(held, key=_event_order))
+    def save(self, entries: Iterable[LedgerEntry]) -> None:
+        """Take over what a batch makes of alerts."""
+        for entry in entries:
+            alert = self.alerts[entry.alert.id] = entry.alert
+            if entry.group_key is not None and alert.group is not None:
+                self._groups.setdefault(entry.group_key, _Group()).add(alert)
+            records = sorted((*self.records.get(alert.id, ()), *entry.records), key=_event_order)
+            self.records[alert.id] = ends(records) if self._keeps_ends_only else tuple(records)
 
-    def _fired(self, alert: Alert) -> Fired:
-        records = sorted(self._records[alert.id], key=_event_order)
-        return Fired(
-            id=alert.id,
-            rule=alert.rule,
-            level=alert.level,
-            title=alert.title,
-            body=alert.body,
-            first_at=min(alert.first_at, records[0].occurred_at),
-            last_at=alert.last_at,
-            count=alert.count,
-            records=tuple(records),
-            group=dict(alert.group or {}),
-            labels=alert.labels,
-            late_by=alert.late_by,
-            resolved_at=alert.resolved_at,
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Rules on their way through a stream of records."""
+
+    rules: Sequence[Rule]
+    correlator: Correlator
+    history: MemoryHistory
+
+    def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
+        """Take all records, in the order in which they are seen, and return what they make."""
+        engine = Engine(self.rules)
+        for batch in _batches(records):
+            ledger = Ledger(self.history, batch[-1].seen_at)
+            ledger.add_all(engine.evaluate(batch), ())
+            self.history.save(ledger.entries.values())
+            if self.correlator.rules:
+                self._correlate(batch, verified_until)
+        self._judge(verified_until)
+        alerts = sorted(self.history.alerts.values(), key=lambda alert: (alert.first_at, alert.id))
+        failures = (*engine.take_failures(), *self.correlator.take_failures())
+        return SimulationResult(tuple(alerts), self.history.records, failures)
+
+    def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
+        """Take what was seen at each instant; what is verified follows the clock, up to `verified_until`."""
+        for at, together in groupby(batch, key=lambda record: record.seen_at):
+            before = min(at - JUST_BEFORE, verified_until)
+            self._judge(before)
+            self.correlator.take(together)
+            self._judge(before)  # as in the service: records count before what they verify does
+            self._judge(min(at, verified_until))
+
+    def _judge(self, verified: datetime) -> None:
+        """Let what is verified open and resolve alerts."""
+        if self.correlator.is_due(verified):
+            ledger = Ledger(self.history, verified, SOURCE)
+            ledger.add_all((), self.correlator.changes(verified))
+            self.history.save(ledger.entries.values())
+
+
+def ends(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the first and the last of some records."""
+    return tuple(records) if len(records) < 2 else (records[0], records[-1])
+
+
+def _begin(rule: Correlation, start: datetime) -> datetime:
+    """Return from when on the stream must be known for a rule not to start cold."""
+    if rule.kind is Kind.SPIKE:
+        return start - rule.timespan * (rule.windows + 1)
+    return start - rule.history
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -143,17 +158,9 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _seen_at(record: Record) -> datetime:
-    return record.seen_at
-
-
 def _seen_order(record: Record) -> tuple[datetime, datetime, str]:
     return record.seen_at, record.occurred_at, record.key
 
 
 def _event_order(record: Record) -> tuple[datetime, str]:
     return record.occurred_at, record.key
-
-
-def _first_order(fired: Fired) -> tuple[datetime, str]:
-    return fired.first_at, fired.id

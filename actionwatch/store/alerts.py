@@ -15,12 +15,19 @@ from actionwatch.store.database import bulk_insert
 from actionwatch.store.tables import ALERT, CORRELATED, DELIVERY, JOINED, REFERENCE, STORY, TROUBLE
 from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
 
+CHUNK = 500  # values in one IN clause
+
 _COLUMNS = tuple(column.name for column in ALERT.columns)
 READ = as_stored(column for column in ALERT.columns if column.name != "group_key")
 """What `alert_of` takes."""
 _ALERTS = select(*READ)
 # Built once: every message asks it.
 _ONE = _ALERTS.where(ALERT.c.id == bindparam("alert_id"))
+_UNRESOLVED = (
+    select(*READ, ALERT.c.group_key)
+    .where(ALERT.c.group_key.in_(bindparam("group_keys", expanding=True)), ALERT.c.status != Status.RESOLVED.value)
+    .order_by(ALERT.c.first_at, ALERT.c.id)
+)
 _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
 
 
@@ -34,14 +41,14 @@ def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
     return bulk_insert(connection, JOINED, ("alert_id", "record_id"), pairs)
 
 
-def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, int]]:
-    """Say which of these records alerts hold already, as (rule id, record id)."""
+def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, str, int]]:
+    """Return which alerts hold these records already, as (rule id, alert id, record id)."""
     statement = (
-        select(ALERT.c.rule_id, JOINED.c.record_id)
+        select(ALERT.c.rule_id, ALERT.c.id, JOINED.c.record_id)
         .join(JOINED, JOINED.c.alert_id == ALERT.c.id)
         .where(JOINED.c.record_id.in_(record_ids))
     )
-    return {(row.rule_id, row.record_id) for row in connection.execute(statement)}
+    return {(row.rule_id, row.id, row.record_id) for row in connection.execute(statement)}
 
 
 def read_of_record(connection: Connection, record_id: int) -> list[str]:
@@ -78,10 +85,14 @@ def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, A
     return {row[0]: alert_of(row) for row in connection.execute(_MANY, {"alert_ids": list(alert_ids)})}
 
 
-def read_unresolved(connection: Connection, group_key: str) -> list[Alert]:
-    """Read the unresolved alerts of a grouping key, oldest first."""
-    statement = _ALERTS.where(ALERT.c.group_key == group_key, ALERT.c.status != Status.RESOLVED.value)
-    return [alert_of(row) for row in connection.execute(statement.order_by(ALERT.c.first_at, ALERT.c.id))]
+def read_unresolved(connection: Connection, group_keys: Collection[str]) -> dict[str, list[Alert]]:
+    """Return the unresolved alerts of these grouping keys, oldest first, by key; only keys that have any."""
+    found: dict[str, list[Alert]] = {}
+    keys = list(group_keys)
+    for start in range(0, len(keys), CHUNK):
+        for row in connection.execute(_UNRESOLVED, {"group_keys": keys[start : start + CHUNK]}):
+            found.setdefault(row.group_key, []).append(alert_of(row[: len(READ)]))
+    return found
 
 
 def read_at_work(connection: Connection, first: datetime, last: datetime, rules: Collection[str] | None) -> list[Alert]:
@@ -134,7 +145,7 @@ def is_at_work(now: datetime) -> ColumnElement[bool]:
     return or_(
         and_(ALERT.c.status != Status.RESOLVED.value, reaches),
         exists().where(CORRELATED.c.id == ALERT.c.id),
-        exists().where(CORRELATED.c.told_as == ALERT.c.id),
+        exists().where(CORRELATED.c.reported_as == ALERT.c.id),
         exists().where(TROUBLE.c.alert_id == ALERT.c.id),
     )
 

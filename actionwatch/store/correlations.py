@@ -1,35 +1,22 @@
-"""What correlations found, and which version of each runs: from this and the records their state is rebuilt."""
+"""The alerts that correlations found, and which version of each runs: their state is rebuilt from this and the records."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, RowMapping, or_, select
 
+from actionwatch.base.model import CorrelatedAlert
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import CORRELATED, CORRELATION, JOINED, RECORD
 
 CHUNK = 500  # values in one IN clause
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correlated:
-    """An alert that a correlation found; `group_values` is JSON."""
-
-    id: str
-    rule_id: str
-    group_values: str
-    origin: str
-    first_at: datetime
-    fired_at: datetime
-    until: datetime
-    is_told: bool
-    is_open: bool
-    is_current: bool
-    told_as: str | None
-    resolved_at: datetime | None
+_FIELDS = tuple(column.name for column in CORRELATED.columns if column.name != "group_values")
+_ALERTS = select(CORRELATED).order_by(CORRELATED.c.first_at, CORRELATED.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +27,21 @@ class Version:
     floor: int
 
 
-def read(connection: Connection, rule_ids: Collection[str], since: datetime | None) -> list[Correlated]:
-    """Read what these rules found that reaches up to a time or beyond, or stands open; everything for None."""
-    found: list[Correlated] = []
+def read(connection: Connection, rule_ids: Collection[str], since: datetime | None) -> list[CorrelatedAlert]:
+    """Return the alerts of these rules that reach up to a time or beyond, or are open; all of them for None."""
+    found: list[CorrelatedAlert] = []
     names = list(rule_ids)
     for start in range(0, len(names), CHUNK):
-        statement = select(CORRELATED).where(CORRELATED.c.rule_id.in_(names[start : start + CHUNK]))
+        statement = _ALERTS.where(CORRELATED.c.rule_id.in_(names[start : start + CHUNK]))
         if since is not None:
             statement = statement.where(or_(CORRELATED.c.until >= since, CORRELATED.c.is_open))
-        rows = connection.execute(statement.order_by(CORRELATED.c.first_at, CORRELATED.c.id)).mappings()
-        found.extend(Correlated(**row) for row in rows)
+        found.extend(map(_alert, connection.execute(statement).mappings()))
     return found
 
 
-def read_open(connection: Connection) -> list[Correlated]:
-    """Read what was told and is missing still, by any rule."""
-    statement = select(CORRELATED).where(CORRELATED.c.is_open).order_by(CORRELATED.c.first_at, CORRELATED.c.id)
-    return [Correlated(**row) for row in connection.execute(statement).mappings()]
+def read_open(connection: Connection) -> list[CorrelatedAlert]:
+    """Return the alerts of any rule that report something that is still missing."""
+    return [_alert(row) for row in connection.execute(_ALERTS.where(CORRELATED.c.is_open)).mappings()]
 
 
 def delete(connection: Connection, ids: Collection[str]) -> None:
@@ -78,11 +63,11 @@ def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tupl
             yield row.alert_id, row.record_key
 
 
-def write(connection: Connection, found: Collection[Correlated]) -> None:
+def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
     """Store alerts, replacing what was there."""
-    for each in found:
-        values = {field.name: getattr(each, field.name) for field in fields(each)}
-        upsert(connection, CORRELATED, values, key=("id",))
+    for alert in changed:
+        values = {name: getattr(alert, name) for name in _FIELDS}
+        upsert(connection, CORRELATED, {**values, "group_values": json.dumps(alert.group)}, key=("id",))
 
 
 def read_versions(connection: Connection) -> dict[str, Version]:
@@ -107,3 +92,7 @@ def forget_versions(connection: Connection, kept: Collection[str]) -> None:
     """Forget which version ran of every rule but these: one that comes back starts from then."""
     for rule_id in read_versions(connection).keys() - set(kept):
         connection.execute(CORRELATION.delete().where(CORRELATION.c.rule_id == rule_id))
+
+
+def _alert(row: RowMapping) -> CorrelatedAlert:
+    return CorrelatedAlert(group=tuple(json.loads(row["group_values"])), **{name: row[name] for name in _FIELDS})

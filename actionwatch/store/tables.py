@@ -350,14 +350,14 @@ CORRELATED = Table(
     Column("first_at", Instant, nullable=False),
     Column("fired_at", Instant, nullable=False),
     Column("until", Instant, nullable=False),
-    Column("is_told", Boolean, nullable=False),
+    Column("is_reported", Boolean, nullable=False),
     Column("is_open", Boolean, nullable=False),
     Column("is_current", Boolean, nullable=False),
-    # The alert people know it as, where it took the place of one that a late record made fall away.
-    Column("told_as", Text),
+    # The alert that people see, where it is another one: see base/model.py::CorrelatedAlert.
+    Column("reported_as", Text),
     Column("resolved_at", Instant),
     Index("correlated_by_rule", "rule_id", "until"),
-    Index("correlated_by_told", "told_as"),
+    Index("correlated_by_reported", "reported_as"),
 )
 
 # Which version of a correlation runs, and the newest record from before it: what is older cannot open an alert by itself.

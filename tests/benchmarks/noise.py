@@ -15,13 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from actionwatch.base.model import Level, Mode, Record
+from actionwatch.base.model import Alert, Level, Mode, Record
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.emulator import Action, Organisation, bring_to_life, quiet_month
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
-from actionwatch.rules.fired import Fired
 from actionwatch.rules.load import load_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
@@ -40,8 +39,8 @@ class Noise:
 
     days: int
     records: int
-    alerts: Sequence[Fired]
-    in_shadow: Sequence[Fired]
+    alerts: Sequence[Alert]
+    in_shadow: Sequence[Alert]
 
     def per_day(self, least: Level) -> float:
         """Say how many alerts of this level and above people get a day."""
@@ -96,7 +95,7 @@ def measure(rules: Sequence[Rule], days: int = MONTH_DAYS, seed: int = 1) -> Noi
     )
 
 
-def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, end: datetime) -> Sequence[Fired]:
+def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, end: datetime) -> Sequence[Alert]:
     """Run the rules over records of a time that is known whole; those in shadow mode as if they were live."""
     live = [replace(rule, mode=Mode.LIVE) for rule in rules]
     outcome = simulate(live, records, begin=begin, start=begin, until=end, verified_until=end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
@@ -9,6 +11,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the length of a soak; `pytest tests/chaos --soak 5000` runs for about a quarter of an hour."""
     parser.addoption("--soak", type=int, default=0, metavar="N", help="play N schedules of chaos, from --soak-from on")
     parser.addoption("--soak-from", type=int, default=0, metavar="SEED", help="the first seed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let a soak take its time: it alone has no guard against a hang."""
+    if config.getoption("--soak", 0):
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture

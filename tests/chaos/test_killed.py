@@ -147,7 +147,6 @@ def wait_for_a_poll(pid: int, seen: int, organisation_requests: Callable[[], int
     wait_until(has_asked, "a request of the service")
 
 
-@pytest.mark.timeout(0)
 def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Killed again and again, the service loses or doubles a record, opens an alert twice, or leaves a delivery undone."""
     chance = random.Random(first_seed)

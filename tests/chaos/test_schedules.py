@@ -26,7 +26,6 @@ def mortal() -> Iterator[MortalDatabase]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.timeout(0)
 def test_schedules(mortal: MortalDatabase, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A record is lost or doubled, a window claims to be complete and is not, an alert opens twice or a delivery never ends."""
     tally, wrong = Tally(), list[str]()

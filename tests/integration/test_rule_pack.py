@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from actionwatch.base.model import Entity, Level, Mode, Record
+from actionwatch.base.model import Alert, Entity, Level, Mode, Record
 from actionwatch.emulator import INCIDENTS, PlannedIncident, Span, bring_to_life, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.check import Bench, Rebuild, missing_tests
 from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
-from actionwatch.rules.fired import Fired
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
@@ -235,7 +234,7 @@ def test_an_empty_list_awaits_nothing_and_one_of_the_operator_counts_instead(tmp
             time_intervals=configuration.usual_intervals(),
         )
         raised = noise.raised(loaded.rules, [make_record(1)], NOON, year)
-        return [alert.group for alert in raised if alert.rule.name == "backup_heartbeat_missing"]
+        return [alert.group or {} for alert in raised if alert.rule.name == "backup_heartbeat_missing"]
 
     assert missing(None) == []
     (tmp_path / "production-clusters.yml").write_text("[c-1]")
@@ -322,7 +321,7 @@ def _bare_records() -> list[Record]:
     return list(make())
 
 
-def _play(incident: str) -> Sequence[Fired]:
+def _play(incident: str) -> Sequence[Alert]:
     """Let one incident of the demo happen in a minute of its time-lapse, with its configuration's hours; nothing else does."""
     clock = Clock(NOON)
     whole = demo_scenario(NOON)

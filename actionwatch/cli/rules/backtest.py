@@ -16,10 +16,10 @@ from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table, spell_count
 
 if TYPE_CHECKING:
-    from actionwatch.base.model import Record
+    from actionwatch.base.model import Alert, Record
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.cli.rules.record_source import Candidates
-    from actionwatch.rules.fired import Fired
+    from actionwatch.rules.check import SimulationResult
     from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
@@ -94,15 +94,15 @@ def command(
             found = record_source.from_upstream(spool, config, about, source, span)
         else:
             found = record_source.from_store(spool, config, about, source, span)
-        alerts = _run(chosen, found)
+        outcome = _run(chosen, found)
         before = _run(compared, found) if compared is not None else None
     if compared is not None and before is not None:
-        _show_changes(chosen, compared, alerts, before, form)
+        _show_changes(chosen, compared, outcome, before, form)
     elif form == "table":
-        _show(chosen, alerts, found)
+        _show(chosen, outcome.alerts, found)
     else:
-        print_items(alerts, form, document=alert_document)
-    return _check_noise(chosen, alerts, max_alerts)
+        print_items(outcome.alerts, form, document=lambda alert: alert_document(alert, outcome.records[alert.id]))
+    return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
 def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
@@ -149,18 +149,16 @@ def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule
     return list(wanted.values())
 
 
-def alert_document(alert: Fired) -> dict[str, Any]:
+def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     """Return an alert as JSON."""
     from actionwatch.text.payloads import instant, record_document
 
-    ends = (
-        [record_document(record) for record in (alert.records[0], alert.records[-1])] if alert.records else [None] * 2
-    )
+    ends = [record_document(record) for record in (records[0], records[-1])] if records else [None] * 2
     return {
         "id": alert.id,
         "rule": {"id": alert.rule.id, "name": alert.rule.name},
         "level": alert.level.word,
-        "group": dict(alert.group),
+        "group": dict(alert.group or {}),
         "count": alert.count,
         "first_at": instant(alert.first_at),
         "last_at": instant(alert.last_at),
@@ -170,18 +168,19 @@ def alert_document(alert: Fired) -> dict[str, Any]:
     }
 
 
-def _run(rules: Sequence[Rule], found: Candidates | None) -> list[Fired]:
+def _run(rules: Sequence[Rule], found: Candidates | None) -> SimulationResult:
     from actionwatch.cli.rules.record_source import counting
+    from actionwatch.rules.check import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:
-        return []
+        return SimulationResult((), {})
     with counting("running the rules", found.records.count) as advance:
         records = _counted(found.records, advance)
         outcome = replay(rules, records, begin=found.begin, end=found.complete_until)
     for failure in outcome.failures[:5]:
         click.echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
-    return list(outcome.alerts)
+    return outcome
 
 
 def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
@@ -192,7 +191,7 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
             advance(1000)
 
 
-def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | None) -> None:
+def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: Candidates | None) -> None:
     if found is None:
         click.echo("no records to run the rules on", err=True)
         return
@@ -214,7 +213,7 @@ def _show(rules: Sequence[Rule], alerts: Sequence[Fired], found: Candidates | No
     )
 
 
-def histogram(alerts: Sequence[Fired], begin: datetime, end: datetime) -> str:
+def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:
     """Return the alerts over time as a row of bars."""
     counts = [0] * HISTOGRAM_CHARS
     width = (end - begin) / HISTOGRAM_CHARS or timedelta(microseconds=1)
@@ -232,18 +231,21 @@ def _spell_bar(span: timedelta) -> str:
 
 
 def _show_changes(
-    rules: Sequence[Rule], others: Sequence[Rule], alerts: Sequence[Fired], before: Sequence[Fired], form: str
+    rules: Sequence[Rule], others: Sequence[Rule], after: SimulationResult, before: SimulationResult, form: str
 ) -> None:
     """Compare by rule name and alert: what opens for the same first record of the same group is the same alert."""
-    now, then = ({_identity(alert): alert for alert in found} for found in (alerts, before))
+    now, then = (
+        {_identity(alert, found.records[alert.id]): (alert, found.records[alert.id]) for alert in found.alerts}
+        for found in (after, before)
+    )
     merged = {**then, **now}
 
     def change(key: Any) -> str:
         return "same" if key in now and key in then else "added" if key in now else "removed"
 
     if form != "table":
-        items = sorted(merged, key=lambda key: merged[key].first_at)
-        print_items(items, form, document=lambda key: {**alert_document(merged[key]), "change": change(key)})
+        items = sorted(merged, key=lambda key: merged[key][0].first_at)
+        print_items(items, form, document=lambda key: {**alert_document(*merged[key]), "change": change(key)})
         return
     rows = []
     for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):
@@ -255,9 +257,9 @@ def _show_changes(
     print_table(("rule", "before", "after", "new", "gone"), rows, nothing="no rule opens an alert", cut=("rule",))
 
 
-def _identity(alert: Fired) -> tuple[Any, ...]:
-    group = tuple(sorted((name, value or "") for name, value in alert.group.items()))
-    return alert.rule.name, group, alert.records[0].key if alert.records else alert.first_at
+def _identity(alert: Alert, records: Sequence[Record]) -> tuple[Any, ...]:
+    group = tuple(sorted((name, value or "") for name, value in (alert.group or {}).items()))
+    return alert.rule.name, group, records[0].key if records else alert.first_at
 
 
 def _show_estimate(pack: Pack, rules: Sequence[Rule], counts: Mapping[str, int], form: str) -> None:
@@ -280,7 +282,7 @@ def _show_estimate(pack: Pack, rules: Sequence[Rule], counts: Mapping[str, int],
         click.echo(f"maximum number of records, by kind only, of {sum(counts.values())} counted")
 
 
-def _check_noise(rules: Sequence[Rule], alerts: Sequence[Fired], max_alerts: int | None) -> int:
+def _check_noise(rules: Sequence[Rule], alerts: Sequence[Alert], max_alerts: int | None) -> int:
     """Report the rules that open more than `max_alerts` alerts. Return the exit status."""
     if max_alerts is None:
         return 0

@@ -26,7 +26,7 @@ def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
 
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
     """Return what a correlation counted for a stored record, after the stored records before it."""
-    from actionwatch.matching.correlating import read_rows
+    from actionwatch.matching.correlating import read_known
     from actionwatch.rules.correlations.live.view import look, room_of
     from actionwatch.store import marks, records
 
@@ -37,8 +37,8 @@ def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], 
         begin = max(begin, since)  # ignore what was missing earlier
     earlier = _before(record, records.stream_since(connection, since, ANY_ID))
     correlations = [each.correlation for each in rules if each.correlation is not None]
-    rows = read_rows(connection, correlations, {each.name.id: since for each in correlations})
-    return look(rule, rules, earlier, record, begin, since=since, rows=rows)
+    known = read_known(connection, correlations, {each.name.id: since for each in correlations})
+    return look(rule, rules, earlier, record, begin, since=since, known=known)
 
 
 def views_from_file(

@@ -143,7 +143,7 @@ class Course(RuleBasedStateMachine):
                 assert last.status.value == "dead" or max(said) == known[row.alert_id].count
         with self.post.database.read() as connection:
             held = alerts.read_joined(connection, set(range(1, self.count + 1)))
-        assert all(n == 1 for n in Counter(held).values())
+        assert all(n == 1 for n in Counter((rule_id, record_id) for rule_id, _, record_id in held).values())
         dead = {row.receiver for row in rows if row.status.value == "dead"}
         assert dead <= {opened.removeprefix("dead_letters ") for opened in self.post.open_troubles()}
 

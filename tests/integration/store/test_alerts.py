@@ -67,8 +67,8 @@ def test_unresolved(database: Database) -> None:
     )
     store(database, make_alert("d"), group="other")
     with database.read() as connection:
-        assert [alert.id for alert in alerts.read_unresolved(connection, "group")] == ["a", "c"]
-        assert alerts.read_unresolved(connection, "none") == []
+        assert [alert.id for alert in alerts.read_unresolved(connection, ["group", "none"])["group"]] == ["a", "c"]
+        assert alerts.read_unresolved(connection, ["none"]) == {}
 
 
 def test_prefix(database: Database) -> None:
@@ -108,7 +108,7 @@ def test_joined(database: Database) -> None:
     with database.write() as connection:
         assert alerts.join(connection, [("alert-1", 1), ("alert-1", 2)]) == 2
         assert alerts.join(connection, [("alert-1", 2), ("alert-1", 3)]) == 1
-        assert alerts.read_joined(connection, {2, 3, 4}) == {("rule-1", 2), ("rule-1", 3)}
+        assert alerts.read_joined(connection, {2, 3, 4}) == {("rule-1", "alert-1", 2), ("rule-1", "alert-1", 3)}
         assert alerts.read_joined(connection, set()) == set()
 
 

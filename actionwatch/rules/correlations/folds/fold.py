@@ -11,7 +11,7 @@ from actionwatch.rules.correlations.folds.sequences import Sequences
 from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, Found, Hit, Kind
 
 
-class Machine(Protocol):
+class Fold(Protocol):
     """The state of one group: it takes hits in order, and says what alerts they make, as if all of time were verified."""
 
     @property
@@ -31,12 +31,12 @@ class Machine(Protocol):
         """Give the alerts, in order, from a place on, with those that wait for verified time."""
         ...
 
-    def copy(self) -> Machine:
+    def copy(self) -> Fold:
         """Copy the state: pushing into one changes nothing in the other."""
         ...
 
 
-def machine(rule: Correlation, begin: datetime | None) -> Machine:
+def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
     """Make the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
     if rule.is_absence:
         return Absence(rule, begin)

@@ -1,62 +1,55 @@
-"""What people are told of a correlation's alert: one match that stands for all of its records."""
+"""Describe the alert of a correlation to people: one match stands for all of its records."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import NOTHING, Entity, Level, Match, Record
+from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Level, Match, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
+from actionwatch.rules.correlations.live.changes import Change
+from actionwatch.rules.engine import Failure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
 from actionwatch.rules.model import Correlation, Found, Group
 from actionwatch.text.payloads import instant
 
-STAND_IN = "NOTHING"  # the kind of the record that stands in where nothing was ever seen
-MAX_LINES = 20  # of a body that says what is missing: more is a list nobody reads
-MORE = "… and more."
+PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for what was never seen
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """An alert as it opens: its match, with the newest record and the highest level, and what its records add up to."""
+def alert_change(change: Change, on_failure: Callable[[Failure], None]) -> AlertChange:
+    """Return a change as the alert ledger takes it, with the texts that people read."""
+    rule, known, found, records = change.rule, change.known, change.found, change.records
+    at = change.at or (found.first_at if found is not None else known.first_at)
+    described = AlertChange(change.kind, known, at, rule.is_absence, records)
+    if found is None or change.kind in (None, ChangeKind.RESOLVE):
+        return described
+    if change.kind is ChangeKind.JOIN and not rule.is_absence:
+        return replace(described, level=highest_level(rule, records))
+    match = describe(rule, known.group, found, records, on_failure)
+    return replace(described, level=match.level, match=match)
 
-    match: Match
-    count: int
-    first_at: datetime
-    last_at: datetime
-    late_by: timedelta | None
 
-
-def tell(
-    rule: Correlation, group: Group, found: Found, records: Sequence[Record], on_failure: Callable[[str, str], None]
-) -> Telling:
-    """Say what an alert with these records, in event order, tells. Failures go to `on_failure` as (record key, what)."""
-    newest = records[-1] if records else found.last_seen or stand_in(rule, group, found)
+def describe(
+    rule: Correlation, group: Group, found: Found, records: Sequence[Record], on_failure: Callable[[Failure], None]
+) -> Match:
+    """Return the match that stands for all records of an alert (in event order): of the newest, at their highest level."""
+    newest = records[-1] if records else found.last_seen or _placeholder(rule, group, found)
     shown = _as_written(rule, group, newest)
-    level = highest_level(rule, records) if records else None
     match = make_match(
         rule.name,
         rule.level,
         rule.alert,
         Subject(newest),
-        lambda what: on_failure(newest.key, what),
+        lambda what: on_failure(Failure(rule.name, newest.key, what)),
         group=shown,
         count=len(records),
         plain=_plain(rule, found, records, rule.grouping(group) if rule.is_absence else shown),
     )
-    if level is not None and level > match.level:
-        match = dataclasses.replace(match, level=level)
-    match = dataclasses.replace(match, realert=rule.realert)
-    late = [record.late_by for record in records if record.late_by is not None]
-    times = [record.occurred_at for record in records] or [found.first_at]
-    # An inner alert is a hit at its firing time, after its records.
-    first_at = min(found.first_at, times[0])
-    return Telling(match, len(records), first_at, times[-1], max(late, default=None))
+    level = max(match.level, highest_level(rule, records)) if records else match.level
+    return replace(match, level=level, realert=rule.realert)
 
 
 def _as_written(rule: Correlation, group: Group, newest: Record) -> dict[str, str | None]:
@@ -73,14 +66,6 @@ def _written(rule: Correlation, name: str, value: str | None, newest: Record) ->
     return next((text for text in texts if canonical(text) == value), value)
 
 
-def with_missing(body: str, missing: str) -> str:
-    """Add to what an alert says is missing; beyond what is read, only that there is more."""
-    lines = body.splitlines()
-    if missing in body or lines[-1:] == [MORE]:
-        return body
-    return f"{body}\n{missing if len(lines) < MAX_LINES else MORE}"
-
-
 def highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
     """Give the highest level that any of these records has under the rule."""
     if not rule.alert.levels:
@@ -88,31 +73,31 @@ def highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
     return max(level_of(rule.level, rule.alert, Subject(record)) for record in records)
 
 
-def stand_in(rule: Correlation, group: Group, found: Found) -> Record:
-    """Make a record of what was awaited and never came: it holds the values of the group, and is never stored."""
-    told = rule.grouping(group)
-    entities = {name: _entity(told, name) for name in ENTITIES}
+def _placeholder(rule: Correlation, group: Group, found: Found) -> Record:
+    """Return a record that stands for what never came: it holds the values of the group, and is never stored."""
+    values = rule.grouping(group)
+    entities = {name: _entity(values, name) for name in ENTITIES}
     return Record(
         key="",
-        source=told.get("source") or "",
+        source=values.get("source") or "",
         occurred_at=found.first_at,
         seen_at=found.first_at,
-        action_kind=told.get("actionKind") or STAND_IN,
+        action_kind=values.get("actionKind") or PLACEHOLDER_KIND,
         raw="{}",
-        user_name=told.get("userName"),
-        description=told.get("description"),
-        domain_type=told.get("domainType"),
-        operation=told.get("crudOperation"),
-        scope=told.get("scope"),
+        user_name=values.get("userName"),
+        description=values.get("description"),
+        domain_type=values.get("domainType"),
+        operation=values.get("crudOperation"),
+        scope=values.get("scope"),
         account=entities["account"],
         cluster=entities["cluster"],
         organisation=entities["organisation"],
     )
 
 
-def _entity(told: dict[str, str | None], name: str) -> Entity:
-    by_id = told.get(f"{name}.id") or (told.get("clusterId") if name == "cluster" else None)
-    by_name = told.get(f"{name}.name") or told.get(name)
+def _entity(values: dict[str, str | None], name: str) -> Entity:
+    by_id = values.get(f"{name}.id") or (values.get("clusterId") if name == "cluster" else None)
+    by_name = values.get(f"{name}.name") or values.get(name)
     return Entity(by_id, by_name) if by_id or by_name else NOTHING
 
 

@@ -1,4 +1,4 @@
-"""Records -> hits: which steps of which correlations a record meets, in which group, and with what value."""
+"""Turn records into hits: which steps of which correlations a record meets, in which group, and with what value."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Feed:
         self._engine = Engine([known[name] for name in self._slots if name in known], is_feeding=True)
 
     def hits(self, records: Iterable[Record]) -> Iterator[tuple[int, Group, Hit]]:
-        """Give the hits of records, in their order: the number of the correlation, the group, the hit."""
+        """Return the hits of records, in their order: the number of the correlation, the group, the hit."""
         for rule, subject in self._engine.meet(records):
             record = subject.record
             for slot in self._slots[rule.name.id]:
                 yield from slot.hits(subject, record.key, record.occurred_at, (record,), None)
 
     def inner_hits(self, inner: Correlation, group: Group, found: Found) -> Iterator[tuple[int, Group, Hit]]:
-        """Give the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
+        """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
         firing = found.firing
         counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)
         records = tuple({each.key: each for hit in counted for each in hit.records}.values())
@@ -50,7 +50,7 @@ class Feed:
             yield from slot.hits(subject, found.id, found.fired_at, records, inner.grouping(group))
 
     def take_failures(self) -> list[Failure]:
-        """Give what went wrong with rules since the last call."""
+        """Return what went wrong with rules since the last call."""
         return self._engine.take_failures()
 
 
@@ -62,7 +62,7 @@ class _Reading:
     read: Reader
 
     def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
-        """Read a group's canonical value: an id before a name; an inner alert's own group before its newest record."""
+        """Return a group's canonical value: an id before a name; an inner alert's own group before its newest record."""
         if self.name in inherited:
             return inherited[self.name]
         candidates = self.read(subject) if subject is not None else ()
@@ -87,7 +87,7 @@ class _Slot:
         records: tuple[Record, ...],
         inherited: Mapping[str, str | None] | None,
     ) -> Iterator[tuple[int, Group, Hit]]:
-        """Give the hit of a match; none where it has nothing to count, several where it is awaited by several names."""
+        """Return the hit of a match; none if there is nothing to count, several if it is expected by several names."""
         rule = self._rule
         if rule.when is not None and not self._is_baseline and not rule.when.holds(at):
             return
@@ -142,18 +142,18 @@ def _reader(name: str) -> Reader:
 def _expectations(
     rule: Correlation, step: Step
 ) -> Callable[[Subject | None, Mapping[str, str | None]], Iterable[Group]]:
-    """Make the function that finds the awaited groups a match belongs to, by id or by name."""
-    awaited = frozenset(rule.expected or ())
+    """Make the function that finds the expected groups of a match, by id or by name."""
+    expected = frozenset(rule.expected or ())
     readers = [_names_reader(step.aliases.get(name, name)) for name in rule.group_by]
 
     def find(subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterable[Group]:
         names: list[list[str]] = []
         for name, read in zip(rule.group_by, readers, strict=True):
-            told = inherited.get(name)
+            value = inherited.get(name)
             texts = map(spell, read(subject)) if subject is not None else ()
-            found = [told] if told is not None else list(map(canonical, texts))
+            found = [value] if value is not None else list(map(canonical, texts))
             names.append(found)
-        return [group for group in itertools.product(*names) if group in awaited]
+        return [group for group in itertools.product(*names) if group in expected]
 
     return find
 

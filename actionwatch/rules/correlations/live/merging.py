@@ -1,7 +1,7 @@
-"""Several groups that people hear of as one alert: whose alert leads, and which others are told with it.
+"""Several groups that share one alert: whose alert leads, and which others join it.
 
-Each group of a correlation is folded by itself. Where `alert.group_by` names fewer fields than `group-by`, what fires in one
-group within `realert` of a leading alert's firing joins that alert; what is missing joins while something else is.
+Each group of a correlation is folded by itself. Where `alert.group_by` names fewer fields than `group-by`, an alert that fires
+in one group within `realert` of the firing of a leading alert joins that alert. A missing group joins while another is missing.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from actionwatch.rules.correlations.live.changes import FiringOrder, Place, Told, firing_order
+from actionwatch.base.model import CorrelatedAlert
+from actionwatch.rules.correlations.live.changes import Evaluation, FiringOrder, firing_order
 from actionwatch.rules.model import NEVER, Correlation, Found, Group
 
 
 @dataclass(slots=True)
 class Member:
-    """An alert of one group. `until`: where it is over; `end`: up to when others join, where it leads; `leader`: of its run."""
+    """An alert of one group: it is over at `until`, and follows `leader`. Where it leads, others join up to `end`."""
 
     order: FiringOrder
     group: Group
     until: datetime
     end: datetime
-    told: Told | None = None
+    known: CorrelatedAlert | None = None
     leader: Member | None = None
 
 
 @dataclass(slots=True)
-class Merger:
-    """The alerts of the groups that are told as one, in the order of firing.
+class GroupMerger:
+    """The alerts of the groups that share an alert, in the order of firing.
 
-    A run is a leading alert and those told with it: they stand side by side. What is not judged yet is among them, since
-    whether it counts decides who leads those that fired later: they are `held` until then.
+    A run is a leading alert and those that join it; they are neighbours. Alerts that are not judged yet are included: whether
+    they count decides who leads those that fired later. Groups with later alerts are `held` until then.
     """
 
     rule: Correlation
@@ -44,26 +45,28 @@ class Merger:
     _unjudged: dict[str, FiringOrder] = field(default_factory=dict)
     _verified: datetime | None = None
 
-    def remember(self, group: Group, known: Iterable[Told]) -> None:
-        """Take what was told of a group before a restart."""
-        for told in known:
-            until = (told.resolved_at or NEVER) if self.rule.is_absence else told.fired_at + self.rule.realert
-            order = (told.fired_at, True, told.origin, told.id)
-            self._settle(self._insert(Member(order, group, until, until, told), told.id))
+    def restore(self, group: Group, known: Iterable[CorrelatedAlert]) -> None:
+        """Take the alerts of a group that were known before a restart."""
+        for each in known:
+            until = (each.resolved_at or NEVER) if self.rule.is_absence else each.fired_at + self.rule.realert
+            order = (each.fired_at, True, each.origin, each.id)
+            self._settle(self._insert(Member(order, group, until, until, each), each.id))
         self.groups.add(group)
 
-    def update(self, place: Place, alerts: Iterable[Found], turned: Iterable[Told], verified: datetime | None) -> None:
-        """Take what a group's fold gives now, as far as it can change, and what `turned`."""
-        self._verified, group = verified, place.group
+    def update(self, evaluation: Evaluation, verified: datetime | None) -> None:
+        """Take what the fold of a group finds now, as far as it can change."""
+        self._verified, group = verified, evaluation.group
         self.groups.add(group)
         found = [
-            each for each in alerts if not each.is_quiet and (not self.rule.is_absence or each.is_judged(verified))
+            each
+            for each in evaluation.alerts
+            if not each.is_quiet and (not self.rule.is_absence or each.is_judged(verified))
         ]
-        fallen = {told.id for told in turned if not told.is_current}
+        fallen = {known.id for known in evaluation.turned if not known.is_current}
         gone = (self._changeable.pop(group, set()) | fallen) - {each.id for each in found}
         low = min((self._remove(name) for name in gone if name in self._by_id), default=len(self._members))
         for each in found:
-            low = min(low, self._put(group, each, place.told.get(each.id)))
+            low = min(low, self._put(group, each, evaluation.known.get(each.id)))
             self._unjudged.pop(each.id, None)
             if not each.is_judged(verified):
                 self._unjudged[each.id] = firing_order(each)
@@ -72,55 +75,55 @@ class Merger:
         self._settle(low)
 
     def is_held(self, found: Found) -> bool:
-        """Say whether something fired before it that is still to be judged."""
+        """Return whether an alert that fired before it is still to be judged."""
         return any(order < firing_order(found) for order in self._unjudged.values())
 
     def is_settled(self, found: Found) -> bool:
-        """Say whether all was told of it that can be, if it changes no more."""
-        return not self.is_held(found) and (found.resolved_at is None or self.is_seen(found.resolved_at))
+        """Return whether everything about it was reported, provided that it does not change."""
+        return not self.is_held(found) and (found.resolved_at is None or self.is_verified(found.resolved_at))
 
-    def tell_as(self, told: Told) -> Told | None:
-        """Give the alert that this one is told as: its leader, or one that it leads if people know that already."""
-        member = self._by_id.get(told.id)
+    def shared_with(self, known: CorrelatedAlert) -> CorrelatedAlert | None:
+        """Return the alert that this one is reported as: its leader, or one that it leads if people know that already."""
+        member = self._by_id.get(known.id)
         if member is None:
             return None
-        member.told = told
+        member.known = known
         if member.leader is not member:
-            return member.leader.told if member.leader is not None else None
-        others = (each.told for each in self._run(member) if each.told is not told)
-        return next((each for each in others if each is not None and each.is_told), None)
+            return member.leader.known if member.leader is not None else None
+        others = (each.known for each in self._run(member) if each.known is not known)
+        return next((each for each in others if each is not None and each.is_reported), None)
 
-    def is_seen(self, at: datetime) -> bool:
-        """Say whether all that was missing at a time is among what is known."""
+    def is_verified(self, at: datetime) -> bool:
+        """Return whether all that was missing at a time is known."""
         return self._verified is not None and self._verified >= at
 
-    def over(self, told: Told) -> tuple[datetime, list[tuple[Group, Told]]] | None:
-        """Say when nothing was missing any more, and what was told by then; None while something is."""
-        member = self._by_id.get(told.id)
+    def end_of(self, known: CorrelatedAlert) -> tuple[datetime, list[CorrelatedAlert]] | None:
+        """Return when the last missing group came back, and what was missing until then; None while something is."""
+        member = self._by_id.get(known.id)
         run = list(self._run(member.leader)) if member is not None and member.leader is not None else []
         end = max((each.until for each in run), default=NEVER)
         if end == NEVER:
             return None
-        return end, [(each.group, each.told) for each in run if each.told is not None]
+        return end, [each.known for each in run if each.known is not None]
 
-    def is_open(self, public_id: str) -> bool:
-        """Say whether anything is still missing in an alert that people know."""
-        known = (each.told for each in self._members if each.told is not None)
-        return any(told.is_open and told.public_id == public_id for told in known)
+    def is_open(self, alert_id: str) -> bool:
+        """Return whether anything is still missing in an alert that people see."""
+        known = (each.known for each in self._members if each.known is not None)
+        return any(known.is_open and known.alert_id == alert_id for known in known)
 
     def settle(self, group: Group, found: Found) -> None:
-        """Take it that an alert changes no more: it is not among those of the next update, and stays."""
+        """Note that an alert does not change any more: the next update does not contain it, and it stays."""
         self._changeable.get(group, set()).discard(found.id)
 
     def hold(self, group: Group, *, is_held: bool) -> None:
-        """Note whether something in a group must be looked at again with the next that is judged here."""
+        """Note whether a group must be judged again together with the next one here."""
         if is_held:
             self.held[group] = None
         else:
             self.held.pop(group, None)
 
     def drop(self, group: Group) -> bool:
-        """Take it that a group changes no more; say whether none is left that does."""
+        """Note that a group does not change any more, and return whether no other group is left."""
         for name in self._changeable.pop(group, ()):
             self._unjudged.pop(name, None)
         self.held.pop(group, None)
@@ -134,23 +137,25 @@ class Merger:
             if member.until >= before:
                 break
             if member.leader is member:
-                count = place  # a run goes as a whole: without its leader another would seem to lead
+                count = place  # forget a run as a whole: without its leader, another would seem to lead
         for member in self._members[:count]:
             self._by_id.pop(member.order[3], None)
         del self._members[:count]
 
     # -- the order of firing -------------------------------------------------------------------------------------------
 
-    def _put(self, group: Group, found: Found, told: Told | None) -> int:
-        """Have an alert where it belongs; give the first place that changed."""
+    def _put(self, group: Group, found: Found, known: CorrelatedAlert | None) -> int:
+        """Put an alert in its place, and return the first position that changed."""
         until = found.fired_at + self.rule.realert
         if self.rule.is_absence:
-            until = found.resolved_at if found.resolved_at is not None and self.is_seen(found.resolved_at) else NEVER
-        order, known = firing_order(found), self._by_id.get(found.id)
-        if known is not None and (known.order, known.until) == (order, until):
+            until = (
+                found.resolved_at if found.resolved_at is not None and self.is_verified(found.resolved_at) else NEVER
+            )
+        order, member = firing_order(found), self._by_id.get(found.id)
+        if member is not None and (member.order, member.until) == (order, until):
             return len(self._members)
-        low = self._remove(found.id) if known is not None else len(self._members)
-        return min(low, self._insert(Member(order, group, until, until, told), found.id))
+        low = self._remove(found.id) if member is not None else len(self._members)
+        return min(low, self._insert(Member(order, group, until, until, known), found.id))
 
     def _insert(self, member: Member, name: str) -> int:
         place = bisect.bisect_left(self._members, member.order, key=lambda each: each.order)
@@ -166,9 +171,9 @@ class Merger:
         return place
 
     def _settle(self, low: int) -> None:
-        """Say anew who leads whom, from a place on."""
+        """Decide again who leads whom, from a position on."""
         while 0 < low < len(self._members) and self._members[low].leader is not self._members[low]:
-            low -= 1  # a run is measured from its beginning
+            low -= 1  # a run counts from its beginning
         leader = self._members[low - 1].leader if low else None
         for member in self._members[low:]:
             if leader is None or not self._joins(member, leader):

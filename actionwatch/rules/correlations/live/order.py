@@ -1,4 +1,4 @@
-"""Correlations over correlations: in which order they are folded, and how far back each must see."""
+"""Correlations over correlations: in which order to fold them, and how far back each must see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actionwatch.rules.model import Correlation, Kind
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
-    """Sort so that a rule comes after those that feed it; there are no circles, the loader refuses them."""
+    """Sort so that a rule comes after those that feed it; there are no circles: the loader rejects them."""
     by_id = {rule.name.id: rule for rule in rules}
     done: dict[str, Correlation] = {}
 
@@ -26,11 +26,11 @@ def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
 
 
 def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
-    """Say how far back each rule must see before its alerts are right; `rules` are in feeding order."""
+    """Return how far back each rule must see for its alerts to be right; `rules` are in feeding order."""
     needed: dict[str, timedelta] = {}
     reach: dict[str, timedelta] = {}
     for rule in rules:
-        # An inner alert fires at most its reach after it began: only those are right that began after all is right.
+        # An inner alert fires at most its reach after it began. Only those that began after everything is right are right.
         inner = [needed[step.rule_id] + reach[step.rule_id] for step in rule.steps if step.rule_id in needed]
         reach[rule.name.id] = rule.reach
         needed[rule.name.id] = rule.reach + max(inner, default=timedelta(0))
@@ -38,7 +38,7 @@ def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
 
 
 def waiting(rules: Sequence[Correlation]) -> set[str]:
-    """Say which rules have alerts that wait for verified time, by themselves or through a rule below; in feeding order."""
+    """Return which rules have alerts that wait for verified time, their own or those of a rule below; in feeding order."""
     found: set[str] = set()
     for rule in rules:
         is_learning = rule.kind is Kind.SPIKE or (rule.kind is Kind.NEW_TERM and rule.is_learning)
@@ -49,7 +49,7 @@ def waiting(rules: Sequence[Correlation]) -> set[str]:
 
 
 def rooms(rules: Sequence[Correlation]) -> dict[str, timedelta]:
-    """Say how far before a moment each rule must be given records to be right at it; `rules` are in feeding order.
+    """Return how long before a time each rule needs the records to be right at that time; `rules` are in feeding order.
 
     An alert may still be joined for its `realert`; up to a timespan lies between the first of its records and its firing.
     """

@@ -1,4 +1,4 @@
-"""What a correlation made of a record: what counted in its groups before it, and what came of it. For explanations alone."""
+"""Show what a correlation made of a record: what counted in its groups before it, and what followed. For explanations only."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.base.model import Record
+from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.counting import MEASURES
-from actionwatch.rules.correlations.folds.fold import Machine
-from actionwatch.rules.correlations.live.changes import Past, Row
+from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
 from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Rule
@@ -21,7 +21,7 @@ SPANS = 2  # times what a rule needs: the second shows whole the alert that the 
 class View:
     """One group that a record is a hit in: what `counted` just before, its `own` hits, and the alert they are in, if any.
 
-    `waits`: the alert is told once it is verified that nothing came by then.
+    `waits`: the alert is reported once it is verified that nothing came by then.
     """
 
     group: Group
@@ -33,7 +33,7 @@ class View:
 
 
 def room_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
-    """Say how far back the records must reach that `look` is given."""
+    """Return how far back the records for `look` must reach."""
     correlations = in_feeding_order([each.correlation for each in rules if each.correlation is not None])
     needed = needs(correlations)[rule.name.id]
     realert = rule.correlation.realert if rule.correlation is not None else timedelta(0)
@@ -48,25 +48,25 @@ def look(
     begin: datetime | None,
     *,
     since: datetime | None = None,
-    rows: Iterable[Row] = (),
+    known: Iterable[CorrelatedAlert] = (),
 ) -> list[View]:
-    """Look at the groups that a record is a hit in, after the records before it, which come in event order.
+    """Return the groups that a record is a hit in, after the records before it, which come in event order.
 
-    Where these do not reach back to the begin of all but `since` some time, `rows` are the alerts from then on: which record a
-    window begins with hangs on the alert before it, and so on, further back than can be looked.
+    If the records do not reach back to the beginning but only to `since`, `known` are the alerts from then on: which record a
+    window begins with depends on the alert before it, which depends on the one before that, and so on.
     """
     correlation = rule.correlation
     if correlation is None:
         return []
-    correlator = Correlator(rules, Past(begin=lambda _: begin, since=lambda _: since))
-    correlator.restore(rows, history)
+    correlator = Correlator(rules, StreamBounds(begin=lambda _: begin, since=lambda _: since))
+    correlator.restore(known, history)
     correlator.take([record])
     correlator.changes(record.occurred_at)
     return [_view(correlation, *each) for each in correlator.hits_of(correlation.name.id, record)]
 
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
-    """Say what a window measures: how many hits, or what they hold."""
+    """Return what a window measures: how many hits, or their value."""
     if rule.kind not in VALUE_KINDS or not hits:
         return len(hits)
     measure = MEASURES[rule.kind](rule)
@@ -76,7 +76,7 @@ def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
     return value if isinstance(value, int) else round(float(value), 3)
 
 
-def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
+def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], own: Sequence[Hit]) -> View:
     for hit in earlier:
         state.push(hit)
     known = len(state.found)
@@ -98,7 +98,7 @@ def _view(rule: Correlation, group: Group, state: Machine, earlier: Sequence[Hit
 
 
 def _holding(rule: Correlation, alerts: Iterable[Found], own: Sequence[Hit]) -> Iterator[Found]:
-    """Give the alerts that hold these hits; of absence, the one that they end."""
+    """Return the alerts that hold these hits; for absence, the one that they end."""
     for found in alerts:
         if rule.is_absence:
             if found.resolved_by is not None and found.resolved_by in own:

@@ -72,15 +72,15 @@ def upgrade() -> None:
         sa.Column("first_at", sa.BigInteger(), nullable=False),
         sa.Column("fired_at", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
-        sa.Column("is_told", sa.Boolean(), nullable=False),
+        sa.Column("is_reported", sa.Boolean(), nullable=False),
         sa.Column("is_open", sa.Boolean(), nullable=False),
         sa.Column("is_current", sa.Boolean(), nullable=False),
-        sa.Column("told_as", sa.Text(), nullable=True),
+        sa.Column("reported_as", sa.Text(), nullable=True),
         sa.Column("resolved_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("correlated_by_rule", "correlated", ["rule_id", "until"], unique=False)
-    op.create_index("correlated_by_told", "correlated", ["told_as"], unique=False)
+    op.create_index("correlated_by_reported", "correlated", ["reported_as"], unique=False)
     op.create_table(
         "correlation",
         sa.Column("rule_id", sa.Text(), nullable=False),
@@ -432,7 +432,7 @@ def downgrade() -> None:
     )
     op.drop_table("delivery")
     op.drop_table("correlation")
-    op.drop_index("correlated_by_told", table_name="correlated")
+    op.drop_index("correlated_by_reported", table_name="correlated")
     op.drop_index("correlated_by_rule", table_name="correlated")
     op.drop_table("correlated")
     op.drop_table("backlog")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actionwatch.base.model import Entity, Level, Record, RuleName
+from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.folds.fold import machine
-from actionwatch.rules.fired import Fired
+from actionwatch.rules.check import SimulationResult
+from actionwatch.rules.correlations.folds.fold import new_fold
 from actionwatch.rules.model import Correlation, Found, Group, Hit, Kind, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
@@ -46,7 +46,7 @@ def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
 
 def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) -> list[Found]:
     """Give the alerts of a group from all its hits, in any order, with all time verified since `begin`."""
-    state = machine(rule, begin)
+    state = new_fold(rule, begin)
     for each in sorted(hits, key=lambda each: each.order):
         state.push(each)
     alerts = [found for found in state.alerts() if not found.is_quiet]
@@ -88,8 +88,20 @@ def run(
     verified: float = 10_000,
     begin: float | None = None,
     until: float = 10_000,
-) -> list[Fired]:
+) -> list[Alert]:
     """Run rules over records on a virtual clock, by default verified for long after."""
+    return list(outcome_of(rules, records, verified=verified, begin=begin, until=until).alerts)
+
+
+def outcome_of(
+    rules: Sequence[Rule],
+    records: Iterable[Record],
+    *,
+    verified: float = 10_000,
+    begin: float | None = None,
+    until: float = 10_000,
+) -> SimulationResult:
+    """Run rules as `run` does, and give the records of the alerts too."""
     outcome = simulate(
         rules,
         list(records),
@@ -99,7 +111,7 @@ def run(
         verified_until=at(verified),
     )
     assert outcome.failures == ()
-    return list(outcome.alerts)
+    return outcome
 
 
 def minutes(moment: datetime | None) -> float | None:
@@ -107,6 +119,6 @@ def minutes(moment: datetime | None) -> float | None:
     return None if moment is None else (moment - START) / MINUTE
 
 
-def shapes(alerts: Iterable[Fired]) -> list[tuple[int, float | None, float | None]]:
+def shapes(alerts: Iterable[Alert]) -> list[tuple[int, float | None, float | None]]:
     """Give of each alert how many records it holds, and its first and last minute."""
     return [(alert.count, minutes(alert.first_at), minutes(alert.last_at)) for alert in alerts]

@@ -11,9 +11,9 @@ from enum import Enum, auto
 import msgspec
 from hypothesis import strategies as st
 
-from actionwatch.base.model import Record
-from actionwatch.rules.correlations.folds.fold import machine
-from actionwatch.rules.correlations.live.changes import Past, Row, What
+from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
+from actionwatch.rules.correlations.folds.fold import new_fold
+from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
@@ -146,7 +146,7 @@ class Service:
     rules: Sequence[Rule]
     keep: timedelta | None = 5 * MINUTE
     records: list[Record] = field(default_factory=list)
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, CorrelatedAlert] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     held: dict[str, list[str]] = field(default_factory=dict)
     resolved: dict[str, datetime | None] = field(default_factory=dict)
@@ -175,14 +175,14 @@ class Service:
         """Write down what changes."""
         self.verified = verified
         for change in self.correlator.changes(verified):
-            self.rows[change.told.id] = Row(change.rule.name.id, change.group, copy.deepcopy(change.told))
-            name = change.told.public_id
-            if change.what is What.OPEN and name not in self.held:
+            self.rows[change.known.id] = copy.deepcopy(change.known)
+            name = change.known.alert_id
+            if change.kind is ChangeKind.OPEN and name not in self.held:
                 self.opened.append(name)
                 self.held[name] = []
-            if change.what in (What.OPEN, What.JOIN):
+            if change.kind in (ChangeKind.OPEN, ChangeKind.JOIN):
                 self.held[name] += [each.key for each in change.records]
-            if change.what is What.RESOLVE:
+            if change.kind is ChangeKind.RESOLVE:
                 self.resolved[name] = change.at
         if self.correlator.too_late is not None:  # an inner alert came, or changed, too late for the rule above it
             self._rebuild(self.correlator.too_late)
@@ -204,25 +204,25 @@ class Service:
         self.correlator = self._make(starts)
         realert = {rule.name.id: rule.realert for rule in self.correlator.rules if rule.is_merging}
         rows = [
-            Row(row.rule_id, row.group, copy.deepcopy(row.told))
+            copy.deepcopy(row)
             for row in self.rows.values()
             if row.rule_id not in starts
-            or row.told.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
-            or row.told.is_open
+            or row.until >= starts[row.rule_id] - realert.get(row.rule_id, timedelta(0))
+            or row.is_open
         ]
         held: dict[str, set[str]] = {}
         for row in rows:
-            name = row.told.public_id
-            row.told.taken = 0
-            row.told.keys = held.setdefault(name, set(self.held.get(name, ())))
+            name = row.alert_id
+            row.taken = 0
+            row.keys = held.setdefault(name, set(self.held.get(name, ())))
         since = min(starts.values()) if len(starts) == len(self.correlator.rules) else START
         seen = [each for each in self.records if each.occurred_at >= since]
         self.correlator.restore(rows, sorted(seen, key=in_event_order))
         self.rebuilt += len(starts)
 
     def _make(self, starts: Mapping[str, datetime]) -> Correlator:
-        past = Past(begin=lambda _: START, since=lambda rule: starts.get(rule.name.id))
-        return Correlator(self.rules, past, keep=self.keep)
+        bounds = StreamBounds(begin=lambda _: START, since=lambda rule: starts.get(rule.name.id))
+        return Correlator(self.rules, bounds, keep=self.keep)
 
 
 @st.composite
@@ -255,7 +255,7 @@ def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[
     alerts: dict[str, tuple[Correlation, Found]] = {}
     for rule, groups in zip(correlations, hits, strict=True):
         for group, of_group in groups.items():
-            state = machine(rule, START)
+            state = new_fold(rule, START)
             for hit in sorted(of_group, key=lambda each: each.order):
                 state.push(hit)
             for found in state.alerts():

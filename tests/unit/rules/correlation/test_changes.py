@@ -8,18 +8,17 @@ from datetime import datetime
 
 import pytest
 
+from actionwatch.base.model import ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.live.changes import (
     Change,
-    Look,
-    Place,
-    Told,
-    What,
+    Evaluation,
     compare,
     firing_order,
     turned_by,
+    update_times,
 )
-from actionwatch.rules.correlations.live.merging import Merger
+from actionwatch.rules.correlations.live.merging import GroupMerger
 from actionwatch.rules.model import NEVER, Correlation, Found, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
@@ -51,11 +50,11 @@ def missing(name: str, since: float, *, back: float | None = None) -> Found:
 
 
 def told(
-    name: str, start: float, *minutes: float, until: float | datetime = NEVER, is_told: bool = True, **more: object
-) -> Told:
+    name: str, start: float, *minutes: float, until: float | datetime = NEVER, is_reported: bool = True, **more: object
+) -> CorrelatedAlert:
     """Make an alert as people know it, with the records of these minutes."""
     end = until if isinstance(until, datetime) else at(until)
-    known = Told(name, name, at(start), at(start), end, is_told)
+    known = CorrelatedAlert(name, COUNT.name.id, (), name, at(start), at(start), end, is_reported)
     known.keys = {hit(minute).key for minute in minutes}
     for field, value in more.items():
         setattr(known, field, value)
@@ -65,14 +64,14 @@ def told(
 def look(
     rule: Correlation,
     alerts: Sequence[Found],
-    known: Sequence[Told] = (),
-    turned: Sequence[Told] = (),
+    known: Sequence[CorrelatedAlert] = (),
+    turned: Sequence[CorrelatedAlert] = (),
     last: float | None = None,
     group: Group = (),
-) -> Look:
-    """Look at a group in which all alerts are judged."""
-    place = Place(rule, group, {each.id: each for each in known}, None if last is None else at(last))
-    return Look(place, alerts, alerts, turned)
+) -> Evaluation:
+    """Evaluation at a group in which all alerts are judged."""
+    by_id = {each.id: each for each in known}
+    return Evaluation(rule, group, by_id, None if last is None else at(last), alerts, alerts, turned)
 
 
 def yes(_: Found) -> bool:
@@ -84,21 +83,25 @@ def no(_: Found) -> bool:
 
 
 def changes(
-    *looks: Look, may_open: Callable[[Found], bool] = yes, merger: Merger | None = None
+    *looks: Evaluation, may_open: Callable[[Found], bool] = yes, merger: GroupMerger | None = None
 ) -> list[tuple[str, str]]:
     """Give what becomes of which alert, by the id that people know; what is only learned is left out."""
-    return [(change.what, change.told.public_id) for change in all_changes(*looks, may_open=may_open, merger=merger)]
+    return [
+        (change.kind or "", change.known.alert_id) for change in all_changes(*looks, may_open=may_open, merger=merger)
+    ]
 
 
-def all_changes(*looks: Look, may_open: Callable[[Found], bool] = yes, merger: Merger | None = None) -> list[Change]:
-    return [change for change in compare(looks, may_open, merger) if change.what is not What.LEARN]
+def all_changes(
+    *looks: Evaluation, may_open: Callable[[Found], bool] = yes, merger: GroupMerger | None = None
+) -> list[Change]:
+    return [change for change in compare(looks, may_open, merger) if change.kind is not None]
 
 
-def merged(rule: Correlation, *looks: Look) -> Merger:
+def merged(rule: Correlation, *looks: Evaluation) -> GroupMerger:
     """Make what holds together the groups of these looks, all verified."""
-    merger = Merger(rule)
+    merger = GroupMerger(rule)
     for each in looks:
-        merger.update(each.place, each.alerts, each.turned, at(1000))
+        merger.update(each, at(1000))
     return merger
 
 
@@ -109,13 +112,13 @@ def test_another_takes_the_place_of_an_alert_that_fell_away() -> None:
     """People get a second alert for what they know, or the same records again."""
     gone = told("old", 5, 5, 6, until=15, is_current=False)
     (change,) = all_changes(look(COUNT, [found("new", 1, 5, 6)], [gone], [gone]))
-    assert (change.what, change.told.public_id) == (What.JOIN, "old")
+    assert (change.kind, change.known.alert_id) == (ChangeKind.JOIN, "old")
     assert [record.occurred_at for record in change.records] == [at(1)]
 
 
 def test_what_nobody_was_told_of_has_no_place_to_take() -> None:
     """An alert that was only learned falls away, and the one that takes its place never opens."""
-    gone = told("old", 5, until=15, is_told=False, is_current=False)
+    gone = told("old", 5, until=15, is_reported=False, is_current=False)
     assert changes(look(COUNT, [found("new", 1, 5, 6)], [gone], [gone])) == [("open", "new")]
 
 
@@ -147,7 +150,7 @@ def test_what_was_missing_and_falls_away_resolves(last: float | None, end: float
     """An alert of absence that a late record makes fall away stays open, or ends at another time than the newest record."""
     gone = told("old", 30, is_open=True, is_current=False)
     (change,) = all_changes(look(ABSENCE, [], [gone], [gone], last))
-    assert (change.what, change.at) == (What.RESOLVE, None if end is None else at(end))
+    assert (change.kind, change.at) == (ChangeKind.RESOLVE, None if end is None else at(end))
     assert (gone.is_open, gone.resolved_at, gone.until) == (False, change.at, at(until))
     assert changes(look(ABSENCE, [], [gone])) == []
 
@@ -164,8 +167,8 @@ def test_the_heir_of_what_is_missing_takes_over_its_state() -> None:
     gone = told("old", 30, is_open=True, is_current=False)
     place = look(ABSENCE, [missing("new", 25)], [gone], [gone], 15)
     assert changes(place) == []
-    heir = place.place.told["new"]
-    assert (heir.public_id, heir.is_told, heir.is_open, gone.is_open) == ("old", True, True, False)
+    heir = place.known["new"]
+    assert (heir.alert_id, heir.is_reported, heir.is_open, gone.is_open) == ("old", True, True, False)
     assert changes(look(ABSENCE, [missing("new", 25, back=50)], [heir, gone])) == [("resolve", "old")]
 
 
@@ -174,7 +177,7 @@ def test_the_heir_of_what_is_over_has_its_own_end() -> None:
     gone = told("old", 30, until=40, resolved_at=at(40), is_current=False)
     place = look(ABSENCE, [missing("new", 25, back=35)], [gone], [gone], 40)
     assert changes(place) == []
-    heir = place.place.told["new"]
+    heir = place.known["new"]
     assert (heir.resolved_at, heir.until) == (at(35), at(35))
 
 
@@ -184,7 +187,7 @@ def test_the_heir_of_what_is_over_has_its_own_end() -> None:
 def test_an_alert_that_is_found_again_stands_for_itself() -> None:
     """An alert that another was told as meanwhile opens again, resolves, or tells its records again."""
     again = told("old", 30, is_current=True, is_open=False)
-    meanwhile = told("new", 25, is_open=True, told_as="old", is_current=False)
+    meanwhile = told("new", 25, is_open=True, reported_as="old", is_current=False)
     other = told("other", 20, is_open=True, is_current=False)
     place = look(ABSENCE, [missing("old", 30)], [again, meanwhile, other], [other, again, meanwhile], 22)
     assert changes(place) == [("resolve", "other")]
@@ -195,7 +198,7 @@ def test_an_alert_that_is_found_again_stands_for_itself() -> None:
 def test_its_records_are_those_that_were_told_meanwhile() -> None:
     """A record that came while another alert stood in is told a second time."""
     again = told("old", 5, 5, 6, until=15)
-    meanwhile = told("new", 1, 1, 5, 6, 7, until=11, told_as="old", is_current=False)
+    meanwhile = told("new", 1, 1, 5, 6, 7, until=11, reported_as="old", is_current=False)
     place = look(COUNT, [found("old", 5, 6, 7), found("next", 11, 12)], [again, meanwhile], [again, meanwhile])
     assert changes(place) == [("open", "next")]  # not told as what stood in, and fell away itself
 
@@ -203,8 +206,8 @@ def test_its_records_are_those_that_were_told_meanwhile() -> None:
 def test_what_turned_is_given_oldest_first() -> None:
     """Which of two alerts that fell away is taken over hangs on the order in which they were stored."""
     known = [told("c", 9), told("b", 3), told("a", 3), told("kept", 1), told("back", 2, is_current=False)]
-    place = look(COUNT, [], known).place
-    turned = turned_by(place, ["c", "b", "a", "kept", "back", "unknown"], {"kept", "back"})
+    place = look(COUNT, [], known)
+    turned = turned_by(place.known, ["c", "b", "a", "kept", "back", "unknown"], {"kept", "back"})
     assert [(each.id, each.is_current) for each in turned] == [
         ("back", True), ("a", False), ("b", False), ("c", False),
     ]  # fmt: skip
@@ -218,20 +221,20 @@ def test_an_alert_opens_once_and_is_joined() -> None:
     place = look(COUNT, [found("a", 1, 2)])
     assert changes(place) == [("open", "a")]
     assert changes(place) == []
-    (change,) = all_changes(look(COUNT, [found("a", 1, 2, 3)], list(place.place.told.values())))
-    assert (change.what, [record.occurred_at for record in change.records]) == (What.JOIN, [at(3)])
+    (change,) = all_changes(look(COUNT, [found("a", 1, 2, 3)], list(place.known.values())))
+    assert (change.kind, [record.occurred_at for record in change.records]) == (ChangeKind.JOIN, [at(3)])
 
 
 def test_the_end_of_what_may_not_open_is_remembered() -> None:
     """An absence from before the rule was there counts as open for ever, or its end is written down at each look."""
     place = look(ABSENCE, [missing("a", 10, back=30)])
-    assert [change.what for change in compare([place], no)] == [What.LEARN, What.LEARN]  # found, and over
-    (known,) = place.place.told.values()
-    assert (known.is_told, known.resolved_at, known.until) == (False, at(30), at(30))
+    assert [change.kind for change in compare([place], no)] == [None, None]  # found, and over
+    (known,) = place.known.values()
+    assert (known.is_reported, known.resolved_at, known.until) == (False, at(30), at(30))
     assert list(compare([place], no)) == []
     place = look(ABSENCE, [missing("a", 10)])
     list(compare([place], no))
-    (known,) = place.place.told.values()
+    (known,) = place.known.values()
     assert (known.resolved_at, known.until) == (None, NEVER)
 
 
@@ -240,8 +243,8 @@ def test_what_is_only_learned_is_written_down() -> None:
     gone, moved = told("old", 50, until=60, is_current=False), told("a", 1, until=14)
     moved.fired_at, moved.keys = at(4), {hit(minute).key for minute in (1, 2)}
     alerts = [found("a", 1, 2), found("b", 20, 21)]
-    written = [(change.what, change.told.id) for change in compare([look(COUNT, alerts, [gone, moved], [gone])], no)]
-    assert written == [(What.LEARN, "old"), (What.LEARN, "a"), (What.LEARN, "b")]
+    written = [(change.kind, change.known.id) for change in compare([look(COUNT, alerts, [gone, moved], [gone])], no)]
+    assert written == [(None, "old"), (None, "a"), (None, "b")]
     assert (moved.fired_at, moved.until) == (at(2), at(11))
 
 
@@ -268,16 +271,16 @@ def test_what_a_record_fires_comes_before_what_waited() -> None:
     [
         (told("a", 10, until=30, resolved_at=at(30)), 20.0, (at(20), at(20))),  # over: follows a late record
         (told("a", 10, until=30, resolved_at=at(30)), None, (at(30), at(30))),  # an end that was told stays one
-        (told("a", 10, is_told=False), 20.0, (None, NEVER)),  # not told yet
+        (told("a", 10, is_reported=False), 20.0, (None, NEVER)),  # not told yet
         (told("a", 10, is_open=True), 20.0, (None, NEVER)),  # its end is still to be told
     ],
 )
 def test_an_end_follows_what_is_known(
-    known: Told, back: float | None, expected: tuple[datetime | None, datetime]
+    known: CorrelatedAlert, back: float | None, expected: tuple[datetime | None, datetime]
 ) -> None:
     """An end that was told is taken back, or one that was not told is taken for told."""
     before = (known.resolved_at, known.until)
-    assert known.follow(missing("a", 10, back=back)) is (before != expected)
+    assert update_times(known, missing("a", 10, back=back)) is (before != expected)
     assert (known.resolved_at, known.until) == expected
 
 
@@ -288,7 +291,7 @@ def test_what_fires_in_another_group_joins() -> None:
     """An alert of a second group opens by itself, or joins a second time without a record."""
     looks = [look(MERGED, [found("a", 1, 2)], group=EVE), look(MERGED, [found("b", 3, 4)], group=BOB)]
     assert changes(*reversed(looks), merger=merged(MERGED, *looks)) == [("open", "a"), ("join", "a")]
-    assert not looks[1].place.told["b"].is_open
+    assert not looks[1].known["b"].is_open
 
 
 def test_what_is_missing_in_another_group_joins() -> None:
@@ -299,13 +302,13 @@ def test_what_is_missing_in_another_group_joins() -> None:
     ]
     merger = merged(MERGED_ABSENCE, *looks)
     assert changes(*looks, merger=merger) == [("open", "a"), ("join", "a")]
-    back = look(MERGED_ABSENCE, [missing("a", 10, back=30)], list(looks[0].place.told.values()), group=EVE)
-    merger.update(back.place, back.alerts, (), at(29))
+    back = look(MERGED_ABSENCE, [missing("a", 10, back=30)], list(looks[0].known.values()), group=EVE)
+    merger.update(back, at(29))
     assert list(compare([back], yes, merger)) == []  # it is not verified yet that the other is missing
-    merger.update(back.place, back.alerts, (), at(1000))
-    assert [change.what for change in compare([back], yes, merger)] == [What.LEARN]
-    back = look(MERGED_ABSENCE, [missing("b", 20, back=40)], list(looks[1].place.told.values()), group=BOB)
-    merger.update(back.place, back.alerts, (), at(1000))
+    merger.update(back, at(1000))
+    assert [change.kind for change in compare([back], yes, merger)] == [None]
+    back = look(MERGED_ABSENCE, [missing("b", 20, back=40)], list(looks[1].known.values()), group=BOB)
+    merger.update(back, at(1000))
     assert changes(back, merger=merger) == [("resolve", "a"), ("resolve", "a")]
     assert changes(back, merger=merger) == []
 
@@ -317,7 +320,7 @@ def test_what_may_not_open_leads_in_silence() -> None:
         look(MERGED_ABSENCE, [missing("b", 20)], group=BOB),
     ]
     assert changes(*looks, may_open=no, merger=merged(MERGED_ABSENCE, *looks)) == []
-    assert not any(known.is_open for each in looks for known in each.place.told.values())
+    assert not any(known.is_open for each in looks for known in each.known.values())
 
 
 def test_what_people_know_is_not_told_as_another() -> None:
@@ -334,7 +337,7 @@ def test_what_people_know_is_not_told_as_another() -> None:
         look(MERGED_ABSENCE, [missing("new", 25)], [gone], [gone], group=BOB),
     ]
     open_end = told("a", 10, is_open=True)
-    looks[0].place.told["a"] = open_end
+    looks[0].known["a"] = open_end
     assert changes(*looks, merger=merged(MERGED_ABSENCE, *looks)) == []
 
 
@@ -342,10 +345,10 @@ def test_what_fired_later_waits_for_what_is_not_judged() -> None:
     """An alert opens though one that fired before it, and may lead it, is still to be judged."""
     first = found("a", 1, 2)
     first.judged_at = at(50)
-    looks = [Look(Place(MERGED, EVE, {}, None), [first], [], ()), look(MERGED, [found("b", 3, 4)], group=BOB)]
-    merger = Merger(MERGED)
+    looks = [Evaluation(MERGED, EVE, {}, None, [first], [], ()), look(MERGED, [found("b", 3, 4)], group=BOB)]
+    merger = GroupMerger(MERGED)
     for each in looks:
-        merger.update(each.place, each.alerts, each.turned, at(10))
+        merger.update(each, at(10))
     assert changes(*looks, merger=merger) == []
 
 
@@ -353,11 +356,11 @@ def test_what_fired_later_waits_for_what_is_not_judged() -> None:
 def test_a_member_that_falls_away_resolves_the_last(is_other_open: bool, expected: list[tuple[str, str]]) -> None:
     """An alert resolves with the first of its groups that falls away, or not even with the last."""
     known = told("a", 10, is_open=is_other_open)
-    gone = told("b", 20, is_open=True, told_as="a", is_current=False)
+    gone = told("b", 20, is_open=True, reported_as="a", is_current=False)
     looks = [
         look(MERGED_ABSENCE, [missing("a", 10, back=None if is_other_open else 15)], [known], group=EVE),
         look(MERGED_ABSENCE, [], [gone], [gone], 18, group=BOB),
     ]
     merger = merged(MERGED_ABSENCE, *looks)
-    merger.tell_as(known)
+    merger.shared_with(known)
     assert changes(looks[1], merger=merger) == expected

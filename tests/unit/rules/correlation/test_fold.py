@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.correlations.folds.fold import machine
+from actionwatch.rules.correlations.folds.fold import new_fold
 from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
@@ -131,7 +131,7 @@ def test_a_copy_goes_its_own_way(case: tuple[Correlation, list[Hit]], cut: int) 
     """A state copied in the middle gives the same alerts, and leaves the first as it was."""
     rule, hits = case
     ordered = sorted(hits, key=lambda hit: hit.order)
-    whole, part = machine(rule, START), machine(rule, START)
+    whole, part = new_fold(rule, START), new_fold(rule, START)
     for hit in ordered[:cut]:
         whole.push(hit)
         part.push(hit)

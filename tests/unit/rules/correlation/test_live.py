@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import Record
 from actionwatch.rules.correlations.live import correlator
-from actionwatch.rules.correlations.live.changes import Past
+from actionwatch.rules.correlations.live.changes import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.fired import ends
 from actionwatch.rules.model import Rule
-from actionwatch.service.simulation import replay, simulate
-from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at, run
+from actionwatch.service.simulation import ends, replay, simulate
+from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, outcome_of, record_at
 from tests.unit.rules.correlation.live import (
     ABOVE,
     ALL,
@@ -61,7 +60,7 @@ def test_out_of_order(rules: str, legs: list[Leg]) -> None:
     """
     service = sail(RULES[rules], legs, min)
     plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
-    standing = {name: row.told for name, row in service.rows.items() if row.told.is_current}
+    standing = {name: row for name, row in service.rows.items() if row.is_current}
     assert standing.keys() == plain.keys()
     assert len(set(service.opened)) == len(service.opened)
     for keys in service.held.values():
@@ -76,14 +75,14 @@ def test_out_of_order(rules: str, legs: list[Leg]) -> None:
         )
         if rule.is_silent or found.is_quiet:
             continue
-        told_as = {told.public_id}
+        told_as = {told.alert_id}
         if rule.is_merging:  # groups that were told one by one are not told as one later
-            told_as = {row.told.public_id for row in service.rows.values() if row.rule_id == rule.name.id}
-        assert told.is_told
+            told_as = {row.alert_id for row in service.rows.values() if row.rule_id == rule.name.id}
+        assert told.is_reported
         assert {record.key for hit in found.hits for record in hit.records} <= {
             key for each in told_as for key in service.held.get(each, ())
         }
-        if told.told_as is None and not rule.is_merging:
+        if told.reported_as is None and not rule.is_merging:
             assert (service.resolved.get(name) is None) == (found.resolved_at is None)
 
 
@@ -97,7 +96,7 @@ def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
     service.judge(END)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == _plain(RULES[rules], drawn)
-    assert {name for name, row in service.rows.items() if row.told.is_current} == folded(RULES[rules], drawn).keys()
+    assert {name for name, row in service.rows.items() if row.is_current} == folded(RULES[rules], drawn).keys()
 
 
 def _two_of(inner: str) -> Sequence[Rule]:
@@ -147,7 +146,7 @@ def test_an_alert_that_a_late_record_lets_fire_earlier_is_over_earlier(is_restar
     if is_restarted:
         service.restart()
     (row,) = service.rows.values()
-    assert (row.told.fired_at, row.told.until) == (at(2), at(7))
+    assert (row.fired_at, row.until) == (at(2), at(7))
 
 
 @pytest.mark.parametrize("shown", ["userName, clusterId", "userName"])
@@ -175,7 +174,7 @@ def test_an_alert_is_joined_after_a_restart_that_lacks_its_first_record(shown: s
 def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the cap the group touched least recently goes, and is counted; hits kept are bounded too."""
     monkeypatch.setattr(correlator, "MAX_KEPT", 100)
-    past = Past(begin=lambda _: START)
+    past = StreamBounds(begin=lambda _: START)
     capped = Correlator(ALL, past, keep=timedelta(days=1), max_groups=10)
     for number in range(2000):
         capped.take([record_at(number / 100, "BACKUP", user=f"u{number % 200}", key=f"k{number:05}")])
@@ -199,7 +198,7 @@ def test_a_late_record_of_a_group_that_came_back_has_all_rebuilt() -> None:
 
 def test_idle_groups_are_dropped() -> None:
     """A group in which nothing can go on any more takes no room, however many there were."""
-    correlator = Correlator(ALL, Past(begin=lambda _: START), keep=5 * MINUTE)
+    correlator = Correlator(ALL, StreamBounds(begin=lambda _: START), keep=5 * MINUTE)
     for number in range(3000):
         correlator.take([record_at(number, "BACKUP", user=f"u{number}", key=f"k{number:05}")])
         correlator.changes(at(number))
@@ -210,7 +209,7 @@ def test_idle_groups_are_dropped() -> None:
 
 def test_a_rebuild_does_not_hold_what_it_learns_from() -> None:
     """However many records a rule learns from, a rebuild holds those alone whose windows are not over."""
-    past = Past(begin=lambda _: START, since=lambda rule: at(2000) - rule.reach)
+    past = StreamBounds(begin=lambda _: START, since=lambda rule: at(2000) - rule.reach)
     correlator = Correlator(ALL, past, keep=5 * MINUTE)
     most = 0
 
@@ -234,17 +233,17 @@ def test_a_replay_gives_what_a_simulation_gives(drawn: list[Record]) -> None:
     simulated = simulate(ALL, ordered, begin=START, start=START, until=END, verified_until=END)
     whole = {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in simulated.alerts}
     assert {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in replayed.alerts} == whole
-    kept = {each.id: [record.key for record in each.records] for each in replayed.alerts}
-    assert kept == {each.id: [record.key for record in ends(each.records)] for each in simulated.alerts}
+    kept = {alert_id: [record.key for record in held] for alert_id, held in replayed.records.items()}
+    assert kept == {alert_id: [record.key for record in ends(held)] for alert_id, held in simulated.records.items()}
 
 
 def _plain(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[list[str], datetime | None]]:
-    fired = run(
+    outcome = outcome_of(
         rules, [msgspec.structs.replace(each, seen_at=each.occurred_at) for each in records], begin=0, verified=1000
     )
     correlated = {rule.name.id for rule in rules if rule.correlation is not None}
     return {
-        each.id: (sorted(record.key for record in each.records), each.resolved_at)
-        for each in fired
+        each.id: (sorted(record.key for record in outcome.records[each.id]), each.resolved_at)
+        for each in outcome.alerts
         if each.rule.id in correlated
     }

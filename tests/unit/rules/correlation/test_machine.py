@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.rules.correlations.folds.fold import Machine, machine
+from actionwatch.rules.correlations.folds.fold import Fold, new_fold
 from actionwatch.rules.model import Correlation, Found, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
@@ -19,7 +19,7 @@ TERM = make(Kind.NEW_TERM, steps=2, timespan=0 * MINUTE, realert=0 * MINUTE, his
 SPIKE = make(Kind.SPIKE, windows=2, factor=2.0, minimum=2)
 
 
-def shapes(state: Machine) -> list[tuple[float | None, list[float | None]]]:
+def shapes(state: Fold) -> list[tuple[float | None, list[float | None]]]:
     """Give of each alert the minute in which it fired, and those of its hits."""
     return [(minutes(found.fired_at), [minutes(each.at) for each in found.hits]) for found in state.alerts()]
 
@@ -33,14 +33,14 @@ def known(fired: float, *, first: float | None = None, until: float | None = Non
 @pytest.mark.parametrize("rule", [ABSENCE, TERM, SPIKE])
 def test_nothing_is_missing_new_or_unusual_while_nothing_is_verified(rule: Correlation) -> None:
     """An alert is told that needs a known past, though not a minute of the past is verified."""
-    state = machine(rule, None)
+    state = new_fold(rule, None)
     assert state.alerts() == []
     for minute in (0, 30, 31, 32):
         state.push(hit(minute))
     assert [found for found in state.alerts() if found.is_judged(None) and not found.is_quiet] == []
 
 
-def _push(state: Machine, *hits: tuple[float, int], is_quiet: bool = False) -> None:
+def _push(state: Fold, *hits: tuple[float, int], is_quiet: bool = False) -> None:
     for minute, step in hits:
         state.push(hit(minute, step), is_quiet=is_quiet)
 
@@ -60,7 +60,7 @@ def test_quiet_hits_fire_nothing_and_are_counted(
     rule: Correlation, quiet: list[Any], then: list[Any], alerts: list[Any]
 ) -> None:
     """After a restart a hit that once fired nothing fires, or those behind it do not find it."""
-    state = machine(rule, START)
+    state = new_fold(rule, START)
     _push(state, *quiet, is_quiet=True)
     assert [found for found in state.alerts() if found.judged_at is None] == []
     assert len(state.found) == 0
@@ -87,7 +87,7 @@ def test_quiet_hits_fire_nothing_and_are_counted(
 )
 def test_a_state_goes_on_from_an_alert(rule: Correlation, begun: Found, hits: list[Any], alerts: list[Any]) -> None:
     """After a restart an alert that is open is not joined, or what it made known or counted counts again."""
-    state = machine(rule, START)
+    state = new_fold(rule, START)
     state.restore(begun)
     _push(state, *hits)
     assert shapes(state) == alerts
@@ -96,7 +96,7 @@ def test_a_state_goes_on_from_an_alert(rule: Correlation, begun: Found, hits: li
 def test_a_copy_joins_an_alert_by_itself() -> None:
     """A hit that joins the open alert of a copy joins that of the state it was copied from, too."""
     for rule in (COUNT, SPIKE, CHAIN):
-        state = machine(rule, START)
+        state = new_fold(rule, START)
         state.restore(known(40))
         copy = state.copy()
         copy.push(hit(41))
@@ -107,7 +107,7 @@ def test_what_is_due_first_fires_first() -> None:
     """Of two patterns that wait, the one that began later fires, and takes the hits of the other along."""
     patterns = (Pattern((0,), (2,)), Pattern((1,), (3,)))
     for order in (patterns, patterns[::-1]):
-        state = machine(make(Kind.TEMPORAL, steps=4, patterns=order), START)
+        state = new_fold(make(Kind.TEMPORAL, steps=4, patterns=order), START)
         _push(state, (0, 0), (5, 1))
         assert shapes(state) == [(10, [0, 5])]
         _push(state, (10.5, 1))
@@ -117,14 +117,14 @@ def test_what_is_due_first_fires_first() -> None:
 @pytest.mark.parametrize("rule", [COUNT, SET, CHAIN])
 def test_what_nothing_can_undo_is_told_at_once(rule: Correlation) -> None:
     """An alert that no later record can undo waits for verified time."""
-    state = machine(rule, START)
+    state = new_fold(rule, START)
     _push(state, (1, 0), (2, 1))
     assert state.alerts()[0].is_judged(None)
 
 
 def test_the_first_that_completes_a_pattern_fires_it() -> None:
     """A later hit that completes the same chain is taken for what fired the alert."""
-    state = machine(make(Kind.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 1, 2), (3,)),)), START)
+    state = new_fold(make(Kind.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 1, 2), (3,)),)), START)
     # One record is both of the first steps, so that another must be the first of them.
     for each in (hit(1, 0, "k1"), hit(1, 0, "k2"), hit(1, 1, "k1"), hit(2, 2, "k3"), hit(3, 2, "k4")):
         state.push(each)
@@ -134,7 +134,7 @@ def test_the_first_that_completes_a_pattern_fires_it() -> None:
 
 def test_the_newest_record_before_an_absence_is_named() -> None:
     """An alert of absence names an older record than the newest that came."""
-    state = machine(ABSENCE, START)
+    state = new_fold(ABSENCE, START)
     state.push(replace(hit(5), records=(record_at(3), record_at(5))))
     (found,) = state.alerts()
     assert found.last_seen is not None
@@ -144,7 +144,7 @@ def test_the_newest_record_before_an_absence_is_named() -> None:
 @pytest.mark.parametrize("rule", [TERM, SPIKE])
 def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Correlation) -> None:
     """What is new or unusual is told before the time is verified in which it could have been seen before."""
-    state = machine(rule, START)
+    state = new_fold(rule, START)
     needed = rule.reach
     for minute in (41, 42):
         state.push(hit(minute))
@@ -155,7 +155,7 @@ def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Cor
 
 def test_what_is_only_learned_is_remembered_at_once() -> None:
     """A term that is new while its rule is learning is remembered only once the whole history is verified."""
-    state = machine(TERM, START)
+    state = new_fold(TERM, START)
     state.push(hit(1))
     (found,) = state.alerts()
     assert found.is_quiet
@@ -164,6 +164,6 @@ def test_what_is_only_learned_is_remembered_at_once() -> None:
 
 def test_a_term_that_is_told_from_the_start_waits_for_nothing() -> None:
     """With `cold-start: alert`, a new term is told only once the past is verified."""
-    state = machine(make(Kind.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
+    state = new_fold(make(Kind.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
     state.push(hit(1))
     assert state.alerts()[0].is_judged(None)

@@ -178,7 +178,7 @@ def test_absence_of_several_fields_and_of_none() -> None:
     """Every combination is awaited; without groups the whole stream is one."""
     text = BACKUP + AWAITED.replace("[cluster]", "[cluster, userName]").replace("prod}", "prod}, userName: [eve, bob]")
     alerts = run(loaded(HEAD + text, {"prod": ("c-1", "c-2")}), [record_at(30, cluster="c-1")], verified=80, begin=0)
-    assert [tuple(alert.group.values()) for alert in alerts].count(("c-1", "eve")) == 0
+    assert [tuple((alert.group or {}).values()) for alert in alerts].count(("c-1", "eve")) == 0
     assert len(alerts) == 3
     whole = "correlation: {type: event_count, timespan: 60m, condition: {lt: 1}}\n"
     assert [shape[1] for shape in fired(BACKUP + whole, [], verified=60, begin=0)] == [60]

@@ -7,9 +7,10 @@ from itertools import permutations
 
 import pytest
 
+from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.changes import Place, Told
-from actionwatch.rules.correlations.live.merging import Merger
+from actionwatch.rules.correlations.live.changes import Evaluation
+from actionwatch.rules.correlations.live.merging import GroupMerger
 from actionwatch.rules.model import NEVER, Found, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
@@ -40,10 +41,10 @@ def missing(name: str, since: float, *, back: float | None = None) -> Found:
     return Found(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
 
 
-def told(name: str, minute: float, *, back: float | None = None, **more: object) -> Told:
+def told(name: str, minute: float, *, back: float | None = None, **more: object) -> CorrelatedAlert:
     """Make an alert as people know it."""
     end = None if back is None else at(back)
-    known = Told(name, name, at(minute), at(minute), end or NEVER, is_told=True, resolved_at=end)
+    known = CorrelatedAlert(name, FIRING.name.id, (), name, at(minute), at(minute), end or NEVER, True, resolved_at=end)
     for field, value in more.items():
         setattr(known, field, value)
     return known
@@ -52,34 +53,37 @@ def told(name: str, minute: float, *, back: float | None = None, **more: object)
 class Groups:
     """A merger, and what was told of each of its groups."""
 
-    def __init__(self, merger: Merger) -> None:
+    def __init__(self, merger: GroupMerger) -> None:
         self.merger = merger
-        self.known: dict[str, Told] = {}
+        self.known: dict[str, CorrelatedAlert] = {}
 
-    def update(self, group: Group, *alerts: Found, turned: Sequence[Told] = (), verified: float | None = LATE) -> None:
+    def update(
+        self, group: Group, *alerts: Found, turned: Sequence[CorrelatedAlert] = (), verified: float | None = LATE
+    ) -> None:
         """Take what a group's fold gives, and tell of what is new."""
-        place = Place(self.merger.rule, group, self.known, None)
-        self.merger.update(place, alerts, turned, None if verified is None else at(verified))
+        evaluation = Evaluation(self.merger.rule, group, self.known, None, alerts, alerts, turned)
+        self.merger.update(evaluation, None if verified is None else at(verified))
         for found in alerts:
             self.known.setdefault(
-                found.id, Told(found.id, found.origin, found.first_at, found.fired_at, found.until, False)
+                found.id,
+                CorrelatedAlert(found.id, "", group, found.origin, found.first_at, found.fired_at, found.until),
             )
 
     def leader(self, name: str) -> str | None:
         """Give the alert that one is told as, None for itself."""
-        known = self.merger.tell_as(self.known[name])
+        known = self.merger.shared_with(self.known[name])
         return None if known is None else known.id
 
     def over(self, name: str) -> tuple[float, list[str]] | None:
         """Say when nothing was missing any more, in minutes, and in which alerts."""
-        self.merger.tell_as(self.known[name])
-        found = self.merger.over(self.known[name])
-        return None if found is None else ((found[0] - at(0)) / MINUTE, [each.id for _, each in found[1]])
+        self.merger.shared_with(self.known[name])
+        found = self.merger.end_of(self.known[name])
+        return None if found is None else ((found[0] - at(0)) / MINUTE, [each.id for each in found[1]])
 
 
 def groups(*alerts: tuple[Group, Found], rule: object = None, verified: float | None = LATE) -> Groups:
     """Make a merger of alerts that came in this order."""
-    made = Groups(Merger(ABSENCE if rule is ABSENCE else FIRING))
+    made = Groups(GroupMerger(ABSENCE if rule is ABSENCE else FIRING))
     for group, found in alerts:
         made.update(group, found, verified=verified)
         made.leader(found.id)
@@ -156,13 +160,13 @@ def test_what_changes_no_more_stays() -> None:
 def test_what_people_know_already_is_what_its_leader_is_told_as() -> None:
     """An alert that comes to lead others opens again, though people know one of those."""
     made = groups((B, fired("b1", 8)), (C, fired("c1", 9)))
-    made.known["c1"].is_told = True
+    made.known["c1"].is_reported = True
     made.update(A, fired("a1", 5))
     assert made.leader("a1") == "c1"
     assert made.leader("b1") == "a1"
-    assert made.merger.tell_as(told("unknown", 5)) is None
+    assert made.merger.shared_with(told("unknown", 5)) is None
     alone = groups((A, fired("a1", 5)))
-    alone.known["a1"].is_told = True
+    alone.known["a1"].is_reported = True
     assert alone.leader("a1") is None
 
 
@@ -171,16 +175,16 @@ def test_what_people_know_already_is_what_its_leader_is_told_as() -> None:
 
 def test_what_is_remembered_leads() -> None:
     """After a restart what fires within `realert` of a known alert opens another one."""
-    made = Groups(Merger(FIRING))
-    made.merger.remember(A, [told("a1", 5)])
+    made = Groups(GroupMerger(FIRING))
+    made.merger.restore(A, [told("a1", 5)])
     made.update(B, fired("b1", 15), fired("b2", 15.5))
     assert (made.leader("b1"), made.leader("b2")) == ("a1", None)
 
 
 def test_what_is_remembered_as_missing_is_missing() -> None:
     """After a restart what was missing counts as back, or what was back as missing."""
-    made = Groups(Merger(ABSENCE))
-    made.merger.remember(A, [told("a1", 5, back=20), told("a2", 50)])
+    made = Groups(GroupMerger(ABSENCE))
+    made.merger.restore(A, [told("a1", 5, back=20), told("a2", 50)])
     made.update(B, missing("b1", 10, back=15), missing("b2", 60, back=70))
     assert (made.leader("b1"), made.leader("b2")) == ("a1", "a2")
     assert made.over("b1") == (20, ["a1", "b1"])
@@ -211,19 +215,19 @@ def test_what_falls_away_or_is_dropped_holds_nobody() -> None:
         assert not made.merger.is_held(fired("b1", 6))
 
 
-def test_an_end_settles_once_it_is_seen() -> None:
+def test_an_end_settles_once_it_is_verified() -> None:
     """An absence that is back counts as settled before it is verified that others are."""
     made = groups((A, missing("a1", 5, back=20)), rule=ABSENCE, verified=19)
     assert not made.merger.is_settled(missing("a1", 5, back=20))
     assert made.merger.is_settled(missing("a1", 5))
     made.update(A, missing("a1", 5, back=20), verified=20)
     assert made.merger.is_settled(missing("a1", 5, back=20))
-    assert not Merger(ABSENCE).is_seen(at(0))
+    assert not GroupMerger(ABSENCE).is_verified(at(0))
 
 
 def test_what_is_held_is_looked_at_again() -> None:
     """A group that waits for another is forgotten, or looked at for ever."""
-    merger = Merger(FIRING)
+    merger = GroupMerger(FIRING)
     merger.hold(A, is_held=True)
     merger.hold(B, is_held=True)
     merger.hold(A, is_held=False)
@@ -245,7 +249,7 @@ def test_all_must_be_back() -> None:
     made.update(C, missing("c1", 35, back=50), missing("c2", 50, back=60))
     assert (made.leader("c1"), made.leader("c2")) == ("a1", None)
     assert made.over("a1") == (50, ["a1", "b1", "c1"])
-    assert made.merger.over(told("unknown", 5)) is None
+    assert made.merger.end_of(told("unknown", 5)) is None
     made.update(("d",), missing("d1", 45, back=48))  # not told yet: nothing is to be resolved
     assert made.over("a1") == (50, ["a1", "b1", "c1"])
 
@@ -270,7 +274,7 @@ def test_an_alert_is_open_while_one_of_its_groups_is() -> None:
     """An alert counts as over while something is missing in it, or as open because another alert is."""
     made = groups((A, missing("a1", 10)), (B, missing("b1", 20)), rule=ABSENCE)
     made.update(C, missing("c1", 30))  # not told yet
-    made.known["b1"].told_as = "a1"
+    made.known["b1"].reported_as = "a1"
     assert not made.merger.is_open("a1")
     made.known["b1"].is_open = True
     assert made.merger.is_open("a1")
@@ -289,8 +293,8 @@ def test_runs_are_forgotten_as_a_whole() -> None:
     made.update(("e",), fired("e1", 8))
     assert (made.leader("e1"), made.leader("b1")) == ("a1", "a1")
     made.merger.forget(at(45))  # the run of a2 may still be joined by what fired at the very end of it
-    assert made.merger.tell_as(made.known["b1"]) is None
-    assert not made.merger.over(made.known["a1"])
+    assert made.merger.shared_with(made.known["b1"]) is None
+    assert not made.merger.end_of(made.known["a1"])
     made.update(B, fired("b2", 40))
     assert made.leader("b2") == "a2"
     made.update(A, fired("a3", 7))
@@ -310,5 +314,5 @@ def test_a_merger_is_left_when_no_group_is() -> None:
     """What holds groups together is dropped with the first of them, or stays when all are gone."""
     for order in permutations([A, B, C]):
         made = groups((A, fired("a1", 0)), (B, fired("b1", 5)))
-        made.merger.remember(C, [])
+        made.merger.restore(C, [])
         assert [made.merger.drop(group) for group in order] == [False, False, True]

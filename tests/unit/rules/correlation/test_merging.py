@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actionwatch.base.model import Entity, Level, Record
 from actionwatch.rules.correlations.live.changes import firing_order
 from actionwatch.rules.model import Correlation, Found, Hit
-from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, record_at, run, shapes
+from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, outcome_of, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 BOTH = "group-by: [userName, clusterId], timespan: 10m"
@@ -134,7 +134,8 @@ def test_it_is_what_merging_the_groups_alerts_gives(drawn: Sequence[tuple[int, s
         for number, (minute, user, cluster) in enumerate(drawn)
     ]
     (rule,) = [each.correlation for each in rules if each.correlation is not None]
-    assert {alert.id: sorted(each.key for each in alert.records) for alert in run(rules, records, begin=0)} == {
+    held = outcome_of(rules, records, begin=0).records
+    assert {alert_id: sorted(each.key for each in of_alert) for alert_id, of_alert in held.items()} == {
         name: sorted(keys) for user in ("eve", "bob") for name, keys in _merged(rule, records, user, realert)
     }
 

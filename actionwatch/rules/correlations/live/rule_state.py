@@ -1,4 +1,4 @@
-"""One correlation, live: its groups, the hits kept to fold each again, and when each must be looked at."""
+"""The live state of one correlation: its groups, the hits kept to fold each again, and when each must be judged next."""
 
 from __future__ import annotations
 
@@ -9,53 +9,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from actionwatch.base.model import Record
-from actionwatch.rules.correlations.folds.fold import Machine, machine
-from actionwatch.rules.correlations.live.changes import Told
-from actionwatch.rules.correlations.live.merging import Merger
+from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.rules.correlations.folds.fold import Fold, new_fold
+from actionwatch.rules.correlations.live.merging import GroupMerger
 from actionwatch.rules.model import NEVER, Correlation, Found, Group, Hit
 
 MICROSECOND = timedelta(microseconds=1)
-FEW = 8  # hits a group may keep even where there is no room
+FEW = 8  # hits that a group may keep even if there is no room
 
 
 @dataclass(slots=True)
-class State:
-    """One group: `base` holds what was folded for good, `hits` what came since, `live` both.
+class GroupState:
+    """One group: `base` is the fold of the hits that are no longer kept, `hits` are the later ones, `live` is the fold of both.
 
-    `told`: the alerts that can still change, as they were last told or learned. `published`: the hits that these made in the
-    rules above. A hit before `floor` comes too late for what is kept.
+    `known` are its alerts that can still change, `published` the hits that these made in the rules above. A hit before `floor`
+    comes too late.
     """
 
     group: Group
-    base: Machine
-    live: Machine
+    base: Fold
+    live: Fold
     hits: list[Hit] = field(default_factory=list)
     floor: datetime | None = None
     is_stale: bool = False
     is_refolded: bool = False
-    """Whether it was folded again since it was judged: any of its alerts may have changed."""
+    """Whether it was folded again since it was last judged: any of its alerts may have changed."""
     settled: int = 0
     begun: Found | None = None
     """The alert that a restored state begins with."""
     newest: str = ""
     """The id of the newest alert, as last judged."""
-    told: dict[str, Told] = field(default_factory=dict)
+    known: dict[str, CorrelatedAlert] = field(default_factory=dict)
     published: dict[str, list[tuple[int, Group, Hit]]] = field(default_factory=dict)
     waiting_at: datetime = NEVER
     last_at: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class Track:
-    """One rule with its groups, the most recently touched last."""
+class RuleState:
+    """One rule with its groups, the most recently used last."""
 
     rule: Correlation
     is_feeding: bool
     is_direct: bool
-    """Whether its hits come in order when restored: it counts records alone, no alerts of other rules."""
+    """Whether its hits come in order when restored: it counts only records, no alerts of other rules."""
     is_waiting: bool
-    """Whether its hits may come out of order though no record does: an alert that feeds it may wait for verified time."""
+    """Whether its hits may come out of order even if records do not: alerts that feed it may wait for verified time."""
     since: datetime | None
     zone_end: datetime | None
     begin: datetime | None
@@ -67,19 +66,19 @@ class Track:
     newest: datetime | None = None
     dropped_at: datetime | None = None
     """The newest hit of a group that was dropped as idle."""
-    states: OrderedDict[Group, State] = field(default_factory=OrderedDict)
+    states: OrderedDict[Group, GroupState] = field(default_factory=OrderedDict)
     dirty: dict[Group, None] = field(default_factory=dict)
     waiting: list[tuple[datetime, int, Group]] = field(default_factory=list)
-    mergers: dict[Group, Merger] = field(default_factory=dict)
-    """Where several groups are told as one, by what people are told of the group."""
+    mergers: dict[Group, GroupMerger] = field(default_factory=dict)
+    """Where several groups share an alert, by the group values that the alert shows."""
     sequence: int = 0
 
-    def state(self, group: Group) -> State:
-        """Give a group, which is then the one touched last; the least recently touched goes where there are too many."""
+    def state(self, group: Group) -> GroupState:
+        """Return a group, now the one used last. If there are too many groups, the least recently used is dropped."""
         state = self.states.get(group)
         if state is None:
-            base = machine(self.rule, self.begin)
-            state = self.states[group] = State(group, base, base.copy(), floor=self._unknown_before())
+            base = new_fold(self.rule, self.begin)
+            state = self.states[group] = GroupState(group, base, base.copy(), floor=self._unknown_before())
             if len(self.states) > self.max_groups:
                 _, dropped = self.states.popitem(last=False)
                 self._let_go(dropped)
@@ -88,18 +87,18 @@ class Track:
             self.states.move_to_end(group)
         return state
 
-    def merger(self, group: Group) -> Merger:
-        """Give what holds together the groups that are told as this one."""
+    def merger(self, group: Group) -> GroupMerger:
+        """Return the merger of the groups that share an alert with this one."""
         name = self.rule.merged(group)
         merger = self.mergers.get(name)
         if merger is None:
-            merger = self.mergers[name] = Merger(self.rule)
+            merger = self.mergers[name] = GroupMerger(self.rule)
         return merger
 
     # -- hits ----------------------------------------------------------------------------------------------------------
 
     def insert(self, group: Group, hit: Hit) -> bool:
-        """Take a hit; say whether it came in time."""
+        """Take a hit, and return whether it came in time."""
         if self._is_too_late(group, hit.at):
             return False
         state = self.state(group)
@@ -108,7 +107,7 @@ class Track:
         return True
 
     def remove(self, group: Group, hit: Hit) -> bool:
-        """Take back the hit of an inner alert that is no more, or another one; say whether that came in time."""
+        """Remove the hit of an inner alert that has changed or is no longer found, and return whether that came in time."""
         if self._is_too_late(group, hit.at):
             return False
         state = self.states.get(group)
@@ -122,10 +121,10 @@ class Track:
             self.dirty[group] = None
         return True
 
-    def keep(self, state: State, hit: Hit) -> bool:
-        """Keep a hit where it belongs, once; say whether that is behind the others.
+    def keep(self, state: GroupState, hit: Hit) -> bool:
+        """Keep a hit in its place, once, and return whether that is after all others.
 
-        A record that may alert takes the place of the same action that another source read as backlog.
+        A record that may alert replaces the same action that another source read as backlog.
         """
         hits = state.hits
         is_last = not hits or hit.order > hits[-1].order
@@ -148,13 +147,13 @@ class Track:
         return is_last
 
     def _is_too_late(self, group: Group, at: datetime) -> bool:
-        """Say whether a hit lies before what is kept of its group."""
+        """Return whether a hit lies before what is kept of its group."""
         state = self.states.get(group)
         floor = self._unknown_before() if state is None else state.floor
         return floor is not None and at < floor
 
     def _unknown_before(self) -> datetime | None:
-        """Give the time before which a group that is not there may have been: before what is known, or dropped as idle."""
+        """Return the time before which an unknown group may have existed: before all is known, or dropped as idle."""
         if self.dropped_at is None:
             return self.zone_end
         over = self.dropped_at + self.rule.reach + self.rule.realert
@@ -162,8 +161,8 @@ class Track:
 
     # -- folding again -------------------------------------------------------------------------------------------------
 
-    def refresh(self, state: State) -> None:
-        """Fold a group again where a hit came out of order, or is no more."""
+    def refresh(self, state: GroupState) -> None:
+        """Fold a group again if a hit came out of order or was removed."""
         if not state.is_stale:
             return
         state.live = state.base.copy()
@@ -171,11 +170,11 @@ class Track:
             state.live.push(hit)
         state.is_stale, state.is_refolded = False, True
         state.settled = 0
-        for told in state.told.values():
-            told.taken = 0
+        for known in state.known.values():
+            known.taken = 0
 
-    def alerts(self, state: State, start: int = 0) -> list[Found]:
-        """Give the alerts of a group that are held, with their ids, from a place on."""
+    def alerts(self, state: GroupState, start: int = 0) -> list[Found]:
+        """Return the alerts of a group, with their ids, from a position on."""
         alerts = state.live.alerts(start)
         for found in alerts:
             found.id = found.id or self.rule.alert_id(state.group, found.origin)
@@ -184,7 +183,7 @@ class Track:
         return alerts
 
     def may_open(self, found: Found, verified: datetime | None) -> bool:
-        """Say whether an alert may be told of: one of its records is no backlog and newer than the rule."""
+        """Return whether an alert may open: at least one of its records is no backlog and newer than the rule."""
         if self.rule.is_silent or found.is_quiet:
             return False
         hits = found.hits
@@ -198,8 +197,10 @@ class Track:
     def _is_new(self, record: Record) -> bool:
         return not record.is_backlog and record.id > self.floor
 
-    def settle(self, state: State, alerts: Sequence[Found], verified: datetime | None, merger: Merger | None) -> None:
-        """Note which alerts change no more unless the group is folded again: all but the newest, as far as they are told."""
+    def settle(
+        self, state: GroupState, alerts: Sequence[Found], verified: datetime | None, merger: GroupMerger | None
+    ) -> None:
+        """Note which alerts cannot change unless the group is folded again: all but the newest, as far as they are reported."""
         for found in alerts[:-1]:
             if not found.is_judged(verified) or (merger is not None and not merger.is_settled(found)):
                 return
@@ -207,14 +208,14 @@ class Track:
             if merger is not None:
                 merger.settle(state.group, found)
 
-    # -- when to look again --------------------------------------------------------------------------------------------
+    # -- when to judge again --------------------------------------------------------------------------------------------
 
     def is_due(self, verified: datetime | None) -> bool:
-        """Say whether any group is to be looked at."""
+        """Return whether any group is to be judged."""
         return bool(self.dirty) or (bool(self.waiting) and verified is not None and self.waiting[0][0] <= verified)
 
     def take_due(self, verified: datetime | None) -> list[Group]:
-        """Give the groups to be looked at as of a verified time."""
+        """Return the groups to be judged as of a verified time."""
         while self.waiting and verified is not None and self.waiting[0][0] <= verified:
             _, _, group = heapq.heappop(self.waiting)
             if group in self.states:
@@ -223,10 +224,10 @@ class Track:
         dirty, self.dirty = [group for group in self.dirty if group in self.states], {}
         return dirty
 
-    def wait(self, state: State, alerts: Sequence[Found], verified: datetime | None) -> None:
-        """Note when verified time next lets this group's alerts be judged."""
+    def wait(self, state: GroupState, alerts: Sequence[Found], verified: datetime | None) -> None:
+        """Note at which verified time this group is to be judged next."""
         due = [each.judged_at for each in alerts if each.judged_at is not None and not each.is_judged(verified)]
-        if self.rule.is_merging:  # one group is back: whether others are missing must be seen first
+        if self.rule.is_merging:  # a group came back: first it must be verified whether others are missing
             ends = [each.resolved_at for each in alerts if each.resolved_at is not None]
             due += [end for end in ends if verified is None or end > verified]
         start = self.alerts_from
@@ -239,8 +240,8 @@ class Track:
 
     # -- forgetting ----------------------------------------------------------------------------------------------------
 
-    def forget(self, state: State, cutoff: datetime, *, is_full: bool) -> None:
-        """Fold for good what is older than is kept, or all but a few hits where there is no room."""
+    def forget(self, state: GroupState, cutoff: datetime, *, is_full: bool) -> None:
+        """Drop the hits that are too old to keep, or all but a few if there is no room, after folding them into `base`."""
         count = bisect.bisect_left(state.hits, cutoff, key=lambda each: each.at)
         if is_full:
             count = max(count, len(state.hits) - FEW)
@@ -253,8 +254,8 @@ class Track:
         self.kept -= count
         self._drop_settled(state)
 
-    def _drop_settled(self, state: State) -> None:
-        """Forget the alerts that can change no more."""
+    def _drop_settled(self, state: GroupState) -> None:
+        """Forget the alerts that cannot change any more."""
         count = min(state.settled, len(state.base.found) - 1, len(state.live.found) - 1)
         if count <= 0:
             return
@@ -263,18 +264,18 @@ class Track:
         state.settled -= count
         left = {found.id for found in self.alerts(state)}
         floor = state.floor or NEVER
-        for told in list(state.told.values()):
-            if told.id not in left and (told.is_current or told.until < floor):
-                del state.told[told.id]
-                state.published.pop(told.id, None)
+        for known in list(state.known.values()):
+            if known.id not in left and (known.is_current or known.until < floor):
+                del state.known[known.id]
+                state.published.pop(known.id, None)
 
     def drop_idle(self, cutoff: datetime) -> None:
-        """Drop the groups in which nothing can go on any more."""
+        """Drop the groups in which nothing can change any more."""
         horizon = cutoff - self.rule.reach - self.rule.realert
         while self.states and not self.rule.is_absence:
             group, state = next(iter(self.states.items()))
-            # An alert that fell away may be found again as long as the hits of its time may come.
-            ends = [told.until for told in state.told.values()]
+            # An alert that is no longer found may be found again while hits of its time may still come.
+            ends = [known.until for known in state.known.values()]
             last_at = max(ends if state.last_at is None else [state.last_at, *ends], default=None)
             if last_at is None or last_at >= horizon or group in self.dirty:
                 return
@@ -282,8 +283,8 @@ class Track:
             self.dropped_at = last_at if self.dropped_at is None else max(self.dropped_at, last_at)
             del self.states[group]
 
-    def _let_go(self, state: State) -> None:
-        """Leave nothing behind of a group that is dropped."""
+    def _let_go(self, state: GroupState) -> None:
+        """Release what belongs to a group that is dropped."""
         self.kept -= len(state.hits)
         name = self.rule.merged(state.group)
         if (merger := self.mergers.get(name)) is not None and merger.drop(state.group):

@@ -1,0 +1,73 @@
+"""The alert ledger over the store: read the history of a batch once, and write what the batch makes of it once.
+
+`matcher.py` calls this in its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from actionwatch.alerts.grouping import grouping_key
+from actionwatch.alerts.ledger import Ledger
+from actionwatch.base.model import Alert, AlertChange, Match, Status
+from actionwatch.matching.addressing import Addressing
+from actionwatch.store import alerts
+
+
+class StoredHistory:
+    """The alerts that a batch of matches and changes can touch."""
+
+    def __init__(self, connection: Connection, matches: Iterable[Match], changes: Iterable[AlertChange]) -> None:
+        keys = {grouping_key(match) for match in matches if match.group is not None}
+        ids = {alert_id for change in changes if change.kind for alert_id in (change.known.alert_id, change.known.id)}
+        self._unresolved = alerts.read_unresolved(connection, keys)
+        self._alerts = alerts.read_many(connection, ids) if ids else {}
+
+    def unresolved(self, group_key: str, _at: datetime) -> Iterable[Alert]:
+        """Return the unresolved alerts of a grouping key."""
+        return self._unresolved.get(group_key, ())
+
+    def alert(self, alert_id: str) -> Alert | None:
+        """Return an alert by its id."""
+        return self._alerts.get(alert_id)
+
+
+def only_new(
+    connection: Connection, matches: Sequence[Match], changes: Sequence[AlertChange]
+) -> tuple[list[Match], list[AlertChange]]:
+    """Leave out what the store holds: each record alerts once per rule, and counts once in an alert."""
+    ids = {match.record.id for match in matches} | {record.id for change in changes for record in change.records}
+    held = alerts.read_joined(connection, ids) if ids else set()
+    by_rule = {(rule_id, record_id) for rule_id, _, record_id in held}
+    by_alert = {(alert_id, record_id) for _, alert_id, record_id in held}
+    return (
+        [match for match in matches if (match.rule.id, match.record.id) not in by_rule],
+        [
+            replace(
+                change,
+                records=tuple(each for each in change.records if (change.known.alert_id, each.id) not in by_alert),
+            )
+            for change in changes
+        ],
+    )
+
+
+def write(connection: Connection, ledger: Ledger, addressing: Addressing, now: datetime) -> list[Alert]:
+    """Write the alerts of a batch and the deliveries they need. Return the alerts that are new."""
+    entries = ledger.entries.values()
+    opened = [entry for entry in entries if entry.group_key is not None]
+    alerts.insert_new(connection, [(entry.alert, entry.group_key or "") for entry in opened])
+    alerts.join(connection, [(entry.alert.id, record.id) for entry in entries for record in entry.records])
+    addressing.open(connection, [entry.steps for entry in opened], now)
+    for entry in entries:
+        if entry.group_key is None:
+            alerts.update(connection, entry.alert)
+            if entry.alert.status is not Status.RESOLVED:  # what joins a resolved alert is counted, and sends nothing
+                addressing.update(connection, entry.steps, now)
+        if entry.is_resolved:
+            addressing.resolve(connection, entry.alert, now)
+    return [entry.alert for entry in opened]
