@@ -204,6 +204,18 @@ def test_no_way_to_meet_a_condition_is_left_out() -> None:
     assert set(rule.correlation.patterns) == {Pattern((0,)), Pattern((1,)), Pattern((0, 1))}
 
 
+@pytest.mark.parametrize(
+    ("condition", "is_absence"),
+    [("lt: 1", True), ("lte: 0", True), ("eq: 0", True), ("eq: 1", False), ("gt: 0", False)],
+)
+def test_a_count_of_nothing_is_absence(condition: str, is_absence: bool) -> None:
+    """A rule that asks for no record at all is judged when a record comes, or one that asks for some waits for none."""
+    block = f"{{type: event_count, timespan: 1h, condition: {{{condition}}}}}"
+    (rule,) = rules_in(HEAD + DETECTION + f"correlation: {block}\n").rules
+    assert rule.correlation is not None
+    assert rule.correlation.is_absence is is_absence
+
+
 def test_few_values_are_no_absence() -> None:
     """A rule that compares values with `lt: 1` is taken for one that watches for records that do not come."""
     block = "{type: value_sum, timespan: 1h, condition: {field: raw.n, lt: 1}}"
