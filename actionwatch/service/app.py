@@ -27,8 +27,8 @@ from actionwatch.instaclustr.origin import Connection
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.operator_actions import People
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, templates_of
 from actionwatch.render import Renderer
 from actionwatch.rules.engine import Engine
@@ -143,7 +143,7 @@ class App:
         self._rules: Rules | None = None
         self._correlating: tuple[object, Correlating] | None = None
         self.addressing = build_addressing(settings)
-        self.troubles = Troubles(self.database, self.addressing, self.clock)
+        self.troubles = SelfAlertStore(self.database, self.addressing, self.clock)
         self._match_wanted = threading.Event()
         self.on_backlog: OnBacklog = lambda _: None
         """Told how far each source is while it catches up."""
@@ -202,9 +202,9 @@ class App:
             self.database, channels, self.renderer, self.troubles, self.clock, global_policy=global_policy
         )
 
-    def people(self, wake: Callable[[], None] = lambda: None) -> People:
+    def operator_actions(self, wake: Callable[[], None] = lambda: None) -> OperatorActions:
         """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
-        return People(self.database, self.addressing, self.clock, wake)
+        return OperatorActions(self.database, self.addressing, self.clock, wake)
 
     @functools.cached_property
     def silence_files(self) -> SilenceFiles:
@@ -263,7 +263,9 @@ class App:
         for file in before - {fault.file for fault in faults}:
             self.troubles.settle("rule_broken", file, why_whole(file))
         for fault in faults:
-            self.troubles.report("rule_broken", fault.file, str(fault), "mend it; what it said before holds meanwhile")
+            self.troubles.report(
+                "rule_broken", fault.file, str(fault), "fix the file; its last good content is used meanwhile"
+            )
 
     def close(self) -> None:
         """Close the upstream connections and the store."""

@@ -22,7 +22,7 @@ from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator import Action
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.store import marks, receipts
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
 from actionwatch.tail.window_scan import PollReport
@@ -222,7 +222,7 @@ class Schedule:
             self.database,
             [channel],
             PlainRenderer(),
-            Troubles(self.database, addressing(), self.world.clock),
+            SelfAlertStore(self.database, addressing(), self.world.clock),
             self.world.clock,
             jitter=lambda: 0.5,
         )

@@ -13,7 +13,7 @@ from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Escalation, Event, Match, Message, Record, Silence
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.matching.operator_actions import People
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.store import alert_history, alerts, outbox, records, silences
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import QUARTER, make_record
@@ -60,9 +60,9 @@ class Desk(Post):
         )
 
     @property
-    def people(self) -> People:
+    def people(self) -> OperatorActions:
         """Those who decide."""
-        return People(self.database, self.addressing, self.clock)
+        return OperatorActions(self.database, self.addressing, self.clock)
 
     @property
     def hook(self) -> Sender:

@@ -17,7 +17,7 @@ from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.self_alerts import SELF_RULE, Troubles
+from actionwatch.matching.self_alerts import SELF_RULE, SelfAlertStore
 from actionwatch.store import alerts, delivery_transitions, outbox, records, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_alert, make_delivery
@@ -153,9 +153,9 @@ class Post:
         return Addressing(self.route or Route(names), known)
 
     @property
-    def troubles(self) -> Troubles:
+    def troubles(self) -> SelfAlertStore:
         """What is wrong with ourselves."""
-        return Troubles(self.database, self.addressing, self.clock)
+        return SelfAlertStore(self.database, self.addressing, self.clock)
 
     def matcher(self, *rules: KindRule, batch_size: int = 2000) -> Matcher:
         """Make the matching step."""

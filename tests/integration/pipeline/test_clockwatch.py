@@ -16,7 +16,7 @@ from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
-from actionwatch.matching.self_alerts import Troubles, marked_alert
+from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
 from actionwatch.store import alerts, outbox, polls, receivers, waits
 from actionwatch.store.database import Database
@@ -47,7 +47,7 @@ def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
     machine = post.clock
     assert isinstance(machine, Machine)
     told = [follower.follow_clock for follower in followers]
-    troubles = Troubles(post.database, Addressing(Route(()), {}), machine)
+    troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
     return ClockWatch(machine.clock, post.database, troubles, told, machine.elapsed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from actionwatch.matching.operator_actions import People
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
 from actionwatch.store import (
@@ -39,7 +39,7 @@ def test_all_goes_in_its_time(post: Post) -> None:
     post.matcher(KindRule()).run_once()
     (alert_id,) = post.alerts()
     post.deliver()
-    People(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
+    OperatorActions(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
     post.deliver()
     receipt = WindowReceipt(
         source="acme",

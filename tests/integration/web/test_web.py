@@ -192,7 +192,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
         delivery_transitions.bury(connection, dead.id, "x")
         receivers.note_failure(connection, "hook", NOON, "x", None)
         receivers.note_success(connection, "fine", NOON)
-        self_alerts.insert(connection, self_alerts.OpenTrouble("dead_letters", 'ho"ok', NOON, "x", "", "id"))
+        self_alerts.insert(connection, self_alerts.OpenSelfAlert("dead_letters", 'ho"ok', NOON, "x", "", "id"))
     clock.advance(seconds=7)
     assert metrics(web) == {
         'actionwatch_seen_through_lag_seconds{source="acme"}': 7,
