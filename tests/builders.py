@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import stable_id
 from actionwatch.base import clock
-from actionwatch.base.model import Alert, Delivery, DeliveryStatus, Event, Level, Match, Message, Record, RuleName
-from actionwatch.store import outbox
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, RuleName
+from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.database import Database
 from actionwatch.store.timestamps import to_micros
 
@@ -130,7 +131,7 @@ def make_delivery(alert_id: str = "alert-1", receiver: str = "hook", ordinal: in
 def lease_due(connection: Connection, receiver: str, now: datetime, limit: int = 10) -> list[Delivery]:
     """Lease what is due, as a process does that will say nothing of it any more."""
     due = outbox.read_due(connection, receiver, now, limit)
-    return outbox.lease(connection, [each.delivery for each in due], now + timedelta(minutes=5))
+    return delivery_transitions.claim(connection, [each.delivery for each in due], now + timedelta(minutes=5))
 
 
 def make_message(data: Mapping[str, Any] | None = None, **changes: Any) -> Message:

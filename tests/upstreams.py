@@ -34,7 +34,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.addressing import Addressing, Destination
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
 from actionwatch.store.database import Database
@@ -222,7 +222,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
         [*KINDS, *OWN_KINDS, *kinds],
         upstream.reader,
         database,
-        Troubles(database, addressing(), clock),
+        SelfAlertStore(database, addressing(), clock),
         clock,
     )
 

@@ -1,14 +1,15 @@
-"""Make rows of the outbox: what somebody is owed, before any gate or attempt."""
+"""Make new rows of the outbox, before any gate or attempt."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.ids import stable_id
-from actionwatch.base.model import Delivery, DeliveryStatus, Event
+from actionwatch.base.model import Event
 
 
-def owed(
+def new_delivery(
     alert_id: str,
     receiver: str,
     event: Event,
@@ -20,7 +21,7 @@ def owed(
     fallback_of: str | None = None,
     body: str | None = None,
 ) -> Delivery:
-    """Make a row. Its id comes from the ordinal, not from event and count, which relabelling would make collide."""
+    """Make a row. Its id comes from the ordinal: ids from event and count would collide when the event changes."""
     return Delivery(
         id=stable_id("delivery", alert_id, receiver, str(ordinal)),
         alert_id=alert_id,

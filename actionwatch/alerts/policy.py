@@ -1,4 +1,4 @@
-"""What a receiver wants of the messages it is sent, beyond the messages themselves. Pure values, made by `service/app.py`."""
+"""Policies: which messages a receiver gets and when. Pure values, made by `service/app.py`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from actionwatch.text.timeintervals import TimeInterval
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """More than `above` alerts within `per` are a storm: what comes beyond is told in summaries."""
+    """More than `above` alerts within `per` are a storm: summaries report the others."""
 
     above: int = 30
     per: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """One receiver's wishes. `storm` None: one message per alert, whatever comes. `objective`: its p99 of latency."""
+class ReceiverPolicy:
+    """One receiver's policy. `storm` None: every alert is a message. `objective`: its p99 of latency."""
 
     min_level: Level = Level.INFORMATIONAL
     storm: Storm | None = None
@@ -34,12 +34,12 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """What holds for every receiver: what inhibits what, and the time intervals that routes name."""
+class GlobalPolicy:
+    """What applies to every receiver: the inhibition rules, and the time intervals that routes name."""
 
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
 
-    def muting(self, names: Iterable[str], at: datetime) -> str | None:
-        """Name the first of these intervals that holds; one that is no longer configured never does."""
+    def active_mute(self, names: Iterable[str], at: datetime) -> str | None:
+        """Return the first of these intervals that contains a time; one that is no longer configured never does."""
         return next((name for name in names if name in self.intervals and self.intervals[name].holds(at)), None)

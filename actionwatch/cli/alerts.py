@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Alert, Delivery
-    from actionwatch.matching.operator_actions import People
+    from actionwatch.base.delivery import Delivery
+    from actionwatch.base.model import Alert
+    from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.store.database import StoreReader
 
 
@@ -94,7 +95,7 @@ def show(config: str, alert_id: str, form: str) -> None:
 @click.pass_obj
 def acknowledge(config: str, alert_id: str, author: str | None) -> None:
     """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
-    alert = _decide(config, alert_id, lambda people, found, who: people.acknowledge(found, who), author)
+    alert = _decide(config, alert_id, lambda actions, found, who: actions.acknowledge(found, who), author)
     if alert.status.value == "resolved":
         raise click.ClickException(f"{alert.id} was resolved by {alert.resolved_by}: it can no longer be acknowledged")
     click.echo(f"{alert.id} is acknowledged by {alert.acked_by}")
@@ -106,20 +107,22 @@ def acknowledge(config: str, alert_id: str, author: str | None) -> None:
 @click.pass_obj
 def resolve(config: str, alert_id: str, author: str | None) -> None:
     """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
-    alert = _decide(config, alert_id, lambda people, found, who: people.resolve(found, who), author)
+    alert = _decide(config, alert_id, lambda actions, found, who: actions.resolve(found, who), author)
     click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
-def _decide(config: str, alert_id: str, decision: Callable[[People, str, str], Alert], author: str | None) -> Alert:
+def _decide(
+    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str | None
+) -> Alert:
     from actionwatch.base import clock
-    from actionwatch.matching.operator_actions import People, login_name
+    from actionwatch.matching.operator_actions import OperatorActions, login_name
     from actionwatch.service import app
 
     with changed_store(config) as (settings, database):
         with database.read() as connection:
             found = _one(connection, alert_id)
-        people = People(database, app.build_addressing(settings), clock.utc_now)
-        alert = decision(people, found.id, author or login_name())
+        actions = OperatorActions(database, app.build_addressing(settings), clock.utc_now)
+        alert = decision(actions, found.id, author or login_name())
         warn_if_nothing_runs(database)
         return alert
 
@@ -178,7 +181,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
     """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    from actionwatch.base.model import DeliveryStatus
+    from actionwatch.base.delivery import DeliveryStatus
 
     stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
     found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]

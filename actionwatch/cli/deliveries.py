@@ -15,7 +15,7 @@ from actionwatch.cli.output import Moment, console, hang, output_option, print_d
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Delivery
+    from actionwatch.base.delivery import Delivery
 
 
 @click.group()
@@ -99,8 +99,8 @@ def retry(
         if to is not None and to not in known:
             raise click.UsageError(_unknown(to, known))
         with database.write() as connection:
-            wanted = outbox.Wanted(_dead(connection, ids), receiver, since)
-            stranded = {} if to else outbox.count_letters(connection, wanted, besides=known)
+            wanted = outbox.DeliveryFilter(_dead(connection, ids), receiver, since)
+            stranded = {} if to else outbox.count_dead_letters(connection, wanted, besides=known)
             if ids and stranded:
                 raise click.ClickException(_stranded(stranded))
             now = clock.utc_now()
@@ -130,12 +130,14 @@ def drop(
     A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is dropped.
     """
     from actionwatch.matching.operator_actions import login_name
-    from actionwatch.store import outbox
+    from actionwatch.store import delivery_transitions, outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "drop")
     with changed_store(config) as (_, database), database.write() as connection:
         chosen = _dead(connection, ids)
-        count = outbox.drop(connection, outbox.Wanted(chosen, receiver, since), author or login_name())
+        count = delivery_transitions.drop(
+            connection, outbox.DeliveryFilter(chosen, receiver, since), author or login_name()
+        )
     _say(count, "dropped")
 
 
@@ -148,7 +150,7 @@ def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
 
 def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
     """Return the ids of the named dead letters, or None if filters select them."""
-    from actionwatch.base.model import DeliveryStatus
+    from actionwatch.base.delivery import DeliveryStatus
 
     chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:

@@ -15,7 +15,8 @@ from actionwatch.cli.output import output_option, print_document, print_table, s
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Alert, Delivery, Record
+    from actionwatch.base.delivery import Delivery
+    from actionwatch.base.model import Alert, Record
     from actionwatch.rules.explain import Finding
     from actionwatch.rules.load import Rules
     from actionwatch.settings import Settings
@@ -163,11 +164,11 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
         spans = [f"{(alert.told_at - alert.first_at).total_seconds():.1f} s after it happened"]
         if alert.seen_at is not None:
             spans.append(f"{(alert.told_at - alert.seen_at).total_seconds():.1f} s after it was seen")
-        yield _Line(alert.told_at, alert.id, "first delivered", ", ".join(spans))
+        yield _Line(alert.told_at, alert.id, "first told", ", ".join(spans))
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
-    from actionwatch.base.model import DeliveryStatus
+    from actionwatch.base.delivery import DeliveryStatus
     from actionwatch.store import outbox, suppressed_deliveries
 
     if row.status is DeliveryStatus.PENDING:

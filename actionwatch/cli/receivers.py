@@ -14,7 +14,7 @@ from actionwatch.cli.context import opened_store, read_settings
 from actionwatch.cli.output import dump, output_option, print_items
 
 if TYPE_CHECKING:
-    from actionwatch.base.model import Delivery
+    from actionwatch.base.delivery import Delivery
     from actionwatch.service.app import App
 
 WAIT_SECONDS = 60.0  # for the receiver's response to a test; the running service may retry later

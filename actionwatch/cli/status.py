@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actionwatch.store.outbox import Queue
     from actionwatch.store.polls import Poll
     from actionwatch.store.receivers import Health
-    from actionwatch.store.self_alerts import OpenTrouble
+    from actionwatch.store.self_alerts import OpenSelfAlert
 
 LATENESS_RECORDS = 10_000  # the newest ones, to measure how late records appear
 
@@ -65,7 +65,7 @@ class Snapshot:
     running: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
     is_running: bool = False
-    troubles: Sequence[OpenTrouble | DetectedTrouble]
+    troubles: Sequence[OpenSelfAlert | DetectedTrouble]
 
 
 def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:

@@ -1,7 +1,7 @@
-"""Compose: what a claimed delivery says, frozen at its first attempt.
+"""Compose the message of a claimed delivery, and freeze it at its first attempt.
 
-Used by `worker.py` within its claiming transaction. A message that was frozen before is sent again to the letter; one that
-cannot be composed becomes a dead letter, so that no single alert can stop the others.
+Works in the claiming transaction. A frozen message is sent again word for word; one that cannot be composed becomes a dead
+letter, so that no single alert can stop the others.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import ESCALATION, MESSAGE_TYPES, READDRESSED, Alert, Delivery, Event, Message, Record
+from actionwatch.base.model import MESSAGE_TYPES, Alert, Event, Message, Record
+from actionwatch.delivery import lifecycle
+from actionwatch.delivery.retry import Bury
 from actionwatch.rules.fields import shown_texts
 from actionwatch.store import outbox, records
-from actionwatch.store.outbox import Due
+from actionwatch.store.outbox import DueDelivery
 from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
 
 log = structlog.get_logger()
@@ -28,21 +31,21 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A delivery, frozen: its `body` is the message written down. The alert is None where it is no longer in the store."""
+    """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it."""
 
     delivery: Delivery
     message: Message
     alert: Alert | None
 
 
-def compose(connection: Connection, passed: Sequence[Due], now: datetime) -> list[Composed]:
-    """Give what each delivery says that the gates let through, in order.
+def compose(connection: Connection, passed: Sequence[DueDelivery], now: datetime) -> list[Composed]:
+    """Return the messages of deliveries that passed the gates, in order.
 
-    One that cannot be written is missing, and buried in the store.
+    A delivery whose message cannot be composed is left out, and is a dead letter in the store.
     """
-    untried = {due.delivery.alert_id for due in passed if due.delivery.body is None}
-    newest = records.read_of_alerts(connection, untried, RECORDS_SHOWN) if untried else {}
-    found = (_thawed(due) if due.delivery.body is not None else _frozen(connection, due, newest, now) for due in passed)
+    new = {due.delivery.alert_id for due in passed if not due.delivery.is_frozen}
+    newest = records.read_of_alerts(connection, new, RECORDS_SHOWN) if new else {}
+    found = (_thawed(due) if due.delivery.is_frozen else _frozen(connection, due, newest, now) for due in passed)
     return [composed for composed in found if composed is not None]
 
 
@@ -54,12 +57,14 @@ def message_of(
     now: datetime,
     reasons: tuple[tuple[str, str], ...] = (),
 ) -> Message:
-    """Say what there is to say of an alert; `newest` are the newest of its records, newest last, `reasons` come first."""
+    """Compose the message of an alert. `newest` are its newest records, newest last; `reasons` are its first fields."""
     fields = shown_texts(newest[-1], alert.fields) if newest else ()
     return Message(delivery_id, MESSAGE_TYPES[event], now, alert_document(alert, newest), (*reasons, *fields))
 
 
-def _frozen(connection: Connection, due: Due, newest: Mapping[str, Sequence[Record]], now: datetime) -> Composed | None:
+def _frozen(
+    connection: Connection, due: DueDelivery, newest: Mapping[str, Sequence[Record]], now: datetime
+) -> Composed | None:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
         if due.alert is not None:
@@ -70,24 +75,24 @@ def _frozen(connection: Connection, due: Due, newest: Mapping[str, Sequence[Reco
         why = f"cannot be written: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)
     log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
-    outbox.record_dead(connection, delivery.id, None, why)
+    lifecycle.apply(connection, [(delivery, Bury(why))], now)
     return None
 
 
 def _reasons(connection: Connection, delivery: Delivery) -> tuple[tuple[str, str], ...]:
-    """Tell a person who would not be told otherwise why this came."""
-    if delivery.why == READDRESSED and delivery.ref is not None:
+    """Return the fields that explain to people why they get this message, where the alert alone does not."""
+    if delivery.is_readdressed and delivery.ref is not None:
         return (("in place of", delivery.ref),)
     if delivery.fallback_of is not None:
         original = outbox.read(connection, delivery.fallback_of)
         return (("in place of", original.receiver),) if original else ()
-    if delivery.ordinal == ESCALATION:
+    if delivery.is_escalation:
         return (("escalated", f"nobody took it on within {spell_duration(delivery.due_at - delivery.created_at)}"),)
     return ()
 
 
 def freeze(message: Message) -> str:
-    """Write a message down, as it will be sent on every attempt."""
+    """Encode a message as JSON, as every attempt sends it."""
     frozen = {
         "type": message.type,
         "timestamp": message.timestamp.isoformat(),
@@ -97,16 +102,16 @@ def freeze(message: Message) -> str:
     try:
         return msgspec.json.encode(frozen).decode()
     except (UnicodeEncodeError, OverflowError, ValueError):
-        # Lone surrogates and integers beyond 64 bits, which an upstream's JSON may hold: slower, and able to.
+        # An upstream's JSON may hold lone surrogates and integers beyond 64 bits: the slower encoder accepts them.
         return json.dumps(frozen, ensure_ascii=True, separators=(",", ":"))
 
 
-def _thawed(due: Due) -> Composed:
+def _thawed(due: DueDelivery) -> Composed:
     return Composed(due.delivery, thaw(due.delivery.id, due.delivery.body or ""), due.alert)
 
 
 def thaw(delivery_id: str, body: str) -> Message:
-    """Read a message that was frozen."""
+    """Decode a frozen message."""
     frozen = json.loads(body)
     fields = tuple((label, value) for label, value in frozen["fields"])
     at = datetime.fromisoformat(frozen["timestamp"])

@@ -1,7 +1,7 @@
-"""Fallback: what does not reach a receiver goes to the one named to stand in for it, as a copy with an id of its own.
+"""Fallback: send what does not reach a receiver to its fallback receiver, as a copy with another id.
 
-Copied are the opening and the resolution of an alert, each once: when the original is given up, or when its receiver has been
-failing for `fallback_after`. The original stays as it is, and may still arrive late.
+The opening and the resolution of an alert are copied, each once: when the original becomes a dead letter, or when its receiver
+has failed for `fallback_after`. The original stays as it is, and may still arrive late.
 """
 
 from __future__ import annotations
@@ -12,41 +12,44 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import owed
-from actionwatch.alerts.policy import Policy
-from actionwatch.base.model import Delivery, Event
-from actionwatch.store import alert_history, fallback_deliveries, outbox, receiver_progress
+from actionwatch.alerts.new_delivery import new_delivery
+from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Event
+from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
 from actionwatch.store.receivers import Health
 
 COPIED = (Event.OPENED, Event.RESOLVED)
-AT_ONCE = 500  # rows a transaction
+ROWS_AT_ONCE = 500  # one transaction copies this many
 
 log = structlog.get_logger()
 
 
 class Fallbacks:
-    """Copies rows to the receivers that stand in."""
+    """Copies rows to the fallbacks of receivers with these policies."""
 
-    def __init__(self, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, policies: Mapping[str, ReceiverPolicy]) -> None:
         self._policies = policies
 
     def failing(self, health: Mapping[str, Health], now: datetime) -> list[str]:
-        """Name the receivers that have a fallback and have failed for long enough to use it."""
+        """Return the receivers that have a fallback and have failed for long enough to use it."""
         return [
             name
             for name, policy in self._policies.items()
             if policy.fallback is not None and _has_failed_since(health.get(name), now, policy)
         ]
 
-    def stand_in(self, connection: Connection, delivery: Delivery, why: str, now: datetime) -> str | None:
-        """Copy a row that was given up, unless its like was copied before; give the receiver that stands in."""
-        policy = self._policies.get(delivery.receiver, Policy())
+    def fall_back(self, connection: Connection, delivery: Delivery, why: str, now: datetime) -> None:
+        """Copy a row to the fallback of its receiver, unless the same event of its alert was copied before."""
+        policy = self._policies.get(delivery.receiver, ReceiverPolicy())
         if policy.fallback is None or delivery.event not in COPIED:
-            return None
+            return
         if fallback_deliveries.is_copied(connection, delivery.alert_id, delivery.receiver, delivery.event):
-            return None
-        known = receiver_progress.read(connection, delivery.alert_id).get(policy.fallback, receiver_progress.Standing())
-        row = owed(
+            return
+        known = receiver_progress.read(connection, delivery.alert_id).get(
+            policy.fallback, receiver_progress.ReceiverProgress()
+        )
+        row = new_delivery(
             delivery.alert_id,
             policy.fallback,
             delivery.event,
@@ -55,33 +58,30 @@ class Fallbacks:
             now,
             fallback_of=delivery.id,
         )
-        outbox.insert_new(connection, [row])
-        what = f"{policy.fallback} stands in for {delivery.receiver} ({delivery.event}): {why}"
+        delivery_transitions.enqueue(connection, [row])
+        what = f"{policy.fallback} replaces {delivery.receiver} ({delivery.event}): {why}"
         alert_history.append(connection, [alert_history.Entry(now, delivery.alert_id, "fallback", what)])
         log.warning("fallback_used", delivery=delivery.id, receiver=delivery.receiver, fallback=policy.fallback)
-        return policy.fallback
 
-    def follow(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:
-        """Copy the ends of alerts whose opening the fallback was told, also where the receiver itself was told it since."""
+    def copy_ends(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:
+        """Copy the ends of alerts whose opening was copied, also where the receiver itself got the opening since."""
         for delivery in ends:
-            policy = self._policies.get(delivery.receiver, Policy())
+            policy = self._policies.get(delivery.receiver, ReceiverPolicy())
             if policy.fallback is not None and fallback_deliveries.is_copied(
                 connection, delivery.alert_id, delivery.receiver, Event.OPENED
             ):
-                self.stand_in(connection, delivery, "it was told the opening", now)
+                self.fall_back(connection, delivery, "it got the opening", now)
 
-    def stand_in_for_all(self, connection: Connection, receiver: str, now: datetime) -> int:
-        """Copy what waits for a receiver that keeps failing; give how many rows were looked at."""
-        waiting = fallback_deliveries.read_uncopied(connection, receiver, AT_ONCE)
-        for delivery in waiting:
+    def fall_back_all(self, connection: Connection, receiver: str, now: datetime) -> None:
+        """Copy what waits for a receiver that keeps failing."""
+        for delivery in fallback_deliveries.read_uncopied(connection, receiver, ROWS_AT_ONCE):
             is_end = delivery.event is Event.RESOLVED
             if is_end and not fallback_deliveries.is_copied(connection, delivery.alert_id, receiver, Event.OPENED):
-                continue  # its beginning was told: it waits for the receiver, as everything else does
-            self.stand_in(connection, delivery, "it has been failing for too long", now)
-        return len(waiting)
+                continue  # the receiver got the opening: the end waits for it too
+            self.fall_back(connection, delivery, "it has failed for too long", now)
 
 
-def _has_failed_since(health: Health | None, now: datetime, policy: Policy) -> bool:
+def _has_failed_since(health: Health | None, now: datetime, policy: ReceiverPolicy) -> bool:
     return (
         health is not None and health.failing_since is not None and now - health.failing_since >= policy.fallback_after
     )

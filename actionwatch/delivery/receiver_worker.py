@@ -1,9 +1,9 @@
-"""Channels: each receiver's own threads, rate and backlog, so that one that hangs delays no other.
+"""Send: each receiver has its own threads, rate and backlog, so that one that hangs delays no other.
 
-Rate, pause and concurrency hold for all processes that deliver from the store: what the others do is asked at each claim. One
+Rate, pause and concurrency hold for all processes that deliver from the store: each claim reads what the others do. A process
 alone may hold a stock, so that no thread waits; several together hold no more than the receiver takes at once.
 
-Only the dispatcher of `worker.py` hands jobs in; outcomes come back through one queue.
+Only the delivery worker (`worker.py`) hands jobs in; attempts come back through its inbox.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 
-from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
-from actionwatch.base.model import Alert, Delivery, Message, Receipt, Rendered
+from actionwatch.base.model import Alert, Message, Receipt, Rendered
 from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.notifiers.base import Notifier
 
-IN_HAND = 4  # jobs a thread: none waits for the dispatcher's commit, and a commit carries many
+IN_HAND = 4  # jobs a thread: none waits for the delivery worker's commit, and a commit carries many
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to ask again for the places that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: should it hang now, at 10 s each they all end within their lease
 
@@ -33,16 +34,16 @@ log = structlog.get_logger()
 
 
 class Renderer(Protocol):
-    """What fills a notifier's templates: `render.py`."""
+    """Fills a notifier's templates: `render/renderer.py`."""
 
     def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[str]]:
-        """Give the texts, and what went wrong where a plain text had to stand in."""
+        """Return the texts, and what went wrong where a plain text replaces a template."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A receiver: its notifier, and what its messages need."""
+    """A receiver: its notifier, its templates, its limits and its policy."""
 
     name: str
     notifier: Notifier
@@ -50,7 +51,7 @@ class Channel:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int = 4
     rate_per_second: float | None = None
-    policy: Policy = field(default_factory=Policy)
+    policy: ReceiverPolicy = field(default_factory=ReceiverPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended: a receipt, or an error."""
+class Attempt:
+    """One try to send a job, and how it ended: with a receipt or an error."""
 
     job: Job
     receipt: Receipt | None
@@ -74,24 +75,24 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Line:
-    """One receiver's threads, rate and backlog. Only the dispatcher touches its counters."""
+class ReceiverWorker:
+    """One receiver's threads, rate and backlog. Only the delivery worker's thread touches its counters."""
 
     channel: Channel
     renderer: Renderer
-    outcomes: queue.SimpleQueue[Outcome | None]
+    on_ended: Callable[[Attempt], None]
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
     in_hand: dict[str, float] = field(default_factory=dict)
-    """The deliveries handed in whose outcome has not come yet, each with when that was, by the monotonic clock."""
+    """The deliveries handed in whose attempt has not ended yet, each with when that was, by the monotonic clock."""
     ended_count: int = 0
-    """How many outcomes came while the dispatcher was at its last round."""
+    """How many attempts ended during the delivery worker's last round."""
     paused_until: datetime | None = None
     closed_until: datetime | None = None
-    """When the rate lets the next message go, or it is worth asking again whether others have let go of its places."""
+    """When the rate allows the next message, or when to check again whether other processes freed their slots."""
 
     def free(self, now: datetime, held_elsewhere: int = 0) -> int:
-        """Say how many more messages may be handed in now, while other processes hold so many of this receiver."""
+        """Return how many more messages may be handed in now, while other processes hold so many of this receiver."""
         if self.wait_seconds(now) > 0:
             return 0
         most = self.channel.concurrency - held_elsewhere if held_elsewhere else self._most_in_hand()
@@ -104,7 +105,7 @@ class Line:
         return max(least, min(2 * self.ended_count, most))
 
     def wait_seconds(self, now: datetime) -> float:
-        """Say how long the receiver's own wish (Retry-After), its rate or other processes keep it closed."""
+        """Return how long its Retry-After, its rate or other processes keep it closed."""
         paused = (self.paused_until - now).total_seconds() if self.paused_until else 0.0
         closed = (self.closed_until - now).total_seconds() if self.closed_until else 0.0
         if closed > max(self.interval, HELD_ELSEWHERE).total_seconds():
@@ -113,19 +114,19 @@ class Line:
 
     @property
     def interval(self) -> timedelta:
-        """How long the rate has the receiver closed after each message; nothing where there is none."""
+        """How long the rate keeps the receiver closed after each message; zero without a rate."""
         rate = self.channel.rate_per_second
         return timedelta(seconds=1 / rate) if rate else timedelta(0)
 
-    def heed(self, paused_until: datetime | None, next_at: datetime | None) -> None:
-        """Follow what holds for all who send to the receiver."""
+    def follow_shared(self, paused_until: datetime | None, next_at: datetime | None) -> None:
+        """Follow the pause and the rate that all processes share."""
         if paused_until is not None:
             self.pause(paused_until)
         if next_at is not None and self.interval:
             self.closed_until = next_at
 
     def pause(self, until: datetime) -> None:
-        """Keep the receiver closed until then; a shorter wish does not undo a longer one."""
+        """Keep the receiver closed until then; a shorter pause does not end a longer one."""
         self.paused_until = max(until, self.paused_until or until)
 
     def follow_clock(self, step: timedelta) -> None:
@@ -137,7 +138,7 @@ class Line:
         """Hand a job to the receiver's threads, starting one where all are busy."""
         self.in_hand[job.delivery.id] = time.monotonic()
         if len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
-            # Daemons: a send that hangs must not keep a process that was told to end.
+            # Daemons: a send that hangs must not keep a process from ending.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
             self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
             self.threads[-1].start()
@@ -150,12 +151,12 @@ class Line:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it has just taken some of its stock, and has more than its threads are at."""
+        """Whether attempts ended just now, and more jobs wait than its threads are sending."""
         return self.ended_count > 0 and len(self.in_hand) > self.channel.concurrency
 
-    def take_back(self, outcome: Outcome) -> None:
-        """Have one less in hand."""
-        self.in_hand.pop(outcome.job.delivery.id, None)
+    def take_back(self, attempt: Attempt) -> None:
+        """Count an attempt that ended."""
+        self.in_hand.pop(attempt.job.delivery.id, None)
         self.ended_count += 1
 
     def close(self) -> None:
@@ -169,24 +170,24 @@ class Line:
             self.channel.notifier.close()
 
     def _drop_jobs(self) -> None:
-        """Begin no send that nobody would record: what waits behind one that hangs is tried again at the next start."""
+        """Start no send that would not be recorded: the next start retries what waits behind a send that hangs."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self.jobs.get_nowait()
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            self.outcomes.put(self._attempt(job))
+            self.on_ended(self._attempt(job))
 
-    def _attempt(self, job: Job) -> Outcome:
+    def _attempt(self, job: Job) -> Attempt:
         failures: Sequence[str] = ()
         try:
             rendered, failures = self.renderer.render(self.channel.templates, job.message)
             receipt = self.channel.notifier.send(job.message, rendered, job.reference)
         except DeliveryError as exc:
-            return Outcome(job, None, exc, failures)
+            return Attempt(job, None, exc, failures)
         except BaseException as exc:
-            # A notifier's bug, even a SystemExit, must not lose a message or end the thread: it is tried again, and shown.
+            # A notifier's bug, even a SystemExit, must neither lose a message nor end the thread.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
-            return Outcome(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
-        return Outcome(job, receipt, None, failures)
+            return Attempt(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
+        return Attempt(job, receipt, None, failures)

@@ -12,7 +12,7 @@ MAX_DOUBLINGS = 64  # far past any maximum, and short of what a float can hold
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How patient a receiver's outbox is: exponential backoff with full jitter, and an age at which it gives up."""
+    """A receiver's retries: exponential backoff with full jitter, and the age at which actionwatch gives up."""
 
     first: timedelta = timedelta(seconds=1)
     factor: float = 2.0
@@ -29,7 +29,7 @@ class RetryAt:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """Give up; `why` is shown with the dead letter."""
+    """Give up: make it a dead letter that shows `why`."""
 
     why: str
 
@@ -37,10 +37,10 @@ class Bury:
 def decide(
     error: DeliveryError, attempt: int, started_at: datetime, now: datetime, jitter: float, policy: RetryPolicy
 ) -> RetryAt | Bury:
-    """Say what follows the failure of attempt number `attempt` (1 is the first; `jitter` in [0, 1)).
+    """Decide what follows the failure of attempt number `attempt` (1 is the first; `jitter` in [0, 1)).
 
-    Returns: `RetryAt`, never sooner than the receiver's own Retry-After; or `Bury`, for an error that stays, or where the next
-    attempt would begin later than `give_up_after` from `started_at`.
+    Returns: `RetryAt`, never earlier than the receiver's Retry-After; or `Bury`, for a permanent error, or where the next
+    attempt would start later than `give_up_after` from `started_at`.
     """
     if not isinstance(error, TransientDeliveryError):
         return Bury(f"refused: {error.what}")
@@ -51,6 +51,6 @@ def decide(
 
 
 def _backoff(attempt: int, jitter: float, policy: RetryPolicy) -> timedelta:
-    """Wait between nothing and the full step: spread retries do not meet again (full jitter)."""
+    """Return a wait between zero and the full step, so that retries do not come all at once (full jitter)."""
     step = policy.first.total_seconds() * policy.factor ** min(attempt - 1, MAX_DOUBLINGS)
     return timedelta(seconds=jitter * min(step, policy.max.total_seconds()))

@@ -1,7 +1,7 @@
-"""Address alerts: find the receivers of each, and write the messages they are owed into the outbox.
+"""Address alerts: find the receivers of each alert and enqueue their messages.
 
-Used by the step that opens alerts from matches and by the troubles, which open alerts of their own. Everything here happens in
-the caller's transaction: an alert and its deliveries are committed together (the transactional outbox).
+The matcher, the self-alerts and operator actions use it, in their transactions: an alert and its deliveries are committed
+together (the transactional outbox).
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import owed
+from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import ESCALATION, Alert, Delivery, DeliveryStatus, Event, Level, Record
-from actionwatch.store import alert_history, outbox, receiver_progress
-from actionwatch.store.receiver_progress import Standing
+from actionwatch.base.model import Alert, Event, Level, Record
+from actionwatch.store import alert_history, delivery_transitions, receiver_progress
+from actionwatch.store.receiver_progress import ReceiverProgress
 
 Steps = Sequence[tuple[Alert, Record | None]]
 """An alert as it was after each match that joined it, with that match's record; never empty, the newest state last.
 
-Each step is routed by itself: what an alert's receivers are must not hang on how many matches one batch brought.
+Each step is routed separately: the receivers of an alert must not depend on how many matches one batch holds.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What addressing needs to know of a receiver.
+    """A receiver, as addressing needs it.
 
     At most one update per alert within `updates`; with `is_updated_last` only one, when the rule's `realert` ends.
     """
@@ -47,86 +48,90 @@ class Addressing:
         self._destinations = destinations
 
     def open(self, connection: Connection, opened: Sequence[Steps], now: datetime) -> None:
-        """Owe `opened` to every receiver of these new alerts, and later to whom they escalate."""
+        """Enqueue `opened` for every receiver of these new alerts, and their escalations."""
         rows: list[Delivery] = []
         lines: list[alert_history.Entry] = []
         for steps in opened:
             alert, routed = steps[-1][0], self._routed(steps)
-            rows += [owed(alert.id, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
+            rows += [new_delivery(alert.id, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
             lines.append(alert_history.Entry(now, alert.id, "opened", alert.title))
             nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
             lines.append(alert_history.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
             if alert.escalation and not alert.is_shadow:
-                # To one who was told it is an update, to others the alert itself.
+                # For a receiver that was notified it is an update; the worker sends it to others as `opened`.
                 after, to = alert.escalation.after, alert.escalation.to
-                rows.append(owed(alert.id, to, Event.UPDATED, ESCALATION, now, now + after))
+                rows.append(new_delivery(alert.id, to, Event.UPDATED, ESCALATION, now, now + after))
                 what = f"to {to} in {spell_duration(after)}, unless acknowledged"
                 lines.append(alert_history.Entry(now, alert.id, "escalation", what))
-        outbox.insert_new(connection, rows)
+        delivery_transitions.enqueue(connection, rows)
         alert_history.append(connection, lines)
 
     def update(self, connection: Connection, steps: Steps, now: datetime) -> None:
-        """Owe the newest state to every receiver that is owed or was told anything, `opened` to those routed to only now."""
+        """Enqueue the newest state for every receiver that has rows of the alert, and `opened` for those routed to only now."""
         alert, routed = steps[-1][0], self._routed(steps)
         known = receiver_progress.read(connection, alert.id)
         rows: list[Delivery] = []
         added: list[str] = []
         for name in dict.fromkeys((*known, *routed)):
             if name not in self._destinations:
-                continue  # gone: whoever the routes lead to now is told in its place
-            found = known.get(name, Standing())
+                continue  # removed: the receivers that the routes name now get it
+            found = known.get(name, ReceiverProgress())
             if found.last is not None:
                 mutes = routed.get(name, found.last.mutes)
                 rows += self._news(found, found.last, alert, mutes, now)
             elif name in routed:
-                rows.append(owed(alert.id, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
+                rows.append(new_delivery(alert.id, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
                 added.append(name)
-        outbox.insert_new(connection, rows)
+        delivery_transitions.enqueue(connection, rows)
         if added:
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "routed", f"also {', '.join(added)}")])
 
     def acknowledge(self, connection: Connection, alert: Alert, now: datetime) -> None:
-        """Tell those told of an alert, now or soon, that somebody took it on; not by mail, which stays as it is."""
+        """Enqueue `acked` for the receivers that are or will be notified, except by mail, which cannot change."""
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
             last, destination = found.last, self._destinations.get(name)
             if last is None or destination is None or destination.is_updated_last:
                 continue
-            if outbox.turn_untried(connection, alert.id, name, Event.ACKED) or takes_newest_state(last):
+            if delivery_transitions.change_event(connection, alert.id, name, Event.ACKED) or _reports_newest_state(
+                last
+            ):
                 continue
-            if not found.is_told and last.status is not DeliveryStatus.PENDING:
+            if not found.is_notified and last.status is not DeliveryStatus.PENDING:
                 continue
             due_at = self._spaced(last, destination, now)
-            rows.append(owed(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
-        outbox.insert_new(connection, rows)
+            rows.append(new_delivery(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
+        delivery_transitions.enqueue(connection, rows)
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", f"by {alert.acked_by}")])
 
     def resolve(self, connection: Connection, alert: Alert, now: datetime, why: str = "") -> None:
-        """Owe `resolved` to every receiver of an alert; an update that was not tried yet says it instead.
+        """Enqueue `resolved` for every receiver of an alert; an update that was not attempted becomes it.
 
-        A receiver that is gone is owed it only where it was told the alert: as a dead letter, which can go to its heir.
+        A removed receiver gets it only if it was notified: as a dead letter, which a person can send to another receiver.
         """
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
-            is_lost = name not in self._destinations and not found.is_told
-            if found.last is None or is_lost or _is_left_alone(found, found.last):
+            is_lost = name not in self._destinations and not found.is_notified
+            if found.last is None or is_lost or _needs_no_resolution(found, found.last):
                 continue
-            if not outbox.turn_untried(connection, alert.id, name, Event.RESOLVED):
+            if not delivery_transitions.change_event(connection, alert.id, name, Event.RESOLVED):
                 due_at = _not_before(found.last, now)
-                rows.append(owed(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes))
-        outbox.insert_new(connection, rows)
+                rows.append(
+                    new_delivery(alert.id, name, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
+                )
+        delivery_transitions.enqueue(connection, rows)
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
     def test(self, connection: Connection, alert: Alert, receiver: str, now: datetime) -> str:
-        """Owe a marked test message to one receiver, whatever the routes say; give the delivery's id."""
-        row = owed(alert.id, receiver, Event.TEST, 1, now, now)
-        outbox.insert_new(connection, [row])
+        """Enqueue a test message for one receiver, whatever the routes say. Return the delivery's id."""
+        row = new_delivery(alert.id, receiver, Event.TEST, 1, now, now)
+        delivery_transitions.enqueue(connection, [row])
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "tested", receiver)])
         return row.id
 
     def _routed(self, steps: Steps) -> dict[str, tuple[str, ...]]:
-        """Name whom the routes lead to after any of these steps, each with the mute intervals of the first route to it."""
+        """Return the receivers that the routes name after any of these steps, with the mute intervals of their first route."""
         routed: dict[str, tuple[str, ...]] = {}
         for alert, record in steps:
             if not alert.is_shadow:
@@ -134,44 +139,46 @@ class Addressing:
         return {name: routed[name] for name in self._destinations if name in routed}
 
     def _news(
-        self, found: Standing, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
+        self, found: ReceiverProgress, last: Delivery, alert: Alert, mutes: tuple[str, ...], now: datetime
     ) -> list[Delivery]:
-        """Owe a receiver the news of a match, unless a row that waits will tell it, or nothing more is to be told."""
+        """Return the row that reports a match to a receiver; none where a pending row will report it, or nothing must."""
         destination = self._destinations[last.receiver]
         is_low = last.why == "min_level" and alert.level < destination.min_level
-        if takes_newest_state(last) or is_low or _is_collapsed(found, last):
+        if _reports_newest_state(last) or is_low or _is_collapsed(found, last):
             return []
-        if not found.is_told and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
-            return [owed(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
+        if not found.is_notified and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
+            return [new_delivery(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
         due_at = self._spaced(last, destination, now)
         if destination.is_updated_last:
             due_at = max(due_at, alert.first_at + alert.realert)
-        return [owed(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
+        return [new_delivery(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
 
     def _spaced(self, last: Delivery, destination: Destination, now: datetime) -> datetime:
-        """Say when an update may come after the message before it."""
+        """Return when an update may follow the message before it."""
         return max(now, (last.sent_at or _not_before(last, now)) + destination.updates)
 
 
-def takes_newest_state(row: Delivery) -> bool:
-    """Say whether a row will tell the newest state anyway: it is frozen at its first attempt only, a digest when it is made."""
-    is_untried = row.status is DeliveryStatus.PENDING and row.body is None and row.event is not Event.RESOLVED
-    return is_untried or (row.status is DeliveryStatus.HELD and row.awaits is not None)
+def _reports_newest_state(row: Delivery) -> bool:
+    """Return whether a row will report the newest state: it is not frozen yet, or its digest is not written yet."""
+    is_open = row.status is DeliveryStatus.PENDING and not row.is_frozen and row.event is not Event.RESOLVED
+    return is_open or (row.status is DeliveryStatus.HELD and row.awaits is not None)
 
 
-def _is_collapsed(found: Standing, last: Delivery) -> bool:
-    """Say whether the alert went into a storm's summary, which is all that is told of it."""
-    return last.status is DeliveryStatus.COLLAPSED and not found.is_told
+def _is_collapsed(found: ReceiverProgress, last: Delivery) -> bool:
+    """Return whether the alert went into a storm's summary, which alone reports it."""
+    return last.status is DeliveryStatus.COLLAPSED and not found.is_notified
 
 
-def _is_left_alone(found: Standing, last: Delivery) -> bool:
-    """Say whether a receiver is told nothing of a resolution: it was told nothing at all, or its digest will say so."""
-    is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_told
+def _needs_no_resolution(found: ReceiverProgress, last: Delivery) -> bool:
+    """Return whether a receiver gets no resolution: it was not notified, or its digest will show the resolution."""
+    is_suppressed = last.status is DeliveryStatus.SUPPRESSED and not found.is_notified
     return (
-        is_suppressed or _is_collapsed(found, last) or (last.status is DeliveryStatus.HELD and takes_newest_state(last))
+        is_suppressed
+        or _is_collapsed(found, last)
+        or (last.status is DeliveryStatus.HELD and _reports_newest_state(last))
     )
 
 
 def _not_before(last: Delivery, now: datetime) -> datetime:
-    """Say when a row that comes after `last` may fall due: looking for it before its turn would be idle."""
+    """Return when a row after `last` may fall due: it cannot be claimed before its turn."""
     return max(now, last.due_at) if last.status is DeliveryStatus.PENDING else now

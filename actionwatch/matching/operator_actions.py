@@ -1,6 +1,6 @@
-"""People: what somebody decides about an alert, from the command line or by a button: take it on, end it, silence it.
+"""Carry out what people decide about an alert, by a command or a button: acknowledge, resolve, silence.
 
-Each is one transaction that changes the alert and owes its receivers the news.
+Each action is one transaction that changes the alert and enqueues its messages.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from actionwatch.store import alert_history, alerts, records, self_alerts, silen
 from actionwatch.store.database import Database
 
 SILENCE_BY_BUTTON = timedelta(hours=1)
-PRESSED_TOGETHER = timedelta(minutes=1)  # who presses this soon after somebody else means the same silence
+PRESSED_TOGETHER = timedelta(minutes=1)  # two people who press the button within this time mean the same silence
 
 log = structlog.get_logger()
 
 
-class People:
-    """The decisions, each by somebody. Safe to share between threads."""
+class OperatorActions:
+    """The actions of operators. Safe to share between threads."""
 
     def __init__(
         self,
@@ -42,35 +42,35 @@ class People:
         self._wake = wake
 
     def act(self, action: str, alert_id: str, who: str) -> Decision:
-        """Do what a button says (`ack`, `silence` or `resolve`).
+        """Carry out the action of a button (`ack`, `silence` or `resolve`).
 
         Raises: ActionwatchError, StoreError.
         """
         match action:
             case "ack":
-                return _told(*self._acknowledge(alert_id, who))
+                return _describe(*self._acknowledge(alert_id, who))
             case "resolve":
-                return _told(*self._resolve(alert_id, who))
+                return _describe(*self._resolve(alert_id, who))
             case "silence":
                 return self._silence(alert_id, who)
         raise ActionwatchError(f"there is no action {action!r}")
 
     def acknowledge(self, alert_id: str, who: str) -> Alert:
-        """Say that somebody took an alert on: it escalates no further. Doing so again, or after its end, changes nothing.
+        """Acknowledge an alert, which stops its escalation. Has no effect on an acknowledged or resolved alert.
 
-        Raises: ActionwatchError, where there is no such alert.
+        Raises: ActionwatchError, if the alert does not exist.
         """
         return self._acknowledge(alert_id, who)[0]
 
     def resolve(self, alert_id: str, who: str) -> Alert:
-        """End an alert: the next match opens a new one. Doing so again changes nothing.
+        """Resolve an alert: the next match opens a new one. Has no effect on a resolved alert.
 
-        Raises: ActionwatchError, where there is no such alert.
+        Raises: ActionwatchError, if the alert does not exist.
         """
         return self._resolve(alert_id, who)[0]
 
     def _acknowledge(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Give the alert as it is then, and whether that is news."""
+        """Return the changed alert, and whether it changed."""
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is not Status.OPEN:
@@ -83,7 +83,7 @@ class People:
         return alert, True
 
     def _resolve(self, alert_id: str, who: str) -> tuple[Alert, bool]:
-        """Give the alert as it is then, and whether that is news."""
+        """Return the changed alert, and whether it changed."""
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:
@@ -98,7 +98,7 @@ class People:
         return alert, True
 
     def _silence(self, alert_id: str, who: str) -> Decision:
-        """Silence what an alert stands for (its rule and group), unless somebody just did."""
+        """Silence the rule and group of an alert, unless somebody just did."""
         now = self._clock()
         with self._database.write() as connection:
             alert = _existing(connection, alert_id)
@@ -106,21 +106,21 @@ class People:
             matchers = matchers_of(alert, newest[-1] if newest else None)
             known = _like(silences.read_active(connection, now), matchers, now + SILENCE_BY_BUTTON - PRESSED_TOGETHER)
             if known is not None:
-                return Decision(_told_of(known), is_new=False)
+                return Decision(_describe_silence(known), is_new=False)
             comment = f"by a button of alert {alert_id}"
             made = make_silence(matchers, who, comment, now, now + SILENCE_BY_BUTTON, made_at=now)
             silences.write(connection, made)
             what = f"by {who} until {made.ends_at:%Y-%m-%d %H:%M:%S} UTC ({made.id}): {' '.join(matchers)}"
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
         log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
-        return Decision(_told_of(made), is_new=True)
+        return Decision(_describe_silence(made), is_new=True)
 
 
 def login_name() -> str:
-    """Name who is at the keyboard, as the system knows them."""
+    """Return the login name of the user."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as containers have
+    except (KeyError, OSError):  # a user id without a name, as in containers
         return "unknown"
 
 
@@ -131,15 +131,15 @@ def _existing(connection: Connection, alert_id: str) -> Alert:
     return alert
 
 
-def _told(alert: Alert, is_new: bool) -> Decision:
+def _describe(alert: Alert, is_new: bool) -> Decision:
     is_over = alert.status is Status.RESOLVED
     return Decision(f"Resolved by {alert.resolved_by}" if is_over else f"Acknowledged by {alert.acked_by}", is_new)
 
 
-def _told_of(silence: Silence) -> str:
+def _describe_silence(silence: Silence) -> str:
     return f"Silenced until {silence.ends_at:%H:%M} UTC by {silence.author}: {' '.join(silence.matchers)}"
 
 
 def _like(found: Sequence[Silence], matchers: tuple[str, ...], until: datetime) -> Silence | None:
-    """Find a silence that says the same and lasts as long."""
+    """Return a silence with the same matchers that lasts as long, if any."""
     return next((each for each in found if set(each.matchers) == set(matchers) and each.ends_at >= until), None)

@@ -1,7 +1,7 @@
-"""Troubles: what is wrong with actionwatch itself becomes an `actionwatch_self` alert, opened once and resolved when over.
+"""Open and resolve self-alerts: a trouble of actionwatch itself is an `actionwatch_self` alert that opens once.
 
-Every step reports and settles what it watches; whether a trouble is open is kept in the store, so that a restart, or a run
-from cron, neither repeats nor forgets it.
+Each step reports and settles what it watches. The store keeps which troubles are open, so that a restart or a run from cron
+neither repeats nor forgets one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.alerts.grouping import resolve, stable_id
-from actionwatch.base.model import GONE, Alert, Level, RuleName, Status
+from actionwatch.base.delivery import GONE
+from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts, self_alerts
 from actionwatch.store.database import Database
@@ -28,18 +29,18 @@ TITLES: Mapping[str, tuple[Level, str]] = {
     "window_unproved": (Level.HIGH, "Not proved: older records of {}"),
     "dead_letters": (Level.HIGH, "Alerts did not reach {}"),
     "receiver_failing": (Level.MEDIUM, "Receiver {} keeps failing"),
-    "slo_burning": (Level.MEDIUM, "Alerts reach {} later than promised"),
-    "rule_broken": (Level.HIGH, "Broken, and not taken up: {}"),
-    "unknown_kind": (Level.MEDIUM, "A kind of action never seen before: {}"),
-    "unknown_field": (Level.LOW, "Records of {} carry new fields"),
-    "filter_ignored": (Level.LOW, "The upstream of {} ignores what it is asked"),
+    "slo_burning": (Level.MEDIUM, "Alerts reach {} later than its objective"),
+    "rule_broken": (Level.HIGH, "Not loaded because it is broken: {}"),
+    "unknown_kind": (Level.MEDIUM, "Unknown kind of action: {}"),
+    "unknown_field": (Level.LOW, "Records of {} have new fields"),
+    "filter_ignored": (Level.LOW, "The upstream of {} ignores filters"),
     "clock_skew": (Level.MEDIUM, "The clocks of {} and of this machine differ"),
     "clock_stepped": (Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": (Level.CRITICAL, "Records of {} have disappeared upstream"),
     "step_failing": (Level.HIGH, "The step {} of the service does not work"),
     "store_nearly_full": (Level.HIGH, "The disk of the store {} is nearly full"),
 }
-"""Level and title of each trouble. `{}` is the subject: a source, a receiver, a file."""
+"""Level and title of each trouble. `{}` is the subject: a source, a receiver or a file."""
 
 OF_SOURCES = frozenset(
     {
@@ -54,17 +55,17 @@ OF_SOURCES = frozenset(
         "window_unproved",
     }
 )
-"""The troubles whose subject is a source: they are over when it is no longer configured."""
+"""The troubles of a source. They resolve when it is no longer configured."""
 OF_RECEIVERS = frozenset({"receiver_failing", "slo_burning"})
-"""Those whose subject is a receiver. Dead letters are not among them: they last until a person decides about each."""
+"""The troubles of a receiver. `dead_letters` is not one of them: it lasts until a person decides about each dead letter."""
 OF_OTHERS = frozenset(
     {"clock_stepped", "dead_letters", "rule_broken", "step_failing", "store_nearly_full", "unknown_kind"}
 )
 """Those that somebody else settles: whoever reports them."""
 
 
-class Troubles:
-    """Opens and resolves the alerts about ourselves. Safe to share between threads."""
+class SelfAlertStore:
+    """Opens and resolves self-alerts in the store. Safe to share between threads."""
 
     def __init__(self, database: Database, addressing: Addressing, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -72,10 +73,7 @@ class Troubles:
         self._clock = clock
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
-        """Say that something is wrong. Only the first report of a trouble that lasts opens an alert.
-
-        Where the remedy is another one by now, `status` shows that.
-        """
+        """Report a trouble. Only its first report opens an alert; a later one can change the remedy that `status` shows."""
         with self._database.read() as connection:
             opened = self_alerts.read(connection, trouble, subject)
         if opened is not None and opened.remedy == remedy:
@@ -87,7 +85,7 @@ class Troubles:
                 self._open(connection, trouble, subject, what, remedy, self._clock())
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
-        """Say that something is right (again), and `why` where that is not plain. Costs one read where it was right before."""
+        """Report that a trouble is over, and `why` if that is not obvious. Costs one read if there is none."""
         with self._database.read() as connection:
             if not self_alerts.read(connection, trouble, subject):
                 return
@@ -97,7 +95,7 @@ class Troubles:
                 self._resolve(connection, opened, self._clock(), why)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
-        """Settle a trouble for every subject but these; `why` says of a subject why that is over."""
+        """Settle a trouble for every subject except these. `why` returns the reason for a subject."""
         with self._database.read() as connection:
             opened = [found.subject for found in self_alerts.read_all(connection) if found.trouble == trouble]
         for subject in opened:
@@ -105,7 +103,7 @@ class Troubles:
                 self.settle(trouble, subject, why(subject))
 
     def settle_removed(self, sources: Collection[str], receivers: Collection[str]) -> None:
-        """Settle what is wrong with sources and receivers that the configuration no longer names."""
+        """Settle the troubles of sources and receivers that are no longer configured."""
         with self._database.read() as connection:
             opened = self_alerts.read_all(connection)
         for found in opened:
@@ -116,22 +114,22 @@ class Troubles:
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:
         alert = self_alert(trouble, subject, what, remedy, now)
-        self_alerts.insert(connection, self_alerts.OpenTrouble(trouble, subject, now, what, remedy, alert.id))
+        self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
         alerts.insert_new(connection, [(alert, stable_id("group", SELF_RULE.id, trouble, subject))])
         self._addressing.open(connection, [[(alert, None)]], now)
 
-    def _resolve(self, connection: Connection, opened: self_alerts.OpenTrouble, now: datetime, why: str) -> None:
+    def _resolve(self, connection: Connection, opened: self_alerts.OpenSelfAlert, now: datetime, why: str) -> None:
         self_alerts.delete(connection, opened.trouble, opened.subject)
         alert = alerts.read(connection, opened.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
-            return  # a person was quicker, or retention let it go
+            return  # a person resolved it, or retention deleted it
         resolved = resolve(alert, "actionwatch", now, why)
         alerts.update(connection, resolved)
         self._addressing.resolve(connection, resolved, now, why)
 
 
 def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
-    """Make the alert about a trouble that began now; its id comes from trouble, subject and that instant."""
+    """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
     level, title = TITLES[trouble]
     return Alert(
         id=stable_id("self", trouble, subject, instant(now)),
@@ -151,13 +149,13 @@ def self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime
 
 
 def marked_alert(receiver: str, now: datetime) -> Alert:
-    """Make the marked alert that `receivers test` sends."""
+    """Return the marked alert that `receivers test` sends."""
     return Alert(
         id=stable_id("test", receiver, instant(now)),
         rule=SELF_RULE,
         level=Level.INFORMATIONAL,
         title="Test message from actionwatch",
-        body=f"Somebody ran `actionwatch receivers test {receiver}`. Nothing happened; nothing needs doing.",
+        body=f"Somebody ran `actionwatch receivers test {receiver}`. No action is needed.",
         labels={"test": "true"},
         source="actionwatch",
         first_at=now,

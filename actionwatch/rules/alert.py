@@ -1,4 +1,4 @@
-"""The `alert` block of a rule: what a match says, how bad it is, and which matches belong together."""
+"""The `alert` block of a rule: the texts of a match, its level, and its grouping."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from actionwatch.rules.alert_text import Wording, compile_wording, one_line, pla
 from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value
 from actionwatch.rules.report import Report, suggest
-from actionwatch.rules.selections import Surroundings, check_field, read_selection
+from actionwatch.rules.selections import ReadContext, check_field, read_selection
 from actionwatch.text.yaml_document import Place
 
-DEFAULT_REALERT = timedelta(minutes=15)
+_DEFAULT_REALERT = timedelta(minutes=15)
 KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook", "escalate")
-ESCALATE_KEYS = ("after", "unless", "to")
-OWN_LABELS = ("rule", "level", "source", "trouble", "mode")  # routes match on these by the same names
+_ESCALATE_KEYS = ("after", "unless", "to")
+_OWN_LABELS = ("rule", "level", "source", "trouble", "mode")  # routes match on these by the same names
 _LABEL = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertBlock:
-    """All that a rule says about its alerts. `levels` are tried in order, the highest first."""
+    """The settings of a rule for its alerts. `levels` are tried in order, the highest first."""
 
     title: Wording | None = None
     body: Wording | None = None
@@ -52,9 +52,9 @@ def make_match(
     count: int = 1,
     plain: str | None = None,
 ) -> Match:
-    """Make the match of a record that met a rule. A template that fails is told to `on_failure`, and a plain text stands in.
+    """Make the match of a record and a rule. If a template fails, call `on_failure` and use a plain text.
 
-    A correlation gives the `group`, `count` and a `plain` body of its alert, whose newest record this is.
+    A correlation passes the newest record of its alert with the `group`, the `count` and a `plain` body.
     """
     record = subject.record
     sentence = plain_body(record) if plain is None else plain
@@ -87,18 +87,18 @@ def make_match(
 
 
 def level_of(level: Level, block: AlertBlock, subject: Subject) -> Level:
-    """Give the level that a record has under a rule of some level."""
+    """Return the level of a match; `level` is the level of the rule."""
     return next((high for high, holds in block.levels if holds(subject)), block.level or level)
 
 
-def read_alert(value: Any, report: Report, surroundings: Surroundings, *, is_correlated: bool = False) -> AlertBlock:
-    """Read the block; what is wrong in it goes to the report. A correlation has groups without naming any here."""
+def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlated: bool = False) -> AlertBlock:
+    """Read the block and add its faults to the report. A correlation has groups even without `group_by`."""
     place: Place = ("alert",)
     if not isinstance(value, dict):
-        report.fault(place, "'alert' must hold keys", f"keys: {', '.join(KEYS)}")
+        report.fault(place, "'alert' must be a mapping", f"keys: {', '.join(KEYS)}")
         return AlertBlock()
     report.check_keys(value, place, KEYS)
-    level, levels = _read_level(value.get("level"), report, surroundings)
+    level, levels = _read_level(value.get("level"), report, context)
     group_by = _read_names(value, "group_by", report, is_alias_allowed=is_correlated)
     return AlertBlock(
         title=_read_wording(value, "title", report),
@@ -119,7 +119,7 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str | None
     if key not in value:
         return None
     if not isinstance(text, str) or not text.strip():
-        report.fault(("alert", key), f"'{key}' must be a text", "write a text, or leave the key out")
+        report.fault(("alert", key), f"'{key}' must be a text", "write a string, or remove the key")
         return None
     return text.rstrip()
 
@@ -136,7 +136,7 @@ def _read_wording(value: Mapping[str, Any], key: str, report: Report) -> Wording
 
 
 def _read_level(
-    value: Any, report: Report, surroundings: Surroundings
+    value: Any, report: Report, context: ReadContext
 ) -> tuple[Level | None, tuple[tuple[Level, Predicate], ...]]:
     if value is None:
         return None, ()
@@ -146,7 +146,7 @@ def _read_level(
     for name, selection in value.items():
         place = ("alert", "level", str(name))
         level = _level_named(name, place, report)
-        condition = read_selection(selection, place, report, surroundings)
+        condition = read_selection(selection, place, report, context)
         if level is not None and condition is not None:
             found.append((level, predicate(condition)))
     return None, tuple(sorted(found, key=lambda pair: pair[0], reverse=True))
@@ -162,12 +162,12 @@ def _level_named(name: Any, place: Place, report: Report) -> Level | None:
 def _read_names(
     value: Mapping[str, Any], key: str, report: Report, *, is_alias_allowed: bool = False
 ) -> tuple[str, ...] | None:
-    """Read a list of fields, or of what a correlation calls so: it is checked there."""
+    """Read a list of fields. A correlation can also use aliases, which its own reader checks."""
     names = value.get(key)
     if key not in value:
         return None
     if not isinstance(names, list) or not names:
-        report.fault(("alert", key), f"'{key}' must be a list of fields", "name at least one, or leave the key out")
+        report.fault(("alert", key), f"'{key}' must be a list of fields", "name at least one field, or remove the key")
         return None
     known = [
         name
@@ -176,54 +176,54 @@ def _read_names(
     ]
     for index, name in enumerate(names):
         if name in names[:index]:
-            report.fault(("alert", key, index), f"'{name}' is named twice", "remove one of the two")
+            report.fault(("alert", key, index), f"'{name}' occurs twice", "remove one of the two")
     return tuple(known)
 
 
 def _read_realert(value: Mapping[str, Any], is_grouped: bool, report: Report) -> timedelta:
     place: Place = ("alert", "realert")
     if "realert" not in value:
-        return DEFAULT_REALERT if is_grouped else timedelta(0)
+        return _DEFAULT_REALERT if is_grouped else timedelta(0)
     try:
         realert = parse_duration(value["realert"])
     except ValueError as exc:
         report.fault(place, str(exc))
         return timedelta(0)
     if realert <= timedelta(0):
-        report.fault(place, "'realert' must be longer than nothing")
+        report.fault(place, "'realert' must be longer than 0")
     if not is_grouped:
-        report.note(place, "'realert' does nothing here: each record makes an alert of its own", "add 'group_by'")
+        report.note(place, "'realert' has no effect: each record creates a separate alert", "add 'group_by'")
         return timedelta(0)
     return realert
 
 
 def _read_labels(value: Any, report: Report) -> Mapping[str, str]:
     if not isinstance(value, dict):
-        report.fault(("alert", "labels"), "'labels' must be names with texts", "for example: {team: dba}")
+        report.fault(("alert", "labels"), "'labels' must map names to strings", "for example: {team: dba}")
         return {}
     labels: dict[str, str] = {}
     for name, text in value.items():
         place = ("alert", "labels", str(name))
         if not _LABEL.fullmatch(str(name)):
             report.fault(place, f"'{name}' is not a label name", "use letters, digits, _ . and -")
-        elif name in OWN_LABELS:
-            report.fault(place, f"the label '{name}' is set by actionwatch itself", "choose another name")
+        elif name in _OWN_LABELS:
+            report.fault(place, f"the label '{name}' is set by actionwatch", "choose another name")
         elif not isinstance(text, str | int | float):
-            report.fault(place, f"the label '{name}' must be a text", "write one text")
+            report.fault(place, f"the label '{name}' must be a text", "write one string")
         else:
             labels[str(name)] = str(text).lower() if isinstance(text, bool) else str(text)
     return labels
 
 
 def _read_escalation(value: Any, report: Report) -> Escalation | None:
-    """Read who else is told, and when, if nobody has acknowledged an alert by then."""
+    """Read which other receiver is notified, and when, if nobody has acknowledged the alert."""
     place: Place = ("alert", "escalate")
     if not isinstance(value, dict) or "after" not in value or "to" not in value:
-        report.fault(place, "'escalate' must say when and to whom", "for example: {after: 15m, to: on-call}")
+        report.fault(place, "'escalate' needs 'after' and 'to'", "for example: {after: 15m, to: on-call}")
         return None
-    report.check_keys(value, place, ESCALATE_KEYS)
+    report.check_keys(value, place, _ESCALATE_KEYS)
     if value.get("unless", "acked") != "acked":
-        report.fault((*place, "unless"), "'unless' can only be acked", "write acked, or leave the key out")
+        report.fault((*place, "unless"), "'unless' must be acked", "write acked, or remove the key")
     if not isinstance(value["to"], str) or not value["to"].strip():
         report.fault((*place, "to"), "'to' must be the name of a receiver", "name one of the configuration's receivers")
         return None

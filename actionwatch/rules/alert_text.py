@@ -1,6 +1,6 @@
-"""The texts of an alert: templates checked when the rule is loaded, and plain texts that cannot fail.
+"""The texts of an alert: templates that are checked when the rule is loaded, and plain texts that cannot fail.
 
-Audit text is only ever a value here, and nothing is escaped: each channel escapes for itself.
+Audit text is only used as a value. Nothing is escaped here, because each notifier escapes for its channel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill, sandbox
 
 MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
-MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable whatever the upstream records
+_MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _OURS = ("rule", "level", "group", "count")
 _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "title", "tags")}
@@ -26,7 +26,7 @@ _MEMBERS = {**dict.fromkeys(ENTITIES, ("id", "name")), "rule": ("id", "name", "t
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """A compiled template, with the names of the variables it uses: only those are derived from the record."""
+    """A compiled template with the names of its variables. Only these are derived from the record."""
 
     template: Template
     names: tuple[str, ...]
@@ -35,7 +35,7 @@ class Wording:
 def compile_wording(text: str) -> Wording:
     """Compile a template and check every name in it.
 
-    Raises: ValueError, one sentence for each thing that is wrong, joined by '; '.
+    Raises: ValueError with one sentence per fault, joined by '; '.
     """
     try:
         tree = _ENVIRONMENT.parse(text)
@@ -52,7 +52,7 @@ def compile_wording(text: str) -> Wording:
     ]
     troubles.extend(_unknown_members(tree))
     if any(True for _ in meta.find_referenced_templates(tree)):
-        troubles.append("a rule's text cannot take in other templates")
+        troubles.append("the text of a rule cannot include other templates")
     if troubles:
         raise ValueError("; ".join(troubles))
     return Wording(template, tuple(names))
@@ -66,7 +66,7 @@ def word(
     group: Mapping[str, str | None] | None,
     count: int = 1,
 ) -> str:
-    """Fill a wording in for a record; `count` is how many the alert holds.
+    """Render a template for a record; `count` is the number of records of the alert.
 
     Raises: TemplateError.
     """
@@ -81,20 +81,20 @@ def word(
 
 
 def one_line(text: str) -> str:
-    """Make a title of a text: one line, cut where it is overlong."""
+    """Make a title: one line, cut after MAX_TITLE_CHARS."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
 
 
 def plain_title(rule: RuleName, record: Record) -> str:
-    """Say the rule's title and what distinguishes this record: the title where a template failed."""
+    """Return the title to use if a template fails: the title of the rule with the user, the kind and the cluster."""
     cluster = record.cluster.name or record.cluster.id
     where = f" on {cluster}" if cluster else ""
     return one_line(f"{rule.title}: {record.user_name or 'someone'} did {record.action_kind}{where}")
 
 
 def plain_body(record: Record) -> str:
-    """Say in one sentence who did what, where and when, and what the upstream says about it."""
+    """Return one sentence with the user, the kind, the cluster, the account, the time and the description."""
     cluster = record.cluster.name or record.cluster.id
     account = record.account.name or record.account.id
     sentence = f"{record.user_name or 'Someone'} did {record.action_kind}"
@@ -104,13 +104,13 @@ def plain_body(record: Record) -> str:
     if not record.description:
         return f"{sentence}."
     description = record.description
-    if len(description) > MAX_DESCRIPTION_CHARS:
-        description = f"{description[:MAX_DESCRIPTION_CHARS]}…"
+    if len(description) > _MAX_DESCRIPTION_CHARS:
+        description = f"{description[:_MAX_DESCRIPTION_CHARS]}…"
     return f"{sentence}: {description}"
 
 
 def _unknown_members(tree: nodes.Template) -> list[str]:
-    """Find misspelt parts of the objects whose parts are known, such as `cluster.nmae`."""
+    """Find misspelt attributes of objects with known attributes, such as `cluster.nmae`."""
     found = []
     for node in tree.find_all(nodes.Getattr):
         if isinstance(node.node, nodes.Name) and node.node.name in _MEMBERS:

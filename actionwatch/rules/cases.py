@@ -1,4 +1,4 @@
-"""The `tests` block of a rule: what happens, and what is expected of the rule. Read here, run by `check.py`."""
+"""The `tests` block of a rule: events and expectations. `check.py` runs the tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actionwatch.base.durations import MAX_DURATION, parse_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.rules.fields import FIELDS, RAW
 from actionwatch.rules.report import Report, did_you_mean, suggest
-from actionwatch.rules.selections import Surroundings, check_field
+from actionwatch.rules.selections import ReadContext, check_field
 from actionwatch.text.yaml_document import Place
 
 KEYS = ("name", "event", "events", "until", "verified_until", "history", "lists", "expect")
@@ -22,16 +22,16 @@ EXPECT_KEYS = (
 EARLIEST, LATEST = (
     datetime(1970, 1, 1, tzinfo=UTC),
     datetime(2200, 1, 1, tzinfo=UTC),
-)  # a span either way is no overflow
-MAX_EVENTS = 20_000  # of one test: a rule that needs more is better served by a backtest
+)  # adding or subtracting a duration cannot overflow
+MAX_EVENTS = 20_000  # of one test; use a backtest for more
 
 Moment = timedelta | datetime
-"""A span from the test's start (may be negative), or an instant."""
+"""A duration from the start of the test (may be negative), or a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """One entry of `events`: so many records with these fields, `every` apart."""
+class TestEvent:
+    """One entry of `events`: `repeat` records with these fields, `every` apart."""
 
     fields: Mapping[str, Any]
     at: Moment = timedelta(0)
@@ -42,7 +42,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What must come of it. `alerts` counts all of the rule's, None: at least one; all the rest must hold for one of them."""
+    """The expected result. `alerts` is the number of alerts (None: at least one). One alert must meet all other fields."""
 
     alerts: int | None = None
     events: int | None = None
@@ -57,16 +57,16 @@ class Expectation:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether silence is expected."""
+        """Whether the test expects no alert."""
         return self.alerts == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test. None where the document does not say: `check.py` knows the defaults."""
+    """One test. None stands for a missing key; `check.py` defines the defaults."""
 
     name: str
-    events: tuple[Happening, ...]
+    events: tuple[TestEvent, ...]
     expect: Expectation
     line: int
     until: Moment | None = None
@@ -75,27 +75,27 @@ class Case:
     lists: Mapping[str, tuple[str, ...]] | None = None
 
 
-def read_cases(value: Any, report: Report, surroundings: Surroundings) -> tuple[Case, ...]:
-    """Read the block; what is wrong in it goes to the report."""
+def read_cases(value: Any, report: Report, context: ReadContext) -> tuple[Case, ...]:
+    """Read the block and add its faults to the report."""
     if not isinstance(value, list):
         report.fault(("tests",), "'tests' must be a list", "for example: [{event: {…}, expect: alert}]")
         return ()
-    cases = [_read_case(item, ("tests", index), report, surroundings) for index, item in enumerate(value)]
+    cases = [_read_case(item, ("tests", index), report, context) for index, item in enumerate(value)]
     return tuple(case for case in cases if case is not None)
 
 
-def _read_case(value: Any, place: Place, report: Report, surroundings: Surroundings) -> Case | None:
+def _read_case(value: Any, place: Place, report: Report, context: ReadContext) -> Case | None:
     if not isinstance(value, dict):
-        report.fault(place, "a test must hold keys", f"keys: {', '.join(KEYS)}")
+        report.fault(place, "a test must be a mapping", f"keys: {', '.join(KEYS)}")
         return None
     report.check_keys(value, place, KEYS)
     before = len(report.faults)
     name = value.get("name", f"test {int(place[-1]) + 1}")
     if not isinstance(name, str) or not name.strip():
-        report.fault((*place, "name"), "'name' must be a text", "say what the test shows")
+        report.fault((*place, "name"), "'name' must be a text", "describe what the test shows")
     case = Case(
         name=str(name),
-        events=_read_events(value, place, report, surroundings),
+        events=_read_events(value, place, report, context),
         expect=_read_expectation(value, place, report),
         line=report.document.position(place)[0],
         until=_read_moment(value, "until", place, report),
@@ -106,41 +106,41 @@ def _read_case(value: Any, place: Place, report: Report, surroundings: Surroundi
     return case if len(report.faults) == before else None
 
 
-def _read_events(
-    value: Mapping[str, Any], place: Place, report: Report, surroundings: Surroundings
-) -> tuple[Happening, ...]:
+def _read_events(value: Mapping[str, Any], place: Place, report: Report, context: ReadContext) -> tuple[TestEvent, ...]:
     if ("event" in value) == ("events" in value):
         what = "a test has 'event' or 'events', not both" if "event" in value else "a test needs an 'event' or 'events'"
         report.fault(place, what, "write: event: {actionKind: …}")
         return ()
     if "event" in value:
-        found = [_read_happening(value["event"], (*place, "event"), report, surroundings)]
+        found = [_read_event(value["event"], (*place, "event"), report, context)]
     elif isinstance(value["events"], list):
         where = (*place, "events")
-        found = [_read_happening(item, (*where, i), report, surroundings) for i, item in enumerate(value["events"])]
+        found = [_read_event(item, (*where, i), report, context) for i, item in enumerate(value["events"])]
     else:
-        report.fault((*place, "events"), "'events' must be a list", "begin each with '- '")
+        report.fault((*place, "events"), "'events' must be a list", "start each event with '- '")
         return ()
     events = tuple(each for each in found if each is not None)
     if sum(each.repeat for each in events) > MAX_EVENTS:
-        report.fault(place, f"a test of more than {MAX_EVENTS} records", "use rules backtest")
+        report.fault(place, f"the test has more than {MAX_EVENTS} records", "use rules backtest")
     return events
 
 
-def _read_happening(value: Any, place: Place, report: Report, surroundings: Surroundings) -> Happening | None:
+def _read_event(value: Any, place: Place, report: Report, context: ReadContext) -> TestEvent | None:
     if not isinstance(value, dict):
-        report.fault(place, "an event must hold fields", "for example: {actionKind: DELETE_CLUSTER, userName: eve}")
+        report.fault(
+            place, "an event must be a mapping of fields", "for example: {actionKind: DELETE_CLUSTER, userName: eve}"
+        )
         return None
     fields = {key: item for key, item in value.items() if key not in EVENT_KEYS}
     for name, item in fields.items():
-        _check_value(name, item, (*place, str(name)), report, surroundings)
+        _check_value(name, item, (*place, str(name)), report, context)
     repeat = value.get("repeat", 1)
     if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= MAX_EVENTS:
         report.fault((*place, "repeat"), f"'repeat' must be a number from 1 to {MAX_EVENTS}")
         repeat = 1
     every = _read_span(value, "every", place, report) or timedelta(0)
     if every > MAX_DURATION / repeat:
-        report.fault((*place, "every"), "the last of these records would be more than a century away")
+        report.fault((*place, "every"), "the last of these records is more than a century away")
         every = timedelta(0)
     at = _read_moment(value, "at", place, report)
     if "timestamp" in fields:
@@ -149,11 +149,13 @@ def _read_happening(value: Any, place: Place, report: Report, surroundings: Surr
     at = timedelta(0) if at is None else at
     seen_at = _read_moment(value, "seen_at", place, report)
     if isinstance(seen_at, timedelta) and isinstance(at, timedelta) and seen_at < at:
-        report.fault((*place, "seen_at"), "'seen_at' is before 'at'", "nothing is seen before it happens")
-    return Happening(fields=fields, at=at, repeat=repeat, every=every, seen_at=seen_at)
+        report.fault(
+            (*place, "seen_at"), "'seen_at' is before 'at'", "actionwatch cannot receive a record before it occurs"
+        )
+    return TestEvent(fields=fields, at=at, repeat=repeat, every=every, seen_at=seen_at)
 
 
-def _check_value(name: Any, item: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+def _check_value(name: Any, item: Any, place: Place, report: Report, context: ReadContext) -> None:
     if not isinstance(name, str) or (name not in FIELDS and not name.startswith(RAW)):
         if near := did_you_mean(str(name), EVENT_KEYS):
             report.fault(place, f"unknown field '{name}'", near)
@@ -164,7 +166,7 @@ def _check_value(name: Any, item: Any, place: Place, report: Report, surrounding
         check_field(name, place, report)
     elif isinstance(item, dict | list):
         report.fault(place, f"'{name}' must be a text", "write one value")
-    known = surroundings.known_values.get(name)
+    known = context.known_values.get(name)
     if known and isinstance(item, str) and item.upper() not in map(str.upper, known):
         report.note(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
 
@@ -176,7 +178,7 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
     if expect == "nothing":
         return Expectation(alerts=0)
     if not isinstance(expect, dict) or not expect:
-        what = "a test needs 'expect'" if "expect" not in value else f"cannot expect '{expect}'"
+        what = "a test needs 'expect'" if "expect" not in value else f"unknown expectation '{expect}'"
         report.fault(where if "expect" in value else place, what, "expect: alert, nothing, or {alerts: 2, group: {…}}")
         return Expectation()
     report.check_keys(expect, where, EXPECT_KEYS)
@@ -209,7 +211,7 @@ def _read_texts(
 ) -> dict[str, str | None]:
     texts = value.get(key, {})
     if not isinstance(texts, dict):
-        report.fault((*place, key), f"'{key}' must be names with texts", "for example: {userName: eve}")
+        report.fault((*place, key), f"'{key}' must map names to strings", "for example: {userName: eve}")
         return {}
     found: dict[str, str | None] = {}
     for name, text in texts.items():
@@ -267,18 +269,18 @@ def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Repor
         return parse_duration(text)
     except (ValueError, OverflowError):
         remedy = "write a duration from the test's start, such as 5m or -1h, or a time: 2026-11-25T09:00:00Z"
-        report.fault((*place, key), f"'{key}' is no time", remedy)
+        report.fault((*place, key), f"'{key}' is not a time", remedy)
         return None
 
 
 def _read_lists(value: Any, place: Place, report: Report) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(value, dict):
-        report.fault(place, "'lists' must be names with lists", "for example: {admins: [root]}")
+        report.fault(place, "'lists' must map names to lists", "for example: {admins: [root]}")
         return {}
     lists: dict[str, tuple[str, ...]] = {}
     for name, items in value.items():
         if isinstance(items, list) and not any(item is None or isinstance(item, dict | list | bool) for item in items):
             lists[str(name)] = tuple(str(item) for item in items)
         else:
-            report.fault((*place, str(name)), f"the list '{name}' must hold texts", "write: [a, b]")
+            report.fault((*place, str(name)), f"the list '{name}' must contain strings", "write: [a, b]")
     return lists

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Entity, Mode, Record
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.cases import Case, Expectation, Happening, Moment
+from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.explain import Finding, explain
 from actionwatch.rules.fields import RAW
@@ -215,7 +215,7 @@ def _differences(expect: Expectation, alert: Alert, start: datetime) -> Iterator
             yield f"expected {key}: {_spell_at(wanted, start)}, got {_spell_at(at, start)}"
 
 
-def _record(event: Happening, at: datetime, seen_at: datetime | None, number: int, catalogue: Catalogue) -> Record:
+def _record(event: TestEvent, at: datetime, seen_at: datetime | None, number: int, catalogue: Catalogue) -> Record:
     fields = dict(event.fields)
     kind = str(fields.get("actionKind") or "UNKNOWN").strip().upper()
     known = catalogue.get(kind)

@@ -1,8 +1,7 @@
-"""pySigma's condition tree -> our own (`conditions.py`). To add a condition: one function, one line in the table at the foot.
+"""Compile pySigma's condition tree to ours (`conditions.py`). A new condition is one function and one line in `TESTS`.
 
-What a value means follows the Sigma specification; where that is silent, pySigma's SQLite backend, which is the oracle of
-the tests. Text is compared without case and as JSON spells it, numbers as numbers, times in UTC. Tests are total: they never
-raise, whatever a record holds.
+The meaning of values follows the Sigma specification, and otherwise pySigma's SQLite backend, which the tests compare with.
+Text is compared without case, in the spelling of JSON; numbers as numbers; times in UTC. Tests are total: they never raise.
 """
 
 from __future__ import annotations
@@ -49,22 +48,22 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, Check, pattern_check, wildcard_check
 from actionwatch.rules.placeholders import expand
 
-MAX_VALUES = 100_000  # of a detection; a selection counts as often as its condition names it
+MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
 MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A detection ready to run: its condition as a whole, and each selection for itself."""
+    """A compiled detection: the whole condition, and each selection separately."""
 
     condition: Condition
     selections: Mapping[str, Condition]
 
 
 def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:
-    """Compile a `detection` block, its `condition` included; several conditions count as one with OR.
+    """Compile a `detection` block with its `condition`. Several conditions are joined with OR.
 
-    Raises: ValueError (pySigma's errors are such), RecursionError: what cannot be used, in words for people.
+    Raises: ValueError (the base of pySigma's errors) with a message for the author; RecursionError.
     """
     parsed = SigmaDetections.from_dict(dict(detection), policy=POLICY)
     whole, parts = _Compiler(lists), _Compiler(lists)
@@ -76,9 +75,9 @@ def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:
 
 
 def compile_item(key: str, value: Any, lists: Lists) -> Condition:
-    """Compile one `field|modifiers: value` by itself, without the negation of `neq`.
+    """Compile a single `field|modifiers: value` without the negation of `neq`.
 
-    Raises: as `compile_detection`; TypeError, AttributeError from pySigma on values of impossible types.
+    Raises: as `compile_detection`; also TypeError and AttributeError from pySigma for values of a wrong type.
     """
     item = SigmaDetectionItem.from_mapping(key, value, policy=POLICY)
     item.negated = False
@@ -87,7 +86,7 @@ def compile_item(key: str, value: Any, lists: Lists) -> Condition:
 
 
 class _Compiler:
-    """Makes our trees of pySigma's, of so many leaves in all and no more: lists multiply what a rule says."""
+    """Compiles trees, with a limit on the total number of leaves, because lists multiply the values of a rule."""
 
     def __init__(self, lists: Lists) -> None:
         self._lists = lists
@@ -117,7 +116,7 @@ class _Compiler:
     def _leaf(self, name: str | None, value: SigmaType) -> Leaf:
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"lists and selections come to more than {MAX_VALUES} values together")
+            raise ValueError(f"lists and selections have more than {MAX_VALUES} values together")
         return _keyword_leaf(value) if name is None else _leaf(name, value)
 
 
@@ -136,14 +135,14 @@ def _leaf(name: str, value: SigmaType) -> Leaf:
 
 
 def _keyword_leaf(value: SigmaType) -> Leaf:
-    """Make the leaf of a keyword: a text is looked for anywhere within each of the texts that `keywords` gives."""
+    """Make the leaf of a keyword, which is searched for in each text that `keywords` returns."""
     key = ("", type(value).__name__, repr(vars(value)))
     if isinstance(value, SigmaNumber) and not isinstance(value, SigmaTimestampPart):
         value = SigmaString(str(value))
     if isinstance(value, SigmaString):
         value = type(value)() + SpecialChars.WILDCARD_MULTI + value + SpecialChars.WILDCARD_MULTI
     elif not isinstance(value, SigmaRegularExpression):
-        raise ValueError(f"{_spell_type(value)} cannot be looked for without a field")
+        raise ValueError(f"{_spell_type(value)} cannot be searched without a field")
     return Leaf(key, None, keywords, _make_test(value))
 
 
@@ -158,11 +157,11 @@ def _spell_type(value: SigmaType) -> str:
     return f"a value of the type {type(value).__name__.removeprefix('Sigma')}"
 
 
-# The tests. Each maker takes pySigma's value and gives the function that looks at a field's candidates.
+# The tests. Each function takes a value of pySigma and returns the test of the candidates of a field.
 
 
 def folded_check(value: SigmaString) -> Check:
-    """Make the check that a plain string of a rule is, for texts that are folded too."""
+    """Make the check for a plain string of a rule. The texts to check must be folded."""
     return wildcard_check([part if isinstance(part, SpecialChars) else fold(str(part)) for part in value.s])
 
 
@@ -221,7 +220,7 @@ def _comparison(value: SigmaCompareExpression) -> Test:
 
 
 def _as_number(candidate: Any) -> int | float | None:
-    """Read a number, also from text; a time counts in milliseconds since the epoch, as the upstream's queries take it."""
+    """Read a number, also from text. A time is in milliseconds since the epoch, as in the queries of the upstream."""
     if isinstance(candidate, datetime):
         return candidate.timestamp() * 1000
     if isinstance(candidate, int | float) and not isinstance(candidate, bool):
@@ -249,7 +248,7 @@ def _cidr(value: SigmaCIDRExpression) -> Test:
 
 
 def _timestamp_part(value: SigmaTimestampPart) -> Test:
-    part_of, number = TIMESTAMP_PARTS[value.timestamp_part], value.number
+    part_of, number = _TIMESTAMP_PARTS[value.timestamp_part], value.number
 
     def test(candidates: Candidates) -> bool:
         return any((at := _as_instant(each)) is not None and part_of(at) == number for each in candidates)
@@ -258,7 +257,7 @@ def _timestamp_part(value: SigmaTimestampPart) -> Test:
 
 
 def _as_instant(candidate: Any) -> datetime | None:
-    """Read a time: ISO text (UTC where it names no zone), or a number of seconds or milliseconds since the epoch."""
+    """Read a time: ISO text (UTC by default), or a number of seconds or milliseconds since the epoch."""
     number = _as_number(candidate) if not isinstance(candidate, datetime) else None
     try:
         if number is not None:
@@ -270,7 +269,7 @@ def _as_instant(candidate: Any) -> datetime | None:
 
 
 def _reference(field: Field, value: SigmaFieldReference) -> tuple[Reader, Test]:
-    """Compare two fields of the record, without case; absent ones match nothing."""
+    """Compare two fields of the record without case. An absent field matches nothing."""
     other = field_named(value.field)
     if other is None:
         raise ValueError(f"unknown field '{value.field}'")
@@ -299,7 +298,7 @@ OPERATORS: dict[CompareOperators, Callable[[Any, Any], bool]] = {
     CompareOperators.GTE: operator.ge,
     CompareOperators.NEQ: operator.ne,
 }
-TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
+_TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
     TimestampPart.MINUTE: lambda at: at.minute,
     TimestampPart.HOUR: lambda at: at.hour,
     TimestampPart.DAY: lambda at: at.day,
@@ -308,9 +307,9 @@ TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
     TimestampPart.YEAR: lambda at: at.year,
 }
 
-# One line per type of value that pySigma's modifiers leave in the tree; a type that is not here is refused by name.
-# `all` and `neq` are AND and NOT in the tree; windash and base64offset are an OR of strings (`_compile_value`); contains,
-# startswith, endswith, base64, wide, utf16 and utf16be have become strings; `fieldref` needs both fields (`_leaf`).
+# One line per type of value that pySigma's modifiers leave in the tree. Other types are refused with their name.
+# pySigma turns `all` and `neq` into AND and NOT, windash and base64offset into an OR of strings (`_value`), and contains,
+# startswith, endswith, base64, wide, utf16 and utf16be into strings. `fieldref` needs both fields (`_leaf`).
 TESTS: dict[type[SigmaType], Callable[[Any], Test]] = {
     SigmaString: _string,
     SigmaCasedString: _cased,

@@ -1,6 +1,6 @@
-"""A rule's condition as a small immutable tree: one function runs it, another says what it demands of one field.
+"""The condition of a rule as a small immutable tree. `predicate` runs it; `demand` returns what it requires of one field.
 
-Trees compare by meaning (the keys of their leaves), so that rules which share a test share its cost in the engine's index.
+Trees are equal if the keys of their leaves are, so that rules with the same test share its cost in the index of the engine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Test = Callable[[Candidates], bool]
 class Leaf:
     """One test on one field, or on keywords (`field` is None).
 
-    `equals` holds the folded texts where the test is mere equality, `pattern` the regular expression where it looks for one.
+    `equals` contains the folded texts if the test is an equality; `pattern` is the regular expression if it searches for one.
     """
 
     key: tuple[object, ...]
@@ -57,11 +57,11 @@ Condition = Leaf | Every | Some | Not
 
 
 def fold(text: str) -> str:
-    """Give the form in which texts are compared without case, whatever their Unicode normal form.
+    """Return the form of a text for comparison without case and without regard to the Unicode normal form.
 
-    Character by character, unlike `lower`, so that parts of a text fold as the whole does.
+    It works character by character, unlike `lower`, so that parts of a text fold like the whole text.
     """
-    # Folding may take characters apart: the second `canonical` puts them together as the first would have found them.
+    # Folding can decompose characters: the second `canonical` composes them again.
     return text.casefold() if text.isascii() else canonical(canonical(text).casefold())
 
 
@@ -72,7 +72,7 @@ def one_of(texts: frozenset[str]) -> Test:
 
 
 def on_text(check: Callable[[str], bool], normal: Callable[[str], str] | None = None) -> Test:
-    """Make the test that one candidate's text, brought into normal form, passes the check."""
+    """Make the test that the normalized text of one candidate passes the check."""
 
     def test(candidates: Candidates) -> bool:
         for candidate in candidates:
@@ -85,7 +85,7 @@ def on_text(check: Callable[[str], bool], normal: Callable[[str], str] | None = 
 
 
 def any_of(parts: Iterable[Condition]) -> Condition:
-    """Join by OR. Equalities on one field become one look-up in a set: a list of a thousand names costs as much as one."""
+    """Join by OR. Equalities on one field become one set lookup, so that a thousand names cost as much as one."""
     flat: list[Condition] = []
     for part in parts:
         flat.extend(part.parts if isinstance(part, Some) else (part,))
@@ -110,7 +110,7 @@ def all_of(parts: Iterable[Condition]) -> Condition:
 
 
 def depth(condition: Condition) -> int:
-    """Say how deep a tree nests; a leaf is 1."""
+    """Return the depth of a tree; a leaf has depth 1."""
     match condition:
         case Every(parts) | Some(parts):
             return 1 + max(map(depth, parts))
@@ -135,22 +135,22 @@ def predicate(condition: Condition) -> Predicate:
 
 
 def undecided(condition: Condition, slots: Iterable[str]) -> Condition:
-    """Leave out the parts of an AND that its demands on the slots say in full; an AND of nothing holds."""
+    """Remove the parts of an AND that the demands on the slots cover completely. An empty AND holds."""
     parts = condition.parts if isinstance(condition, Every) else (condition,)
     left = tuple(part for part in parts if all(demand(part, slot) != part for slot in slots))
     return left[0] if len(left) == 1 else Every(left)
 
 
 def demand(condition: Condition, slot: str) -> Condition | None:
-    """Say what must hold of one slot of a record for the condition to hold at all; None where it demands nothing."""
+    """Return the condition on one slot of a record that must hold for the whole condition to hold; None if there is none."""
     return demand_of(condition, lambda leaf: leaf.slot == slot)
 
 
 def demand_of(condition: Condition, is_asked: Callable[[Leaf], bool]) -> Condition | None:
-    """Say what must hold of the leaves asked about for the condition to hold at all; None where it demands nothing of them.
+    """Return the condition on these leaves that must hold for the whole condition to hold; None if there is none.
 
-    AND demands what any part demands; OR only if every branch demands something; NOT nothing, for its part may fail on
-    another field.
+    AND demands what any part demands. OR demands something only if every branch does. NOT demands nothing, because its part
+    can fail on another field.
     """
     match condition:
         case Every(parts):
@@ -167,7 +167,7 @@ def demand_of(condition: Condition, is_asked: Callable[[Leaf], bool]) -> Conditi
 
 
 def leaves(condition: Condition) -> Iterator[Leaf]:
-    """Give every leaf of a tree."""
+    """Yield every leaf of a tree."""
     match condition:
         case Every(parts) | Some(parts):
             for part in parts:

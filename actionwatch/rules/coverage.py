@@ -1,4 +1,4 @@
-"""What is and is not watched: the catalogue's kinds by area, and ATT&CK's techniques by tactic."""
+"""Coverage of the rules: the kinds of the catalogue by area, and the techniques of ATT&CK by tactic."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ TACTICS = {
         "T1498": "Denial of service",
     },
 }
-"""Of ATT&CK's cloud matrices, what somebody with the console of a managed database could do."""
+"""The techniques of ATT&CK's cloud matrices that are possible with access to the console of a managed database."""
 
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """A kind, with the names of the rules that can be about it."""
+    """A kind, with the names of the rules that can match it."""
 
     kind: str
     area: str
@@ -57,7 +57,7 @@ class KindRow:
 
 @dataclass(frozen=True, slots=True)
 class TechniqueRow:
-    """A technique, with the names of the rules that are tagged with it or with one of its parts."""
+    """A technique, with the names of the rules that have its tag or the tag of a sub-technique."""
 
     tactic: str
     technique: str
@@ -66,7 +66,7 @@ class TechniqueRow:
 
 
 def cover_kinds(rules: Sequence[Rule], areas: Mapping[str, str]) -> list[KindRow]:
-    """Say of each kind which rules are about it; `areas` maps kind to area. Rules about any kind whatever do not count."""
+    """Return the rules for each kind; `areas` maps kinds to areas. Rules that match every kind do not count."""
     by_kind: dict[str, list[str]] = {kind: [] for kind in areas}
     known = {rule.name.id: rule for rule in rules}
     for rule in _running(rules):
@@ -77,7 +77,7 @@ def cover_kinds(rules: Sequence[Rule], areas: Mapping[str, str]) -> list[KindRow
 
 
 def cover_techniques(rules: Sequence[Rule]) -> list[TechniqueRow]:
-    """Say of each technique which rules are tagged with it; those tagged with others come last, under their tactic."""
+    """Return the rules for each technique. Other techniques in the tags of rules come last, with their tactic."""
     tagged: dict[str, list[str]] = {}
     tactic_of: dict[str, str] = {}
     for rule in _running(rules):

@@ -1,4 +1,4 @@
-"""One YAML document -> one `Rule`: Sigma's part through pySigma, ours beside it, each fault where it stands."""
+"""Read one YAML document as a `Rule` or a `Filter`, with the location of each fault. pySigma checks the keys of Sigma."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from actionwatch.rules.cases import Case, read_cases
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.conditions import Some, all_of
-from actionwatch.rules.correlations.reading.block import Around, read_correlation
+from actionwatch.rules.correlations.reading.block import RuleHead, read_correlation
 from actionwatch.rules.filters import read_filter
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report, suggest
-from actionwatch.rules.selections import PARSE_ERRORS, Surroundings, explain, read_detection
+from actionwatch.rules.selections import PARSE_ERRORS, ReadContext, explain, read_detection
 from actionwatch.rules.when import When, read_when
 
-PRODUCT = "instaclustr"
-SERVICE = "user_actions"
-SLIP = 0.85  # how alike a word must be to ours not to be another: `instacluster` is, `user_activity` is not
-SELF_RULE = "actionwatch_self"  # the rule name of our own troubles
+_PRODUCT = "instaclustr"
+_SERVICE = "user_actions"
+_SLIP = 0.85  # similarity from which a word counts as misspelt: `instacluster` does, `user_activity` does not
+SELF_RULE = "actionwatch_self"  # the rule name of self-alerts
 
 METADATA = (
     "title", "id", "name", "taxonomy", "related", "status", "description", "license", "references", "tags", "author",
@@ -57,11 +57,11 @@ METADATA = (
 )  # fmt: skip
 OURS = ("logsource", "detection", "correlation", "alert", "when", "mode", "tests")
 FILTER_KEYS = ("logsource", "filter", *filters.KEYS)
-NOTHING = Compiled(Some(()), {})  # what a correlation meets by itself
+NOTHING = Compiled(Some(()), {})  # the condition of a correlation without a detection
 LOGSOURCE = ("category", "product", "service", "definition")
 
-# pySigma says what is wrong by the exception's type; a plain type error is its word for a name that is no text, a plain
-# value error for a tag.
+# The type of pySigma's exception identifies the key. It raises SigmaTypeError for a name that is not a string, and
+# SigmaValueError for a tag.
 _KEYS: dict[type[Exception], str] = {
     SigmaTitleError: "title",
     SigmaIdentifierError: "id",
@@ -92,44 +92,44 @@ _REMEDIES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Extras:
-    """What any rule may say besides its detection and its alert."""
+class _Extras:
+    """The keys of a rule other than its detection and its alert."""
 
     mode: Mode = Mode.LIVE
     when: When | None = None
     tests: tuple[Case, ...] = ()
 
 
-def read_document(report: Report, surroundings: Surroundings) -> Rule | Filter | None:
-    """Read the report's document; None where it has faults, or is for another log source, which the report says."""
+def read_document(report: Report, context: ReadContext) -> Rule | Filter | None:
+    """Read the document of the report. Return None if it has faults or another log source, which the report contains."""
     value = report.document.value
     if not isinstance(value, dict):
-        report.fault((), "a rule must hold keys", "begin with 'title:', 'logsource:' and 'detection:'")
+        report.fault((), "a rule must be a mapping", "start with 'title:', 'logsource:' and 'detection:'")
         return None
     if _is_for_another(value.get("logsource"), report):
         return None
     if "filter" in value:
-        return _read_filter(value, report, surroundings)
-    return _read_rule(value, report, surroundings)
+        return _read_filter(value, report, context)
+    return _read_rule(value, report, context)
 
 
-def read_extras(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Extras:
-    """Read `mode`, `when` and `tests`; what is wrong in them goes to the report."""
-    return Extras(
+def _read_extras(value: Mapping[Any, Any], report: Report, context: ReadContext) -> _Extras:
+    """Read `mode`, `when` and `tests`, and add their faults to the report."""
+    return _Extras(
         _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE,
-        read_when(value["when"], report, surroundings.time_intervals) if "when" in value else None,
-        read_cases(value["tests"], report, surroundings) if "tests" in value else (),
+        read_when(value["when"], report, context.time_intervals) if "when" in value else None,
+        read_cases(value["tests"], report, context) if "tests" in value else (),
     )
 
 
 def labelled(alert: AlertBlock, mode: Mode) -> AlertBlock:
-    """Mark the alerts of a rule in shadow mode as such: by the label, whoever is asked to deliver them knows."""
+    """Add the label `mode: shadow` to the alerts of a rule in shadow mode, so that delivery can recognize them."""
     if mode is not Mode.SHADOW:
         return alert
     return dataclasses.replace(alert, labels={**alert.labels, "mode": mode.value})
 
 
-def _read_rule(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Rule | None:
+def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -> Rule | None:
     report.check_keys(value, (), (*METADATA, *OURS))
     name, level = _read_metadata(value, report)
     is_correlated = "correlation" in value
@@ -137,20 +137,20 @@ def _read_rule(value: Mapping[Any, Any], report: Report, surroundings: Surroundi
         _check_logsource(value, report)
     compiled = NOTHING if is_correlated else None
     if "detection" in value:
-        compiled = read_detection(_with_condition(value), report, surroundings)
+        compiled = read_detection(_with_condition(value), report, context)
     elif not is_correlated:
         report.fault((), "a rule needs a 'detection'", "for example: detection: {selection: {…}, condition: selection}")
     alert = AlertBlock()
     if "alert" in value:
-        alert = read_alert(value["alert"], report, surroundings, is_correlated=is_correlated)
-    extras = read_extras(value, report, surroundings)
+        alert = read_alert(value["alert"], report, context, is_correlated=is_correlated)
+    extras = _read_extras(value, report, context)
     if compiled is None or name is None:
         return None
     alert = labelled(alert, extras.mode)
     correlation = None
     if is_correlated:
         own = compiled if "detection" in value else None
-        correlation = read_correlation(Around(name, level, alert, extras.when, own, surroundings), report)
+        correlation = read_correlation(RuleHead(name, level, alert, extras.when, own, context), report)
     if report.faults:
         return None
     condition = compiled.condition
@@ -173,7 +173,7 @@ def _read_rule(value: Mapping[Any, Any], report: Report, surroundings: Surroundi
 
 
 def _with_condition(value: Mapping[Any, Any]) -> Any:
-    """Give the detection; one whose selections a correlation names by themselves needs no condition: any of them."""
+    """Return the detection. If a correlation names its selections, it needs no condition: any of them counts."""
     detection, correlation = value["detection"], value.get("correlation")
     if not isinstance(detection, dict) or not isinstance(correlation, dict) or "condition" in detection:
         return detection
@@ -181,11 +181,11 @@ def _with_condition(value: Mapping[Any, Any]) -> Any:
     return {**detection, "condition": any_name(names)} if "rules" in correlation and names else detection
 
 
-def _read_filter(value: Mapping[Any, Any], report: Report, surroundings: Surroundings) -> Filter | None:
+def _read_filter(value: Mapping[Any, Any], report: Report, context: ReadContext) -> Filter | None:
     report.check_keys(value, (), (*METADATA, *FILTER_KEYS))
     name, _ = _read_metadata(value, report)
     _check_logsource(value, report)
-    found = read_filter(name, value, report, surroundings) if name is not None else None
+    found = read_filter(name, value, report, context) if name is not None else None
     return None if report.faults else found
 
 
@@ -197,17 +197,17 @@ def _read_mode(value: Any, report: Report) -> Mode:
 
 
 def _is_for_another(logsource: Any, report: Report) -> bool:
-    """Note, and say, whether the rule is for records of another kind: it is then left out whole, its other keys unread.
+    """Check whether the rule is for another log source, and note it. Such a rule is skipped and its other keys are not read.
 
-    A word that is ours but for a slip of the pen is a fault: such a rule was to run here, and must not be missed in silence.
+    A misspelt product or service is a fault, because the author expects the rule to run.
     """
     if not isinstance(logsource, dict):
         return False
-    remedy = f"a rule that is to run here has product: {PRODUCT}, service: {SERVICE}"
-    for key, ours in (("product", PRODUCT), ("service", SERVICE)):
+    remedy = f"rules for actionwatch have product: {_PRODUCT}, service: {_SERVICE}"
+    for key, ours in (("product", _PRODUCT), ("service", _SERVICE)):
         told = logsource.get(key)
         if isinstance(told, str) and told.lower() != ours:
-            if SequenceMatcher(None, told.lower(), ours).ratio() >= SLIP:
+            if SequenceMatcher(None, told.lower(), ours).ratio() >= _SLIP:
                 report.fault(("logsource", key), f"unknown {key} '{told}'", f"did you mean '{ours}'?")
             else:
                 report.note(("logsource",), f"skipped: the rule is for the {key} '{told}'", remedy)
@@ -220,24 +220,24 @@ def _is_for_another(logsource: Any, report: Report) -> bool:
 
 
 def _check_logsource(value: Mapping[Any, Any], report: Report) -> None:
-    remedy = f"write: logsource: {{product: {PRODUCT}, service: {SERVICE}}}"
+    remedy = f"write: logsource: {{product: {_PRODUCT}, service: {_SERVICE}}}"
     if "logsource" not in value:
         report.fault((), "a rule needs a 'logsource'", remedy)
         return
     logsource = value["logsource"]
     if not isinstance(logsource, dict) or not logsource:
-        report.fault(("logsource",), "'logsource' must hold a product", remedy)
+        report.fault(("logsource",), "'logsource' must contain a product", remedy)
         return
     report.check_keys(logsource, ("logsource",), LOGSOURCE)
     for key in LOGSOURCE:
         if logsource.get(key) is not None and not isinstance(logsource[key], str):
             report.fault(("logsource", key), f"'{key}' must be a text", remedy)
     if logsource.get("product") is None and logsource.get("service") is None:
-        report.fault(("logsource",), "'logsource' must hold a product", remedy)
+        report.fault(("logsource",), "'logsource' must contain a product", remedy)
 
 
 def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName | None, Level]:
-    """Let pySigma check what Sigma says about a rule's head, and name the rule."""
+    """Let pySigma check the metadata of a rule, and name the rule."""
     before = len(report.faults)
     for key in ("id", "name", "title"):
         if key in value and not isinstance(value[key], str):
@@ -266,14 +266,14 @@ def _remedy(key: str, value: Mapping[Any, Any]) -> str:
 
 
 def _name(value: Mapping[Any, Any], report: Report) -> RuleName | None:
-    """Name the rule. Without a name it is called after its title, without an id it is known by its name."""
+    """Name the rule. The default name is made from the title; the default id is the name."""
     title: str = " ".join(value["title"].split())
     if not title:
-        report.fault(("title",), "the title is empty", "say what the rule finds")
+        report.fault(("title",), "the title is empty", "describe what the rule finds")
         return None
     name = value.get("name") or re.sub(r"\W+", "_", title.lower()).strip("_") or value.get("id") or title
     if name == SELF_RULE:
-        report.fault(("name",), f"the name '{SELF_RULE}' is actionwatch's own", "choose another name")
+        report.fault(("name",), f"the name '{SELF_RULE}' is reserved for actionwatch", "choose another name")
         return None
     identity = str(UUID(value["id"])) if value.get("id") else name
     return RuleName(identity, name, title, tuple(str(tag) for tag in value.get("tags") or ()))

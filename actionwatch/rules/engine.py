@@ -1,6 +1,6 @@
-"""Rules meet records: `matching/matcher.py` asks here which matches a batch of records makes.
+"""Evaluate rules on a batch of records; called by `matching/matcher.py`.
 
-Pure: no clock, no I/O, no order of its own. Matches come in the order of the records, then of the rules.
+Pure: no clock and no I/O. Matches are in the order of the records, then of the rules.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from actionwatch.rules.fields import Subject
 from actionwatch.rules.index import Index
 from actionwatch.rules.model import Rule
 
-MAX_FAILURES = 1000  # kept until they are taken; the same trouble repeats with every record
-MAX_KNOWN_MASKS = 10_000  # distinct sets of survivors whose rules are remembered
+MAX_FAILURES = 1000  # kept until they are taken; the same failure repeats with every record
+_MAX_KNOWN_MASKS = 10_000  # distinct sets of possible rules that are cached
 
-# Conditions are total, so none of these is expected; were one to come all the same, it must not stop the other rules.
-TROUBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
+# Conditions are total, so none of these is expected. If one occurs, it must not stop the other rules.
+_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong with a rule on a record: the rule goes on."""
+    """An error of a rule on a record. The rule continues with the next record."""
 
     rule: RuleName
     record_key: str
@@ -34,10 +34,10 @@ class Failure:
 
 
 class Engine:
-    """A fixed set of rules over any number of records, those that are off left out; what it remembers only makes it faster."""
+    """Evaluates a fixed set of rules, except those that are off. Its state is only a cache."""
 
     def __init__(self, rules: Sequence[Rule], *, is_feeding: bool = False) -> None:
-        """Take the rules that alert by themselves; `is_feeding`: every rule given, to `meet` records with."""
+        """Use the rules that alert by themselves, or with `is_feeding` every rule, for `meet`."""
         alerting = (rule for rule in rules if is_feeding or (rule.correlation is None and not rule.is_silent))
         self.rules = tuple(rule for rule in alerting if rule.mode is not Mode.OFF)
         self.failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
@@ -46,31 +46,31 @@ class Engine:
         self._known: dict[int, tuple[tuple[Rule, Predicate], ...]] = {}
 
     def evaluate(self, records: Iterable[Record]) -> list[Match]:
-        """Give every match. Failures are added to `failures`, never raised."""
+        """Return every match. Add errors to `failures` instead of raising them."""
         matches: list[Match] = []
         for rule, subject in self.meet(records):
             try:
                 on_failure = partial(self._fail, rule, subject)
                 matches.append(make_match(rule.name, rule.level, rule.alert, subject, on_failure))
-            except TROUBLES as exc:
+            except _ERRORS as exc:
                 self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
         return matches
 
     def meet(self, records: Iterable[Record]) -> Iterator[tuple[Rule, Subject]]:
-        """Give each record with each rule whose condition it meets."""
+        """Yield each rule with each record that meets its condition."""
         for record, mask in self._index.possible(records):
             subject = Subject(record)
             for rule, holds in self._survivors(mask):
                 try:
                     is_met = holds(subject)
-                except TROUBLES as exc:
+                except _ERRORS as exc:
                     self._fail(rule, subject, f"{type(exc).__name__}: {exc}")
                     continue
                 if is_met:
                     yield rule, subject
 
     def take_failures(self) -> list[Failure]:
-        """Give the failures since the last call, oldest first, and forget them."""
+        """Return and remove the failures since the last call, oldest first."""
         taken = list(self.failures)
         self.failures.clear()
         return taken
@@ -81,14 +81,14 @@ class Engine:
     def _survivors(self, mask: int) -> tuple[tuple[Rule, Predicate], ...]:
         known = self._known.get(mask)
         if known is None:
-            if len(self._known) >= MAX_KNOWN_MASKS:
+            if len(self._known) >= _MAX_KNOWN_MASKS:
                 self._known.clear()
             known = self._known[mask] = tuple(self._runnable[number] for number in _bits(mask))
         return known
 
 
 def _bits(mask: int) -> Iterator[int]:
-    """Give the places of the bits that are set, lowest first."""
+    """Yield the indexes of the set bits, lowest first."""
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1

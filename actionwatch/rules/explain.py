@@ -1,4 +1,4 @@
-"""Say why a rule met a record, or did not: the rule's own words as a tree, each with what the record holds there."""
+"""Explain why a rule matches a record or not: the rule as a tree, each line with its result and the value in the record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Mode, Record
 from actionwatch.rules.compile import compile_detection
-from actionwatch.rules.condition_text import Joined, Named, Phrase, judge, parse_phrase
+from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, parse_phrase
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import View, measured
 from actionwatch.rules.fields import Subject, field_named, keywords, spell
@@ -18,13 +18,13 @@ from actionwatch.rules.model import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Fi
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
-MAX_HITS = 10  # of a window: the newest
-MAX_VALUE_CHARS = 200  # of a value, and of a list of values: a tree is read on a screen
+_MAX_HITS = 10  # of a window: the newest
+MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the tree. `found` is what the record holds there, None where that is no question; `holds` None: unknown."""
+    """One line of the tree. `found` is the value in the record, None if there is none to show; `holds` None: unknown."""
 
     text: str
     holds: bool | None
@@ -32,13 +32,13 @@ class Finding:
     parts: tuple[Finding, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Give it as JSON."""
+        """Return the tree as JSON."""
         found = {} if self.found is None else {"found": self.found}
         parts = {"parts": [part.document() for part in self.parts]} if self.parts else {}
         return {"what": self.text, "holds": self.holds, **found, **parts}
 
     def lines(self, depth: int = 0) -> Iterator[str]:
-        """Give it as indented text, one line each."""
+        """Return the tree as indented lines of text."""
         sign = {True: "+", False: "-", None: "?"}[self.holds]
         found = "" if self.found is None else f"   <- {self.found}"
         yield f"{'  ' * depth}{sign} {self.text}{found}"
@@ -54,9 +54,9 @@ def explain(
     feeders: Sequence[Rule] = (),
     views: Sequence[View] | None = None,
 ) -> Finding:
-    """Take a rule apart on a record. `lists` are what `expand` reads; without them its lines stay undecided.
+    """Explain a rule on a record. `lists` are the lists of `expand`; without them its lines are unknown.
 
-    Of a correlation, `feeders` are the rules that it names, and `views` what it made of the record; None: nobody looked.
+    For a correlation, `feeders` are the rules that it names, and `views` its groups that count the record (None: unknown).
     """
     subject = Subject(record)
     detection = _detection(rule)
@@ -69,13 +69,13 @@ def explain(
     if rule.correlation is not None:
         parts.append(_correlation(rule.correlation, views))
     if rule.mode is not Mode.LIVE:
-        parts.append(Finding(f"mode: {rule.mode.value}", None, "nobody is told"))
+        parts.append(Finding(f"mode: {rule.mode.value}", None, "nobody is notified"))
     holds = any(each.holds for each in fed) if fed else predicate(rule.condition)(subject)
     return Finding(f"{rule.name.name}: {rule.name.title}", holds, None, tuple(parts))
 
 
 def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
-    """Say in a line for each group what counted in it before a record, and what came of it."""
+    """Yield a line for each group: its number before and with the record, and the resulting alert."""
     for view in views:
         before, now = _number(rule, view.counted), _number(rule, (*view.counted, *view.own))
         yield f"{_group_name(rule, view)}: {before} before it, {now} with it; {_outcome(rule, view)[0]}"
@@ -84,15 +84,15 @@ def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
 def _correlation(rule: Correlation, views: Sequence[View] | None) -> Finding:
     text = f"correlation: {rule.kind.value}{_asked(rule)}"
     if views is None:
-        return Finding(text, None, "it takes more than this record to say")
+        return Finding(text, None, "not known from this record alone")
     if not views:
-        return Finding(text, False, "this record counts in no group of it")
+        return Finding(text, False, "this record counts in no group")
     groups = tuple(_group(rule, view) for view in views)
     return Finding(text, any(view.found is not None and not view.found.is_quiet for view in views), None, groups)
 
 
 def _asked(rule: Correlation) -> str:
-    """Say what it takes, and in what time."""
+    """Return the condition of a correlation and its timespan."""
     asked = [f"{rule.threshold.operator} {rule.threshold.number}"] if rule.threshold is not None else []
     if rule.kind is Kind.NEW_TERM:
         asked.append(f"of {', '.join(rule.fields)} in {spell_duration(rule.history)}")
@@ -104,13 +104,13 @@ def _asked(rule: Correlation) -> str:
 
 
 def _group(rule: Correlation, view: View) -> Finding:
-    """Say what counted in a group before the record, and what came of it."""
+    """Explain one group: its records before and with the record, and the resulting alert."""
     now = (*view.counted, *view.own)
     number = _number(rule, now)
     parts = [
         Finding(f"before it: {_number(rule, view.counted)}", None, _span(view.counted)),
         Finding(f"with it: {number}", view.found is not None),
-        *(Finding(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-MAX_HITS:]),
+        *(Finding(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-_MAX_HITS:]),
         Finding(*_outcome(rule, view)),
     ]
     return Finding(_group_name(rule, view), view.found is not None, None, tuple(parts))
@@ -154,7 +154,7 @@ def _spell_hit(rule: Correlation, hit: Hit) -> str:
 def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
     found = view.found
     if found is None:
-        return "no alert comes of it", False
+        return "no alert", False
     if found.is_quiet:
         return "no alert: the rule was still learning", False
     name = found.id or rule.alert_id(view.group, found.origin)
@@ -162,9 +162,9 @@ def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
         shown = ", ".join(f"{field}={value}" for field, value in rule.shown_group(view.group).items())
         name = f"of {shown}"
     if rule.is_absence:
-        return f"ends the alert {name}, due at {instant(found.first_at)}", True
+        return f"resolves the alert {name}, due at {instant(found.first_at)}", True
     if view.waits is not None and view.waits > view.own[-1].at:
-        return f"opens the alert {name} unless something comes by {instant(view.waits)}", True
+        return f"opens the alert {name} unless a record follows by {instant(view.waits)}", True
     if view.is_opened:
         return f"opens the alert {name}", True
     return f"joins the alert {name}, open since {instant(found.fired_at)}", True
@@ -188,19 +188,19 @@ def _condition(detection: Mapping[str, Any], subject: Subject, lists: Lists) -> 
 
 
 def _phrase(phrase: Phrase, findings: Mapping[str, Finding]) -> Finding:
-    if isinstance(phrase, Named):
+    if isinstance(phrase, SelectionName):
         return findings[phrase.name]
     parts = tuple(_phrase(part, findings) for part in phrase.parts)
-    return Finding(phrase.word, _judge(phrase, parts), None, parts)
+    return Finding(phrase.word, _combined(phrase, parts), None, parts)
 
 
-def _judge(phrase: Joined, parts: tuple[Finding, ...]) -> bool | None:
-    """Join what is known of the parts; unknown parts count only where they could change the answer."""
-    named = Joined(phrase.word, tuple(Named(str(number)) for number in range(len(parts))))
+def _combined(phrase: Combination, parts: tuple[Finding, ...]) -> bool | None:
+    """Combine the results of the parts. Return None if unknown parts could change the result."""
+    named = Combination(phrase.word, tuple(SelectionName(str(number)) for number in range(len(parts))))
 
     def guess(default: bool) -> bool:
         truths = [default if part.holds is None else part.holds for part in parts]
-        return judge(named, lambda number: truths[int(number)])
+        return is_met(named, lambda number: truths[int(number)])
 
     return guess(True) if guess(True) == guess(False) else None
 
@@ -221,7 +221,7 @@ def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Finding
 
 
 def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Finding]:
-    """Give a selection's lines: its fields, or the alternatives of a list."""
+    """Yield the lines of a selection: its fields, or the alternatives of a list."""
     if isinstance(value, dict):
         for key, item in value.items():
             text = f"{key}: {_shorten(item)}"

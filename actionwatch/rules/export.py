@@ -1,4 +1,4 @@
-"""Give rules back to any Sigma tool: what Sigma has no word for is left out, and said."""
+"""Export rules as standard Sigma. What Sigma cannot express is omitted and reported."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.document import METADATA
 from actionwatch.rules.model import Filter, Rule
 
-SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
-SIGMA_TYPES = (
+_SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
+_SIGMA_TYPES = (
     "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal", "temporal_ordered",
 )  # fmt: skip
 _NAME = re.compile(r"[^\s()]+")
-EVENTS = "events"  # what the one detection of a correlation is called
+EVENTS = "events"  # the name of the single detection of a correlation
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Sigma documents of one of ours, and what they do not say."""
+    """The Sigma documents of one of our documents, and what they omit."""
 
     documents: tuple[Mapping[str, Any], ...]
     lost: tuple[str, ...] = ()
 
 
 def export_rules(rules: Sequence[Rule], filters: Iterable[Filter], now: datetime) -> Iterator[Exported]:
-    """Export rules and filters; what is off, has expired, or is nothing without what is left out, is left out too."""
+    """Export rules and filters, except what is off, has expired, or depends on something that is not exported."""
     left_out = _left_out(rules)
     names = _Names(rules)
     for rule in rules:
@@ -42,15 +42,15 @@ def export_rules(rules: Sequence[Rule], filters: Iterable[Filter], now: datetime
     for each in filters:
         kept = [rule for rule in rules if rule.name.id not in left_out and each.is_for(rule)]
         if each.expires <= now:
-            yield Exported((), (f"{each.name.name}: has expired, and is left out",))
+            yield Exported((), (f"{each.name.name}: has expired and is not exported",))
         elif not kept:
-            yield Exported((), (f"{each.name.name}: is left out, because its rules are",))
+            yield Exported((), (f"{each.name.name}: is not exported because its rules are not",))
         else:
             yield _filter(each, each.report.document.value, [name for rule in kept for name in names.finding(rule)])
 
 
 class _Names:
-    """What rules, and the parts into which correlations are split, are called in Sigma: as its conditions can name them."""
+    """The names of rules and of the parts of correlations in Sigma, which its conditions can contain."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._taken = {rule.name.name for rule in rules}
@@ -62,7 +62,7 @@ class _Names:
         }
 
     def finding(self, rule: Rule) -> list[str]:
-        """Name what finds the records of a rule: its parts, else itself."""
+        """Return the names of the rules that find the records: the parts of a correlation, otherwise the rule."""
         return [*self.parts[rule.name.id].values()] or [self.rules[rule.name.name]]
 
     def _free(self, name: str) -> str:
@@ -74,7 +74,7 @@ class _Names:
 
 
 def _left_out(rules: Sequence[Rule]) -> dict[str, str]:
-    """Say, by id, why rules cannot be exported: what they are, or that they feed on one that cannot."""
+    """Return, by id, why rules cannot be exported: because of themselves, or of a rule that they depend on."""
     left_out = {rule.name.id: reason for rule in rules if (reason := _lacking(rule))}
     names = {rule.name.id: rule.name.name for rule in rules}
     is_settled = False
@@ -84,19 +84,19 @@ def _left_out(rules: Sequence[Rule]) -> dict[str, str]:
             steps = rule.correlation.steps if rule.correlation is not None else ()
             missing = next((step.rule_id for step in steps if step.rule_id in left_out), None)
             if missing is not None and rule.name.id not in left_out:
-                left_out[rule.name.id] = f"is left out, because it feeds on '{names[missing]}', which is"
+                left_out[rule.name.id] = f"is not exported because it depends on '{names[missing]}', which is not"
                 is_settled = False
     return left_out
 
 
 def _lacking(rule: Rule) -> str:
-    """Say why Sigma has no word for a rule as a whole; nothing where it has."""
+    """Return why Sigma cannot express a rule at all; empty if it can."""
     if rule.mode is Mode.OFF:
-        return "is off, and left out"
-    if rule.correlation is None or (rule.correlation.kind.value in SIGMA_TYPES and not rule.correlation.is_absence):
+        return "is off and is not exported"
+    if rule.correlation is None or (rule.correlation.kind.value in _SIGMA_TYPES and not rule.correlation.is_absence):
         return ""
     what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.kind.value}'"
-    return f"Sigma has no {what}: the rule is left out"
+    return f"Sigma has no {what}: the rule is not exported"
 
 
 def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
@@ -111,7 +111,7 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     if rule.correlation is None:
         return Exported(({**head, "logsource": value["logsource"], "detection": value["detection"]},), tuple(lost))
     parts, block = names.parts[rule.name.id], value["correlation"]
-    told = {key: _told(key, block[key], {**names.rules, **parts}) for key in SIGMA_CORRELATION if key in block}
+    told = {key: _told(key, block[key], {**names.rules, **parts}) for key in _SIGMA_CORRELATION if key in block}
     told.setdefault("rules", list(parts.values()))
     split = [
         {
@@ -128,7 +128,7 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
 
 
 def _split(rule: Rule) -> dict[str, dict[str, Any]]:
-    """Split the detection off a correlation, by what it calls the parts; nothing where it has none of its own."""
+    """Return the detections of a correlation by the names of its parts; empty if it has no detection."""
     value = rule.document.value if rule.document is not None else {}
     detection = value.get("detection")
     if rule.correlation is None or not isinstance(detection, dict):
@@ -141,7 +141,7 @@ def _split(rule: Rule) -> dict[str, dict[str, Any]]:
 
 
 def _told(key: str, value: Any, names: Mapping[str, str]) -> Any:
-    """Give a key of a correlation, its rules called as they are exported."""
+    """Return the value of a key of a correlation, with the exported names of its rules."""
     if key == "rules":
         return [names.get(name, name) for name in ([value] if isinstance(value, str) else value)]
     if key == "condition" and isinstance(value, str):
@@ -159,7 +159,7 @@ def _head(value: Mapping[str, Any], rule: Rule, names: _Names) -> dict[str, Any]
 
 
 def _filter(each: Filter, value: Mapping[str, Any], rules: Sequence[str]) -> Exported:
-    """Give a filter of these rules: Sigma filters what finds records, so the parts of a correlation are named instead of it."""
+    """Return a filter of these rules. In Sigma a filter names the parts of a correlation instead of the correlation."""
     head = {key: value[key] for key in METADATA if key in value}
     head.setdefault("author", each.owner)
     head.setdefault("description", f"{each.reason} (until {value['expires']})")

@@ -1,7 +1,7 @@
-"""What a rule can name: the one table that binds the rule language's fields to a record.
+"""The fields of the rule language: the one table that maps them to a record.
 
-Every field reads as a tuple of candidate values, because `account` is an id *or* a name and a path into the raw record may
-lead to a list. A condition holds if one candidate meets it; an absent field has none.
+The value of a field is a tuple of candidates, because `account` is an id *or* a name, and a path into the raw record can
+lead to a list. A condition holds if one candidate matches. An absent field has no candidates.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from actionwatch.base.model import Entity, Record
 from actionwatch.text.payloads import instant
 
 Candidates = tuple[Any, ...]
-"""Values of a field: text, numbers, booleans, datetimes, JSON objects; empty where the field is absent."""
+"""Values of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
 
 RAW = "raw."
-SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
+_SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 
 
 class Subject:
-    """A record under examination: what is costly to derive from it is derived at most once."""
+    """A record under evaluation. It parses the raw record at most once."""
 
     __slots__ = ("_raw", "record")
 
@@ -33,7 +33,7 @@ class Subject:
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        """The upstream's object; empty where the text is none, since conditions are total."""
+        """The object of the upstream; empty if the text is not a JSON object, because conditions are total."""
         if self._raw is None:
             try:
                 value = json.loads(self.record.raw, parse_int=_integer)
@@ -48,10 +48,10 @@ Reader = Callable[[Subject], Candidates]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How a field is read.
+    """How to read a field.
 
-    `attribute` is the record's attribute whose value it is; `slot` the one it depends on alone, where that has few distinct
-    values.
+    `attribute` is the attribute of the record with this value. `slot` is the only attribute that the field depends on, if it
+    has few distinct values.
     """
 
     read: Reader
@@ -60,21 +60,21 @@ class Field:
 
 
 def field_named(name: str) -> Field | None:
-    """Find a field by its name in the rule language; None where there is none such."""
+    """Return the field with this name in the rule language; None if there is none."""
     if name.startswith(RAW) and len(name) > len(RAW):
         return Field(_raw_reader(name.removeprefix(RAW)))
     return FIELDS.get(name)
 
 
 def shown_texts(record: Record, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Give the labelled values that a rule wants shown (none named: those that matter most), without the empty ones."""
+    """Return name and value of the fields that a rule shows (by default _SHOWN_BY_DEFAULT), without the empty ones."""
     subject = Subject(record)
-    texts = [(name, _text(subject, name)) for name in names or SHOWN_BY_DEFAULT]
+    texts = [(name, _text(subject, name)) for name in names or _SHOWN_BY_DEFAULT]
     return tuple(labelled for labelled in texts if labelled[1])
 
 
 def _text(subject: Subject, name: str) -> str:
-    """Say a field's value to people: a name before an id, several values with commas; empty where it is absent."""
+    """Return the value of a field for people: the name rather than the id, several values with commas; empty if absent."""
     field = field_named(name)
     candidates = field.read(subject) if field else ()
     if len(candidates) > 1 and name in ENTITIES:
@@ -83,14 +83,14 @@ def _text(subject: Subject, name: str) -> str:
 
 
 def group_value(record: Record, name: str) -> str | None:
-    """Give the value that a grouping key holds for a field: an id before a name, case kept; None where it is absent."""
+    """Return the value of a field in a grouping key: the id rather than the name, with its case; None if absent."""
     field = field_named(name)
     candidates = field.read(Subject(record)) if field else ()
     return spell(candidates[0]) if candidates else None
 
 
 def spell(value: Any) -> str:
-    """Give the text that conditions on strings compare: JSON's words for booleans and objects, RFC 3339 for times."""
+    """Return the text that conditions on strings compare: JSON for booleans and objects, RFC 3339 for times."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -106,19 +106,19 @@ def spell(value: Any) -> str:
 
 
 def keywords(subject: Subject) -> Candidates:
-    """Give the texts in which a keyword is looked for."""
+    """Return the texts in which keywords are searched for."""
     record = subject.record
     texts = (record.action_kind, record.user_name, record.description, record.account.name, record.cluster.name)
     return tuple(text for text in texts if text is not None)
 
 
 def variable(subject: Subject, name: str) -> Any:
-    """Give the value a template sees under one of `VARIABLES`; None where it is absent."""
+    """Return the value of one of `VARIABLES` in a template; None if it is absent."""
     return VARIABLES[name](subject)
 
 
-class Named:
-    """An entity as templates see it: `.id`, `.name`, and by itself its name, or its id where it has no name."""
+class NamedEntity:
+    """An entity in templates: it has `.id` and `.name`, and prints as its name, or as its id if it has no name."""
 
     __slots__ = ("id", "name")
 
@@ -134,7 +134,7 @@ class Named:
 
 
 def _integer(digits: str) -> int | str:
-    """Keep a number of more digits than Python converts as text: it must not make the rest of the record unreadable."""
+    """Keep a number with more digits than Python converts as text, so that the rest of the record stays readable."""
     try:
         return int(digits)
     except ValueError:
@@ -148,7 +148,7 @@ def _raw_reader(path: str) -> Reader:
         while pending:
             value, rest = pending.pop()
             if isinstance(value, list):
-                # reversed, because the stack gives the last pushed first
+                # reversed, because the stack returns the last item first
                 pending.extend((item, rest) for item in reversed(value))
             elif not rest:
                 if value is not None:
@@ -161,7 +161,7 @@ def _raw_reader(path: str) -> Reader:
 
 
 def _steps(value: Mapping[str, Any], path: str) -> list[tuple[Any, str]]:
-    """Follow a path by one key; a key that itself holds dots wins over the way through objects."""
+    """Follow a path by one key. A key that contains dots takes precedence over a path through objects."""
     if path in value:
         return [(value[path], "")]
     key, _, rest = path.partition(".")
@@ -177,7 +177,7 @@ def _attribute(name: str) -> Field:
 
 
 def _unlimited(name: str) -> Field:
-    """Make a field whose values hardly repeat: remembering them would only fill the memory."""
+    """Make a field whose values rarely repeat, so that caching them would waste memory."""
     return Field(_attribute(name).read, attribute=name)
 
 
@@ -222,10 +222,10 @@ VARIABLES: dict[str, Callable[[Subject], Any]] = {
     "description": lambda subject: subject.record.description,
     "userName": lambda subject: subject.record.user_name,
     "timestamp": lambda subject: instant(subject.record.occurred_at.astimezone(UTC)),
-    "account": lambda subject: Named(subject.record.account),
-    "cluster": lambda subject: Named(subject.record.cluster),
+    "account": lambda subject: NamedEntity(subject.record.account),
+    "cluster": lambda subject: NamedEntity(subject.record.cluster),
     "clusterId": lambda subject: subject.record.cluster.id,
-    "organisation": lambda subject: Named(subject.record.organisation),
+    "organisation": lambda subject: NamedEntity(subject.record.organisation),
     "source": lambda subject: subject.record.source,
     "severity": lambda subject: subject.record.severity,
     "raw": lambda subject: subject.raw,

@@ -1,8 +1,8 @@
-"""Sigma's filter documents: exclusions that somebody owns, with a reason, until a day.
+"""Sigma's filter documents: exclusions with an owner, a reason and an expiry.
 
-A filter's condition is ANDed with that of the rules it names, as Sigma has it: `not selection` excludes, a plain `selection`
-would exclude everything else, and is refused. What is past `expires` is no longer excluded, judged on the time of the event, so
-that a backtest and the service agree.
+As in Sigma, the condition of a filter is ANDed with the conditions of the rules that it names. `not selection` hides records.
+A plain `selection` would hide everything else, so it is refused. A filter does not apply to events after `expires`, so that a
+backtest and the service agree.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.base.model import RuleName
-from actionwatch.rules.condition_text import judge, parse_phrase
+from actionwatch.rules.condition_text import is_met, parse_phrase
 from actionwatch.rules.conditions import all_of
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report, suggest
-from actionwatch.rules.selections import Surroundings, read_detection
+from actionwatch.rules.selections import ReadContext, read_detection
 
 KEYS = ("owner", "reason", "expires")
 ANY = "any"
 _REMEDIES = {
-    "owner": "say who answers for it",
-    "reason": "say why these records are harmless",
-    "expires": "say until when, for example: expires: 2026-12-31",
+    "owner": "name the team or person responsible for it",
+    "reason": "explain why these records are harmless",
+    "expires": "set the last day, for example: expires: 2026-12-31",
 }
 
 
-def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, surroundings: Surroundings) -> Filter | None:
-    """Read what makes a document a filter, beside its head; None where it has faults, which go to the report."""
+def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, context: ReadContext) -> Filter | None:
+    """Read a filter except its metadata. Return None if there are faults, which go to the report."""
     owner, reason = (_read_text(value, key, report) for key in ("owner", "reason"))
     expires = _read_expiry(value, report)
     block = value["filter"]
     if not isinstance(block, dict):
-        report.fault(("filter",), "'filter' must hold 'rules', selections and a 'condition'")
+        report.fault(("filter",), "'filter' must contain 'rules', selections and a 'condition'")
         return None
     rules = _read_rules(block, report)
     detection = {key: item for key, item in block.items() if key != "rules"}
     if isinstance(detection.get("condition"), list):
-        report.fault(("filter", "condition"), "the condition of a filter must be one text", "join them with 'and'")
+        report.fault(("filter", "condition"), "the condition of a filter must be one string", "join them with 'and'")
         return None
-    compiled = read_detection(detection, report, surroundings, ("filter",))
+    compiled = read_detection(detection, report, context, ("filter",))
     if compiled is None:
         return None
-    if not judge(parse_phrase(detection["condition"], list(compiled.selections)), lambda _: False):
-        what = "this filter keeps only what its selections match, and hides everything else"
+    if not is_met(parse_phrase(detection["condition"], list(compiled.selections)), lambda _: False):
+        what = "this filter hides everything that its selections do not match"
         report.fault(("filter", "condition"), what, f"write: condition: not ({detection['condition']})")
     if rules is None or expires is None or report.faults:
         return None
@@ -53,7 +53,7 @@ def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, surrou
 
 
 def apply_filters(rules: Iterable[Rule], filters: Sequence[Filter]) -> list[Rule]:
-    """Give the rules, each with the filters that are for it."""
+    """Return the rules, each with the filters that apply to it."""
     filtered = []
     for rule in rules:
         own = tuple(each for each in filters if each.is_for(rule))
@@ -65,7 +65,7 @@ def apply_filters(rules: Iterable[Rule], filters: Sequence[Filter]) -> list[Rule
 
 
 def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetime | None) -> None:
-    """Report what is wrong with filters once all rules are known: a rule that is not there is a fault of the filter."""
+    """Report the faults of filters that depend on the rules, such as an unknown rule, and note expired filters."""
     known = {name: rule for rule in rules for name in (rule.name.id, rule.name.name)}
     names = sorted(rule.name.name for rule in rules)
     for each in filters:
@@ -75,13 +75,13 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
                 place = ("filter", "rules", index)
                 each.report.fault(place, what, suggest(wanted, names, "rules") or "see: actionwatch rules list")
             elif not known[wanted].finds_records:
-                what = f"'{wanted}' correlates other rules, and finds no records itself that a filter could hide"
+                what = f"'{wanted}' is a correlation of other rules and finds no records itself"
                 each.report.fault(
-                    ("filter", "rules", index), what, f"name what feeds it: {_feeders(known[wanted], known)}"
+                    ("filter", "rules", index), what, f"name the rules that feed it: {_feeders(known[wanted], known)}"
                 )
         if now is not None and each.expires <= now:
-            what = f"the filter expired ({each.report.document.value['expires']}): it hides nothing any more"
-            each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still right")
+            what = f"the filter expired ({each.report.document.value['expires']}): it no longer hides records"
+            each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still needed")
 
 
 def _feeders(rule: Rule, known: Mapping[str, Rule]) -> str:
@@ -99,7 +99,7 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str:
 
 
 def _read_expiry(value: Mapping[str, Any], report: Report) -> datetime | None:
-    """Read a day, which is included, or an instant."""
+    """Read a day, which is included, or a time."""
     text = value.get("expires")
     if "expires" not in value:
         report.fault((), "a filter needs 'expires'", _REMEDIES["expires"])
@@ -116,7 +116,7 @@ def _read_expiry(value: Mapping[str, Any], report: Report) -> datetime | None:
 
 
 def _read_rules(block: Mapping[str, Any], report: Report) -> tuple[str, ...] | None:
-    """Read the names or ids; an empty tuple stands for every rule."""
+    """Read the names or ids. An empty tuple means every rule."""
     rules = block.get("rules")
     if isinstance(rules, str) and rules.strip():
         return () if rules.lower() == ANY else (rules,)

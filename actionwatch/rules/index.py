@@ -1,9 +1,9 @@
-"""Which rules records can possibly meet, told from a few of their values: the cost per record hardly grows with the rules.
+"""Find the rules that a record can match from a few of its values, so that the cost per record hardly grows with the rules.
 
-For each slot of a record (its kind, user, cluster, ...) a column remembers value -> bit mask of the rules whose demand on
-that slot the value meets; values of these slots repeat. The masks of all columns ANDed leave the rules worth running in
-full. A rule that demands nothing of a slot has its bit set for every value of it. Fields whose values do not repeat are
-searched for the patterns that rules look for, those of many records in one pass.
+For each slot of a record (its kind, user, cluster, ...) a column caches value -> bit mask of the rules whose demand on that
+slot the value meets, because these values repeat. The AND of the masks of all columns selects the rules to run in full. A
+rule that demands nothing of a slot has its bit set for every value. Fields whose values do not repeat are searched for the
+patterns of the rules, many records in one pass.
 """
 
 from __future__ import annotations
@@ -31,25 +31,21 @@ from actionwatch.rules.conditions import (
     undecided,
 )
 from actionwatch.rules.fields import FIELDS, Field, Reader, Subject, field_named, spell
-from actionwatch.rules.patterns import Joined, PatternFilter, Search, pattern_search
+from actionwatch.rules.patterns import JoinedTexts, PatternFilter, Search, pattern_search
 
-CHUNK = (
-    1000  # records looked at together: enough to spread the cost of a pass, few enough that most patterns are in none
-)
-MAX_REMEMBERED = (
-    20_000  # values per column; beyond it the column starts afresh, which costs as much as one look at each
-)
-MAX_JOINED = 65_536  # characters searched as one, where not a single text is longer
-MAX_TRIED = 3  # patterns a record that are tried one by one sooner than looked for in a pass for all
-SAMPLE = 64  # records of a chunk that tell which rules many are left to; of a smaller chunk, all
-SLOTS = tuple(dict.fromkeys(field.slot for field in FIELDS.values() if field.slot is not None))
+CHUNK = 1000  # records per pass: enough to spread its cost, few enough that most patterns occur in none
+MAX_REMEMBERED = 20_000  # values per column; a full column is cleared and computes each value again
+MAX_JOINED = 65_536  # characters searched as one, unless a single text is longer
+_MAX_TRIED = 3  # patterns per record; up to this number it is cheaper to try them one by one than in a pass for all
+_SAMPLE = 64  # records of a chunk from which to estimate which rules remain for many records
+_SLOTS = tuple(dict.fromkeys(field.slot for field in FIELDS.values() if field.slot is not None))
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLANK = Record(key="", source="", occurred_at=_EPOCH, seen_at=_EPOCH, action_kind="", raw="{}")
 
 
 class Column(dict[Hashable, int]):
-    """One slot, value -> mask: its demands, each evaluated once per new value however many rules share it."""
+    """One slot, value -> mask. Each demand is evaluated once per new value, even if many rules share it."""
 
     def __init__(self, slot: str, conditions: Sequence[Condition]) -> None:
         super().__init__()
@@ -73,7 +69,7 @@ class Column(dict[Hashable, int]):
         return bool(self._equalities or self._tests)
 
     def __missing__(self, value: Hashable) -> int:
-        """Work out, and remember, the mask of a value not seen before."""
+        """Compute and cache the mask of a new value."""
         subject = Subject(msgspec.structs.replace(_BLANK, **{self.slot: value}))
         mask = self.free
         for read, by_text in self._equalities.values():
@@ -96,8 +92,8 @@ class Column(dict[Hashable, int]):
             self._tests.append((predicate(demanded), mask))
 
 
-class PatternColumn:
-    """One field of many distinct values: passes over those of a chunk tell which rules' patterns can be in which of them."""
+class _PatternColumn:
+    """One field with many distinct values. Passes over a chunk find which patterns can occur in which values."""
 
     def __init__(self, name: str, field: Field, conditions: Sequence[Condition]) -> None:
         self.rules = 0
@@ -116,20 +112,20 @@ class PatternColumn:
         self._searches: dict[str, Search | None] = {}
 
     def narrow(self, records: Sequence[Record], masks: Sequence[int]) -> Sequence[int]:
-        """Take from the masks the rules none of whose patterns can be in the field, where that costs less than to try them.
+        """Clear the bits of rules whose patterns cannot occur in the field, if this is cheaper than running the rules.
 
-        One pass tells which patterns can be in any of the texts. Those of rules that many records are left to are then searched
-        for, each in all texts at once.
+        One pass finds the patterns that can occur in any of the texts. The patterns of rules that remain for many records are
+        then searched for, each in all texts at once.
         """
-        sample = [mask & self.rules for mask in masks[:: max(len(masks) // SAMPLE, 1)]]
-        is_crowded = sum(map(int.bit_count, sample)) > MAX_TRIED * len(sample)
+        sample = [mask & self.rules for mask in masks[:: max(len(masks) // _SAMPLE, 1)]]
+        is_crowded = sum(map(int.bit_count, sample)) > _MAX_TRIED * len(sample)
         common = _common(sample)
         if not common and not is_crowded:
             return masks
         owners, texts = _texts(self._field, records)
         everywhere, found = ~self.rules, list[tuple[int, int]]()
         for portion in _portions(texts):
-            joined, own = Joined(texts[portion]), owners[portion]
+            joined, own = JoinedTexts(texts[portion]), owners[portion]
             for number in self._filter.possible(joined.whole) if is_crowded else range(len(self._patterns)):
                 rules = self._masks[number]
                 if rules & common and (places := self._places(self._patterns[number], joined)) is not None:
@@ -141,10 +137,10 @@ class PatternColumn:
             narrowed[owner] |= masks[owner] & rules
         return narrowed
 
-    def _places(self, pattern: str, joined: Joined) -> Sequence[int] | None:
-        """Give the places of the texts in which a pattern can be; None where it can be in most, or that cannot be told.
+    def _places(self, pattern: str, joined: JoinedTexts) -> Sequence[int] | None:
+        """Return the indexes of the texts in which a pattern can occur; None if it can occur in most, or if that is unknown.
 
-        To stop there also keeps a chunk's cost in bounds: a pattern may look as far as the end of all texts each time.
+        Stopping at half of the texts also bounds the cost, because each search can read to the end of all texts.
         """
         if pattern not in self._searches:
             self._searches[pattern] = pattern_search(pattern)
@@ -160,7 +156,7 @@ class Index:
     """The columns of a set of conditions, the most selective first."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
-        columns = [column for slot in SLOTS if (column := Column(slot, conditions)).is_useful]
+        columns = [column for slot in _SLOTS if (column := Column(slot, conditions)).is_useful]
         columns.sort(key=lambda column: column.free.bit_count())
         self._everything = (1 << len(conditions)) - 1
         self.columns = tuple(columns)
@@ -168,11 +164,11 @@ class Index:
         patterned = [leaf for condition in conditions for leaf in leaves(condition) if leaf.pattern is not None]
         names = dict.fromkeys(leaf.field for leaf in patterned if leaf.field is not None and leaf.slot is None)
         fields = {name: field for name in names if (field := field_named(name)) is not None}
-        made = [PatternColumn(name, field, conditions) for name, field in fields.items()]
+        made = [_PatternColumn(name, field, conditions) for name, field in fields.items()]
         self._patterns = [column for column in made if column.rules]
 
     def possible(self, records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
-        """Give the records that can meet any condition, each with the bit mask of those it can meet, by their places."""
+        """Yield the records that can meet any condition, each with the bit mask of the indexes of these conditions."""
         stream = iter(records)
         while chunk := list(islice(stream, CHUNK)):
             yield from self._possible(chunk)
@@ -190,12 +186,12 @@ class Index:
 
     @staticmethod
     def rest(condition: Condition) -> Condition:
-        """Give what remains to be run of a condition whose bit is set: the columns have decided the other parts."""
-        return undecided(condition, SLOTS)
+        """Return the part of a condition that must be run if its bit is set. The columns have decided the other parts."""
+        return undecided(condition, _SLOTS)
 
 
 def _any_of_these(demanded: Condition) -> Iterator[Leaf]:
-    """Give leaves of which one at least must hold: all branches of an OR, one part of an AND."""
+    """Yield leaves of which at least one must hold: all branches of an OR, one part of an AND."""
     match demanded:
         case Leaf():
             yield demanded
@@ -207,14 +203,14 @@ def _any_of_these(demanded: Condition) -> Iterator[Leaf]:
 
 
 def _left(records: list[Record], masks: Sequence[int]) -> tuple[list[Record], Sequence[int]]:
-    """Leave out the records that can meet nothing any more."""
+    """Remove the records that cannot meet any condition."""
     if all(masks):
         return records, masks
     return list(compress(records, masks)), list(filter(None, masks))
 
 
 def _common(masks: Sequence[int]) -> int:
-    """Give the bits that sixteen at least of the masks have: all bits are counted side by side, each in binary."""
+    """Return the bits that at least sixteen of the masks have. All bits are counted in parallel, in binary."""
     ones = twos = fours = eights = common = 0
     for mask in masks:
         ones, carry = ones ^ mask, ones & mask
@@ -226,7 +222,7 @@ def _common(masks: Sequence[int]) -> int:
 
 
 def _texts(field: Field, records: Sequence[Record]) -> tuple[Sequence[int], Sequence[str]]:
-    """Give the texts of a field, and beside them the places of the records whose they are."""
+    """Return the indexes of the records that have the field, and its texts."""
     if field.attribute is None:
         found = [(place, value) for place, record in enumerate(records) for value in field.read(Subject(record))]
     else:
@@ -238,7 +234,7 @@ def _texts(field: Field, records: Sequence[Record]) -> tuple[Sequence[int], Sequ
 
 
 def _portions(texts: Sequence[str]) -> Iterator[slice]:
-    """Cut texts into portions, each to be searched as one."""
+    """Divide texts into portions that are each searched as one."""
     ends = list(accumulate(map(len, texts)))
     start = before = 0
     while start < len(ends):

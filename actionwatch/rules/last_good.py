@@ -1,6 +1,6 @@
-"""Last good versions: what runs in place of rule documents that are broken, and of files that cannot be read at all.
+"""Last good versions: they replace rule documents that are broken and files that cannot be read.
 
-Pure: the documents as they are now and those that ran last come in; what is to run comes out, as one whole.
+Pure: takes the current documents and the ones that ran last, and returns the rules to run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Build = Callable[[Sequence[Document], Lists], Rules]
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A document that runs: its rule's or filter's id and name, and the operator's lists that it names.
+    """A document that runs: the id and name of its rule or filter, and the lists that it uses.
 
     `mode` is None for a filter.
     """
@@ -37,13 +37,13 @@ class Version:
     mode: Mode | None = Mode.LIVE
 
     def is_as(self, other: Version) -> bool:
-        """Say whether both say the same, wherever they stand."""
+        """Check whether both have the same content, even in different places."""
         return (self.document.value, self.lists) == (other.document.value, other.lists)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What is to run. The faults of `rules` are those of the files as they are; `held` names, by file, what runs as before."""
+    """The rules to run. The faults of `rules` are those of the current files. `held` names, by file, the older versions."""
 
     rules: Rules
     lists: Lists
@@ -52,9 +52,9 @@ class Running:
 
 
 def stand_in(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Build) -> Running:
-    """Build what is to run: every sound document, and for the others what of theirs ran last, if it still loads.
+    """Build the rules to run: every valid document, and for the others the version that ran last, if it still loads.
 
-    A list that is broken keeps its values; one that is gone has them only for what would break without it.
+    A broken list keeps its values. A removed list keeps them only for the rules that need it.
     """
     fresh = set(chain.from_iterable(_words(document) for document in read.documents))
     unread = {fault.file for fault in read.faults}
@@ -66,7 +66,7 @@ def stand_in(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Buil
     told.note(first.broken)
     replaced: set[int] = set(map(id, stale))
     if first.broken or first.stranded:
-        # First what is broken by itself, since what else fell may have fallen with it.
+        # First replace what is broken itself, because the other faults may follow from it.
         known = _with(known, last, {name for each in last for name in each.lists})
         awaited = {word for report in first.stranded for word in list(_words(report.document))[:1]}
         documents = _replaced(documents, first.broken, last, _running(first) | awaited, replaced)
@@ -87,7 +87,7 @@ def stand_in(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Buil
 
 
 def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Give the lists that a document names, by `%name%` or `list: name`; one too many does no harm."""
+    """Return the lists that a document names by `%name%` or `list: name`. An additional list does no harm."""
     texts, names = set[str](), set[str]()
     pending = [value]
     while pending:
@@ -104,13 +104,13 @@ def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tupl
 
 
 def is_within(file: str, others: Collection[str]) -> bool:
-    """Say whether a file is one of these, or in a folder that is."""
+    """Check whether a file is one of these files or is in one of these folders."""
     return file in others or any(str(folder) in others for folder in PurePath(file).parents)
 
 
 @dataclass(slots=True)
 class _Told:
-    """The faults of the documents as they are now, each document's once: what stands in has no faults to be told."""
+    """The faults of the current documents, once per document. The faults of replacements are not reported."""
 
     documents: Collection[int]
     faults: list[Fault] = field(default_factory=list)
@@ -130,9 +130,9 @@ def _replaced(
     taken: Collection[str],
     replaced: set[int],
 ) -> list[Document]:
-    """Put what ran last in place of these documents; note what stands in.
+    """Replace these documents by their last versions, and add the replacements to `replaced`.
 
-    It goes behind the others: of two namesakes the second is refused, and that must not be the one that is sound.
+    Replacements come last, because the second of two documents with one name is refused, and the valid one must win.
     """
     fallen = {id(report.document): report.document for report in reports}
     claimed = set(taken)
@@ -152,7 +152,7 @@ def _replaced(
 
 
 def _predecessor(document: Document, last: Sequence[Version], taken: Collection[str]) -> Version | None:
-    """Find what ran last of a document: by its id, else, within its file, by its name or title."""
+    """Find the last version of a document: by its id, otherwise by its name or title within its file."""
     words = list(_words(document))
     by_id = next((each for word in words for each in last if each.id == word and each.id not in taken), None)
     if by_id is not None:
@@ -162,14 +162,14 @@ def _predecessor(document: Document, last: Sequence[Version], taken: Collection[
 
 
 def _orphans(document: Document, last: Sequence[Version], taken: Collection[str]) -> list[Version]:
-    """Give all that ran of a file and is not in it any more, where a document does not even say which rule it is."""
+    """Return all rules that ran from a file and are missing from it, for a document that does not identify its rule."""
     if isinstance(document.value, dict) and _uuid(document.value.get("id")):
-        return []  # it does, and never ran
+        return []  # it has an id, and never ran
     return [each for each in last if each.document.file == document.file and each.id not in taken]
 
 
 def _words(document: Document) -> Iterator[str]:
-    """Give what a document may be known by, the surest first: its id, its name, its title."""
+    """Yield what identifies a document, the most reliable first: its id, its name, its title."""
     value = document.value
     if not isinstance(value, dict):
         return
@@ -178,7 +178,7 @@ def _words(document: Document) -> Iterator[str]:
     if isinstance(value.get("name"), str):
         yield value["name"]
     if isinstance(value.get("title"), str):
-        yield re.sub(r"\W+", "_", value["title"].lower()).strip("_")  # as a rule without a name is called
+        yield re.sub(r"\W+", "_", value["title"].lower()).strip("_")  # the default name of a rule
 
 
 def _uuid(text: Any) -> str:
@@ -193,7 +193,7 @@ def _running(built: Rules) -> set[str]:
 
 
 def _with(lists: Lists, last: Sequence[Version], names: Collection[str]) -> Lists:
-    """Give these of the lists the values they had, where they have none now."""
+    """Return the lists, where these names have their last values if they have none now."""
     had = {name: values for each in last for name, values in each.lists.items() if name in names}
     values = {**had, **lists.values}
     return Lists(values, frozenset(lists.broken - values.keys()), lists.faults)

@@ -1,6 +1,6 @@
-"""What a rule may say without doing what was meant: notes for its author, each where it stands. Called by the checks alone.
+"""Notes about probable mistakes in rules, each with its location. Only the checks call this module.
 
-Nothing here is a fault: the rules run as written. What no rule can do at all is refused by the loader.
+Notes are not faults: the rules run as written. The loader refuses rules that cannot run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sigma.types import SigmaString
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Entity, Record
-from actionwatch.rules.condition_text import Joined, Named, Phrase, judge, names_in, parse_phrase
+from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, names_in, parse_phrase
 from actionwatch.rules.conditions import Condition, Every, Leaf, Not, demand, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.load import Rules
@@ -23,14 +23,14 @@ from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.regex_lint import always_matches, never_matches
 from actionwatch.text.yaml_document import Document, Place
 
-MAX_JUDGED = 10  # selections whose every combination is looked at: 1,024
-MAX_SAMPLES = 200  # records on which a filter is tried
-UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
+_MAX_JUDGED = 10  # selections; every combination of them is tried: 1,024
+_MAX_SAMPLES = 200  # records on which a filter is tried
+_UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
 _SECRET = re.compile(
     r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
-WIDE = ("wide", "utf16", "utf16be")
+_WIDE = ("wide", "utf16", "utf16be")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
 _GLOB_IN_PATTERN = re.compile(r"^\*|(?<![\\.)\]}])(?<=[\w-])\*$")
 # Fields that hold one value at most.
@@ -43,7 +43,7 @@ Notes = Iterator[Fault]
 
 
 def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[str]) -> list[Fault]:
-    """Give the notes on rules and filters that load, in the order of the documents."""
+    """Return the notes about rules and filters, in the order of the documents."""
     notes: list[Fault] = []
     for rule in rules.rules:
         if rule.document is not None and isinstance(rule.document.value, dict):
@@ -77,7 +77,7 @@ def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> 
 
 
 def _selections(block: Mapping[str, Any]) -> list[str]:
-    """Give the names of the selections of a detection or a filter."""
+    """Return the names of the selections of a detection or a filter."""
     return [name for name in block if name not in ("condition", "rules")]
 
 
@@ -92,61 +92,61 @@ def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Doc
 def _lint_phrase(
     phrase: Phrase, block: Mapping[str, Any], key: str, document: Document, besides: Collection[Any] = ()
 ) -> Notes:
-    """Find selections that are not used, or make no difference, and conditions that are always or never met.
+    """Find selections that are unused or make no difference, and conditions that are always or never met.
 
-    The block stands under `key`; what `besides` names is used elsewhere.
+    `key` is the key of the block. The selections in `besides` are used elsewhere.
     """
     used = set(names_in(phrase))
     yield from _unused(_selections(block), {*used, *besides}, key, document)
-    if len(used) > MAX_JUDGED:
+    if len(used) > _MAX_JUDGED:
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
-    answers = {judge(phrase, truth.__getitem__) for truth in truths}
+    answers = {is_met(phrase, truth.__getitem__) for truth in truths}
     if len(answers) == 1:
         word = "always" if answers == {True} else "never"
-        yield document.fault((key, "condition"), f"the condition is {word} met, whatever the selections say")
+        yield document.fault((key, "condition"), f"the condition is {word} met, regardless of the selections")
         return
     for name in sorted(used):
         if all(
-            judge(phrase, {**truth, name: not truth[name]}.__getitem__) is judge(phrase, truth.__getitem__)
+            is_met(phrase, {**truth, name: not truth[name]}.__getitem__) is is_met(phrase, truth.__getitem__)
             for truth in truths
         ):
             what = f"the selection '{name}' makes no difference: the condition is the same without it"
-            yield document.fault((key, name), what, "mend the condition, or remove it")
+            yield document.fault((key, name), what, "fix the condition, or remove the selection")
 
 
 def _lint_exceptions(rule: Rule, phrase: Phrase, document: Document, known_kinds: Collection[str]) -> Notes:
-    """Find exceptions (`and not x`) that can never apply, because the rule is about other kinds."""
-    if not isinstance(phrase, Joined) or phrase.word != "and":
+    """Find exceptions (`and not x`) that can never apply, because the rule matches other kinds."""
+    if not isinstance(phrase, Combination) or phrase.word != "and":
         return
-    positive = [part.name for part in phrase.parts if isinstance(part, Named) and part.name in rule.selections]
-    negated = [part.parts[0] for part in phrase.parts if isinstance(part, Joined) and part.word == "not"]
+    positive = [part.name for part in phrase.parts if isinstance(part, SelectionName) and part.name in rule.selections]
+    negated = [part.parts[0] for part in phrase.parts if isinstance(part, Combination) and part.word == "not"]
     wanted = [rule.selections[name] for name in positive]
     kinds = [kind for kind in known_kinds if all(_admits(each, "action_kind", kind) for each in wanted)]
-    for name in (part.name for part in negated if isinstance(part, Named)):
+    for name in (part.name for part in negated if isinstance(part, SelectionName)):
         if (
             name in rule.selections
             and kinds
             and not any(_admits(rule.selections[name], "action_kind", k) for k in kinds)
         ):
-            what = f"the exception '{name}' can never apply: the rule is about other kinds"
-            yield document.fault(("detection", name), what, "mend its actionKind, or remove it")
+            what = f"the exception '{name}' can never apply: the rule matches other kinds"
+            yield document.fault(("detection", name), what, "fix its actionKind, or remove it")
 
 
 def _lint_reach(rule: Rule, document: Document, known_kinds: Collection[str]) -> Notes:
-    """Find rules that no record can meet, as far as kinds and equal texts tell."""
+    """Find rules that no record can match because of their kinds or of contradicting values."""
     if "detection" not in document.value:
         return
     if known_kinds and not any(_admits(rule.condition, "action_kind", kind) for kind in known_kinds):
-        what = "no known kind can reach this rule"
-        yield document.fault(("detection",), what, "mend actionKind; kinds of your own go into 'extra_kinds'")
+        what = "this rule matches no known kind"
+        yield document.fault(("detection",), what, "fix actionKind, or add your own kinds to 'extra_kinds'")
     for name in _torn(rule.condition):
-        what = f"no record can meet this rule: '{name}' would have to hold two different texts"
-        yield document.fault(("detection",), what, "join the selections with 'or', or list the texts in one")
+        what = f"no record can match this rule: it requires two different values of '{name}'"
+        yield document.fault(("detection",), what, "join the selections with 'or', or list the values in one selection")
 
 
 def _torn(condition: Condition) -> Iterator[str]:
-    """Give the fields of which an AND demands different texts; those that hold one value only."""
+    """Yield the single-valued fields for which an AND demands different texts."""
     demanded: dict[str, frozenset[str]] = {}
     for part in condition.parts if isinstance(condition, Every) else ():
         if isinstance(part, Leaf) and part.equals is not None and part.field in _SINGLE:
@@ -175,22 +175,24 @@ def _lint_values(value: Any, place: Place, document: Document) -> Notes:
 
 
 def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place, document: Document) -> Notes:
-    """Find modifiers that do nothing, or nothing that any record could meet."""
+    """Find modifiers that have no effect or can never match."""
     values = item if isinstance(item, list) else [item]
     texts = [each for each in values if isinstance(each, str)]
     if "expand" in modifiers and texts and not any(map(_names_list, texts)):
-        yield document.fault(place, f"'expand' finds no list in '{texts[0]}'", f"a list is named %{texts[0]}%")
+        yield document.fault(
+            place, f"'expand' needs the name of a list, not '{texts[0]}'", f"a list is named %{texts[0]}%"
+        )
     for word in PARTS.keys() & set(modifiers):
         first, last = PARTS[word]
         for number in values:
             if isinstance(number, int) and not first <= number <= last:
-                yield document.fault(place, f"no {word} is {number}", f"they go from {first} to {last}")
+                yield document.fault(place, f"no {word} is {number}", f"valid values: {first} to {last}")
     if "base64offset" in modifiers and "contains" not in modifiers:
-        what = "'base64offset' is looked for at the very beginning and end"
+        what = "'base64offset' without 'contains' compares the whole value"
         yield document.fault(place, what, f"clearer: {name}|base64offset|contains")
-    wide = next((word for word in WIDE if word in modifiers), "")
+    wide = next((word for word in _WIDE if word in modifiers), "")
     if wide and not {"base64", "base64offset"} & set(modifiers):
-        yield document.fault(place, f"'{wide}' makes bytes that no text holds", f"write {name}|{wide}|base64")
+        yield document.fault(place, f"'{wide}' produces bytes that no text contains", f"write {name}|{wide}|base64")
 
 
 def _names_list(text: str) -> bool:
@@ -201,14 +203,14 @@ def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: D
     for pattern in patterns:
         if never_matches(pattern):
             yield document.fault(
-                place, f"the pattern '{pattern}' never matches", "mind ^ and $: nothing is before or after"
+                place, f"the pattern '{pattern}' never matches", "check ^ and $: no text comes before ^ or after $"
             )
         elif always_matches(pattern):
             what = f"the pattern '{pattern}' matches every text"
             yield document.fault(place, what, f"write {name}|exists: true, or anchor it with ^ and $")
         elif _GLOB_IN_PATTERN.search(pattern):
             what = f"'{pattern}' looks like a wildcard, but |re takes a regular expression"
-            yield document.fault(place, what, "leave |re out, or write .*")
+            yield document.fault(place, what, "remove |re, or write .*")
 
 
 def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place, document: Document) -> Notes:
@@ -216,7 +218,7 @@ def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place
         for text in texts:
             if len(text) > 1 and (text.startswith("*") or (text.endswith("*") and not text.endswith("\\*"))):
                 word = next(each for each in modifiers if each in ("contains", "startswith", "endswith"))
-                yield document.fault(place, f"the * at the end of '{text}' is what |{word} means anyway", "remove it")
+                yield document.fault(place, f"the * at the end of '{text}' is what |{word} already means", "remove it")
         return
     shapes = {_shape(text) for text in texts}
     if len(shapes) == 1 and (word := shapes.pop()):
@@ -225,13 +227,13 @@ def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place
     for text in texts:
         if _PERCENT.search(text) and not modifiers:
             what = f"'%' in '{text}' is a plain character"
-            yield document.fault(place, what, f"a list is {name}|expand; for any text write *")
+            yield document.fault(place, what, f"use {name}|expand for a list, or * for any text")
         elif (".*" in text or text.startswith("^") or text.endswith("$")) and not modifiers:
             yield document.fault(place, f"'{text}' looks like a regular expression", f"did you mean {name}|re?")
 
 
 def _shape(text: str) -> str:
-    """Name the modifier that says what the wildcards at the ends of a text say; "" where there is none such."""
+    """Return the modifier that is equivalent to the wildcards at the ends of a text; "" if there is none."""
     inner = text.strip("*")
     if not inner or "*" in inner or "?" in inner or "\\" in inner or ".*" in text:
         return ""
@@ -241,7 +243,7 @@ def _shape(text: str) -> str:
 
 
 def _lint_twins(rules: Sequence[Rule]) -> Notes:
-    """Find rules of one title, and rules that match the same."""
+    """Find rules with the same title, and rules that match the same records."""
     by_title: dict[str, Rule] = {}
     by_condition: dict[tuple[Any, ...], Rule] = {}
     for rule in rules:
@@ -251,7 +253,7 @@ def _lint_twins(rules: Sequence[Rule]) -> Notes:
         first = by_title.setdefault(rule.name.title.casefold(), rule)
         if first is not rule:
             what = f"the rule at {first.file}:{first.line} has the same title"
-            yield document.fault(("title",), what, "say what tells them apart: people read titles")
+            yield document.fault(("title",), what, "give the rules different titles")
         if "correlation" in document.value:
             continue
         first = by_condition.setdefault((rule.condition, rule.when, rule.mode), rule)
@@ -261,7 +263,7 @@ def _lint_twins(rules: Sequence[Rule]) -> Notes:
 
 
 def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> Notes:
-    """Find filters that leave nothing of a rule, or take nothing away from any."""
+    """Find filters that hide everything that a rule finds, and filters that hide nothing."""
     document, keeps = each.report.document, predicate(each.keeps)
     block = document.value["filter"]
     found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter", document))
@@ -270,15 +272,15 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
         return
     is_of_use = False
     for rule in rules:
-        samples = list(itertools.islice(_samples(rule, known_kinds), MAX_SAMPLES))
+        samples = list(itertools.islice(_samples(rule, known_kinds), _MAX_SAMPLES))
         if samples and not any(keeps(Subject(record)) for record in samples):
             what = f"this filter hides everything that '{rule.name.name}' finds"
             yield document.fault(("filter",), what, "narrow its selections, or set the rule to mode: off")
         kinds = [kind for kind in known_kinds if _admits(rule.condition, "action_kind", kind)]
         is_of_use = is_of_use or any(_could_exclude(each, kind) for kind in kinds)
     if rules and known_kinds and not is_of_use:
-        what = "this filter can hide nothing of its rules: they are about other kinds"
-        yield document.fault(("filter",), what, "mend its actionKind, or remove it")
+        what = "this filter hides nothing: its rules match other kinds"
+        yield document.fault(("filter",), what, "fix its actionKind, or remove it")
 
 
 def _could_exclude(each: Filter, kind: str) -> bool:
@@ -290,13 +292,13 @@ def _could_exclude(each: Filter, kind: str) -> bool:
         return _admits(selections[name], "action_kind", kind)
 
     phrase = parse_phrase(block["condition"], names)
-    return not judge(phrase, truth) or any(
-        not judge(phrase, {**dict.fromkeys(names, False), name: truth(name)}.__getitem__) for name in names
+    return not is_met(phrase, truth) or any(
+        not is_met(phrase, {**dict.fromkeys(names, False), name: truth(name)}.__getitem__) for name in names
     )
 
 
 def _samples(rule: Rule, known_kinds: Collection[str]) -> Iterator[Record]:
-    """Make records that the rule is about: of each of its kinds, with the texts it demands, and unlikely ones elsewhere."""
+    """Make records that the rule can match: of each of its kinds, with the texts that it demands, and unlikely other texts."""
     kinds = [kind for kind in known_kinds if _admits(rule.condition, "action_kind", kind)]
     users = _demanded(rule.condition, "user_name")
     clusters = _demanded(rule.condition, "cluster")
@@ -307,41 +309,39 @@ def _samples(rule: Rule, known_kinds: Collection[str]) -> Iterator[Record]:
 
 def _demanded(condition: Condition, slot: str) -> list[str]:
     found = demand(condition, slot)
-    return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [UNLIKELY]
+    return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [_UNLIKELY]
 
 
 def _admits(condition: Condition, slot: str, value: str) -> bool:
-    """Say whether a condition could hold for a record with this value in a slot."""
+    """Check whether a condition can hold for a record with this value in a slot."""
     demanded = demand(condition, slot)
-    return demanded is None or predicate(demanded)(Subject(_sample(value, UNLIKELY, Entity(), Entity())))
+    return demanded is None or predicate(demanded)(Subject(_sample(value, _UNLIKELY, Entity(), Entity())))
 
 
 def _sample(kind: str, user: str, cluster: Entity, account: Entity) -> Record:
     at = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
     return Record(
         key="sample",
-        source=UNLIKELY,
+        source=_UNLIKELY,
         occurred_at=at,
         seen_at=at,
         action_kind=kind,
         raw="{}",
         user_name=user,
-        description=UNLIKELY,
+        description=_UNLIKELY,
         cluster=cluster,
         account=account,
     )
 
 
 def _lint_secrets(document: Document, value: Any, place: Place) -> Notes:
-    """Find what looks like a token: rule files are shared and reviewed."""
+    """Find values that look like a token, because rule files are shared."""
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
     elif isinstance(value, str) and _SECRET.search(value):
-        yield document.fault(
-            place, "this looks like a secret", "keep it out of rule files, and replace it where it is used"
-        )
+        yield document.fault(place, "this looks like a secret", "remove it from the rule file, and revoke it")
     for key, item in items:
         yield from _lint_secrets(document, item, (*place, key if isinstance(key, int) else str(key)))

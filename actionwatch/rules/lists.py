@@ -1,6 +1,6 @@
-"""The operator's lists, which `expand` puts into a rule: `lists/<name>.yml`, `.txt` or `.csv`.
+"""The lists that `expand` inserts into a rule: `lists/<name>.yml`, `.txt` or `.csv`.
 
-They stand in the configured folder, or in the folder `lists` of a folder of rules, so that rules can bring theirs along.
+They are in the configured folder, or in the folder `lists` of a folder of rules, so that rules can come with their lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = "lists"
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The lists by name. `broken` names those whose file is at fault: a rule that uses one needs no second fault text."""
+    """The lists by name. `broken` names the lists whose file has faults, which are reported once."""
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
@@ -27,15 +27,15 @@ class Lists:
 
 
 def list_folders(configured: Path | None, rules: Sequence[Path]) -> list[Path]:
-    """Give the folders that lists are read from, the one that counts first: rules bring theirs in their folder."""
+    """Return the folders of lists in order of precedence: the configured folder, then those of the rules."""
     brought = (path / FOLDER if path.is_dir() else path.parent / FOLDER for path in rules)
     return [*([] if configured is None else [configured]), *brought]
 
 
 def read_lists(folders: Sequence[Path]) -> Lists:
-    """Read every list of these folders; faults are collected, never raised. Other files in them are left alone.
+    """Read every list of these folders. Collect faults instead of raising them. Ignore other files.
 
-    Of lists with one name in several folders the first counts: an operator's own stands in for one that came with rules.
+    If several folders have a list with the same name, the first one counts: an operator can replace a list of the rules.
     """
     values: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
@@ -94,9 +94,9 @@ def _read_yaml(path: Path) -> tuple[str, ...]:
         return ()
     document = documents[0]
     if len(documents) > 1 or not isinstance(document.value, list):
-        raise ConfigError(document.fault((), "a list file holds one YAML list", "write one '- value' per line"))
+        raise ConfigError(document.fault((), "a list file contains one YAML list", "write one '- value' per line"))
     faults = [
-        document.fault((index,), "an item of a list must be a text or a number")
+        document.fault((index,), "an item of a list must be a string or a number")
         for index, item in enumerate(document.value)
         if isinstance(item, bool) or not isinstance(item, str | int | float)
     ]

@@ -1,4 +1,4 @@
-"""Rule files -> rules: every fault of every file at once, and what is sound is used whatever stands beside it."""
+"""Load rules from files. Report every fault of every file at once, and use every valid rule despite faults in others."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from actionwatch.rules.lists import FOLDER as LISTS_FOLDER
 from actionwatch.rules.lists import Lists, list_folders, read_lists
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
-from actionwatch.rules.selections import Surroundings
+from actionwatch.rules.selections import ReadContext
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import Document, read_file
 
 SUFFIXES = (".yml", ".yaml")
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
-SCOPES = ("organisation", "account")
+_SCOPES = ("organisation", "account")
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the rule files hold.
+    """The content of the rule files.
 
-    `faults` are documents (or whole files, or lists) that cannot be used; `notes` point at what can, but may not do what was
-    meant: a kind nobody knows, a rule for another product. Of the documents left out, `broken` are so by what they say
-    themselves, `stranded` by what others do not say: a rule that they name is not there.
+    `faults` are documents, files or lists that cannot be used. `notes` are probable mistakes, such as an unknown kind or a rule
+    for another product. `broken` are the documents with faults of their own content; `stranded` are the documents that name a
+    rule which does not exist.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -52,8 +52,8 @@ def load_rules(
 ) -> Rules:
     """Read files and folders (`*.yml`, `*.yaml`, folders in them too), in the order given, by name within a folder.
 
-    `lists` is the folder of the operator's lists, beside those that come with the rules.
-    `time_intervals` are those that `when` may name; with `now`, filters that have expired are noted.
+    `lists` is the folder of the operator's lists, in addition to those that come with the rules. `when` can name
+    `time_intervals`. With `now`, expired filters are noted.
     """
     read = read_documents(paths)
     known_lists = read_lists(list_folders(lists, paths))
@@ -68,7 +68,7 @@ def rules_of(
     time_intervals: Mapping[str, TimeInterval] | None = None,
     now: datetime | None = None,
 ) -> Rules:
-    """Do as `load_rules` does, for files that were read already."""
+    """Do the same as `load_rules` for files that are already read."""
     built = build_rules(read.documents, lists=lists, known_kinds=known_kinds, time_intervals=time_intervals, now=now)
     faults = (*read.faults, *lists.faults, *built.faults)
     return Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
@@ -76,7 +76,7 @@ def rules_of(
 
 @dataclass(frozen=True, slots=True)
 class ReadFiles:
-    """The documents of rule files, not yet looked into, and the files that could not be read."""
+    """The documents of rule files, not yet checked, and the faults of files that cannot be read."""
 
     documents: tuple[Document, ...]
     faults: tuple[Fault, ...]
@@ -84,7 +84,7 @@ class ReadFiles:
 
 
 def read_documents(paths: Sequence[Path], read: Callable[[Path], Iterable[Document]] = read_file) -> ReadFiles:
-    """Read the files and folders that `load_rules` would; `read` may remember what it read before."""
+    """Read the same files and folders as `load_rules`. `read` can be a cache."""
     documents: list[Document] = []
     faults: list[Fault] = []
     notes: list[Fault] = []
@@ -103,14 +103,14 @@ def build_rules(
     known_kinds: Collection[str],
     time_intervals: Mapping[str, TimeInterval] | None = None,
     now: datetime | None = None,
-    read: Callable[[Report, Surroundings], Rule | Filter | None] = read_document,
+    read: Callable[[Report, ReadContext], Rule | Filter | None] = read_document,
 ) -> Rules:
-    """Turn documents into rules. A document with a fault drops only itself, and so does the second of two namesakes.
+    """Turn documents into rules. Skip documents with faults, and the second of two documents with one name or id.
 
-    `read` may remember what it made of a document before.
+    `read` can be a cache.
     """
-    known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": SCOPES}
-    surroundings = Surroundings(lists, known_values, time_intervals or {})
+    known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": _SCOPES}
+    context = ReadContext(lists, known_values, time_intervals or {})
     rules: list[Rule] = []
     filters: list[Filter] = []
     reports: list[Report] = []
@@ -119,7 +119,7 @@ def build_rules(
     for document in documents:
         report = Report(document)
         reports.append(report)
-        found = read(report, surroundings)
+        found = read(report, context)
         if found is None:
             continue
         _check_unique(found, taken, report)
@@ -145,14 +145,14 @@ def _check_unique(rule: Rule | Filter, taken: dict[tuple[str, str], Rule | Filte
     for key, identity in keys.items():
         first = taken.get(identity)
         if first is not None and (key == "name" or "id" in report.document.value):
-            what = f"the {key} '{identity[1]}' is taken by the rule at {first.file}:{first.line}"
-            report.fault((key,) if key in report.document.value else (), what, f"give this rule its own {key}")
+            what = f"the {key} '{identity[1]}' is already used by the rule at {first.file}:{first.line}"
+            report.fault((key,) if key in report.document.value else (), what, f"give this rule another {key}")
     if not report.faults:
         taken.update(dict.fromkeys(keys.values(), rule))
 
 
 def _rule_files(paths: Sequence[Path], faults: list[Fault], notes: list[Fault]) -> Iterator[Path]:
-    """Give each file once. Hidden folders are left out: a mounted ConfigMap keeps a second copy of its files in one."""
+    """Yield each file once. Skip hidden folders, because a mounted ConfigMap keeps a second copy of its files in one."""
     seen: set[str] = set()
     for path in paths:
         found = [path]
@@ -179,5 +179,5 @@ def _visible_files(folder: Path) -> Iterator[Path]:
             continue
         if file.suffix not in SUFFIXES or any(part.startswith(".") for part in parts):
             continue
-        if file.is_file() or (file.is_symlink() and not file.exists()):  # what a link led to must not go quietly
+        if file.is_file() or (file.is_symlink() and not file.exists()):  # report a broken link instead of ignoring it
             yield file

@@ -1,4 +1,4 @@
-"""Texts with wildcards and regular expressions, as checks that take linear time whatever text an attacker writes."""
+"""Checks for wildcards and regular expressions that take linear time for every text, even from an attacker."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from actionwatch.base.unicode import canonical
 
 Check = Callable[[str], bool]
 Search = Callable[[bytes, int], Any]
-"""Finds the first match at or after a byte: an object with its `start()`, or None."""
+"""Returns the first match at or after a byte: an object with `start()`, or None."""
 
 quote: Callable[[str], str] = re2.escape
-_compile: Callable[..., Any] = re2.compile  # typed for texts alone, though it takes bytes as well
+_compile: Callable[..., Any] = re2.compile  # typed for text only, but also accepts bytes
 
 
 def wildcard_check(parts: Sequence[str | SpecialChars]) -> Check:
-    """Make the check of a text with wildcards: the usual shapes by Python's own string methods, the rest by RE2.
+    """Make the check for a text with wildcards: with Python's string methods in the usual cases, otherwise with RE2.
 
-    A `?` stands for one character; in a case-folded text 'ß' is two.
+    A `?` matches one character; in a case-folded text 'ß' has two.
     """
     many = SpecialChars.WILDCARD_MULTI
     is_open_left, is_open_right = parts[:1] == [many], parts[-1:] == [many]
@@ -45,31 +45,31 @@ def wildcard_check(parts: Sequence[str | SpecialChars]) -> Check:
 
 
 def pattern_check(pattern: str) -> Check:
-    """Make the check that looks for a pattern anywhere in a text.
+    """Make the check that searches for a pattern anywhere in a text.
 
-    Raises: ValueError where RE2 refuses the pattern.
+    Raises: ValueError if RE2 refuses the pattern.
     """
     search = _compile_quietly(pattern).search
     return lambda text: search(encode(text)) is not None
 
 
 def encode(text: str) -> bytes:
-    """Encode a text as RE2 reads it, in the normal form that patterns have.
+    """Encode a text for RE2, in the normal form of the patterns.
 
-    Half of a surrogate pair, as "\\ud800" in JSON gives it, becomes U+FFFD.
+    Half of a surrogate pair, such as "\\ud800" in JSON, becomes U+FFFD.
     """
-    text = text if text.isascii() else canonical(text)  # asked here too: a call for each pattern and text would add up
+    text = text if text.isascii() else canonical(text)  # checked here too, because a call per pattern and text is slow
     try:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-class Joined:
-    """Texts as one, each in lines of its own: a pass over them all costs little more than one over a single text."""
+class JoinedTexts:
+    """Several texts as one, each on separate lines. A pass over all of them costs little more than over a single text."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """Take one text at least."""
+        """Join the texts; at least one is required."""
         joined = "\n".join(texts)
         sized: Sequence[str] | Sequence[bytes] = texts
         if joined.isascii():
@@ -84,7 +84,7 @@ class Joined:
         return len(self._starts) - 1
 
     def places(self, search: Search) -> Iterator[int]:
-        """Give the places of the texts in which a search finds something that begins there, in order."""
+        """Yield the indexes of the texts in which a match of the search begins, in order."""
         place = 0
         while place < len(self) and (found := search(self.whole, self._starts[place])) is not None:
             place = bisect_right(self._starts, found.start(), place) - 1
@@ -93,26 +93,26 @@ class Joined:
 
 
 def pattern_search(pattern: str) -> Search | None:
-    """Make the search for a pattern in joined texts; it may find more than is in each by itself, and never less.
+    """Make the search for a pattern in joined texts. It finds at least the matches in the separate texts, perhaps more.
 
-    `^` and `$` hold at every line, and a line's end is no part of a word, as a text's end is none. None where a pattern
-    speaks of the ends of the whole, or takes that meaning from `^` and `$`.
+    `^` and `$` match at every line. The end of a line is a word boundary, like the end of a text. Return None if the pattern
+    refers to the ends of the whole text, or turns this meaning of `^` and `$` off.
     """
     if _OF_THE_WHOLE.search(pattern):
         return None
     try:
         search: Search = _compile_quietly(f"(?m){pattern}").search
-    except ValueError:  # at the very limit of size
+    except ValueError:  # with the prefix, the pattern can exceed the maximum size
         return None
     return search
 
 
 class PatternFilter:
-    """Many patterns, and one pass over texts that tells which of them can be in any: those whose literal parts all are.
+    """Finds in one pass which of many patterns can occur in a text: those whose literal parts all occur.
 
-    Only literals are looked for together. One automaton for the patterns themselves (RE2's Set) grows with their gaps: with a
-    hundred of `a.*b` it was slower than trying a quarter of them one by one. Literals too many for RE2's memory, such as a list
-    of ten thousand words in a pattern, are refused when they are compiled, never later: all patterns then count as possible.
+    It searches only for literals. One automaton for the whole patterns (RE2's Set) grows with their gaps: for a hundred of
+    `a.*b` it was slower than trying a quarter of them one by one. If there are too many literals for RE2's memory, such as a
+    list of ten thousand words in a pattern, RE2 refuses them when they are compiled. All patterns then count as possible.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ class PatternFilter:
             self._filter = None
 
     def possible(self, text: bytes) -> Sequence[int]:
-        """Give the places of the patterns that can be in a text; all where that cannot be told."""
+        """Return the indexes of the patterns that can occur in a text; all of them if that is unknown."""
         if self._filter is None:
             return self._all
         places: Sequence[int] = self._filter.Match(text, potential=True) or ()
@@ -149,7 +149,7 @@ def _compile_quietly(pattern: str) -> Any:
 
 
 class _QuietEngine(RE2RegexEngine):
-    """RE2 as pySigma uses it to check patterns; it does so before it knows their flags."""
+    """RE2 for pySigma, which checks patterns before it knows their flags."""
 
     def compile(self, pattern: str, flags: int = 0) -> RegexPattern:
         del flags

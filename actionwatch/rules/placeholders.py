@@ -1,4 +1,4 @@
-"""`expand`: puts the operator's lists in place of the `%name%` of a rule's texts."""
+"""`expand`: replaces `%name%` in the texts of a rule by the items of a list."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, quote
 from actionwatch.rules.report import suggest
 
-MAX_EXPANSIONS = 10_000  # values that one text may become; two lists in one text multiply
+_MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 
 
 def expand(value: SigmaString | SigmaRegularExpression, lists: Lists) -> Iterator[SigmaString | SigmaRegularExpression]:
-    """Put the operator's lists in place of `%name%`. In a pattern an item stands for itself, elsewhere its wildcards count.
+    """Replace `%name%` by the items of lists. Items are literal in a regular expression, and can have wildcards elsewhere.
 
-    pySigma's own replacement stops at 200 values, fewer than a list of production clusters may hold.
+    The replacement of pySigma allows only 200 values, which is too few for a list of production clusters.
     """
     is_pattern = isinstance(value, SigmaRegularExpression)
     source = value.regexp if isinstance(value, SigmaRegularExpression) else value
@@ -31,8 +31,8 @@ def expand(value: SigmaString | SigmaRegularExpression, lists: Lists) -> Iterato
             choices.append([[quote(item)] for item in _list_named(part.name, lists)])
         else:
             choices.append([SigmaString(item).s for item in _list_named(part.name, lists)])
-    if prod(map(len, choices)) > MAX_EXPANSIONS:
-        raise ValueError(f"the lists in this text make more than {MAX_EXPANSIONS} values together")
+    if prod(map(len, choices)) > _MAX_EXPANSIONS:
+        raise ValueError(f"the lists in this text produce more than {_MAX_EXPANSIONS} values together")
     for choice in itertools.product(*choices):
         parts = [part for parts in choice for part in parts]
         if isinstance(value, SigmaRegularExpression):
@@ -50,6 +50,6 @@ def _list_named(name: str, lists: Lists) -> tuple[str, ...]:
             raise ValueError(f"the list '{name}' is empty")
         return lists.values[name]
     if name in lists.broken:
-        raise ValueError(f"the list '{name}' has faults of its own")
+        raise ValueError(f"the list '{name}' has faults")
     remedy = suggest(name, lists.values, "lists")
     raise ValueError(f"there is no list named '{name}'{': ' if remedy else ''}{remedy}")

@@ -1,4 +1,4 @@
-"""Which records rules can be about, as far as a filter of the store or the upstream can say it: never too few."""
+"""Compute which records rules can match, as a filter for the store or the upstream. It never excludes a match."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What all of some rules demand. None: nothing in particular."""
+    """The values that a set of rules demands. None: any value."""
 
     kinds: tuple[str, ...] | None = None
     cluster_id: str | None = None
@@ -25,9 +25,9 @@ class Reach:
 
 
 def reach_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Reach:
-    """Work out what a record must be for any of the rules to be about it; `everything`: where to find what they feed on.
+    """Compute what a record must have for any of the rules to match; `everything` contains the rules that feed them.
 
-    Only kinds and ids are judged: rules compare user names without case, and nobody knows whether the upstream does.
+    It covers only kinds and ids: rules compare user names without case, and it is not documented whether the upstream does.
     """
     rules = list(rules)
     known = {rule.name.id: rule for rule in (*everything, *rules)}
@@ -40,7 +40,7 @@ def reach_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Reach:
 
 
 def conditions_of(rule: Rule, known: Mapping[str, Rule]) -> list[Condition]:
-    """Give the conditions by which records get into a rule's alerts; a correlation's are those of the rules it feeds on."""
+    """Return the conditions on the records of a rule's alerts. For a correlation, these are those of the rules that feed it."""
     found: list[Condition] = []
     pending, seen = [rule], set[str]()
     while pending:
@@ -57,7 +57,7 @@ def conditions_of(rule: Rule, known: Mapping[str, Rule]) -> list[Condition]:
 
 
 def admitted_kinds(condition: Condition, known_kinds: Collection[str]) -> list[str]:
-    """Give the known kinds for which a condition could hold."""
+    """Return the known kinds for which a condition can hold."""
     demanded = demand(condition, "action_kind")
     if demanded is None:
         return list(known_kinds)
@@ -66,7 +66,7 @@ def admitted_kinds(condition: Condition, known_kinds: Collection[str]) -> list[s
 
 
 def names_demanding(rules: Sequence[Rule], kinds: Collection[str]) -> list[str]:
-    """Name the rules in use that ask for records of these kinds, also by a wildcard. Rules for any kind are left out."""
+    """Return the names of the running rules that demand one of these kinds, even by a wildcard. Omit rules for any kind."""
     known = {rule.name.id: rule for rule in rules}
     return [
         rule.name.name
@@ -80,7 +80,7 @@ def names_demanding(rules: Sequence[Rule], kinds: Collection[str]) -> list[str]:
 
 
 def _kinds(conditions: Sequence[Condition]) -> tuple[str, ...] | None:
-    """Join the kinds that are named in full; a wildcard may also mean kinds that nobody has documented."""
+    """Collect the kinds of the conditions. Return None if one has a wildcard, which can match undocumented kinds."""
     kinds: set[str] = set()
     for condition in conditions:
         demanded = demand(condition, "action_kind")
@@ -91,7 +91,7 @@ def _kinds(conditions: Sequence[Condition]) -> tuple[str, ...] | None:
 
 
 def _common_id(conditions: Sequence[Condition], slot: str) -> str | None:
-    """Give the one id that all conditions demand, where it is a plain UUID."""
+    """Return the single id that all conditions demand, if it is a UUID."""
     found: set[str] = set()
     for condition in conditions:
         demanded = demand(condition, slot)

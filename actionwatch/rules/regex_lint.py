@@ -1,6 +1,6 @@
-"""Regular expressions that never match, or always do: told from how they are written, for `lint.py`.
+"""Find regular expressions that never match or always match, for `lint.py`.
 
-Python's parser reads them, whose syntax is much the same as RE2's; what it cannot read is not judged.
+Python's parser reads them, because its syntax is similar to RE2's. Patterns that it cannot parse are not checked.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _REPEATS = (sre_constants.MAX_REPEAT, sre_constants.MIN_REPEAT)
 
 
 def never_matches(pattern: str) -> bool:
-    """Say whether a pattern is found to match no text: something must come before a `^`, or after a `$`."""
+    """Check whether a pattern can match no text, because it requires a character before `^` or after `$`."""
     parsed = _parse(pattern)
     return parsed is not None and not parsed.state.flags & re.MULTILINE and _is_impossible(parsed, 0)
 
 
 def always_matches(pattern: str) -> bool:
-    """Say whether a pattern is found in every text, because it may be found anywhere and asks for nothing."""
+    """Check whether a pattern matches every text, because it has no anchor and can be empty."""
     parsed = _parse(pattern)
     if parsed is None or any(kind is sre_constants.AT for kind, _ in parsed):
         return False
@@ -38,7 +38,7 @@ def _parse(pattern: str) -> Any:
 
 
 def _is_impossible(parsed: Any, before: int) -> bool:
-    """Walk a sequence, with the least number of characters that come before it."""
+    """Check a sequence; `before` is the least number of characters before it."""
     ends = False
     for kind, value in parsed:
         width = _least_width(kind, value, parsed.state)
@@ -59,6 +59,6 @@ def _is_impossible(parsed: Any, before: int) -> bool:
 
 
 def _least_width(kind: Any, value: Any, state: Any) -> int:
-    """Give the least number of characters that one part takes."""
+    """Return the least number of characters that one part matches."""
     least: int = sre_parser.SubPattern(state, [(kind, value)]).getwidth()[0]
     return least

@@ -1,4 +1,4 @@
-"""The JSON Schema of a rule file, for editors: built from the tables that the loader itself goes by."""
+"""The JSON Schema of a rule file, for editors. It is built from the tables of the loader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS
 from actionwatch.rules.fields import FIELDS, RAW
 from actionwatch.rules.model import Kind
 
-DIALECT = "http://json-schema.org/draft-07/schema#"  # what yaml-language-server knows best
+DIALECT = "http://json-schema.org/draft-07/schema#"  # the version that yaml-language-server supports best
 FILE = "rule.schema.json"
 
 _TEXT = {"type": "string"}
@@ -38,7 +38,7 @@ _TIMESPAN = {
 }
 _FIELD = {"anyOf": [{"enum": list(FIELDS)}, {"type": "string", "pattern": rf"^{re.escape(RAW)}.+"}]}
 _FIELDS = {"type": "array", "items": _FIELD, "minItems": 1}
-_GROUPING = {"type": "array", "items": {"anyOf": [_FIELD, _TEXT]}, "minItems": 1}  # of a correlation aliases, too
+_GROUPING = {"type": "array", "items": {"anyOf": [_FIELD, _TEXT]}, "minItems": 1}  # a correlation can also use aliases
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _VALUE = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}
 _LEVEL = {"enum": list(LEVELS)}
@@ -46,19 +46,19 @@ _TABLE = {"type": "object"}
 _LABELS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 
 _DESCRIPTIONS = {
-    "title": "What the rule finds, in a few words; an alert's title unless 'alert' has one.",
-    "id": "A UUID: the rule's identity, whatever it is renamed to.",
-    "name": "What routes, silences and commands call the rule.",
-    "level": "How bad a match is.",
+    "title": "What the rule finds, in a few words. Also the default title of its alerts.",
+    "id": "A UUID that identifies the rule even after it is renamed.",
+    "name": "The name of the rule in routes, silences and commands.",
+    "level": "The severity of a match.",
     "logsource": "{product: instaclustr, service: user_actions}",
     "detection": "Selections by name, and the condition that joins them.",
-    "correlation": "Counts, sequences, absence: what needs more than one record.",
-    "when": "Only during, or only outside, time intervals of the configuration; on the time of the event.",
-    "mode": "live; shadow: evaluated and recorded, nobody is told; off.",
-    "alert": "What people are told.",
-    "tests": "What must and must not alert: 'actionwatch rules test' runs them.",
-    "filter": "An exclusion: 'rules' names whose, 'condition' is 'not …'.",
-    "owner": "Who answers for the filter.",
+    "correlation": "Conditions on several records: counts, sequences, absence.",
+    "when": "Match only during, or only outside, time intervals of the configuration, by the time of the event.",
+    "mode": "live; shadow (alerts are stored but nobody is notified); off.",
+    "alert": "The content of the alerts.",
+    "tests": "Events that must and must not alert. 'actionwatch rules test' runs the tests.",
+    "filter": "An exclusion: 'rules' names the rules, 'condition' is 'not …'.",
+    "owner": "The team or person that is responsible for the filter.",
     "reason": "Why these records are harmless.",
     "expires": "The last day of the filter.",
 }
@@ -121,7 +121,7 @@ _CORRELATION = {
 
 
 def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
-    """Build the schema; `kinds` are offered, others are not refused."""
+    """Build the schema. Editors offer `kinds` but accept others."""
     known: dict[str, dict[str, Any]] = {
         **_METADATA,
         "logsource": _closed(dict.fromkeys(LOGSOURCE, _TEXT)),
@@ -160,14 +160,14 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _detection(**own: Any) -> dict[str, Any]:
-    """Describe selections by name beside some keys, none of them needed: a correlation may do without a condition."""
+    """Describe named selections with some optional keys: a correlation needs no condition."""
     return {"type": "object", "properties": own, "additionalProperties": {"$ref": "#/definitions/selection"}}
 
 
 def _selection() -> dict[str, Any]:
     fields, words = {"$ref": "#/definitions/fields"}, {"type": ["string", "number"]}
     return {
-        "description": "Fields and values, all of which must hold; a list of such; or words to look for.",
+        "description": "Fields and values that must all match; a list of alternatives; or keywords to search for.",
         "anyOf": [fields, {"type": "array", "minItems": 1, "items": {"anyOf": [fields, words]}}, words],
     }
 
@@ -201,7 +201,7 @@ def _alert() -> dict[str, Any]:
         "body": _TEXT,
         "level": {"anyOf": [_LEVEL, by_level]},
         "fields": _FIELDS,
-        "group_by": {**_GROUPING, "description": "Matches that agree in these fields become one alert."},
+        "group_by": {**_GROUPING, "description": "Matches with equal values of these fields form one alert."},
         "realert": _DURATION,
         "labels": _LABELS,
         "runbook": _TEXT,

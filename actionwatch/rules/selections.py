@@ -1,6 +1,6 @@
-"""Reads detections with a place for every fault: pySigma's own errors do not say where.
+"""Reads detections with a location for every fault, because the errors of pySigma have none.
 
-Each `field|modifiers: value` is tried by itself first, so that a fault points at its line, and at its item in a list.
+Each `field|modifiers: value` is first compiled separately, so that a fault has its line, and its item in a list.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from actionwatch.rules.report import Report, suggest
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import Place
 
-# What pySigma raises on input it did not foresee, besides its own SigmaError, which is a ValueError.
+# The errors that pySigma raises on unexpected input. Its own SigmaError is a ValueError.
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
-MAX_CONDITION_CHARS = 5000
+_MAX_CONDITION_CHARS = 5000
 _INCOMPATIBLE = re.compile(r"Modifier (?P<name>\w+) incompatible to value type of '(?P<value>.*)'", re.DOTALL)
 _MODIFIER_WORDS = {modifier.__name__: word for word, modifier in reversed(modifier_mapping.items())}
 _STUCK = re.compile(r"\(at char (?P<place>\d+)\)")
@@ -39,53 +39,51 @@ _TAKES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a rule is read against: the operator's lists and time intervals, and the values that some fields can have at all."""
+class ReadContext:
+    """What reading a rule requires: the lists, the time intervals, and the known values of some fields."""
 
     lists: Lists
     known_values: Mapping[str, tuple[str, ...]]
     time_intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
 
 
-def read_detection(
-    value: Any, report: Report, surroundings: Surroundings, place: Place = ("detection",)
-) -> Compiled | None:
-    """Read a `detection` block, or one that is built like it; None where it has faults, which go to the report."""
+def read_detection(value: Any, report: Report, context: ReadContext, place: Place = ("detection",)) -> Compiled | None:
+    """Read a `detection` block or a similar one. Return None if there are faults, which go to the report."""
     if not isinstance(value, dict):
-        report.fault(place, f"'{place[-1]}' must hold selections and a 'condition'")
+        report.fault(place, f"'{place[-1]}' must contain selections and a 'condition'")
         return None
     before = len(report.faults)
     selections = {name: selection for name, selection in value.items() if name != "condition"}
     for name, selection in selections.items():
         _check_name(name, selection, place, report)
-        _check_selection(selection, (*place, str(name)), report, surroundings)
+        _check_selection(selection, (*place, str(name)), report, context)
     if not selections:
         report.fault(place, "no selection is defined", "for example: selection: {actionKind: DELETE_CLUSTER}")
     _check_condition(value, place, report)
     if len(report.faults) > before:
         return None
     try:
-        return compile_detection(value, surroundings.lists)
+        return compile_detection(value, context.lists)
     except PARSE_ERRORS as exc:
         report.fault((*place, "condition"), explain(exc))
         return None
 
 
-def read_selection(value: Any, place: Place, report: Report, surroundings: Surroundings) -> Condition | None:
-    """Read one selection that stands outside a detection; None where it has faults, which go to the report."""
+def read_selection(value: Any, place: Place, report: Report, context: ReadContext) -> Condition | None:
+    """Read one selection outside a detection. Return None if there are faults, which go to the report."""
     before = len(report.faults)
-    _check_selection(value, place, report, surroundings)
+    _check_selection(value, place, report, context)
     if len(report.faults) > before:
         return None
     try:
-        return compile_detection({"selection": value, "condition": "selection"}, surroundings.lists).condition
+        return compile_detection({"selection": value, "condition": "selection"}, context.lists).condition
     except PARSE_ERRORS as exc:
         report.fault(place, explain(exc))
         return None
 
 
 def check_field(name: Any, place: Place, report: Report) -> bool:
-    """Refuse a name that is no field."""
+    """Check that a name is a field, and report a fault otherwise."""
     if isinstance(name, str) and field_named(name) is not None:
         return True
     remedy = suggest(str(name), FIELDS, "fields") or f"a field of the raw record is {RAW}<path>"
@@ -94,7 +92,7 @@ def check_field(name: Any, place: Place, report: Report) -> bool:
 
 
 def explain(exc: BaseException) -> str:
-    """Put an exception of pySigma into words."""
+    """Return a message for an exception of pySigma."""
     if isinstance(exc, RecursionError):
         return "nested too deeply"
     if incompatible := _INCOMPATIBLE.fullmatch(str(exc)):
@@ -105,33 +103,33 @@ def explain(exc: BaseException) -> str:
 
 
 def _check_name(name: Any, selection: Any, place: Place, report: Report) -> None:
-    """Accept the names that pySigma accepts: every text. Whether a condition can name it is seen where one does."""
+    """Accept the names that pySigma accepts: every string. The check of the condition reports names that it cannot contain."""
     place = (*place, str(name))
     if name == "timeframe" and not isinstance(selection, dict | list):
-        report.fault(place, "'timeframe' is Sigma's old way to count", "use a correlation")
+        report.fault(place, "'timeframe' is obsolete in Sigma", "use a correlation")
     elif not isinstance(name, str):
-        report.fault(place, f"'{name}' cannot name a selection: it is not a text", f"quote it: '{name}'")
+        report.fault(place, f"'{name}' is not a valid name of a selection: it is not a string", f"quote it: '{name}'")
 
 
-def _check_selection(value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+def _check_selection(value: Any, place: Place, report: Report, context: ReadContext) -> None:
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            _check_item(key, item, (*place, str(key)), report, surroundings)
+            _check_item(key, item, (*place, str(key)), report, context)
     elif isinstance(value, list) and value:
         if all(not isinstance(item, dict | list) for item in value):
-            _try_values(None, value, place, report, surroundings)
+            _try_values(None, value, place, report, context)
             return
         for index, item in enumerate(value):
-            _check_selection(item, (*place, index), report, surroundings)
+            _check_selection(item, (*place, index), report, context)
     elif isinstance(value, dict | list) or value is None:
         report.fault(place, "an empty selection matches nothing", "name a field and a value")
     else:
-        _try_values(None, value, place, report, surroundings)
+        _try_values(None, value, place, report, context)
 
 
-def _check_item(key: Any, value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+def _check_item(key: Any, value: Any, place: Place, report: Report, context: ReadContext) -> None:
     if not isinstance(key, str):
-        report.fault(place, f"unknown field '{key}'", "a field is a word")
+        report.fault(place, f"unknown field '{key}'", "the name of a field is a string")
         return
     name, *modifiers = key.split("|")
     is_known = not name or check_field(name, place, report)
@@ -141,64 +139,64 @@ def _check_item(key: Any, value: Any, place: Place, report: Report, surroundings
             is_known = False
     if is_known and "re" not in modifiers and (flags := _FLAGS.intersection(modifiers)):
         flag = min(flags)
-        report.fault(place, f"'{flag}' says how 're' looks, and does nothing by itself", f"write: {name}|re|{flag}")
+        report.fault(place, f"'{flag}' is a flag of 're' and has no effect without it", f"write: {name}|re|{flag}")
         return
     if not name and not modifiers:
         report.fault(place, "an empty field name", "name a field, or a modifier for keywords")
         is_known = False
     if is_known:
-        _try_values(key, value, place, report, surroundings)
+        _try_values(key, value, place, report, context)
 
 
-def _try_values(key: str | None, value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
-    """Try each value of an item by itself, then all together."""
+def _try_values(key: str | None, value: Any, place: Place, report: Report, context: ReadContext) -> None:
+    """Compile each value of an item separately, then all together."""
     if isinstance(value, list) and not value:
         report.fault(place, "an empty list matches nothing", "write null to match an absent field")
         return
     before = len(report.faults)
     for index, single in enumerate(value if isinstance(value, list) else [value]):
         where = (*place, index) if isinstance(value, list) else place
-        _try_value(key, single, where, report, surroundings)
+        _try_value(key, single, where, report, context)
     if len(report.faults) == before and isinstance(value, list):
         try:
-            compile_item(key or "", value, surroundings.lists)
+            compile_item(key or "", value, context.lists)
         except PARSE_ERRORS as exc:
             report.fault(place, explain(exc))
 
 
-def _try_value(key: str | None, value: Any, place: Place, report: Report, surroundings: Surroundings) -> None:
+def _try_value(key: str | None, value: Any, place: Place, report: Report, context: ReadContext) -> None:
     name, *modifiers = (key or "").split("|")
     if isinstance(value, dict | list):
-        report.fault(place, "a value must be a text, a number, true, false or null")
+        report.fault(place, "a value must be a string, a number, true, false or null")
         return
     if not isinstance(value, str) and {"re", "fieldref", "cidr"} & set(modifiers):
-        report.fault(place, f"'{modifiers[0]}' needs a text", "quote the value")
+        report.fault(place, f"'{modifiers[0]}' needs a string", "quote the value")
         return
     if "exists" in modifiers and not isinstance(value, bool):
-        report.fault(place, "'exists' needs true or false", f"'{value}' is a text" if isinstance(value, str) else "")
+        report.fault(place, "'exists' needs true or false", f"'{value}' is a string" if isinstance(value, str) else "")
         return
     if "fieldref" in modifiers and not check_field(value, place, report):
         return
     try:
-        condition = compile_item(key or "", value, surroundings.lists)
+        condition = compile_item(key or "", value, context.lists)
     except PARSE_ERRORS as exc:
         report.fault(place, explain(exc), _takes(modifiers, value))
         return
-    _note_impossible(name, value, condition, place, report, surroundings)
+    _note_impossible(name, value, condition, place, report, context)
 
 
 def _takes(modifiers: Sequence[str], value: Any) -> str:
-    """Say what a value that did not fit should have been; nothing where that is not known."""
-    told = next((_TAKES[modifier] for modifier in modifiers if modifier in _TAKES), "")
+    """Return a hint about the type of value that the modifiers need; empty if there is none."""
+    hint = next((_TAKES[modifier] for modifier in modifiers if modifier in _TAKES), "")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return told or ("quote the number" if modifiers and is_number else "")
+    return hint or ("quote the number" if modifiers and is_number else "")
 
 
 def _note_impossible(
-    name: str, value: Any, condition: Condition, place: Place, report: Report, surroundings: Surroundings
+    name: str, value: Any, condition: Condition, place: Place, report: Report, context: ReadContext
 ) -> None:
-    """Note a value that none of the known values of its field meets: most likely misspelt, perhaps newer than we are."""
-    known = surroundings.known_values.get(name)
+    """Note a value that matches no known value of its field: it is probably misspelt, or newer than this version."""
+    known = context.known_values.get(name)
     if not known or not isinstance(value, str) or not isinstance(condition, Leaf) or condition.slot is None:
         return
     if not any(condition.test((each,)) for each in known):
@@ -206,7 +204,7 @@ def _note_impossible(
 
 
 def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:
-    """Check the form of the condition, and that each selection it names is there."""
+    """Check the syntax of the condition, and that each selection in it is defined."""
     place: Place = (*parent, "condition")
     if "condition" not in detection:
         report.fault(parent, f"a {parent[-1]} needs a 'condition'", "for example: condition: selection")
@@ -223,8 +221,8 @@ def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report
         sizes = {str(name): _size(selection) for name, selection in detection.items()}
         values = itertools.accumulate(sizes[name] for name in names_in(parse_phrase(conditions, names)))
         if any(total > MAX_VALUES for total in values):
-            what = f"the condition comes to more than {MAX_VALUES} values"
-            report.fault(place, what, "a selection counts as often as it is named: name it once")
+            what = f"the condition has more than {MAX_VALUES} values"
+            report.fault(place, what, "a selection counts each time the condition names it: name it once")
 
 
 def _size(selection: Any) -> int:
@@ -236,10 +234,10 @@ def _size(selection: Any) -> int:
 
 def _check_condition_text(text: Any, place: Place, names: list[str], report: Report) -> None:
     if not isinstance(text, str) or not text.strip():
-        report.fault(place, "a condition must be a text", "for example: condition: selection and not exception")
+        report.fault(place, "a condition must be a string", "for example: condition: selection and not exception")
         return
-    if len(text) > MAX_CONDITION_CHARS:
-        report.fault(place, f"the condition is longer than {MAX_CONDITION_CHARS} characters", "split the rule")
+    if len(text) > _MAX_CONDITION_CHARS:
+        report.fault(place, f"the condition is longer than {_MAX_CONDITION_CHARS} characters", "split the rule")
         return
     try:
         tree = SigmaCondition(text, EmptySigmaDetections()).parse(postprocess=False)
@@ -260,17 +258,17 @@ def _check_condition_text(text: Any, place: Place, names: list[str], report: Rep
 
 
 def _misread(text: str, exc: BaseException) -> tuple[str, str]:
-    """Say where a condition cannot be read any more, and what it is made of."""
+    """Return where the parser failed, and a hint about the syntax."""
     if "|" in text:
-        return "Sigma conditions do not count by '|' any more", "use a correlation"
+        return "Sigma conditions no longer support '|'", "use a correlation"
     stuck = _STUCK.search(str(exc))
     if stuck is None:
-        return f"cannot read the condition: {explain(exc)}", ""
+        return f"cannot parse the condition: {explain(exc)}", ""
     rest = text[int(stuck["place"]) :].strip()
-    what = f"cannot read the condition from '{rest}' on" if rest else "the condition breaks off at its end"
-    return what, "selections are joined by and, or, not and ( ), or by '1 of x*', 'all of them'"
+    what = f"cannot parse the condition from '{rest}'" if rest else "the condition ends unexpectedly"
+    return what, "join selections with and, or, not and ( ), '1 of x*' or 'all of them'"
 
 
 def _check_selector(node: ConditionSelector, place: Place, names: list[str], report: Report) -> None:
     if not selected(node.pattern, names):
-        report.fault(place, f"no selection is named like '{node.pattern}'", suggest(node.pattern, names, "selections"))
+        report.fault(place, f"no selection matches '{node.pattern}'", suggest(node.pattern, names, "selections"))

@@ -1,7 +1,7 @@
-"""Versions of correlations: a stamp that changes with all that can change which records make an alert.
+"""Versions of correlations: a digest of everything that determines which records make an alert.
 
-That is more than the rule's own document: the rules that feed it, filters, lists, time intervals, and whether it is off. A
-correlation whose stamp is new starts from now: what only older records would have fired is learned, not told.
+This includes the rules that feed it, filters, lists, time intervals, and whether it is off. A correlation with a new digest
+starts from now: it learns from older records but does not alert on them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actionwatch.rules.model import Rule
 
 
 def stamped(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
-    """Give the rules, the correlations among them with their stamps as versions."""
+    """Return the rules, with the versions of the correlations set."""
     stamps = {rule.name.id: _own(rule, lists) for rule in rules}
     feeders = _feeders(rules)
     return tuple(
@@ -30,13 +30,13 @@ def stamped(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
 
 
 def correlated(rules: Sequence[Rule]) -> frozenset[str]:
-    """Name, by id, the correlations and every rule that feeds one."""
+    """Return the ids of the correlations and of every rule that feeds one."""
     feeders = _feeders(rules)
     return frozenset(feeders) | {name for names in feeders.values() for name in names}
 
 
 def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], stamps: Mapping[str, str]) -> list[str]:
-    """Give the stamps of a rule and of all that feed it, in a fixed order."""
+    """Return the digests of a rule and of all rules that feed it, in a fixed order."""
     seen: set[str] = set()
     pending = [rule.name.id]
     while pending:
@@ -48,7 +48,7 @@ def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], stamps: Mapping[s
 
 
 def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
-    """Give the ids of what feeds each correlation; a part of another document counts as that document."""
+    """Return the ids of the rules that feed each correlation. A part of another document counts as that document."""
     owners = {
         part.name.id: rule.name.id for rule in rules if rule.correlation is not None for part in rule.correlation.parts
     }

@@ -1,4 +1,4 @@
-"""`when`: a rule that counts only within, or only outside, named time intervals, judged on the time of the event."""
+"""`when`: restricts a rule to events within, or outside, named time intervals."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ KEYS = ("during", "outside")
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """Holds within one of `during` (where any is named), and within none of `outside`."""
+    """Holds within one of `during` (if there are any), and within none of `outside`."""
 
     during: tuple[TimeInterval, ...] = ()
     outside: tuple[TimeInterval, ...] = ()
 
     def holds(self, at: datetime) -> bool:
-        """Judge an aware time."""
+        """Check an aware time."""
         is_during = not self.during or any(interval.holds(at) for interval in self.during)
         return is_during and not any(interval.holds(at) for interval in self.outside)
 
     def as_condition(self) -> Leaf:
-        """Give it as a condition on a record, which a rule's own is joined with."""
+        """Return the condition on the timestamp of a record."""
 
         def test(candidates: Candidates) -> bool:
             return any(isinstance(at, datetime) and self.holds(at) for at in candidates)
@@ -36,15 +36,15 @@ class When:
         return Leaf(("when", self.during, self.outside), "timestamp", FIELDS["timestamp"].read, test)
 
     def __str__(self) -> str:
-        """Spell it as the rule does."""
+        """Return the text of the block, as in the rule."""
         named = (("during", self.during), ("outside", self.outside))
         return " and ".join(f"{key} {', '.join(each.name for each in found)}" for key, found in named if found)
 
 
 def read_when(value: Any, report: Report, intervals: Mapping[str, TimeInterval]) -> When | None:
-    """Read the block; None where it has faults, which go to the report."""
+    """Read the block; None if there are faults, which go to the report."""
     if not isinstance(value, dict) or not value:
-        report.fault(("when",), "'when' must hold 'during' or 'outside'", "for example: {outside: [business-hours]}")
+        report.fault(("when",), "'when' must contain 'during' or 'outside'", "for example: {outside: [business-hours]}")
         return None
     before = len(report.faults)
     report.check_keys(value, ("when",), KEYS)

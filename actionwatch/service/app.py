@@ -15,11 +15,11 @@ from pathlib import Path
 
 from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.base.clock import Clock, utc_now
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.delivery.worker import Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
@@ -27,8 +27,8 @@ from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.operator_actions import People
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.notifiers.base import DigestOptions, NotifierModule, notifier_module, templates_of
 from actionwatch.render import Renderer
 from actionwatch.rules.engine import Engine
@@ -136,7 +136,7 @@ class App:
         self._rules: Rules | None = None
         self._correlating: tuple[object, Correlating] | None = None
         self.addressing = build_addressing(settings)
-        self.troubles = Troubles(self.database, self.addressing, self.clock)
+        self.troubles = SelfAlertStore(self.database, self.addressing, self.clock)
         self._match_wanted = threading.Event()
         self.on_backlog: OnBacklog = lambda _: None
         """Told how far each source is while it catches up."""
@@ -186,16 +186,18 @@ class App:
         """The tailing step of each source."""
         return [self._tail(source) for source in self.settings.sources]
 
-    def deliverer(self, receivers: Sequence[Receiver] | None = None) -> Deliverer:
+    def deliverer(self, receivers: Sequence[Receiver] | None = None) -> DeliveryWorker:
         """Make the delivering step, for all receivers or for these only."""
         chosen = self.settings.receivers if receivers is None else receivers
         channels = [build_channel(receiver) for receiver in chosen]
-        house = build_house(self.settings)
-        return Deliverer(self.database, channels, self.renderer, self.troubles, self.clock, house=house)
+        global_policy = build_global_policy(self.settings)
+        return DeliveryWorker(
+            self.database, channels, self.renderer, self.troubles, self.clock, global_policy=global_policy
+        )
 
-    def people(self, wake: Callable[[], None] = lambda: None) -> People:
+    def operator_actions(self, wake: Callable[[], None] = lambda: None) -> OperatorActions:
         """Make what carries out people's decisions; `wake` has somebody look at the outbox."""
-        return People(self.database, self.addressing, self.clock, wake)
+        return OperatorActions(self.database, self.addressing, self.clock, wake)
 
     @functools.cached_property
     def silence_files(self) -> SilenceFiles:
@@ -254,7 +256,9 @@ class App:
         for file in before - {fault.file for fault in faults}:
             self.troubles.settle("rule_broken", file, why_whole(file))
         for fault in faults:
-            self.troubles.report("rule_broken", fault.file, str(fault), "mend it; what it said before holds meanwhile")
+            self.troubles.report(
+                "rule_broken", fault.file, str(fault), "fix the file; its last good content is used meanwhile"
+            )
 
     def close(self) -> None:
         """Close the upstream connections and the store."""
@@ -343,10 +347,10 @@ def build_channel(receiver: Receiver) -> Channel:
     )
 
 
-def build_policy(receiver: Receiver) -> Policy:
+def build_policy(receiver: Receiver) -> ReceiverPolicy:
     """Say what a receiver wants of the messages it is sent."""
     digest: DigestOptions | None = getattr(receiver.options, "digest", None)
-    return Policy(
+    return ReceiverPolicy(
         min_level=receiver.min_level,
         storm=_storm(receiver),
         digest=digest.crontab if digest else None,
@@ -363,7 +367,7 @@ def _storm(receiver: Receiver) -> Storm | None:
     return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
 
 
-def build_house(settings: Settings) -> House:
+def build_global_policy(settings: Settings) -> GlobalPolicy:
     """Say what holds for every receiver: what inhibits what, and when it is which time."""
     rules = [
         InhibitRule(
@@ -373,7 +377,7 @@ def build_house(settings: Settings) -> House:
         )
         for rule in settings.inhibit_rules
     ]
-    return House(tuple(rules), time_intervals(settings))
+    return GlobalPolicy(tuple(rules), time_intervals(settings))
 
 
 def build_renderer(settings: Settings) -> Renderer:

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a configuration and with what it names, found at once, before anything runs."""
+"""Check a configuration and the files it names, and report every fault at once."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from actionwatch.text.yaml_document import read_file
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What `check` found: what must be mended, what may not do what was meant, and how many rules load."""
+class CheckResult:
+    """What `check` found: faults, notes, and the number of loaded rules."""
 
     faults: list[Fault]
     notes: list[Fault]
     rule_count: int
 
 
-def check(settings: Settings, config: Path) -> Checked:
-    """Find what is wrong beyond what the configuration file says by itself: rules, lists, silences, templates."""
+def check(settings: Settings, config: Path) -> CheckResult:
+    """Check what the configuration file refers to: rules, lists, silences, templates."""
     read = read_documents(settings.rules)
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
@@ -42,11 +42,11 @@ def check(settings: Settings, config: Path) -> Checked:
     dangling = _dangling_escalations(settings, rules.rules)
     faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
     faults += [*configuration.read_silences(settings)[1], *check_templates(settings, config)]
-    return Checked(faults, notes, len(rules.rules))
+    return CheckResult(faults, notes, len(rules.rules))
 
 
 def _missing_folders(settings: Settings, config: Path) -> Iterator[Fault]:
-    """Find the folders that the configuration names and that do not exist: what is in them would count for nothing."""
+    """Return a fault for each configured folder that does not exist."""
     document, *_ = read_file(config)
     folders = {"lists": settings.lists, "templates": settings.templates, "silences": settings.silences}
     for key, folder in folders.items():
@@ -55,7 +55,7 @@ def _missing_folders(settings: Settings, config: Path) -> Iterator[Fault]:
 
 
 def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault]:
-    """Point out the rules that look back further than records are kept: what they need is kept for their sake."""
+    """Return a note for each rule that looks back further than `store.retention.records`."""
     kept, back = settings.store.retention.records, memories(rules)
     for rule in rules:
         span = back.get(rule.name.id, timedelta(0))
@@ -64,22 +64,22 @@ def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Faul
                 f"'{rule.name.name}' looks back {spell_duration(span)}, store.retention.records is {spell_duration(kept)}: "
                 "the records that the rule may match are kept as long as it needs them"
             )
-            yield Fault(rule.file, rule.line, 1, what, "lengthen store.retention.records, or accept the larger store")
+            yield Fault(rule.file, rule.line, 1, what, "increase store.retention.records, or accept the larger store")
 
 
 def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fault]:
-    """Find the rules that escalate to a receiver there is not: what they send there would become a dead letter."""
+    """Return a fault for each rule that escalates to an unknown receiver: its messages would become dead letters."""
     names = [receiver.name for receiver in settings.receivers]
     remedy = f"name one of {', '.join(names)}" if names else "configure it"
     return [
-        Fault(rule.file, rule.line, 1, f"'{rule.name.name}' escalates to '{to}', which is no receiver", remedy)
+        Fault(rule.file, rule.line, 1, f"'{rule.name.name}' escalates to '{to}', which is not a receiver", remedy)
         for rule in rules
         if rule.alert.escalation is not None and (to := rule.alert.escalation.to) not in names
     ]
 
 
 def check_templates(settings: Settings, config: Path) -> list[Fault]:
-    """Find what is wrong with the templates, and which ones receivers name in vain in the configuration file."""
+    """Check the templates, and that those named by receivers exist."""
     renderer = app.build_renderer(settings)
     return [*renderer.check(), *_missing_templates(settings, config, renderer)]
 
@@ -94,9 +94,9 @@ def _missing_templates(settings: Settings, config: Path, renderer: Renderer) -> 
 
 
 def faults_beside(config: Path) -> list[Fault]:
-    """Find what is wrong with the rules that a broken configuration names, as far as it can be read: to tell all at once.
+    """Check the rules that a broken configuration names, as far as it is readable, to report everything at once.
 
-    Names of time intervals are taken as they stand, and every kind is known: what the configuration would say of them is open.
+    Time intervals are accepted by name only, because the configuration that defines them is broken.
     """
     try:
         value = next((document.value for document in read_file(config)), None)

@@ -1,6 +1,6 @@
-"""What a configuration says, read: the settings, and the rules, lists and silences that they name.
+"""Read a configuration: the settings, and the rules, lists and silences that they name.
 
-All that commands need which look at files alone: it imports no store, no HTTP, no logs, and no settings before there are any.
+For commands that read files only: it imports no store, HTTP client or logs, and the settings only when needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def shipped(name: str) -> Path:
-    """Find a folder that comes with actionwatch (`rules`, `templates`): in the wheel, else in the checkout."""
+    """Return a folder that is part of actionwatch (`rules`, `templates`), from the wheel or the checkout."""
     packaged = Path(__file__).parent.parent / "_data" / name
     return packaged if packaged.is_dir() else Path(__file__).parent.parent.parent / name
 
@@ -33,7 +33,7 @@ def shipped(name: str) -> Path:
 def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     """Read a configuration file.
 
-    Raises: ConfigError, with every fault of it.
+    Raises: ConfigError, with every fault.
     """
     from actionwatch.notifiers.base import notifier_module, notifier_types
     from actionwatch.settings import load_settings
@@ -54,12 +54,12 @@ def read_rules(settings: Settings) -> Rules:
 
 
 def known_lists(settings: Settings) -> Lists:
-    """Read the operator's lists, and those that come with rules."""
+    """Read the operator's lists, and those next to rules."""
     return read_lists(list_folders(settings.lists, settings.rules))
 
 
 def rules_from(read: ReadFiles, settings: Settings) -> Rules:
-    """Make the rules of files that were read; faults are in the result."""
+    """Build the rules of files that were read; faults are in the result."""
     return rules_of(
         read,
         lists=known_lists(settings),
@@ -70,35 +70,35 @@ def rules_from(read: ReadFiles, settings: Settings) -> Rules:
 
 
 def documented_kinds() -> list[str]:
-    """List the kinds of the catalogue and those we make ourselves."""
+    """Return the kinds of the catalogue and those of our own records."""
     return [*KINDS, *OWN_KINDS]
 
 
 def time_intervals(settings: Settings) -> dict[str, TimeInterval]:
-    """Give the configured time intervals by name."""
+    """Return the configured time intervals by name."""
     return {options.name: options.interval for options in settings.time_intervals}
 
 
 def usual_intervals() -> dict[str, TimeInterval]:
-    """Give the time intervals that `init` writes, for rules that are looked at without a configuration."""
+    """Return the time intervals that `init` writes, for rules without a configuration."""
     workday = Period(weekdays=((0, 4),), times=((8 * 60, 18 * 60),))
     return {"business-hours": TimeInterval("business-hours", (workday,))}
 
 
 def known_kinds(settings: Settings) -> list[str]:
-    """List the kinds that are no surprise: the catalogue's, those we make ourselves, and the configuration's."""
+    """Return the known kinds: of the catalogue, of our own records, and of `extra_kinds`."""
     return [*documented_kinds(), *settings.extra_kinds]
 
 
 def rule_schema() -> dict[str, Any]:
-    """Give the JSON Schema of rule files."""
+    """Return the JSON Schema of rule files."""
     from actionwatch.rules import schema
 
     return schema.rule_schema(KINDS)
 
 
 def config_schema() -> dict[str, Any]:
-    """Give the JSON Schema of the configuration."""
+    """Return the JSON Schema of the configuration."""
     from actionwatch.notifiers.base import notifier_module, notifier_types
     from actionwatch.rules.schema import DIALECT
     from actionwatch.settings.schema import config_schema as settings_schema
@@ -108,7 +108,7 @@ def config_schema() -> dict[str, Any]:
 
 
 def read_silences(settings: Settings) -> tuple[list[Silence], list[Fault]]:
-    """Read the reviewed silences of a configuration; gives them, and what is wrong with any."""
+    """Read the reviewed silences of a configuration. Return them and their faults."""
     from actionwatch.settings import read_silences as settings_of_silences
 
     found, faults = settings_of_silences(settings.silences, silences.check_matchers, routes.parse_matcher)

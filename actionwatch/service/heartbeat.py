@@ -1,4 +1,4 @@
-"""The outgoing heartbeat: a GET while every source is proved fresh. When it stops, somebody else's service raises the alarm."""
+"""Send a heartbeat while the proof of every source is recent. When it stops, an external service raises the alarm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which source reads which organisation: a name keeps its organisation, and two names may share one."""
+"""Check which source reads which organisation: a name keeps its organisation, and two names may share one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from actionwatch.text.yaml_document import read_file
 
 
 def refuse_other_organisations(settings: Settings, config: Path, database: Database) -> None:
-    """Refuse a source whose name the store knows as that of another organisation.
+    """Refuse a source whose name belongs to another organisation in the store.
 
-    Its marks, records and receipts are about the log of that organisation. Under the same name the new log would begin at the
+    Its marks, records and receipts describe the log of that organisation. Under the same name, the new log would start at the
     old mark, and the old records would count as deleted upstream.
 
     Raises: ConfigError, with every such source.
@@ -36,7 +36,7 @@ def refuse_other_organisations(settings: Settings, config: Path, database: Datab
             document.fault(
                 ("sources", index, "organisation_id"),
                 f"the store knows '{settings.sources[index].name}' as a source of the organisation {before}",
-                "give this source another name; to go on with the other organisation, restore its id",
+                "give this source another name; to continue with the other organisation, restore its id",
             )
             for index, before in others
         )
@@ -44,7 +44,7 @@ def refuse_other_organisations(settings: Settings, config: Path, database: Datab
 
 
 def shared_organisations(settings: Settings, config: Path) -> Iterator[Fault]:
-    """Give a note for each source that reads the organisation of one before it."""
+    """Return a note for each source that reads the same organisation as an earlier one."""
     document, *_ = read_file(config)
     first: dict[str, str] = {}
     for index, source in enumerate(settings.sources):

@@ -53,7 +53,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     }
     # What could not be proved stays for people to see for as long as anything does that speaks of its time.
     _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
-    _in_batches(database, lambda c: retention.forget_words(c, finished, BATCH))
+    _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

@@ -1,8 +1,8 @@
-"""Hot reload: changed rules, lists and templates are taken up while the service runs, all at once or not at all.
+"""Reload changed rules, lists and templates while the service runs, all together.
 
-`watch` looks at the files every 0.4 s, which takes 0.4 ms for a hundred. The kernel would tell of most changes sooner, not of a
-symlink swapped above the folder, of a folder that was not there, or on a network file system: one has to look anyway.
-What is broken stays as it last was, and is told.
+`watch` checks the files every 0.4 s, which takes 0.4 ms for a hundred files. Kernel notifications miss a changed symlink above
+the folder, a new folder, and changes on network file systems, so polling is needed anyway. Broken files keep their last good
+version and are reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from actionwatch.service.templates_in_use import TemplateFiles
 
 LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
 QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
-RETRY_SECONDS = 5.0  # after an error that is not the files' fault, such as a store that is busy
+RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a busy store
 READINGS = 5  # of files that change while they are read
 
 State = tuple[int, ...]
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Reloader:
-    """What the files say, and what of it is in use. Safe to share between threads."""
+    """Loads changed files into the running service. Safe to share between threads."""
 
     def __init__(self, app: App, refused: Fault | None = None) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class Reloader:
         self._is_started = False
 
     def start(self) -> None:
-        """Use what the files say, before anything runs; tell what is broken, settle what is not any more."""
+        """Load the files before anything runs. Report what is broken, and settle what no longer is."""
         with self._lock:
             self._app.settle_removed()
             broken = self._take_up()
@@ -61,22 +61,22 @@ class Reloader:
             self._app.troubles.settle_others("rule_broken", still_broken, why_whole)
 
     def run_once(self) -> None:
-        """Use what the files say now."""
+        """Load the files."""
         with self._lock:
             self._reload()
 
     def look(self) -> None:
-        """Use what the files say now, if any of them changed since they were last used."""
+        """Load the files if any of them changed."""
         with self._lock:
             if self._is_other():
                 self._reload()
 
     def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
-        """Tell that a configuration is broken, and that the one before stays in use."""
-        self._tell({str(config): f"{_said(faults)}. The configuration from before stays in use"})
+        """Report that a configuration is broken and the previous one stays in use."""
+        self._tell({str(config): f"{_said(faults)}. The previous configuration stays in use"})
 
     def accept(self, config: Path) -> None:
-        """Settle that the configuration was broken."""
+        """Report that the configuration is valid again."""
         self._app.troubles.settle("rule_broken", str(config))
 
     def watch(self, stopping: threading.Event, attempt: Callable[[Callable[[], object]], bool]) -> None:
@@ -100,7 +100,7 @@ class Reloader:
         self._told = set(broken)
 
     def _is_other(self) -> bool:
-        """Say whether any file changed, once they stopped changing."""
+        """Return whether any file changed, after they stopped changing."""
         found = _states(self._folders())
         if found == self._seen:
             return False
@@ -113,7 +113,7 @@ class Reloader:
         return found != self._seen
 
     def _take_up(self) -> dict[str, str]:
-        """Take up rules, lists and templates, then use them; give what is to be told, by file."""
+        """Load rules, lists and templates and use them. Return the messages to report, by file."""
         began = time.monotonic()
         for _ in range(READINGS):
             seen = _states(self._folders())
@@ -144,24 +144,26 @@ class Reloader:
         }
 
     def _meanwhile(self, file: str, running: Running) -> str:
-        """Say what runs until a file is mended."""
+        """Return what runs until a file is fixed."""
         held = [name for other, names in running.held.items() if is_within(other, {file}) for name in names]
         path = Path(file)
         if held:
-            return f"Until it is mended, what ran last goes on: {', '.join(held)}"
+            return f"Until it is fixed, the last good version runs: {', '.join(held)}"
         settings = self._app.settings
         if path.is_relative_to(settings.templates):
             is_held = file in self._templates.held
-            return "It is used as it last was" if is_held else "The shipped one, or a plain text, is sent instead"
+            return (
+                "Its last good version is used" if is_held else "The shipped template or a plain text is used instead"
+            )
         if path.parent in list_folders(settings.lists, settings.rules) and path.stem in running.lists.values:
-            return "Its last values hold"
-        return "It is off until it is mended"
+            return "Its last values are used"
+        return "It is off until it is fixed"
 
     def _tell(self, broken: Mapping[str, str]) -> None:
-        """Open an alert a file, however much is wrong in it: people mend files."""
+        """Open one alert per file, regardless of the number of faults."""
         for file, what in broken.items():
             self._app.troubles.report(
-                "rule_broken", file, what, "mend it; 'actionwatch check' shows what is wrong and where"
+                "rule_broken", file, what, "fix the file; 'actionwatch check' shows what is wrong and where"
             )
 
     def _folders(self) -> list[Path]:

@@ -21,7 +21,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
-from actionwatch.rules.selections import Surroundings
+from actionwatch.rules.selections import ReadContext
 from actionwatch.rules.versions import stamped
 from actionwatch.store import correlations, rule_versions
 from actionwatch.store.database import Database
@@ -133,15 +133,15 @@ class Memory:
         self._files[path] = known
         return known[1]
 
-    def read_document(self, report: Report, surroundings: Surroundings) -> Rule | Filter | None:
+    def read_document(self, report: Report, context: ReadContext) -> Rule | Filter | None:
         """Make a rule of the report's document, unless it was made before with the same lists."""
         document = report.document
-        lists = lists_of(document.value, surroundings.lists.values)
+        lists = lists_of(document.value, context.lists.values)
         known = self._made.get(id(document))
         if known is not None and known[1] == lists:
             report.notes += known[3].notes
             return known[2]
-        found = read_document(report, surroundings)
+        found = read_document(report, context)
         if isinstance(found, Rule) and not report.faults:
             self._made[id(document)] = (document, lists, found, replace(report, notes=list(report.notes)))
         return found

@@ -68,9 +68,7 @@ def serve(config: Path, settings: Settings, asked: Asked) -> None:
             if before is None:
                 raise  # a first start, or no matter of the configuration
             log.error("configuration_refused", file=str(config), error=str(exc))
-            refused = Fault(
-                str(config), 0, 0, f"the service does not start with it: {exc}", "mend it, then reload again"
-            )
+            refused = Fault(str(config), 0, 0, f"the service does not start with it: {exc}", "fix it and reload")
             settings, before = before, None
             set_up_logs(settings)
             continue
@@ -250,10 +248,10 @@ class Service:
 
     def _listen_to_buttons(self, stack: contextlib.ExitStack) -> None:
         """Where a receiver has buttons, have presses carried out as decisions of whoever pressed."""
-        people = self._app.people(self._deliverer.wake)
+        actions = self._app.operator_actions(self._deliverer.wake)
         for receiver in self._app.settings.receivers:
             make = getattr(notifier_module(receiver.type), "listener", None)
-            listener = make and make(receiver.options, people.act, receiver=receiver.name)
+            listener = make and make(receiver.options, actions.act, receiver=receiver.name)
             if listener is not None:
                 listener.start()
                 stack.callback(listener.close)

@@ -1,4 +1,4 @@
-"""Signals that end a command cleanly, or have the service reload, and how the main thread waits for them."""
+"""Wait in the main thread for signals that end a command or make the service reload."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from actionwatch.store.database import Database
 
 
 class SilenceFiles:
-    """The files, as `read` finds them, and the store."""
+    """Copies the silences that `read` returns into the store."""
 
     def __init__(
         self,
@@ -32,11 +32,11 @@ class SilenceFiles:
 
     @property
     def broken(self) -> set[str]:
-        """The files that could not be read the last time."""
+        """The files that were broken at the last reading."""
         return {fault.file for fault in self._last[1]} if self._last else set()
 
     def run_once(self) -> list[Fault]:
-        """Read the files and store what changed; give what is wrong with them."""
+        """Read the files and store the changes. Return the faults."""
         found, faults = self._read()
         if (list(found), list(faults)) != self._last:
             now = self._clock()
@@ -48,7 +48,7 @@ class SilenceFiles:
 
 
 def merge(stored: Sequence[Silence], found: Sequence[Silence], broken: Collection[str], now: datetime) -> list[Silence]:
-    """Give the silences as the store will hold them once it has taken up the files, the one that ends last first."""
+    """Return the silences as the store contains them after loading the files, last end first."""
     dated = _dated(found, stored, now)
     named = {silence.id for silence in dated}
     others = [
@@ -62,7 +62,7 @@ def merge(stored: Sequence[Silence], found: Sequence[Silence], broken: Collectio
 
 
 def _dated(found: Iterable[Silence], stored: Iterable[Silence], now: datetime) -> list[Silence]:
-    """Have silences without a start begin when they were first seen."""
+    """Set the start of silences without one to when they were first seen."""
     begun = {silence.id: silence.starts_at for silence in stored}
     return [
         replace(silence, starts_at=begun.get(silence.id, now)) if silence.starts_at == EVER else silence

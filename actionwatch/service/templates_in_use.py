@@ -1,4 +1,4 @@
-"""Templates in use: the operator's files as they are, each broken one as it last was in order, taken up all at once.
+"""Load the operator's templates all at once, with the last good version of each broken one.
 
 Called at the start of `run` and by each reload.
 """
@@ -13,11 +13,11 @@ from actionwatch.render import Renderer, read_texts
 from actionwatch.store import template_versions
 from actionwatch.store.database import Database
 
-ROUNDS = 3  # a part that is put back may show what is wrong in what includes it
+ROUNDS = 3  # restoring a part may reveal an error in a template that includes it
 
 
 class TemplateFiles:
-    """The operator's folder, the renderer that fills its templates, and the store, which knows how they last were."""
+    """The operator's folder, its renderer, and the store with the last good versions."""
 
     def __init__(self, folder: Path, renderer: Renderer, database: Database) -> None:
         self._folder = folder
@@ -27,14 +27,14 @@ class TemplateFiles:
         self._last: Mapping[str, str] | None = None
         self._faults: list[Fault] = []
         self.held: frozenset[str] = frozenset()
-        """The files, as faults name them, whose last good text is used."""
+        """The files whose last good text is used, named as in faults."""
 
     def read(self) -> tuple[dict[str, str], list[Fault]]:
         """Read the files."""
         return read_texts(self._folder)
 
     def take_up(self, reading: tuple[dict[str, str], list[Fault]]) -> list[Fault]:
-        """Use what is in order; give what is wrong with the others."""
+        """Use the valid templates. Return the faults of the others."""
         if reading != self._read:
             self._take_up(*reading)
             self._read = reading

@@ -1,4 +1,4 @@
-"""The story of each alert: what happened to it at which stage, and why; append-only."""
+"""The history of each alert: what happened at which stage, and why. Append-only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actionwatch.store.timestamps import to_micros
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a story."""
+    """One line of the history."""
 
     at: datetime
     alert_id: str
@@ -30,6 +30,6 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 def read(connection: Connection, alert_id: str) -> list[Entry]:
-    """Read the story of one alert, oldest line first."""
+    """Read the history of one alert, oldest line first."""
     rows = connection.execute(select(STORY).where(STORY.c.alert_id == alert_id).order_by(STORY.c.id))
     return [Entry(row.at, row.alert_id, row.stage, row.what) for row in rows]

@@ -235,17 +235,31 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     return new_count
 
 
-def bulk_update(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Set these columns, the first of which is the key, row by row: many rows a statement too, for the same reason."""
+def bulk_update(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    only: tuple[str, str],
+) -> int:
+    """Set these columns, the first of which is the key, row by row: many rows a statement too, for the same reason.
+
+    `only` names a column and the value that a row must have in it to be changed. Return how many rows changed.
+    """
     key, *changed = columns
+    column, value = only
+    count = 0
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     row_marks = f"({', '.join([mark] * len(columns))})"
     changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         some = rows[start : start + ROWS_A_STATEMENT]
         given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
-        statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {table.name}.{key} = given.column1"  # noqa: S608  # nosec
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+        is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = {mark}"
+        statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec
+        count += connection.exec_driver_sql(statement, (*chain.from_iterable(some), value)).rowcount
+    return count
 
 
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any], *, key: Sequence[str]) -> None:

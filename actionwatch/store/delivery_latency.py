@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Insert, bindparam, func, select, type_coerce
 from sqlalchemy.types import BigInteger
 
-from actionwatch.base.model import Alert, DeliveryStatus
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Alert
 from actionwatch.store.database import insert_into
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, LATENCY
 from actionwatch.store.timestamps import MICROSECOND, Instant

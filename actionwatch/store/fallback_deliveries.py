@@ -1,10 +1,11 @@
-"""Copies: the rows of fallback receivers that stand in for rows of others. `fallback_of` of a copy names the original."""
+"""Copies for fallback receivers. `fallback_of` of a copy names the original row."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select
 
-from actionwatch.base.model import Delivery, DeliveryStatus, Event
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Event
 from actionwatch.store.outbox import READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
@@ -13,7 +14,7 @@ _COPIED = (Event.OPENED.value, Event.RESOLVED.value)
 
 
 def is_copied(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
-    """Say whether a receiver's message of an alert has been copied before, under whatever id."""
+    """Return whether a receiver's message of an alert was copied before, under any id."""
     found = (
         select(_COPY.c.id)
         .join(_ORIGINAL, _COPY.c.fallback_of == _ORIGINAL.c.id)
@@ -23,7 +24,7 @@ def is_copied(connection: Connection, alert_id: str, receiver: str, event: Event
 
 
 def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Delivery]:
-    """Read what waits for a receiver, passed the gates (or ends what did) and was not copied, in the order of each alert."""
+    """Read what waits for a receiver, passed the gates (or resolves what did) and was not copied, in the order of sending."""
     statement = (
         select(*READ)
         .where(DELIVERY.c.status == DeliveryStatus.PENDING.value, DELIVERY.c.receiver == receiver)

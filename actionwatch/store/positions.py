@@ -14,13 +14,13 @@ _ALL = select(POSITION)
 
 
 def read(connection: Connection, name: str) -> int:
-    """Give the position of a step; 0 before it handled anything."""
+    """Return the position of a step; 0 before it handled anything."""
     found: int | None = connection.execute(select(POSITION.c.record_id).where(POSITION.c.name == name)).scalar()
     return found or 0
 
 
 def read_both(connection: Connection) -> tuple[int, int]:
-    """Give the positions of the two that follow the records: `MATCHED`, and `CORRELATED`, which is never further."""
+    """Return the positions of `MATCHED` and of `CORRELATED`, which is never further."""
     found = {row.name: row.record_id for row in connection.execute(_ALL)}
     return found.get(MATCHED, 0), found.get(CORRELATED, 0)
 

@@ -1,4 +1,4 @@
-"""What each receiver has to do with an alert so far: what addressing asks before it owes another message."""
+"""How far each receiver is with an alert: its last message, and whether it was notified. Addressing reads it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
-from actionwatch.base.model import Delivery, DeliveryStatus
-from actionwatch.store.outbox import READ, delivery_of
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.store.outbox import IS_ESCALATION, IS_FROZEN, READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
 _IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
-_IS_TRIED = or_(_IS_SENT, DELIVERY.c.body.is_not(None))
-_IS_OWN = and_(DELIVERY.c.fallback_of.is_(None), or_(DELIVERY.c.ordinal > 0, _IS_TRIED))
-"""Neither standing in for another receiver, nor an escalation that nobody can have been told of (yet)."""
+_IS_ATTEMPTED = or_(_IS_SENT, IS_FROZEN)
+_IS_OWN = and_(DELIVERY.c.fallback_of.is_(None), or_(~IS_ESCALATION, _IS_ATTEMPTED))
+"""Neither a copy for a fallback, nor an escalation that was not attempted yet."""
 _ALERT = DELIVERY.c.alert_id == bindparam("wanted")
 _SUMS = (
     select(
         DELIVERY.c.receiver,
         func.max(DELIVERY.c.ordinal).label("top"),
         func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
-        func.max(case((_IS_SENT, 1), else_=0)).label("is_told"),
+        func.max(case((_IS_SENT, 1), else_=0)).label("is_notified"),
     )
     .where(_ALERT)
     .group_by(DELIVERY.c.receiver)
     .subquery()
 )
-_STANDING = (
-    select(*READ, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_told)
+_PROGRESS = (
+    select(*READ, _SUMS.c.receiver.label("name"), _SUMS.c.top, _SUMS.c.own, _SUMS.c.is_notified)
     .select_from(_SUMS)
     .join(
         DELIVERY, and_(_ALERT, DELIVERY.c.receiver == _SUMS.c.receiver, DELIVERY.c.ordinal == _SUMS.c.own), isouter=True
@@ -37,19 +37,19 @@ _STANDING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One receiver's rows of one alert, summed up. `last` is its newest own row, None where all are copies or an escalation."""
+class ReceiverProgress:
+    """The rows of one alert and receiver. `last`: the newest row, except fallback copies and escalations not attempted."""
 
     last: Delivery | None = None
     next_ordinal: int = 1
-    is_told: bool = False
+    is_notified: bool = False
 
 
-def read(connection: Connection, alert_id: str) -> dict[str, Standing]:
-    """Read the standing of every receiver that has rows of an alert, by name."""
+def read(connection: Connection, alert_id: str) -> dict[str, ReceiverProgress]:
+    """Read the progress of every receiver that has rows of an alert, by name."""
     return {
-        row.name: Standing(
-            delivery_of(row[: len(READ)]) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_told)
+        row.name: ReceiverProgress(
+            delivery_of(row[: len(READ)]) if row.own is not None else None, max(row.top, 0) + 1, bool(row.is_notified)
         )
-        for row in connection.execute(_STANDING, {"wanted": alert_id})
+        for row in connection.execute(_PROGRESS, {"wanted": alert_id})
     }

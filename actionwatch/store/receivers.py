@@ -1,6 +1,6 @@
-"""How each receiver is: when it last took a message, since when it fails, until when it asked to be left alone.
+"""The health of each receiver: when it last accepted a message, since when it fails, until when it is paused.
 
-Shared by all who deliver from the store: what one of them was told, or used up of the rate, holds for the others.
+All processes that deliver from the store share it: a pause or a used-up rate applies to all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, select
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import RECEIVER, REFERENCE
 
-# Built once: every message asks it.
+# Built once: every message runs it.
 _REFERENCES = select(REFERENCE.c.alert_id, REFERENCE.c.value).where(
     REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)), REFERENCE.c.receiver == bindparam("wanted")
 )
@@ -39,48 +39,48 @@ def read_all(connection: Connection) -> dict[str, Health]:
 
 
 def delete_others(connection: Connection, names: Collection[str]) -> None:
-    """Forget how every receiver but these is."""
+    """Delete the health of every receiver that is not one of these."""
     connection.execute(RECEIVER.delete().where(RECEIVER.c.name.not_in(names)))
 
 
 def note_success(connection: Connection, name: str, at: datetime) -> None:
-    """Note that a receiver took a message: it fails no longer."""
+    """Note that a receiver accepted a message: it no longer fails."""
     values = {"name": name, "last_sent_at": at, "failing_since": None, "last_error": None}
     upsert(connection, RECEIVER, values, key=("name",))
 
 
 def note_failure(connection: Connection, name: str, at: datetime, error: str, paused_until: datetime | None) -> None:
-    """Note that a receiver did not take a message, and until when it asked to be left alone: the longest wish counts."""
+    """Note that a receiver did not accept a message, and until when it is paused: the longest pause counts."""
     known = connection.execute(_TROUBLE, {"wanted": name}).first()
     since, before = known or (None, None)
-    wishes = [until for until in (paused_until, before) if until is not None]
+    pauses = [until for until in (paused_until, before) if until is not None]
     values = {
         "name": name,
         "failing_since": since or at,
-        "paused_until": max(wishes, default=None),
+        "paused_until": max(pauses, default=None),
         "last_error": error,
     }
     upsert(connection, RECEIVER, values, key=("name",))
 
 
 def read_closed(connection: Connection, name: str) -> tuple[datetime | None, datetime | None]:
-    """Read until when a receiver asked to be left alone, and when its rate lets the next message go."""
+    """Read until when a receiver is paused, and when its rate allows the next message."""
     found = connection.execute(_CLOSED, {"wanted": name}).first()
     return (found.paused_until, found.next_at) if found else (None, None)
 
 
 def note_next(connection: Connection, name: str, at: datetime) -> None:
-    """Note when the rate of a receiver lets the next message go."""
+    """Note when the rate of a receiver allows the next message."""
     upsert(connection, RECEIVER, {"name": name, "next_at": at}, key=("name",))
 
 
 def read_references(connection: Connection, alert_ids: Collection[str], receiver: str) -> Mapping[str, str]:
-    """Give what a receiver calls the messages of alerts (a Slack `ts`); an alert of which it told nothing has no key."""
+    """Return the references that a receiver gave for alerts (a Slack `ts`); an alert without one has no key."""
     rows = connection.execute(_REFERENCES, {"alert_ids": list(alert_ids), "wanted": receiver})
     return {row.alert_id: row.value for row in rows}
 
 
 def write_reference(connection: Connection, alert_id: str, receiver: str, value: str) -> None:
-    """Keep what a receiver calls the message of an alert."""
+    """Keep the reference that a receiver gave for the message of an alert."""
     values = {"alert_id": alert_id, "receiver": receiver, "value": value}
     upsert(connection, REFERENCE, values, key=("alert_id", "receiver"))

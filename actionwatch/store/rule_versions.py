@@ -1,4 +1,4 @@
-"""The rule documents that run, as they ran last: what a start with a broken file falls back on. Only `run` writes them."""
+"""The last good versions of the rule documents, for a start with a broken file. Only `run` writes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actionwatch.store.tables import RULE_VERSION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
-    """A document that runs. `document` and `lists` are YAML; `mode` is None for a filter; it runs as it is `since` then."""
+    """A running document. `document` and `lists` are YAML; `mode` is None for a filter; this version runs `since` then."""
 
     rule_id: str
     name: str
@@ -27,32 +27,32 @@ class StoredVersion:
 
 
 def read_all(connection: Connection) -> list[StoredVersion]:
-    """Read what runs, by file, in the order of each."""
+    """Read the running versions by file, in the order of each file."""
     rows = connection.execute(select(RULE_VERSION).order_by(RULE_VERSION.c.file, RULE_VERSION.c.line))
     return [StoredVersion(**row) for row in rows.mappings()]
 
 
 def count_modes(connection: Connection) -> Mapping[str, int]:
-    """Count the rules that run by mode, filters left out; empty where nothing ever ran on this store."""
+    """Count the running rules by mode, without filters; empty if nothing ever ran on this store."""
     mode = RULE_VERSION.c.mode
     rows = connection.execute(select(mode, func.count()).where(mode.is_not(None)).group_by(mode))
     return {str(name): int(count) for name, count in rows}
 
 
 def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
-    """Store versions, replacing what was there of the same rules."""
+    """Store versions, and replace those of the same rules."""
     for each in versions:
         values = {field.name: getattr(each, field.name) for field in fields(each)}
         upsert(connection, RULE_VERSION, values, key=("rule_id",))
 
 
 def move(connection: Connection, rule_id: str, file: str, line: int) -> None:
-    """Note where a version stands now."""
+    """Store the new place of a version."""
     statement = RULE_VERSION.update().where(RULE_VERSION.c.rule_id == rule_id)
     connection.execute(statement.values(file=file, line=line))
 
 
 def delete(connection: Connection, rule_ids: Collection[str]) -> None:
-    """Forget rules that do not run any more."""
+    """Delete rules that no longer run."""
     for rule_id in rule_ids:
         connection.execute(RULE_VERSION.delete().where(RULE_VERSION.c.rule_id == rule_id))

@@ -1,4 +1,4 @@
-"""The troubles actionwatch has with itself that are not over yet."""
+"""The self-alerts that are open."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from actionwatch.store.tables import TROUBLE
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTrouble:
-    """A trouble that lasts: what it is, about what or whom, since when, what to do, and the alert that tells of it."""
+class OpenSelfAlert:
+    """An open self-alert: its trouble, subject, start, description, remedy and alert."""
 
     trouble: str
     subject: str
@@ -22,35 +22,35 @@ class OpenTrouble:
     alert_id: str
 
 
-def read_all(connection: Connection) -> list[OpenTrouble]:
-    """Read what is wrong now, oldest first."""
+def read_all(connection: Connection) -> list[OpenSelfAlert]:
+    """Read all open self-alerts, oldest first."""
     rows = connection.execute(select(TROUBLE).order_by(TROUBLE.c.since, TROUBLE.c.trouble, TROUBLE.c.subject))
-    return [OpenTrouble(**row) for row in rows.mappings()]
+    return [OpenSelfAlert(**row) for row in rows.mappings()]
 
 
-def read(connection: Connection, trouble: str, subject: str) -> OpenTrouble | None:
-    """Read one trouble; None where it is over or never was."""
+def read(connection: Connection, trouble: str, subject: str) -> OpenSelfAlert | None:
+    """Read one self-alert; None if it is not open."""
     statement = select(TROUBLE).where(TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject)
     row = connection.execute(statement).mappings().first()
-    return OpenTrouble(**row) if row else None
+    return OpenSelfAlert(**row) if row else None
 
 
-def insert(connection: Connection, opened: OpenTrouble) -> None:
-    """Note that a trouble began."""
+def insert(connection: Connection, opened: OpenSelfAlert) -> None:
+    """Insert an open self-alert."""
     connection.execute(TROUBLE.insert().values({name: getattr(opened, name) for name in opened.__dataclass_fields__}))
 
 
 def correct(connection: Connection, trouble: str, subject: str, what: str, remedy: str) -> None:
-    """Note that something else is to be done about a trouble that lasts."""
+    """Change the description and the remedy of an open self-alert."""
     its = (TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject)
     connection.execute(TROUBLE.update().where(*its).values(what=what, remedy=remedy))
 
 
 def delete(connection: Connection, trouble: str, subject: str) -> None:
-    """Note that a trouble is over."""
+    """Delete a self-alert that is over."""
     connection.execute(TROUBLE.delete().where(TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject))
 
 
 def delete_of_alert(connection: Connection, alert_id: str) -> None:
-    """Note that a person declared the trouble of an alert over; where it is not, the next report opens another."""
+    """Delete the self-alert of an alert that a person resolved. If the trouble lasts, the next report opens another."""
     connection.execute(TROUBLE.delete().where(TROUBLE.c.alert_id == alert_id))

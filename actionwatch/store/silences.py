@@ -1,4 +1,4 @@
-"""The silences: those made by command or button, and those read from reviewed files."""
+"""The silences, from commands, buttons and reviewed files."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from actionwatch.store.tables import SILENCE
 from actionwatch.store.timestamps import Instant
 
 _NOW = bindparam("now", type_=Instant)
-# Built once: every message asks it.
+# Built once, because every message runs it.
 _ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <= _NOW)
 
 
 def write(connection: Connection, silence: Silence) -> None:
-    """Store a silence, replacing what its id stood for."""
+    """Store a silence, and replace the one with its id."""
     values = {name: getattr(silence, name) for name in silence.__dataclass_fields__}
     upsert(connection, SILENCE, {**values, "matchers": json.dumps(silence.matchers)}, key=("id",))
 
 
 def read_all(connection: Connection) -> list[Silence]:
-    """Read every silence, the one that ends last first."""
+    """Read every silence, last end first."""
     rows = connection.execute(select(SILENCE).order_by(SILENCE.c.ends_at.desc(), SILENCE.c.id))
     return [_silence(row) for row in rows]
 
 
 def read_many(connection: Connection, ids: Collection[str]) -> dict[str, Silence]:
-    """Read several silences by id; what is none is left out."""
+    """Read several silences by id; unknown ids are ignored."""
     rows = connection.execute(select(SILENCE).where(SILENCE.c.id.in_(ids)))
     return {row.id: _silence(row) for row in rows}
 
 
 def read_active(connection: Connection, now: datetime) -> list[Silence]:
-    """Read those at work now."""
+    """Read the active silences."""
     return [_silence(row) for row in connection.execute(_ACTIVE, {"now": now})]
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
-    """Read the silences whose id begins so; at most two, which is enough to know that it is not the only one."""
+    """Read at most two silences whose id has this prefix: two show that it is not unique."""
     statement = select(SILENCE).where(SILENCE.c.id.startswith(beginning, autoescape=True)).limit(2)
     return [_silence(row) for row in connection.execute(statement)]
 
@@ -55,7 +55,7 @@ def expire(connection: Connection, ids: Collection[str], now: datetime) -> int:
 
 
 def replace_of_files(connection: Connection, found: Sequence[Silence], broken: Collection[str], now: datetime) -> None:
-    """Make those of files what the files say now: what is gone ends; what stood in a file that is broken now is left alone."""
+    """Replace the silences of files: those that were removed end, those of broken files are kept."""
     for silence in found:
         write(connection, silence)
     gone = (

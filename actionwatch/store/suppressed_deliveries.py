@@ -1,36 +1,25 @@
-"""The messages that a gate stopped, and the summaries that tell of them.
+"""The rows that a gate stopped, and the summaries that report them.
 
-A stopped row whose `awaits` names a reason waits for a summary; the summary is a row of the outbox, and `reported_in` names it.
+`awaits` of a stopped row is the reason of the summary that will report it: `silence`, `mute`, `storm` or `digest`. The summary
+is a row of the outbox; `reported_in` of each row that it reported is its id.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
-from actionwatch.base.model import Alert, Cause, Delivery, DeliveryStatus, Level, Status
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, JOINED, RECEIVER
 from actionwatch.store.timestamps import Instant
 
-_STOP = (
-    DELIVERY.update()
-    .where(DELIVERY.c.id == bindparam("known_id"))
-    .values(
-        status=bindparam("now_status"),
-        why=bindparam("now_why"),
-        ref=bindparam("now_ref"),
-        awaits=bindparam("now_awaits"),
-        due_at=bindparam("now_due_at", type_=Instant),
-        leased_until=None,
-    )
-)
 _AWAITING = (
     select(DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes, func.min(DELIVERY.c.due_at).label("due_at"))
     .where(DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.awaits.is_not(None))
@@ -39,7 +28,7 @@ _AWAITING = (
 
 
 def _let_through(status: DeliveryStatus) -> Select[Any]:
-    """Count at most so many."""
+    """Return a query that counts at most `most` rows."""
     is_counted = (IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.status == status.value)
     some = select(DELIVERY.c.receiver).where(*is_counted)
     if status is DeliveryStatus.SENT:
@@ -47,9 +36,7 @@ def _let_through(status: DeliveryStatus) -> Select[Any]:
         some = some.where(DELIVERY.c.sent_at > bindparam("since", type_=Instant))
         some = some.where(DELIVERY.c.sent_at <= bindparam("now", type_=Instant))
     else:
-        some = some.where(
-            DELIVERY.c.sent_at.is_(None)
-        )  # true of every one; said so that SQLite prefers the small index
+        some = some.where(DELIVERY.c.sent_at.is_(None))  # true of every row: with it SQLite prefers the small index
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
@@ -58,20 +45,8 @@ _ON_ITS_WAY = _let_through(DeliveryStatus.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """What a gate decided about one row. `awaits`: the reason of the summary that will tell of it, not before `due_at`."""
-
-    delivery: Delivery
-    status: DeliveryStatus
-    by: str
-    ref: str | None
-    awaits: str | None
-    due_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows of one receiver that await a summary for one cause. `due_at`: when the first of them may be told of."""
+class SummaryGroup:
+    """Rows of one receiver that await a summary for one cause. `due_at`: when the first of them may be reported."""
 
     awaits: str
     ref: str | None
@@ -80,8 +55,8 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What a summary sums up: distinct alerts, how many of each level, the most important of them, and what hid them."""
+class SummaryContent:
+    """What a summary reports: the number of alerts, also by level, the most important alerts, and what hid them."""
 
     count: int
     levels: dict[Level, int]
@@ -89,61 +64,29 @@ class Content:
     causes: list[Cause]
 
 
-def stop(connection: Connection, stops: Sequence[Stop]) -> None:
-    """End rows that a gate stopped before any attempt."""
-    if stops:
-        rows = [
-            {
-                "known_id": found.delivery.id,
-                "now_status": found.status.value,
-                "now_why": found.by,
-                "now_ref": found.ref,
-                "now_awaits": found.awaits,
-                "now_due_at": found.due_at,
-            }
-            for found in stops
-        ]
-        connection.execute(_STOP, rows)
-
-
 def count_let_through(connection: Connection, receiver: str, since: datetime, now: datetime, most: int) -> int:
-    """Count the alerts a receiver was told of since then, and those on their way to it; at most `most` of each."""
+    """Count the alerts sent to a receiver since then, and those being sent; at most `most` of each."""
     asked = {"wanted": receiver, "since": since, "now": now, "most": most}
     return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _ON_ITS_WAY))
 
 
-def read_groups(connection: Connection, receiver: str) -> list[Group]:
+def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:
     """Read what awaits a summary for a receiver."""
     rows = connection.execute(_AWAITING, {"wanted": receiver})
-    return [Group(row.awaits, row.ref, tuple(json.loads(row.mutes or "[]")), row.due_at) for row in rows]
+    return [SummaryGroup(row.awaits, row.ref, tuple(json.loads(row.mutes or "[]")), row.due_at) for row in rows]
 
 
-def report(connection: Connection, receiver: str, groups: Sequence[Group], summary_id: str, now: datetime) -> None:
-    """Mark the rows of these groups as told of by a summary: those of a digest only as far as they are due."""
-    for group in groups:
-        its = (
-            DELIVERY.c.receiver == receiver,
-            DELIVERY.c.awaits == group.awaits,
-            DELIVERY.c.ref.is_not_distinct_from(group.ref),
-            DELIVERY.c.mutes.is_not_distinct_from(json.dumps(group.mutes) if group.mutes else None),
-        )
-        statement = DELIVERY.update().where(*its)
-        if group.awaits == "digest":
-            statement = statement.where(DELIVERY.c.due_at <= now)
-        connection.execute(statement.values(awaits=None, reported_in=summary_id))
-
-
-def read_content(connection: Connection, summary_id: str, limit: int) -> Content:
-    """Read what a summary tells of, the highest levels and the newest first."""
+def read_content(connection: Connection, summary_id: str, limit: int) -> SummaryContent:
+    """Read what a summary reports, the highest levels and the newest first."""
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
-    told = ALERT.c.id.in_(ids)
-    counts = connection.execute(select(ALERT.c.level, func.count()).where(told).group_by(ALERT.c.level))
+    is_reported = ALERT.c.id.in_(ids)
+    counts = connection.execute(select(ALERT.c.level, func.count()).where(is_reported).group_by(ALERT.c.level))
     levels = {Level(row[0]): row[1] for row in counts}
     order = (ALERT.c.level.desc(), ALERT.c.last_at.desc(), ALERT.c.id)
-    chosen = connection.execute(select(ALERT.c.id).where(told).order_by(*order).limit(limit)).scalars().all()
+    chosen = connection.execute(select(ALERT.c.id).where(is_reported).order_by(*order).limit(limit)).scalars().all()
     found = alerts.read_many(connection, chosen)
     shown = [found[alert_id] for alert_id in chosen]
-    return Content(sum(levels.values()), levels, shown, _read_causes(connection, summary_id))
+    return SummaryContent(sum(levels.values()), levels, shown, _read_causes(connection, summary_id))
 
 
 def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
@@ -168,9 +111,9 @@ def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
 
 
 def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
-    """Read the alerts told of by a summary that tell of something which lasts still.
+    """Read the alerts reported by a summary that are about something which still lasts.
 
-    Those hold no records: our own troubles, and what should have happened and did not. A record only happened.
+    These hold no records: self-alerts, and alerts about something that did not happen.
     """
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
     statement = (
@@ -182,19 +125,19 @@ def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
 
 
 def read_summary_of(connection: Connection, delivery_id: str) -> str | None:
-    """Give the id of the summary that told of a stopped row; None before there is one."""
+    """Return the id of the summary that reported a stopped row; None before there is one."""
     found: str | None = connection.execute(select(DELIVERY.c.reported_in).where(DELIVERY.c.id == delivery_id)).scalar()
     return found
 
 
-def read_told_of(connection: Connection, summary_id: str) -> list[str]:
-    """Name the alerts that a summary tells of."""
+def read_reported(connection: Connection, summary_id: str) -> list[str]:
+    """Return the ids of the alerts that a summary reports."""
     ids = select(DELIVERY.c.alert_id).distinct().where(DELIVERY.c.reported_in == summary_id)
     return list(connection.execute(ids.order_by(DELIVERY.c.alert_id)).scalars())
 
 
 def read_last_storm(connection: Connection, receiver: str) -> Delivery | None:
-    """Read the last summary of a storm made for a receiver."""
+    """Read the last summary of a storm for a receiver."""
     known: str | None = connection.execute(select(RECEIVER.c.storm_summary).where(RECEIVER.c.name == receiver)).scalar()
     return outbox.read(connection, known) if known else None
 

@@ -1,4 +1,4 @@
-"""The operator's templates as they last were in order: what a start with a broken one falls back on. Only `run` writes them."""
+"""The last good versions of the operator's templates, for a start with a broken one. Only `run` writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actionwatch.store.tables import TEMPLATE_VERSION
 
 
 def read_all(connection: Connection) -> dict[str, str]:
-    """Read the texts, by file name within the folder."""
+    """Read the texts by file name."""
     return {row.name: row.body for row in connection.execute(select(TEMPLATE_VERSION))}
 
 

@@ -1,4 +1,4 @@
-"""Times in the store: aware UTC datetimes as whole microseconds, which sort and compare alike in every database."""
+"""Store times as whole microseconds, which sort and compare in the same way in every database."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime as integer microseconds since the epoch: sorts and compares alike in every database."""
+    """An aware UTC datetime as integer microseconds since the epoch."""
 
     impl = BigInteger
     cache_ok = True
 
-    # Given whole: by way of `process_…`, which SQLAlchemy would call through another function, a value costs twice as much.
+    # These return the functions themselves. `process_…` methods, which SQLAlchemy wraps, double the cost of a value.
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], int | None]:  # noqa: ARG002
-        """Turn a datetime into microseconds."""
+        """Return the conversion to microseconds."""
         return to_stored
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:  # noqa: ARG002
-        """Turn microseconds into a datetime."""
+        """Return the conversion from microseconds."""
         return from_stored
 
 
 def to_micros(at: datetime) -> int:
-    """Give an aware datetime as microseconds since the epoch, exactly."""
+    """Return an aware datetime as microseconds since the epoch, exactly."""
     return (at - EPOCH) // MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Give microseconds since the epoch as an aware UTC datetime."""
+    """Return microseconds since the epoch as an aware UTC datetime."""
     return EPOCH + timedelta(microseconds=micros)
 
 
 def to_stored(at: datetime | None) -> int | None:
-    """Give an aware datetime as microseconds since the epoch."""
+    """Return an aware datetime as microseconds since the epoch, or None."""
     return None if at is None else to_micros(at)
 
 
 def from_stored(micros: int | None) -> datetime | None:
-    """Give microseconds since the epoch as an aware UTC datetime."""
+    """Return microseconds since the epoch as an aware UTC datetime."""
     return None if micros is None else from_micros(micros)
 
 
 def as_stored(columns: Iterable[Column[Any]]) -> list[ColumnElement[Any]]:
-    """Name columns to be read as they are, texts and integers: what SQLAlchemy makes of them costs more than a row's rest."""
+    """Return columns that are read as plain texts and integers: SQLAlchemy's conversions cost more than the rest of a row."""
     return [
         column if isinstance(column.type, Text) else type_coerce(column, BigInteger).label(column.name)
         for column in columns

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
 
-from actionwatch.base.model import DeliveryStatus, Event
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Event
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
 from actionwatch.store.timestamps import MICROSECOND, Instant
 

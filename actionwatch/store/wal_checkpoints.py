@@ -1,8 +1,8 @@
-"""Checkpoints: what was committed is carried from SQLite's log into its file beside the writers.
+"""Run WAL checkpoints in a thread.
 
-By itself SQLite does so in whichever commit makes the log too long: 10 to 20 ms, syncs of the disk included, in which an alert
-waits. Here a thread does the bulk while the writers go on, and keeps them out only for the little that came meanwhile: carried
-over whole, the log begins anew.
+By default, SQLite runs them in the commit that makes the log too long: 10 to 20 ms including disk syncs, during which an alert
+waits. Here a thread does most of the work while writers continue, and blocks them only for the rest. After a complete
+checkpoint, SQLite starts the log from its beginning.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from pathlib import Path
 
 import structlog
 
-COMMITS = (
-    200  # a log of some 30 MB: of deliveries one by one, half a megabyte each; of pages of records, twenty times it
-)
+COMMITS = 200  # a log of about 30 MB for single deliveries; twenty times as much for pages of records
 LONGEST_LOG_BYTES = 128 * 1024 * 1024  # then SQLite does it by itself after all: large commits, or a thread that failed
 
 log = structlog.get_logger()
@@ -26,7 +24,7 @@ class Checkpoints:
     """The log of one database, for the writers of one process. The thread is begun when there is first something to do."""
 
     def __init__(self, database: Path, turn: threading.Lock) -> None:
-        """`turn` is held by whoever writes."""
+        """`turn` is the lock that writers hold."""
         self._database = database
         self._turn = turn
         self._commit_count = 0
@@ -35,7 +33,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
 
     def note_commit(self) -> None:
-        """Count a commit, in the turn of who made it."""
+        """Count a commit. The caller holds the lock."""
         self._commit_count += 1
         if self._commit_count % COMMITS:
             return

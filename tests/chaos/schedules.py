@@ -19,10 +19,10 @@ from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryErr
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.delivery.worker import Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator.log import Action
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.store import marks, receipts
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
 from actionwatch.tail.window_scan import PollReport
@@ -215,14 +215,14 @@ class Schedule:
         self.matcher = Matcher(self.database, KindEngine(*RULES), addressing(), clock, batch_size=10)
         self.deliverer = self._deliverer()
 
-    def _deliverer(self) -> Deliverer:
+    def _deliverer(self) -> DeliveryWorker:
         retry = RetryPolicy(first=timedelta(seconds=1), give_up_after=timedelta(minutes=30))
         channel = Channel(HOOK, self._hook, (), retry=retry, concurrency=1)
-        return Deliverer(
+        return DeliveryWorker(
             self.database,
             [channel],
             PlainRenderer(),
-            Troubles(self.database, addressing(), self.world.clock),
+            SelfAlertStore(self.database, addressing(), self.world.clock),
             self.world.clock,
             jitter=lambda: 0.5,
         )
@@ -241,8 +241,8 @@ class Schedule:
     def _bury(self) -> None:
         self.tally.kills += 1
         self._countdown = 0
-        for line in self.deliverer._lines.values():
-            line.close()
+        for worker in self.deliverer._workers.values():
+            worker.close()
         self.database.close()
         self._build()
 
@@ -264,8 +264,8 @@ class Schedule:
 
     def close(self) -> None:
         """End the process."""
-        for line in self.deliverer._lines.values():
-            line.close()
+        for worker in self.deliverer._workers.values():
+            worker.close()
         self.database.close()
 
     def _arrive(self) -> None:

@@ -112,7 +112,7 @@ def test_it_loads(pack: Rules) -> None:
     """There is nothing to complain about; the one note says that the operator's list is still empty."""
     assert pack.faults == ()
     assert [(Path(note.file).name, note.what) for note in pack.notes] == [
-        ("backup_heartbeat_missing.yml", "the list 'production-clusters' is empty: nothing is awaited")
+        ("backup_heartbeat_missing.yml", "the list 'production-clusters' is empty: no groups are expected")
     ]
     assert lint(pack, read_documents([noise.FOLDER]).documents, configuration.documented_kinds()) == []
     assert len(pack.rules) >= 40

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.base.model import DeliveryStatus, Status
+from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Status
 from actionwatch.store.tables import METADATA
 
 TEXT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()

@@ -54,7 +54,7 @@ def test_shipped_rules_pass_their_tests_without_a_configuration(
     checked = call("rules", "check", str(SHIPPED))
     assert checked.status == 0
     (note,) = checked.err.splitlines()
-    assert "the list 'production-clusters' is empty: nothing is awaited" in note
+    assert "the list 'production-clusters' is empty: no groups are expected" in note
 
 
 def test_a_failing_test_is_explained(rule: Path) -> None:
@@ -281,7 +281,7 @@ def test_explain_a_correlation(desk: Desk, tmp_path: Path) -> None:
     assert "? before it: 2 records" in told
     assert "+ with it: 3 records" in told
     assert f"+ opens the alert {alert['id']}" in told
-    assert "- no alert comes of it" in desk.call("rules", "explain", records[1]["key"], "burst").out
+    assert "- no alert" in desk.call("rules", "explain", records[1]["key"], "burst").out
     file, one = tmp_path / "all.jsonl", tmp_path / "one.json"
     file.write_text(exported)
     one.write_text(json.dumps(records[2]))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from actionwatch.alerts.policy import House, Policy
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.silences import make_silence
-from actionwatch.base.model import Delivery, Escalation, Event, Match, Message, Record, Silence
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Escalation, Event, Match, Message, Record, Silence
 from actionwatch.delivery.receiver_worker import Channel
-from actionwatch.delivery.worker import Deliverer
-from actionwatch.matching.operator_actions import People
+from actionwatch.delivery.worker import DeliveryWorker
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.store import alert_history, alerts, outbox, records, silences
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import QUARTER, make_record
@@ -39,29 +40,29 @@ class Rule(KindRule):
 class Desk(Post):
     """A post office with a policy for each receiver."""
 
-    policies: dict[str, Policy] = field(default_factory=dict)
-    house: House = field(default_factory=House)
+    policies: dict[str, ReceiverPolicy] = field(default_factory=dict)
+    global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
     number: int = 0
 
-    def deliverer(self, **changes: Any) -> Deliverer:
+    def deliverer(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
         channels = [
-            Channel(name, sender, ("t.txt",), policy=self.policies.get(name, Policy()), **self.channel)
+            Channel(name, sender, ("t.txt",), policy=self.policies.get(name, ReceiverPolicy()), **self.channel)
             for name, sender in self.senders.items()
         ]
-        return Deliverer(
+        return DeliveryWorker(
             self.database,
             channels,
             self.renderer,
             self.troubles,
             self.clock,
-            **{"jitter": lambda: self.jitter, "stop_seconds": LIMIT, "house": self.house, **changes},
+            **{"jitter": lambda: self.jitter, "stop_seconds": LIMIT, "global_policy": self.global_policy, **changes},
         )
 
     @property
-    def people(self) -> People:
+    def people(self) -> OperatorActions:
         """Those who decide."""
-        return People(self.database, self.addressing, self.clock)
+        return OperatorActions(self.database, self.addressing, self.clock)
 
     @property
     def hook(self) -> Sender:

@@ -23,11 +23,11 @@ from typing import Any
 import structlog
 
 import actionwatch
-from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
-from actionwatch.base.model import Delivery, DeliveryStatus
+from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.delivery.receiver_worker import Channel
-from actionwatch.delivery.worker import Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Destination
 from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
@@ -233,15 +233,20 @@ class Hour(Desk):
     make: Callable[[], Notifier] = field(default=lambda: Sender())
     templates: tuple[str, ...] = ()
 
-    def deliverer(self, **changes: Any) -> Deliverer:
+    def deliverer(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
         notifiers: dict[str, Notifier] = {"main": self.make(), **self.senders}
         channels = [
-            Channel(name, notifier, self.templates if name == "main" else (), policy=self.policies.get(name, Policy()))
+            Channel(
+                name,
+                notifier,
+                self.templates if name == "main" else (),
+                policy=self.policies.get(name, ReceiverPolicy()),
+            )
             for name, notifier in notifiers.items()
         ]
         given = {"jitter": lambda: self.jitter, **changes}
-        return Deliverer(self.database, channels, RENDERER, self.troubles, self.clock, **given)
+        return DeliveryWorker(self.database, channels, RENDERER, self.troubles, self.clock, **given)
 
     def die(self) -> None:
         """Deliver until nothing more can be but what hangs, then be gone without a word about that."""
@@ -300,7 +305,7 @@ def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result
             hour.destinations["main"] = Destination("main", is_updated_last=kind == "email")
             if is_backed:
                 hour.senders["mail"] = Sender()
-                hour.policies["main"] = Policy(fallback="mail")
+                hour.policies["main"] = ReceiverPolicy(fallback="mail")
             delayed = _live(hour, trouble.is_killed)
             return _sum_up(hour, far, kind, delayed, is_backed=is_backed)
     finally:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Status
 from actionwatch.text.timeintervals import Period, TimeInterval
@@ -22,9 +22,9 @@ SIESTA = TimeInterval("siesta", (Period(times=((13 * 60, 14 * 60), (15 * 60, 15 
 def test_any_course(desk: Desk, seed: int) -> None:
     """Each alert ends told by itself or in a summary; nobody hears of an alert before its opening or after its end."""
     random = Random(seed)
-    desk.policies["hook"] = Policy(storm=Storm(random.choice((1, 2, 30))), updates=timedelta(seconds=10))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(random.choice((1, 2, 30))), updates=timedelta(seconds=10))
     if seed % 2:
-        desk.house, desk.route = House((), {"siesta": SIESTA}), Route(("hook",), mutes=("siesta",))
+        desk.global_policy, desk.route = GlobalPolicy((), {"siesta": SIESTA}), Route(("hook",), mutes=("siesta",))
     for _ in range(40):
         _step(desk, random)
         desk.later(seconds=random.choice((0, 1, 11, 61, 600)))

@@ -188,12 +188,12 @@ def test_explain(desk: CommandDesk) -> None:
 
 
 def test_explain_says_why_not(desk: CommandDesk) -> None:
-    """A record that no rule tells of says so."""
+    """`explain` reports that no rule matches a record."""
     desk.act("CREATE_CLUSTER", 5)
     run(desk)
     (record,) = desk.call("records", "list", "-o", "json").json
     story = desk.call("explain", record["key"], "-o", "json").json["story"]
-    assert any("no rule of today" in line["what"] for line in story)
+    assert any("no current rule" in line["what"] for line in story)
 
 
 def test_configured_wishes(desk: CommandDesk) -> None:
@@ -217,6 +217,6 @@ def test_an_escalation_to_nobody_is_a_fault(desk: CommandDesk) -> None:
     checked = desk.call("check")
     assert checked.status == 2
     assert (
-        "cluster_deleted.yml:1:1: 'cluster_deleted' escalates to 'nobody', which is no receiver: name one of"
+        "cluster_deleted.yml:1:1: 'cluster_deleted' escalates to 'nobody', which is not a receiver: name one of"
         in checked.err
     )

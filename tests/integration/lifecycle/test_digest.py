@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from actionwatch.alerts.policy import Policy, Storm
+from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.text.crontab import parse_crontab
 from tests.integration.lifecycle.kit import Desk, Rule, at
 from tests.integration.pipeline.kit import REFUSED, Sender
 
-EIGHT = Policy(digest=parse_crontab("0 8 * * *"), storm=Storm(1))
+EIGHT = ReceiverPolicy(digest=parse_crontab("0 8 * * *"), storm=Storm(1))
 
 
 def test_a_day_in_one_message(desk: Desk) -> None:
@@ -69,7 +69,7 @@ def test_everything_comes_at_its_times(desk: Desk) -> None:
 def test_a_fallback_with_a_digest_holds(desk: Desk) -> None:
     """A copy goes through no gate but the digest."""
     desk.senders["mail"] = Sender()
-    desk.policies = {"hook": Policy(fallback="mail"), "mail": EIGHT}
+    desk.policies = {"hook": ReceiverPolicy(fallback="mail"), "mail": EIGHT}
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
     desk.happen(Rule())

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
+from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import TransientDeliveryError
-from actionwatch.base.model import DeliveryStatus
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.store import outbox
+from actionwatch.store import delivery_transitions, outbox
+from actionwatch.store.outbox import DeliveryFilter
 from tests.integration.lifecycle.kit import Desk, is_ours
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender
 
@@ -22,7 +23,7 @@ BUSY = TransientDeliveryError("the receiver answered 429", retry_after=timedelta
 def backed(desk: Desk) -> Desk:
     """Let mail stand in for the hook."""
     desk.senders["mail"] = Sender()
-    desk.policies["hook"] = Policy(fallback="mail")
+    desk.policies["hook"] = ReceiverPolicy(fallback="mail")
     desk.route = Route(("hook",))
     return desk
 
@@ -36,7 +37,7 @@ def test_a_dead_letter_goes_to_the_fallback(backed: Desk) -> None:
     original, copy = backed.rows(alert_id)
     assert (original.status, copy.status) == (DeliveryStatus.DEAD, DeliveryStatus.SENT)
     assert copy.fallback_of == original.id != copy.id
-    assert any("mail stands in for hook" in line for line in backed.why(alert_id))
+    assert any("mail replaces hook" in line for line in backed.why(alert_id))
     assert backed.senders["mail"].sent[0].fields[0] == ("in place of", "hook")
     backed.later(hours=1)
     assert backed.told("mail") == ["opened x1"]
@@ -65,7 +66,7 @@ def test_the_end_follows_where_both_were_told(backed: Desk, is_replayed: bool) -
     backed.hook.answer = lambda message: None
     backed.hook.sent.clear()
     with backed.database.write() as connection:
-        outbox.replay(connection, None, backed.clock())
+        delivery_transitions.requeue(connection, DeliveryFilter(), backed.clock())
     backed.later(minutes=11)
     backed.people.resolve(alert_id, "sam")
     backed.later(seconds=11)
@@ -118,7 +119,7 @@ def test_one_that_asks_for_an_hour(backed: Desk) -> None:
 def test_a_chain(backed: Desk) -> None:
     """A fallback may have one of its own."""
     backed.senders["pager"] = Sender()
-    backed.policies["mail"] = Policy(fallback="pager")
+    backed.policies["mail"] = ReceiverPolicy(fallback="pager")
     backed.hook.answer = backed.senders["mail"].answer = lambda message: REFUSED
     backed.happen()
     backed.deliver()
@@ -137,8 +138,8 @@ def test_giving_up_and_replay(backed: Desk) -> None:
     backed.hook.answer = lambda message: None
     backed.hook.sent.clear()
     with backed.database.write() as connection:
-        assert outbox.replay(connection, None, backed.clock(), receiver="hook") >= 1
-        assert outbox.replay(connection, None, backed.clock(), receiver="mail") == 0
+        assert delivery_transitions.requeue(connection, DeliveryFilter(receiver="hook"), backed.clock()) >= 1
+        assert delivery_transitions.requeue(connection, DeliveryFilter(receiver="mail"), backed.clock()) == 0
     backed.deliver()
     assert dead.id in backed.hook.ids
     assert backed.told("mail") == ["opened x1"]
@@ -158,7 +159,7 @@ def test_a_replay_of_what_is_over(backed: Desk, is_backed: bool) -> None:
     backed.hook.answer = lambda message: None
     backed.hook.sent.clear()
     with backed.database.write() as connection:
-        outbox.replay(connection, None, backed.clock(), receiver="hook")
+        delivery_transitions.requeue(connection, DeliveryFilter(receiver="hook"), backed.clock())
     backed.later(seconds=1)
     assert backed.told() == ["opened x1", "resolved x1"]
     assert len(set(backed.hook.ids)) == len(backed.hook.ids)
@@ -173,7 +174,7 @@ def test_dead_letters_end_when_none_is_left(backed: Desk) -> None:
     assert "dead_letters hook" in backed.open_troubles()
     backed.hook.answer = lambda message: None
     with backed.database.write() as connection:
-        outbox.drop(connection, outbox.Wanted(receiver="hook"), "sam")
+        delivery_transitions.drop(connection, outbox.DeliveryFilter(receiver="hook"), "sam")
     backed.later(minutes=1)
     assert backed.open_troubles() == []
     dropped = [row for row in backed.all_rows() if row.why == "dropped"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actionwatch.alerts.policy import House
+from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.matching.addressing import Destination
@@ -114,7 +114,7 @@ def test_decisions_reach_the_far_end(
     if reason == "silence":
         desk.silence("userName=eve", hours=1)
     if reason == "mute":
-        desk.house = House((), {"mornings": MORNING})
+        desk.global_policy = GlobalPolicy((), {"mornings": MORNING})
     for decide in (desk.people.acknowledge, desk.people.resolve):
         decide(alert_id, "sam")
         desk.later(seconds=11)

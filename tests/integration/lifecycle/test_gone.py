@@ -8,14 +8,16 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
-from actionwatch.base.model import ESCALATION, DeliveryStatus, Escalation, Event, Level
+from actionwatch.base.delivery import ESCALATION, DeliveryStatus
+from actionwatch.base.model import Escalation, Event, Level
 from actionwatch.delivery import replay
-from actionwatch.delivery.worker import LEASE, TROUBLES_EVERY
+from actionwatch.delivery.claiming import LEASE
+from actionwatch.delivery.worker import HEALTH_EVERY
 from actionwatch.matching.addressing import Destination
-from actionwatch.store import outbox, receivers, self_alerts, silences
-from actionwatch.store.outbox import Wanted
+from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
+from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, is_ours, summaries
 from tests.integration.pipeline.kit import DOWN, REFUSED, Sender, settle
@@ -35,7 +37,7 @@ def rename(desk: Desk, new: str = "new") -> None:
 
 def in_a_digest(desk: Desk) -> None:
     """Hold an opening for a digest."""
-    desk.policies["hook"] = Policy(digest=EIGHT)
+    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
     desk.happen()
     desk.deliver()
 
@@ -48,7 +50,7 @@ def in_a_digest_when_over(desk: Desk) -> None:
 
 def in_a_storm(desk: Desk) -> None:
     """Collapse an opening into a storm's summary."""
-    desk.policies["hook"] = Policy(storm=Storm(1, timedelta(minutes=1)))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
     for user in ("eve", "bob", "amy"):
         desk.happen(user_name=user)
     desk.deliver()
@@ -63,7 +65,7 @@ def in_a_silence(desk: Desk) -> None:
 
 def in_a_mute(desk: Desk) -> None:
     """Mute an opening."""
-    desk.house = House(intervals={"nights": NIGHTS})
+    desk.global_policy = GlobalPolicy(intervals={"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("23:00")
     desk.happen()
@@ -72,7 +74,7 @@ def in_a_mute(desk: Desk) -> None:
 
 def inhibited_below_its_level(desk: Desk) -> None:
     """Suppress an opening that nothing is to tell of."""
-    desk.policies["hook"] = Policy(min_level=Level.CRITICAL)
+    desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
     desk.happen()
     desk.deliver()
 
@@ -94,7 +96,7 @@ def under_way(desk: Desk) -> None:
     desk.happen()
     (row,) = desk.rows()
     with desk.database.write() as connection:
-        outbox.lease(connection, [row], desk.clock() + LEASE)
+        delivery_transitions.claim(connection, [row], desk.clock() + LEASE)
 
 
 def an_update(desk: Desk) -> None:
@@ -135,7 +137,7 @@ def an_escalation_that_is_not_needed(desk: Desk) -> None:
 def a_copy(desk: Desk) -> None:
     """Owe the hook what it is to take in another's place."""
     desk.senders["other"] = Sender(answer=lambda message: REFUSED)
-    desk.policies["other"] = Policy(fallback="hook")
+    desk.policies["other"] = ReceiverPolicy(fallback="hook")
     desk.route = Route(("other",))
     desk.hook.answer = lambda message: DOWN
     desk.happen()
@@ -224,7 +226,7 @@ def test_all_of_it_can_be_sent_elsewhere(desk: Desk, reach: Callable[[Desk], Non
     assert [row for row in desk.all_rows() if row.status is DeliveryStatus.PENDING] == []
 
 
-def readdress(desk: Desk, to: str = "new", wanted: Wanted = Wanted()) -> int:  # noqa: B008 - a frozen value
+def readdress(desk: Desk, to: str = "new", wanted: DeliveryFilter = DeliveryFilter()) -> int:  # noqa: B008 - a frozen value
     """Send dead letters to another receiver."""
     with desk.database.write() as connection:
         return replay.readdress(connection, wanted, to, desk.clock())
@@ -248,7 +250,7 @@ def test_what_was_held_goes_through_the_gates_of_its_new_receiver(desk: Desk) ->
     """A storm of letters is a storm at the other receiver, a digest holds them; who asked for them overrides `min_level`."""
     in_a_storm(desk)
     rename(desk)
-    desk.policies["new"] = Policy(storm=Storm(1), min_level=Level.CRITICAL)
+    desk.policies["new"] = ReceiverPolicy(storm=Storm(1), min_level=Level.CRITICAL)
     desk.deliver()
     desk.clock.advance(minutes=5)
     assert readdress(desk) == 2
@@ -265,7 +267,7 @@ def test_what_was_tried_says_the_same_under_the_same_id(desk: Desk) -> None:
     desk.happen()
     rename(desk)
     desk.deliver()
-    readdress(desk, wanted=Wanted([first.id]))
+    readdress(desk, wanted=DeliveryFilter([first.id]))
     desk.deliver()
     (again,) = [message for message in desk.senders["new"].sent if message.id == first.id]
     assert again.data == first.data
@@ -293,7 +295,7 @@ def test_order_and_ordinals(desk: Desk) -> None:
 def test_one_who_knows_the_alert_gets_an_update(desk: Desk) -> None:
     """An opening that nobody got is news to a receiver that was told the alert, not another opening."""
     desk.senders["other"] = Sender()
-    desk.policies["hook"] = Policy(digest=EIGHT)
+    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
     desk.happen()
     desk.deliver()
     del desk.senders["hook"]
@@ -347,7 +349,7 @@ def test_an_end_that_falls_due_while_it_drains(desk: Desk) -> None:
     desk.happen()
     desk.deliver()
     with desk.database.write() as connection:
-        outbox.drop(connection, Wanted(), "sam")
+        delivery_transitions.drop(connection, DeliveryFilter(), "sam")
     desk.senders = {"new": Sender(), "other": Sender()}
     desk.deliver()
     ended = [row for row in desk.all_rows() if row.receiver == "hook" and row.event is Event.RESOLVED]
@@ -366,19 +368,19 @@ def test_the_remedy_follows(desk: Desk) -> None:
 
 def test_one_that_comes_back(desk: Desk) -> None:
     """Under its old name it can have its letters, gets what follows, and no number is used twice."""
-    desk.policies["hook"] = Policy(digest=EIGHT)
+    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
     first = desk.happen(user_name="eve")
     second = desk.happen(user_name="bob")
     desk.deliver()
     hook = desk.hook
     rename(desk)
     desk.deliver()
-    readdress(desk, wanted=Wanted([row.id for row in desk.rows(first) if row.status is DEAD]))
+    readdress(desk, wanted=DeliveryFilter([row.id for row in desk.rows(first) if row.status is DEAD]))
     desk.deliver()
     desk.senders, desk.policies = {"hook": hook}, {}
     desk.deliver()
     with desk.database.write() as connection:
-        assert replay.replay(connection, Wanted(receiver="hook"), {"hook"}, desk.clock()) == 1
+        assert replay.replay(connection, DeliveryFilter(receiver="hook"), {"hook"}, desk.clock()) == 1
     desk.deliver()
     assert [message.data["id"] for message in hook.sent if not is_ours(message)] == [second]
     desk.happen(user_name="eve")
@@ -401,7 +403,7 @@ def test_a_letter_whose_copy_was_taken(desk: Desk) -> None:
     """Sending the original elsewhere leaves the fallback what it is: it is told the end still."""
     desk.senders["mail"] = Sender()
     desk.senders["other"] = Sender()
-    desk.policies["hook"] = Policy(fallback="mail")
+    desk.policies["hook"] = ReceiverPolicy(fallback="mail")
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
     alert_id = desk.happen()
@@ -422,7 +424,7 @@ def test_while_it_runs(desk: Desk) -> None:
     with desk.delivering() as deliverer:
         settle(deliverer)
         desk.happen(Rule(escalation=Escalation(timedelta(hours=1), "nobody")))
-        desk.clock.advance(seconds=TROUBLES_EVERY.total_seconds())
+        desk.clock.advance(seconds=HEALTH_EVERY.total_seconds())
         settle(deliverer)
     rows = [row for row in desk.rows() if row.ordinal == ESCALATION]
     assert [(row.receiver, row.status, row.why) for row in rows] == [("nobody", DEAD, GONE)]
@@ -431,7 +433,7 @@ def test_while_it_runs(desk: Desk) -> None:
 def test_no_longer_routed(desk: Desk) -> None:
     """A receiver that is configured and no longer routed gets what was owed: the digest, the summary of a silence."""
     desk.senders["other"] = Sender()
-    desk.policies["hook"] = Policy(digest=EIGHT)
+    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
     desk.happen(user_name="bob")
     desk.deliver()
     desk.route = Route(("other",))
@@ -455,6 +457,6 @@ def test_a_silence_that_is_gone(desk: Desk) -> None:
 def test_an_interval_that_is_gone(desk: Desk) -> None:
     """A mute interval that is no longer configured holds nothing back."""
     in_a_mute(desk)
-    desk.house, desk.route = House(), None
+    desk.global_policy, desk.route = GlobalPolicy(), None
     desk.deliver()
     assert desk.told() == ["mute: 1"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.store import delivery_latency
 from tests.builders import NOON
 from tests.integration.lifecycle.kit import Desk, Rule
 from tests.integration.pipeline.kit import DOWN
 
-MINUTE = Policy(objective=timedelta(seconds=60))
+MINUTE = ReceiverPolicy(objective=timedelta(seconds=60))
 SINGLE = Rule(realert=None)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.base.model import Decision, Escalation, Level, Status
@@ -73,7 +73,7 @@ def test_an_acknowledgement_while_the_first_message_is_tried_again(desk: Desk) -
 def test_an_acknowledgement_is_not_told_to_who_heard_nothing(desk: Desk) -> None:
     """A receiver that a gate spared, or that refused the opening, does not learn that somebody took it on."""
     desk.senders["other"] = Sender(answer=lambda message: REFUSED)
-    desk.policies["hook"] = Policy(min_level=Level.CRITICAL)
+    desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
     alert_id = desk.happen()
     desk.deliver()
     desk.people.acknowledge(alert_id, "sam")

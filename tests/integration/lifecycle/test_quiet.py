@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.alerts.policy import House, Policy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.model import Level, RuleName
 from actionwatch.matching.addressing import Destination
@@ -18,6 +18,10 @@ from tests.builders import make_alert
 from tests.integration.lifecycle.kit import NIGHTS, Desk, Rule, at, summaries
 from tests.integration.pipeline.kit import DOWN, Sender
 
+BIG_INHIBITS_SMALL = GlobalPolicy(
+    (InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),)
+)
+
 
 def _silence(desk: Desk) -> None:
     desk.silence("userName=eve", hours=1)
@@ -25,7 +29,7 @@ def _silence(desk: Desk) -> None:
 
 def _mute(desk: Desk) -> None:
     """Have the interval of the route begin now, for messages that are owed already too."""
-    desk.house = House((), {"nights": TimeInterval("nights", (Period(times=((12 * 60, 13 * 60),)),))})
+    desk.global_policy = GlobalPolicy((), {"nights": TimeInterval("nights", (Period(times=((12 * 60, 13 * 60),)),))})
 
 
 QUIET = [("silence", _silence), ("mute", _mute)]
@@ -151,7 +155,7 @@ def test_a_match_is_not_told_at_the_end(desk: Desk) -> None:
 def test_mute_intervals(desk: Desk) -> None:
     """What a route mutes at night is one message in the morning; routes that do not mute tell at once."""
     desk.senders["loud"] = Sender()
-    desk.house = House((), {"nights": NIGHTS})
+    desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(
         ("hook",), routes=(Route(("hook",), is_continued=True, mutes=("nights",)), Route(("hook", "loud")))
     )
@@ -175,7 +179,7 @@ def test_mute_intervals(desk: Desk) -> None:
 
 def test_what_opens_and_ends_while_it_is_mute_is_reported_as_over(desk: Desk) -> None:
     """An alert that nobody was told of is in the morning's message, resolved."""
-    desk.house = House((), {"nights": NIGHTS})
+    desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("23:00")
     alert_id = desk.happen()
@@ -189,7 +193,7 @@ def test_what_opens_and_ends_while_it_is_mute_is_reported_as_over(desk: Desk) ->
 
 def test_the_report_of_a_silence_waits_for_the_morning(desk: Desk) -> None:
     """A silence that ends while its route is mute disturbs nobody."""
-    desk.house = House((), {"nights": NIGHTS})
+    desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("21:00")
     desk.silence("userName=eve", hours=2)
@@ -204,7 +208,7 @@ def test_the_report_of_a_silence_waits_for_the_morning(desk: Desk) -> None:
 @pytest.mark.parametrize("is_source_first", [True, False])
 def test_inhibition_in_one_batch(desk: Desk, is_source_first: bool) -> None:
     """A source that comes in the same batch inhibits, before or after its target; nobody reports it later."""
-    desk.house = House((InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),))
+    desk.global_policy = BIG_INHIBITS_SMALL
     rules = [Rule(name="big"), Rule(name="small")]
     desk.happen(*(rules if is_source_first else rules[::-1]))
     desk.deliver()
@@ -216,7 +220,7 @@ def test_inhibition_in_one_batch(desk: Desk, is_source_first: bool) -> None:
 
 def test_inhibition_ends_with_its_source(desk: Desk) -> None:
     """A source that is resolved inhibits no longer; nor one that is far away in time."""
-    desk.house = House((InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),))
+    desk.global_policy = BIG_INHIBITS_SMALL
     source = desk.happen(Rule(name="big"))
     desk.people.resolve(source, "sam")
     desk.happen(Rule(name="small"))
@@ -231,7 +235,7 @@ def test_inhibition_ends_with_its_source(desk: Desk) -> None:
 
 def test_after_its_source_the_next_match_is_told(desk: Desk) -> None:
     """An alert that was inhibited is told, with its full count, at the next match after its source is over."""
-    desk.house = House((InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),))
+    desk.global_policy = BIG_INHIBITS_SMALL
     source = desk.happen(Rule(name="big"))
     desk.happen(Rule(name="small"))
     desk.deliver()
@@ -265,7 +269,7 @@ def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
 def test_levels(desk: Desk) -> None:
     """A receiver hears nothing below its level, and `opened` with the full count once the level reaches it."""
     desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
-    desk.policies["hook"] = Policy(min_level=Level.HIGH)
+    desk.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
     rule = Rule(level=lambda record: Level[record.severity.upper()])
     desk.happen(rule, severity="low")
     desk.deliver()
@@ -302,7 +306,7 @@ def test_two_silences_that_end_together(desk: Desk) -> None:
 
 def test_a_storm_and_a_digest_have_no_causes(desk: Desk) -> None:
     """Nobody asked for quiet there."""
-    desk.policies["hook"] = Policy(storm=Storm(1))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
     desk.happen(Rule(realert=None), count=3)
     desk.deliver()
     desk.later(seconds=10)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import Policy
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Event, Level
 from actionwatch.matching.self_alerts import marked_alert
@@ -70,7 +70,7 @@ def test_what_was_said_goes_in_its_time(desk: Desk) -> None:
 
 def test_who_was_never_told_is_not_told_the_end(desk: Desk) -> None:
     """What was stopped stays stopped, however old."""
-    desk.policies["hook"] = Policy(min_level=Level.CRITICAL)
+    desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
     alert_id = desk.happen()
     desk.deliver()
     pass_days(desk, 91)
@@ -82,7 +82,7 @@ def test_who_was_never_told_is_not_told_the_end(desk: Desk) -> None:
 def test_the_end_follows_to_the_fallback(desk: Desk) -> None:
     """Who was told in another's place is told the end, however late."""
     desk.senders["mail"] = Sender()
-    desk.policies["hook"] = Policy(fallback="mail")
+    desk.policies["hook"] = ReceiverPolicy(fallback="mail")
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
     alert_id = desk.happen()

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from actionwatch.alerts.policy import Policy, Storm
+from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.base.model import Level
 from tests.integration.lifecycle.kit import Desk, Rule, summaries
 from tests.integration.pipeline.kit import DOWN, Sender, settle
 
-STORM = Policy(storm=Storm(30, timedelta(minutes=1)))
+STORM = ReceiverPolicy(storm=Storm(30, timedelta(minutes=1)))
 SINGLE = Rule(realert=None)
 
 
@@ -85,7 +85,7 @@ def test_one_summary_a_minute(desk: Desk) -> None:
 
 def test_collapsed_alerts_get_no_updates_and_no_end(desk: Desk) -> None:
     """What went into a summary is told of no more; what was told goes on."""
-    desk.policies["hook"] = Policy(storm=Storm(1, timedelta(minutes=1)))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
     first = desk.happen(user_name="eve")
     desk.deliver()
     second = desk.happen(user_name="bob")
@@ -102,7 +102,7 @@ def test_collapsed_alerts_get_no_updates_and_no_end(desk: Desk) -> None:
 
 def test_what_is_under_way_counts(desk: Desk) -> None:
     """Messages that hang count as sent: the limit is of what a person gets to read."""
-    desk.policies["hook"] = Policy(storm=Storm(3))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(3))
     desk.hook.gate.clear()
     desk.happen(SINGLE, count=10)
     with desk.delivering() as deliverer:
@@ -132,7 +132,7 @@ def test_an_hour_down_in_a_storm(desk: Desk) -> None:
 
 def test_the_worst_come_first(desk: Desk) -> None:
     """A summary names the highest levels, and counts the others."""
-    desk.policies["hook"] = Policy(storm=Storm(1))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
     rule = Rule(realert=None, level=lambda record: Level[record.severity.upper()])
     desk.happen(rule)
     desk.deliver()
@@ -149,7 +149,7 @@ def test_the_worst_come_first(desk: Desk) -> None:
 
 def test_restarts_between_everything(desk: Desk) -> None:
     """Claiming a few rows at a time, each by a process of its own, changes nothing."""
-    desk.policies["hook"] = Policy(storm=Storm(5))
+    desk.policies["hook"] = ReceiverPolicy(storm=Storm(5))
     desk.channel = {"concurrency": 1}
     desk.senders["other"] = Sender()
     desk.happen(SINGLE, count=40)

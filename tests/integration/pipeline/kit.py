@@ -10,14 +10,15 @@ from datetime import timedelta
 from typing import Any
 
 from actionwatch.alerts.routes import Route
+from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Alert, Delivery, Level, Match, Message, Receipt, Record, Rendered, RuleName
+from actionwatch.base.model import Alert, Level, Match, Message, Receipt, Record, Rendered, RuleName
 from actionwatch.delivery.receiver_worker import Channel
-from actionwatch.delivery.worker import Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.matching.matcher import Matcher
-from actionwatch.matching.self_alerts import SELF_RULE, Troubles
-from actionwatch.store import alerts, outbox, records, self_alerts
+from actionwatch.matching.self_alerts import SELF_RULE, SelfAlertStore
+from actionwatch.store import alerts, delivery_transitions, outbox, records, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_alert, make_delivery
 from tests.waiting import LIMIT, wait_for_event
@@ -152,18 +153,18 @@ class Post:
         return Addressing(self.route or Route(names), known)
 
     @property
-    def troubles(self) -> Troubles:
+    def troubles(self) -> SelfAlertStore:
         """What is wrong with ourselves."""
-        return Troubles(self.database, self.addressing, self.clock)
+        return SelfAlertStore(self.database, self.addressing, self.clock)
 
     def matcher(self, *rules: KindRule, batch_size: int = 2000) -> Matcher:
         """Make the matching step."""
         return Matcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
 
-    def deliverer(self, **changes: Any) -> Deliverer:
+    def deliverer(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
         channels = [Channel(name, sender, ("t.txt",), **self.channel) for name, sender in self.senders.items()]
-        return Deliverer(
+        return DeliveryWorker(
             self.database,
             channels,
             self.renderer,
@@ -187,7 +188,7 @@ class Post:
                 make_delivery(name, receiver, created_at=now, started_at=now, due_at=now + timedelta(microseconds=n))
                 for n, name in enumerate(alert_ids)
             ]
-            outbox.insert_new(connection, rows)
+            delivery_transitions.enqueue(connection, rows)
         self.clock.advance(microseconds=len(alert_ids))
 
     def rows(self, alert_id: str | None = None) -> list[Delivery]:
@@ -214,7 +215,7 @@ class Post:
             return [f"{found.trouble} {found.subject}" for found in self_alerts.read_all(connection)]
 
     @contextmanager
-    def delivering(self, **changes: Any) -> Iterator[Deliverer]:
+    def delivering(self, **changes: Any) -> Iterator[DeliveryWorker]:
         """Be the delivering process for a while; what hangs is let go at the end, all threads ended."""
         deliverer = self.deliverer(**changes)
         deliverer.recover()
@@ -231,7 +232,7 @@ class Post:
             settle(deliverer)
 
 
-def settle(deliverer: Deliverer, rounds: int = 1000) -> None:
+def settle(deliverer: DeliveryWorker, rounds: int = 1000) -> None:
     """Deliver what is due now, and what that makes due, until nothing is under way."""
     for _ in range(rounds):
         handed = deliverer.run_once(0.0)

@@ -16,7 +16,8 @@ from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.model import Status
 from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.matching.addressing import Destination
-from actionwatch.store import alerts, outbox
+from actionwatch.store import alerts, delivery_transitions
+from actionwatch.store.outbox import DeliveryFilter
 from tests.builders import QUARTER, lease_due, make_record, open_database
 from tests.integration.pipeline.kit import DOWN, REFUSED, Answer, KindRule, Post, Sender, settle
 
@@ -79,7 +80,7 @@ class Course(RuleBasedStateMachine):
     def replays(self) -> None:
         """Try the dead letters again."""
         with self.post.database.write() as connection:
-            outbox.replay(connection, None, self.post.clock())
+            delivery_transitions.requeue(connection, DeliveryFilter(), self.post.clock())
 
     @rule()
     def resolves(self) -> None:

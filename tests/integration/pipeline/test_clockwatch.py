@@ -8,14 +8,15 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from actionwatch.alerts.policy import Policy, Storm
+from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
+from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.errors import StoreBusy, TransientDeliveryError
-from actionwatch.base.model import Delivery, DeliveryStatus
+from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.delivery.worker import FAILING_AFTER, Deliverer
+from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
-from actionwatch.matching.self_alerts import Troubles, marked_alert
+from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
 from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
 from actionwatch.store import alerts, outbox, polls, receivers, waits
 from actionwatch.store.database import Database
@@ -41,12 +42,12 @@ def post(database: Database, machine: Machine) -> Post:
     return Post(database, machine, channel={"retry": SLOW})
 
 
-def watch(post: Post, *followers: Deliverer) -> ClockWatch:
+def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
     """Watch the machine's clock; what is reported goes to no receiver."""
     machine = post.clock
     assert isinstance(machine, Machine)
     told = [follower.follow_clock for follower in followers]
-    troubles = Troubles(post.database, Addressing(Route(()), {}), machine)
+    troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
     return ClockWatch(machine.clock, post.database, troubles, told, machine.elapsed)
 
 
@@ -285,7 +286,7 @@ def row_of_test(post: Post) -> Delivery:
 
 def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Machine) -> None:
     """What a digest told, the next digest does not tell again, though the clock shows its hour a second time."""
-    policy = Policy(digest=parse_crontab("0 13 * * *"))
+    policy = ReceiverPolicy(digest=parse_crontab("0 13 * * *"))
     desk = Desk(database, machine, policies={"hook": policy})
     desk.happen(user_name="abe")
     desk.deliver()
@@ -308,7 +309,7 @@ def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Ma
 
 def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> None:
     """A storm's summary comes at the end of its interval, though the clock was set back; the storm is counted anew."""
-    policy = Policy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
+    policy = ReceiverPolicy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
     desk = Desk(database, machine, policies={"hook": policy})
     for user in ("abe", "bob", "dan", "eve"):
         desk.happen(user_name=user)

@@ -14,16 +14,19 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, StoreBusy, TransientDeliveryError
-from actionwatch.base.model import DeliveryStatus, Event, Message, Receipt, Status
-from actionwatch.delivery import worker
+from actionwatch.base.model import Event, Message, Receipt, Status
+from actionwatch.delivery import claiming, inbox, schedule
 from actionwatch.delivery.compose import freeze, thaw
+from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.receiver_worker import IN_HAND, MOST_IN_HAND
 from actionwatch.delivery.retry import RetryPolicy
-from actionwatch.delivery.worker import FAILING_AFTER, TROUBLES_EVERY, Deliverer
+from actionwatch.delivery.worker import HEALTH_EVERY, DeliveryWorker
 from actionwatch.matching.addressing import Destination
-from actionwatch.store import alert_history, alerts, outbox, receivers
+from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
+from actionwatch.store.outbox import DeliveryFilter
 from tests.builders import NOON, QUARTER, Clock, lease_due, make_delivery, make_message, make_record
 from tests.children import run_child
 from tests.integration.pipeline.kit import DOWN, REFUSED, KindRule, Post, Sender, settle
@@ -75,7 +78,7 @@ def side_by_side(post: Post) -> Iterator[None]:
     """Have two processes deliver from the store, none of which takes it for its own."""
     is_over = threading.Event()
 
-    def work(deliverer: Deliverer) -> None:
+    def work(deliverer: DeliveryWorker) -> None:
         while not is_over.is_set():
             deliverer.run_once(0.005)
         deliverer.finish()
@@ -144,7 +147,7 @@ def test_alert_that_cannot_be_written(post: Post) -> None:
     post.matcher(GROUPED).run_once()
     post.owe("gone")
     with post.database.write() as connection:
-        outbox.insert_new(connection, [make_delivery("unknown")])
+        delivery_transitions.enqueue(connection, [make_delivery("unknown")])
     post.deliver()
     assert sorted((row.status.value, row.why or "") for row in post.rows()) == [
         ("dead", "cannot be written: JSONDecodeError"),
@@ -336,7 +339,7 @@ def test_give_up_replay_and_resolve(post: Post) -> None:
     before = hook(post).ids
     hook(post).answer = lambda message: None
     with post.database.write() as connection:
-        outbox.replay(connection, None, post.clock())
+        delivery_transitions.requeue(connection, DeliveryFilter(), post.clock())
     post.deliver()
     post.clock.advance(seconds=5)
     post.deliver()
@@ -356,13 +359,13 @@ def test_failing_receiver(post: Post) -> None:
         settle(deliverer)
         assert post.open_troubles() == []
         for _ in range(3):
-            post.clock.advance(seconds=TROUBLES_EVERY.total_seconds())
+            post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
             settle(deliverer)
         assert post.open_troubles() == ["receiver_failing hook"]
         hook(post).answer = lambda message: None
         post.clock.advance(minutes=10)
         settle(deliverer)
-        post.clock.advance(seconds=TROUBLES_EVERY.total_seconds())
+        post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
         settle(deliverer)
         assert post.open_troubles() == []
 
@@ -390,8 +393,8 @@ def test_receiver_that_is_gone(post: Post) -> None:
     with post.delivering() as deliverer:
         settle(deliverer)
         with post.database.write() as connection:
-            assert outbox.replay(connection, None, post.clock()) == 1
-        post.clock.advance(seconds=TROUBLES_EVERY.total_seconds())
+            assert delivery_transitions.requeue(connection, DeliveryFilter(), post.clock()) == 1
+        post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
         settle(deliverer)
     assert post.rows()[0].status is DeliveryStatus.DEAD
 
@@ -504,7 +507,7 @@ def test_places_held_elsewhere(post: Post) -> None:
     assert deliverer.run_once() == 2
     assert deliverer.run_once() == 0
     with post.database.write() as connection:
-        outbox.release_leases(connection)
+        delivery_transitions.release(connection)
     post.clock.advance(seconds=1)
     assert deliverer.run_once() > 3
     hook(post).gate.set()
@@ -592,8 +595,8 @@ def test_idle_is_quiet(post: Post) -> None:
 
 def test_wake(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that was owed while the loop waits goes out when the loop is woken, not when it looks by itself."""
-    monkeypatch.setattr(worker, "POLL_SECONDS", 2 * LIMIT)
-    monkeypatch.setattr(worker, "IDLE_SECONDS", 2 * LIMIT)
+    monkeypatch.setattr(inbox, "POLL_SECONDS", 2 * LIMIT)
+    monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
     deliverer = post.deliverer()
     with beside(deliverer.run, stop=deliverer.stop):
         for number in range(20):
@@ -841,8 +844,8 @@ def test_a_send_that_hangs_is_reported(post: Post) -> None:
     with post.delivering() as deliverer:
         deliverer.run_once()
         deliverer.check_sends()
-        line = deliverer._lines["hook"]
-        line.in_hand = {name: began - worker.LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
+        line = deliverer._workers["hook"]
+        line.in_hand = {name: began - claiming.LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
         with pytest.raises(DeliveryError, match="hook have been under way for more than 5m"):
             deliverer.check_sends()
     deliverer.check_sends()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from actionwatch.base.model import Entity, Record
-from actionwatch.matching.operator_actions import People
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.model import Rule
 from actionwatch.service import prune
 from actionwatch.service.lookback import look_back, oldest_asked
@@ -114,7 +114,7 @@ def test_an_alert_that_more_may_join_stays(post: Post) -> None:
         post.deliver()
     (alert,) = post.alerts().values()
     assert (alert.id, alert.count) == (opened, 3)
-    People(post.database, post.addressing, post.clock).resolve(opened, "sam")
+    OperatorActions(post.database, post.addressing, post.clock).resolve(opened, "sam")
     post.deliver()
     post.clock.advance(days=40)
     see(post.database, post.clock())

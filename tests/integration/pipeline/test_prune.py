@@ -5,10 +5,19 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from actionwatch.matching.operator_actions import People
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.service import prune
 from actionwatch.service.prune import Retention
-from actionwatch.store import alert_history, marks, outbox, positions, receipts, records, unproved_windows
+from actionwatch.store import (
+    alert_history,
+    delivery_transitions,
+    marks,
+    outbox,
+    positions,
+    receipts,
+    records,
+    unproved_windows,
+)
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.unproved_windows import Unproved
@@ -30,7 +39,7 @@ def test_all_goes_in_its_time(post: Post) -> None:
     post.matcher(KindRule()).run_once()
     (alert_id,) = post.alerts()
     post.deliver()
-    People(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
+    OperatorActions(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
     post.deliver()
     receipt = WindowReceipt(
         source="acme",
@@ -85,7 +94,7 @@ def test_what_is_owed_stays(post: Post) -> None:
     assert pruned(post) == {}
     (letter,) = post.rows()
     with post.database.write() as connection:
-        outbox.drop(connection, outbox.Wanted([letter.id]), "sam")
+        delivery_transitions.drop(connection, outbox.DeliveryFilter([letter.id]), "sam")
     assert pruned(post)["deliveries"] == 1
 
 

@@ -12,7 +12,7 @@ from actionwatch.matching.self_alerts import (
     OF_SOURCES,
     SELF_RULE,
     TITLES,
-    Troubles,
+    SelfAlertStore,
     marked_alert,
     self_alert,
 )
@@ -113,7 +113,7 @@ def test_reported_from_two_processes(post: Post) -> None:
     """Two processes on one store tell of a trouble once."""
     other = open_database(post.database.path.parent)
     for database in (post.database, other):
-        Troubles(database, post.addressing, Clock()).report("key_refused", "acme", "401", "")
+        SelfAlertStore(database, post.addressing, Clock()).report("key_refused", "acme", "401", "")
     other.close()
     assert self_states(post) == ["opened pending"]
 

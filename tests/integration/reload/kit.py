@@ -20,7 +20,7 @@ from actionwatch.service.signals import Asked
 from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
-from actionwatch.store.self_alerts import OpenTrouble
+from actionwatch.store.self_alerts import OpenSelfAlert
 from tests.waiting import LIMIT, beside, wait_until
 
 DELETED, CREATED = "DELETE_CLUSTER", "CREATE_CLUSTER"
@@ -185,7 +185,7 @@ class Site:
         with self.read() as database, database.read() as connection:
             return [alert for alert in alerts.read_newest(connection, 1000) if alert.rule == SELF_RULE]
 
-    def broken(self) -> dict[str, OpenTrouble]:
+    def broken(self) -> dict[str, OpenSelfAlert]:
         """Read what is told to be broken, by the file's name."""
         with self.read() as database, database.read() as connection:
             found = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]

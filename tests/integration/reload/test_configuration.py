@@ -59,7 +59,7 @@ def test_a_broken_configuration_leaves_the_old_one(site: Site) -> None:
         asked.ask("reload")
         wait_until(lambda: site.config.name in site.broken(), "the trouble")
         assert "nonsense" in site.broken()[site.config.name].what
-        assert site.broken()[site.config.name].what.endswith("The configuration from before stays in use")
+        assert site.broken()[site.config.name].what.endswith("The previous configuration stays in use")
         put(site.rules / "one.yml", rule(kind=CREATED))
         asked.ask("reload")
         wait_until(lambda: _acted(site), "an alert by the changed rule")

@@ -111,7 +111,7 @@ def test_folders_may_come_later(site: Site) -> None:
         wait_until(lambda: site.versions()[1].lists == "admins:\n- mallory\n", "the change")
         put(site.folder / "lists" / "admins.yml", "- x")  # a second list of that name: both are refused
         wait_until(lambda: "admins.yml" in site.broken(), "the broken list")
-        assert "Its last values hold" in site.broken()["admins.yml"].what
+        assert "Its last values are used" in site.broken()["admins.yml"].what
         site.act(CREATED, "mallory")
         wait_until(lambda: len(site.alerts()) == 2, "its alert")
 
@@ -125,14 +125,16 @@ def test_a_broken_rule_goes_on_as_it_was(site: Site) -> None:
         assert site.running() == {"plain": DELETED, "other": CREATED}
         told = site.broken()["one.yml"].what
         assert "line 4" in told
-        assert told.endswith("Until it is mended, what ran last goes on: plain")
+        assert told.endswith("Until it is fixed, the last good version runs: plain")
         site.act(DELETED)
         site.act(CREATED)
         wait_until(lambda: len(site.alerts()) == 2, "both alerts")
         put(site.rules / "one.yml", "title: [")
         service.reloader.look()
         assert site.running() == {"plain": DELETED, "other": CREATED}
-        assert [alert.title for alert in site.self_alerts()] == [f"Broken, and not taken up: {site.rules / 'one.yml'}"]
+        assert [alert.title for alert in site.self_alerts()] == [
+            f"Not loaded because it is broken: {site.rules / 'one.yml'}"
+        ]
         put(site.rules / "one.yml", rule(kind=CREATED))
         wait_until(lambda: site.running() == {"plain": CREATED}, "the mended rule")
         wait_until(lambda: not site.broken(), "the end of the trouble")
@@ -168,7 +170,7 @@ def test_a_new_broken_rule_is_off_alone(site: Site) -> None:
     site.write({"rules/one.yml": rule(), "rules/new.yml": rule("new", key="actionKin")})
     site.start_and_end()
     assert site.running() == {"plain": DELETED}
-    assert site.broken()["new.yml"].what.endswith("It is off until it is mended")
+    assert site.broken()["new.yml"].what.endswith("It is off until it is fixed")
 
 
 def test_only_run_writes_versions(site: Site) -> None:
@@ -213,7 +215,7 @@ def test_templates_keep_their_last_good_text(site: Site) -> None:
         put(path, "third {{ type")
         wait_until(lambda: "own.txt.j2" in site.broken(), "the trouble")
         assert text() == "second alert.opened"
-        assert site.broken()["own.txt.j2"].what.endswith("It is used as it last was")
+        assert site.broken()["own.txt.j2"].what.endswith("Its last good version is used")
     site.start_and_end()
     assert text() == "second alert.opened"
     with site.service():
@@ -232,7 +234,7 @@ def test_what_cannot_be_read_is_no_removal(site: Site) -> None:
         site.rules.rename(away)
         wait_until(lambda: "rules" in site.broken(), "the trouble")
         assert site.running() == {"plain": DELETED}
-        assert site.broken()["rules"].what.endswith("what ran last goes on: plain")
+        assert site.broken()["rules"].what.endswith("the last good version runs: plain")
         away.rename(site.rules)
         wait_until(lambda: not site.broken(), "the end of the trouble")
         (site.rules / "one.yml").write_bytes(b"\xff\xfe\x00")

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from actionwatch.base.model import Alert, Level, Status
-from actionwatch.store import alert_history, alerts, outbox, receivers, records
+from actionwatch.store import alert_history, alerts, delivery_transitions, receivers, records
 from actionwatch.store.database import Database
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record
 
@@ -118,7 +118,7 @@ def test_retention(database: Database) -> None:
     store(database, make_alert("owing", opened_at=old), make_alert("gone", opened_at=old), make_alert("young"))
     with database.write() as connection:
         records.insert_new(connection, [make_record()])
-        outbox.insert_new(connection, [make_delivery("owing")])
+        delivery_transitions.enqueue(connection, [make_delivery("owing")])
         for name in ("owing", "gone", "young"):
             alerts.join(connection, [(name, 1)])
             receivers.write_reference(connection, name, "slack", name)

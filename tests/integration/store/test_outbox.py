@@ -10,10 +10,13 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, event
 
-from actionwatch.base.model import Delivery, DeliveryStatus, Event
-from actionwatch.store import alerts, outbox, receiver_progress, records, retention
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Event
+from actionwatch.store import alerts, delivery_transitions, outbox, receiver_progress, records, retention
 from actionwatch.store.database import Database
-from actionwatch.store.outbox import Queue, Wanted
+from actionwatch.store.delivery_transitions import Suppression
+from actionwatch.store.outbox import DeliveryFilter, Queue
+from actionwatch.store.suppressed_deliveries import SummaryGroup
 from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record
 
 LEASE = timedelta(minutes=5)
@@ -23,7 +26,7 @@ SECOND = timedelta(seconds=1)
 def put(database: Database, *rows: Delivery) -> int:
     """Put rows into the outbox."""
     with database.write() as connection:
-        return outbox.insert_new(connection, rows)
+        return delivery_transitions.enqueue(connection, rows)
 
 
 def claim(database: Database, at: datetime = NOON, limit: int = 10, receiver: str = "hook") -> list[Delivery]:
@@ -66,8 +69,8 @@ def test_lease_runs_out(database: Database) -> None:
     assert claim(database, NOON + LEASE) == []
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [2]
     with database.write() as connection:
-        assert outbox.release_leases(connection) == 1
-        assert outbox.release_leases(connection) == 0
+        assert delivery_transitions.release(connection) == 1
+        assert delivery_transitions.release(connection) == 0
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [3]
 
 
@@ -78,10 +81,10 @@ def test_order(database: Database) -> None:
     assert sorted(found.alert_id for found in claim(database)) == ["alert-1", "other"]
     with database.write() as connection:
         assert outbox.next_due(connection, "hook", NOON) is None
-        outbox.record_dead(connection, rows[0].id, "503", "gave up")
+        delivery_transitions.bury(connection, rows[0].id, "gave up", "503")
     assert [found.ordinal for found in claim(database)] == [2]
     with database.write() as connection:
-        outbox.record_sent(connection, {rows[1].id: None}, NOON)
+        delivery_transitions.sent(connection, "hook", {rows[1].id: None}, NOON)
     assert [found.ordinal for found in claim(database)] == [3]
 
 
@@ -90,9 +93,9 @@ def test_sent(database: Database) -> None:
     put(database, make_delivery(), make_delivery("b"))
     first, second = claim(database)
     with database.write() as connection:
-        outbox.record_retry(connection, first, NOON, "503")
-        outbox.record_sent(connection, {first.id: "two refused", second.id: None}, NOON + SECOND)
-        outbox.record_sent(connection, {}, NOON)
+        delivery_transitions.retry(connection, first, NOON, "503")
+        delivery_transitions.sent(connection, "hook", {first.id: "two refused", second.id: None}, NOON + SECOND)
+        delivery_transitions.sent(connection, "hook", {}, NOON)
         assert outbox.count_sent(connection) == 2
     found = row(database, first)
     assert (found.status, found.sent_at, found.why, found.last_error) == (
@@ -110,7 +113,7 @@ def test_retry_holds_back_what_follows(database: Database) -> None:
     other = make_delivery("b")
     put(database, *rows, other)
     with database.write() as connection:
-        outbox.record_retry(connection, rows[0], NOON + 5 * SECOND, "503")
+        delivery_transitions.retry(connection, rows[0], NOON + 5 * SECOND, "503")
     assert [(row(database, found).due_at - NOON) // SECOND for found in (*rows, other)] == [5, 5, 9, 0]
     assert row(database, rows[0]).last_error == "503"
 
@@ -120,24 +123,24 @@ def test_freeze(database: Database) -> None:
     row_two = make_delivery(ordinal=2, event=Event.UPDATED)
     put(database, make_delivery(), row_two)
     with database.write() as connection:
-        outbox.freeze(connection, [])
-        outbox.freeze(connection, [replace(row_two, event=Event.OPENED, body="{}")])
-        assert not outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
+        delivery_transitions.freeze(connection, [])
+        delivery_transitions.freeze(connection, [replace(row_two, event=Event.OPENED, body="{}")])
+        assert not delivery_transitions.change_event(connection, "alert-1", "hook", Event.RESOLVED)
     assert (row(database, row_two).event, row(database, row_two).body) == (Event.OPENED, "{}")
 
 
-def test_turn_untried(database: Database) -> None:
+def test_change_event(database: Database) -> None:
     """Only an update that nobody tried becomes a resolve, at once due; an opened stays what it is."""
     update = make_delivery(ordinal=2, event=Event.UPDATED, due_at=NOON + LEASE)
     put(database, make_delivery(), update, make_delivery(receiver="other"))
     with database.write() as connection:
-        assert outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
-        assert not outbox.turn_untried(connection, "alert-1", "hook", Event.RESOLVED)
-        assert not outbox.turn_untried(connection, "alert-1", "other", Event.RESOLVED)
+        assert delivery_transitions.change_event(connection, "alert-1", "hook", Event.RESOLVED)
+        assert not delivery_transitions.change_event(connection, "alert-1", "hook", Event.RESOLVED)
+        assert not delivery_transitions.change_event(connection, "alert-1", "other", Event.RESOLVED)
     assert (row(database, update).event, row(database, update).due_at) == (Event.RESOLVED, NOON)
 
 
-def test_told(database: Database) -> None:
+def test_notified(database: Database) -> None:
     """A receiver was told of an alert when it took any message of it, and only that receiver; the alert may be gone."""
     put(
         database,
@@ -146,45 +149,51 @@ def test_told(database: Database) -> None:
     )
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert("a"), "a")])
-        outbox.record_sent(connection, {make_delivery("a").id: None}, NOON)
-        outbox.record_dead(connection, make_delivery("b").id, None, "x")
+        delivery_transitions.sent(connection, "hook", {make_delivery("a").id: None}, NOON)
+        delivery_transitions.bury(connection, make_delivery("b").id, "x")
         found = [outbox.read_due(connection, name, NOON, 9) for name in ("hook", "other")]
-    assert {(each.delivery.alert_id, each.is_told) for each in found[0]} == {("a", True), ("b", False), ("c", False)}
+    assert {(each.delivery.alert_id, each.is_notified) for each in found[0]} == {
+        ("a", True),
+        ("b", False),
+        ("c", False),
+    }
     assert {each.alert for each in found[0] if each.delivery.alert_id != "a"} == {None}
-    assert [(each.alert, each.is_told) for each in found[1]] == [(make_alert("a"), False)]
+    assert [(each.alert, each.is_notified) for each in found[1]] == [(make_alert("a"), False)]
 
 
-def test_replay(database: Database) -> None:
+def test_requeue(database: Database) -> None:
     """Dead rows are pending again under their ids, fresh but for what they say; others are left alone."""
     dead, other, alive = make_delivery("a"), make_delivery("b"), make_delivery("c")
     put(database, dead, other, alive)
     with database.write() as connection:
-        outbox.freeze(connection, [replace(dead, body="{}")])
+        delivery_transitions.freeze(connection, [replace(dead, body="{}")])
         for buried in (dead, other):
-            outbox.record_dead(connection, buried.id, "503", "gave up")
+            delivery_transitions.bury(connection, buried.id, "gave up", "503")
         assert outbox.find(connection, limit=9, is_dead=True, receiver="none") == []
         assert len(outbox.find(connection, limit=9, is_dead=True)) == 2
-        assert outbox.replay(connection, [dead.id, alive.id, "unknown"], NOON + LEASE) == 1
+        assert (
+            delivery_transitions.requeue(connection, DeliveryFilter([dead.id, alive.id, "unknown"]), NOON + LEASE) == 1
+        )
         assert outbox.count_queues(connection) == {"hook": Queue(pending=2, dead=1)}
-        assert outbox.replay(connection, None, NOON + LEASE) == 1
+        assert delivery_transitions.requeue(connection, DeliveryFilter(), NOON + LEASE) == 1
     found = row(database, dead)
     assert (found.status, found.attempts, found.body, found.why) == (DeliveryStatus.PENDING, 0, "{}", None)
     assert (found.due_at, found.started_at, found.created_at) == (NOON + LEASE, NOON + LEASE, NOON)
 
 
-def test_strangers(database: Database) -> None:
+def test_unknown_receivers(database: Database) -> None:
     """Receivers that are not configured are named while something waits for them; what waits is buried with the reason."""
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
     put(database, sent, waiting, make_delivery("c"))
     with database.write() as connection:
-        outbox.record_sent(connection, {sent.id: None}, NOON)
-        assert outbox.read_strangers(connection, ["hook"]) == ["gone"]
-        assert outbox.read_strangers(connection, []) == ["gone", "hook"]
-        assert outbox.bury_all(connection, "gone", "no longer configured") == [("b", Event.OPENED)]
-        assert outbox.bury_all(connection, "gone", "no longer configured") == []
-        assert outbox.read_strangers(connection, ["hook"]) == []
-        assert outbox.count_letters(connection, Wanted(), besides=["hook"]) == {"gone": 1}
-        assert outbox.count_letters(connection, Wanted(), besides=["gone"]) == {}
+        delivery_transitions.sent(connection, "gone", {sent.id: None}, NOON)
+        assert outbox.read_unknown_receivers(connection, ["hook"]) == ["gone"]
+        assert outbox.read_unknown_receivers(connection, []) == ["gone", "hook"]
+        assert delivery_transitions.bury_all(connection, "gone", "no longer configured") == [("b", Event.OPENED)]
+        assert delivery_transitions.bury_all(connection, "gone", "no longer configured") == []
+        assert outbox.read_unknown_receivers(connection, ["hook"]) == []
+        assert outbox.count_dead_letters(connection, DeliveryFilter(), besides=["hook"]) == {"gone": 1}
+        assert outbox.count_dead_letters(connection, DeliveryFilter(), besides=["gone"]) == {}
     assert row(database, waiting).why == "no longer configured"
     assert row(database, sent).status is DeliveryStatus.SENT
 
@@ -194,9 +203,9 @@ def test_queues(database: Database) -> None:
     rows = [make_delivery(name) for name in "abcd"]
     put(database, *rows, make_delivery("a", "other"))
     with database.write() as connection:
-        outbox.record_sent(connection, {rows[0].id: None}, NOON)
-        outbox.record_dead(connection, rows[1].id, None, "x")
-        outbox.suppress(connection, rows[2].id, "why")
+        delivery_transitions.sent(connection, "hook", {rows[0].id: None}, NOON)
+        delivery_transitions.bury(connection, rows[1].id, "x")
+        delivery_transitions.suppress(connection, [Suppression(rows[2], "why")])
         assert outbox.count_queues(connection) == {"hook": Queue(1, 1), "other": Queue(1, 0)}
     assert (row(database, rows[2]).status, row(database, rows[2]).why) == (DeliveryStatus.SUPPRESSED, "why")
 
@@ -217,7 +226,7 @@ def test_retention(database: Database) -> None:
     rows = [make_delivery(name, created_at=NOON - timedelta(days=at)) for name, at in (("a", 2), ("b", 2), ("c", 0))]
     put(database, *rows, make_delivery("d", created_at=NOON - timedelta(days=9)))
     with database.write() as connection:
-        outbox.record_sent(connection, {found.id: None for found in rows}, NOON)
+        delivery_transitions.sent(connection, "hook", {found.id: None for found in rows}, NOON)
         before = NOON - timedelta(days=1)
         assert [retention.delete_deliveries(connection, before, before, NOON, 1) for _ in range(3)] == [1, 1, 0]
         assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
@@ -228,8 +237,8 @@ def test_latencies(database: Database) -> None:
     put(database, make_delivery(), make_delivery(receiver="other"))
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON + SECOND), "group")])
-        outbox.record_sent(connection, {make_delivery().id: None}, NOON + 3 * SECOND)
-        outbox.record_sent(connection, {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND)
+        delivery_transitions.sent(connection, "hook", {make_delivery().id: None}, NOON + 3 * SECOND)
+        delivery_transitions.sent(connection, "other", {make_delivery(receiver="other").id: None}, NOON + 2 * SECOND)
         found = outbox.delivered_latencies(connection, 10)
     assert found == [(NOON, NOON + SECOND, NOON + 2 * SECOND)]
 
@@ -245,7 +254,7 @@ def crowded(database: Database) -> Database:
     put(database, *(make_delivery(f"p{n}") for n in range(ROWS)))
     put(database, *(make_delivery(f"s{n}") for n in range(ROWS)))
     with database.write() as connection:
-        outbox.record_sent(connection, {make_delivery(f"s{n}").id: None for n in range(ROWS)}, NOON)
+        delivery_transitions.sent(connection, "hook", {make_delivery(f"s{n}").id: None for n in range(ROWS)}, NOON)
         records.insert_new(connection, [make_record(n) for n in range(ROWS)])
         alerts.join(connection, [(f"p{n}", n + 1) for n in range(ROWS)])
     return database
@@ -271,13 +280,17 @@ def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[t
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "claim": lambda c: lease_due(c, "hook", NOON, 8),
     "next_due": lambda c: outbox.next_due(c, "hook", NOON),
-    "turn_untried": lambda c: outbox.turn_untried(c, "p1", "hook", Event.RESOLVED),
-    "retry": lambda c: outbox.record_retry(c, make_delivery("p1"), NOON, "x"),
-    "sent": lambda c: outbox.record_sent(c, {make_delivery("p1").id: None}, NOON),
-    "freeze": lambda c: outbox.freeze(c, [make_delivery("p1", body="{}")]),
-    "standing": lambda c: receiver_progress.read(c, "p1"),
+    "change_event": lambda c: delivery_transitions.change_event(c, "p1", "hook", Event.RESOLVED),
+    "retry": lambda c: delivery_transitions.retry(c, make_delivery("p1"), NOON, "x"),
+    "sent": lambda c: delivery_transitions.sent(c, "hook", {make_delivery(f"p{n}").id: None for n in range(8)}, NOON),
+    "freeze": lambda c: delivery_transitions.freeze(c, [make_delivery("p1", body="{}")]),
+    "bury": lambda c: delivery_transitions.bury(c, make_delivery("p1").id, "x"),
+    "suppress": lambda c: delivery_transitions.suppress(c, [Suppression(make_delivery("p1"), "mute", None, "mute")]),
+    "summarise": lambda c: delivery_transitions.summarise(c, "hook", [SummaryGroup("mute", None, (), NOON)], "s", NOON),
+    "readdress": lambda c: delivery_transitions.readdress(c, make_delivery("p1"), "new", 1, Event.OPENED, NOON),
+    "progress": lambda c: receiver_progress.read(c, "p1"),
     "leased": lambda c: outbox.count_leased(c, "hook", NOON, 8),
-    "release": outbox.release_leases,
+    "release": delivery_transitions.release,
     "queues": outbox.count_queues,
     "records of alerts": lambda c: records.read_of_alerts(c, ["p1", "p2"], 50),
     "joined": lambda c: alerts.read_joined(c, {1, 2, 3}),
@@ -307,7 +320,10 @@ def test_no_scan(crowded: Database, name: str) -> None:
             assert "delivery_leased" in plan, (statement, plan)
 
 
-@pytest.mark.parametrize("name", ["turn_untried", "standing", "retry"])
+ONE_ROW = ["change_event", "progress", "retry", "sent", "freeze", "bury", "suppress", "summarise", "readdress"]
+
+
+@pytest.mark.parametrize("name", ONE_ROW)
 def test_by_alert(crowded: Database, name: str) -> None:
     """What concerns one alert is found by it, not among all that was ever sent or waits."""
     for statement, plan in plans(crowded, QUESTIONS[name]):

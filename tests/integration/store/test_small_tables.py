@@ -126,7 +126,7 @@ def test_references(database: Database) -> None:
 
 def test_troubles(database: Database) -> None:
     """A trouble is there from its beginning to its end, once; the oldest comes first."""
-    one = self_alerts.OpenTrouble("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
+    one = self_alerts.OpenSelfAlert("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
     other = replace(one, trouble="key_refused", subject="acme", since=NOON)
     with database.write() as connection:
         assert self_alerts.read(connection, "dead_letters", "hook") is None

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.instaclustr.wire import Page
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.store import marks, polls, receipts, unproved_windows
@@ -78,7 +78,7 @@ def site(world: World, database: Database, machine: Machine | None = None) -> Si
         sweeps=SWEEPS,
         start=timedelta(hours=8),
     )
-    troubles = Troubles(database, addressing(), machine)
+    troubles = SelfAlertStore(database, addressing(), machine)
     return Site(
         world,
         database,

@@ -14,7 +14,7 @@ import pytest
 from actionwatch.base.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
-from actionwatch.matching.operator_actions import People
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
@@ -134,7 +134,7 @@ def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
         on.poll(400)
     with database.read() as connection:
         (opened,) = self_alerts.read_all(connection)
-    People(database, addressing(), on.world.clock).resolve(opened.alert_id, "sam")
+    OperatorActions(database, addressing(), on.world.clock).resolve(opened.alert_id, "sam")
     for _ in range(3):
         on.poll(400)
     assert open_troubles(database) == []

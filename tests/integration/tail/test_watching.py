@@ -15,7 +15,7 @@ import pytest
 from actionwatch.base.errors import AccessDenied, SourceError, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.query import Query
-from actionwatch.matching.self_alerts import Troubles
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.store import accounts, records, self_alerts
 from actionwatch.store.database import Database
@@ -152,9 +152,9 @@ def test_accounts_refused(world: World, database: Database) -> None:
     assert changes(database) == []
 
 
-def reporting(database: Database, clock: Clock) -> Troubles:
+def reporting(database: Database, clock: Clock) -> SelfAlertStore:
     """Open alerts about ourselves that go to the hook."""
-    return Troubles(database, addressing(), clock)
+    return SelfAlertStore(database, addressing(), clock)
 
 
 @dataclass
@@ -331,7 +331,7 @@ def test_trouble_outlives_a_restart(world: World, database: Database) -> None:
 
 def test_disk(tmp_path: Path, database: Database) -> None:
     """A disk that is nearly full is not told of, or one that is not is."""
-    told = Troubles(database, addressing(), Clock())
+    told = SelfAlertStore(database, addressing(), Clock())
     judge_disk(tmp_path / "store.db", told, low_bytes=0)
     assert open_troubles(database) == []
     judge_disk(tmp_path / "store.db", told)

@@ -15,7 +15,16 @@ from starlette.routing import Route
 
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.model import Level, Status
-from actionwatch.store import alerts, marks, outbox, polls, positions, receivers, records, self_alerts
+from actionwatch.store import (
+    alerts,
+    delivery_transitions,
+    marks,
+    polls,
+    positions,
+    receivers,
+    records,
+    self_alerts,
+)
 from actionwatch.store.database import Database
 from actionwatch.web.health import MISSED_POLLS, health_routes
 from actionwatch.web.scrapes import metrics_routes
@@ -179,11 +188,11 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
         alerts.insert_new(
             connection, [(make_alert("a"), "g"), (make_alert("b", level=Level.LOW, status=Status.RESOLVED), "g")]
         )
-        outbox.insert_new(connection, [make_delivery("one"), dead])
-        outbox.record_dead(connection, dead.id, None, "x")
+        delivery_transitions.enqueue(connection, [make_delivery("one"), dead])
+        delivery_transitions.bury(connection, dead.id, "x")
         receivers.note_failure(connection, "hook", NOON, "x", None)
         receivers.note_success(connection, "fine", NOON)
-        self_alerts.insert(connection, self_alerts.OpenTrouble("dead_letters", 'ho"ok', NOON, "x", "", "id"))
+        self_alerts.insert(connection, self_alerts.OpenSelfAlert("dead_letters", 'ho"ok', NOON, "x", "", "id"))
     clock.advance(seconds=7)
     assert metrics(web) == {
         'actionwatch_seen_through_lag_seconds{source="acme"}': 7,

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import House
+from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON
 
 MORNING = TimeInterval("morning", (Period(times=((0, 12 * 60),)),))
 AFTERNOON = TimeInterval("afternoon", (Period(times=((12 * 60, 24 * 60),)),))
-HOUSE = House((), {"morning": MORNING, "afternoon": AFTERNOON})
+POLICY = GlobalPolicy((), {"morning": MORNING, "afternoon": AFTERNOON})
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ HOUSE = House((), {"morning": MORNING, "afternoon": AFTERNOON})
 )
 def test_the_interval_that_holds(names: tuple[str, ...], hours: int, expected: str | None) -> None:
     """A route is muted by an interval that does not hold, or that was taken out of the configuration."""
-    assert HOUSE.muting(names, NOON + timedelta(hours=hours)) == expected
+    assert POLICY.active_mute(names, NOON + timedelta(hours=hours)) == expected

@@ -67,7 +67,7 @@ EXPECTED = """\
     - not
       + s
         + account.name: Sandbox   <- Sandbox
-  ? mode: shadow   <- nobody is told
+  ? mode: shadow   <- nobody is notified
 """
 
 

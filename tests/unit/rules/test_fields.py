@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from actionwatch.base.model import Entity, Record
-from actionwatch.rules.fields import FIELDS, VARIABLES, Named, Subject, field_named, group_value, shown_texts, variable
+from actionwatch.rules.fields import (
+    FIELDS,
+    VARIABLES,
+    NamedEntity,
+    Subject,
+    field_named,
+    group_value,
+    shown_texts,
+    variable,
+)
 from tests.unit.rules.builders import record
 
 FULL = record(
@@ -70,6 +79,6 @@ def test_raw_is_decoded_once() -> None:
 
 def test_entities_in_templates() -> None:
     """An entity prints as its name, else its id, and is false where it has neither."""
-    assert str(Named(Entity(id="i", name="n"))) == "n"
-    assert str(Named(Entity(id="i"))) == "i"
-    assert not Named(Entity())
+    assert str(NamedEntity(Entity(id="i", name="n"))) == "n"
+    assert str(NamedEntity(Entity(id="i"))) == "i"
+    assert not NamedEntity(Entity())

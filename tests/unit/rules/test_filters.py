@@ -78,9 +78,7 @@ def test_conditions_that_exclude(condition: str) -> None:
 def test_reversed_polarity_is_refused(condition: str) -> None:
     """A filter that would keep its selections and hide all else is a fault, and does nothing."""
     loaded = load(RULES + filter_text(condition=condition))
-    assert [fault.what for fault in loaded.faults] == [
-        "this filter keeps only what its selections match, and hides everything else"
-    ]
+    assert [fault.what for fault in loaded.faults] == ["this filter hides everything that its selections do not match"]
     assert loaded.faults[0].remedy == f"write: condition: not ({condition})"
     assert ("one", "eve") in names(loaded, EVE)
 
@@ -91,7 +89,7 @@ def test_it_ends_with_its_last_day_on_the_time_of_the_event() -> None:
     last = record("BACKUP", at=datetime(2026, 12, 31, 23, 59, tzinfo=UTC), key="last")
     after = record("BACKUP", at=datetime(2027, 1, 1, tzinfo=UTC), key="after")
     assert names(loaded, last, after) == [("two", "last"), ("one", "after"), ("two", "after")]
-    assert [note.what for note in loaded.notes] == ["the filter expired (2026-12-31): it hides nothing any more"]
+    assert [note.what for note in loaded.notes] == ["the filter expired (2026-12-31): it no longer hides records"]
     assert load(RULES + filter_text(expires="2026-12-31"), now=None).notes == ()
 
 
@@ -104,11 +102,14 @@ def test_an_instant_may_be_given() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (filter_text(owner=None), "r.yml:16:1: a filter needs 'owner': say who answers for it"),
-        (filter_text(reason="''"), "r.yml:25:1: 'reason' must be a text: say why these records are harmless"),
+        (
+            filter_text(owner=None),
+            "r.yml:16:1: a filter needs 'owner': name the team or person responsible for it",
+        ),
+        (filter_text(reason="''"), "r.yml:25:1: 'reason' must be a text: explain why these records are harmless"),
         (
             filter_text(expires=None),
-            "r.yml:16:1: a filter needs 'expires': say until when, for example: expires: 2026-12-31",
+            "r.yml:16:1: a filter needs 'expires': set the last day, for example: expires: 2026-12-31",
         ),
         (filter_text(expires="soon"), "r.yml:26:1: 'expires' must be a day or a time"),
         (filter_text(expires="5"), "r.yml:26:1: 'expires' must be a day or a time"),
@@ -116,7 +117,7 @@ def test_an_instant_may_be_given() -> None:
         (filter_text("[]"), "r.yml:20:3: 'rules' must list names or ids"),
         (filter_text("5"), "r.yml:20:3: 'rules' must list names or ids"),
         (filter_text(condition="not u"), "r.yml:23:3: the condition names 'u', which is not defined"),
-        (filter_text(condition="[not s, not t]"), "r.yml:23:3: the condition of a filter must be one text"),
+        (filter_text(condition="[not s, not t]"), "r.yml:23:3: the condition of a filter must be one string"),
         (filter_text(onwer="x"), "r.yml:27:1: unknown key 'onwer': did you mean 'owner'?"),
         (filter_text().replace("userName", "useName"), "r.yml:21:7: unknown field 'useName'"),
         (filter_text() + "level: hihg\n", "r.yml:27:1: 'hihg' is not a valid"),
@@ -135,7 +136,7 @@ def test_faults(text: str, expected: str) -> None:
 def test_a_filter_needs_its_own_name() -> None:
     """A filter and a rule of one name cannot both be meant."""
     loaded = load(RULES + filter_text().replace("name: f", "name: one"))
-    assert [fault.what for fault in loaded.faults] == ["the name 'one' is taken by the rule at r.yml:1"]
+    assert [fault.what for fault in loaded.faults] == ["the name 'one' is already used by the rule at r.yml:1"]
 
 
 CORRELATED = (
@@ -148,8 +149,7 @@ def test_a_correlation_of_other_rules_cannot_be_filtered() -> None:
     """As in Sigma a filter is for what finds records: one that names a correlation of others is told which rules to name."""
     loaded = load(CORRELATED + filter_text("[both]"))
     assert [str(fault) for fault in loaded.faults] == [
-        "r.yml:24:11: 'both' correlates other rules, and finds no records itself that a filter could hide:"
-        " name what feeds it: one, two"
+        "r.yml:24:11: 'both' is a correlation of other rules and finds no records itself: name the rules that feed it: one, two"
     ]
     assert [rule.name.name for rule in loaded.rules if rule.filters] == []
 

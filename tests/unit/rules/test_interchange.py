@@ -102,17 +102,17 @@ def test_what_feeds_on_what_is_left_out_is_left_out() -> None:
     text, lost = exported(load(above, over, off, BURST.replace("title: T", "title: B"), FILTER))
     SigmaCollection.from_yaml(text).resolve_rule_references()
     assert lost == [
-        "w: is left out, because it feeds on 'v', which is",
-        "v: is left out, because it feeds on 'd', which is",
-        "d: is off, and left out",
-        "f: is left out, because its rules are",
+        "w: is not exported because it depends on 'v', which is not",
+        "v: is not exported because it depends on 'd', which is not",
+        "d: is off and is not exported",
+        "f: is not exported because its rules are not",
     ]
 
 
 def test_absence_without_groups_is_not_sigma() -> None:
     """Elsewhere a count below one means something else, or nothing."""
     absence = BURST.replace("group-by: [userName], ", "").replace("gte: 5", "lt: 1")
-    assert exported(load(absence))[1] == ["b: Sigma has no absence: the rule is left out"]
+    assert exported(load(absence))[1] == ["b: Sigma has no absence: the rule is not exported"]
 
 
 def test_a_filter_of_a_correlation_reaches_its_parts() -> None:

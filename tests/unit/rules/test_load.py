@@ -17,8 +17,8 @@ from tests.unit.rules.builders import HEAD, KINDS, record, rules_in
 GOOD = HEAD + "detection:\n  s: {actionKind: BACKUP}\n  condition: s\n"
 LOCATED: list[tuple[str, list[str]]] = [
     # the head
-    ("- a\n", ["1:1: a rule must hold keys"]),
-    ("just text\n", ["1:1: a rule must hold keys"]),
+    ("- a\n", ["1:1: a rule must be a mapping"]),
+    ("just text\n", ["1:1: a rule must be a mapping"]),
     (GOOD.removeprefix("title: T\n"), ["1:1: Sigma rule must have a title"]),
     ("title: 5\n" + GOOD.removeprefix("title: T\n"), ["1:1: 'title' must be a text: quote it"]),
     (GOOD + "id: nonsense\n", ["6:1: Sigma rule identifier must be an UUID"]),
@@ -30,7 +30,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "date: tomorrow\n", ["6:1: Rule date 'tomorrow' is invalid"]),
     (GOOD + "modified: tomorrow\n", ["6:1: Rule modified 'tomorrow' is invalid"]),
     (GOOD + "name: ''\n", ["6:1: Sigma rule name must not be empty"]),
-    (GOOD + "name: actionwatch_self\n", ["6:1: the name 'actionwatch_self' is actionwatch's own"]),
+    (GOOD + "name: actionwatch_self\n", ["6:1: the name 'actionwatch_self' is reserved for actionwatch"]),
     (GOOD + "references: x\n", ["6:1: Sigma rule references must be a list"]),
     (GOOD + "related: [x]\n", ["6:1: Sigma related items must be maps"]),
     # keys
@@ -39,7 +39,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "mode: shadwo\n", ["6:1: unknown mode 'shadwo': did you mean 'shadow'?"]),
     (GOOD + "when: {outside: [x]}\n",
      ["6:18: no time interval is named 'x': define it under 'time_intervals'"]),
-    (GOOD + "when: {}\n", ["6:1: 'when' must hold 'during' or 'outside'"]),
+    (GOOD + "when: {}\n", ["6:1: 'when' must contain 'during' or 'outside'"]),
     (GOOD + "when: {outsied: [x]}\n", ["6:8: unknown key 'outsied': did you mean 'outside'?"]),
     (GOOD + "when: {during: x}\n", ["6:8: 'during' must be a list of time intervals"]),
     (GOOD + "tests: {}\n", ["6:1: 'tests' must be a list"]),
@@ -49,12 +49,12 @@ LOCATED: list[tuple[str, list[str]]] = [
      ["1:1: a filter needs 'owner'", "1:1: a filter needs 'reason'", "1:1: a filter needs 'expires'"]),
     # the log source
     ("title: T\ndetection:\n  s: {actionKind: BACKUP}\n  condition: s\n", ["1:1: a rule needs a 'logsource'"]),
-    ("title: T\nlogsource: {}\ndetection:\n  s: {source: a}\n  condition: s\n", ["2:1: 'logsource' must hold a product"]),
+    ("title: T\nlogsource: {}\ndetection:\n  s: {source: a}\n  condition: s\n", ["2:1: 'logsource' must contain a product"]),
     ("title: T\nlogsource: {product: instaclustr, servcie: x}\ndetection:\n  s: {source: a}\n  condition: s\n",
      ["2:35: unknown key 'servcie': did you mean 'service'?"]),
     # the detection
     (HEAD, ["1:1: a rule needs a 'detection'"]),
-    (HEAD + "detection: x\n", ["3:1: 'detection' must hold selections"]),
+    (HEAD + "detection: x\n", ["3:1: 'detection' must contain selections"]),
     (HEAD + "detection:\n  condition: s\n",
      ["3:1: no selection is defined", "4:3: the condition names 's', which is not defined"]),
     (HEAD + "detection:\n  s: {source: a}\n", ["3:1: a detection needs a 'condition'"]),
@@ -62,24 +62,24 @@ LOCATED: list[tuple[str, list[str]]] = [
      ["5:3: the condition names 't', which is not defined: selections: s"]),
     (HEAD + "detection:\n  selection: {source: a}\n  condition: selction\n",
      ["5:3: the condition names 'selction', which is not defined: did you mean 'selection'?"]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: 1 of t*\n", ["5:3: no selection is named like 't*'"]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: s and\n", ["5:3: the condition breaks off at its end: selections are"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: 1 of t*\n", ["5:3: no selection matches 't*'"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: s and\n", ["5:3: the condition ends unexpectedly: join selections"]),
     (HEAD + "detection:\n  s: {userName|contains: [" + "a, " * 2000 + "b]}\n  condition: " + "1 of them and " * 49 + "s\n",
-     ["5:3: the condition comes to more than 100000 values: a selection counts as often as it is named"]),
+     ["5:3: the condition has more than 100000 values: a selection counts each time the condition names it"]),
     (HEAD + "detection:\n  s: {userName|contains: [" + "a, " * 2000 + "b]}\n  condition:\n" + "    - s\n" * 50,
-     ["5:3: the condition comes to more than 100000 values"]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: 2 of s*\n", ["5:3: cannot read the condition from 'of s*' on: "]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: ''\n", ["5:3: a condition must be a text"]),
+     ["5:3: the condition has more than 100000 values"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: 2 of s*\n", ["5:3: cannot parse the condition from 'of s*': "]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: ''\n", ["5:3: a condition must be a string"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: s | count() > 5\n",
-     ["5:3: Sigma conditions do not count by '|' any more: use a correlation"]),
-    (HEAD + "detection:\n  s: {source: a}\n  condition: 5\n", ["5:3: a condition must be a text"]),
+     ["5:3: Sigma conditions no longer support '|': use a correlation"]),
+    (HEAD + "detection:\n  s: {source: a}\n  condition: 5\n", ["5:3: a condition must be a string"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition:\n    - s\n    - t\n", ["7:7: the condition names 't'"]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: " + "not " * 300 + "s\n", ["5:3: "]),
     (HEAD + "detection:\n  s: {source: a}\n  condition: " + "(" * 3000 + "s" + ")" * 3000 + "\n",
      ["5:3: the condition is longer than 5000"]),
-    (HEAD + "detection:\n  s: {source: a}\n  timeframe: 5m\n  condition: s\n", ["5:3: 'timeframe' is Sigma's old way"]),
+    (HEAD + "detection:\n  s: {source: a}\n  timeframe: 5m\n  condition: s\n", ["5:3: 'timeframe' is obsolete in Sigma"]),
     (HEAD + "detection:\n  not: {source: a}\n  condition: not\n",
-     ["5:3: the condition breaks off"]),
+     ["5:3: the condition ends unexpectedly"]),
     # selections
     (HEAD + "detection:\n  s:\n    useName: a\n    actoinKind: b\n  condition: s\n",
      ["5:5: unknown field 'useName': did you mean 'userName'?", "6:5: unknown field 'actoinKind': did you mean 'actionKind'?"]),
@@ -88,7 +88,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (HEAD + "detection:\n  s: {user: a, kind: b}\n  condition: s\n",
      ["4:7: unknown field 'user': did you mean 'userName'?", "4:16: unknown field 'kind': did you mean 'actionKind'?"]),
     (HEAD + "detection:\n  s: {userName|i: a}\n  condition: s\n",
-     ["4:7: 'i' says how 're' looks, and does nothing by itself: write: userName|re|i"]),
+     ["4:7: 'i' is a flag of 're' and has no effect without it: write: userName|re|i"]),
     (HEAD + "detection:\n  s: {timestamp|gte: '2026-03-04'}\n  condition: s\n",
      ["4:7: 'gte' does not take the value '2026-03-04': it compares with a number"]),
     (HEAD + "detection:\n  s: {description|contains: 429}\n  condition: s\n",
@@ -99,34 +99,34 @@ LOCATED: list[tuple[str, list[str]]] = [
     (HEAD + "detection:\n  s: []\n  condition: s\n", ["4:3: an empty selection matches nothing"]),
     (HEAD + "detection:\n  s:\n  condition: s\n", ["4:3: an empty selection matches nothing"]),
     (HEAD + "detection:\n  s: {userName: []}\n  condition: s\n", ["4:7: an empty list matches nothing"]),
-    (HEAD + "detection:\n  s: {userName: {a: b}}\n  condition: s\n", ["4:7: a value must be a text"]),
+    (HEAD + "detection:\n  s: {userName: {a: b}}\n  condition: s\n", ["4:7: a value must be a string"]),
     (HEAD + "detection:\n  s:\n    userName|re:\n      - ok\n      - (?=x)\n      - '['\n  condition: s\n",
      ["7:9: RE2 refuses the pattern '(?=x)'", "8:9: RE2 refuses the pattern '['"]),
-    (HEAD + "detection:\n  s: {userName|re: 5}\n  condition: s\n", ["4:7: 're' needs a text"]),
+    (HEAD + "detection:\n  s: {userName|re: 5}\n  condition: s\n", ["4:7: 're' needs a string"]),
     (HEAD + "detection:\n  s: {userName|exists: yes}\n  condition: s\n",
-     ["4:7: 'exists' needs true or false: 'yes' is a text"]),
+     ["4:7: 'exists' needs true or false: 'yes' is a string"]),
     (HEAD + "detection:\n  s: {raw.ip|cidr: 10.0.0.1/8}\n  condition: s\n", ["4:7: Invalid CIDR expression"]),
     (HEAD + "detection:\n  s: {raw.n|gt: many}\n  condition: s\n", ["4:7: 'gt' does not take the value 'many'"]),
     (HEAD + "detection:\n  s: {userName|fieldref: usrName}\n  condition: s\n",
      ["4:7: unknown field 'usrName': did you mean 'userName'?"]),
     (HEAD + "detection:\n  s: {userName|expand: '%admns%'}\n  condition: s\n", ["4:7: there is no list named 'admns'"]),
     (HEAD + "detection:\n  s: {userName|base64: 'a*'}\n  condition: s\n", ["4:7: Base64 encoding of strings with wildcards"]),
-    (HEAD + "detection:\n  s: [a, null]\n  condition: s\n", ["4:10: a value of the type Null cannot be looked for"]),
+    (HEAD + "detection:\n  s: [a, null]\n  condition: s\n", ["4:10: a value of the type Null cannot be searched"]),
     (HEAD + "detection:\n  s: {'|cidr': 10.0.0.0/8}\n  condition: s\n", ["4:7: a value of the type CIDRExpression cannot"]),
     (HEAD + "detection:\n  s: {'': a}\n  condition: s\n", ["4:7: an empty field name"]),
     (HEAD + "detection:\n  s: {5: a}\n  condition: s\n", ["4:7: unknown field '5'"]),
     # the alert block
-    (GOOD + "alert: loud\n", ["6:1: 'alert' must hold keys"]),
+    (GOOD + "alert: loud\n", ["6:1: 'alert' must be a mapping"]),
     (GOOD + "alert:\n  titel: x\n", ["7:3: unknown key 'titel': did you mean 'title'?"]),
-    (GOOD + "alert:\n  escalate: {after: 15m}\n", ["7:3: 'escalate' must say when and to whom"]),
+    (GOOD + "alert:\n  escalate: {after: 15m}\n", ["7:3: 'escalate' needs 'after' and 'to'"]),
     (GOOD + "alert:\n  escalate: {after: 1, to: b}\n", ["7:14: not a duration"]),
-    (GOOD + "alert:\n  escalate: {after: 15m, unless: resolved, to: b}\n", ["7:26: 'unless' can only be acked"]),
+    (GOOD + "alert:\n  escalate: {after: 15m, unless: resolved, to: b}\n", ["7:26: 'unless' must be acked"]),
     (GOOD + "alert:\n  escalate: {after: 15m, to: 1, when: x}\n", ["7:33: unknown key 'when'", "7:26: 'to' must be"]),
     (GOOD + "alert:\n  title: '{{ usrName }}'\n", ["7:3: unknown variable 'usrName': did you mean 'userName'?"]),
     (GOOD + "alert:\n  title: '{{ cluster.nmae }}'\n", ["7:3: 'cluster' has no 'nmae': did you mean 'name'?"]),
     (GOOD + "alert:\n  body: '{{ userName'\n", ["7:3: not a template: "]),
     (GOOD + "alert:\n  body: '{{ userName | shout }}'\n", ["7:3: not a template: No filter named 'shout'"]),
-    (GOOD + "alert:\n  body: \"{% include 'x' %}\"\n", ["7:3: a rule's text cannot take in other templates"]),
+    (GOOD + "alert:\n  body: \"{% include 'x' %}\"\n", ["7:3: the text of a rule cannot include other templates"]),
     (GOOD + "alert:\n  title: 5\n", ["7:3: 'title' must be a text"]),
     (GOOD + "alert:\n  level: sever\n", ["7:3: unknown level 'sever'"]),
     (GOOD + "alert:\n  level: {critcal: {actionKind: BACKUP}}\n", ["7:11: unknown level 'critcal': did you mean 'critical'?"]),
@@ -134,11 +134,11 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "alert:\n  fields: [userName, clustr]\n", ["7:22: unknown field 'clustr': did you mean 'cluster'?"]),
     (GOOD + "alert:\n  group_by: userName\n", ["7:3: 'group_by' must be a list of fields"]),
     (GOOD + "alert:\n  group_by: []\n", ["7:3: 'group_by' must be a list of fields"]),
-    (GOOD + "alert:\n  group_by: [userName, userName]\n", ["7:24: 'userName' is named twice"]),
+    (GOOD + "alert:\n  group_by: [userName, userName]\n", ["7:24: 'userName' occurs twice"]),
     (GOOD + "alert:\n  group_by: [userName]\n  realert: soon\n", ["8:3: not a duration"]),
-    (GOOD + "alert:\n  group_by: [userName]\n  realert: 0s\n", ["8:3: 'realert' must be longer than nothing"]),
-    (GOOD + "alert:\n  labels: [a]\n", ["7:3: 'labels' must be names with texts"]),
-    (GOOD + "alert:\n  labels: {rule: x}\n", ["7:12: the label 'rule' is set by actionwatch itself"]),
+    (GOOD + "alert:\n  group_by: [userName]\n  realert: 0s\n", ["8:3: 'realert' must be longer than 0"]),
+    (GOOD + "alert:\n  labels: [a]\n", ["7:3: 'labels' must map names to strings"]),
+    (GOOD + "alert:\n  labels: {rule: x}\n", ["7:12: the label 'rule' is set by actionwatch"]),
     (GOOD + "alert:\n  labels: {team: [a]}\n", ["7:12: the label 'team' must be a text"]),
     (GOOD + "alert:\n  labels: {a b: x}\n", ["7:12: 'a b' is not a label name"]),
     # YAML itself
@@ -170,7 +170,7 @@ NOTED: list[tuple[str, str | None]] = [
     (HEAD + "detection:\n  s: {actionKind: null}\n  condition: s\n", None),
     (HEAD + "detection:\n  s: {crudOperation: REMOVE}\n  condition: s\n", "4:7: no known crudOperation matches 'REMOVE'"),
     (HEAD + "detection:\n  s: {scope: org}\n  condition: s\n", "4:7: no known scope matches 'org'"),
-    (GOOD + "alert:\n  realert: 5m\n", "7:3: 'realert' does nothing here"),
+    (GOOD + "alert:\n  realert: 5m\n", "7:3: 'realert' has no effect"),
 ]  # fmt: skip
 
 
@@ -233,8 +233,8 @@ def test_namesakes_are_faults() -> None:
     loaded = rules_in(f"{first}---\n{second}---\n{GOOD}name: n\n")
     assert len(loaded.rules) == 1
     assert [str(fault).split(": give")[0] for fault in loaded.faults] == [
-        "r.yml:14:1: the id '1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01' is taken by the rule at r.yml:1",
-        "r.yml:22:1: the name 'n' is taken by the rule at r.yml:1",
+        "r.yml:14:1: the id '1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01' is already used by the rule at r.yml:1",
+        "r.yml:22:1: the name 'n' is already used by the rule at r.yml:1",
     ]
 
 
@@ -327,7 +327,7 @@ def test_rules_bring_lists_along(tmp_path: Path) -> None:
     faults = load_rules([tmp_path / "rules"], lists=own, known_kinds=KINDS).faults
     assert [fault.what for fault in faults] == [
         "a second list named 'admins'",
-        "the list 'admins' has faults of its own",
+        "the list 'admins' has faults",
     ]
 
 
@@ -347,8 +347,8 @@ def test_lists_are_read(tmp_path: Path) -> None:
     loaded = load_rules([rule], lists=tmp_path, known_kinds=KINDS)
     found = [(Path(fault.file).name, fault.line, fault.column, fault.what) for fault in loaded.faults]
     assert found == [
-        ("d.yml", 2, 3, "an item of a list must be a text or a number"),
-        ("r.yml", 6, 5, "the list 'd' has faults of its own"),
+        ("d.yml", 2, 3, "an item of a list must be a string or a number"),
+        ("r.yml", 6, 5, "the list 'd' has faults"),
     ]
 
 

@@ -10,7 +10,7 @@ from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, 
 from sigma.exceptions import SigmaError
 from sigma.rule.detection import SigmaDetections
 
-from actionwatch.rules.condition_text import judge, parse_phrase
+from actionwatch.rules.condition_text import is_met, parse_phrase
 from actionwatch.rules.engine import Engine
 from tests.unit.rules.builders import detection_rule, record, rules_of
 
@@ -78,7 +78,7 @@ def test_names_are_those_of_pysigma(names: tuple[str, ...], condition: str) -> N
     for name in names:
         expected = holds(tree, user_of(name))
         assert bool(engine.evaluate([record(user=user_of(name))])) is expected
-        assert judge(phrase, name.__eq__) is expected
+        assert is_met(phrase, name.__eq__) is expected
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.pairwise(KEYWORDS)))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.rules.patterns import Joined, PatternFilter, encode, pattern_check, pattern_search
+from actionwatch.rules.patterns import JoinedTexts, PatternFilter, encode, pattern_check, pattern_search
 
 PATTERNS = [
     "a", "a.*b", "^a", "b$", "^$", "^a$", "", "a*", "a*?", "(a|)", "(?s)a.*b", "(?i)A.B", "(?m)^b", "(?m)a$", "[^a]", "[^a]*b",
@@ -49,7 +49,7 @@ def test_a_search_in_joined_texts_passes_none_over(pattern: str, drawn: list[str
     search = pattern_search(pattern)
     if search is None:
         return
-    places = list(Joined(drawn).places(search))
+    places = list(JoinedTexts(drawn).places(search))
     assert places == sorted(set(places))
     assert {place for place, text in enumerate(drawn) if pattern_check(pattern)(text)} <= set(places)
     assert set(places) <= set(range(len(drawn)))
@@ -59,7 +59,7 @@ def test_a_search_in_joined_texts_passes_none_over(pattern: str, drawn: list[str
 @given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=8), many_texts)
 def test_the_filter_passes_none_over(patterns: list[str], drawn: list[str]) -> None:
     """Every pattern that is in one of the joined texts is possible in the whole."""
-    possible = PatternFilter(patterns).possible(Joined(drawn).whole)
+    possible = PatternFilter(patterns).possible(JoinedTexts(drawn).whole)
     found = {place for place, pattern in enumerate(patterns) if any(map(pattern_check(pattern), drawn))}
     assert found <= set(possible)
 
@@ -79,7 +79,7 @@ def test_what_speaks_of_the_whole_is_not_searched_for_in_joined_texts(pattern: s
 
 def test_words_end_where_texts_do() -> None:
     """What joins texts is no part of a word, and no gap of a pattern reaches over it."""
-    texts = Joined(["node", "nodes", "a node", "no", "de"])
+    texts = JoinedTexts(["node", "nodes", "a node", "no", "de"])
     whole_word, gap = pattern_search(r"\bnode\b"), pattern_search("n.*d")
     assert whole_word is not None
     assert gap is not None
@@ -91,4 +91,4 @@ def test_half_of_a_pair_is_a_character() -> None:
     """Half of a surrogate pair is U+FFFD; two halves that meet are one character."""
     assert encode("a\ud835") == "a�".encode()
     assert encode("\ud835\udd4f") == "𝕏".encode()
-    assert Joined(["\ud835", "\udd4f"]).whole == "�\n�".encode()
+    assert JoinedTexts(["\ud835", "\udd4f"]).whole == "�\n�".encode()

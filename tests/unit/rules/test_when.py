@@ -82,6 +82,6 @@ def test_only_actionwatch_says_that_an_alert_is_a_shadow() -> None:
     """A rule cannot set the label itself, so that nothing is silenced by it unseen."""
     text = RULE + "alert: {labels: {mode: shadow}}\n"
     loaded = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS)
-    assert [fault.what for fault in loaded.faults] == ["the label 'mode' is set by actionwatch itself"]
+    assert [fault.what for fault in loaded.faults] == ["the label 'mode' is set by actionwatch"]
     alert = Alert("a", RuleName("r", "r", "R"), Level.HIGH, "t", "b", "acme", AT, AT, AT, labels={"mode": "shadow"})
     assert alert.is_shadow

@@ -1,1 +1,1 @@
-"""The folds: the hits of one group, in order, give its alerts. Pure."""
+"""The folds: they turn the ordered hits of one group into its alerts. Pure."""

@@ -1,4 +1,4 @@
-"""Folds that look at one thing standing still or appearing: absence (nothing came for too long) and `new_term`."""
+"""The folds for absence (no match within the timespan) and for `new_term`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime
 
 from actionwatch.rules.model import NEVER, Correlation, Found, Hit
 
-BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 is the rule's own
+BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
 
 
 class Absence:
-    """One expected group. Due at the last match + timespan; resolved by the next match."""
+    """One expected group. Its alert is due at the last match + timespan; the next match resolves it."""
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         self._rule = rule
@@ -30,16 +30,16 @@ class Absence:
         self._due = hit.at + self._rule.timespan
 
     def restore(self, found: Found) -> None:
-        """Go on from an alert that is known: what was the last match before it is known too."""
+        """Continue from a known alert, which also determines the last match before it."""
         self._last_key, self._due = found.origin, found.first_at
 
     def alerts(self, start: int = 0) -> list[Found]:
-        """Give what was found, in order, from a place on; the last is what will be, once so much is verified."""
+        """Return the alerts in order, from an index. The last one counts when its time is verified."""
         closed = self._closed[start:]
         return closed if self._due == NEVER else [*closed, self._missing()]
 
     def copy(self) -> Absence:
-        """Copy the state."""
+        """Return an independent copy of the state."""
         other = Absence(self._rule, self._begin)
         other._due, other._last_key, other._last = self._due, self._last_key, self._last
         other._closed = list(self._closed)
@@ -47,7 +47,7 @@ class Absence:
 
     @property
     def found(self) -> list[Found]:
-        """What can change no more."""
+        """The alerts that are final."""
         return self._closed
 
     def _missing(self) -> Found:
@@ -56,7 +56,7 @@ class Absence:
 
 
 class NewTerm:
-    """One term. A hit fires where nothing made the term known within `history` before it."""
+    """One term. A hit fires if nothing made the term known within `history` before it."""
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         self._rule = rule
@@ -73,22 +73,22 @@ class NewTerm:
         is_known = self._seen_at is not None and self._seen_at >= hit.at - self._rule.history
         if is_known or is_quiet:
             return
-        self._seen_at = hit.at  # firing makes the term known, and so does what is only learned
+        self._seen_at = hit.at  # a hit makes the term known, even if it is only learned
         is_early = self._rule.is_early(hit.at, self._begin)
         judged_at = self._known_from if self._rule.is_learning and not is_early else None
         self.found.append(Found(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit, is_quiet=is_early))
 
     def restore(self, found: Found) -> None:
-        """Go on from an alert that is known."""
+        """Continue from a known alert."""
         self._seen_at = found.first_at
         self.found.append(found)
 
     def alerts(self, start: int = 0) -> list[Found]:
-        """Give what was found, in order, from a place on."""
+        """Return the alerts in order, from an index."""
         return self.found[start:]
 
     def copy(self) -> NewTerm:
-        """Copy the state."""
+        """Return an independent copy of the state."""
         other = NewTerm(self._rule, self._begin)
         other._seen_at, other.found = self._seen_at, list(self.found)
         return other

@@ -1,4 +1,4 @@
-"""Folds that count or measure what lies in a sliding window: `event_count`, `value_*` and `spike`."""
+"""The folds that count or measure the hits in a sliding window: `event_count`, `value_*` and `spike`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from actionwatch.rules.model import NEVER, Correlation, Found, Hit, Kind, Thresh
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
 }  # fmt: skip
-ANYTHING = Threshold("gte", 1)
+_ANYTHING = Threshold("gte", 1)
 
 
 class Measure(Protocol):
-    """What is measured of a window; exact, so that it does not matter by which way a window came about."""
+    """A measure of a window. It is exact, so that the history of the window does not matter."""
 
     def add(self, hit: Hit) -> None:
-        """Take a hit into the window."""
+        """Add a hit to the window."""
         ...
 
     def remove(self, hit: Hit) -> None:
-        """Let a hit go."""
+        """Remove a hit from the window."""
         ...
 
     def value(self) -> Any:
-        """Measure; the window is never empty."""
+        """Return the value; the window is never empty."""
         ...
 
 
@@ -39,7 +39,7 @@ class Counting:
     """One group of an `event_count` or `value_*` rule."""
 
     def __init__(self, rule: Correlation) -> None:
-        threshold = rule.threshold or ANYTHING
+        threshold = rule.threshold or _ANYTHING
         self._rule = rule
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         self._window: deque[Hit] = deque()
@@ -48,7 +48,7 @@ class Counting:
         self.found: list[Found] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
-        """Take the next hit; quietly: as one that is known to have fired nothing."""
+        """Take the next hit; with `is_quiet` it fires nothing."""
         if self._open is not None:
             if hit.at <= self._open.until:
                 self._open.hits.append(hit)
@@ -65,18 +65,18 @@ class Counting:
             self.restore(Found(first.key, first.at, hit.at, until, list(self._window), firing=hit))
 
     def restore(self, found: Found) -> None:
-        """Go on from an alert that is known: the window after it starts empty."""
+        """Continue from a known alert; the window after it starts empty."""
         self._open = found
         self.found.append(found)
         self._window.clear()
         self._measure = MEASURES[self._rule.kind](self._rule)
 
     def alerts(self, start: int = 0) -> list[Found]:
-        """Give what was found, in order, from a place on."""
+        """Return the alerts in order, from an index."""
         return self.found[start:]
 
     def copy(self) -> Counting:
-        """Copy the state, with the alert that may still grow."""
+        """Return an independent copy of the state."""
         other = Counting(self._rule)
         other._window = deque(self._window)
         for hit in self._window:
@@ -86,7 +86,7 @@ class Counting:
 
 
 class Spike:
-    """One group of a `spike` rule. Its windows are never emptied: what was a spike is history to the next."""
+    """One group of a `spike` rule. Its windows are never cleared: the records of a spike are history for the next one."""
 
     def __init__(self, rule: Correlation, begin: datetime | None) -> None:
         self._rule = rule
@@ -98,7 +98,7 @@ class Spike:
         self.found: list[Found] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
-        """Take the next hit; quietly: as one that is known to have fired nothing."""
+        """Take the next hit; with `is_quiet` it fires nothing."""
         rule = self._rule
         while self._window and self._window[0].at < hit.at - rule.timespan:
             self._earlier.append(self._window.popleft())
@@ -118,16 +118,16 @@ class Spike:
             self.restore(Found(hit.key, first.at, hit.at, until, list(self._window), judged_at, firing=hit))
 
     def restore(self, found: Found) -> None:
-        """Go on from an alert that is known."""
+        """Continue from a known alert."""
         self._open = found
         self.found.append(found)
 
     def alerts(self, start: int = 0) -> list[Found]:
-        """Give what was found, in order, from a place on."""
+        """Return the alerts in order, from an index."""
         return self.found[start:]
 
     def copy(self) -> Spike:
-        """Copy the state, with the alert that may still grow."""
+        """Return an independent copy of the state."""
         other = Spike(self._rule, self._begin)
         other._window, other._earlier = deque(self._window), deque(self._earlier)
         _copy_found(self, other)
@@ -171,7 +171,7 @@ class _Distinct:
 
 
 class _Sum:
-    """Adds exactly: a sum of floats would depend on the order in which records came."""
+    """An exact sum. A sum of floats depends on the order of the records."""
 
     def __init__(self, _: Correlation) -> None:
         self.total = Fraction(0)

@@ -1,4 +1,4 @@
-"""The fold: a group's hits, in order, give its alerts. Pure, and the one place that says what a correlation means."""
+"""The fold: turns the ordered hits of a group into its alerts. Pure; only the folds define the meaning of a correlation."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, Found, Hit, Kin
 
 
 class Fold(Protocol):
-    """The state of one group: it takes hits in order, and says what alerts they make, as if all of time were verified."""
+    """The state of one group. It takes hits in order and returns their alerts, as if all time were verified."""
 
     @property
     def found(self) -> list[Found]:
-        """The alerts that have fired, in order; the last may still grow."""
+        """The alerts that have fired, in order; the last one can still grow."""
         ...
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
-        """Take the next hit; quietly: as one that is known to have fired nothing."""
+        """Take the next hit; with `is_quiet` it fires nothing."""
         ...
 
     def restore(self, found: Found) -> None:
-        """Go on from an alert that is known."""
+        """Continue from a known alert."""
         ...
 
     def alerts(self, start: int = 0) -> list[Found]:
-        """Give the alerts, in order, from a place on, with those that wait for verified time."""
+        """Return the alerts in order, from an index, including those that wait for verified time."""
         ...
 
     def copy(self) -> Fold:
-        """Copy the state: pushing into one changes nothing in the other."""
+        """Return an independent copy of the state."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Folds of `temporal` and `temporal_ordered`: several rules in one window, in any order or theirs, and what must be missing."""
+"""The fold for `temporal` and `temporal_ordered`: several rules in one window, in any order or in theirs, with exclusions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from datetime import datetime
 
 from actionwatch.rules.model import Correlation, Found, Hit, Kind, Pattern
 
-MAX_WAYS = (
-    32  # ways to use the records of one instant, remembered per step: beyond it only bursts of one instant suffer
-)
+_MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A hit within reach. Once `is_spent` it counts towards no alert any more, but what must be missing was there."""
+    """A hit within reach. If `is_spent`, it counts for no other alert, but still excludes patterns."""
 
     hit: Hit
     is_spent: bool = False
@@ -24,9 +22,9 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A pattern that is complete, and waits until nothing unwanted came by `due` (inclusive).
+    """A complete pattern that waits until no unwanted hit occurs up to `due` (inclusive).
 
-    `is_firm`: no other hit of its first instant could begin it, once another hit completes it.
+    `is_firm`: no other hit at the time of its first hit can begin the pattern when another hit completes it.
     """
 
     first: Hit
@@ -49,7 +47,7 @@ class Sequences:
         self.found: list[Found] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
-        """Take the next hit; quietly: as one that is known to have fired nothing."""
+        """Take the next hit; with `is_quiet` it fires nothing."""
         self._expire(hit.at)
         if self._open is not None and hit.at <= self._open.until:
             if hit.step in self._wanted:
@@ -65,7 +63,7 @@ class Sequences:
             self._complete(hit)
 
     def restore(self, found: Found) -> None:
-        """Go on from an alert that is known: the window after it starts empty."""
+        """Continue from a known alert; the window after it starts empty."""
         self._open = found
         self.found.append(found)
         self._pending.clear()
@@ -74,12 +72,12 @@ class Sequences:
             entry.is_spent = True
 
     def alerts(self, start: int = 0) -> list[Found]:
-        """Give what was found, in order, from a place on; the last may be what will be, once so much is verified."""
+        """Return the alerts in order, from an index. The last one can be pending until its time is verified."""
         found = self.found[start:]
         return [*found, self._make(self._first_due())] if self._pending else found
 
     def copy(self) -> Sequences:
-        """Copy the state, with the alert that may still grow."""
+        """Return an independent copy of the state."""
         other = Sequences(self._rule)
         other._recent = deque(_Entry(entry.hit, entry.is_spent) for entry in self._recent)
         other._fresh = Counter(self._fresh)
@@ -92,7 +90,7 @@ class Sequences:
     # -- the window ----------------------------------------------------------------------------------------------------
 
     def _expire(self, at: datetime) -> None:
-        """Fire what waited for a time that has passed without anything unwanted."""
+        """Fire the pending pattern whose time has passed without an unwanted hit."""
         if self._pending:
             first = self._first_due()
             if first.due < at:
@@ -114,7 +112,7 @@ class Sequences:
                 del self._pending[place]
 
     def _complete(self, hit: Hit) -> None:
-        """Find the patterns this hit completes; the one that began first fires, unless all have to wait."""
+        """Find the patterns that this hit completes. The one that began first fires, unless all must wait."""
         ready: list[_Pending] = []
         for place, pattern in enumerate(self._rule.patterns):
             pending = self._pending.get(place)
@@ -136,7 +134,7 @@ class Sequences:
             self.restore(found)
 
     def _make(self, pending: _Pending) -> Found:
-        """Make the alert: every hit from the first step that counts on. That one is in reach: it fires before it leaves."""
+        """Make the alert from every hit since the first step, which is still in reach when the alert fires."""
         first = pending.first
         reached = (entry.hit for entry in self._recent if entry.hit.order >= first.order)
         hits = [hit for hit in reached if hit.step in self._wanted]
@@ -146,13 +144,13 @@ class Sequences:
     # -- the patterns --------------------------------------------------------------------------------------------------
 
     def _first_of_set(self, pattern: Pattern) -> Hit | None:
-        """Give the first hit of a set that is complete, in any order, with nothing unwanted in reach."""
+        """Return the first hit of a complete set in any order; None if an unwanted hit is in reach."""
         if any(entry.hit.step in pattern.unwanted for entry in self._recent):
             return None
         return next(entry.hit for entry in self._recent if not entry.is_spent and entry.hit.step in pattern.wanted)
 
     def _first_of_chain(self, pattern: Pattern, last: Hit) -> Hit | None:
-        """Give the earliest hit from which the steps follow each other to `last`; None where they do not."""
+        """Return the earliest hit from which the steps follow each other to `last`; None if there is none."""
         if last.step != pattern.wanted[-1]:
             return None
         chain = _Chain(pattern)
@@ -167,7 +165,7 @@ class Sequences:
         return first
 
     def _is_earliest(self, pattern: Pattern, first: Hit) -> bool:
-        """Say whether no hit of that instant lies before the first: one whose record is a later step too may begin it yet."""
+        """Check whether no hit at the same time precedes the first: such a hit can begin the pattern later."""
         return not any(
             entry.hit.step == pattern.wanted[0] and entry.hit.at == first.at and entry.hit.order < first.order
             for entry in self._recent
@@ -178,8 +176,8 @@ class Sequences:
 class _Chain:
     """Builds chains backwards from the completing hit.
 
-    `_ways[place]` says how the steps from this place on can be had from what was seen: as sets of the records they use at
-    the instant under examination, since one record cannot be two steps.
+    `_ways[place]` contains the ways to build the steps from this index on: the sets of records that they use at the current
+    time, because one record cannot be two steps.
     """
 
     def __init__(self, pattern: Pattern) -> None:
@@ -189,14 +187,14 @@ class _Chain:
         self._at: datetime | None = None
 
     def take_earlier(self, entry: _Entry, last: Hit) -> bool:
-        """Take the entry before those taken so far; say whether a whole chain begins with it."""
+        """Take the next earlier entry, and return whether a complete chain begins with it."""
         hit = entry.hit
         if hit.at != self._at:
             self._at = hit.at
             self._ways = [{frozenset()} if ways else set() for ways in self._ways]
         for place, unwanted in enumerate(self._unwanted):
             if hit.step in unwanted:
-                self._ways[place + 1].clear()  # what begins after here cannot follow a step before here
+                self._ways[place + 1].clear()  # later steps cannot follow an earlier step across this hit
         if entry.is_spent or hit.step not in self._steps:
             return False
         place = self._steps.index(hit.step)
@@ -205,6 +203,6 @@ class _Chain:
         else:
             ways = [way | {hit.key} for way in self._ways[place + 1] if hit.key not in way]
         new = list(ways)
-        room = MAX_WAYS - len(self._ways[place])
+        room = _MAX_WAYS - len(self._ways[place])
         self._ways[place].update(new[: max(room, 0)])
         return place == 0 and bool(new)

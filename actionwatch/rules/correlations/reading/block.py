@@ -1,7 +1,7 @@
-"""The `correlation` block of a rule document -> `Correlation`, each fault where it stands.
+"""Read the `correlation` block of a rule document as a `Correlation`, with a location for every fault.
 
-References to other rules stay as written; `link.py` resolves them once all documents are read. pySigma would overlook unknown
-keys and knows nothing of ours, so that only its time spans and string conditions are its part (`limits.py`).
+`link.py` resolves the references to other rules when all documents are read. pySigma parses only time spans and string
+conditions (`limits.py`), because it ignores unknown keys and does not know ours.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from actionwatch.rules.model import (
     Step,
 )
 from actionwatch.rules.report import Report, suggest
-from actionwatch.rules.selections import Surroundings, check_field
+from actionwatch.rules.selections import ReadContext, check_field
 from actionwatch.rules.when import When
 
-COMMON = ("type", "rules", "group-by", "aliases", "generate")
+_COMMON = ("type", "rules", "group-by", "aliases", "generate")
 KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.EVENT_COUNT: ("timespan", "condition", "expect-groups"),
     **dict.fromkeys((*VALUE_KINDS, *TEMPORAL_KINDS), ("timespan", "condition")),
     Kind.NEW_TERM: ("fields", "history", "baseline", "cold-start"),
     Kind.SPIKE: ("timespan", "condition", "windows"),
 }
-ALL_KEYS = tuple(dict.fromkeys((*COMMON, *itertools.chain.from_iterable(KEYS.values()))))
+ALL_KEYS = tuple(dict.fromkeys((*_COMMON, *itertools.chain.from_iterable(KEYS.values()))))
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """What the rest of the document says, as far as a correlation depends on it. `compiled`: its own detection, if any."""
+class RuleHead:
+    """The rest of the document, as far as a correlation depends on it. `compiled` is its detection, if it has one."""
 
     name: RuleName
     level: Level
     alert: AlertBlock
     when: When | None
     compiled: Compiled | None
-    surroundings: Surroundings
+    context: ReadContext
 
 
-def read_correlation(around: Around, report: Report) -> Correlation | None:
-    """Read the block; None where it has faults, which go to the report."""
+def read_correlation(head: RuleHead, report: Report) -> Correlation | None:
+    """Read the block; None if there are faults, which go to the report."""
     document = report.document.value
     value = document["correlation"]
     if not isinstance(value, dict):
-        report.fault(PLACE, "'correlation' must hold keys", "for example: {type: event_count, timespan: 10m, …}")
+        report.fault(PLACE, "'correlation' must be a mapping", "for example: {type: event_count, timespan: 10m, …}")
         return None
     before = len(report.faults)
     kind = _read_kind(value, report)
@@ -69,7 +69,7 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
     _check_keys(kind, value, report)
     if not isinstance(value.get("generate", False), bool):
         report.fault((*PLACE, "generate"), "'generate' must be true or false")
-    parts = _read_parts(kind, value, around, report)
+    parts = _read_parts(kind, value, head, report)
     group_by = _read_names(value, "group-by", report)
     aliases = _read_aliases(value, parts.names, report)
     fields = _read_names(value, "fields", report) if kind is Kind.NEW_TERM else ()
@@ -77,25 +77,25 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
     limits = read_limits(kind, value, parts.names, report)
     timespan = read_span(value, "timespan", report) if "timespan" in KEYS[kind] else timedelta(0)
     windows = read_windows(value, report) if kind is Kind.SPIKE else 0
-    expected = read_expected(kind, value, limits.threshold, group_by, around.surroundings, report)
+    expected = read_expected(kind, value, limits.threshold, group_by, head.context, report)
     if kind is Kind.NEW_TERM and not fields:
         report.fault(PLACE, "'new_term' needs 'fields'", "for example: fields: [userName]")
-    if expected is not None and around.when is not None:
-        report.fault(("when",), "'when' cannot be judged on something that did not happen", "remove it")
-    _check_alert(around.alert, (*group_by, *fields), report)
+    if expected is not None and head.when is not None:
+        report.fault(("when",), "a rule about absence cannot use 'when'", "remove it")
+    _check_alert(head.alert, (*group_by, *fields), report)
     history = read_span(value, "history", report) if kind is Kind.NEW_TERM else timedelta(0)
     if len(report.faults) > before:
         return None
     steps = [Step(name, _aliases_of(name, aliases)) for name in parts.references]
     correlation = Correlation(
-        name=around.name,
-        level=around.level,
-        alert=around.alert,
+        name=head.name,
+        level=head.level,
+        alert=head.alert,
         kind=kind,
         steps=tuple(steps),
         group_by=group_by,
         timespan=timespan,
-        realert=_realert(document, around.alert, timespan * max(windows, 1)),
+        realert=_realert(document, head.alert, timespan * max(windows, 1)),
         threshold=limits.threshold,
         patterns=limits.patterns,
         value_fields=limits.value_fields,
@@ -107,19 +107,19 @@ def read_correlation(around: Around, report: Report) -> Correlation | None:
         factor=limits.factor,
         minimum=limits.minimum,
         windows=windows,
-        when=around.when,
+        when=head.when,
         parts=parts.rules,
         version=digest(document),
     )
     if correlation.is_absence:
-        return replace(correlation, realert=timedelta(0))  # it ends with the next match
-    if kind is Kind.NEW_TERM:  # one record each: only several groups that are told as one need a time to gather in
-        return replace(correlation, realert=around.alert.realert if correlation.is_merging else timedelta(0))
+        return replace(correlation, realert=timedelta(0))  # the alert ends with the next match
+    if kind is Kind.NEW_TERM:  # an alert has one record: only an alert for several groups needs time to collect them
+        return replace(correlation, realert=head.alert.realert if correlation.is_merging else timedelta(0))
     return correlation
 
 
 def digest(document: Mapping[str, Any]) -> str:
-    """Sum up what a document says that can change which records make an alert."""
+    """Return a digest of the keys of a document that determine which records make an alert."""
     said = {key: item for key, item in document.items() if key in ("detection", "correlation", "when", "logsource")}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -136,19 +136,19 @@ def _read_kind(value: Mapping[str, Any], report: Report) -> Kind | None:
 
 
 def _check_keys(kind: Kind, value: Mapping[str, Any], report: Report) -> None:
-    mine = (*COMMON, *KEYS[kind])
+    mine = (*_COMMON, *KEYS[kind])
     for key in value:
         if key in ALL_KEYS and key not in mine:
-            report.fault((*PLACE, str(key)), f"'{key}' means nothing in '{kind}'", f"keys: {', '.join(mine)}")
+            report.fault((*PLACE, str(key)), f"'{key}' is not a key of '{kind}'", f"keys: {', '.join(mine)}")
     report.check_keys({key: item for key, item in value.items() if key not in ALL_KEYS}, PLACE, ALL_KEYS)
 
 
 # -- which rules ------------------------------------------------------------------------------------------------------
 
 
-def _read_parts(kind: Kind, value: Mapping[str, Any], around: Around, report: Report) -> Parts:
-    """Say which rules feed it: the document's own detection or selections, or other rules, as they are written."""
-    names = _read_rules(kind, value, around.compiled is not None, report)
+def _read_parts(kind: Kind, value: Mapping[str, Any], head: RuleHead, report: Report) -> Parts:
+    """Read which rules feed the correlation: the detection or selections of the document, or other rules."""
+    names = _read_rules(kind, value, head.compiled is not None, report)
     baseline = value.get("baseline") if kind is Kind.NEW_TERM else None
     cold = value.get("cold-start", "learn")
     if kind is Kind.NEW_TERM and cold not in ("learn", "alert"):
@@ -160,7 +160,7 @@ def _read_parts(kind: Kind, value: Mapping[str, Any], around: Around, report: Re
         baseline = None
     if kind in (Kind.NEW_TERM, Kind.SPIKE) and len(names) > 1:
         report.fault((*PLACE, "rules"), f"'{kind}' takes one rule", "name one")
-    return own_parts(names, baseline, kind, around.name, around.level, around.compiled, report)
+    return own_parts(names, baseline, kind, head.name, head.level, head.compiled, report)
 
 
 def _read_rules(kind: Kind, value: Mapping[str, Any], is_shorthand: bool, report: Report) -> tuple[str, ...]:
@@ -173,14 +173,14 @@ def _read_rules(kind: Kind, value: Mapping[str, Any], is_shorthand: bool, report
             return ()
         if kind in TEMPORAL_KINDS and isinstance(condition, str):
             return tuple(names_in(condition))
-        report.fault(PLACE, "a correlation needs 'rules', or a 'detection' beside it", "name the rules it counts")
+        report.fault(PLACE, "a correlation needs 'rules' or a 'detection'", "name the rules it counts")
         return ()
     if not isinstance(rules, list) or not rules or not all(isinstance(each, str) and each for each in rules):
         report.fault((*PLACE, "rules"), "'rules' must list names or ids of rules", "for example: [rule_a, rule_b]")
         return ()
     for index, name in enumerate(rules):
         if name in rules[:index]:
-            report.fault((*PLACE, "rules", index), f"'{name}' is named twice", "remove one of the two")
+            report.fault((*PLACE, "rules", index), f"'{name}' occurs twice", "remove one of the two")
     return tuple(rules)
 
 
@@ -188,12 +188,12 @@ def _read_aliases(value: Mapping[str, Any], names: tuple[str, ...], report: Repo
     aliases = value.get("aliases", {})
     place = (*PLACE, "aliases")
     if not isinstance(aliases, dict):
-        report.fault(place, "'aliases' must hold names", "for example: {who: {rule_a: userName}}")
+        report.fault(place, "'aliases' must be a mapping", "for example: {who: {rule_a: userName}}")
         return {}
     found: dict[str, dict[str, str]] = {}
     for alias, mapping in aliases.items():
         if not isinstance(mapping, dict) or not mapping:
-            report.fault((*place, str(alias)), "an alias must say its field in each rule", "{rule_a: userName}")
+            report.fault((*place, str(alias)), "an alias must name a field for each rule", "{rule_a: userName}")
             continue
         found[str(alias)] = {}
         for rule, field in mapping.items():
@@ -221,13 +221,13 @@ def _check_fields(
     report: Report,
     value: Mapping[str, Any],
 ) -> None:
-    """Refuse a group field that some rule's records cannot have."""
+    """Report a group field that the records of a rule cannot have."""
     for name in names:
         key = "group-by" if name in listed(value.get("group-by")) else "fields"
         place = (*PLACE, key)
         missing = [rule for rule in rules if rule not in aliases.get(name, {})]
         if field_named(name) is None and name in aliases and missing:
-            report.fault(place, f"the alias '{name}' says nothing of '{missing[0]}'", "name its field there")
+            report.fault(place, f"the alias '{name}' has no field for '{missing[0]}'", "name the field")
         elif field_named(name) is None and name not in aliases:
             check_field(name, place, report)
 
@@ -241,14 +241,14 @@ def _read_names(value: Mapping[str, Any], key: str, report: Report) -> tuple[str
         return ()
     for index, name in enumerate(names):
         if name in names[:index]:
-            report.fault((*PLACE, key, index), f"'{name}' is named twice", "remove one of the two")
+            report.fault((*PLACE, key, index), f"'{name}' occurs twice", "remove one of the two")
     return tuple(dict.fromkeys(names))
 
 
 def _check_alert(alert: AlertBlock, fields: tuple[str, ...], report: Report) -> None:
     for index, name in enumerate(alert.group_by or ()):
         if name not in fields:
-            remedy = f"it may name: {', '.join(fields)}" if fields else "add 'group-by' to the correlation"
+            remedy = f"valid fields: {', '.join(fields)}" if fields else "add 'group-by' to the correlation"
             what = f"'{name}' is not in the correlation's 'group-by'"
             report.fault(("alert", "group_by", index), what, suggest(name, fields, "it has") or remedy)
 

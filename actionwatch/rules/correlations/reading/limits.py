@@ -1,4 +1,4 @@
-"""How much a correlation asks for, in what time: its `condition`, in the various forms of its kinds, and its spans."""
+"""Reads the `condition` of a correlation, in the forms of its types, and its time spans."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from actionwatch.rules.report import Report
 from actionwatch.rules.selections import check_field
 from actionwatch.text.yaml_document import Place
 
-MAX_SPAN = timedelta(days=3660)
-MAX_WINDOWS = 1000
-DEFAULT_WINDOWS = 7
+_MAX_SPAN = timedelta(days=3660)
+_MAX_WINDOWS = 1000
+_DEFAULT_WINDOWS = 7
 PLACE: Place = ("correlation",)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What `condition` says, in its various forms."""
+    """The content of `condition`, in its various forms."""
 
     threshold: Threshold | None = None
     patterns: tuple[Pattern, ...] = ()
@@ -50,15 +50,15 @@ def read_span(value: Mapping[str, Any], key: str, report: Report) -> timedelta:
         what = f"'{key}' must be a whole number with a unit"
         report.fault((*PLACE, key), what, "s, m, h, d, w, M (month) or y: 10m, 26h, 90d")
         return timedelta(0)
-    if span > MAX_SPAN:
+    if span > _MAX_SPAN:
         report.fault((*PLACE, key), f"'{key}' is longer than ten years")
     return span
 
 
 def read_windows(value: Mapping[str, Any], report: Report) -> int:
-    windows = value.get("windows", DEFAULT_WINDOWS)
-    if isinstance(windows, bool) or not isinstance(windows, int) or not 1 <= windows <= MAX_WINDOWS:
-        report.fault((*PLACE, "windows"), f"'windows' must be a number from 1 to {MAX_WINDOWS}")
+    windows = value.get("windows", _DEFAULT_WINDOWS)
+    if isinstance(windows, bool) or not isinstance(windows, int) or not 1 <= windows <= _MAX_WINDOWS:
+        report.fault((*PLACE, "windows"), f"'windows' must be a number from 1 to {_MAX_WINDOWS}")
         return 1
     return windows
 
@@ -71,7 +71,7 @@ def read_limits(kind: Kind, value: Mapping[str, Any], names: tuple[str, ...], re
         return Limits(patterns=_read_temporal(kind, condition, names, report))
     if not isinstance(condition, dict) or not condition:
         example = "{factor: 3, min: 10}" if kind is Kind.SPIKE else "{gte: 5}"
-        what = f"'{kind}' needs a 'condition'" if "condition" not in value else "'condition' must hold a comparison"
+        what = f"'{kind}' needs a 'condition'" if "condition" not in value else "'condition' must contain a comparison"
         report.fault(place if "condition" in value else PLACE, what, f"for example: condition: {example}")
         return Limits()
     if kind is Kind.SPIKE:
@@ -93,7 +93,7 @@ def _read_threshold(condition: Mapping[str, Any], report: Report) -> Threshold |
     place = (*PLACE, "condition")
     named = [word for word in OPERATORS if word in condition]
     if len(named) != 1:
-        report.fault(place, "a condition compares with exactly one number", f"one of: {', '.join(OPERATORS)}")
+        report.fault(place, "a condition needs exactly one comparison", f"one of: {', '.join(OPERATORS)}")
         return None
     number = condition[named[0]]
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
@@ -103,23 +103,23 @@ def _read_threshold(condition: Mapping[str, Any], report: Report) -> Threshold |
 
 
 def is_absence(threshold: Threshold | None) -> bool:
-    """Say whether a count asks for nothing at all."""
+    """Check whether a threshold means that nothing occurs."""
     return threshold is not None and (threshold.operator, threshold.number) in (("lt", 1), ("lte", 0), ("eq", 0))
 
 
 def _check_count(threshold: Threshold | None, report: Report) -> None:
-    """Refuse counts that hold of every record, or of none: they are judged when a record comes."""
+    """Report counts that every record or no record can meet, because counts are checked when a record arrives."""
     if threshold is None or is_absence(threshold):
         return
     place = (*PLACE, "condition", threshold.operator)
     if threshold.operator in ("lt", "lte"):
-        what = "of counts that are too low only absence can be watched"
+        what = "a count below a threshold can only detect absence"
         report.fault(place, what, "write: condition: {lt: 1}")
     elif threshold.operator in ("gte", "gt", "neq") and OPERATORS[threshold.operator](1, threshold.number):
         if (threshold.operator, threshold.number) not in (("gte", 1), ("gt", 0)):
-            report.fault(place, "every single record meets this", "count to 1 or more")
+            report.fault(place, "every record meets this condition", "use a number of 1 or more")
     elif threshold.operator == "eq" and (threshold.number < 0 or threshold.number != int(threshold.number)):
-        report.fault(place, "no count meets this", "count to a whole number")
+        report.fault(place, "no count meets this condition", "use a whole number")
 
 
 def _read_value_fields(kind: Kind, condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _read_temporal(kind: Kind, condition: Any, names: tuple[str, ...], report: R
         if isinstance(condition, str):
             return read_patterns(condition, names)
         if not isinstance(condition, dict):
-            report.fault(place, "'condition' must be a text or a comparison", "for example: a and not b")
+            report.fault(place, "'condition' must be a string or a comparison", "for example: a and not b")
             return ()
         report.check_keys(condition, place, tuple(OPERATORS))
         threshold = _read_threshold(condition, report)
@@ -180,11 +180,11 @@ def _read_temporal(kind: Kind, condition: Any, names: tuple[str, ...], report: R
             return ()
         least = threshold.number + 1 if threshold.operator == "gt" else threshold.number
         if threshold.operator not in ("gt", "gte", "eq") or least != int(least) or not 1 <= least <= len(names):
-            what = f"'{kind}' counts how many of its {len(names)} rules were met"
-            report.fault(place, what, f"write: condition: {{gte: {len(names)}}}, or a text with and, or, not")
+            what = f"'{kind}' counts how many of its {len(names)} rules match"
+            report.fault(place, what, f"write: condition: {{gte: {len(names)}}}, or a string with and, or, not")
             return ()
         return any_of_steps(len(names), int(least))
     except ValueError as exc:
-        remedy = "watch for absence: type: event_count, condition: {lt: 1}" if "nothing but" in str(exc) else ""
+        remedy = "use absence: type: event_count, condition: {lt: 1}" if "only 'not'" in str(exc) else ""
         report.fault(place, str(exc), remedy)
         return ()

@@ -1,4 +1,4 @@
-"""Correlations and the rules they name, across all files: references resolved, circles refused, feeders made silent."""
+"""Links correlations to the rules that they name, in all files: resolves references, refuses cycles, makes feeders silent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from actionwatch.rules.report import Report, suggest
 
 
 def link(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
-    """Resolve what correlations refer to; those with faults are left out. `reports` are by rule id.
+    """Resolve the references of correlations, and omit correlations with faults. `reports` are by rule id.
 
-    Returns: the rules in their order, with the loud parts of correlations behind them.
+    Returns: the rules in their order, then the parts of correlations that also alert by themselves.
     """
     sound = list(rules)
     while True:
@@ -26,13 +26,13 @@ def link(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
         kept = _without_circles([rule for rule in resolved if rule is not None], reports)
         if len(kept) == len(sound):
             return _silenced(kept, reports)
-        # What builds on a rule that is left out falls with it.
+        # A rule that depends on an omitted rule is omitted too.
         left = {rule.name.id for rule in kept}
         sound = [rule for rule in sound if rule.name.id in left]
 
 
 def with_filters(rule: Rule) -> Rule:
-    """Hand a correlation's filters on to the parts that feed it; what only makes terms known stays whole."""
+    """Apply the filters of a correlation to its parts, except to a part that only makes terms known."""
     correlation = rule.correlation
     if correlation is None or not rule.filters:
         return rule
@@ -89,7 +89,7 @@ def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | 
 
 
 def _without_circles(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
-    """Leave out correlations that, over others, feed themselves."""
+    """Omit correlations that feed themselves, directly or through others."""
     feeds = {
         rule.name.id: [step.rule_id for step in rule.correlation.steps]
         for rule in rules
@@ -108,12 +108,12 @@ def _without_circles(rules: Sequence[Rule], reports: Mapping[str, Report]) -> li
                 seen.add(name)
                 pending.extend(feeds.get(name, ()))
     for name in circular:
-        reports[name].fault(("correlation", "rules"), "this correlation feeds itself", "break the circle")
+        reports[name].fault(("correlation", "rules"), "this correlation feeds itself", "remove the cycle")
     return [rule for rule in rules if rule.name.id not in circular]
 
 
 def _silenced(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
-    """Make silent what only feeds others: Sigma's `generate: false`, the default; one `true` makes it heard."""
+    """Make rules silent that only feed others: Sigma's default `generate: false`. One `generate: true` is enough to alert."""
     by_id = {rule.name.id: rule for rule in rules}
     fed: dict[str, bool] = {}
     for rule in rules:
@@ -138,7 +138,7 @@ def _note_silenced(
         inner = by_id.get(step.rule_id)
         if inner is not None and not fed[step.rule_id] and inner.level >= Level.HIGH:
             what = f"this silences '{inner.name.name}' ({inner.level.word}): it only feeds '{rule.name.name}'"
-            report.note(_place(correlation, report, index), what, "write 'generate: true' to hear of both")
+            report.note(_place(correlation, report, index), what, "write 'generate: true' to keep both alerts")
 
 
 def _marked(rule: Rule, *, is_silent: bool) -> Rule:

@@ -1,4 +1,4 @@
-"""The shorthand: a detection in the same document as a correlation becomes silent rules of its own, which feed it."""
+"""The short form: a detection in the document of a correlation becomes silent rules that feed it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHOLE = "detection"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What feeds a correlation: `names` as the document writes them, `references` as they are resolved, own `rules`."""
+    """The rules that feed a correlation: `names` as in the document, `references` to resolve, and its silent `rules`."""
 
     names: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ def own_parts(
     compiled: Compiled | None,
     report: Report,
 ) -> Parts:
-    """Make the parts; what is not there goes to the report. A `new_term` has its baseline as a second step."""
+    """Make the parts, and report unknown selections. A `new_term` has its baseline as a second step."""
 
     def part(word: str, condition: Condition) -> Rule:
         own = RuleName(f"{name.id}.{word}", f"{name.name}.{word}", name.title, name.tags)
@@ -74,7 +74,7 @@ def own_parts(
 
 
 def _free(word: str, taken: Collection[str]) -> str:
-    """Give a name for a part that no selection of the document has."""
+    """Return a name for a part that is not the name of a selection."""
     while word in taken:
         word += "_"
     return word

@@ -45,15 +45,15 @@ def on(*minutes: float, kind: str = A) -> list[Record]:
     ("text", "earlier", "record", "expected"),
     [
         (BURST, on(0, 1), on(2), "2 records before it, 3 records with it; opens the alert ID"),
-        (BURST, on(0), on(2), "1 record before it, 2 records with it; no alert comes of it"),
+        (BURST, on(0), on(2), "1 record before it, 2 records with it; no alert"),
         (BURST, on(0, 1, 2), on(3), "3 records before it, 4 records with it; joins the alert ID, open since {2}"),
-        (BURST, on(0, 1, 2), on(13), "0 records before it, 1 record with it; no alert comes of it"),
+        (BURST, on(0, 1, 2), on(13), "0 records before it, 1 record with it; no alert"),
         (STEPS % "", on(0), on(2, kind=B), "1 of 2 steps: a before it, 2 of 2 steps: a, b with it; opens the alert ID"),
         (
             STEPS % ", condition: a and not b",
             [],
             on(0),
-            "0 of 2 steps before it, 1 of 2 steps: a with it; opens the alert ID unless something comes by {10}",
+            "0 of 2 steps before it, 1 of 2 steps: a with it; opens the alert ID unless a record follows by {10}",
         ),
         (NEW, [], on(0), "0 records before it, 1 record with it; no alert: the rule was still learning"),
     ],
@@ -68,7 +68,7 @@ def test_groups(text: str, earlier: list[Record], record: list[Record], expected
 def test_what_ends_an_absence() -> None:
     """The record that was missed ends the alert, and the line says since when it was due."""
     line = said(MISSING, on(0), on(30)[0])
-    ended = "ends the alert ID, due at 2026-03-04T12:10:00.000Z"
+    ended = "resolves the alert ID, due at 2026-03-04T12:10:00.000Z"
     assert line == f"all records: 0 records before it, 1 record with it; {ended}"
 
 
@@ -94,5 +94,5 @@ def test_a_record_of_no_group() -> None:
     record = record_at(0, B)
     views = look(rules[0], rules, [], record, START)
     text = "correlation: event_count: gte 3 within 10m"
-    assert f"  - {text}   <- this record counts in no group of it" in explain(rules[0], record, views=views).lines()
-    assert f"  ? {text}   <- it takes more than this record to say" in explain(rules[0], record).lines()
+    assert f"  - {text}   <- this record counts in no group" in explain(rules[0], record, views=views).lines()
+    assert f"  ? {text}   <- not known from this record alone" in explain(rules[0], record).lines()

@@ -1,0 +1,77 @@
+"""Claim what is due for a receiver: check the gates, freeze each message at its first attempt, take a lease."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.delivery.compose import Composed, compose
+from actionwatch.delivery.fallback import Fallbacks
+from actionwatch.delivery.gate_check import GateCheck
+from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
+from actionwatch.store import delivery_transitions, outbox, receivers
+
+LEASE = timedelta(minutes=5)  # longer than any send can take; a process that died gives its rows back after it
+ROWS_AT_ONCE = 500  # rows that one transaction takes through the gates: a storm must not hold the store for long
+
+
+class Claimer:
+    """Claims rows for the receivers of one process."""
+
+    def __init__(self, gates: GateCheck, fallbacks: Fallbacks) -> None:
+        self._gates = gates
+        self._fallbacks = fallbacks
+
+    def claim(self, connection: Connection, worker: ReceiverWorker, now: datetime) -> list[Job]:
+        """Return the jobs that a receiver can take now, claimed; in the caller's transaction."""
+        channel = worker.channel
+        jobs: list[Job] = []
+        free = limit = _free_slots(connection, worker, now)
+        read_count = 0
+        while free > 0 and read_count < ROWS_AT_ONCE:
+            due = outbox.read_due(connection, channel.name, now, limit)
+            if not due:
+                break
+            checked = self._gates.check(connection, channel.policy, due, free, now)
+            self._fallbacks.copy_ends(connection, checked.ends, now)
+            jobs += _lease(connection, worker, compose(connection, checked.passed, now), now)
+            free -= len(checked.passed)
+            read_count += len(due)
+            limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read on in larger steps
+        if jobs and worker.interval:
+            worker.closed_until = now + worker.interval
+            receivers.note_next(connection, channel.name, worker.closed_until)
+        return jobs
+
+    def freeze_due(self, connection: Connection, receiver: str, policy: ReceiverPolicy, now: datetime) -> None:
+        """Take what is due but not attempted through the gates and freeze it, so that a fallback copies the same text."""
+        due = [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
+        checked = self._gates.check(connection, policy, due, len(due), now)
+        self._fallbacks.copy_ends(connection, checked.ends, now)
+        composed = compose(connection, checked.passed, now)
+        delivery_transitions.freeze(connection, [each.delivery for each in composed])
+
+
+def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:
+    """Return how many more messages a receiver may be handed, counting every process that delivers to it."""
+    name, mine = worker.channel.name, len(worker.in_hand)
+    worker.follow_shared(*receivers.read_closed(connection, name))
+    leased = outbox.count_leased(connection, name, now, mine + worker.channel.concurrency)
+    free = worker.free(now, held_elsewhere=max(leased - mine, 0))
+    if not free and leased > mine and not worker.wait_seconds(now):
+        worker.closed_until = now + HELD_ELSEWHERE
+    return free
+
+
+def _lease(connection: Connection, worker: ReceiverWorker, composed: list[Composed], now: datetime) -> list[Job]:
+    claimed = delivery_transitions.claim(connection, [each.delivery for each in composed], now + LEASE)
+    references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
+    composed_by_id = {each.delivery.id: each for each in composed}
+    # A send that outlasts its lease is not started a second time beside itself: claiming it renewed the lease.
+    return [
+        Job(each, composed_by_id[each.id].message, references.get(each.alert_id), composed_by_id[each.id].alert)
+        for each in claimed
+        if each.id not in worker.in_hand
+    ]

@@ -1,0 +1,128 @@
+"""Take due rows through the gates: read what the gates look at, and apply what they decide.
+
+Works in the claiming transaction: one batch of matching commits its alerts together, so an inhibiting alert may come second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from actionwatch.alerts.inhibition import Labelled
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
+from actionwatch.alerts.routes import Labels, alert_labels
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Alert, Event, Record
+from actionwatch.delivery import lifecycle
+from actionwatch.delivery.gates import UPDATES, GateContext, decide
+from actionwatch.delivery.lifecycle import GateDecision
+from actionwatch.store import alerts, records, silences, suppressed_deliveries
+from actionwatch.store.outbox import DueDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """Rows that passed, each with the event it is to its receiver; and all rows that end an alert, stopped or not."""
+
+    passed: list[DueDelivery]
+    ends: list[Delivery]
+
+
+class GateCheck:
+    """Checks rows against the gates under one global policy."""
+
+    def __init__(self, global_policy: GlobalPolicy) -> None:
+        self._global_policy = global_policy
+
+    def check(
+        self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], most: int, now: datetime
+    ) -> CheckedRows:
+        """Check due rows of one receiver until `most` have passed; leave the rest as it is. Frozen rows pass."""
+        stopped: list[tuple[Delivery, GateDecision]] = []
+        contexts = self._contexts(connection, policy, [each for each in due if _is_gated(each.delivery)], now)
+        checked = CheckedRows([], [])
+        passed_count = _count_passed(connection, policy, due[0].delivery.receiver, now) if contexts else 0
+        for each in due:
+            if len(checked.passed) >= most:
+                break
+            row = each.delivery
+            context = contexts.get(row.id)
+            if context is None:
+                checked.passed.append(each)
+                continue
+            if context.event is Event.RESOLVED:
+                checked.ends.append(row)
+            decision = decide(context if policy.storm is None else replace(context, passed_count=passed_count))
+            if decision is not None:
+                stopped.append((row, decision))
+                continue
+            checked.passed.append(each if row.event is context.event else _with_event(each, context.event))
+            passed_count += context.event is Event.OPENED
+        lifecycle.apply(connection, stopped, now)
+        return checked
+
+    def _contexts(
+        self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], now: datetime
+    ) -> dict[str, GateContext]:
+        """Read what the gates look at, by delivery; a row whose alert is not in the store has none."""
+        if not due:
+            return {}
+        known = {each.alert.id: each.alert for each in due if each.alert is not None}
+        active = silences.read_active(connection, now)
+        newest: Mapping[str, Sequence[Record]] = {}
+        if active or self._global_policy.inhibit_rules:  # nothing else looks at labels
+            newest = records.read_of_alerts(connection, known, 1)
+        inhibitors = self._inhibitors(connection, list(known.values()))
+        return {
+            each.delivery.id: GateContext(
+                each.delivery,
+                Event.OPENED if each.delivery.event in UPDATES and not each.is_notified else each.delivery.event,
+                each.alert,
+                _labels(each.alert, newest),
+                each.is_notified,
+                now,
+                policy,
+                self._global_policy,
+                active,
+                inhibitors,
+            )
+            for each in due
+            if each.alert is not None
+        }
+
+    def _inhibitors(self, connection: Connection, targets: Sequence[Alert]) -> list[Labelled]:
+        """Read the alerts that may inhibit any of these."""
+        rules = self._global_policy.inhibit_rules
+        if not rules or not targets:
+            return []
+        names = [rule.source_rules for rule in rules]
+        only = {name for some in names for name in some} if all(names) else None
+        first, last = min(alert.last_at for alert in targets), max(alert.last_at for alert in targets)
+        found = alerts.read_at_work(connection, first, last, only)
+        newest = records.read_of_alerts(connection, [alert.id for alert in found], 1)
+        return [Labelled(alert, _labels(alert, newest)) for alert in found]
+
+
+def _count_passed(connection: Connection, policy: ReceiverPolicy, receiver: str, now: datetime) -> int:
+    """Count the openings that count as part of a storm."""
+    if policy.storm is None:
+        return 0
+    since = now - policy.storm.per
+    return suppressed_deliveries.count_let_through(connection, receiver, since, now, policy.storm.above)
+
+
+def _is_gated(delivery: Delivery) -> bool:
+    return not delivery.is_frozen and delivery.event not in (Event.TEST, Event.SUMMARY)
+
+
+def _with_event(due: DueDelivery, event: Event) -> DueDelivery:
+    return DueDelivery(replace(due.delivery, event=event), due.alert, due.is_notified)
+
+
+def _labels(alert: Alert, newest: Mapping[str, Sequence[Record]]) -> Labels:
+    found = newest.get(alert.id)
+    return alert_labels(alert, found[-1] if found else None)

@@ -1,0 +1,87 @@
+"""The inbox of the delivery worker: attempts that ended, in the receivers' threads, and requests to look at the outbox now."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Collection
+
+from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
+from actionwatch.store.database import Database
+
+POLL_SECONDS = 1.0  # other processes (a replay by hand, another step) write to the outbox too: look once a second
+GATHER_SECONDS = 0.04  # how long a round waits at most for what a quick receiver has in hand, if nothing new comes
+GATHER_STEP = 0.002
+
+
+class Inbox:
+    """Collects the attempts of these receivers. Only `put` and `wake` are called from other threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen_version: int | None = None
+        """The store's version before the last look at what is due."""
+        self._attempts: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self.ended: list[Attempt] = []
+        """Attempts that ended and are not recorded yet: they stay here while the store is busy."""
+
+    def put(self, attempt: Attempt) -> None:
+        """Deliver an attempt that ended."""
+        self._attempts.put(attempt)
+
+    def wake(self) -> None:
+        """End a `collect` that waits."""
+        self._attempts.put(None)
+
+    def note_version(self) -> None:
+        """Note the store's version: the next `collect` ends when another process has written since."""
+        self._seen_version = self._database.version()
+
+    def collect(self, workers: Collection[ReceiverWorker], patience: float) -> None:
+        """Wait up to `patience` seconds for an attempt or a wake-up, then take all there are.
+
+        A quick receiver is waited for a moment longer: it and a round of ours, side by side, both take longer.
+        """
+        patience = 0.0 if self.ended else patience
+        by_name = {worker.channel.name: worker for worker in workers}
+        for worker in workers:
+            worker.ended_count = 0
+        try:
+            first = self._wait(patience) if patience > 0 else self._attempts.get_nowait()
+        except queue.Empty:
+            return
+        is_woken = self._take(first, by_name)
+        ends_at = time.monotonic() + (GATHER_SECONDS if patience > 0 else 0)
+        while not (self._take_all(by_name) or is_woken) and time.monotonic() < ends_at and _is_any_busy(workers):
+            time.sleep(GATHER_STEP)
+
+    def _wait(self, patience: float) -> Attempt | None:
+        """Raises: queue.Empty, after `patience` seconds or when another process wrote to the store."""
+        deadline = time.monotonic() + patience
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._attempts.get(timeout=max(min(left, POLL_SECONDS), 0))
+            except queue.Empty:
+                if left <= POLL_SECONDS or self._database.version() != self._seen_version:
+                    raise
+
+    def _take_all(self, workers: dict[str, ReceiverWorker]) -> bool:
+        """Take all attempts there are. Return whether one of the entries was a wake-up."""
+        is_woken = False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                is_woken |= self._take(self._attempts.get_nowait(), workers)
+        return is_woken
+
+    def _take(self, attempt: Attempt | None, workers: dict[str, ReceiverWorker]) -> bool:
+        if attempt is None:
+            return True
+        workers[attempt.job.delivery.receiver].take_back(attempt)
+        self.ended.append(attempt)
+        return False
+
+
+def _is_any_busy(workers: Collection[ReceiverWorker]) -> bool:
+    return any(worker.is_busy for worker in workers)

@@ -1,0 +1,96 @@
+"""Record how attempts ended: the delivery's next state, its receiver's health, and the fallback of a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.errors import DeliveryError, TransientDeliveryError
+from actionwatch.base.model import Event, Receipt
+from actionwatch.delivery import lifecycle
+from actionwatch.delivery.fallback import Fallbacks
+from actionwatch.delivery.lifecycle import Accepted, Failed, Outcome
+from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
+from actionwatch.delivery.retry import Bury, decide
+from actionwatch.store import alert_history, delivery_latency, outbox, receivers
+from actionwatch.text.escaping import visible
+
+log = structlog.get_logger()
+
+
+class Recorder:
+    """Records the attempts of these receivers."""
+
+    def __init__(
+        self, workers: Mapping[str, ReceiverWorker], fallbacks: Fallbacks, jitter: Callable[[], float]
+    ) -> None:
+        self._workers = workers
+        self._fallbacks = fallbacks
+        self._jitter = jitter
+
+    def record(self, connection: Connection, attempts: Sequence[Attempt], now: datetime) -> None:
+        """Record attempts in the order in which they ended."""
+        _note_acceptances(connection, [each for each in attempts if each.error is None], now)
+        _note_render_failures(connection, attempts, now)
+        # A step of the clock since the claim has moved the stored times.
+        failed = [each.job.delivery.id for each in attempts if each.error is not None]
+        started = outbox.read_started(connection, failed) if failed else {}
+        outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
+        lifecycle.apply(connection, outcomes, now)
+        for delivery, outcome in outcomes:
+            if isinstance(outcome, Failed) and isinstance(outcome.follows, Bury):
+                self._fallbacks.fall_back(connection, delivery, visible(outcome.follows.why), now)
+
+    def _outcome(
+        self, connection: Connection, attempt: Attempt, started: Mapping[str, datetime], now: datetime
+    ) -> Outcome:
+        delivery = attempt.job.delivery
+        if attempt.error is not None:
+            started_at = started.get(delivery.id, delivery.started_at)
+            return self._failure(connection, delivery, attempt.error, started_at, now)
+        log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
+        return Accepted(attempt.job.message.type, attempt.receipt.note if attempt.receipt else None)
+
+    def _failure(
+        self, connection: Connection, delivery: Delivery, error: DeliveryError, started_at: datetime, now: datetime
+    ) -> Failed:
+        """Decide what follows an error, and note the receiver's failure and how long it asked to be left alone."""
+        worker, text = self._workers[delivery.receiver], visible(str(error))
+        follows = decide(error, delivery.attempts, started_at, now, self._jitter(), worker.channel.retry)
+        if isinstance(error, TransientDeliveryError) and error.retry_after:
+            worker.pause(now + error.retry_after)
+        receivers.note_failure(connection, delivery.receiver, now, text, worker.paused_until)
+        event = "delivery_buried" if isinstance(follows, Bury) else "delivery_failed"
+        log.warning(event, delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts, error=text)
+        return Failed(text, follows)
+
+
+def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:
+    """Note that receivers work, what they call the messages, and how long the openings took."""
+    for name in {each.job.delivery.receiver for each in accepted}:
+        receivers.note_success(connection, name, now)
+    for each in accepted:
+        delivery, reference = each.job.delivery, (each.receipt or Receipt()).reference
+        if reference is not None and delivery.event is not Event.SUMMARY:  # each summary is a message by itself
+            receivers.write_reference(connection, delivery.alert_id, delivery.receiver, reference)
+    opened = [each.job for each in accepted if each.job.delivery.event is Event.OPENED]
+    latencies = [(job.alert, job.delivery.receiver) for job in opened if job.alert is not None]
+    delivery_latency.note(connection, latencies, now)
+
+
+def _note_render_failures(connection: Connection, attempts: Sequence[Attempt], now: datetime) -> None:
+    lines = [
+        alert_history.Entry(
+            now,
+            each.job.delivery.alert_id,
+            f"delivery to {each.job.delivery.receiver}",
+            f"template: {visible(failure)}",
+        )
+        for each in attempts
+        for failure in each.render_failures
+    ]
+    alert_history.append(connection, lines)

@@ -1,0 +1,340 @@
+"""Every write that changes a delivery's state: one function for each transition of `base/delivery.py`, under its name.
+
+A function does nothing to a row whose state does not allow its transition. The state is part of each UPDATE, so that two
+processes cannot both move a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from msgspec import structs
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, or_, select
+
+from actionwatch.base.delivery import (
+    BURY,
+    DROP,
+    READDRESS,
+    READDRESSED,
+    SUMMARISE,
+    UNTOLD,
+    Delivery,
+    DeliveryStatus,
+    Transition,
+)
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import Event, Status
+from actionwatch.store.database import bulk_insert, bulk_update
+from actionwatch.store.outbox import IS_ESCALATION, IS_FROZEN, IS_PENDING, DeliveryFilter
+from actionwatch.store.suppressed_deliveries import SummaryGroup
+from actionwatch.store.tables import ALERT, DELIVERY
+from actionwatch.store.timestamps import Instant, to_micros
+
+_COLUMNS = (
+    "id",
+    "alert_id",
+    "receiver",
+    "event",
+    "ordinal",
+    "status",
+    "attempts",
+    "created_at",
+    "started_at",
+    "due_at",
+    "mutes",
+    "fallback_of",
+    "why",
+    "ref",
+    "body",
+)
+# `|| ''` hides the column from the planner. Without statistics SQLite takes `status = 'pending'` for a condition that few rows
+# meet, and would read all pending rows of a receiver instead of those with the given ids.
+_IS_PENDING = DELIVERY.c.status.concat("") == DeliveryStatus.PENDING.value
+_ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
+_UPDATES = (Event.UPDATED.value, Event.ACKED.value)
+_EARLIER = DELIVERY.alias()
+
+_SENT = (
+    DELIVERY.update()
+    .where(
+        DELIVERY.c.id.in_(bindparam("ids", expanding=True)),
+        DELIVERY.c.receiver == bindparam("wanted"),
+        _IS_PENDING,
+    )
+    .values(
+        status=DeliveryStatus.SENT.value,
+        sent_at=bindparam("at", type_=Instant),
+        why=None,
+        last_error=None,
+        leased_until=None,
+    )
+)
+_STOP = (
+    DELIVERY.update()
+    .where(DELIVERY.c.id == bindparam("known_id"), _IS_PENDING, ~IS_FROZEN)
+    .values(
+        status=bindparam("new_status"),
+        why=bindparam("new_why"),
+        ref=bindparam("new_ref"),
+        awaits=bindparam("new_awaits"),
+        due_at=bindparam("new_due_at", type_=Instant),
+        leased_until=None,
+    )
+)
+_UNTOLD_ENDS = (
+    DELIVERY.c.status == DeliveryStatus.SUPPRESSED.value,
+    DELIVERY.c.event == Event.RESOLVED.value,
+    DELIVERY.c.why == UNTOLD,
+    exists().where(
+        _EARLIER.c.alert_id == DELIVERY.c.alert_id,
+        _EARLIER.c.receiver == DELIVERY.c.receiver,
+        _EARLIER.c.ordinal < DELIVERY.c.ordinal,
+        _EARLIER.c.status == DeliveryStatus.PENDING.value,
+    ),
+)
+"""Ends that a gate stopped because the receiver did not get the opening, of alerts that have a pending message now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A row that a gate stopped: by what, the silence, alert or interval it refers to, the summary that will report it."""
+
+    delivery: Delivery
+    by: str
+    ref: str | None = None
+    awaits: str | None = None
+
+
+def enqueue(connection: Connection, deliveries: Sequence[Delivery]) -> int:
+    """Insert pending rows and skip ids and places that exist. Return how many are new."""
+    return _insert(connection, deliveries, DeliveryStatus.PENDING)
+
+
+def change_event(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
+    """Make a pending update that was not attempted report `event` instead, a resolution at once. Return whether one exists."""
+    its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _IS_PENDING)
+    is_open = (~IS_FROZEN, DELIVERY.c.event.in_(_UPDATES), ~IS_ESCALATION)
+    due_at = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
+    statement = DELIVERY.update().where(*its, *is_open)
+    return connection.execute(statement.values(event=event.value, due_at=due_at)).rowcount > 0
+
+
+def claim(connection: Connection, deliveries: Sequence[Delivery], until: datetime) -> list[Delivery]:
+    """Lease pending rows, count the attempt that follows, and freeze their text. Return the claimed rows as they are then."""
+    claimed = [structs.replace(delivery, attempts=delivery.attempts + 1) for delivery in deliveries]
+    lease = to_micros(until)
+    rows = [(each.id, each.event.value, each.body, each.attempts, lease) for each in claimed]
+    columns = ("id", "event", "body", "attempts", "leased_until")
+    if bulk_update(connection, DELIVERY, columns, rows, only=_ONLY_PENDING) == len(rows):
+        return claimed
+    pending = select(DELIVERY.c.id).where(DELIVERY.c.id.in_([each.id for each in claimed]), _IS_PENDING)
+    held = set(connection.execute(pending).scalars())
+    return [each for each in claimed if each.id in held]
+
+
+def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    """Fix the text and the event of pending rows before their first attempt."""
+    rows = [(each.id, each.event.value, each.body) for each in deliveries]
+    bulk_update(connection, DELIVERY, ("id", "event", "body"), rows, only=_ONLY_PENDING)
+
+
+def release(connection: Connection) -> int:
+    """End every lease: correct where one process alone works on the store, as on SQLite. Return how many there were."""
+    held = (IS_PENDING, DELIVERY.c.leased_until.is_not(None))
+    return connection.execute(DELIVERY.update().where(*held).values(leased_until=None)).rowcount
+
+
+def sent(connection: Connection, receiver: str, notes: Mapping[str, str | None], at: datetime) -> None:
+    """Mark pending rows of a receiver as sent, by id. A note, such as the recipients that were refused, is kept as `why`."""
+    if notes:
+        connection.execute(_SENT, {"ids": list(notes), "wanted": receiver, "at": at})
+    rows = [(delivery_id, note) for delivery_id, note in notes.items() if note is not None]
+    bulk_update(connection, DELIVERY, ("id", "why"), rows, only=("status", DeliveryStatus.SENT.value))
+
+
+def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> None:
+    """Make a pending row due later, and with it the rows that wait behind it."""
+    _end_attempt(connection, delivery.id, due_at=due_at, last_error=error)
+    if delivery.is_escalation:
+        return
+    behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _IS_PENDING)
+    is_early = (DELIVERY.c.ordinal > delivery.ordinal, DELIVERY.c.due_at < due_at)
+    connection.execute(DELIVERY.update().where(*behind, *is_early).values(due_at=due_at))
+
+
+def bury(connection: Connection, delivery_id: str, why: str, error: str | None = None) -> bool:
+    """Make a pending row a dead letter. Return whether it was pending."""
+    return _end_attempt(connection, delivery_id, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
+
+
+def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:
+    """Make dead letters of all rows that wait for a receiver, also for a storm's summary or a digest.
+
+    Returns: the alert and the event of each row, in the order of sending.
+    """
+    waits = (DELIVERY.c.receiver == receiver, _allows(BURY))
+    order = (DELIVERY.c.alert_id, DELIVERY.c.ordinal)
+    rows = connection.execute(select(DELIVERY.c.alert_id, DELIVERY.c.event).where(*waits).order_by(*order))
+    found = [(row.alert_id, Event(row.event)) for row in rows]
+    dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, "leased_until": None}
+    connection.execute(DELIVERY.update().where(*waits).values(dead))
+    return found
+
+
+def suppress(connection: Connection, rows: Sequence[Suppression]) -> None:
+    """End pending rows that a gate stopped before the first attempt."""
+    stopped = [(each.delivery, each.by, each.ref, each.awaits, each.delivery.due_at) for each in rows]
+    _stop(connection, DeliveryStatus.SUPPRESSED, stopped)
+
+
+def suppress_escalations(connection: Connection, receiver: str) -> None:
+    """End the pending escalations to a receiver whose alert is acknowledged or resolved."""
+    escalations = (IS_PENDING, DELIVERY.c.receiver == receiver, IS_ESCALATION)
+    alert_status = select(ALERT.c.status).where(ALERT.c.id == DELIVERY.c.alert_id).scalar_subquery()
+    ended = {"status": DeliveryStatus.SUPPRESSED.value, "why": alert_status, "leased_until": None}
+    connection.execute(DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended))
+
+
+def collapse(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
+    """End pending rows that came in a storm; its summary reports each, not before the given time."""
+    _stop(connection, DeliveryStatus.COLLAPSED, [(row, "storm", None, "storm", until) for row, until in rows])
+
+
+def hold(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
+    """End pending rows of a digest receiver; the digest that is due at the given time reports each."""
+    _stop(connection, DeliveryStatus.HELD, [(row, "digest", None, "digest", until) for row, until in rows])
+
+
+def summarise(
+    connection: Connection, receiver: str, groups: Sequence[SummaryGroup], summary_id: str, now: datetime
+) -> None:
+    """Mark the rows of these groups as reported by a summary; of a digest only those that are due."""
+    for group in groups:
+        its = (
+            DELIVERY.c.receiver == receiver,
+            DELIVERY.c.awaits == group.awaits,
+            DELIVERY.c.ref.is_not_distinct_from(group.ref),
+            DELIVERY.c.mutes.is_not_distinct_from(json.dumps(group.mutes) if group.mutes else None),
+            _allows(SUMMARISE),
+        )
+        statement = DELIVERY.update().where(*its)
+        if group.awaits == "digest":
+            statement = statement.where(DELIVERY.c.due_at <= now)
+        connection.execute(statement.values(awaits=None, reported_in=summary_id))
+
+
+def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> int:
+    """Make dead rows pending again under the same ids. Return how many.
+
+    The end of an alert, which was kept from a receiver because it did not get the opening, follows that opening now.
+    """
+    again = {**_afresh(now), "why": None}
+    dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
+    count = connection.execute(DELIVERY.update().where(*dead).values(again)).rowcount
+    connection.execute(DELIVERY.update().where(*_UNTOLD_ENDS).values(again))
+    return count
+
+
+def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, event: Event, now: datetime) -> None:
+    """Make a dead row pending for another receiver, under its id. A new row in its old place names that receiver.
+
+    The new row keeps the old number in use: the id of the next message would be the id of this one.
+    """
+    values = {
+        **_afresh(now),
+        "receiver": to,
+        "ordinal": ordinal,
+        "event": event.value,
+        "mutes": None,
+        "why": READDRESSED,
+        "ref": letter.receiver,
+    }
+    moved = connection.execute(DELIVERY.update().where(DELIVERY.c.id == letter.id, _allows(READDRESS)).values(values))
+    if not moved.rowcount:
+        return
+    name = stable_id("moved", letter.id, letter.receiver, str(letter.ordinal))
+    left = structs.replace(letter, id=name, why=READDRESSED, ref=to, body=None)
+    _insert(connection, [left], DeliveryStatus.SUPPRESSED)
+    connection.execute(DELIVERY.update().where(DELIVERY.c.fallback_of == letter.id).values(fallback_of=name))
+
+
+def drop(connection: Connection, wanted: DeliveryFilter, who: str) -> int:
+    """Give up dead rows for good. Return how many there were."""
+    dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": "dropped", "ref": who}
+    statement = DELIVERY.update().where(*wanted.conditions(), _allows(DROP))
+    return connection.execute(statement.values(dropped)).rowcount
+
+
+def _allows(transition: Transition) -> ColumnElement[bool]:
+    """Return the condition that a row's state allows a transition. Indexes serve it."""
+    states = [state for state in transition.sources if state is not None]
+    plain = sorted(state.status.value for state in states if not state.awaits_summary)
+    awaiting = sorted(state.status.value for state in states if state.awaits_summary)
+    is_awaiting = DELIVERY.c.awaits.is_not(None)
+    allowed = ((plain, ~is_awaiting), (awaiting, is_awaiting))
+    return or_(*(DELIVERY.c.status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
+
+
+def _end_attempt(connection: Connection, delivery_id: str, **values: Any) -> bool:
+    """Write how an attempt ended and end its lease. Return whether the row was pending."""
+    statement = DELIVERY.update().where(DELIVERY.c.id == delivery_id, _IS_PENDING)
+    return connection.execute(statement.values(leased_until=None, **values)).rowcount > 0
+
+
+def _stop(
+    connection: Connection,
+    status: DeliveryStatus,
+    rows: Collection[tuple[Delivery, str, str | None, str | None, datetime]],
+) -> None:
+    if rows:
+        values = [
+            {
+                "known_id": delivery.id,
+                "new_status": status.value,
+                "new_why": why,
+                "new_ref": ref,
+                "new_awaits": awaits,
+                "new_due_at": due_at,
+            }
+            for delivery, why, ref, awaits, due_at in rows
+        ]
+        connection.execute(_STOP, values)
+
+
+def _afresh(now: datetime) -> dict[str, Any]:
+    """Return the values that make a row pending as if it were new."""
+    return {
+        "status": DeliveryStatus.PENDING.value,
+        "due_at": now,
+        "started_at": now,
+        "attempts": 0,
+        "leased_until": None,
+    }
+
+
+def _insert(connection: Connection, deliveries: Sequence[Delivery], status: DeliveryStatus) -> int:
+    rows = [
+        (
+            each.id,
+            each.alert_id,
+            each.receiver,
+            each.event.value,
+            each.ordinal,
+            status.value,
+            each.attempts,
+            to_micros(each.created_at),
+            to_micros(each.started_at),
+            to_micros(each.due_at),
+            json.dumps(each.mutes) if each.mutes else None,
+            each.fallback_of,
+            each.why,
+            each.ref,
+            each.body,
+        )
+        for each in deliveries
+    ]
+    return bulk_insert(connection, DELIVERY, _COLUMNS, rows)

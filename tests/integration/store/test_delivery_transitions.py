@@ -1,0 +1,170 @@
+"""Transitions of deliveries: no course of them leaves the table, and none walks all rows to find one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from sqlalchemy import Connection, select
+
+import actionwatch
+from actionwatch.base.delivery import (
+    OWNERS,
+    TRANSITIONS,
+    UNTOLD,
+    Delivery,
+    DeliveryState,
+    DeliveryStatus,
+)
+from actionwatch.base.model import Event, Status
+from actionwatch.store import alerts, delivery_transitions, outbox, suppressed_deliveries
+from actionwatch.store.database import Database
+from actionwatch.store.delivery_transitions import Suppression
+from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.store.tables import DELIVERY
+from tests.builders import NOON, make_alert, make_delivery
+
+LATER = NOON + timedelta(minutes=5)
+ESCALATES = make_delivery("a", ordinal=-1, event=Event.UPDATED)
+ROWS = [
+    make_delivery("a", ordinal=1),
+    make_delivery("a", ordinal=2, event=Event.UPDATED),
+    make_delivery("a", ordinal=3, event=Event.RESOLVED),
+    make_delivery("b", ordinal=1),
+    make_delivery("b", receiver="mail", ordinal=1),
+    ESCALATES,
+]
+
+Step = Callable[[Connection, Delivery], object]
+STEPS: dict[str, tuple[Step, ...]] = {
+    "enqueue": (lambda c, row: delivery_transitions.enqueue(c, [row]),),
+    "change_event": (lambda c, row: delivery_transitions.change_event(c, row.alert_id, row.receiver, Event.RESOLVED),),
+    "claim": (lambda c, row: delivery_transitions.claim(c, [replace(row, body="{}")], LATER),),
+    "freeze": (lambda c, row: delivery_transitions.freeze(c, [replace(row, body="{}")]),),
+    "release": (lambda c, _: delivery_transitions.release(c),),
+    "retry": (lambda c, row: delivery_transitions.retry(c, row, LATER, "503"),),
+    "sent": (lambda c, row: delivery_transitions.sent(c, row.receiver, {row.id: "noted"}, LATER),),
+    "bury": (
+        lambda c, row: delivery_transitions.bury(c, row.id, "refused", "404"),
+        lambda c, row: delivery_transitions.bury_all(c, row.receiver, "no longer configured"),
+    ),
+    "suppress": (
+        lambda c, row: delivery_transitions.suppress(c, [Suppression(row, UNTOLD)]),
+        lambda c, row: delivery_transitions.suppress(c, [Suppression(row, "silence", "s1", "silence")]),
+        lambda c, row: delivery_transitions.suppress_escalations(c, row.receiver),
+    ),
+    "collapse": (lambda c, row: delivery_transitions.collapse(c, [(row, NOON)]),),
+    "hold": (lambda c, row: delivery_transitions.hold(c, [(row, NOON)]),),
+    "summarise": (
+        lambda c, row: delivery_transitions.summarise(
+            c, row.receiver, suppressed_deliveries.read_groups(c, row.receiver), "summary", NOON
+        ),
+    ),
+    "requeue": (
+        lambda c, row: delivery_transitions.requeue(c, DeliveryFilter([row.id]), LATER),
+        lambda c, _: delivery_transitions.requeue(c, DeliveryFilter(), LATER),
+    ),
+    "readdress": (lambda c, row: delivery_transitions.readdress(c, row, "pager", _free_ordinal(c), row.event, LATER),),
+    "drop": (
+        lambda c, row: delivery_transitions.drop(c, DeliveryFilter([row.id]), "sam"),
+        lambda c, _: delivery_transitions.drop(c, DeliveryFilter(), "sam"),
+    ),
+}
+CHOICES = [(name, step) for name, steps in STEPS.items() for step in steps]
+BY_NAME = {transition.name: transition for transition in TRANSITIONS}
+
+
+def _free_ordinal(connection: Connection) -> int:
+    return len(_rows(connection)) + 10
+
+
+def _rows(connection: Connection) -> dict[str, Any]:
+    """Read every row, by id. `fallback_of` of a row may follow a row that moves."""
+    columns = [column for column in DELIVERY.columns if column.name != "fallback_of"]
+    return {row.id: row for row in connection.execute(select(*columns))}
+
+
+def _state(row: Any) -> DeliveryState:
+    return DeliveryState((DeliveryStatus(row.status), row.awaits is not None))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(course=st.lists(st.tuples(st.sampled_from(CHOICES), st.sampled_from(ROWS)), min_size=10, max_size=40))
+def test_any_course(database: Database, course: Sequence[tuple[tuple[str, Step], Delivery]]) -> None:
+    """A transition moves a row another way than the table says, or changes a row whose state does not allow it."""
+    with database.write() as connection:
+        connection.execute(DELIVERY.delete())
+        alerts.insert_new(connection, [(make_alert("a", status=Status.ACKED), "a")])
+        delivery_transitions.enqueue(connection, ROWS)
+        for (name, step), row in course:
+            before = _rows(connection)
+            step(connection, outbox.read(connection, row.id) or row)
+            after = _rows(connection)
+            transition = BY_NAME[name]
+            for delivery_id, now in after.items():
+                old = before.get(delivery_id)
+                source = None if old is None else _state(old)
+                if old != now:
+                    assert (source, _state(now)) in transition.moves, (name, source, _state(now))
+            assert before.keys() <= after.keys()
+
+
+def test_every_move_is_made(database: Database) -> None:
+    """A move of the table is made by no function, or a function makes none."""
+    assert STEPS.keys() == BY_NAME.keys()
+    starts: dict[DeliveryState | None, tuple[Step, ...]] = {
+        None: (),
+        DeliveryState.PENDING: (STEPS["enqueue"][0],),
+        DeliveryState.DEAD: (STEPS["enqueue"][0], STEPS["bury"][0]),
+        DeliveryState.SUPPRESSED: (STEPS["enqueue"][0], STEPS["suppress"][0]),
+        DeliveryState.SUPPRESSED_UNTIL_SUMMARY: (STEPS["enqueue"][0], STEPS["suppress"][1]),
+        DeliveryState.COLLAPSED_UNTIL_SUMMARY: (STEPS["enqueue"][0], STEPS["collapse"][0]),
+        DeliveryState.HELD_UNTIL_SUMMARY: (STEPS["enqueue"][0], STEPS["hold"][0]),
+    }
+    end, opening = ROWS[2], ROWS[0]
+    made: set[tuple[str, DeliveryState | None, DeliveryState]] = set()
+    with database.write() as connection:
+        for name, step in CHOICES:
+            for source, steps in starts.items():
+                connection.execute(DELIVERY.delete())
+                for each in steps:
+                    each(connection, end)
+                if source is not None:
+                    delivery_transitions.enqueue(connection, [opening])
+                before = _rows(connection)
+                step(connection, outbox.read(connection, end.id) or end)
+                made |= {
+                    (name, _state(before[row.id]) if row.id in before else None, _state(row))
+                    for row in _rows(connection).values()
+                    if row != before.get(row.id) or row.id not in before
+                }
+    stays = {"change_event", "release"}  # the row's columns change only for an update, or under a lease
+    wanted = {(each.name, *move) for each in TRANSITIONS for move in each.moves if each.name not in stays}
+    assert wanted - made == set()
+
+
+def test_every_state_has_an_owner() -> None:
+    """A state that is not final has nobody who moves its rows on, or no way leads from it to a final state."""
+    ways = {(source, target) for each in TRANSITIONS for source, target in each.moves}
+    final = set(DeliveryState) - OWNERS.keys()
+    ending = set(final)
+    for _ in DeliveryState:
+        ending |= {source for source, target in ways if source is not None and target in ending}
+    assert ending == set(DeliveryState)
+    assert {target for _, target in ways} == set(DeliveryState)
+    assert all(OWNERS.values())
+
+
+def test_status_is_written_in_one_module() -> None:
+    """Another module writes to the table of deliveries: it could move a row past the table of transitions."""
+    folder = Path(actionwatch.__file__).parent
+    writes = re.compile(r"\b(?:DELIVERY\s*\.(?:update|insert)|bulk_(?:update|insert)\(\s*connection,\s*DELIVERY\b)")
+    writers = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if writes.search(path.read_text())}
+    # Retention deletes rows and old bodies, and a step of the clock moves waits: neither changes a state.
+    assert writers - {"store/retention.py", "store/waits.py"} == {"store/delivery_transitions.py"}
