@@ -21,7 +21,7 @@ from actionwatch.text.payloads import instant
 
 FAILING_AFTER = timedelta(minutes=10)  # a receiver that accepts nothing for this long is reported
 OBJECTIVE_OVER = timedelta(hours=1)  # an objective covers this span, and is met again when the whole span was good
-SLOW_SHARE = 0.01  # p99: one in a hundred may take longer
+SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
 DEAD_REMEDY = (
     "fix the receiver, look at 'actionwatch deliveries list --dead', then 'actionwatch deliveries retry --dead', "
     "or drop what is not worth it: 'actionwatch deliveries drop --dead'"

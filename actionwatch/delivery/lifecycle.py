@@ -79,10 +79,10 @@ class Hold:
 
 
 GateDecision = Suppress | Collapse | Hold
-Outcome = Accepted | Failed | Bury | GateDecision
+DeliveryOutcome = Accepted | Failed | Bury | GateDecision
 
 
-def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, Outcome]], now: datetime) -> None:
+def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOutcome]], now: datetime) -> None:
     """Make the transition that follows each outcome, and write a line for each into its alert's history."""
     accepted: dict[str, dict[str, str | None]] = defaultdict(dict)
     suppressed: list[Suppression] = []
@@ -118,7 +118,7 @@ def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, Outcome]], 
     alert_history.append(connection, lines)
 
 
-def _history_line(delivery: Delivery, outcome: Outcome, what: str, now: datetime) -> alert_history.Entry:
+def _history_line(delivery: Delivery, outcome: DeliveryOutcome, what: str, now: datetime) -> alert_history.Entry:
     if isinstance(outcome, GateDecision):
         return alert_history.Entry(now, delivery.alert_id, f"gate to {delivery.receiver}", visible(what))
     attempt = "" if isinstance(outcome, Bury) else f"attempt {delivery.attempts}: "

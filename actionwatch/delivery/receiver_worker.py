@@ -27,8 +27,8 @@ from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.notifiers.base import Notifier
 
 IN_HAND = 4  # jobs a thread: none waits for the delivery worker's commit, and a commit carries many
-HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to ask again for the places that another process holds
-MOST_IN_HAND = 16  # of a quick receiver: should it hang now, at 10 s each they all end within their lease
+HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
+MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
 
 log = structlog.get_logger()
 
@@ -119,7 +119,7 @@ class ReceiverWorker:
         return timedelta(seconds=1 / rate) if rate else timedelta(0)
 
     def follow_shared(self, paused_until: datetime | None, next_at: datetime | None) -> None:
-        """Follow the pause and the rate that all processes share."""
+        """Take over the pause and the rate that all processes share."""
         if paused_until is not None:
             self.pause(paused_until)
         if next_at is not None and self.interval:
@@ -146,7 +146,7 @@ class ReceiverWorker:
 
     def longest_send(self) -> timedelta:
         """Return how long the oldest delivery has been in hand."""
-        began = list(self.in_hand.values())  # the dispatcher may change it meanwhile
+        began = list(self.in_hand.values())  # the delivery worker may change it meanwhile
         return timedelta(seconds=time.monotonic() - min(began)) if began else timedelta(0)
 
     @property
@@ -187,7 +187,7 @@ class ReceiverWorker:
         except DeliveryError as exc:
             return Attempt(job, None, exc, failures)
         except BaseException as exc:
-            # A notifier's bug, even a SystemExit, must neither lose a message nor end the thread.
+            # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
             return Attempt(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
         return Attempt(job, receipt, None, failures)

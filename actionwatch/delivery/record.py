@@ -13,7 +13,7 @@ from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.model import Event, Receipt
 from actionwatch.delivery import lifecycle
 from actionwatch.delivery.fallback import Fallbacks
-from actionwatch.delivery.lifecycle import Accepted, Failed, Outcome
+from actionwatch.delivery.lifecycle import Accepted, DeliveryOutcome, Failed
 from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
 from actionwatch.delivery.retry import Bury, decide
 from actionwatch.store import alert_history, delivery_latency, outbox, receivers
@@ -47,7 +47,7 @@ class Recorder:
 
     def _outcome(
         self, connection: Connection, attempt: Attempt, started: Mapping[str, datetime], now: datetime
-    ) -> Outcome:
+    ) -> DeliveryOutcome:
         delivery = attempt.job.delivery
         if attempt.error is not None:
             started_at = started.get(delivery.id, delivery.started_at)
@@ -58,7 +58,7 @@ class Recorder:
     def _failure(
         self, connection: Connection, delivery: Delivery, error: DeliveryError, started_at: datetime, now: datetime
     ) -> Failed:
-        """Decide what follows an error, and note the receiver's failure and how long it asked to be left alone."""
+        """Decide what follows an error, and note the receiver's failure and how long it is paused."""
         worker, text = self._workers[delivery.receiver], visible(str(error))
         follows = decide(error, delivery.attempts, started_at, now, self._jitter(), worker.channel.retry)
         if isinstance(error, TransientDeliveryError) and error.retry_after:
@@ -70,7 +70,7 @@ class Recorder:
 
 
 def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:
-    """Note that receivers work, what they call the messages, and how long the openings took."""
+    """Note that receivers work, their references for the messages, and how long the openings took."""
     for name in {each.job.delivery.receiver for each in accepted}:
         receivers.note_success(connection, name, now)
     for each in accepted:

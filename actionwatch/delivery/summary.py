@@ -32,7 +32,7 @@ from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.text.payloads import ALERTS_SHOWN, summary_document
 
 REASONS = ("silence", "mute", "storm", "digest")
-ENDED_BY_TIME = ("silence", "mute")  # after these, alerts about what still lasts are delivered
+ENDED_BY_TIME = ("silence", "mute")  # at their end, alerts about what still lasts are delivered
 
 A_MOMENT = timedelta(seconds=1)
 

@@ -95,10 +95,7 @@ class DeliveryWorker:
         self.wake()
 
     def run(self, attempt: Callable[[Callable[[], object]], bool] = _attempt) -> None:
-        """Work until `stop`; meant for a thread of its own.
-
-        `attempt` calls what it is given and returns whether that succeeded.
-        """
+        """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
         while not self._stopping.is_set():
             if not attempt(self._run_round):
                 self._stopping.wait(POLL_SECONDS)
@@ -138,11 +135,6 @@ class DeliveryWorker:
         self._is_alone = True
         if released or buried:
             log.info("outbox_recovered", released=released, buried=buried)
-
-    def _run_round(self) -> None:
-        if not self._is_alone:
-            self.recover()
-        self.run_once(self._seconds_until_next())
 
     def run_once(self, patience: float = 0.0) -> int:
         """Run one round; wait up to `patience` seconds for attempts to end. Return how many messages were handed out."""
@@ -188,6 +180,11 @@ class DeliveryWorker:
             log.warning("deliveries_interrupted", count=self.under_way(), remedy="the next start retries them")
         for worker in self._workers.values():
             worker.close()
+
+    def _run_round(self) -> None:
+        if not self._is_alone:
+            self.recover()
+        self.run_once(self._seconds_until_next())
 
     def _seconds_until_next(self) -> float:
         self._inbox.note_version()

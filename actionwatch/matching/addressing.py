@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
-from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryState, DeliveryStatus
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Event, Level, Record
 from actionwatch.store import alert_history, delivery_transitions, receiver_progress
@@ -161,7 +161,7 @@ class Addressing:
 def _reports_newest_state(row: Delivery) -> bool:
     """Return whether a row will report the newest state: it is not frozen yet, or its digest is not written yet."""
     is_open = row.status is DeliveryStatus.PENDING and not row.is_frozen and row.event is not Event.RESOLVED
-    return is_open or (row.status is DeliveryStatus.HELD and row.awaits is not None)
+    return is_open or row.state is DeliveryState.HELD_UNTIL_SUMMARY
 
 
 def _is_collapsed(found: ReceiverProgress, last: Delivery) -> bool:

@@ -11,12 +11,14 @@ from actionwatch.store.database import Database
 from tests import waiting
 from tests.builders import open_database
 from tests.integration.pipeline.kit import Post
+from tests.transitions import guard_transitions
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """Open an empty store."""
+    """Open an empty store; it refuses transitions of deliveries that the table does not have."""
     opened = open_database(tmp_path)
+    guard_transitions(opened)
     yield opened
     opened.close()
 

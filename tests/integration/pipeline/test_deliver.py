@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import DeliveryError, StoreBusy, TransientDeliveryError
 from actionwatch.base.model import Event, Message, Receipt, Status
-from actionwatch.delivery import claiming, inbox, schedule
+from actionwatch.delivery import inbox, schedule
+from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.receiver_worker import IN_HAND, MOST_IN_HAND
@@ -845,7 +846,7 @@ def test_a_send_that_hangs_is_reported(post: Post) -> None:
         deliverer.run_once()
         deliverer.check_sends()
         line = deliverer._workers["hook"]
-        line.in_hand = {name: began - claiming.LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
+        line.in_hand = {name: began - LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
         with pytest.raises(DeliveryError, match="hook have been under way for more than 5m"):
             deliverer.check_sends()
     deliverer.check_sends()

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from actionwatch.base.delivery import (
     DeliveryState,
     DeliveryStatus,
 )
+from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Event, Status
 from actionwatch.store import alerts, delivery_transitions, outbox, suppressed_deliveries
 from actionwatch.store.database import Database
@@ -29,6 +31,7 @@ from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.tables import DELIVERY
 from tests.builders import NOON, make_alert, make_delivery
+from tests.transitions import guard_transitions
 
 LATER = NOON + timedelta(minutes=5)
 ESCALATES = make_delivery("a", ordinal=-1, event=Event.UPDATED)
@@ -159,6 +162,17 @@ def test_every_state_has_an_owner() -> None:
     assert ending == set(DeliveryState)
     assert {target for _, target in ways} == set(DeliveryState)
     assert all(OWNERS.values())
+
+
+@pytest.mark.parametrize("status", ["pending", "dead", "held"])
+def test_guard(database: Database, status: str) -> None:
+    """The guard of the other tests lets a change pass that the table does not have."""
+    guard_transitions(database)
+    with database.write() as connection:
+        delivery_transitions.enqueue(connection, [ROWS[0]])
+        delivery_transitions.sent(connection, ROWS[0].receiver, {ROWS[0].id: None}, NOON)
+    with pytest.raises(StoreError, match="no such transition"), database.write() as connection:
+        connection.execute(DELIVERY.update().values(status=status))
 
 
 def test_status_is_written_in_one_module() -> None:
