@@ -18,16 +18,36 @@ from tests.waiting import LIMIT, wait_until
 
 Command = Sequence[str | Path]
 Process = subprocess.Popen[str]
+REACTED_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def child(command: Command, **options: Any) -> Iterator[Process]:
     """Start a process in a session of its own; at the end of the block, also after a failure, kill it and its descendants."""
-    with subprocess.Popen(command, text=True, start_new_session=True, **options) as process:
+    with _signals_not_ignored():
+        started = subprocess.Popen(command, text=True, start_new_session=True, **options)
+    with started as process:
         try:
             yield process
         finally:
             kill(process)
+
+
+@contextmanager
+def _signals_not_ignored() -> Iterator[None]:
+    """Have a child that starts in the block react to signals, as one that a terminal starts.
+
+    A shell script starts what runs in its background with SIGINT ignored, and nohup ignores SIGHUP. Children inherit that, so
+    that a suite which runs there would press Ctrl-C in vain.
+    """
+    ignored = [number for number in REACTED_TO if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def run_child(command: Command, given: str = "", **options: Any) -> subprocess.CompletedProcess[str]:

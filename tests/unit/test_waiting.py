@@ -106,6 +106,21 @@ def test_a_child_is_given_and_prints() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "hello\n", "problem\n")
 
 
+def test_a_child_reacts_to_signals_that_are_ignored_here() -> None:
+    """Run in the background of a script, or under nohup, the suite sends signals that its children ignore."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = "import signal; print('waiting', flush=True); signal.pause()"
+        with children.child([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waiting\n"
+            process.send_signal(signal.SIGINT)
+            assert children.exit_status(process) == -signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_terminal_shows_what_is_printed_and_takes_what_is_typed() -> None:
     """A child finds no terminal, or Ctrl-C does not reach its reading."""
     code = "import sys; print(sys.stdin.isatty(), input('name? ')); input('more? ')"

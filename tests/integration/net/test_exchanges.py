@@ -47,6 +47,10 @@ def saying(*pieces: bytes) -> Callable[[socket.socket, threading.Event], None]:
         with contextlib.suppress(OSError):
             for piece in pieces:
                 connection.sendall(piece)
+            # Closed with something of the request unread, the connection would be reset, and the response lost.
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65_536):
+                continue
 
     return treat
 
