@@ -127,7 +127,7 @@ def test_a_service_that_ended_is_seen(desk: Desk) -> None:
         stuck = desk.call("status", "-o", "json")
         assert stuck.status == 1
         assert [trouble["trouble"] for trouble in stuck.json["troubles"]] == ["poll_overdue"]
-        assert "the service runs but does not poll" in desk.call("status").out
+        assert "the service is running but does not poll" in desk.call("status").out
         polled(desk, timedelta(seconds=30))
         assert desk.call("status").status == 0
 
