@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -39,11 +40,26 @@ def patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", LIMIT)
 
 
+def take_request(connection: socket.socket) -> bytes:
+    """Read one whole request: a connection that is closed with unread bytes is reset, and its response may be lost."""
+    taken = b""
+    while not (head := re.match(rb"(?s).*?\r\n\r\n", taken)) or len(taken) < head.end() + _length(head[0]):
+        if not (piece := connection.recv(65_536)):
+            break
+        taken += piece
+    return taken
+
+
+def _length(head: bytes) -> int:
+    found = re.search(rb"(?i)content-length: *(\d+)", head)
+    return int(found[1]) if found else 0
+
+
 def saying(*pieces: bytes) -> Callable[[socket.socket, threading.Event], None]:
     """Answer the first request of each connection with these bytes, then close."""
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
-        connection.recv(65_536)
+        take_request(connection)
         with contextlib.suppress(OSError):
             for piece in pieces:
                 connection.sendall(piece)
@@ -59,7 +75,7 @@ def dripping(said: bytes, endless: bytes) -> Callable[[socket.socket, threading.
     """Send a beginning, then a little now and then until the client or the test ends it."""
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
-        connection.recv(65_536)
+        take_request(connection)
         with contextlib.suppress(OSError):
             connection.sendall(said)
             while not released.wait(SHORT / 10):
@@ -76,7 +92,7 @@ def serving(*responses: bytes) -> tuple[list[int], Callable[[socket.socket, thre
         accepted.append(1)
         with contextlib.suppress(OSError):
             for response in responses:
-                if not connection.recv(65_536):
+                if not take_request(connection):
                     return
                 connection.sendall(response)
 
