@@ -112,7 +112,7 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
     """
     from actionwatch.base.model import Mode
     from actionwatch.cli.rules.loaded_rules import load_pack
-    from actionwatch.rules.report import suggest
+    from actionwatch.text.suggestions import suggest
 
     paths = [Path(name) for name in names if Path(name).exists()]
     plain = [name for name in names if not Path(name).exists()]

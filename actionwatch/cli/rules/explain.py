@@ -83,7 +83,7 @@ def _views(config: str, rule: Rule, pack: Pack, record: Record, file: Path | Non
 
 
 def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
-    from actionwatch.rules.report import suggest
+    from actionwatch.text.suggestions import suggest
 
     remedy = suggest(name, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
     return f"no rule has the name or id {name!r}: {remedy}"
