@@ -43,7 +43,7 @@ from sigma.types import (
 
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
-from actionwatch.rules.fields import Field, Reader, Candidates, field_named, keywords, spell
+from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, Check, pattern_check, wildcard_check
 from actionwatch.rules.placeholders import expand

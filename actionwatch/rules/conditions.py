@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.fields import Reader, Subject, Candidates, spell
+from actionwatch.rules.fields import Candidates, Reader, Subject, spell
 
 Predicate = Callable[[Subject], bool]
 Test = Callable[[Candidates], bool]

@@ -16,7 +16,7 @@ from actionwatch.base.model import Level, Mode, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.cases import Case
 from actionwatch.rules.conditions import Condition, Leaf, any_of, predicate
-from actionwatch.rules.fields import FIELDS, Subject, Candidates
+from actionwatch.rules.fields import FIELDS, Candidates, Subject
 from actionwatch.rules.report import Report
 from actionwatch.rules.when import When
 from actionwatch.text.yaml_document import Document
