@@ -160,7 +160,7 @@ def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    from actionwatch.settings.words import did_you_mean
+    from actionwatch.text.suggestions import did_you_mean
 
     return f"no receiver is named {name}: " + (did_you_mean(name, known) or f"there are {', '.join(known) or 'none'}")
 

@@ -101,14 +101,12 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _normalised(kinds: Sequence[str]) -> tuple[str, ...]:
     """Normalise kinds and warn about undocumented ones: most are misspelt."""
-    from difflib import get_close_matches
-
     from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+    from actionwatch.text.suggestions import did_you_mean
 
     found = tuple(normalise_kind(kind) for kind in kinds)
     for kind in found:
         if kind not in KINDS:
-            near = get_close_matches(kind, list(KINDS), n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
-            click.echo(f"note: {kind} is not a documented kind{hint}", err=True)
+            hint = did_you_mean(kind, KINDS)
+            click.echo(f"note: {kind} is not a documented kind{': ' if hint else ''}{hint}", err=True)
     return found

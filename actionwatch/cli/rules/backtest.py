@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Alert, Record
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.cli.rules.record_source import Candidates
-    from actionwatch.rules.check import SimulationResult
+    from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
@@ -73,7 +73,7 @@ def command(
     """
     from actionwatch.cli.rules import record_source
     from actionwatch.cli.rules.spool import Spool
-    from actionwatch.rules.prefilter import reach_of
+    from actionwatch.rules.prefilter import prefilter_of
 
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
@@ -83,7 +83,7 @@ def command(
         since = utc_now() - BACK
     span = record_source.TimeRange(since, until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else None
-    about = reach_of([*chosen, *(compared or ())], pack.loaded.rules)
+    about = prefilter_of([*chosen, *(compared or ())], pack.loaded.rules)
     if estimate:
         _show_estimate(pack, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
         return 0
@@ -112,7 +112,7 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
     """
     from actionwatch.base.model import Mode
     from actionwatch.cli.rules.loaded_rules import load_pack
-    from actionwatch.rules.report import suggest
+    from actionwatch.text.suggestions import suggest
 
     paths = [Path(name) for name in names if Path(name).exists()]
     plain = [name for name in names if not Path(name).exists()]
@@ -170,7 +170,7 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
 
 def _run(rules: Sequence[Rule], found: Candidates | None) -> SimulationResult:
     from actionwatch.cli.rules.record_source import counting
-    from actionwatch.rules.check import SimulationResult
+    from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:

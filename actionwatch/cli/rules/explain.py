@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Record
     from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.rules.correlations.live.view import View
-    from actionwatch.rules.explain import Finding
+    from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
 
 
@@ -83,7 +83,7 @@ def _views(config: str, rule: Rule, pack: Pack, record: Record, file: Path | Non
 
 
 def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
-    from actionwatch.rules.report import suggest
+    from actionwatch.text.suggestions import suggest
 
     remedy = suggest(name, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
     return f"no rule has the name or id {name!r}: {remedy}"
@@ -119,7 +119,7 @@ def _stored(config: str, key: str) -> Record:
     return found
 
 
-def _print(record: Record, findings: list[Finding]) -> None:
+def _print(record: Record, findings: list[Explanation]) -> None:
     from actionwatch.rules.alert_text import plain_body
 
     click.echo(spell(plain_body(record)))

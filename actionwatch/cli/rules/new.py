@@ -236,7 +236,7 @@ def _users(text: str) -> list[str]:
 
 def _fields(text: str) -> list[str]:
     from actionwatch.rules.fields import FIELDS, field_named
-    from actionwatch.rules.report import suggest
+    from actionwatch.text.suggestions import suggest
 
     words = _words(text)
     for word in words:

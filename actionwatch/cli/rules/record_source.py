@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actionwatch.base.model import Record
     from actionwatch.cli.rules.spool import Spool
     from actionwatch.instaclustr.query import Query
-    from actionwatch.rules.prefilter import Reach
+    from actionwatch.rules.prefilter import Prefilter
     from actionwatch.settings import Settings
 
 
@@ -71,7 +71,7 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRang
     return Candidates(into, begin, end, end) if begin <= end else None
 
 
-def from_store(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> Candidates | None:
+def from_store(into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange) -> Candidates | None:
     """Read the stored records; None before the first poll. Raises: ConfigError, StoreError."""
     from actionwatch.cli.context import opened_store
     from actionwatch.store import marks
@@ -87,7 +87,7 @@ def from_store(into: Spool, config: str, about: Reach, source: str | None, span:
 
 
 def _stored(
-    connection: Connection, about: Reach, source: str | None, span: TimeRange, advance: Callable[[int], None]
+    connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
     from actionwatch.store import records
     from actionwatch.store.records import RecordFilter
@@ -99,7 +99,7 @@ def _stored(
             yield msgspec.structs.replace(record, seen_at=record.occurred_at)
 
 
-def from_upstream(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> Candidates | None:
+def from_upstream(into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange) -> Candidates | None:
     """Query the upstream with filters derived from the rules. Raises: ConfigError, SourceError."""
     from actionwatch.cli.context import chosen_source
     from actionwatch.service import app
@@ -115,7 +115,7 @@ def from_upstream(into: Spool, config: str, about: Reach, source: str | None, sp
     return None if begin is None else Candidates(into, begin, end, end)
 
 
-def count(config: str, about: Reach, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
+def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
     """Count by kind the records that the rules can match, with one small request or from the store."""
     from actionwatch.cli.context import chosen_source, opened_store
     from actionwatch.service import app
@@ -143,7 +143,7 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def _query(about: Reach, span: TimeRange) -> Query:
+def _query(about: Prefilter, span: TimeRange) -> Query:
     from actionwatch.instaclustr.query import Query
 
     return Query(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.model import Entity, Record
-from actionwatch.rules.check import SimulationResult
+from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.service.simulation import simulate
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database

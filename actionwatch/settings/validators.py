@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.text.options import ConfigPath, Options, check_url
+from actionwatch.text.suggestions import did_you_mean, suggest
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
@@ -36,12 +36,6 @@ class Address:
 
     host: str
     port: int
-
-
-def did_you_mean(word: str, accepted: list[str]) -> str:
-    """Name the accepted word that was likely meant; empty where none is near."""
-    near = get_close_matches(word, accepted, n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
 
 
 def parse_address(value: object) -> Address:
@@ -181,20 +175,16 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _known_receiver(name: str, info: ValidationInfo) -> str:
-    names: list[str] | None = (info.context or {}).get("receiver_names")
-    if names is None or name in names:
-        return name
-    remedy = did_you_mean(name, names) or (f"there are: {', '.join(names)}" if names else "add it under receivers")
-    raise ValueError(f"no receiver has the name '{name}': {remedy}")
+def _among(key: str, what: str, remedy: str) -> AfterValidator:
+    """Accept only the names that the loader passes as `key` of the context; `what` says that a name is not one of them."""
 
+    def check(name: str, info: ValidationInfo) -> str:
+        names: list[str] | None = (info.context or {}).get(key)
+        if names is None or name in names:
+            return name
+        raise ValueError(f"{what.format(name)}: {suggest(name, names, 'there are') or remedy}")
 
-def _known_interval(name: str, info: ValidationInfo) -> str:
-    names: list[str] | None = (info.context or {}).get("interval_names")
-    if names is None or name in names:
-        return name
-    remedy = did_you_mean(name, names) or (f"there are: {', '.join(names)}" if names else "add it under time_intervals")
-    raise ValueError(f"no time interval has the name '{name}': {remedy}")
+    return AfterValidator(check)
 
 
 def parse_storm(value: object) -> object:
@@ -202,14 +192,6 @@ def parse_storm(value: object) -> object:
     if value is None or value == "off" or isinstance(value, dict | Options):
         return value
     raise ValueError("not a storm: write {above: 30, per: 1m}, or off")
-
-
-def _record_field(name: str, info: ValidationInfo) -> str:
-    fields: list[str] | None = (info.context or {}).get("record_fields")
-    if fields is None or name in fields:
-        return name
-    remedy = did_you_mean(name, fields) or f"there are: {', '.join(fields)}"
-    raise ValueError(f"a record has no field '{name}': {remedy}")
 
 
 def _matcher(text: str, info: ValidationInfo) -> str:
@@ -224,9 +206,11 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that must exist when the configuration is loaded."""
-RecordField = Annotated[str, AfterValidator(_record_field)]
-KnownReceiver = Annotated[Word, AfterValidator(_known_receiver)]
-KnownInterval = Annotated[Word, AfterValidator(_known_interval)]
+RecordField = Annotated[str, _among("record_fields", "a record has no field '{}'", "see docs/configuration.md")]
+KnownReceiver = Annotated[Word, _among("receiver_names", "no receiver has the name '{}'", "add it under receivers")]
+KnownInterval = Annotated[
+    Word, _among("interval_names", "no time interval has the name '{}'", "add it under time_intervals")
+]
 MatcherText = Annotated[str, AfterValidator(_matcher)]
 
 

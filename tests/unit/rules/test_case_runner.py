@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.rules.check import START, Bench, Verdict, make_records, missing_tests
+from actionwatch.rules.case_runner import START, CaseResult, CaseRunner, make_records, missing_tests
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
 from actionwatch.rules.model import Rule
@@ -38,7 +38,7 @@ def load(text: str, lists: Mapping[str, tuple[str, ...]] | None = None) -> Rules
     return build_rules(read_text(text, "r.yml"), lists=Lists(lists or {}), known_kinds=[*KINDS])
 
 
-def verdicts(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None = None) -> list[Verdict]:
+def results(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None = None) -> list[CaseResult]:
     """Run the tests of a rule."""
     text = rule + "tests:\n" + "".join(f"  - {test}\n" for test in tests)
     loaded = load(text, lists)
@@ -47,8 +47,8 @@ def verdicts(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None
     def rebuild(values: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
         return load(text, {**(lists or {}), **values}).rules
 
-    bench = Bench(loaded.rules, simulate, KINDS, Lists(lists or {}), rebuild)
-    return [verdict for each in loaded.rules for verdict in bench.run(each)]
+    runner = CaseRunner(loaded.rules, simulate, KINDS, Lists(lists or {}), rebuild)
+    return [result for each in loaded.rules for result in runner.run(each)]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def verdicts(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None
 )  # fmt: skip
 def test_what_passes(rule: str, test: str) -> None:
     """What is so passes: by count, group, texts, level, lateness and time, for plain rules and correlations."""
-    (verdict,) = verdicts(rule, test, lists={"prod": ("other",)})
-    assert verdict.problems == ()
+    (result,) = results(rule, test, lists={"prod": ("other",)})
+    assert result.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -135,23 +135,23 @@ def test_what_passes(rule: str, test: str) -> None:
 )
 def test_what_fails(test: str, problem: str) -> None:
     """A failing test says what was expected and what came, and what each selection said of the record, with its value."""
-    (verdict,) = verdicts(GROUPED, test)
-    assert len(verdict.problems) == 1
-    assert verdict.problems[0].startswith(problem)
-    lines = list(verdict.explained[0][1].lines())
+    (result,) = results(GROUPED, test)
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith(problem)
+    lines = list(result.explained[0][1].lines())
     assert any("actionKind: DELETE_CLUSTER   <- " in line for line in lines)
 
 
 def test_all_keys_must_hold_for_one_alert() -> None:
     """It is not enough that each key holds for some alert."""
     events = "{actionKind: DELETE_CLUSTER, userName: eve}, {repeat: 2, actionKind: DELETE_CLUSTER, userName: eva}"
-    fine, wrong = verdicts(
+    fine, wrong = results(
         GROUPED,
         f"{{events: [{events}], expect: {{alerts: 2, events: 2, group: {{userName: eva}}}}}}",
         f"{{events: [{events}], expect: {{alerts: 2, events: 2, group: {{userName: eve}}}}}}",
     )
-    assert fine.is_passed
-    assert not wrong.is_passed
+    assert not fine.problems
+    assert wrong.problems
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ def test_what_is_missing() -> None:
 def test_a_rule_that_is_off_or_a_shadow_is_tested_all_the_same() -> None:
     """Tests show what a rule would do once it is live."""
     for mode in ("off", "shadow"):
-        (verdict,) = verdicts(RULE + f"mode: {mode}\n", f"{{event: {HIT}, expect: alert}}")
-        assert verdict.is_passed
+        (result,) = results(RULE + f"mode: {mode}\n", f"{{event: {HIT}, expect: alert}}")
+        assert not result.problems
 
 
 def test_a_start_with_zone() -> None:

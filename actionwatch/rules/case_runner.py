@@ -1,6 +1,6 @@
-"""Run the tests of a rule on a virtual clock, through whatever `simulate` is given: the production engine.
+"""Run the tests of rules on a virtual clock. `simulate` is the engine of the service.
 
-A test that fails says what was expected, what came, and which selection said what of each record.
+A failed test shows the expected and the actual result, and the result of each selection for each record.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from actionwatch.base.model import Alert, Entity, Mode, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
 from actionwatch.rules.engine import Failure
-from actionwatch.rules.explain import Finding, explain
+from actionwatch.rules.explain import Explanation, explain
 from actionwatch.rules.fields import RAW
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.text.payloads import instant
 
-START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # a Wednesday noon; any would do
-OVERLAP = timedelta(minutes=15)  # the default of a source: what comes later than this is late
-EXPLAINED = 5  # records that a failed test explains; all are much alike when they are many
+START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # an arbitrary Wednesday
+_OVERLAP = timedelta(minutes=15)  # the default of a source: a record that arrives later than this is late
+_MAX_EXPLAINED = 5  # records of a failed test
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
-class Kind(Protocol):
-    """What the catalogue knows of a kind."""
+class KindInfo(Protocol):
+    """The defaults of records of a kind."""
 
     @property
     def operation(self) -> str: ...
@@ -42,10 +42,9 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """All alerts of a run, in the order of their first time, with the records of each by its id, and the failures of rules.
+    """All alerts of a run in the order of `first_at`, the records of each alert by its id, and the errors of rules.
 
-    The records of an alert are in event order; there are none where something was missing. A replay keeps only the first
-    and the last of them.
+    The records of an alert are in event order. An absence has none. A backtest keeps only the first and the last.
     """
 
     alerts: tuple[Alert, ...]
@@ -54,9 +53,9 @@ class SimulationResult:
 
 
 class Simulate(Protocol):
-    """Runs rules over records through the production engine, in the order of `seen_at`.
+    """Runs rules over records in the order of `seen_at`.
 
-    `begin` is from when on the stream is known completely (None: for as long as the rules need); `verified_until`, up to when.
+    All records from `begin` (None: from as early as the rules need) to `verified_until` are known.
     """
 
     def __call__(
@@ -68,34 +67,27 @@ class Simulate(Protocol):
         start: datetime,
         until: datetime,
         verified_until: datetime,
-    ) -> SimulationResult:
-        """Run."""
-        ...
+    ) -> SimulationResult: ...
 
 
-Catalogue = Mapping[str, Kind]
+Catalogue = Mapping[str, KindInfo]
 Rebuild = Callable[[Mapping[str, tuple[str, ...]]], Sequence[Rule]]
-"""Builds the rules anew with lists of a test in place of the operator's."""
+"""Builds the rules again with the lists of a test, which replace the operator's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How one test went. `problems` is empty where it passed; `explained` says of each record what the rule made of it."""
+class CaseResult:
+    """The result of one test. `problems` is empty if it passed; `explained` shows why the rule matches each record or not."""
 
     rule: Rule
     case: Case
     problems: tuple[str, ...] = ()
-    explained: tuple[tuple[Record, Finding], ...] = ()
-
-    @property
-    def is_passed(self) -> bool:
-        """Whether all was as expected."""
-        return not self.problems
+    explained: tuple[tuple[Record, Explanation], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What tests are run with: all rules, since one may feed on others."""
+class CaseRunner:
+    """Runs tests. It has all rules, because a correlation depends on the rules that feed it."""
 
     rules: Sequence[Rule]
     simulate: Simulate
@@ -103,34 +95,33 @@ class Bench:
     lists: Lists
     rebuild: Rebuild
 
-    def run(self, rule: Rule) -> Iterator[Verdict]:
-        """Run every test of a rule, in their order."""
-        for case in rule.tests:
-            yield self._run_case(rule, case)
+    def run(self, rule: Rule) -> list[CaseResult]:
+        """Run every test of a rule."""
+        return [self._run_case(rule, case) for case in rule.tests]
 
-    def _run_case(self, rule: Rule, case: Case) -> Verdict:
+    def _run_case(self, rule: Rule, case: Case) -> CaseResult:
         rules, lists = self.rules, self.lists
         if case.lists is not None:
             rules, lists = self.rebuild(case.lists), Lists({**self.lists.values, **case.lists})
             rule = next((each for each in rules if each.name.id == rule.name.id), rule)
         records = make_records(case, self.catalogue)
-        outcome = play(rule, case, rules, records, self.simulate)
+        outcome = simulate_case(rule, case, rules, records, self.simulate)
         alerts = [alert for alert in outcome.alerts if alert.rule.id == rule.name.id]
-        problems = tuple(judge(case.expect, alerts, start_of(case)))
-        problems += tuple(f"{failure.what}" for failure in outcome.failures if failure.rule.id == rule.name.id)
+        problems = tuple(_problems(case.expect, alerts, _start_of(case)))
+        problems += tuple(failure.what for failure in outcome.failures if failure.rule.id == rule.name.id)
         if not problems:
-            return Verdict(rule, case)
-        explained = tuple((record, explain(rule, record, lists)) for record in records[:EXPLAINED])
-        return Verdict(rule, case, problems, explained)
+            return CaseResult(rule, case)
+        explained = tuple((record, explain(rule, record, lists)) for record in records[:_MAX_EXPLAINED])
+        return CaseResult(rule, case, problems, explained)
 
 
-def play(
+def simulate_case(
     rule: Rule, case: Case, rules: Sequence[Rule], records: Sequence[Record], simulate: Simulate
 ) -> SimulationResult:
-    """Run a rule, whatever its mode, over the records of one of its tests; `rules` are all, since one may feed on others."""
-    start = start_of(case)
+    """Run a rule in any mode over the records of one of its tests. `rules` are all rules, for a correlation."""
+    start = _start_of(case)
     if rule.correlation is None:
-        rules = [rule]  # most rules have no part in each other's alerts, and are tested alone for speed
+        rules = [rule]  # faster, and other rules do not affect its alerts
     until = _at(case.until, start) or max([start, *(max(each.occurred_at, each.seen_at) for each in records)])
     return simulate(
         [replace(each, mode=Mode.LIVE) if each is rule else each for each in rules],
@@ -143,9 +134,9 @@ def play(
 
 
 def missing_tests(rule: Rule, least: int) -> str:
-    """Say what a rule's tests lack: at least so many that expect an alert, and as many that expect nothing; "" for none.
+    """Describe the missing tests: `least` must expect an alert, and as many must expect nothing; "" if there are enough.
 
-    A rule that only feeds others needs none.
+    A rule that only feeds others needs no tests.
     """
     if rule.is_silent:
         return ""
@@ -155,15 +146,15 @@ def missing_tests(rule: Rule, least: int) -> str:
     return f"needs at least {least} test with {' and '.join(lacking)}" if lacking else ""
 
 
-def start_of(case: Case) -> datetime:
-    """Give the instant that durations of a test count from: the first time it names, else one of ours."""
+def _start_of(case: Case) -> datetime:
+    """Return the time from which the durations of a test count: its first absolute time, otherwise START."""
     times = [event.at for event in case.events if isinstance(event.at, datetime)]
     return min(times, default=START)
 
 
 def make_records(case: Case, catalogue: Catalogue) -> list[Record]:
-    """Make the records of a test, in the order of its events; each has its own key, alike as they may be."""
-    start = start_of(case)
+    """Make the records of a test in the order of its events, each with its own key."""
+    start = _start_of(case)
     records: list[Record] = []
     for event in case.events:
         for number in range(event.repeat):
@@ -172,8 +163,7 @@ def make_records(case: Case, catalogue: Catalogue) -> list[Record]:
     return records
 
 
-def judge(expect: Expectation, alerts: Sequence[Alert], start: datetime) -> Iterator[str]:
-    """Say what differs from what is expected; nothing where all is well."""
+def _problems(expect: Expectation, alerts: Sequence[Alert], start: datetime) -> Iterator[str]:
     if expect.alerts is not None and len(alerts) != expect.alerts:
         yield f"expected {_count(expect.alerts)}, got {_count(len(alerts))}{_named(alerts)}"
         return
@@ -239,22 +229,21 @@ def _record(event: TestEvent, at: datetime, seen_at: datetime | None, number: in
         operation=operation and str(operation).upper(),
         scope=scope and str(scope).lower(),
         severity=_text(fields.get("severity")) or (known.severity if known else "medium"),
-        late_by=seen - at if seen - at > OVERLAP else None,
+        late_by=seen - at if seen - at > _OVERLAP else None,
     )
 
 
 def _entity(fields: Mapping[str, Any], name: str) -> Entity:
-    """Read `cluster.id` and `cluster.name`; a bare `cluster` is its name, unless it looks like an id."""
+    """Read `cluster.id` and `cluster.name`. A bare `cluster` is the name, or the id if it is a UUID."""
     bare = _text(fields.get(name))
     is_id = bare is not None and bool(_UUID.fullmatch(bare))
-    told_id = fields.get(f"{name}.id", fields.get("clusterId") if name == "cluster" else None)
-    return Entity(
-        _text(told_id) or (bare if is_id else None), _text(fields.get(f"{name}.name")) or (None if is_id else bare)
-    )
+    own_id = _text(fields.get(f"{name}.id", fields.get("clusterId") if name == "cluster" else None))
+    own_name = _text(fields.get(f"{name}.name"))
+    return Entity(own_id or (bare if is_id else None), own_name or (None if is_id else bare))
 
 
 def _raw(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the raw object from the `raw.…` fields; a path whose way is taken by a value keeps its dots."""
+    """Build the raw object from the `raw.…` fields. If a path leads through a plain value, its name keeps the dots."""
     raw: dict[str, Any] = {}
     for name, value in fields.items():
         if not name.startswith(RAW):
@@ -301,5 +290,4 @@ def _spell_at(at: datetime | None, start: datetime) -> str:
 
 
 def _is_same(one: str | None, other: str | None) -> bool:
-    """Compare two values of a group."""
     return one == other or (one is not None and other is not None and canonical(one) == canonical(other))

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.rules.last_good import Running, Version, stand_in
+from actionwatch.rules.last_good import Running, Version, with_last_good
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules, build_rules
-from actionwatch.rules.versions import stamped
+from actionwatch.rules.versions import with_versions
 from actionwatch.text.yaml_document import Document, read_text
 
 KINDS = ["DELETE_CLUSTER", "CREATE_CLUSTER", "RESIZE_CLUSTER"]
@@ -44,7 +44,7 @@ def run(files: dict[str, str], last: Sequence[Version] = (), lists: Lists | None
             documents += read_text(text, file)
         except ConfigError as exc:
             faults += exc.faults
-    return stand_in(ReadFiles(tuple(documents), tuple(faults), ()), lists or Lists(), last, build)
+    return with_last_good(ReadFiles(tuple(documents), tuple(faults), ()), lists or Lists(), last, build)
 
 
 def kinds(running: Running) -> dict[str, str]:
@@ -156,7 +156,9 @@ def test_a_stamp_changes_with_all_that_matters() -> None:
     def stamp(files: dict[str, str], lists: Lists | None = None) -> str:
         running = run(files, lists=lists)
         assert not running.rules.faults
-        [found] = [each.correlation for each in stamped(running.rules.rules, running.lists) if each.name.name == "c"]
+        [found] = [
+            each.correlation for each in with_versions(running.rules.rules, running.lists) if each.name.name == "c"
+        ]
         assert found is not None
         return found.version
 
