@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from actionwatch.base.plurals import counted
+from actionwatch.text.suggestions import suggest
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -100,8 +103,6 @@ def named_receiver(settings: Settings, name: str) -> Receiver:
 
 def _named(items: Mapping[str, Item], name: str, noun: str) -> Item:
     if name not in items:
-        from actionwatch.settings.words import did_you_mean
-
-        remedy = did_you_mean(name, list(items)) or f"the {noun}s are {', '.join(items) or 'none'}"
+        remedy = suggest(name, items, f"the {noun}s are") or f"{counted(len(items), noun)} are configured"
         raise click.UsageError(f"no {noun} is named {name}: {remedy}")
     return items[name]

@@ -21,7 +21,7 @@ from actionwatch.text.payloads import instant
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.rules.explain import Finding
+    from actionwatch.rules.explain import Explanation
     from actionwatch.rules.load import Rules
     from actionwatch.settings import Settings
 
@@ -139,7 +139,7 @@ def _rule_lines(
         yield _Line(record.seen_at, None, "matched", f"{which} does not match this record by itself")
 
 
-def _decided(finding: Finding) -> Iterator[str]:
+def _decided(finding: Explanation) -> Iterator[str]:
     """Return the lines of a rule's tree that hold and have a value."""
     for part in finding.parts:
         if part.holds and part.found is not None:

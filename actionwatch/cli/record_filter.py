@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ import click
 from actionwatch.cli.options import since_option, until_option
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.instaclustr.query import Query
+from actionwatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from actionwatch.store.records import RecordFilter
@@ -101,7 +101,6 @@ def _normalised(kinds: Sequence[str]) -> tuple[str, ...]:
     found = tuple(normalise_kind(kind) for kind in kinds)
     for kind in found:
         if kind not in KINDS:
-            near = get_close_matches(kind, list(KINDS), n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
-            click.echo(f"note: {kind} is not a documented kind{hint}", err=True)
+            hint = did_you_mean(kind, KINDS)
+            click.echo(f"note: {kind} is not a documented kind{': ' if hint else ''}{hint}", err=True)
     return found

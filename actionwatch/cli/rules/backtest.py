@@ -23,9 +23,10 @@ from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.text.payloads import instant, record_document
+from actionwatch.text.suggestions import suggest
 
 if TYPE_CHECKING:
-    from actionwatch.rules.check import SimulationResult
+    from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
@@ -77,7 +78,7 @@ def command(
     Reads the records of the store, of a file, or of the upstream, which is queried only for records that the rules can match.
     Rules in mode shadow or off run as if they were live. Nothing is stored or sent.
     """
-    from actionwatch.rules.prefilter import reach_of
+    from actionwatch.rules.prefilter import prefilter_of
 
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
@@ -87,7 +88,7 @@ def command(
         since = utc_now() - BACK
     span = record_source.TimeRange(since, until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else None
-    about = reach_of([*chosen, *(compared or ())], loaded.found.rules)
+    about = prefilter_of([*chosen, *(compared or ())], loaded.found.rules)
     if estimate:
         _show_estimate(loaded, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
         return 0
@@ -114,8 +115,6 @@ def choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[R
 
     Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
     """
-    from actionwatch.rules.report import suggest
-
     paths = [Path(name) for name in names if Path(name).exists()]
     plain = [name for name in names if not Path(name).exists()]
     if missing := [name for name in plain if "/" in name or Path(name).suffix in (".yml", ".yaml")]:
@@ -169,7 +168,7 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _run(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResult:
-    from actionwatch.rules.check import SimulationResult
+    from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:

@@ -16,10 +16,11 @@ from actionwatch.cli.output import print_document, print_faults, spell
 from actionwatch.cli.rules.history import feeders_of, views_from_file, views_from_store
 from actionwatch.cli.rules.loaded_rules import LoadedRules, load
 from actionwatch.cli.rules.record_file import read_objects
+from actionwatch.text.suggestions import suggest
 
 if TYPE_CHECKING:
     from actionwatch.rules.correlations.live.view import View
-    from actionwatch.rules.explain import Finding
+    from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
 
 
@@ -82,8 +83,6 @@ def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: P
 
 
 def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
-    from actionwatch.rules.report import suggest
-
     remedy = suggest(name, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
     return f"no rule has the name or id {name!r}: {remedy}"
 
@@ -115,7 +114,7 @@ def _stored(config: str, key: str) -> Record:
     return found
 
 
-def _print(record: Record, findings: list[Finding]) -> None:
+def _print(record: Record, findings: list[Explanation]) -> None:
     from actionwatch.rules.alert_text import plain_body
 
     click.echo(spell(plain_body(record)))

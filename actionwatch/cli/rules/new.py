@@ -17,6 +17,7 @@ from actionwatch.base.errors import ConfigError
 from actionwatch.cli.rules.loaded_rules import RuleContext, read_context
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.rules.fields import FIELDS, field_named
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.timeintervals import TimeInterval
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
@@ -232,8 +233,6 @@ def _users(text: str) -> list[str]:
 
 
 def _fields(text: str) -> list[str]:
-    from actionwatch.rules.report import suggest
-
     words = _words(text)
     for word in words:
         if field_named(word) is None:

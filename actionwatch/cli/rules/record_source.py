@@ -23,7 +23,7 @@ from actionwatch.instaclustr.query import Query
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.rules.prefilter import Reach
+    from actionwatch.rules.prefilter import Prefilter
     from actionwatch.settings import Settings
 
 
@@ -71,7 +71,9 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRang
     return BacktestRecords(into, begin, end, end) if begin <= end else None
 
 
-def from_store(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> BacktestRecords | None:
+def from_store(
+    into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
+) -> BacktestRecords | None:
     """Read the stored records; None before the first poll. Raises: ConfigError, StoreError."""
     from actionwatch.store import marks
 
@@ -86,7 +88,7 @@ def from_store(into: Spool, config: str, about: Reach, source: str | None, span:
 
 
 def _stored(
-    connection: Connection, about: Reach, source: str | None, span: TimeRange, advance: Callable[[int], None]
+    connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
     from actionwatch.store import records
     from actionwatch.store.records import RecordFilter
@@ -99,7 +101,7 @@ def _stored(
 
 
 def from_upstream(
-    into: Spool, config: str, about: Reach, source: str | None, span: TimeRange
+    into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
 ) -> BacktestRecords | None:
     """Query the upstream with filters derived from the rules. Raises: ConfigError, SourceError."""
     from actionwatch.service import app
@@ -115,7 +117,7 @@ def from_upstream(
     return None if begin is None else BacktestRecords(into, begin, end, end)
 
 
-def count(config: str, about: Reach, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
+def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
     """Count by kind the records that the rules can match, with one small request or from the store."""
     from actionwatch.service import app
 
@@ -142,7 +144,7 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def _query(about: Reach, span: TimeRange) -> Query:
+def _query(about: Prefilter, span: TimeRange) -> Query:
     return Query(
         start=span.since,
         end=span.until or utc_now(),

@@ -19,27 +19,27 @@ from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.text.payloads import instant, record_document
 
 if TYPE_CHECKING:
-    from actionwatch.rules.check import Verdict
+    from actionwatch.rules.case_runner import CaseResult
     from actionwatch.rules.model import Rule
 
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a test, or (`verdict` is None) of a rule without enough tests."""
+    """The result of a test, or (`case_result` is None) of a rule without enough tests."""
 
     rule: Rule
-    verdict: Verdict | None
+    case_result: CaseResult | None
     problems: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """The test's name."""
-        return self.verdict.case.name if self.verdict else "has tests"
+        return self.case_result.case.name if self.case_result else "has tests"
 
     @property
     def where(self) -> str:
         """File and line, in the form that editors open."""
-        return f"{self.rule.file}:{self.verdict.case.line if self.verdict else self.rule.line}"
+        return f"{self.rule.file}:{self.case_result.case.line if self.case_result else self.rule.line}"
 
 
 @click.command("test")
@@ -75,13 +75,13 @@ def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | 
 
 
 def _run(loaded: LoadedRules, min_tests: int) -> Iterator[Result]:
-    from actionwatch.rules.check import Bench, missing_tests
+    from actionwatch.rules.case_runner import CaseRunner, missing_tests
     from actionwatch.service.simulation import simulate
 
-    bench = Bench(loaded.found.rules, simulate, KINDS, loaded.context.lists, loaded.rebuild)
+    bench = CaseRunner(loaded.found.rules, simulate, KINDS, loaded.context.lists, loaded.rebuild)
     for rule in loaded.found.rules:
-        for verdict in bench.run(rule):
-            yield Result(rule, verdict, verdict.problems)
+        for case_result in bench.run(rule):
+            yield Result(rule, case_result, case_result.problems)
         lacking = missing_tests(rule, min_tests)
         if lacking:
             yield Result(rule, None, (lacking,))
@@ -95,12 +95,12 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
         click.echo(f"  ({result.where})")
         for problem in result.problems:
             click.echo(f"  {spell(problem)}")
-        for record, finding in result.verdict.explained if result.verdict else ():
+        for record, finding in result.case_result.explained if result.case_result else ():
             click.echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
             for line in finding.lines(2):
                 # Keep the indentation, and escape the values of records and rules.
                 click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
-    ran = [result for result in results if result.verdict]
+    ran = [result for result in results if result.case_result]
     failed = sum(bool(result.problems) for result in ran)
     lacking = len(results) - len(ran)
     counts = f"{counted(len(loaded.found.rules), 'rule')}, {counted(len(ran), 'test')}"
@@ -113,14 +113,14 @@ def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
 
 
 def _document(result: Result) -> dict[str, Any]:
-    explained = result.verdict.explained if result.verdict else ()
+    explained = result.case_result.explained if result.case_result else ()
     return {
         "rule": {"id": result.rule.name.id, "name": result.rule.name.name},
-        "test": result.verdict.case.name if result.verdict else None,
+        "test": result.case_result.case.name if result.case_result else None,
         "passed": not result.problems,
         "problems": list(result.problems),
         "file": result.rule.file,
-        "line": result.verdict.case.line if result.verdict else result.rule.line,
+        "line": result.case_result.case.line if result.case_result else result.rule.line,
         "records": [
             {"record": record_document(record), "explanation": finding.document()} for record, finding in explained
         ],
@@ -142,7 +142,9 @@ def _write_junit(results: Sequence[Result], loaded: LoadedRules, path: Path) -> 
         )
         if result.problems:
             lines = (
-                [line for _, finding in result.verdict.explained for line in finding.lines()] if result.verdict else []
+                [line for _, finding in result.case_result.explained for line in finding.lines()]
+                if result.case_result
+                else []
             )
             failure = ElementTree.SubElement(case, "failure", message=_xml("; ".join(result.problems)))
             failure.text = _xml("\n".join([result.where, *result.problems, *lines]))
