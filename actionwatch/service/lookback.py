@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from actionwatch.matching.correlating import KEEP
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
 from actionwatch.rules.model import Rule
-from actionwatch.rules.prefilter import reach_of
+from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Source
 from actionwatch.store import marks, records, unproved_windows
 from actionwatch.store.marks import Marks
@@ -78,4 +78,4 @@ def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow
 def _memories(rules: Sequence[Rule]) -> Iterable[tuple[timedelta, tuple[str, ...] | None]]:
     by_id = {rule.name.id: rule for rule in rules}
     for rule_id, span in memories(rules).items():
-        yield span, reach_of([by_id[rule_id]], rules).kinds
+        yield span, prefilter_of([by_id[rule_id]], rules).kinds

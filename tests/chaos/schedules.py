@@ -39,7 +39,7 @@ from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.chaos.setups import Setup, plain, varied
-from tests.integration.pipeline.kit import KindEngine, PlainRenderer
+from tests.integration.kit import KindEngine, PlainRenderer
 from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
 

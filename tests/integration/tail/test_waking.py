@@ -18,7 +18,7 @@ from actionwatch.tail.source import SourceTail, TailOptions
 from actionwatch.tail.state import PollReport
 from tests.builders import QUARTER, open_database
 from tests.chaos.killing import Killed
-from tests.integration.pipeline.kit import KindRule, Post
+from tests.integration.kit import KindRule, Post
 from tests.upstreams import SOURCE, DirectClient, World, self_watch
 
 RULE = KindRule(kind="BACKUP", realert=QUARTER)
