@@ -21,6 +21,7 @@ from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
+from actionwatch.rules.versions import with_versions
 from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
 from actionwatch.settings import Settings
 from actionwatch.store import correlations, rule_versions

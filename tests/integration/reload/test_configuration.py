@@ -151,7 +151,7 @@ def test_a_removed_source_and_a_removed_file(site: Site) -> None:
     over = {alert.labels["trouble"]: alert.body for alert in site.self_alerts() if alert.status is Status.RESOLVED}
     assert over["key_refused"] == "401\n\nResolved: the source acme is no longer configured"
     assert over["rule_broken"].endswith("Resolved: the file was removed")
-    assert over["unknown_kind"].endswith("Resolved: no source that is configured has records of this kind")
+    assert over["unknown_kind"].endswith("Resolved: no configured source has records of this kind")
     reopened = [alert for alert in site.self_alerts() if alert.status is not Status.RESOLVED]
     assert {alert.labels["trouble"] for alert in reopened} == {"unknown_kind"}
 
