@@ -13,9 +13,9 @@ from typing import Protocol
 
 import structlog
 
-from actionwatch.alerts.grouping import stable_id
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Entity, LinkedAccount, Record
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.store import accounts, records
