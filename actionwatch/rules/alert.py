@@ -14,8 +14,9 @@ from actionwatch.base.model import LEVELS, Escalation, Level, Match, RuleName
 from actionwatch.rules.alert_text import Wording, compile_wording, one_line, plain_body, plain_title, word
 from actionwatch.rules.conditions import Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field, read_selection
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Place
 
 _DEFAULT_REALERT = timedelta(minutes=15)

@@ -13,9 +13,9 @@ from jinja2 import Template, TemplateSyntaxError, meta, nodes
 
 from actionwatch.base.model import Level, Record, RuleName
 from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
-from actionwatch.rules.report import suggest
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill, sandbox
+from actionwatch.text.suggestions import suggest
 
 MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record

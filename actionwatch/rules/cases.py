@@ -10,8 +10,9 @@ from typing import Any
 from actionwatch.base.durations import MAX_DURATION, parse_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.rules.fields import FIELDS, RAW
-from actionwatch.rules.report import Report, did_you_mean, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
+from actionwatch.text.suggestions import did_you_mean, suggest
 from actionwatch.text.yaml_document import Place
 
 KEYS = ("name", "event", "events", "until", "verified_until", "history", "lists", "expect")

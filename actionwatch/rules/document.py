@@ -42,9 +42,10 @@ from actionwatch.rules.conditions import Some, all_of
 from actionwatch.rules.correlations.reading.block import RuleHead, read_correlation
 from actionwatch.rules.filters import read_filter
 from actionwatch.rules.model import Filter, Rule
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import PARSE_ERRORS, ReadContext, explain, read_detection
 from actionwatch.rules.when import When, read_when
+from actionwatch.text.suggestions import suggest
 
 _PRODUCT = "instaclustr"
 _SERVICE = "user_actions"

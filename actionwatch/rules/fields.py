@@ -16,7 +16,7 @@ from actionwatch.base.model import Entity, Record
 from actionwatch.text.payloads import instant
 
 Candidates = tuple[Any, ...]
-"""Values of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
+"""Candidates of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
 
 RAW = "raw."
 _SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")

@@ -16,8 +16,9 @@ from actionwatch.base.model import RuleName
 from actionwatch.rules.condition_text import is_met, parse_phrase
 from actionwatch.rules.conditions import all_of
 from actionwatch.rules.model import Filter, Rule
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, read_detection
+from actionwatch.text.suggestions import suggest
 
 KEYS = ("owner", "reason", "expires")
 ANY = "any"

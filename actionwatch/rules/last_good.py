@@ -51,7 +51,7 @@ class Running:
     held: Mapping[str, tuple[str, ...]]
 
 
-def stand_in(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Build) -> Running:
+def with_last_good(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Build) -> Running:
     """Build the rules to run: every valid document, and for the others the version that ran last, if it still loads.
 
     A broken list keeps its values. A removed list keeps them only for the rules that need it.

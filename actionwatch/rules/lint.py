@@ -20,7 +20,7 @@ from actionwatch.rules.conditions import Condition, Every, Leaf, Not, demand, pr
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Filter, Rule
-from actionwatch.rules.regex_lint import always_matches, never_matches
+from actionwatch.rules.patterns import pattern_check
 from actionwatch.text.yaml_document import Document, Place
 
 _MAX_JUDGED = 10  # selections; every combination of them is tried: 1,024
@@ -32,6 +32,8 @@ _SECRET = re.compile(
 PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
 _WIDE = ("wide", "utf16", "utf16be")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
+_LITERAL_IN_PATTERN = re.compile(r"\\[^AzbBQxpP\d]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # an escape, or a class
+_IMPOSSIBLE = re.compile(r"[^*+?^$](?![*?]).*\^|\$.*[^*+?^$](?![*?])", re.DOTALL)  # a character before ^ or after $
 _GLOB_IN_PATTERN = re.compile(r"^\*|(?<![\\.)\]}])(?<=[\w-])\*$")
 # Fields that hold one value at most.
 _SINGLE = frozenset({
@@ -200,12 +202,14 @@ def _names_list(text: str) -> bool:
 
 
 def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> Notes:
+    """Find patterns that match no text or every text. Groups and alternatives are not checked for the former."""
     for pattern in patterns:
-        if never_matches(pattern):
+        plain = _LITERAL_IN_PATTERN.sub("x", pattern)
+        if not set(plain) & set("()[]{}|\\") and _IMPOSSIBLE.search(plain):
             yield document.fault(
                 place, f"the pattern '{pattern}' never matches", "check ^ and $: no text comes before ^ or after $"
             )
-        elif always_matches(pattern):
+        elif not set(plain) & set("^$\\") and pattern_check(pattern)(""):
             what = f"the pattern '{pattern}' matches every text"
             yield document.fault(place, what, f"write {name}|exists: true, or anchor it with ^ and $")
         elif _GLOB_IN_PATTERN.search(pattern):

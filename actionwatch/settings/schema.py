@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.settings.keys import ReceiverOptions, Settings
-from actionwatch.settings.words import Address
+from actionwatch.settings.validators import Address
 from actionwatch.text.options import Options
 
 FILE = "config.schema.json"

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.faults import Reader
-from actionwatch.settings.words import EARLIEST, LATEST, MatcherText, Word
+from actionwatch.settings.validators import EARLIEST, LATEST, MatcherText, Word
 from actionwatch.text.options import Options
 from actionwatch.text.yaml_document import Document, Place, read_file
 

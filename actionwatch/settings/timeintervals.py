@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from actionwatch.settings.words import Word
+from actionwatch.settings.validators import Word
 from actionwatch.text.options import Options
 from actionwatch.text.timeintervals import (
     Period,

@@ -8,7 +8,7 @@ from typing import Any
 
 from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.check import SimulationResult
+from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.folds.fold import new_fold
 from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Kind, Rule, Step
 from actionwatch.service.simulation import simulate
