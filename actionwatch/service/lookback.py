@@ -19,7 +19,7 @@ from actionwatch.settings import Source
 from actionwatch.store import marks, records, unproved_windows
 from actionwatch.store.marks import Marks
 from actionwatch.store.records import Needed
-from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
+from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
 
@@ -67,11 +67,11 @@ def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
     return {rule_id: room + KEEP for rule_id, room in rooms(remembering).items()}
 
 
-def oldest_asked(source: Source, known: Marks, doubts: Iterable[Unproved]) -> datetime:
+def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:
     """Give the time before which no poll and no sweep of a source asks the upstream for anything."""
     unit = COARSEST_UNIT if known.bounds_unit is None else known.bounds_unit
     begin = known.mark - source.overlap - unit - reaches_back(source.sweeps, unit)
-    asked = (one for one in doubts if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
+    asked = (one for one in unproved if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
     return min([begin, *(one.starts_at - unit for one in asked)])
 
 

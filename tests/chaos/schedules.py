@@ -35,7 +35,7 @@ from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
-from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.chaos.setups import Setup, plain, varied

@@ -18,7 +18,7 @@ from actionwatch.service.prune import Retention
 from actionwatch.settings import Settings, Source
 from actionwatch.store import alerts, records, unproved_windows
 from actionwatch.store.marks import Marks
-from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
+from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import COARSEST_UNIT
 from tests.builders import NOON, make_record
 from tests.integration.kit import REFUSED, KindRule, Post
@@ -179,7 +179,9 @@ def test_how_far_back_a_source_is_asked(post: Post) -> None:
     moved = timedelta(seconds=60 + 3)  # bounds are moved to where no record is near, and widened to whole units
     reach = SOURCE.overlap + sum(SOURCE.sweeps, timedelta(0)) + moved
     assert oldest_asked(SOURCE, known, ()) == NOON - reach
-    doubt = Unproved(source="acme", starts_at=NOON - 90 * DAY, ends_at=NOON - 89 * DAY, reach=SECOND_LOOK, due_at=NOON)
+    doubt = UnprovedWindow(
+        source="acme", starts_at=NOON - 90 * DAY, ends_at=NOON - 89 * DAY, reach=SECOND_LOOK, due_at=NOON
+    )
     assert oldest_asked(SOURCE, known, [doubt]) == NOON - 90 * DAY - timedelta(seconds=1)
     question = replace(doubt, reach=DAY)  # a sweep's that no poll had time for is asked however old it is by then
     assert oldest_asked(SOURCE, known, [question]) < question.starts_at

@@ -20,7 +20,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt
-from actionwatch.store.unproved_windows import Unproved
+from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON, make_record
 from tests.integration.kit import REFUSED, KindRule, Post
 
@@ -132,7 +132,7 @@ def test_a_clock_that_is_years_ahead(post: Post) -> None:
 
 def test_what_was_never_proved_goes_with_the_records(post: Post) -> None:
     """A window that could not be proved, and that nobody reads any more, stays in the store for ever, or goes too early."""
-    doubt = Unproved(
+    doubt = UnprovedWindow(
         source="acme", starts_at=NOON, ends_at=NOON + HOUR, reach=HOUR, due_at=NOON, failure_count=3, why="it changes"
     )
     with post.database.write() as connection:
