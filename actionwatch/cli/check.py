@@ -46,7 +46,7 @@ def command(config: str, is_live: bool, form: str) -> int:
         if is_live:
             from actionwatch.service import live
 
-            outcomes = live.check(settings)
+            outcomes = live.check_live(settings)
     except ConfigError as exc:
         faults = [*exc.faults, *checking.faults_beside(Path(config))]
     print_findings(faults, notes, form, [outcome.document() for outcome in outcomes])
@@ -54,7 +54,7 @@ def command(config: str, is_live: bool, form: str) -> int:
         if not faults:
             click.echo(f"{config}: no errors, {counted(rule_count, 'rule')}")
         for outcome in outcomes:
-            click.echo(one_line(str(outcome)), err=not outcome.is_fine)
+            click.echo(one_line(str(outcome)), err=not outcome.is_ok)
     if faults:
         return EXIT_USAGE
-    return 0 if all(outcome.is_fine for outcome in outcomes) else EXIT_FAILED
+    return 0 if all(outcome.is_ok for outcome in outcomes) else EXIT_FAILED

@@ -269,7 +269,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
 def _spell_proof(proved: list[datetime]) -> str:
     if not proved:
         return "nothing yet: the first poll is not complete"
-    return f"complete through {min(proved):%H:%M:%S} UTC: as many as the upstream counts, kind by kind"
+    return f"complete through {min(proved):%H:%M:%S} UTC: the upstream counts the same, kind by kind"
 
 
 def _spell_latency(times: list[tuple[datetime, datetime, datetime]]) -> str:

@@ -165,7 +165,7 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
         spans = [f"{(alert.told_at - alert.first_at).total_seconds():.1f} s after it happened"]
         if alert.seen_at is not None:
             spans.append(f"{(alert.told_at - alert.seen_at).total_seconds():.1f} s after it was seen")
-        yield _Line(alert.told_at, alert.id, "first told", ", ".join(spans))
+        yield _Line(alert.told_at, alert.id, "notified", ", ".join(spans))
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:

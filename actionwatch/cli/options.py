@@ -62,7 +62,7 @@ output_option = click.option(
     show_default=True,
     help="Output format.",
 )
-source_option = click.option("--source", metavar="NAME", help="The source to query, if several are configured.")
+source_option = click.option("--source", metavar="NAME", help="The source to use, if several are configured.")
 since_option = click.option(
     "--since", type=Moment(), help="Only at or after this time: RFC 3339, or a duration before now (7d)."
 )

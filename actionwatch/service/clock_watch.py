@@ -1,7 +1,7 @@
-"""Watch the machine's clock: when it is set, move all that waits by as much, and report it.
+"""Watch the machine's clock. When it is set, move all stored waits by the same amount and raise a self-alert.
 
-A step is a correction, a mistake, or a machine that slept: the clock does not say which. So no wait becomes longer or shorter
-by it, nothing is given up because of it, and people learn of it. At a start the same is done for what the last process left.
+A step can be a correction, a mistake, or a machine that slept; the clock does not show which. Therefore every wait keeps its
+length, no message is given up because of a step, and people are notified. A start does the same for the waits in the store.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 
 MACHINE = "this machine"
-SHOWN = timedelta(hours=1)  # a step is over at once, but people need time to see it
-DOWNTIME = timedelta(hours=1)  # so much of a stop counts: whether it was longer, or the clock was set, nobody can tell
+SHOWN = timedelta(hours=1)  # a step is over at once, but people need time to notice it
+DOWNTIME = timedelta(hours=1)  # the part of a stop that counts: a longer stop looks the same as a step forward
 REMEDY = (
     "check this machine's time synchronisation (NTP), or whether it slept. Intervals, retries and giving up keep their "
     "lengths; earlier times in the log and in messages are off by the step. Resolves after an hour without a step"
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class ClockWatch:
-    """The watch over one process's clock. `followers` are told of a step once the store has followed it."""
+    """Watches the clock of one process. Calls `followers` with a step after it has moved the waits in the store."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class ClockWatch:
         self._followers = followers
         self._elapsed = elapsed
         self._resolves_at: float | None = None
-        """When, by `elapsed`, the trouble has been shown for long enough."""
+        """The time, by `elapsed`, at which the self-alert resolves."""
         self._is_logged = False
-        """Whether the step that is to be followed was logged: where the store fails, following is tried again and again."""
+        """Whether the current step was logged. If the store fails, moving the waits is retried."""
         self._is_just_set = False
 
     def start(self) -> None:
-        """Set right what the last process left, before anything runs: the clock may have been set since."""
+        """Adjust the stored waits before any step runs, because the clock may have been set since the last process."""
         now = self._clock()
         with self._database.write() as connection:
             before = waits.read_last_alive(connection) or now
@@ -67,18 +67,20 @@ class ClockWatch:
             waits.clamp(connection, now, MAX_RETRY_AFTER)
         if is_set_back:
             log.warning("clock_stepped", seconds=(now - before).total_seconds(), before=instant(before))
-            self._report(f"the clock was set back by at least {spell_duration(before - now)} while nothing ran")
+            self._report(
+                f"the clock was set back by at least {spell_duration(before - now)} while no service was running"
+            )
         else:
             self._resume(now)
 
     def run_once(self) -> None:
-        """Follow a step of the clock, if there was one."""
+        """Move the waits if the clock was set."""
         step = self._clock.step()
         if step:
             self._follow(step)
         elif self._is_just_set:
             self._is_just_set = False
-            with self._database.write() as connection:  # by a step that read the clock just before it was set
+            with self._database.write() as connection:  # written by a step that read the clock just before it was set
                 waits.clamp(connection, self._clock(), MAX_RETRY_AFTER)
         if self._resolves_at is not None and self._elapsed() >= self._resolves_at:
             self._resolves_at = None
@@ -104,7 +106,7 @@ class ClockWatch:
         self._self_alerts.report("clock_stepped", MACHINE, what, REMEDY)
 
     def _resume(self, now: datetime) -> None:
-        """Go on showing a step that an earlier process reported, for the rest of its time."""
+        """Show a step that an earlier process reported for the rest of its time."""
         with self._database.read() as connection:
             opened = opened_alerts.read(connection, "clock_stepped", MACHINE)
         if opened is None:

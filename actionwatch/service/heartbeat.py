@@ -32,14 +32,14 @@ class Heartbeat:
         self._http = HttpClient(timeout=TIMEOUT)
 
     def run_once(self) -> bool:
-        """Send the heartbeat, unless a source is not proved; say whether it was taken."""
+        """Send the heartbeat, unless the proof of a source lags. Return whether the service accepted it."""
         now = self._clock()
         with self._database.read() as connection:
             known, skews = marks.read_all(connection), polls.read_skews(connection)
         stale = [
             name
             for name, most in self._lags.items()
-            # Marks are told by the upstream's clock. One in the future says nothing: a clock was set back since.
+            # Marks follow the upstream's clock. A mark in the future proves nothing: a clock was set back.
             if name not in known
             or not -STEP <= now + skews.get(name, timedelta(0)) - known[name].proved_through <= most
         ]

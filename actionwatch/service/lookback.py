@@ -1,6 +1,6 @@
-"""How far back stored records are still asked for: by polls and sweeps, and by rules that remember. Retention stops there.
+"""Compute how far back polls, sweeps and stateful rules still need the stored records. Retention deletes nothing newer.
 
-Pure but for what it reads of the store. Used by `prune.py`; `checking.py` reports rules that look back further than retention.
+`prune.py` uses it, and `checking.py` reports rules that look back further than retention.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """What is needed however old it is: records, and from when on what correlations found."""
+    """The records that must stay regardless of their age, and since when the findings of correlations must stay."""
 
     needed: tuple[Needed, ...] = ()
     found_since: datetime = NEVER
 
 
 def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
-    """Say what polls and sweeps of these sources, and these rules after a restart, can still ask the store for."""
+    """Return what polls and sweeps of these sources, and these rules after a restart, can still need."""
     known = marks.read_all(connection)
     asked = {
         source.name: oldest_asked(source, known[source.name], unproved_windows.read(connection, source.name))
         for source in sources
         if source.name in known
     }
-    # The upstream shows these again: a record that was deleted would come back as new, and alert again.
+    # The upstream returns these records again. A deleted one would be stored as new, and alert again.
     of_sources = [Needed(since, source=name) for name, since in asked.items()]
     if len(asked) < len(sources):
-        moment = ALWAYS  # nobody knows yet how far back what is stored will matter
+        moment = ALWAYS  # a source was not polled yet: it is unknown how far back the stored records matter
     else:
         newest = records.newest_time(connection, records.newest_id(connection))
         proved = [known[name].proved_through for name in asked]
@@ -57,18 +57,18 @@ def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence
     realert = max((rule.correlation.realert for rule in rules if rule.correlation), default=timedelta(0))
     found_since = min((each.since for each in of_rules), default=NEVER)
     if ALWAYS + realert < found_since < NEVER:
-        found_since -= realert  # what leads alerts that are told as one may have fired that much earlier
+        found_since -= realert  # the first of several alerts that are reported as one may have fired that much earlier
     return Lookback((*of_sources, *of_rules), found_since)
 
 
 def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
-    """Give how far back each rule that remembers must see the records after a restart, by rule id."""
+    """Return by rule id how far back each stateful rule must read the records after a restart."""
     remembering = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
     return {rule_id: room + KEEP for rule_id, room in rooms(remembering).items()}
 
 
 def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:
-    """Give the time before which no poll and no sweep of a source asks the upstream for anything."""
+    """Return the time before which no poll and no sweep of a source queries the upstream."""
     unit = COARSEST_UNIT if known.bounds_unit is None else known.bounds_unit
     begin = known.mark - source.overlap - unit - reaches_back(source.sweeps, unit)
     asked = (one for one in unproved if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)

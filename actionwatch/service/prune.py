@@ -1,4 +1,4 @@
-"""Prune: delete what retention lets go, in small steps so that no other writer waits long."""
+"""Delete what is older than its retention, in small transactions so that no other writer waits long."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from actionwatch.service.lookback import Lookback
 from actionwatch.store import alerts, correlations, marks, positions, receipts, records, retention, unproved_windows
 from actionwatch.store.database import Database
 
-BATCH = 5000  # rows a transaction
+BATCH = 5000  # rows per transaction
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is kept. Records of an alert stay as long as it does; one of a state, while it owes anybody its end.
+    """How long each kind of data is kept. The records of an alert stay as long as the alert.
 
-    What polls, sweeps and rules can still ask for stays longer (`lookback.py`).
+    What polls, sweeps and rules can still need stays longer (`lookback.py`).
     """
 
     records: timedelta = timedelta(days=400)
@@ -31,16 +31,16 @@ class Retention:
 
 
 def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:  # noqa: B008 - frozen
-    """Delete what is older than its retention and not needed any more; give how much of each.
+    """Delete what is older than its retention and no longer needed. Return the number of deleted rows of each kind.
 
-    No later time counts than that through which a source was seen: a clock that is years ahead must not delete everything.
+    Ages count from the newest time through which a source was seen, so a clock that is years ahead deletes nothing.
     """
     with database.read() as connection:
         now = min([now, *_newest_seen(connection)])
     forgotten, finished = now - kept.records, now - kept.deliveries
 
     def old_records(connection: Connection) -> int:
-        # Only what was matched: retention must not take a record away before any rule saw it.
+        # Delete only matched records: every rule must see a record before it is deleted.
         matched = min(positions.read_both(connection))
         return records.delete_older(connection, forgotten, matched, BATCH, back.needed)
 
@@ -51,7 +51,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
         "records": _in_batches(database, old_records),
         "receipts": _in_batches(database, lambda c: receipts.delete_older(c, now - kept.receipts, BATCH)),
     }
-    # What could not be proved stays for people to see for as long as anything does that speaks of its time.
+    # Unproved windows stay visible as long as any record or receipt of their time.
     _in_batches(database, lambda c: unproved_windows.delete_older(c, min(forgotten, now - kept.receipts)))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
     if any(deleted.values()):
@@ -60,7 +60,7 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
 
 
 def _newest_seen(connection: Connection) -> list[datetime]:
-    """Give through which time the source that is furthest was seen, by its upstream's clock; nothing before the first poll."""
+    """Return the newest time through which a source was seen, by the upstream's clock; empty before the first poll."""
     seen = [found.seen_through for found in marks.read_all(connection).values()]
     return [max(seen)] if seen else []
 

@@ -95,7 +95,7 @@ class Reloader:
             self._app.self_alerts.report("rule_broken", fault.file, str(fault), remedy)
 
     def watch(self, stopping: threading.Event, attempt: Callable[[Callable[[], object]], bool]) -> None:
-        """Reload when a file changes, until `stopping` is set; meant for a thread of its own.
+        """Reload when a file changes, until `stopping` is set; for use in a separate thread.
 
         `attempt` calls what it is given and returns whether that succeeded.
         """

@@ -1,7 +1,7 @@
-"""Run jobs at intervals, however the machine's clock is set: APScheduler tells time by the wall clock.
+"""Run jobs at intervals even if the machine's clock is set, although APScheduler uses the wall clock.
 
-A clock that was set forward makes each job run once, a little early; one that was set back would leave all of them waiting
-until the old time is reached again: `catch_up`, called each second, has them run now.
+After a step forward each job runs once, a little early. After a step back the jobs would wait until the old time is reached
+again; `catch_up`, which is called each second, runs them now.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ TOLERANCE = timedelta(seconds=1)
 
 
 class Every(BaseTrigger):
-    """Fire once an interval; what was missed is skipped in one go, where APScheduler's own trigger counts interval by interval.
+    """Fires once per interval. Skips missed times at once, where APScheduler's own trigger counts them one by one.
 
-    After a clock was set forward by years, that counting takes minutes and gigabytes.
+    After a step forward by years, that counting takes minutes and gigabytes.
     """
 
     def __init__(self, interval: timedelta) -> None:
         self.interval = interval
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Give the first time after now that is a whole number of intervals from the previous one."""
+        """Return the first time after now that is a whole number of intervals after the previous one."""
         if previous_fire_time is None:
             return now + self.interval
         missed_count = max((now - previous_fire_time) // self.interval, 0)
@@ -39,7 +39,7 @@ class Every(BaseTrigger):
 
 
 def make_scheduler(thread_count: int) -> BlockingScheduler:
-    """Make a scheduler whose `start` blocks. It never runs a job twice at once, and merges the runs that a job missed."""
+    """Build a scheduler whose `start` blocks. It never runs a job twice at once, and merges the runs that a job missed."""
     return BlockingScheduler(
         timezone="UTC",
         executors={"default": ThreadPoolExecutor(thread_count)},
@@ -48,13 +48,13 @@ def make_scheduler(thread_count: int) -> BlockingScheduler:
 
 
 def add_job(scheduler: BaseScheduler, run: Callable[[], object], interval: timedelta, *, is_first_now: bool) -> None:
-    """Have a job run once an interval, the first time now or an interval from now."""
+    """Run a job once per interval, the first time now or after one interval."""
     first_at = utc_now() + (timedelta(0) if is_first_now else interval)
     scheduler.add_job(run, Every(interval), next_run_time=first_at)
 
 
 def start(scheduler: BaseScheduler, start_thread: Callable[[Callable[[], None]], object]) -> None:
-    """Run a scheduler in a thread that `start_thread` starts; return when it can be shut down."""
+    """Run a scheduler in a thread that `start_thread` starts. Return when it can be shut down."""
     is_started = threading.Event()
     scheduler.add_listener(lambda _: is_started.set(), EVENT_SCHEDULER_STARTED)
     start_thread(scheduler.start)
@@ -62,7 +62,7 @@ def start(scheduler: BaseScheduler, start_thread: Callable[[Callable[[], None]],
 
 
 def catch_up(scheduler: BaseScheduler) -> None:
-    """Run now what is scheduled for later than one interval from now: the clock was set back since."""
+    """Run the jobs now that are scheduled for later than one interval from now: the clock was set back."""
     now = utc_now()
     for job in scheduler.get_jobs():
         if job.next_run_time - now > job.trigger.interval + TOLERANCE:

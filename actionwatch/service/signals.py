@@ -14,11 +14,11 @@ ENDING = {signal.SIGTERM: "end", signal.SIGINT: "end"}
 
 
 class Asked:
-    """What was asked for, in order, by signals or by other threads; the main thread waits for it.
+    """The requests of signals and other threads, in order. The main thread waits for them.
 
-    No `threading.Event`, and no queue: Python runs handlers in the main thread alone, between any two instructions. One that
-    takes a lock waits for ever if the main thread holds it; and the wait for a lock is not ended by a signal that comes just
-    before it begins, or that the kernel hands to another thread. A byte in a socket is still there.
+    It uses no `threading.Event` and no queue, because Python runs signal handlers in the main thread, between any two
+    instructions. A handler that takes a lock waits forever if the main thread holds it. A signal does not end the wait for a
+    lock if it arrives just before the wait, or if the kernel delivers it to another thread. A byte in a socket is not lost.
     """
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ class Asked:
         self._woken.setblocking(False)
 
     def ask(self, word: str = "end") -> None:
-        """Ask for this; from a handler too."""
+        """Request this. A signal handler may call it."""
         self._words.append(word)
-        with contextlib.suppress(BlockingIOError):  # full of bytes: it wakes anyhow
+        with contextlib.suppress(BlockingIOError):  # the socket is full, so the main thread wakes up anyway
             self._waking.send(b"\0")
 
     def wait(self, seconds: float | None = None) -> str | None:
-        """Give what was asked for first, waiting for it; None when nothing was within these seconds."""
+        """Wait for the first request and return it, or None if there was none within these seconds."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while not self._words:
             left = None if deadline is None else deadline - time.monotonic()
@@ -46,18 +46,18 @@ class Asked:
         return self._words.popleft()
 
     def close(self) -> None:
-        """Give the sockets back; nobody may ask any more."""
+        """Close the sockets. No request may follow."""
         self._waking.close()
         self._woken.close()
 
     def waking_fd(self) -> int:
-        """Give what the interpreter is to write to when a signal comes, before its handler runs."""
+        """Return the descriptor that the interpreter writes to when a signal arrives, before its handler runs."""
         return self._waking.fileno()
 
 
 @contextlib.contextmanager
 def asked_by_signals(words: Mapping[signal.Signals, str]) -> Iterator[Asked]:
-    """Have each of these signals ask for its word until the block ends; only the main thread may call this."""
+    """Turn each of these signals into a request for its word until the block ends. Only the main thread may call this."""
     with contextlib.closing(Asked()) as asked:
         fd = signal.set_wakeup_fd(asked.waking_fd(), warn_on_full_buffer=False)
         before = {

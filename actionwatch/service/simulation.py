@@ -1,7 +1,7 @@
 """Run rules over records on a virtual clock: the engine, correlations and alert ledger of the service, without its store.
 
-`simulate` is for tests in rule files: records may come late. `replay` is for backtests, over any number of records in event
-order: it holds the alerts, and of the records only what the rules still need.
+`simulate` is for tests in rule files, where records may arrive late. `replay` is for backtests of any number of records in
+event order. It keeps the alerts in memory, and only those records that the rules still need.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def simulate(
 
 
 def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> SimulationResult:
-    """Run the rules over records in event order, each seen as it happened; all time from begin to end counts as verified."""
+    """Run the rules over records in event order, each seen when it happened. The time from begin to end counts as verified."""
     correlator = Correlator(rules, StreamBounds(begin=lambda _: begin), keep=timedelta(0))
     return _Run(rules, correlator, MemoryHistory(keeps_ends_only=True)).over(records, end)
 
@@ -55,7 +55,7 @@ class _Group:
     realert: timedelta = timedelta(0)
 
     def near(self, at: datetime) -> list[str]:
-        """Return those that a match at a time may join."""
+        """Return the alerts that a match at a time may join."""
         first = bisect.bisect_left(self.times, at - self.realert)
         return self.ids[first : bisect.bisect_right(self.times, at + self.realert)]
 
@@ -86,7 +86,7 @@ class MemoryHistory:
         return self.alerts.get(alert_id)
 
     def save(self, entries: Iterable[LedgerEntry]) -> None:
-        """Take over what a batch makes of alerts."""
+        """Save the alerts that a batch opened or changed."""
         for entry in entries:
             alert = self.alerts[entry.alert.id] = entry.alert
             if entry.group_key is not None and alert.group is not None:
@@ -97,14 +97,14 @@ class MemoryHistory:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Rules on their way through a stream of records."""
+    """Runs rules over a stream of records."""
 
     rules: Sequence[Rule]
     correlator: Correlator
     history: MemoryHistory
 
     def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
-        """Take all records, in the order in which they are seen, and return what they make."""
+        """Process all records, in the order in which they are seen, and return the alerts."""
         engine = Engine(self.rules)
         for batch in _batches(records):
             ledger = Ledger(self.history, batch[-1].seen_at)
@@ -112,22 +112,22 @@ class _Run:
             self.history.save(ledger.entries.values())
             if self.correlator.rules:
                 self._correlate(batch, verified_until)
-        self._judge(verified_until)
+        self._conclude(verified_until)
         alerts = sorted(self.history.alerts.values(), key=lambda alert: (alert.first_at, alert.id))
         failures = (*engine.take_failures(), *self.correlator.take_failures())
         return SimulationResult(tuple(alerts), self.history.records, failures)
 
     def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
-        """Take what was seen at each instant; what is verified follows the clock, up to `verified_until`."""
+        """Process the records of each instant. The verified time follows the clock, up to `verified_until`."""
         for at, together in groupby(batch, key=lambda record: record.seen_at):
             before = min(at - JUST_BEFORE, verified_until)
-            self._judge(before)
+            self._conclude(before)
             self.correlator.take(together)
-            self._judge(before)  # as in the service: records count before what they verify does
-            self._judge(min(at, verified_until))
+            self._conclude(before)  # as in the service, records count before the time that they verify
+            self._conclude(min(at, verified_until))
 
-    def _judge(self, verified: datetime) -> None:
-        """Let what is verified open and resolve alerts."""
+    def _conclude(self, verified: datetime) -> None:
+        """Open and resolve the alerts of the time that is now verified."""
         if self.correlator.is_due(verified):
             ledger = Ledger(self.history, verified, SOURCE)
             ledger.add_all((), self.correlator.changes(verified))
@@ -140,14 +140,14 @@ def ends(records: Sequence[Record]) -> tuple[Record, ...]:
 
 
 def _begin(rule: Correlation, start: datetime) -> datetime:
-    """Return from when on the stream must be known for a rule not to start cold."""
+    """Return since when a rule must know the stream to start with its full state."""
     if rule.kind is Kind.SPIKE:
         return start - rule.timespan * (rule.windows + 1)
     return start - rule.history
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Cut into batches of a size, none of which ends within an instant."""
+    """Cut into batches. None ends between records of the same instant."""
     batch: list[Record] = []
     for record in records:
         if len(batch) >= BATCH and record.seen_at != batch[-1].seen_at:

@@ -1,7 +1,7 @@
 """Watch the service's steps: one that keeps failing, or does not end, becomes the self-alert `step_failing`.
 
-`attempt` runs a step and survives whatever it raises. What it knows is kept in memory, so that `/readyz` shows it where the
-store can take no alert.
+`attempt` runs a step and survives every exception. The state is kept in memory, so that `/readyz` shows it even if the store
+cannot store an alert.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ActionwatchError, StoreError
 
-FAILURES = 3  # in a row, before a step counts as failing: a store that is busy once is no news
+FAILURES = 3  # in a row, before a step counts as failing: a store may be busy once
 HUNG_AFTER = timedelta(minutes=10)  # without an end or progress; requests and writes have shorter time limits
 UNWATCHED_AFTER = timedelta(minutes=1)  # `look` is called each second
 
@@ -35,16 +35,16 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class _Step:
     failures_allowed: int
-    """How many failures in a row are not reported yet."""
+    """How many failures in a row are not reported."""
     progress: Callable[[], object]
     failure_count: int = 0
     error: str = ""
     began: float | None = None
-    """When the run under way began, or when progress was last seen in it; None between two runs."""
+    """When the current run began or last made progress; None between two runs."""
     progressed_to: object = None
     is_hung: bool = False
     is_open: bool = True
-    """Whether a self-alert may be open: at the start by a process from before."""
+    """Whether a self-alert may be open; at the start, an earlier process may have opened it."""
 
 
 class StepWatch:
@@ -70,19 +70,17 @@ class StepWatch:
 
     def start(self) -> None:
         """Settle what an earlier process reported about steps that this one does not have."""
-        self._self_alerts.settle_others(
-            TROUBLE, set(self._steps), lambda name: f"the step {name} does not run any more"
-        )
+        self._self_alerts.settle_others(TROUBLE, set(self._steps), lambda name: f"the step {name} no longer runs")
 
     def attempt(self, name: str, work: Callable[[], object]) -> bool:
-        """Run a step once; return whether it succeeded. Whatever it raises is logged and counted, and ends no loop."""
+        """Run a step once. Return whether it succeeded. Every exception is logged and counted, and ends no loop."""
         step = self._steps[name]
         step.progressed_to, step.began = None, self._elapsed()
         try:
             work()
         except BaseException as exc:
             if threading.current_thread() is threading.main_thread() and not isinstance(exc, Exception):
-                raise  # it ends the process, visibly; in another thread it would end that alone
+                raise  # ends the process visibly; in another thread it would end only that thread
             self._note_end(step)
             self.note_failure(name, exc)
             return False
@@ -113,7 +111,7 @@ class StepWatch:
         self._settle(name, step)
 
     def look(self) -> None:
-        """Report each step whose run does not end."""
+        """Report each step that hangs."""
         now = self._looked_at = self._elapsed()
         for name, step in self._steps.items():
             began = step.began
@@ -147,7 +145,7 @@ class StepWatch:
         step.is_open = True
         try:
             self._self_alerts.report(TROUBLE, name, what, remedy)
-        except Exception as exc:  # the store may be what fails: /readyz and the log show it meanwhile
+        except Exception as exc:  # the store may be the cause: /readyz and the log show it
             log.error("self_alert_failed", trouble=TROUBLE, subject=name, error=str(exc))
 
     def _settle(self, name: str, step: _Step) -> None:

@@ -59,20 +59,24 @@ class _StoreCollector(Collector):
             yield from _alerts(connection)
             yield from _receivers(connection, now)
             yield from _latencies(connection)
-            yield from _troubles(connection)
+            yield from _self_alerts(connection)
         yield GaugeMetricFamily(
             "actionwatch_correlation_groups_dropped",
-            "Groups of correlations dropped since the start, because there were too many",
+            "Correlation groups dropped since the start because of the memory limit",
             value=self._dropped_groups(),
         )
 
 
 def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:
     seen = GaugeMetricFamily(
-        "actionwatch_seen_through_lag_seconds", "How far the reading of each source is behind", labels=_SOURCE
+        "actionwatch_seen_through_lag_seconds",
+        "Time between seen through and now, by the upstream's clock",
+        labels=_SOURCE,
     )
     proved = GaugeMetricFamily(
-        "actionwatch_proved_through_lag_seconds", "How far the proof of each source is behind", labels=_SOURCE
+        "actionwatch_proved_through_lag_seconds",
+        "Time between proved through and now, by the upstream's clock",
+        labels=_SOURCE,
     )
     failures = GaugeMetricFamily("actionwatch_poll_failures", "Consecutive failed polls", labels=_SOURCE)
     skews = polls.read_skews(connection)
@@ -107,7 +111,7 @@ def _receivers(connection: Connection, now: datetime) -> Iterator[Metric]:
     dead = GaugeMetricFamily("actionwatch_deliveries_dead", "Dead letters", labels=_RECEIVER)
     failing = GaugeMetricFamily(
         "actionwatch_receiver_failing_seconds",
-        "How long the receiver has been failing; 0 if it works",
+        "How long the receiver has been failing; 0 if it is not",
         labels=_RECEIVER,
     )
     for name, queue in outbox.count_queues(connection).items():
@@ -134,7 +138,7 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
     yield metric
 
 
-def _troubles(connection: Connection) -> Iterator[Metric]:
+def _self_alerts(connection: Connection) -> Iterator[Metric]:
     metric = GaugeMetricFamily("actionwatch_troubles", "Open self-alerts", labels=("trouble", "subject"))
     for opened in self_alerts.read_all(connection):
         metric.add_metric([opened.trouble, opened.subject], 1)

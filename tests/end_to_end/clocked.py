@@ -1,4 +1,4 @@
-"""Run the command on a machine whose clock can be set: by what a file says, in seconds off the real time.
+"""Run the command with a clock that a file sets, in seconds from the real time.
 
     python clocked.py FILE run
 

@@ -31,20 +31,20 @@ def up(tmp_path: Path) -> Iterator[kit.Upstream]:
 
 @pytest.fixture
 def soar() -> kit.Soar:
-    """What came to the webhook."""
+    """The messages that the webhook received."""
     return kit.Soar()
 
 
 @pytest.fixture
 def webhook(soar: kit.Soar) -> Iterator[HttpEnd]:
-    """The webhook's far end."""
+    """The server behind the webhook."""
     with HttpEnd(soar.take) as end:
         yield end
 
 
 @pytest.fixture
 def post(tmp_path: Path, up: kit.Upstream, webhook: HttpEnd) -> kit.Post:
-    """A folder with a configuration that leads from the emulator to the webhook."""
+    """A folder with a configuration with the emulator as source and the webhook as receiver."""
     return kit.Post(tmp_path / "post", up).write(webhook)
 
 

@@ -1,4 +1,4 @@
-"""The installed command as processes, an emulator in its own, and what a test watches them with."""
+"""Run the installed command and an emulator as processes, and observe them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ alert:
 
 
 def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Process]:
-    """Start the command; kill it at the end of the block, if it still runs."""
+    """Start the command. Kill it at the end of the block if it still runs."""
     return child([COMMAND, *arguments], cwd=folder, env=environment(), **options)
 
 
@@ -53,7 +53,7 @@ def finished(*arguments: str, folder: Path, **more: str) -> subprocess.Completed
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give the environment without what a developer may have set for actionwatch."""
+    """Return the environment without the developer's variables for actionwatch."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ACTIONWATCH_")} | more
 
 
@@ -67,19 +67,19 @@ class Upstream:
     api_key: str
 
     def control(self, method: str, path: str, body: Any = None) -> list[Any]:
-        """Call the control API; gives the JSON of each line of the answer."""
+        """Call the control API. Return the JSON of each line of the response."""
         data = None if body is None else json.dumps(body).encode()
         answer = http_client.request(method, f"{self.base_url}/_emulator{path}", content=data).raise_for_status()
         return [json.loads(line) for line in answer.content.splitlines() if line]
 
     def delete_cluster(self, *users: str) -> None:
-        """Have each of these users delete a cluster, now."""
+        """Let each of these users delete a cluster now."""
         self.control("POST", "/actions", [{"action": "DELETE_CLUSTER", "userName": user} for user in users])
 
 
 @contextlib.contextmanager
 def upstream(folder: Path) -> Iterator[Upstream]:
-    """Run an emulator in which nothing happens by itself."""
+    """Run an emulator without any activity."""
     scenario = folder / "scenario.yml"
     scenario.write_text(QUIET)
     with started(
@@ -95,7 +95,7 @@ def upstream(folder: Path) -> Iterator[Upstream]:
 
 @dataclass
 class Arrival:
-    """A message that came to the webhook; `is_genuine` says whether its signature is."""
+    """A message that the webhook received; `is_genuine` is whether its signature is valid."""
 
     id: str
     at: float
@@ -107,13 +107,13 @@ class Arrival:
 
 @dataclass
 class Soar:
-    """The webhook's far end: keeps what came, and answers as `answer` says."""
+    """The server behind the webhook: it keeps the messages and responds with `answer`."""
 
     arrivals: list[Arrival] = field(default_factory=list)
     answer: Callable[[], Reply] = lambda: Reply(204)
 
     def take(self, request: Request) -> Reply:
-        """Note a message, check its signature, answer."""
+        """Store a message, check its signature, and respond."""
         message = json.loads(request.body)
         try:
             Webhook(KEY).verify(request.body, dict(request.headers))
@@ -136,7 +136,7 @@ class Soar:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """During the block, take every message and answer none of them."""
+        """During the block, accept every message without a response."""
         released, answer = threading.Event(), self.answer
 
         def hold() -> Reply:
@@ -187,13 +187,13 @@ class Post:
 
     @contextlib.contextmanager
     def service(self) -> Iterator[Service]:
-        """Start the service; its log goes to a file. It need not be up yet."""
+        """Start the service, with its log in a file. Do not wait until it is ready."""
         path = self.folder / "service.log"
         with path.open("w") as log, started("run", folder=self.folder, stderr=log, stdout=log) as process:
             yield Service(process, path)
 
     def query(self, statement: str) -> list[Any]:
-        """Ask the store."""
+        """Query the store."""
         with contextlib.closing(sqlite3.connect(self.folder / "actionwatch.db", timeout=LIMIT)) as connection:
             return connection.execute(statement).fetchall()
 
@@ -210,18 +210,18 @@ class Service:
     log: Path
 
     def wait_until_up(self) -> str:
-        """Wait until it says that it started; give the URL of its web listener."""
+        """Wait until the service has started. Return the URL of its web listener."""
         return wait_until(self._url, "the service's start", self.log.read_text)
 
     def end(self) -> float:
-        """End it with SIGTERM; give how long that took."""
+        """Stop the service with SIGTERM. Return how long that took."""
         passed = stopwatch()
         self.process.send_signal(signal.SIGTERM)
         assert exit_status(self.process) == 0, self.log.read_text()
         return passed()
 
     def kill(self) -> None:
-        """Kill it, as a power cut would."""
+        """Kill the service, like a power failure."""
         kill(self.process)
         self.process.wait()
 
@@ -234,7 +234,7 @@ class Service:
 
 
 def read_until(stream: IO[str], text: str) -> str:
-    """Read lines until one holds a text; give all of them."""
+    """Read lines until one contains a text. Return all of them."""
     lines: list[str] = []
     for line in stream:
         lines.append(line)

@@ -1,4 +1,4 @@
-"""The installed service on a machine whose clock is set while it runs: it polls, retries and gives up as if it was not."""
+"""The installed service polls, retries and gives up at the right times although the clock is set while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOUR = 3600.0
 
 @dataclass
 class Machine:
-    """Where the service runs: a folder, and a clock that can be set."""
+    """A folder for the service, and a clock that can be set."""
 
     post: kit.Post
 
@@ -34,7 +34,7 @@ class Machine:
         return self.post.folder.parent / "clock"
 
     def set_clock(self, seconds: float) -> None:
-        """Set the clock so far off the real time."""
+        """Set the clock to this distance from the real time."""
         part = self._file.with_suffix(".part")
         part.write_text(str(seconds))
         part.replace(self._file)
@@ -65,20 +65,20 @@ def machine(post: kit.Post) -> Machine:
 
 
 def readiness(url: str) -> tuple[int, list[str]]:
-    """Ask whether the service is ready."""
+    """Query whether the service is ready."""
     answer = http_client.get(f"{url}/readyz")
     return answer.status_code, answer.json()["reasons"]
 
 
 def events(service: kit.Service, name: str) -> list[dict[str, Any]]:
-    """Read the log's entries of one event."""
+    """Return the log entries of one event."""
     lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == name]
 
 
 @pytest.mark.parametrize("step", [-HOUR, 25 * HOUR], ids=["back an hour", "forward 25 hours"])
 def test_the_clock_is_set(machine: Machine, soar: kit.Soar, step: float) -> None:
-    """Set back, or forward, polls and retries go on at once, nothing is given up or told twice, and people hear of it."""
+    """After a step back or forward, polls and retries continue, no message is given up or repeated, and an alert is sent."""
     up = machine.post.upstream
     with machine.service() as service:
         url = service.wait_until_up()
@@ -128,7 +128,7 @@ def test_the_clock_is_set(machine: Machine, soar: kit.Soar, step: float) -> None
 
 
 def test_the_clock_is_set_between_two_rounds(machine: Machine, soar: kit.Soar) -> None:
-    """`run --once` by a clock that was set back, or forward, since the last round reads and delivers what is new."""
+    """`run --once` reads and delivers new records after the clock was set back or forward since the last round."""
     machine.set_clock(0.0)
     up = machine.post.upstream
     for number, off in enumerate((0.0, -HOUR, 25 * HOUR, 10_000 * HOUR, 0.0)):

@@ -1,4 +1,4 @@
-"""`demo` and `emulator` as a newcomer runs them: in an empty folder, with nothing configured."""
+"""`demo` and `emulator` in an empty folder without a configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_two_demos_at_once(empty: Path) -> None:
-    """Each prints a true summary; one ends by itself, one at Ctrl-C after records and alerts; both exit 0 and leave nothing."""
+    """Two demos at once print correct summaries, exit with 0 (one after Ctrl-C), and leave no file behind."""
     pipe = subprocess.PIPE
     with (
         kit.started("demo", "--for", "4s", folder=empty, stdout=pipe, stderr=pipe) as timed,
@@ -52,7 +52,7 @@ def test_two_demos_at_once(empty: Path) -> None:
 
 
 def test_a_demo_may_be_kept(empty: Path) -> None:
-    """`--keep` leaves a folder in which the other commands work; one that is not empty is refused with exit 2."""
+    """`--keep` leaves a folder in which the other commands work. A folder that is not empty is refused with exit status 2."""
     with kit.started("demo", "--for", "0", "--keep", "kept", folder=empty, stdout=subprocess.PIPE) as kept:
         assert kept.stdout is not None
         kit.read_until(kept.stdout, "· opened")
@@ -70,7 +70,7 @@ def test_a_demo_may_be_kept(empty: Path) -> None:
 
 
 def test_a_demo_whose_reader_leaves(empty: Path) -> None:
-    """`actionwatch demo | head` ends soon, without a traceback, and leaves nothing."""
+    """`actionwatch demo | head` ends soon, without a traceback, and leaves no file behind."""
     with kit.started("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -94,7 +94,7 @@ def test_a_taken_port(empty: Path, up: kit.Upstream) -> None:
 
 
 def test_the_module_is_the_command(empty: Path) -> None:
-    """`--version` and `--help` work from the installed command; a closed pipe is no traceback."""
+    """`--version` and `--help` of the installed command work; a closed pipe causes no traceback."""
     assert kit.finished("--version", folder=empty).stdout.startswith("actionwatch, version ")
     assert kit.finished("--help", folder=empty).stdout.startswith("Usage: actionwatch")
     full = run_child(["sh", "-c", f"{kit.COMMAND} receivers schema | true"])

@@ -1,4 +1,4 @@
-"""What people decide by commands beside the running service, and what the webhook then hears of it."""
+"""Decisions made with commands while the service runs, and the resulting messages."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tests.waiting import wait_until
 
 
 def asked(post: kit.Post, *arguments: str) -> Any:
-    """Ask a command for JSON."""
+    """Return the JSON output of a command."""
     done = kit.finished(*arguments, "-o", "json", folder=post.folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def told(post: kit.Post, *arguments: str) -> str:
-    """Have a command do something; give what it says."""
+    """Run a command. Return its output."""
     done = kit.finished(*arguments, folder=post.folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def about(soar: kit.Soar, user: str) -> list[kit.Arrival]:
-    """Give the messages about what somebody did, in the order in which they came; self alerts may come between them."""
+    """Return the messages about a user's actions in the order of arrival, without self-alerts."""
     return [
         arrival
         for arrival in list(soar.arrivals)
@@ -39,7 +39,7 @@ def types(soar: kit.Soar, user: str) -> list[str]:
 
 
 def test_the_life_of_alerts_beside_a_running_service(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
-    """Taken on, ended, silenced and replayed from the command line, while the service delivers what follows."""
+    """Alerts are acknowledged, resolved, silenced and replayed with commands while the service delivers the messages."""
     with post.service() as service:
         service.wait_until_up()
         post.upstream.delete_cluster("eve@example.com")

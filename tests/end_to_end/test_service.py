@@ -1,4 +1,4 @@
-"""The installed service, from an action in the upstream to the people it is for; and what a signal or a kill does to it."""
+"""The installed service, from an action in the upstream to the receivers, including signals and kills."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_action_reaches_webhook_mail_and_slack(
     ca_file: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """An action is told to all three receivers, signed and over TLS; SIGTERM then ends all with exit 0 and no lease left."""
+    """An action reaches all three receivers, signed and over TLS. SIGTERM then ends the service with 0 and leaves no lease."""
     users = [f"user{number}@example.com" for number in range(8)]
     with SmtpEnd(server_context, is_auth_required=True) as mail, HttpEnd(slack_reply) as slack:
         post.write(
@@ -76,7 +76,7 @@ def test_an_action_reaches_webhook_mail_and_slack(
 
 
 def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
-    """Killed again and again, the service stores each record once and tells each alert at least once, repeats under one id."""
+    """A service that is killed repeatedly stores each record once and delivers each alert at least once, under one id."""
     chance, users = random.Random(20261125), list[str]()
     for number in range(KILLS):
         new = [f"user{number}-{which}@example.com" for which in range(4)]
@@ -114,7 +114,7 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
 
 
 def test_troubles_are_told_and_resolved(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
-    """A broken rule turns off itself alone and says so; a refused key is told, polling goes on, and the end is told too."""
+    """A broken rule affects no other rule and raises an alert. A refused key raises an alert, which resolves when it works."""
     post.write(webhook, rules={"broken.yml": BROKEN_RULE})
     with post.service() as service:
         service.wait_until_up()
@@ -144,7 +144,7 @@ def test_troubles_are_told_and_resolved(post: kit.Post, webhook: HttpEnd, soar: 
 
 
 def test_a_second_service_and_the_tools_beside_a_running_one(post: kit.Post, soar: kit.Soar) -> None:
-    """Beside a running service a second one is refused, while its dead letters are retried and its receivers tested."""
+    """While a service runs, a second one is refused, but dead letters can be retried and receivers tested."""
     soar.answer = lambda: Reply(410, b"gone")
     with post.service() as service:
         service.wait_until_up()
@@ -164,7 +164,7 @@ def test_a_second_service_and_the_tools_beside_a_running_one(post: kit.Post, soa
 
 
 def test_a_round_for_cron_twice_and_interrupted(post: kit.Post, soar: kit.Soar) -> None:
-    """`run --once` interrupted while it sends exits 130; the next two rounds deliver what was left, once."""
+    """`run --once` that is interrupted while sending exits with 130. The next two rounds deliver the rest once."""
     post.upstream.delete_cluster("eve@example.com")
     with soar.holding(), kit.started("run", "--once", folder=post.folder, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: soar.arrivals, "a message to hold")
@@ -179,7 +179,7 @@ def test_a_round_for_cron_twice_and_interrupted(post: kit.Post, soar: kit.Soar) 
 
 
 def test_a_broken_configuration_stops_the_start(post: kit.Post) -> None:
-    """A service whose configuration is broken exits 2, with one file:line:column line for each fault."""
+    """With a broken configuration, the service exits with 2 and prints one file:line:column line per fault."""
     config = post.folder / "actionwatch.yaml"
     config.write_text(
         config.read_text().replace("poll_interval", "poll_intervall").replace("format: json", "format: xml")

@@ -1,4 +1,4 @@
-"""A desk to call commands from: a folder with a configuration, an emulated upstream and a webhook's receiver on loopback."""
+"""A folder with a configuration, an emulated upstream and a webhook receiver on loopback, from which tests call commands."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ level: high
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -59,7 +59,7 @@ class Terminal(io.StringIO):
 
 @dataclass(frozen=True)
 class Called:
-    """How a command ended, and what it printed."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -72,12 +72,12 @@ class Called:
 
     @property
     def jsonl(self) -> list[Any]:
-        """Its output as one JSON document a line."""
+        """Its output as one JSON document per line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 def call(*arguments: str, is_terminal: bool = False, stdin: str = "") -> Called:
-    """Call the command in this process, as a shell would."""
+    """Call the command in this process, like a shell."""
     out = Terminal() if is_terminal else io.StringIO()
     err = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin, is_terminal=is_terminal):
@@ -154,7 +154,7 @@ class Desk:
 
 @contextlib.contextmanager
 def a_desk(folder: Path) -> Iterator[Desk]:
-    """Start upstream and receiver; end both."""
+    """Start an upstream and a receiver, and stop both at the end."""
     organisation = Organisation()
     account = organisation.add_account("payments")
     cluster = organisation.add_cluster("payments-prod", account=account)
@@ -165,14 +165,14 @@ def a_desk(folder: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A desk of one's own, nothing in its store yet."""
+    """A new desk with an empty store."""
     with a_desk(tmp_path) as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A desk after one round, for tests that leave it as it is: five records, two alerts, both delivered."""
+    """A shared desk after one round: five records and two delivered alerts. Tests must not change it."""
     with a_desk(tmp_path_factory.mktemp("filled")) as full:
         full.write(poll_interval="1h")  # so that `status` does not find the round too long ago
         full.act("CREATE_CLUSTER", 50, "bob@example.com")

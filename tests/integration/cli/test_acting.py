@@ -1,4 +1,4 @@
-"""What does something: `run --once`, `deliveries retry`, `receivers test`, `actions`, `accounts`, `init`; and exit codes."""
+"""Commands that change something: `run --once`, `deliveries retry`, `receivers test`, `actions`, `accounts`, `init`; exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_round_twice_does_nothing_twice(desk: Desk) -> None:
 
 
 def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> None:
-    """A receiver that is down makes exit 1 and a pending message; the next round delivers it under the same id."""
+    """If a receiver is down, the exit status is 1 and the message stays pending. The next round delivers it under the same id."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(503, headers={"retry-after": "1"}))
     first = desk.call("run", "--once")
@@ -41,7 +41,7 @@ def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> N
 
 
 def test_a_message_that_is_due_later_is_no_failure(desk: Desk) -> None:
-    """An update that waits for its receiver's interval makes exit 0: the round did all that was due, and says what waits."""
+    """If only an update waits for its receiver's interval, the exit status is 0, and the round lists what waits."""
     rule = desk.folder / "rules" / "cluster_deleted.yml"
     rule.write_text(rule.read_text() + "  group_by: [userName]\n  realert: 1d\n")
     desk.config.write_text(desk.config.read_text().replace("    retry:", "    updates: 15m\n    retry:"))
@@ -57,7 +57,7 @@ def test_a_message_that_is_due_later_is_no_failure(desk: Desk) -> None:
 
 
 def test_refused_linked_accounts_are_reported(desk: Desk) -> None:
-    """While the linked accounts cannot be listed, `status` is green, or does not name the rules that match nothing."""
+    """While the linked accounts cannot be listed, `status` shows a trouble that names the rules that match nothing."""
     shipped = configuration.shipped("rules").rglob("linked_account_vanished.yml")
     (desk.folder / "rules" / "vanished.yml").write_text(next(iter(shipped)).read_text())
     assert desk.call("run", "--once").status == 0
@@ -76,7 +76,7 @@ def test_refused_linked_accounts_are_reported(desk: Desk) -> None:
 
 
 def test_a_step_that_fails_stops_no_other(desk: Desk) -> None:
-    """A source that cannot be polled makes exit 1; what was stored before is matched and delivered all the same."""
+    """If a source cannot be polled, the exit status is 1, and stored records are still matched and delivered."""
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
     with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as store:
@@ -98,7 +98,7 @@ def test_a_round_waits_for_retries_due_soon(desk: Desk) -> None:
 
 
 def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
-    """A refused key makes exit 1, a self alert, and a trouble in `status`; the next good round resolves it."""
+    """A refused key leads to exit status 1, a self-alert and a trouble in `status`. The next successful round resolves it."""
     desk.write(api_key="wrong-key-123")
     refused = desk.call("run", "--once")
     assert refused.status == 1
@@ -119,7 +119,7 @@ def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
 
 
 def test_an_upstream_that_is_down(desk: Desk) -> None:
-    """Nothing listening makes exit 1 and one line that says what to look at, for every command that asks the upstream."""
+    """If the upstream is down, every command that queries it exits with 1 and prints one line with a remedy."""
     with dead_port() as port:
         desk.write(base_url=f"http://127.0.0.1:{port}")
         for command in (["actions"], ["accounts", "list"]):
@@ -131,7 +131,7 @@ def test_an_upstream_that_is_down(desk: Desk) -> None:
 
 
 def test_a_broken_rule_turns_off_itself_alone(desk: Desk) -> None:
-    """One broken file is one alert and one trouble, however much is wrong in it, while the other rules go on."""
+    """A broken file raises one alert and one trouble, regardless of the number of faults, and the other rules keep running."""
     (desk.folder / "rules" / "broken.yml").write_text(BROKEN_RULE + "colour: red\n")
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
@@ -182,7 +182,7 @@ EVERY_READER = [
 
 @pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
 def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
-    """Whatever reads the configuration prints every fault of it with file:line:column, exits 2, and makes nothing."""
+    """Every command that reads a broken configuration prints every fault with file:line:column, exits with 2 and writes nothing."""
     config = tmp_path / "actionwatch.yaml"
     config.write_text(BAD)
     called = call("-c", str(config), *command)
@@ -196,7 +196,7 @@ def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
 def test_no_configuration(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a configuration, one line says how to name or make one, with exit 2."""
+    """Without a configuration, one line explains how to name or create one, and the exit status is 2."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ACTIONWATCH_CONFIG", raising=False)
     called = call(*command)
@@ -206,7 +206,7 @@ def test_no_configuration(command: list[str], tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_configuration_may_be_named_in_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ACTIONWATCH_CONFIG names the file where -c does not; -c comes first."""
+    """ACTIONWATCH_CONFIG names the file unless -c does."""
     monkeypatch.setenv("ACTIONWATCH_CONFIG", str(desk.config))
     assert call("status", "-o", "json").json["sources"][0]["name"] == "acme"
     assert call("-c", "nowhere.yaml", "status").status == 2
@@ -236,7 +236,7 @@ def test_the_configuration_may_be_named_in_the_environment(desk: Desk, monkeypat
     ids=" ".join,
 )
 def test_wrong_usage(desk: Desk, arguments: list[str]) -> None:
-    """A wrong option or argument is told with exit 2 and without a traceback."""
+    """A wrong option or argument leads to exit status 2, without a traceback."""
     called = desk.call(*arguments)
     assert called.status == 2
     assert "Error: " in called.err
@@ -244,7 +244,7 @@ def test_wrong_usage(desk: Desk, arguments: list[str]) -> None:
 
 
 def test_a_dead_letter_is_tried_again(desk: Desk) -> None:
-    """A refused message is a dead letter, listed and an alert of its own; `retry` sends it again under the id it had."""
+    """A refused message becomes a dead letter, which is listed and raises a self-alert. `retry` sends it again under the same id."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400, b"no such field"))
     assert desk.call("run", "--once").status == 1
@@ -267,7 +267,7 @@ def test_a_dead_letter_is_tried_again(desk: Desk) -> None:
 
 
 def test_every_dead_letter_at_once(desk: Desk) -> None:
-    """`retry --dead` takes up all of them."""
+    """`retry --dead` sends all dead letters again."""
     desk.act("DELETE_CLUSTER", 5, "eve")
     desk.act("DELETE_CLUSTER", 4, "bob")
     desk.webhook.queue += [Reply(410), Reply(410)]
@@ -276,7 +276,7 @@ def test_every_dead_letter_at_once(desk: Desk) -> None:
 
 
 def test_a_receiver_is_tested_through_the_real_path(desk: Desk) -> None:
-    """A test message arrives marked as one; a refusal is exit 1 with the receiver's words."""
+    """A test message arrives and is marked as a test. If it is refused, the exit status is 1 and the receiver's response is shown."""
     called = desk.call("receivers", "test", "soar")
     assert called.status == 0, called.err
     (request,) = desk.webhook.requests
@@ -289,7 +289,7 @@ def test_a_receiver_is_tested_through_the_real_path(desk: Desk) -> None:
 
 
 def test_what_a_receiver_would_get_is_shown_before_there_is_an_alert(desk: Desk) -> None:
-    """Rules of one record, of several, and of what is missing are shown by their own tests; nothing is sent."""
+    """`receivers preview` uses a rule's own tests, for plain rules, correlations and absence. It sends nothing."""
     shipped = configuration.shipped("rules")
     for name in ("cluster_deleted", "clusters_deleted_in_bulk", "backups_stopped"):
         (desk.folder / "rules" / f"{name}.yml").write_text((shipped / f"{name}.yml").read_text())
@@ -302,7 +302,7 @@ def test_what_a_receiver_would_get_is_shown_before_there_is_an_alert(desk: Desk)
 
 
 def test_a_second_service_on_one_store_is_refused(desk: Desk) -> None:
-    """While a service has the store, another round ends at once with exit 1 and says why; reading goes on."""
+    """While a service owns the store, another round exits with 1 and the reason; commands that read still work."""
     settings = configuration.read_settings(desk.config)
     database = app.open_store(settings)
     try:
@@ -317,7 +317,7 @@ def test_a_second_service_on_one_store_is_refused(desk: Desk) -> None:
 
 
 def test_the_web_port_is_taken(desk: Desk) -> None:
-    """A taken port stops the service from starting, with exit 1 and the address."""
+    """The service does not start on a port in use: it exits with 1 and prints the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         desk.config.write_text(desk.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
@@ -327,7 +327,7 @@ def test_the_web_port_is_taken(desk: Desk) -> None:
 
 
 def test_an_unwritable_store(desk: Desk) -> None:
-    """A store that cannot be made is exit 1 and one line that names it."""
+    """If the store cannot be created, the exit status is 1 and one line names it."""
     (desk.folder / "file").write_text("")
     desk.config.write_text(desk.config.read_text() + "store: {url: 'sqlite:///file/actionwatch.db'}\n")
     called = desk.call("run", "--once")
@@ -336,7 +336,7 @@ def test_an_unwritable_store(desk: Desk) -> None:
 
 
 def test_actions_come_from_the_upstream(desk: Desk) -> None:
-    """`actions` asks past the store, in the shape of the message's records, with each filter, limit and counts."""
+    """`actions` queries the upstream, prints the format of the message's records, and supports each filter, limit and counts."""
     desk.act("CREATE_CLUSTER", 50, "bob@example.com")
     desk.act("DELETE_CLUSTER", 40, "eve@example.com")
     desk.act("DELETE_CLUSTER", 30, "eve@example.com", "for good")
@@ -362,7 +362,7 @@ def test_actions_come_from_the_upstream(desk: Desk) -> None:
 
 
 def test_linked_accounts(desk: Desk) -> None:
-    """Accounts are listed, created and unlinked; what writes asks first and does nothing without a yes."""
+    """Accounts can be listed, created and unlinked. Commands that write ask first and do nothing without confirmation."""
     (listed,) = desk.call("accounts", "list", "-o", "json").json
     assert (listed["accountId"], listed["accountName"]) == (desk.account.id, "payments")
     assert desk.account.id in desk.call("accounts", "list").out
@@ -387,7 +387,7 @@ def test_linked_accounts(desk: Desk) -> None:
 
 
 def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`init` makes a folder that `check` is content with, and leaves alone whatever is there already."""
+    """`init` writes a folder that passes `check`, and keeps existing files."""
     folder = tmp_path / "new"
     called = call("init", str(folder))
     assert called.status == 0
@@ -413,7 +413,7 @@ def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_init_where_it_cannot_write(tmp_path: Path) -> None:
-    """A folder that cannot be made is exit 1, one that is a file exit 2, both without a traceback."""
+    """If the folder cannot be created, the exit status is 1; if it is a file, 2. Neither prints a traceback."""
     (tmp_path / "file").write_text("")
     assert call("init", str(tmp_path / "file")).status == 2
     called = call("init", str(tmp_path / "file" / "below"))
@@ -422,7 +422,7 @@ def test_init_where_it_cannot_write(tmp_path: Path) -> None:
 
 
 def test_check_tells_of_rules_beside_a_broken_configuration(desk: Desk) -> None:
-    """A fault of the configuration hides those of the rules, which people want to hear of at once."""
+    """`check` reports the faults of rules even if the configuration is broken."""
     (desk.folder / "rules" / "broken.yml").write_text("title: x\nname: broken\n")
     configuration = desk.folder / "actionwatch.yaml"
     configuration.write_text(configuration.read_text() + "\nnonsense: 1\n")
@@ -437,7 +437,7 @@ def _rename(desk: Desk, new: str) -> None:
 
 
 def test_dead_letters_of_a_renamed_receiver(desk: Desk) -> None:
-    """They are shown and alerted on; a retry says what it cannot do; `--to` sends them on, under the ids they had."""
+    """They are listed and raise an alert. `retry` reports that it cannot send them; `--to` sends them under the same ids."""
     desk.config.write_text(desk.config.read_text().replace("0.05s, max: 0.1s,", "1h, max: 1h,"))
     desk.act("DELETE_CLUSTER", 5, "eve")
     desk.act("DELETE_CLUSTER", 4, "bob")
@@ -476,7 +476,7 @@ def test_dead_letters_of_a_renamed_receiver(desk: Desk) -> None:
 
 
 def test_a_retry_sends_what_it_can(desk: Desk) -> None:
-    """Letters of a receiver that is gone keep no others back: they are sent, and the exit status says that some were not."""
+    """Dead letters of a removed receiver do not hold back the others. The exit status shows that some were not sent."""
     desk.act("DELETE_CLUSTER", 5, "eve")
     desk.webhook.queue += [Reply(410)]
     desk.call("run", "--once")

@@ -1,4 +1,4 @@
-"""Commands that read the store change nothing, and never pass for an answer what they cannot know."""
+"""Commands that read the store change nothing, and report what they cannot know."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Give a digest of every file in a folder."""
+    """Return a digest of every file in a folder."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
 def change(desk: Desk, statement: str, *values: object) -> None:
-    """Change the store behind its back."""
+    """Change the store directly."""
     with contextlib.closing(sqlite3.connect(desk.folder / "actionwatch.db")) as connection:
         connection.execute(statement, values)
         connection.commit()
 
 
 def polled(desk: Desk, ago: timedelta) -> None:
-    """Have the last poll be so long ago."""
+    """Set the age of the last poll."""
     change(desk, "UPDATE poll SET last_poll_at = ?", to_micros(datetime.now(UTC) - ago))
 
 
 @contextlib.contextmanager
 def owning(desk: Desk) -> Iterator[None]:
-    """Be the service that runs on the store, as far as the lock tells."""
+    """Hold the lock of the store, like a running service."""
     database = app.open_store(configuration.read_settings(desk.config))
     with contextlib.closing(database), database.owned():
         yield
 
 
 def test_no_store(desk: Desk) -> None:
-    """A mistyped store path is an error that names the path and what to do; no file is created, nothing looks empty."""
+    """A wrong store path is an error with the path and a remedy. No file is created, and no list looks empty."""
     before = files(desk.folder)
     for command in [*READERS, *WRITERS]:
         called = desk.call(*command)
@@ -70,7 +70,7 @@ def test_no_store(desk: Desk) -> None:
 
 
 def test_status_without_a_store(desk: Desk) -> None:
-    """`status` stays the contract's document where there is no store, names the trouble, and creates nothing."""
+    """Without a store, `status` prints the document of the contract with the trouble, and creates nothing."""
     before = files(desk.folder)
     called = desk.call("status", "-o", "json")
     assert called.status == 1
@@ -85,7 +85,7 @@ def test_status_without_a_store(desk: Desk) -> None:
 
 @pytest.mark.parametrize(("version", "words"), [("0000", "older schema 0000"), ("9999", "schema 9999")])
 def test_another_schema(desk: Desk, version: str, words: str) -> None:
-    """A store of another version is left as it is, and the message says what to do; migrating is the service's."""
+    """Commands do not change a store of another version, and print the remedy. Only the service migrates it."""
     assert desk.call("run", "--once").status == 0
     change(desk, "UPDATE alembic_version SET version_num = ?", version)
     before = files(desk.folder)
@@ -100,7 +100,7 @@ def test_another_schema(desk: Desk, version: str, words: str) -> None:
 
 
 def test_reading_changes_nothing(filled: Desk) -> None:
-    """No command that reads changes a byte of the store, nor leaves a file beside it."""
+    """No command that reads changes the store or leaves a file next to it."""
     before = files(filled.folder)
     (filled.folder / "silences").mkdir()
     (filled.folder / "silences" / "night.yml").write_text(
@@ -112,7 +112,7 @@ def test_reading_changes_nothing(filled: Desk) -> None:
 
 
 def test_a_service_that_ended_is_seen(desk: Desk) -> None:
-    """A service dead for days, or one that no longer polls, is a trouble with its remedy and exit 1."""
+    """A service that stopped days ago, or no longer polls, is a trouble with a remedy, and the exit status is 1."""
     assert desk.call("run", "--once").status == 0
     polled(desk, timedelta(days=7))
     stopped = desk.call("status", "-o", "json")
@@ -133,7 +133,7 @@ def test_a_service_that_ended_is_seen(desk: Desk) -> None:
 
 
 def test_between_two_runs_of_cron(desk: Desk) -> None:
-    """`run --once` leaves `status` well until the next run is overdue by its own poll_interval."""
+    """After `run --once`, `status` shows no trouble until the next run is overdue by its poll_interval."""
     desk.write(poll_interval="10m")
     assert desk.call("run", "--once").status == 0
     for ago, status in ((0, 0), (10, 0), (20, 0), (22, 1)):
@@ -142,7 +142,7 @@ def test_between_two_runs_of_cron(desk: Desk) -> None:
 
 
 def test_a_source_that_was_never_polled(desk: Desk) -> None:
-    """A store that was set up and never polled, and a source that was added since, are troubles."""
+    """A store that was never polled, and a source that was added later, are troubles."""
     app.open_store(configuration.read_settings(desk.config)).close()
     never = desk.call("status", "-o", "json")
     assert never.status == 1
@@ -163,7 +163,7 @@ def test_a_last_poll_in_the_future(desk: Desk) -> None:
 
 
 def test_who_tells_receivers_of_a_decision(desk: Desk) -> None:
-    """What a person decides while nothing runs is said to wait for the next run; with a service it is not."""
+    """A decision while no service runs prints a note that its messages wait for the next run."""
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
     (alert,) = desk.call("alerts", "list", "-o", "json").json
@@ -189,7 +189,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 @needs_root
 def test_a_full_disk_is_shown_while_it_lasts(desk: Desk) -> None:
-    """`status` looks at the disk itself: a disk that takes no alert any more is a trouble, until there is room again."""
+    """`status` checks the disk itself: a full disk, which can store no alert, is a trouble until there is room again."""
     with small_disk(desk.folder / "disk") as disk:
         desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
         desk.write()
@@ -215,7 +215,7 @@ def test_a_full_disk_is_shown_while_it_lasts(desk: Desk) -> None:
 
 @needs_root
 def test_a_folder_that_cannot_be_written_can_be_read(desk: Desk) -> None:
-    """A store on a read-only file system, a restored backup say, is read where nothing is left in its log."""
+    """A store on a read-only file system, such as a backup, can be read if its log is empty."""
     with small_disk(desk.folder / "disk") as disk:
         desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
         desk.write()
@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(desk: Desk) -> None:
 
 
 def test_the_log_of_a_killed_service_is_read(desk: Desk) -> None:
-    """What a service committed before it was killed is shown, though it stands in the log alone."""
+    """Commands show what a service committed before it was killed, even if it is only in the log."""
     assert desk.call("run", "--once").status == 0
     code = (
         "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
@@ -240,7 +240,7 @@ def test_the_log_of_a_killed_service_is_read(desk: Desk) -> None:
 
 
 def test_a_retry_that_nobody_sends(desk: Desk) -> None:
-    """`deliveries retry` says when nothing runs that would send."""
+    """`deliveries retry` prints a note if no service is running to send."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400))
     assert desk.call("run", "--once").status == 1
@@ -248,7 +248,7 @@ def test_a_retry_that_nobody_sends(desk: Desk) -> None:
 
 
 def test_a_reader_never_keeps_a_service_from_starting(desk: Desk) -> None:
-    """Looking whether a service runs takes the lock for an instant; a service that starts just then waits it out."""
+    """Checking whether a service runs takes the lock for an instant. A service that starts at that time waits for it."""
     database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
     with contextlib.closing(database):
         database.upgrade()
@@ -259,7 +259,7 @@ def test_a_reader_never_keeps_a_service_from_starting(desk: Desk) -> None:
 
 @pytest.mark.parametrize("key", ["lists", "templates", "silences"])
 def test_a_folder_that_is_not_there(desk: Desk, key: str) -> None:
-    """`check` names the place of a folder that is named and does not exist; one that is only the default may be missing."""
+    """`check` reports a configured folder that does not exist, with its place. A default folder may be missing."""
     assert desk.call("check").status == 0
     desk.more = f"{key}: mistyped/\n"
     desk.write()

@@ -1,4 +1,4 @@
-"""`--help`: everywhere, at once, without a configuration; and docs/commands.md, which is made of it."""
+"""`--help` works for every command, fast and without a configuration; docs/commands.md is generated from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _paths() -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("path", _paths(), ids=" ".join)
 def test_help_needs_nothing(path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command explains itself in an empty folder, says each of its options, and exits 0."""
+    """`--help` of every command works in an empty folder, writes nothing and exits with 0."""
     monkeypatch.chdir(tmp_path)
     called = call(*path, "--help")
     assert called.status == 0
@@ -37,7 +37,7 @@ def test_help_needs_nothing(path: tuple[str, ...], tmp_path: Path, monkeypatch: 
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """No `--help` loads a library that takes time to import, so that all of them answer at once."""
+    """No `--help` imports a slow library."""
     code = (
         "import contextlib, io, json, sys\n"
         "from actionwatch import cli\n"
@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_commands_of_the_contract() -> None:
-    """The commands are those of this stage, in the order in which a newcomer meets them."""
+    """The commands are those of the contract, in the order in which a newcomer needs them."""
     expected = "demo init check run status actions accounts records rules alerts deliveries silences "
     expected += "explain receivers emulator"
     assert [name for name in COMMANDS if name in expected.split()] == expected.split()
@@ -78,26 +78,26 @@ def test_commands_of_the_contract() -> None:
 
 @pytest.mark.parametrize("path", [*((name,) for name in LATER), *LATER_BELOW], ids=" ".join)
 def test_later_commands_are_unknown(path: tuple[str, ...]) -> None:
-    """What comes in a later stage is no command now."""
+    """Commands that are not implemented yet are unknown."""
     called = call(*path)
     assert called.status == 2
     assert "No such command" in called.err
 
 
 def test_a_misspelt_command_is_guessed() -> None:
-    """A command that is nearly one is told which."""
+    """A misspelt command suggests the right one."""
     called = call("statsu")
     assert called.status == 2
     assert "Did you mean 'status'?" in called.err
 
 
 def test_help_fits_a_narrow_terminal() -> None:
-    """The overview has one line a command at 80 columns."""
+    """The overview has one line per command at 80 columns."""
     lines = call("--help").out.split("Commands:\n")[1].splitlines()
     assert [line.split()[0] for line in lines] == list(COMMANDS)
     assert max(map(len, lines)) <= 78
 
 
 def test_the_documentation_is_the_help() -> None:
-    """docs/commands.md is what `--help` says: `python -m tests.docs` writes it anew."""
+    """docs/commands.md matches `--help`; `python -m tests.docs` generates it."""
     assert docs.COMMANDS_FILE.read_text() == docs.commands_page()

@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _imported(code: str, names: tuple[str, ...], folder: Path, *arguments: str) -> list[str]:
-    """Run code in a process of its own; give which of these modules it imported."""
+    """Run code in a child process. Return which of these modules it imported."""
     told = "\nprint(json.dumps([name for name in json.loads(sys.argv[1]) if sys.modules.get(name)]))"
     command = [sys.executable, "-c", f"import json, sys\n{code}{told}", json.dumps(names), *arguments]
     ran = run_child(command, cwd=folder)
@@ -73,13 +73,13 @@ def _imported(code: str, names: tuple[str, ...], folder: Path, *arguments: str) 
 
 
 def test_rules_are_checked_without_a_service(folder: Path) -> None:
-    """`rules check` of files imports nothing of a service nor of a configuration; of a configuration, no more than it takes."""
+    """`rules check` of files imports no library of the service or the configuration; with a configuration, only those it needs."""
     pack = str(shipped("rules"))
     assert _imported(CHECK, (*OF_SERVICES, "pydantic"), folder / "rules", "rules", "check", pack) == []
     assert _imported(CHECK, OF_SERVICES, folder, "rules", "check") == []
 
 
 def test_a_service_that_waits_keeps_little(folder: Path) -> None:
-    """What migrates, is scraped or listens to Slack is imported only when there is something of it to do."""
+    """The libraries for migrations, metrics and Slack are imported only when they are needed."""
     names = ("alembic", "prometheus_client", "slack_sdk", "sqlalchemy.dialects.postgresql")
     assert _imported(WAIT, (*names, "sqlalchemy"), folder) == ["sqlalchemy"]

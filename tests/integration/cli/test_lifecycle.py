@@ -1,4 +1,4 @@
-"""The commands of the lifecycle, on a desk with a real upstream and a real webhook: each says and does what is promised."""
+"""The commands for silences, acknowledgements, dead letters and explanations, with an emulated upstream and a real webhook."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ alert:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[CommandDesk]:
-    """A desk of one's own, whose rule groups by user and escalates."""
+    """A new desk whose rule groups by user and escalates."""
     with a_desk(tmp_path) as fresh:
         (fresh.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED)
         yield fresh
 
 
 def types(desk: CommandDesk) -> list[str]:
-    """Name the messages that the webhook took."""
+    """Return the types of the messages that the webhook received."""
     return [json.loads(request.body)["type"] for request in desk.webhook.requests]
 
 
@@ -49,7 +49,7 @@ def run(desk: CommandDesk, status: int = 0) -> None:
 
 
 def test_silences(desk: CommandDesk) -> None:
-    """Add, list, expire: what was kept quiet is suppressed with its reason, and reported at the end."""
+    """Silences can be added, listed and expired. A silenced alert is suppressed with its reason, and reported at the end."""
     run(desk)
     added = desk.call(
         "silences", "add", 'rule="cluster_deleted"', "--for", "2h", "--comment", "planned", "--author", "sam"
@@ -90,14 +90,14 @@ def test_silences(desk: CommandDesk) -> None:
     ],
 )
 def test_no_silence(desk: CommandDesk, arguments: list[str], reason: str) -> None:
-    """A silence without a reason, an end, or a limit is a usage error."""
+    """A silence without a comment, an end or a matcher is a usage error."""
     called = desk.call("silences", "add", *arguments)
     assert called.status == 2
     assert reason in called.err
 
 
 def test_reviewed_silences(desk: CommandDesk) -> None:
-    """Files are silences; a broken one is located and leaves the others alone; what is taken out of its file ends."""
+    """Silences can come from files. A broken file is reported with its place and does not affect others. A removed silence ends."""
     folder = desk.folder / "silences"
     folder.mkdir()
     text = "matchers: ['rule=\"cluster_deleted\"']\nauthor: sam\ncomment: planned\nends_at: 2999-01-01T00:00:00Z\n"
@@ -122,7 +122,7 @@ def test_reviewed_silences(desk: CommandDesk) -> None:
 
 
 def test_ack_and_resolve(desk: CommandDesk) -> None:
-    """Both name who, tell the webhook, and are shown."""
+    """Both record the author, notify the webhook, and appear in `alerts show`."""
     desk.act("DELETE_CLUSTER", 5)
     run(desk)
     (alert,) = desk.call("alerts", "list", "-o", "json").json
@@ -138,7 +138,7 @@ def test_ack_and_resolve(desk: CommandDesk) -> None:
 
 
 def test_dead_letters(desk: CommandDesk) -> None:
-    """They can be dropped, by id and by filter; then nothing troubles any more."""
+    """They can be dropped by id and by filter. Then there is no trouble left."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400))
     run(desk, 1)
@@ -153,7 +153,7 @@ def test_dead_letters(desk: CommandDesk) -> None:
 
 
 def test_explain(desk: CommandDesk) -> None:
-    """An alert's story and a record's, from the poll to the receipt, in order."""
+    """`explain` prints the history of an alert and of a record in order, from the poll to the receipt."""
     desk.act("DELETE_CLUSTER", 6)
     desk.act("DELETE_CLUSTER", 5)
     run(desk)
@@ -171,7 +171,7 @@ def test_explain(desk: CommandDesk) -> None:
         "opened",
         "routed",
         "delivery to soar",
-        "first told",
+        "notified",
     ):
         assert stage in stages, (stage, stages)
     assert all(list(line) == ["at", "alert", "stage", "what"] for line in told["story"])
@@ -197,7 +197,7 @@ def test_explain_says_why_not(desk: CommandDesk) -> None:
 
 
 def test_configured_wishes(desk: CommandDesk) -> None:
-    """What the configuration says of a receiver reaches the gates."""
+    """The options of a receiver in the configuration reach the gates."""
     desk.more = (
         "time_intervals: [{name: always, time_intervals: [{}]}]\n"
         "route: {receiver: soar, mute_time_intervals: [always]}\n"
@@ -211,7 +211,7 @@ def test_configured_wishes(desk: CommandDesk) -> None:
 
 
 def test_an_escalation_to_nobody_is_a_fault(desk: CommandDesk) -> None:
-    """A rule that escalates to a receiver there is not is found before its message becomes a dead letter."""
+    """`check` reports a rule that escalates to an unknown receiver."""
     assert desk.call("check").status == 0
     (desk.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED.replace("to: soar", "to: nobody"))
     checked = desk.call("check")

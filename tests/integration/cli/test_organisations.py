@@ -1,4 +1,4 @@
-"""Sources and organisations: the real commands over two emulated upstreams, on real sockets."""
+"""Sources and organisations: the real commands with two emulated upstreams."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ level: high
 
 @dataclass
 class Site:
-    """A folder with a configuration whose sources a test names, two organisations, and a webhook's receiver."""
+    """A folder with a configuration whose sources the test chooses, two organisations, and a webhook receiver."""
 
     folder: Path
     organisations: dict[str, Organisation]
@@ -71,7 +71,7 @@ class Site:
         return found
 
     def delete(self, organisation: str, at: datetime) -> None:
-        """Have the service user delete a cluster; nothing in the record tells the organisations apart."""
+        """Let the service user delete a cluster. The records of both organisations are equal."""
         self.organisations[organisation].append(
             "DELETE_CLUSTER", user_name="svc", at=at, description="Deleted a cluster"
         )
@@ -87,12 +87,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def ago(minutes: float) -> datetime:
-    """Give a time some minutes ago."""
+    """Return the time some minutes ago."""
     return datetime.now(UTC) - timedelta(minutes=minutes)
 
 
 def test_twins_in_two_organisations_are_two_alerts(site: Site) -> None:
-    """The same service user's same action at the same instant, in a second organisation, alerts nobody."""
+    """The same action of the same user at the same instant in two organisations opens two alerts."""
     at = ago(5)
     site.delete(ONE, at)
     site.delete(OTHER, at)
@@ -107,7 +107,7 @@ def test_twins_in_two_organisations_are_two_alerts(site: Site) -> None:
 
 @pytest.mark.parametrize(("rule", "counts"), [(RULE, [1, 1]), (GROUPED, [2]), (BURST, [2])])
 def test_two_sources_of_one_organisation_make_one_alert(site: Site, rule: str, counts: list[int]) -> None:
-    """An action that two sources of one organisation read alerts or counts twice, or nobody can see that both read it."""
+    """An action that two sources of one organisation read alerts and counts once, and `explain` shows that both read it."""
     site.delete(ONE, ago(5))
     site.delete(ONE, ago(4))
     site.write({"acme": ONE, "spare": ONE}, rule)
@@ -125,7 +125,7 @@ def test_two_sources_of_one_organisation_make_one_alert(site: Site, rule: str, c
 
 
 def test_a_shared_organisation_is_noted(site: Site) -> None:
-    """`check` says nothing where two sources read one organisation, or fails for it."""
+    """`check` prints a note if two sources read one organisation, and does not fail."""
     site.write({"acme": ONE, "spare": ONE})
     checked = site.call("check")
     assert checked.status == 0
@@ -134,7 +134,7 @@ def test_a_shared_organisation_is_noted(site: Site) -> None:
 
 
 def test_a_name_keeps_its_organisation(site: Site) -> None:
-    """A source whose organisation changes under the same name goes on from the mark of the other organisation."""
+    """A source name cannot change its organisation."""
     site.write({"acme": ONE})
     site.run()
     site.write({"acme": OTHER})
@@ -147,7 +147,7 @@ def test_a_name_keeps_its_organisation(site: Site) -> None:
 
 
 def test_a_renamed_source_goes_on_where_it_was(site: Site) -> None:
-    """A source that is renamed alerts again of what it reads again, or misses what happened in between."""
+    """A renamed source neither repeats alerts nor misses what happened in between."""
     site.write({"acme": ONE})
     site.run()
     site.delete(ONE, ago(1))

@@ -1,4 +1,4 @@
-"""What reads the store: `records`, `alerts`, `deliveries`, `receivers list`, `status`, as tables and as the contract's JSON."""
+"""Commands that read the store: `records`, `alerts`, `deliveries`, `receivers list`, `status`, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NEWEST_FIRST = [
 
 
 def kinds(desk: Desk, *arguments: str) -> list[str]:
-    """Give the kinds that `records list` finds, in its order."""
+    """Return the kinds that `records list` prints, in its order."""
     called = desk.call("records", "list", "-o", "json", *arguments)
     assert called.status == 0, called.err
     return [record["actionKind"] for record in called.json]
@@ -59,7 +59,7 @@ def test_records_have_the_shape_of_the_message(filled: Desk) -> None:
 
 
 def test_json_and_jsonl_say_the_same(filled: Desk) -> None:
-    """`-o jsonl` prints the documents of `-o json`, one a line, for each list."""
+    """`-o jsonl` prints the documents of `-o json`, one per line, for each list."""
     for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"], ["receivers", "list"]):
         as_json, as_lines = filled.call(*command, "-o", "json"), filled.call(*command, "-o", "jsonl")
         assert as_json.status == as_lines.status == 0
@@ -90,19 +90,19 @@ def test_json_and_jsonl_say_the_same(filled: Desk) -> None:
     ],
 )  # fmt: skip
 def test_filters_of_records(filled: Desk, arguments: list[str], expected: list[str]) -> None:
-    """Each filter keeps exactly what it names, and together they all hold."""
+    """Each filter keeps exactly the matching records, and filters combine with AND."""
     assert kinds(filled, *arguments) == expected
 
 
 def test_times_in_rfc_3339(filled: Desk) -> None:
-    """A time with any offset means that instant; one without an offset is UTC."""
+    """A time with an offset means that instant; a time without one is UTC."""
     at = datetime.now(UTC) - timedelta(minutes=25)
     for text in (at.isoformat(), at.replace(tzinfo=None).isoformat(), at.strftime("%Y-%m-%dT%H:%M:%SZ")):
         assert kinds(filled, "--since", text) == NEWEST_FIRST[:2]
 
 
 def test_an_unknown_kind_is_pointed_out(filled: Desk) -> None:
-    """A kind that is not documented finds nothing, and the one that was likely meant is named on stderr."""
+    """An undocumented kind finds nothing, and stderr suggests the similar one."""
     called = filled.call("records", "list", "--kind", "DELETE_CLUSTR", "-o", "json")
     assert (called.status, called.json) == (0, [])
     assert "did you mean 'DELETE_CLUSTER'?" in called.err
@@ -116,7 +116,7 @@ def test_export_gives_every_record_in_the_order_stored(filled: Desk) -> None:
 
 
 def test_export_as_events(filled: Desk) -> None:
-    """CloudEvents and OCSF: an event for each record, under its key, of the time when it happened."""
+    """The CloudEvents and OCSF exports contain one event per record, with its key and time."""
     plain = filled.call("records", "export").jsonl
     clouded = filled.call("records", "export", "--format", "cloudevents").jsonl
     assert [event["data"] for event in clouded] == plain
@@ -133,7 +133,7 @@ def test_export_as_events(filled: Desk) -> None:
 
 
 def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
-    """Text that a spreadsheet would run as a formula begins with a quote; the columns have names."""
+    """A text that a spreadsheet would run as a formula begins with a quote; the columns have names."""
     called = filled.call("records", "export", "--format", "csv", "--user", "mallory@example.com")
     (row,) = csv.DictReader(io.StringIO(called.out))
     assert row["description"] == "'=cmd()|'\u202e"
@@ -141,7 +141,7 @@ def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
 
 
 def test_alerts_have_the_shape_of_the_message(filled: Desk) -> None:
-    """An alert has the message's fields and `suppressed`; the message's own JSON Schema takes it."""
+    """An alert has the fields of the message and `suppressed`, and is valid by the message's JSON Schema."""
     alerts = filled.call("alerts", "list", "-o", "json").json
     assert [list(alert) for alert in alerts] == [ALERT, ALERT]
     assert {alert["title"] for alert in alerts} == {
@@ -160,7 +160,7 @@ def test_alerts_have_the_shape_of_the_message(filled: Desk) -> None:
 
 
 def test_an_alert_is_shown_with_all_that_belongs_to_it(filled: Desk) -> None:
-    """`alerts show` takes a beginning of the id and adds the deliveries and the history, each in its contract's shape."""
+    """`alerts show` accepts a prefix of the id and prints deliveries and history in the format of the contract."""
     alert = filled.call("alerts", "list", "-o", "json").json[0]
     shown = filled.call("alerts", "show", alert["id"][:8], "-o", "json").json
     assert list(shown) == [*ALERT, "deliveries", "history"]
@@ -174,7 +174,7 @@ def test_an_alert_is_shown_with_all_that_belongs_to_it(filled: Desk) -> None:
 
 
 def test_alerts_since_and_limit(filled: Desk) -> None:
-    """`--since` counts from the opening, not from the action, and `--limit` keeps the newest."""
+    """`--since` refers to the time of opening, not of the action, and `--limit` keeps the newest alerts."""
     assert len(filled.call("alerts", "list", "--since", "5m", "-o", "json").json) == 2
     assert len(filled.call("alerts", "list", "--limit", "1", "-o", "json").json) == 1
     later = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
@@ -182,7 +182,7 @@ def test_alerts_since_and_limit(filled: Desk) -> None:
 
 
 def test_deliveries_have_the_shape_of_the_contract(filled: Desk) -> None:
-    """A delivery has exactly the contract's fields, and `show` adds the message as it was frozen."""
+    """A delivery has exactly the fields of the contract, and `show` adds the frozen message."""
     rows = filled.call("deliveries", "list", "-o", "json").json
     assert [list(row) for row in rows] == [DELIVERY, DELIVERY]
     for row in rows:
@@ -205,7 +205,7 @@ def test_filters_of_deliveries(filled: Desk) -> None:
 
 @pytest.mark.parametrize("noun", ["alerts", "deliveries"])
 def test_an_unknown_id(filled: Desk, noun: str) -> None:
-    """An id that is nobody's, or a beginning that several share, is an error that says what to do; no traceback."""
+    """An unknown id or an ambiguous prefix is an error with a remedy, without a traceback."""
     unknown = filled.call(noun, "show", "zzzz")
     assert unknown.status == 1
     assert f"actionwatch {noun} list" in unknown.err
@@ -215,7 +215,7 @@ def test_an_unknown_id(filled: Desk, noun: str) -> None:
 
 
 def test_status_is_the_contract_s(filled: Desk) -> None:
-    """`status -o json` has exactly the contract's keys, true numbers, and exit 0 where there is no trouble."""
+    """`status -o json` has exactly the keys of the contract and correct numbers. Without troubles, the exit status is 0."""
     called = filled.call("status", "-o", "json")
     assert called.status == 0
     status = called.json
@@ -232,14 +232,14 @@ def test_status_is_the_contract_s(filled: Desk) -> None:
 
 
 def test_receivers_are_listed_with_their_queues(filled: Desk) -> None:
-    """`receivers list` says type, level and how much waits."""
+    """`receivers list` prints type, level and queue of each receiver."""
     assert filled.call("receivers", "list", "-o", "json").json == [
         {"name": "soar", "type": "webhook", "min_level": "informational", "pending": 0, "dead": 0, "last_error": None}
     ]
 
 
 def test_rules_are_listed(filled: Desk) -> None:
-    """`rules list` names each rule and where it stands; `rules check` is content with them."""
+    """`rules list` prints each rule with its file and line, and `rules check` accepts them."""
     (rule,) = filled.call("rules", "list", "-o", "json").json
     assert (rule["name"], rule["level"]) == ("cluster_deleted", "critical")
     assert rule["file"].endswith("cluster_deleted.yml")
@@ -250,7 +250,7 @@ def test_rules_are_listed(filled: Desk) -> None:
 
 
 def test_a_misspelt_format_is_told_where_it_stands(filled: Desk) -> None:
-    """A format that is no template's name either is a fault of the configuration file, with what was likely meant."""
+    """An unknown format is a fault of the configuration file, with a suggestion."""
     text = filled.config.read_text()
     filled.config.write_text(text.replace("webhook: {", "webhook: {format: ocfs, ", 1))
     assert filled.config.read_text() != text
@@ -267,7 +267,7 @@ TABLES = [
 
 @pytest.mark.parametrize("command", TABLES, ids=" ".join)
 def test_a_table_in_a_pipe_is_never_cut(filled: Desk, command: list[str]) -> None:
-    """In a pipe, lines hold the whole ids and texts, no colour, and no blanks at their ends."""
+    """In a pipe, lines contain complete ids and texts, no colour, and no trailing spaces."""
     called = filled.call(*command)
     assert called.status == 0
     assert "…" not in called.out
@@ -282,7 +282,7 @@ def test_a_table_in_a_pipe_is_never_cut(filled: Desk, command: list[str]) -> Non
 def test_a_table_fits_its_terminal(
     filled: Desk, command: list[str], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a terminal no line is longer than the terminal is wide, and each row is one line."""
+    """On a terminal, each row is one line that fits the width."""
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     called = filled.call(*command, is_terminal=True)
@@ -293,14 +293,14 @@ def test_a_table_fits_its_terminal(
 
 
 def test_hostile_text_is_shown_escaped(filled: Desk) -> None:
-    """What would turn a line around, or run in a spreadsheet, is shown as an escape and does nothing."""
+    """Control characters and spreadsheet formulas in audit text are escaped."""
     for command in (["records", "list"], ["alerts", "list"]):
         assert "\u202e" not in filled.call(*command).out
     assert "\\u202e" in filled.call("records", "list").out
 
 
 def test_an_empty_store(desk: Desk) -> None:
-    """Before the first poll every list is empty, says so to people, and is still JSON to scripts."""
+    """Before the first poll every list is empty: a message in the table format, valid JSON otherwise."""
     app.open_store(configuration.read_settings(desk.config)).close()
     for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"]):
         called = desk.call(*command)
@@ -322,7 +322,7 @@ def test_an_empty_store(desk: Desk) -> None:
 
 
 def test_the_schema_is_json_schema(filled: Desk) -> None:
-    """`receivers schema` prints a JSON Schema that takes every message the webhook got, and needs no configuration."""
+    """`receivers schema` prints a JSON Schema that accepts every message of the webhook. It needs no configuration."""
     schema: Any = filled.call("receivers", "schema").json
     validator = jsonschema_rs.validator_for(schema)
     assert len(filled.webhook.requests) == 2
@@ -334,7 +334,7 @@ def test_the_schema_is_json_schema(filled: Desk) -> None:
 
 
 def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
-    """A receipt does not say what it attests, or is not told from one that the stored records do not bear out."""
+    """A receipt shows what it attests, and `--verify` finds one that the stored records contradict."""
     desk.act("CREATE_CLUSTER", 50)
     desk.act("DELETE_CLUSTER", 40)
     assert desk.call("run", "--once").status == 0
@@ -366,7 +366,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
 
 
 def test_proof_names_what_is_not_proved(desk: Desk) -> None:
-    """A stretch of time that was read and not proved passes for one that was, or the other way round."""
+    """`records proof` distinguishes proved time from time that was only read."""
     desk.act("CREATE_CLUSTER", 50)
     assert desk.call("run", "--once").status == 0
     whole = desk.call("records", "proof", "-o", "json")
@@ -385,7 +385,7 @@ def test_proof_names_what_is_not_proved(desk: Desk) -> None:
 
 
 def test_proof_names_what_no_sweep_looks_at(desk: Desk) -> None:
-    """Time that the sweeps should have asked for again, and did not, passes for proved."""
+    """`records proof` does not show time as proved if its sweep is overdue."""
     desk.act("CREATE_CLUSTER", 600)
     desk.act("CREATE_CLUSTER", 50)
     for _ in range(2):
@@ -403,7 +403,7 @@ def test_proof_names_what_no_sweep_looks_at(desk: Desk) -> None:
 
 
 def test_status_shows_a_backlog(desk: Desk) -> None:
-    """`status` does not say how far a source is that catches up, or says it of one that has."""
+    """`status` shows the progress of a source only while it catches up."""
     desk.act("CREATE_CLUSTER", 50)
     assert desk.call("run", "--once").status == 0
     assert "backlog" not in desk.call("status", "-o", "json").json["sources"][0]
@@ -432,7 +432,7 @@ def test_status_shows_a_backlog(desk: Desk) -> None:
 
 @pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
 def test_progress_is_shown_on_a_terminal_alone(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run --once` shows no progress of a backlog on a terminal, or shows it in a pipe."""
+    """`run --once` shows the progress of a backlog on a terminal, but not in a pipe."""
     monkeypatch.setenv("TERM", "xterm")
     at = datetime.now(UTC)
     backlog = Backlog(

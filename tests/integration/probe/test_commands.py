@@ -107,8 +107,8 @@ def test_live_all_well(tmp_path: Path, world: World, server_context: ssl.SSLCont
         assert not hook.requests
         assert [request.path for request in web.requests] == ["/api/auth.test"]
     lines = called.out.splitlines()
-    assert lines[1] == f"source acme: key: it reads the log of organisation Acme ({world.organisation.id})"
-    assert [line.rpartition(": ")[2] for line in lines[4:-1]] == ["it can be reached"] * 5
+    assert lines[1] == f"source acme: key: reads the log of organisation Acme ({world.organisation.id})"
+    assert [line.rpartition(": ")[2] for line in lines[4:-1]] == ["can be reached"] * 5
     assert "receivers test screen" in lines[-1]
 
 
@@ -170,7 +170,7 @@ def test_live_all_broken(
     assert "receiver incoming: cannot reach Slack: cannot connect" in called.err
     assert "receiver hook: cannot connect" in called.err
     assert "receiver mail: the mail server refused the login: check username and password" in called.err
-    assert "receiver pager: it can be reached" in called.out
+    assert "receiver pager: can be reached" in called.out
     assert "'actionwatch receivers test mail' sends a marked alert" in called.err
     assert not [secret for secret in (TOKEN, "wrong-wombat", "wrong-quoll", "xyzzy1234") if secret in called.err]
     assert {item["subject"] for item in as_json.json if item["kind"] == "live fault"} == {
@@ -181,7 +181,7 @@ def test_live_all_broken(
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
-        ("clock:-10m", "source acme: clock: the upstream's is 10m behind ours: set this machine's clock"),
+        ("clock:-10m", "source acme: clock: the upstream's clock is 10m behind ours: set this machine's clock"),
         (
             "error:404,operation=linked_accounts",
             "source acme: linked accounts: the upstream does not know the organisation",

@@ -1,4 +1,4 @@
-"""Each thread of the service: what people see when it dies, and when its step keeps failing."""
+"""What people see when a thread of the service dies, and when its step keeps failing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Odd(BaseException):
 
 
 def answer(service: Service, path: str) -> tuple[int, dict[str, object]]:
-    """Ask the web listener."""
+    """Send a request to the web listener."""
     with http_client.client(base_url=service.url) as client:
         found = client.get(path)
     return found.status_code, found.json()
 
 
 def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None:
-    """Raise an exception in a thread until the thread is dead: within a step it is survived."""
+    """Raise an exception in a thread until the thread is dead. Within a step the thread survives it."""
 
     def strike_and_wait() -> bool:
         strike(name, error)
@@ -45,7 +45,7 @@ def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None
 @pytest.mark.parametrize("error", [SystemExit, MemoryError, Odd])
 @pytest.mark.parametrize("name", ["match", "reload", "clock", "schedule", "web"])
 def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
-    """A thread dies, and neither /healthz nor the main thread learns of it."""
+    """/healthz and the main thread report a dead thread."""
     site.write({"rules/plain.yml": rule()})
     deaths = threading.Event()
     with site.service(on_death=deaths.set) as service:
@@ -60,7 +60,7 @@ def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseExcept
 
 
 def test_a_dead_thread_ends_the_process(site: Site) -> None:
-    """A thread dies and the service runs on without it, or ends without naming it."""
+    """A dead thread ends the service with an error that names it."""
     site.write({"rules/plain.yml": rule()})
     raised: list[BaseException] = []
 
@@ -83,7 +83,7 @@ def test_a_dead_thread_ends_the_process(site: Site) -> None:
 
 @pytest.fixture
 def failing(site: Site) -> Iterator[Service]:
-    """A service whose matching fails: the store refuses its position."""
+    """A service whose matching fails because the store refuses its position."""
     site.write({"rules/plain.yml": rule()})
     with site.service() as service:
         with site.read() as database, database.write() as connection:
@@ -95,7 +95,7 @@ def failing(site: Site) -> Iterator[Service]:
 
 
 def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
-    """Name the steps that are reported to fail; `look_again` has matching tried without its wait."""
+    """Return the steps that are reported as failing. `look_again` runs matching without its wait."""
     if look_again:
         site.app.wake_matcher()
     with site.read() as database, database.read() as connection:
@@ -104,7 +104,7 @@ def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
 
 
 def test_a_step_that_keeps_failing(site: Site, failing: Service) -> None:
-    """Matching fails again and again and nobody learns of it; or the report stays once it works again."""
+    """A step that keeps failing raises a self-alert, which resolves when the step works again."""
     site.act()
     wait_until(lambda: open_steps(site, look_again=True) == ["match"], "the self-alert")
     code, found = answer(failing, "/readyz")
@@ -124,7 +124,7 @@ def test_a_step_that_keeps_failing(site: Site, failing: Service) -> None:
 
 
 def test_every_loop_is_documented(site: Site) -> None:
-    """A thread or a step of the service is missing in docs/architecture.md."""
+    """docs/architecture.md names every thread and step of the service."""
     site.write({"rules/plain.yml": rule()})
     text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text()
     loops = [line.split(" | ")[0] for line in text.split("## Loops")[1].splitlines() if line.startswith("| ")]

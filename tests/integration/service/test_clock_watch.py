@@ -1,4 +1,4 @@
-"""However the machine's clock is set, while we run or between two runs, waits keep their lengths and people hear of it."""
+"""If the clock is set while the service runs or between two runs, waits keep their lengths and a self-alert is raised."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def post(database: Database, machine: Machine) -> Post:
 
 
 def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
-    """Watch the machine's clock; what is reported goes to no receiver."""
+    """Build a watch of the machine's clock. Its reports go to no receiver."""
     machine = post.clock
     assert isinstance(machine, Machine)
     told = [follower.follow_clock for follower in followers]
@@ -52,13 +52,13 @@ def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
 
 
 def poll(post: Post) -> None:
-    """Note that a process is alive."""
+    """Store the time of a poll, which shows that a process is alive."""
     with post.database.write() as connection:
         polls.note(connection, "acme", post.clock(), None)
 
 
 def row(post: Post, alert_id: str = "one") -> Delivery:
-    """Read the one row of an alert."""
+    """Return the only delivery of an alert."""
     (found,) = post.rows(alert_id)
     return found
 
@@ -68,7 +68,7 @@ def row(post: Post, alert_id: str = "one") -> Delivery:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: timedelta) -> None:
-    """A retry that is due in ten seconds comes in ten seconds, and not before, whatever the clock shows then."""
+    """A retry that is due in ten seconds runs after ten seconds, regardless of the clock."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     post.owe("one")
@@ -90,7 +90,7 @@ def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: t
 
 @pytest.mark.parametrize("step", STEPS)
 def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timedelta) -> None:
-    """Before anybody noticed the step, the outbox goes on by the time from before."""
+    """Until the step is noticed, the outbox uses the time from before the step."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     post.owe("one")
@@ -106,7 +106,7 @@ def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timed
 
 
 def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Machine) -> None:
-    """A message that fails before and after a day's step is tried on; it is given up after a day of trying."""
+    """A message that fails before and after a step of a day is still retried. It is given up after a day of attempts."""
     post.senders["hook"].answer = lambda message: DOWN
     post.owe("one")
     with post.delivering() as deliverer:
@@ -127,7 +127,7 @@ def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Mach
 
 @pytest.mark.parametrize("step", STEPS)
 def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> None:
-    """An attempt that begins before a step and fails after it is neither given up nor sent beside itself."""
+    """An attempt that begins before a step and fails after it is neither given up nor sent twice at once."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     sender.gate.clear()
@@ -152,7 +152,7 @@ def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machine, step: timedelta) -> None:
-    """A Retry-After of half an hour is half an hour."""
+    """A Retry-After of half an hour lasts half an hour."""
     sender = post.senders["hook"]
     sender.answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=30))
     post.owe("one")
@@ -172,7 +172,7 @@ def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machin
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
-    """A receiver that takes one message in ten minutes gets one in ten minutes."""
+    """A receiver with a rate of one message per ten minutes gets one per ten minutes."""
     post.channel["rate_per_second"] = 1 / 600
     post.owe("one", "two")
     with post.delivering() as deliverer:
@@ -193,7 +193,7 @@ def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
-    """A receiver that fails for a minute is not taken to fail for a day; one that fails for long enough is found to."""
+    """A step does not make a failure of a minute look like a day. A long failure is still reported."""
     post.senders["hook"].answer = lambda message: DOWN
     post.owe("one")
     with post.delivering() as deliverer:
@@ -210,7 +210,7 @@ def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> N
 
 
 def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Machine) -> None:
-    """A step is logged, opens one alert that says from when to when, and resolves after an hour without a further one."""
+    """A step is logged and opens one alert with both times, which resolves after an hour without another step."""
     machine.set_clock(hours=-1)
     watching = watch(post)
     with capture_logs() as logs:
@@ -234,7 +234,7 @@ def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Mach
 
 
 def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
-    """Half a minute is no step: nothing is moved or told."""
+    """A correction of half a minute is no step: nothing is moved or reported."""
     post.owe("one")
     before = row(post)
     machine.set_clock(seconds=-30)
@@ -244,7 +244,7 @@ def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
 
 
 def test_a_busy_store(post: Post, machine: Machine) -> None:
-    """While the store cannot be written, time goes on from before; the step is logged once and followed later."""
+    """While the store cannot be written, the old time continues. The step is logged once and handled later."""
     post.owe("one")
     busy = BusyDatabase(f"sqlite:///{post.database.path}")
     watching = ClockWatch(machine.clock, busy, post.troubles, (), machine.elapsed)
@@ -263,7 +263,7 @@ def test_a_busy_store(post: Post, machine: Machine) -> None:
 
 
 def test_what_was_written_by_the_time_before(post: Post, machine: Machine) -> None:
-    """A row made by a time that was read just before the clock was set back is due in its time all the same."""
+    """A row that was written with a time from just before a step back still becomes due in time."""
     watching = watch(post)
     before = machine()
     machine.set_clock(hours=-1)
@@ -285,7 +285,7 @@ def row_of_test(post: Post) -> Delivery:
 
 
 def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Machine) -> None:
-    """What a digest told, the next digest does not tell again, though the clock shows its hour a second time."""
+    """A digest does not repeat the previous one although the clock shows its hour twice."""
     policy = ReceiverPolicy(digest=parse_crontab("0 13 * * *"))
     desk = Desk(database, machine, policies={"hook": policy})
     desk.happen(user_name="abe")
@@ -308,7 +308,7 @@ def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Ma
 
 
 def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> None:
-    """A storm's summary comes at the end of its interval, though the clock was set back; the storm is counted anew."""
+    """A storm's summary is sent at the end of its interval although the clock was set back."""
     policy = ReceiverPolicy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
     desk = Desk(database, machine, policies={"hook": policy})
     for user in ("abe", "bob", "dan", "eve"):
@@ -332,7 +332,7 @@ def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> Non
 
 
 def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
-    """A retry that was due in ten seconds does not wait for an hour since the clock was set back before the start."""
+    """A retry that was due in ten seconds does not wait an hour because the clock was set back before the start."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     post.owe("one")
@@ -354,7 +354,7 @@ def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
 
 
 def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
-    """A start a day later by the clock gives up nothing: perhaps only the clock was set."""
+    """A start that is a day later by the clock gives up no message, because the clock may have been set."""
     post.senders["hook"].answer = lambda message: DOWN
     post.owe("one")
     post.deliver()
@@ -372,7 +372,7 @@ def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
 
 
 def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
-    """A round each half hour gives up after a day, as a service does."""
+    """Rounds every half hour give up a message after a day, like a service."""
     post.senders["hook"].answer = lambda message: DOWN
     post.owe("one")
     for _ in range(47):
@@ -390,7 +390,7 @@ def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
 
 
 def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machine) -> None:
-    """What was stored by a clock far ahead does not wait until that time: made in the future is made now."""
+    """A row that was written by a clock far ahead does not wait until that time."""
     poll(post)
     machine.set_clock(days=400)
     machine.restart()
@@ -408,7 +408,7 @@ def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machi
 
 
 def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> None:
-    """A restart within the hour neither forgets the report nor makes it last."""
+    """A restart within the hour neither removes the report nor extends it."""
     machine.set_clock(hours=-1)
     watch(post).run_once()
     machine.advance(minutes=40)
@@ -429,7 +429,7 @@ def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> Non
 
 
 def test_threads_write_while_the_clock_is_set(post: Post, machine: Machine) -> None:
-    """Whoever writes while a step is followed does so by the time before it or by the time after it, never by both."""
+    """A write during a step uses either the old or the new time, never both."""
     watching = watch(post)
     stopping = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Retention that is shorter than what is still asked for: by rules, by open alerts, by polls of a quiet source."""
+"""Retention keeps what rules, open alerts and polls still need."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SOURCE = Source(
 
 
 def prune_with(post: Post, rules: Sequence[Rule]) -> dict[str, int]:
-    """Prune as the service does that runs these rules."""
+    """Prune like a service with these rules."""
     with post.database.read() as connection:
         back = look_back(connection, [SOURCE], rules)
     deleted = prune.run_once(post.database, RETENTION, post.clock(), back)
@@ -54,7 +54,7 @@ def at(days: float, number: int, **changes: object) -> Record:
 
 
 def pass_days(post: Post, rules: Sequence[Rule], until: float, first: int = 10_000) -> None:
-    """Have the source show something else each day, match it, and prune."""
+    """Add a different record each day, match it, and prune."""
     day = (post.clock() - NOON) // DAY
     while day < until:
         day += 1
@@ -72,7 +72,7 @@ def stored(post: Post) -> list[str]:
 
 
 def test_a_term_is_known_for_all_of_its_history(post: Post) -> None:
-    """With records kept for 10 days and a history of 90, who was seen 30 days ago is not new after a restart."""
+    """With a retention of 10 days and a history of 90, a user from 30 days ago is not new after a restart."""
     rules = rules_of(NEW_USER)
     see(post.database, NOON, begins=NOON - 400 * DAY, alerts_from=NOON)
     post.store(at(-1, 1, user_name="bob", is_backlog=True), at(-1, 2, action_kind="BACKUP", is_backlog=True))
@@ -86,7 +86,7 @@ def test_a_term_is_known_for_all_of_its_history(post: Post) -> None:
 
 
 def test_only_what_a_rule_may_match_is_kept_for_it(post: Post) -> None:
-    """Records of other kinds go in their time; those of the rule go once its history has passed."""
+    """Records of other kinds are deleted on time; those of the rule after its history has passed."""
     rules = rules_of(NEW_USER)
     see(post.database, NOON, begins=NOON - 400 * DAY, alerts_from=NOON)
     post.store(at(-1, 1, user_name="bob", is_backlog=True), at(-1, 2, action_kind="BACKUP", is_backlog=True))
@@ -123,7 +123,7 @@ def test_an_alert_that_more_may_join_stays(post: Post) -> None:
 
 
 def test_an_alert_of_a_correlation_that_more_may_join_stays(post: Post) -> None:
-    """A burst that goes on for longer than retention stays one alert, and none of its records is lost in silence."""
+    """A burst that lasts longer than retention stays one alert and keeps all its records."""
     rules = rules_of(BURST.replace("alert: {", "alert: {realert: 30d, "))
     see(post.database, NOON)
     post.store(*(at(0, number) for number in (1, 2, 3)))
@@ -142,7 +142,7 @@ def test_an_alert_of_a_correlation_that_more_may_join_stays(post: Post) -> None:
 
 
 def test_absence_goes_on(post: Post) -> None:
-    """What is missing for longer than retention keeps its alert, also where no receiver was to be told."""
+    """An absence that lasts longer than retention keeps its alert, even without a receiver."""
     post.senders.clear()
     rules = rules_of(MISSING)
     see(post.database, NOON)
@@ -161,7 +161,7 @@ def test_absence_goes_on(post: Post) -> None:
 
 
 def test_what_the_upstream_still_shows_stays_known(post: Post) -> None:
-    """The records near a mark that stands still are read again with every poll: deleted, they would come back as new."""
+    """Records near a mark that does not move stay, because each poll reads them again."""
     post.store(at(-100, 1), at(0, 2))
     see(post.database, NOON, begins=NOON - 400 * DAY)
     post.matcher(KindRule("OTHER")).run_once()
@@ -195,7 +195,7 @@ def test_how_far_back_a_source_is_asked(post: Post) -> None:
 
 
 def test_nothing_a_rule_may_match_goes_before_its_source_was_polled(post: Post) -> None:
-    """As long as a source has no marks, nobody knows how far back what is stored will matter."""
+    """Nothing that a rule may match is deleted before every source has marks."""
     post.store(at(0, 1), at(0, 2, action_kind="BACKUP"))
     post.matcher(KindRule("OTHER")).run_once()
     post.clock.advance(days=300)
@@ -204,7 +204,7 @@ def test_nothing_a_rule_may_match_goes_before_its_source_was_polled(post: Post) 
 
 
 def test_a_dead_letter_stays_until_a_person_ends_it(post: Post) -> None:
-    """Retention does not make a dead letter vanish, nor its alert or its words; dropped, it goes in its time."""
+    """Retention keeps a dead letter with its alert and message until it is dropped."""
     post.senders["hook"].answer = lambda message: REFUSED
     post.store(at(0, 1))
     post.matcher(KindRule()).run_once()
@@ -218,7 +218,7 @@ def test_a_dead_letter_stays_until_a_person_ends_it(post: Post) -> None:
 
 
 def test_check_names_the_rules_that_look_back_further(tmp_path: Path) -> None:
-    """`check` points out, at the rule, that records are kept for longer than the configuration says."""
+    """`check` prints a note at the rule if records are kept longer than configured."""
     from actionwatch.service import checking
 
     (tmp_path / "rules").mkdir()

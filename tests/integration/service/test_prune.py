@@ -1,4 +1,4 @@
-"""Retention deletes what is old and done with, and nothing that is still needed."""
+"""Retention deletes what is old and no longer needed, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ RETENTION = Retention(records=timedelta(days=10), deliveries=timedelta(days=5), 
 
 
 def pruned(post: Post) -> dict[str, int]:
-    """Prune; give what was deleted, without zeros."""
+    """Prune. Return the non-zero counts of deleted rows."""
     return {name: n for name, n in prune.run_once(post.database, RETENTION, post.clock()).items() if n}
 
 
 def test_all_goes_in_its_time(post: Post) -> None:
-    """Deliveries of what is over go first; an alert with its story once nothing speaks of it; its records with it."""
+    """Deliveries of resolved alerts are deleted first, then the alerts with their history and records."""
     post.store(make_record(1), make_record(2, action_kind="READ"))
     post.matcher(KindRule()).run_once()
     (alert_id,) = post.alerts()
@@ -65,7 +65,7 @@ def test_all_goes_in_its_time(post: Post) -> None:
 
 
 def test_records_stay_until_correlations_saw_them(post: Post) -> None:
-    """Plain rules may be far ahead while the state of correlations is rebuilt."""
+    """Records stay until correlations have processed them, even if plain rules are far ahead."""
     post.store(make_record(1), make_record(2))
     post.clock.advance(days=100)
     with post.database.write() as connection:
@@ -75,7 +75,7 @@ def test_records_stay_until_correlations_saw_them(post: Post) -> None:
 
 
 def test_unmatched_records_stay(post: Post) -> None:
-    """A record that no rule has seen yet stays, however old; once seen, it goes."""
+    """An unmatched record stays regardless of its age, and is deleted once it is matched."""
     post.store(make_record())
     post.clock.advance(days=100)
     assert pruned(post) == {}
@@ -84,7 +84,7 @@ def test_unmatched_records_stay(post: Post) -> None:
 
 
 def test_what_is_owed_stays(post: Post) -> None:
-    """A message that is pending, or a dead letter that nobody dropped, stays with its alert and records, however old."""
+    """A pending message or a dead letter stays with its alert and records, regardless of its age."""
     post.store(make_record())
     post.matcher(KindRule()).run_once()
     post.clock.advance(days=100)
@@ -99,7 +99,7 @@ def test_what_is_owed_stays(post: Post) -> None:
 
 
 def test_more_than_one_batch(post: Post) -> None:
-    """Everything old goes in one run, however much it is."""
+    """One run deletes everything that is old, in several batches."""
     count = prune.BATCH * 2 + 1
     with post.database.write() as connection:
         records.insert_new(connection, [make_record(n) for n in range(count)])
@@ -131,7 +131,7 @@ def test_a_clock_that_is_years_ahead(post: Post) -> None:
 
 
 def test_what_was_never_proved_goes_with_the_records(post: Post) -> None:
-    """A window that could not be proved, and that nobody reads any more, stays in the store for ever, or goes too early."""
+    """An unproved window is deleted together with the records of its time."""
     doubt = UnprovedWindow(
         source="acme", starts_at=NOON, ends_at=NOON + HOUR, reach=HOUR, due_at=NOON, failure_count=3, why="it changes"
     )

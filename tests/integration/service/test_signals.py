@@ -1,4 +1,4 @@
-"""Signals reach the main thread whenever they come."""
+"""Signals always reach the main thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print("ended")
 
 
 def test_no_signal_is_lost_and_none_locks_the_waiting_thread() -> None:
-    """A handler that runs at any point of a wait, or before or after it, has the wait end."""
+    """A handler that runs before, during or after any point of a wait ends the wait."""
     chance = random.Random(1)
     main = threading.main_thread().ident
     assert main is not None
@@ -48,7 +48,7 @@ def test_no_signal_is_lost_and_none_locks_the_waiting_thread() -> None:
 
 
 def test_a_wait_has_an_end() -> None:
-    """Nothing asked: None after the time; what was asked comes in order."""
+    """A wait returns None after its time, and requests in order."""
     with contextlib.closing(Asked()) as asked:
         assert asked.wait(0.01) is None
         asked.ask("reload")
@@ -58,7 +58,7 @@ def test_a_wait_has_an_end() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_process_that_waits(number: signal.Signals) -> None:
-    """The block ends, and what comes after it is done."""
+    """After a signal the block ends, and the code after it runs."""
     with child([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"

@@ -1,4 +1,4 @@
-"""What machines are told over HTTP is true, and told to nobody without the token."""
+"""Health and metrics are correct, and metrics require the token."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def web(
 
 
 def poll(database: Database, clock: Clock, error: str | None = None) -> None:
-    """Note a poll."""
+    """Store the result of a poll."""
     with database.write() as connection:
         polls.note(connection, "acme", clock(), error)
 
 
 def test_healthz(web: httpx.Client, workers: dict[str, bool]) -> None:
-    """The process is healthy exactly while all its threads live; else the dead ones are named."""
+    """The process is healthy while all threads are alive; otherwise the response names the dead ones."""
     assert (web.get("/healthz").status_code, web.get("/healthz").json()) == (200, {"status": "ok", "dead": []})
     workers["match"] = False
     answer = web.get("/healthz")
@@ -82,7 +82,7 @@ def test_healthz(web: httpx.Client, workers: dict[str, bool]) -> None:
 
 
 def test_readyz(web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]) -> None:
-    """It is ready exactly while this process polled each source well, and lately; else the reason is said."""
+    """The process is ready while each source was polled successfully and recently; otherwise the response has the reason."""
 
     def asked() -> tuple[int, list[str]]:
         answer = web.get("/readyz")
@@ -110,7 +110,7 @@ def test_readyz(web: httpx.Client, database: Database, clock: Clock, ages: dict[
 def test_a_full_store_is_not_ready(
     web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]
 ) -> None:
-    """A store that takes nothing any more is a reason as long as it lasts, though reading it goes on."""
+    """A store that cannot be written makes the process not ready, even if it can be read."""
     ages["acme"] = timedelta(0)
     poll(database, clock)
     assert web.get("/readyz").status_code == 200
@@ -131,7 +131,7 @@ def test_a_full_store_is_not_ready(
 def test_readyz_knows_no_clock(
     web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None], hours: float
 ) -> None:
-    """However the clock was set, a source that is polled is ready, and one that is not is not."""
+    """Readiness does not depend on the machine's clock."""
     poll(database, clock)
     clock.advance(hours=hours)
     ages["acme"] = timedelta(seconds=1)
@@ -141,7 +141,7 @@ def test_readyz_knows_no_clock(
 
 
 def test_broken_store_is_not_ready(web: httpx.Client, database: Database, clock: Clock) -> None:
-    """A store that cannot be read is a reason, not an error page."""
+    """A store that cannot be read is a reason in the response, not an error page."""
     with database.write() as connection:
         connection.exec_driver_sql("DROP TABLE poll")
     answer = web.get("/readyz")
@@ -150,7 +150,7 @@ def test_broken_store_is_not_ready(web: httpx.Client, database: Database, clock:
 
 
 def metrics(web: httpx.Client) -> dict[str, float]:
-    """Scrape; give the samples."""
+    """Scrape the metrics and return the samples."""
     answer = web.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -165,7 +165,7 @@ def test_metrics_of_nothing(web: httpx.Client) -> None:
 
 
 def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
-    """Every sample says what the store holds at this moment."""
+    """Every sample shows the current content of the store."""
     known = marks.Marks(
         name="acme",
         organisation="org",
@@ -215,7 +215,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
 
 
 def secret(_: Request) -> Response:
-    """Tell something."""
+    """Return a text."""
     return PlainTextResponse("told")
 
 
@@ -224,7 +224,7 @@ PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", sec
 
 @pytest.mark.parametrize("token", ["open-sesame", "tökén"])
 def test_token(token: str) -> None:
-    """Only who shows the whole token is told anything, but for the probes."""
+    """Every path except the probes requires the complete token."""
     with serving(PAGES, "127.0.0.1", 0, token) as url, http_client.client(base_url=url) as client:
 
         def asked(path: str, given: str | None) -> int:
@@ -243,14 +243,14 @@ def test_token(token: str) -> None:
 
 
 def test_answers_from_the_start() -> None:
-    """Whoever is told the address can connect at once, every time."""
+    """Clients can connect as soon as the address is known."""
     for _ in range(10):
         with serving(PAGES, "127.0.0.1", 0, None) as url:
             assert http_client.get(f"{url}/page").text == "told"
 
 
 def test_nothing_listens_afterwards() -> None:
-    """The port is free once the block has ended."""
+    """The port is free after the block has ended."""
     with serving(PAGES, "127.0.0.1", 0, None) as url:
         port = int(url.rsplit(":", 1)[1])
     with socket.socket() as probe:
@@ -258,7 +258,7 @@ def test_nothing_listens_afterwards() -> None:
 
 
 def test_ipv6() -> None:
-    """It listens on an IPv6 address too, and gives it as a URL."""
+    """The server can listen on an IPv6 address, and returns a valid URL."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -271,14 +271,14 @@ def test_ipv6() -> None:
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a..b", "x" * 70])
 def test_bad_address(host: str) -> None:
-    """An address that cannot be listened on is said, with what to change."""
+    """An unusable address is an error with a remedy."""
     words = r"cannot listen on .*:0: .*: choose another web\.listen"
     with pytest.raises(ActionwatchError, match=words), serving(PAGES, host, 0, None):
         raise AssertionError
 
 
 def test_port_in_use() -> None:
-    """A port that another process has is said."""
+    """A port in use is an error that names it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
