@@ -132,7 +132,8 @@ SWEEP = Table(
     Column("asked_at", Instant, nullable=False),
 )
 
-# What the sweeps have still to ask for, or could not prove: then `failure_count` says how often in a row, and `why`.
+# The windows that the sweeps have yet to check, or could not prove: then `failure_count` says how often in a row, and `why`.
+# `must_read`: counts are not enough, the records themselves are compared.
 UNPROVED = Table(
     "unproved",
     METADATA,
@@ -140,6 +141,7 @@ UNPROVED = Table(
     Column("starts_at", Instant, primary_key=True),
     Column("ends_at", Instant, primary_key=True),
     Column("reach", BigInteger, nullable=False),
+    Column("must_read", Boolean, nullable=False),
     Column("failure_count", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("why", Text, nullable=False),

@@ -17,7 +17,7 @@ from actionwatch.store import records, seen_fields, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
-from actionwatch.tail.sweeping import TOLD_AFTER
+from actionwatch.tail.sweeping import FAILURES_TO_REPORT
 from actionwatch.text.payloads import instant
 
 UNREACHABLE_POLLS = 3  # failures in a row before people are told: one lost answer is no news
@@ -116,7 +116,9 @@ class SourceWatch:
         """Report older windows that stay without proof; it is over when all are proved, or when a person resolves the alert."""
         with self._database.read() as connection:
             told = [
-                doubt for doubt in unproved_windows.read(connection, self._source) if doubt.failure_count >= TOLD_AFTER
+                doubt
+                for doubt in unproved_windows.read(connection, self._source)
+                if doubt.failure_count >= FAILURES_TO_REPORT
             ]
         if not told:
             self._troubles.settle("window_unproved", self._source)

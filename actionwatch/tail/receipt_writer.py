@@ -90,6 +90,7 @@ class ReceiptWriter:
             starts_at=scan.window.start,
             ends_at=scan.window.end,
             reach=SECOND_LOOK,
+            must_read=True,
             due_at=self._state.server.now() + SECOND_LOOK_AFTER,
         )
 

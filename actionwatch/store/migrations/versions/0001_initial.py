@@ -347,6 +347,7 @@ def upgrade() -> None:
         sa.Column("starts_at", sa.BigInteger(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
         sa.Column("reach", sa.BigInteger(), nullable=False),
+        sa.Column("must_read", sa.Boolean(), nullable=False),
         sa.Column("failure_count", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
