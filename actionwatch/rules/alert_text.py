@@ -17,7 +17,7 @@ from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill, sandbox
 from actionwatch.text.suggestions import suggest
 
-MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
+_MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _OURS = ("rule", "level", "group", "count")
@@ -81,9 +81,9 @@ def word(
 
 
 def one_line(text: str) -> str:
-    """Make a title: one line, cut after MAX_TITLE_CHARS."""
+    """Make a title: one line, cut after _MAX_TITLE_CHARS."""
     line = " ".join(text.split())
-    return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
+    return line if len(line) <= _MAX_TITLE_CHARS else f"{line[: _MAX_TITLE_CHARS - 1]}…"
 
 
 def plain_title(rule: RuleName, record: Record) -> str:

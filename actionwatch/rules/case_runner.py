@@ -18,7 +18,7 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.explain import Explanation, explain
-from actionwatch.rules.fields import RAW
+from actionwatch.rules.fields import RAW, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.text.payloads import instant
@@ -261,9 +261,7 @@ def _raw(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return None if value is None else spell(value)
 
 
 def _at(moment: Moment | None, start: datetime) -> datetime | None:

@@ -19,7 +19,7 @@ from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
 _MAX_HITS = 10  # of a window: the newest
-MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
+_MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ def _try(selection: Any, subject: Subject, lists: Lists) -> bool | None:
 
 def _shorten(value: Any) -> str:
     text = f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else _plain(value)
-    return text if len(text) <= MAX_VALUE_CHARS else f"{text[: MAX_VALUE_CHARS - 1]}…"
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
 
 
 def _plain(value: Any) -> str:

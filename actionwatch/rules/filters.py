@@ -21,7 +21,7 @@ from actionwatch.rules.selections import ReadContext, read_detection
 from actionwatch.text.suggestions import suggest
 
 KEYS = ("owner", "reason", "expires")
-ANY = "any"
+_ANY = "any"
 _REMEDIES = {
     "owner": "name the team or person responsible for it",
     "reason": "explain why these records are harmless",
@@ -120,7 +120,7 @@ def _read_rules(block: Mapping[str, Any], report: Report) -> tuple[str, ...] | N
     """Read the names or ids. An empty tuple means every rule."""
     rules = block.get("rules")
     if isinstance(rules, str) and rules.strip():
-        return () if rules.lower() == ANY else (rules,)
+        return () if rules.lower() == _ANY else (rules,)
     if isinstance(rules, list) and rules and all(isinstance(each, str) for each in rules):
         return tuple(rules)
     place = ("filter", "rules") if "rules" in block else ("filter",)

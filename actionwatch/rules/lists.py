@@ -13,7 +13,7 @@ from pathlib import Path
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.text.yaml_document import MAX_BYTES, read_file
 
-SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
+_SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
 FOLDER = "lists"
 
 
@@ -63,7 +63,7 @@ def read_lists(folders: Sequence[Path]) -> Lists:
 def _list_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
 
 
 def _read(path: Path) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from actionwatch.base.errors import Fault
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Document, Place
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -26,6 +28,14 @@ class Report:
     def note(self, place: Place, what: str, remedy: str = "") -> None:
         """Record a note at a place of the document."""
         self.notes.append(self.document.fault(place, what, remedy))
+
+    def parse(self, parse: Callable[[Any], _T], value: Any, place: Place) -> _T | None:
+        """Parse a value. If `parse` raises ValueError, record its message as a fault and return None."""
+        try:
+            return parse(value)
+        except ValueError as exc:
+            self.fault(place, str(exc))
+            return None
 
     def check_keys(self, mapping: Mapping[Any, Any], place: Place, known: Collection[str]) -> None:
         """Report a fault for each unknown key that does not begin with `x-`."""

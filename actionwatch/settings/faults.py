@@ -16,7 +16,7 @@ from actionwatch.base.errors import Fault
 from actionwatch.text.suggestions import closest, did_you_mean
 from actionwatch.text.yaml_document import Document, Place
 
-M = TypeVar("M", bound=BaseModel)
+_M = TypeVar("_M", bound=BaseModel)
 
 _EXPECTED = {
     "string": "text",
@@ -57,8 +57,8 @@ class Reader:
     settled: Collection[Place] = ()
 
     def read(
-        self, model: type[M], value: Any, place: Place = (), accepted: Sequence[str] = ()
-    ) -> tuple[M | None, list[Fault]]:
+        self, model: type[_M], value: Any, place: Place = (), accepted: Sequence[str] = ()
+    ) -> tuple[_M | None, list[Fault]]:
         """Validate the value at `place`. `accepted` are keys that another reader handles there.
 
         Returns: the model, or None and its faults except settled ones.

@@ -44,7 +44,7 @@ def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
     for window in windows:
         values = {name: getattr(window, name) for name in window.__dataclass_fields__}
         values["reach"] = window.reach // MICROSECOND
-        upsert(connection, UNPROVED, values, key=("source", "starts_at", "ends_at"))
+        upsert(connection, UNPROVED, values)
 
 
 def delete(connection: Connection, window: UnprovedWindow) -> None:

@@ -21,9 +21,9 @@ import yaml
 from actionwatch.base.errors import ConfigError, Fault
 
 MAX_BYTES = 1024 * 1024  # a rule has about 1 KB
-MAX_DEPTH = 60  # the deepest sensible document has about ten levels
+_MAX_DEPTH = 60  # the deepest sensible document has about ten levels
 MAX_NODES = 100_000  # with aliases expanded: a "billion laughs" document has billions
-MAX_INTEGER_BITS = 64  # Python raises ValueError when it prints an integer of more than 4,300 digits
+_MAX_INTEGER_BITS = 64  # Python raises ValueError when it prints an integer of more than 4,300 digits
 
 Place = tuple[str | int, ...]
 """A path in a document: keys and list indices."""
@@ -137,8 +137,8 @@ def _compose(text: str, file: str) -> list[_Node]:
             count += node.size or 1
             if count > MAX_NODES:
                 raise _refusal(event, file, f"more than {MAX_NODES} values", "split the file")
-            if len(path) + node.depth > MAX_DEPTH:
-                raise _refusal(event, file, f"nested deeper than {MAX_DEPTH} levels")
+            if len(path) + node.depth > _MAX_DEPTH:
+                raise _refusal(event, file, f"nested deeper than {_MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             node, before = path.pop()
             node.size = count - before
@@ -253,7 +253,7 @@ class _Builder:
                 value = _as_tagged(value, node.tag)
         except (ValueError, OverflowError) as exc:
             raise self._fault(at, f"not YAML: {exc}") from exc
-        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
             raise self._fault(at, "the number is too large", "quote it")
         return value
 

@@ -838,6 +838,43 @@ def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: Bas
     assert post.states() == ["hook opened sent"]
 
 
+@pytest.mark.parametrize("receipt", [Receipt(reference="C1:\ud800"), Receipt(note="refused \ud800")], ids=repr)
+def test_what_a_receiver_returns_stops_no_delivery(post: Post, receipt: Receipt) -> None:
+    """A receipt with a character that the store refuses cannot be recorded, and nothing is delivered any more."""
+    post.senders["hook"].answer = lambda message: receipt
+    post.owe("a", "b")
+    post.deliver()
+    assert post.states() == ["hook opened sent"] * 2
+
+
+def test_a_frozen_message_that_cannot_be_read_stops_no_other(post: Post) -> None:
+    """A body that can be written but is nested too deeply to be read raises in every round, and nothing is delivered."""
+    post.owe("a", "b")
+    body = '{"data":' + '{"x":' * 2_000 + "0" + "}" * 2_000 + "}"
+    with post.database.write() as connection:
+        first = replace(post.rows("a")[0], body=body)
+        delivery_transitions.freeze(connection, [first])
+    post.deliver()
+    assert [(row.status.value, row.why) for row in post.rows()] == [
+        ("dead", "cannot be read: RecursionError"),
+        ("sent", None),
+    ]
+
+
+def test_a_thread_that_cannot_start_keeps_no_message(post: Post) -> None:
+    """The system refuses a thread: the claimed messages are under way for ever, or wait for the end of their leases."""
+    post.owe("a", "b")
+    with post.delivering() as worker:
+        before = threading.stack_size(1 << 46)  # more than the address space
+        try:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                worker.run_once(0.0)
+        finally:
+            threading.stack_size(before)
+        settle(worker)
+    assert post.states() == ["hook opened sent"] * 2
+
+
 def test_a_send_that_hangs_is_reported(post: Post) -> None:
     """A send that never ends is not reported, or one that has just begun is."""
     post.senders["hook"].gate.clear()
