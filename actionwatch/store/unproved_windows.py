@@ -29,6 +29,7 @@ class UnprovedWindow:
     due_at: datetime
     must_read: bool = False
     failure_count: int = 0
+    is_reported: bool = False
     why: str = ""
 
 

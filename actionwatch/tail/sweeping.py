@@ -57,7 +57,7 @@ class Sweeper:
         """Check every sweep that is due, and what is left of earlier ones; `polled_from` is where the polls' window began."""
         now = self._state.server.now()
         self._cuts_left = MAX_CUTS
-        pending = deque(self._plan(polled_from, now, report))
+        pending = deque(self._plan(polled_from, now))
         for _ in range(self.checks_per_poll):
             if not pending:
                 return
@@ -65,14 +65,14 @@ class Sweeper:
             try:
                 pending += self._check(unproved, now, report)
             except SourceError as exc:
-                self._put_off(unproved, str(exc), now, report)
+                self._put_off(unproved, str(exc), now)
                 return  # the next poll shows whether the upstream refuses only this window
         if pending:
             log.warning("sweep_unfinished", source=self._state.source, windows_left=len(pending))
 
     # -- what to check -------------------------------------------------------------------------------------------------
 
-    def _plan(self, polled_from: datetime, now: datetime, report: PollReport) -> list[UnprovedWindow]:
+    def _plan(self, polled_from: datetime, now: datetime) -> list[UnprovedWindow]:
         """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
         with self._database.read() as connection:
             checked = sweeps.read(connection, self._state.source)
@@ -100,16 +100,14 @@ class Sweeper:
             for unproved in known
             if unproved.failure_count and unproved.reach != SECOND_LOOK and unproved.ends_at <= oldest
         ]
-        self._give_up(passed, report)
+        self._give_up(passed)
         return [unproved for unproved in known + added if unproved not in passed and _is_due(unproved, now)]
 
-    def _give_up(self, passed: Sequence[UnprovedWindow], report: PollReport) -> None:
-        """Stop reading windows that the sweeps have passed, and report those that were not reported yet."""
+    def _give_up(self, passed: Sequence[UnprovedWindow]) -> None:
+        """Stop reading windows that the sweeps have passed, and let `SourceWatch` report them."""
         for unproved in passed:
             if unproved.failure_count < FAILURES_TO_REPORT:
-                reported = replace(unproved, failure_count=FAILURES_TO_REPORT)
-                self._replace(unproved, [reported])
-                report.failing.append(reported)
+                self._replace(unproved, [replace(unproved, failure_count=FAILURES_TO_REPORT)])
 
     def _unproved(self, window: Window, reach: timedelta, now: datetime, *, must_read: bool) -> UnprovedWindow:
         return UnprovedWindow(
@@ -140,7 +138,7 @@ class Sweeper:
                 parts = self._cut(window) if result.is_divisible and self._cuts_left > 0 else []
                 self._cuts_left -= bool(parts)
                 if not parts:
-                    self._put_off(unproved, result.reason, now, report)
+                    self._put_off(unproved, result.reason, now)
                     return []
         instead = [replace(unproved, starts_at=part.start, ends_at=part.end, due_at=now, why="") for part in parts]
         self._replace(unproved, instead)
@@ -184,13 +182,11 @@ class Sweeper:
             return []
         return [Window(window.start, middle), Window(middle, window.end)]
 
-    def _put_off(self, unproved: UnprovedWindow, why: str, now: datetime, report: PollReport) -> None:
-        """Keep a window that could not be proved for later; report it at the third failure in a row."""
+    def _put_off(self, unproved: UnprovedWindow, why: str, now: datetime) -> None:
+        """Keep a window that could not be proved for later. `SourceWatch` reports it at the third failure in a row."""
         wait = min(FIRST_WAIT * 2 ** min(unproved.failure_count, 10), LONGEST_WAIT)
         failed = replace(unproved, failure_count=unproved.failure_count + 1, due_at=now + wait, why=why)
         self._replace(unproved, [failed])
-        if failed.failure_count == FAILURES_TO_REPORT:
-            report.failing.append(failed)
 
     def _replace(self, unproved: UnprovedWindow, instead: Iterable[UnprovedWindow]) -> None:
         with self._database.write() as connection:
