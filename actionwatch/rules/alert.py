@@ -121,7 +121,7 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str | None
     if key not in value:
         return None
     if not isinstance(text, str) or not text.strip():
-        report.fault(("alert", key), f"'{key}' must be a text", "write a string, or remove the key")
+        report.fault(("alert", key), f"'{key}' must be a string", "write a string, or remove the key")
         return None
     return text.rstrip()
 
@@ -199,7 +199,7 @@ def _read_labels(value: Any, report: Report) -> Mapping[str, str]:
         elif name in _OWN_LABELS:
             report.fault(place, f"the label '{name}' is set by actionwatch", "choose another name")
         elif not isinstance(text, str | int | float):
-            report.fault(place, f"the label '{name}' must be a text", "write one string")
+            report.fault(place, f"the label '{name}' must be a string", "write one string")
         else:
             labels[str(name)] = spell(text)
     return labels

@@ -92,7 +92,7 @@ def _read_case(value: Any, place: Place, report: Report, context: ReadContext) -
     before = len(report.faults)
     name = value.get("name", f"test {int(place[-1]) + 1}")
     if not isinstance(name, str) or not name.strip():
-        report.fault((*place, "name"), "'name' must be a text", "describe what the test shows")
+        report.fault((*place, "name"), "'name' must be a string", "describe what the test shows")
     case = Case(
         name=str(name),
         events=_read_events(value, place, report, context),
@@ -162,7 +162,7 @@ def _check_value(name: Any, item: Any, place: Place, report: Report, context: Re
     if name.startswith(RAW):
         check_field(name, place, report)
     elif isinstance(item, dict | list):
-        report.fault(place, f"'{name}' must be a text", "write one value")
+        report.fault(place, f"'{name}' must be a string", "write one value")
     known = context.known_values.get(name)
     if known and isinstance(item, str) and item.upper() not in map(str.upper, known):
         report.note(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
@@ -213,7 +213,7 @@ def _read_texts(
     found: dict[str, str | None] = {}
     for name, text in texts.items():
         if isinstance(text, dict | list) or (text is None and not is_null_allowed):
-            report.fault((*place, key, str(name)), f"'{name}' must be a text")
+            report.fault((*place, key, str(name)), f"'{name}' must be a string")
         elif key != "group" or check_field(name, (*place, key, str(name)), report):
             found[str(name)] = None if text is None else spell(text)
     return found

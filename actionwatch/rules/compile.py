@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from sigma.conditions import (
@@ -234,15 +234,11 @@ def _cidr(value: SigmaCIDRExpression) -> Test:
     network = value.network
 
     def is_within(candidate: Any) -> bool:
-        if not isinstance(candidate, str):
-            return False
         try:
-            found = ip_network(candidate.strip(), strict=False)
+            found: Any = ip_network(candidate.strip(), strict=False) if isinstance(candidate, str) else None
         except ValueError:
             return False
-        if isinstance(found, IPv4Network) and isinstance(network, IPv4Network):
-            return found.subnet_of(network)
-        return isinstance(found, IPv6Network) and isinstance(network, IPv6Network) and found.subnet_of(network)
+        return found is not None and found.version == network.version and bool(found.subnet_of(network))
 
     return lambda candidates: any(map(is_within, candidates))
 

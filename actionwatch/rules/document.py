@@ -37,14 +37,12 @@ METADATA = (
 )  # fmt: skip
 OURS = ("logsource", "detection", "correlation", "alert", "when", "mode", "tests")
 FILTER_KEYS = ("logsource", "filter", *filters.KEYS)
+STATUSES = ("stable", "test", "experimental", "deprecated", "unsupported")
 LOGSOURCE = ("category", "product", "service", "definition")
 
 # pySigma names an exception after its key (SigmaLevelError), with these exceptions.
 _KEYS = {"identifier": "id", "type": "name", "tag": "tags", "value": "tags"}
-_CHOICES = {
-    "level": ("levels", tuple(LEVELS)),
-    "status": ("statuses", ("stable", "test", "experimental", "deprecated", "unsupported")),
-}
+_CHOICES = {"level": ("levels", tuple(LEVELS)), "status": ("statuses", STATUSES)}
 _REMEDIES = {
     "id": "make one with: python -c 'import uuid; print(uuid.uuid4())'",
     "tags": "for example: attack.impact",
@@ -166,7 +164,7 @@ def _check_logsource(value: Mapping[Any, Any], report: Report) -> None:
     report.check_keys(logsource, ("logsource",), LOGSOURCE)
     for key in LOGSOURCE:
         if logsource.get(key) is not None and not isinstance(logsource[key], str):
-            report.fault(("logsource", key), f"'{key}' must be a text", remedy)
+            report.fault(("logsource", key), f"'{key}' must be a string", remedy)
     if logsource.get("product") is None and logsource.get("service") is None:
         report.fault(("logsource",), "'logsource' must contain a product", remedy)
 
@@ -176,7 +174,7 @@ def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName |
     before = len(report.faults)
     for key in ("id", "name", "title"):
         if key in value and not isinstance(value[key], str):
-            report.fault((key,), f"'{key}' must be a text", "quote it")
+            report.fault((key,), f"'{key}' must be a string", "quote it")
     if len(report.faults) == before:
         head = {key: value[key] for key in METADATA if key in value}
         try:

@@ -94,7 +94,7 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str:
     text = value.get(key)
     if isinstance(text, str) and text.strip():
         return " ".join(text.split())
-    what = f"a filter needs '{key}'" if key not in value else f"'{key}' must be a text"
+    what = f"a filter needs '{key}'" if key not in value else f"'{key}' must be a string"
     report.fault((key,) if key in value else (), what, _REMEDIES[key])
     return ""
 

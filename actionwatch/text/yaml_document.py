@@ -49,30 +49,36 @@ class Document:
         return Fault(self.file, line, column, what, remedy)
 
 
+def read_bounded(path: Path) -> str:
+    """Read a file of UTF-8 text that is not too large.
+
+    Raises: ConfigError with one error.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(Fault(str(path), 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
+        return data.decode("utf-8-sig")
+    except OSError as exc:
+        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(Fault(str(path), 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
+
+
 def read_file(path: Path) -> list[Document]:
     """Read the documents of a YAML file, except empty ones.
 
     Raises: ConfigError with one error, if the file cannot be read or is not valid YAML.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as exc:
-        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
-    return read_text(data, str(path))
+    return read_text(read_bounded(path), str(path))
 
 
-def read_text(data: bytes | str, file: str) -> list[Document]:
+def read_text(text: str, file: str) -> list[Document]:
     """Parse the documents in the content of `file`.
 
     Raises: ConfigError with one error.
     """
-    try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-    except UnicodeDecodeError as exc:
-        raise ConfigError(Fault(file, 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
-    if len(text) > MAX_BYTES:
-        raise ConfigError(Fault(file, 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
     try:
         roots = _compose(text, file)
     except yaml.MarkedYAMLError as exc:
@@ -258,8 +264,8 @@ class _Builder:
         return value
 
     def _duplicate(self, node: _Node, what: str, key: object) -> ConfigError:
-        said = f'not YAML: while constructing a mapping found duplicate {what} "{key}"'
-        return self._fault(node.at, said, "remove one of the two")
+        message = f'not YAML: while constructing a mapping found duplicate {what} "{key}"'
+        return self._fault(node.at, message, "remove one of the two")
 
     def _fault(self, at: tuple[int, int], what: str, remedy: str = "") -> ConfigError:
         return ConfigError(Fault(self.file, *at, what, remedy))

@@ -174,7 +174,7 @@ def test_all_keys_must_hold_for_one_alert() -> None:
             "r.yml:10:28: the last of these records is more than",
         ),
         ("{event: {every: 5}, expect: alert}", "r.yml:10:14: not a duration"),
-        ("{event: {userName: [a]}, expect: alert}", "r.yml:10:14: 'userName' must be a text"),
+        ("{event: {userName: [a]}, expect: alert}", "r.yml:10:14: 'userName' must be a string"),
         ("{events: [{repeat: 20000}, {}], expect: alert}", "r.yml:10:5: the test has more than 20000 records"),
         ("{event: {}, expect: {alerts: -1}}", "r.yml:10:26: 'alerts' must be a whole number, 0 or more"),
         ("{event: {}, expect: {level: hi}}", "r.yml:10:26: unknown level 'hi'"),
@@ -182,7 +182,7 @@ def test_all_keys_must_hold_for_one_alert() -> None:
         ("{event: {}, expect: {late: soon}}", "r.yml:10:26: 'late' must be true, false or a duration"),
         ("{event: {}, expect: alert, lists: {a: b}}", "r.yml:10:40: the list 'a' must contain strings"),
         ("{event: {}, expect: alert, history: -1d}", "r.yml:10:32: not a duration"),
-        ("{event: {}, expect: alert, name: 5}", "r.yml:10:32: 'name' must be a text"),
+        ("{event: {}, expect: alert, name: 5}", "r.yml:10:32: 'name' must be a string"),
     ],
 )
 def test_faults(test: str, fault: str) -> None:
