@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 
@@ -27,8 +25,6 @@ LAG_LEAST = timedelta(minutes=10)
 MAX_SKEW = timedelta(minutes=2)
 FIELD_NEWS = timedelta(days=1)  # how long a field that was never seen before is told of
 LOOKED = ""  # kept among the known fields from the first record on: it may have none that we do not map
-LOW_BYTES = 1024**3  # less than this is left on the disk, or less than LOW_SHARE where the disk is small
-LOW_SHARE = 0.05
 
 log = structlog.get_logger()
 
@@ -42,7 +38,6 @@ REMEDIES = {
     "'actionwatch probe'",
     "window_shrunk": "the records are in the store ('actionwatch records list'): ask the vendor who deleted them, or whether "
     "retention did",
-    "store_nearly_full": "free space, move store.url, or shorten store.retention: what cannot be stored cannot be watched",
 }
 
 
@@ -196,21 +191,3 @@ class SourceWatch:
 
 def _windows(count: int) -> str:
     return "one older window is" if count == 1 else f"{count} older windows are"
-
-
-def judge_disk(path: Path, troubles: SelfAlerts, low_bytes: int = LOW_BYTES) -> None:
-    """Report a disk that leaves the store little room; the log says so even where the store can take no alert any more."""
-    what = find_shortage(path, low_bytes)
-    if what is None:
-        troubles.settle("store_nearly_full", path.name)
-        return
-    log.error("store_nearly_full", store=str(path), what=what)
-    troubles.report("store_nearly_full", path.name, what, REMEDIES["store_nearly_full"])
-
-
-def find_shortage(path: Path, low_bytes: int = LOW_BYTES) -> str | None:
-    """Say how little room a disk leaves the store; None where it is enough."""
-    usage = shutil.disk_usage(path.parent)
-    if usage.free >= min(low_bytes, int(usage.total * LOW_SHARE)):
-        return None
-    return f"{usage.free // 1024**2} MiB are free where {path.name} lies"

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.store import accounts, records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
-from actionwatch.tail.health import SourceWatch, judge_disk
+from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailState
 from tests.builders import NOON, Clock
@@ -330,15 +329,6 @@ def test_trouble_outlives_a_restart(world: World, database: Database) -> None:
     for _ in range(3):
         bench(world, database, "unauthorised").poll()
     assert history(database) == ["key_refused"]
-
-
-def test_disk(tmp_path: Path, database: Database) -> None:
-    """A disk that is nearly full is not told of, or one that is not is."""
-    told = SelfAlertStore(database, addressing(), Clock())
-    judge_disk(tmp_path / "store.db", told, low_bytes=0)
-    assert open_troubles(database) == []
-    judge_disk(tmp_path / "store.db", told)
-    assert history(database) in ([], ["store_nearly_full"])
 
 
 # -- the heartbeat
