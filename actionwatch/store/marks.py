@@ -20,7 +20,8 @@ class Marks:
     `mark` is the newest `occurred_at` that a completed poll stored. `seen_through` is the end of the last completed window:
     everything before it was read. Up to `proved_through`, counts or two agreeing walks proved everything without a gap. Records
     before `alerts_from` are backlog. `totals_cover_pages`: a walk to an empty page confirmed that totals count the window.
-    `bounds_unit` is the resolution of bounds at the upstream, measured at `bounds_asked_at`; None if unknown.
+    `bounds_unit` is the resolution of bounds at the upstream, measured at `bounds_asked_at`; None if unknown. Records that were
+    marked as vanished up to `vanished_reported_through` are reported.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Marks:
     totals_cover_pages: bool = False
     bounds_unit: timedelta | None = None
     bounds_asked_at: datetime | None = None
+    vanished_reported_through: datetime | None = None
 
 
 def read(connection: Connection, name: str) -> Marks | None:
@@ -59,6 +61,7 @@ def rename(connection: Connection, marks: Marks, name: str) -> Marks:
     for table in (BACKLOG, POLL, SWEEP, UNPROVED_WINDOW):
         connection.execute(table.delete().where(table.c.source == name))
         connection.execute(table.update().where(table.c.source == marks.name).values(source=name))
+    connection.execute(UNPROVED_WINDOW.update().where(UNPROVED_WINDOW.c.source == name).values(is_reported=False))
     return renamed
 
 

@@ -42,6 +42,8 @@ SOURCE = Table(
     # The resolution of the bounds of a window at the upstream, and when it was last measured; null if unknown.
     Column("bounds_unit", BigInteger),
     Column("bounds_asked_at", Instant),
+    # The records that were marked as vanished up to this time are reported.
+    Column("vanished_reported_through", Instant),
 )
 
 # A source that is catching up: the time span and how far it is read. `began_…`: where this process started.
@@ -129,7 +131,8 @@ SWEEP = Table(
     Column("asked_at", Instant, nullable=False),
 )
 
-# Windows that the sweeps must check again, or could not prove. `failure_count` counts the failures in a row.
+# Windows that the sweeps must check again, or could not prove. `failure_count` counts the failures in a row. `must_read`: counts
+# are not enough, the records themselves are compared.
 UNPROVED_WINDOW = Table(
     "unproved_window",
     METADATA,
@@ -137,6 +140,8 @@ UNPROVED_WINDOW = Table(
     Column("starts_at", Instant, primary_key=True),
     Column("ends_at", Instant, primary_key=True),
     Column("reach", BigInteger, nullable=False),
+    Column("must_read", Boolean, nullable=False),
+    Column("is_reported", Boolean, nullable=False),
     Column("failure_count", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("why", Text, nullable=False),
