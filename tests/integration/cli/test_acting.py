@@ -1,4 +1,4 @@
-"""Commands that change something: `run --once`, `deliveries retry`, `receivers test`, `actions`, `accounts`, `init`; exit codes."""
+"""Commands that change something (`run --once`, `deliveries retry`, `accounts`, `init`, …), and their exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_round_twice_does_nothing_twice(desk: Desk) -> None:
 
 
 def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> None:
-    """If a receiver is down, the exit status is 1 and the message stays pending. The next round delivers it under the same id."""
+    """If a receiver is down, the exit status is 1 and the message stays pending. The next round delivers it."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(503, headers={"retry-after": "1"}))
     first = desk.call("run", "--once")
@@ -182,7 +182,7 @@ EVERY_READER = [
 
 @pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
 def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
-    """Every command that reads a broken configuration prints every fault with file:line:column, exits with 2 and writes nothing."""
+    """Every command that reads a broken configuration prints all faults with their places, exits with 2 and writes nothing."""
     config = tmp_path / "actionwatch.yaml"
     config.write_text(BAD)
     called = call("-c", str(config), *command)
@@ -244,7 +244,7 @@ def test_wrong_usage(desk: Desk, arguments: list[str]) -> None:
 
 
 def test_a_dead_letter_is_tried_again(desk: Desk) -> None:
-    """A refused message becomes a dead letter, which is listed and raises a self-alert. `retry` sends it again under the same id."""
+    """A refused message becomes a dead letter, which is listed and raises an alert. `retry` sends it under the same id."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400, b"no such field"))
     assert desk.call("run", "--once").status == 1
@@ -276,7 +276,7 @@ def test_every_dead_letter_at_once(desk: Desk) -> None:
 
 
 def test_a_receiver_is_tested_through_the_real_path(desk: Desk) -> None:
-    """A test message arrives and is marked as a test. If it is refused, the exit status is 1 and the receiver's response is shown."""
+    """A marked test message arrives. If it is refused, the exit status is 1 and the receiver's response is shown."""
     called = desk.call("receivers", "test", "soar")
     assert called.status == 0, called.err
     (request,) = desk.webhook.requests
@@ -336,7 +336,7 @@ def test_an_unwritable_store(desk: Desk) -> None:
 
 
 def test_actions_come_from_the_upstream(desk: Desk) -> None:
-    """`actions` queries the upstream, prints the format of the message's records, and supports each filter, limit and counts."""
+    """`actions` queries the upstream with each filter, limit and counts, and prints the records in the message's format."""
     desk.act("CREATE_CLUSTER", 50, "bob@example.com")
     desk.act("DELETE_CLUSTER", 40, "eve@example.com")
     desk.act("DELETE_CLUSTER", 30, "eve@example.com", "for good")

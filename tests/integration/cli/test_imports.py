@@ -73,7 +73,7 @@ def _imported(code: str, names: tuple[str, ...], folder: Path, *arguments: str) 
 
 
 def test_rules_are_checked_without_a_service(folder: Path) -> None:
-    """`rules check` of files imports no library of the service or the configuration; with a configuration, only those it needs."""
+    """`rules check` of files imports no library of the service or the configuration."""
     pack = str(shipped("rules"))
     assert _imported(CHECK, (*OF_SERVICES, "pydantic"), folder / "rules", "rules", "check", pack) == []
     assert _imported(CHECK, OF_SERVICES, folder, "rules", "check") == []

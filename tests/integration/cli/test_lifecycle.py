@@ -97,7 +97,7 @@ def test_no_silence(desk: CommandDesk, arguments: list[str], reason: str) -> Non
 
 
 def test_reviewed_silences(desk: CommandDesk) -> None:
-    """Silences can come from files. A broken file is reported with its place and does not affect others. A removed silence ends."""
+    """Silences can come from files. A broken file is reported and does not affect others. A removed silence ends."""
     folder = desk.folder / "silences"
     folder.mkdir()
     text = "matchers: ['rule=\"cluster_deleted\"']\nauthor: sam\ncomment: planned\nends_at: 2999-01-01T00:00:00Z\n"
