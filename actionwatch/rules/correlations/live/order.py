@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from actionwatch.rules.model import Correlation, Kind
+from actionwatch.rules.model import Correlation, CorrelationType
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
@@ -41,7 +41,7 @@ def waiting(rules: Sequence[Correlation]) -> set[str]:
     """Return which rules have alerts that wait for verified time, their own or those of a rule below; in feeding order."""
     found: set[str] = set()
     for rule in rules:
-        is_learning = rule.kind is Kind.SPIKE or (rule.kind is Kind.NEW_TERM and rule.is_learning)
+        is_learning = rule.type is CorrelationType.SPIKE or (rule.type is CorrelationType.NEW_TERM and rule.is_learning)
         is_judged_later = is_learning or rule.is_absence or any(pattern.unwanted for pattern in rule.patterns)
         if is_judged_later or any(step.rule_id in found for step in rule.steps):
             found.add(rule.name.id)

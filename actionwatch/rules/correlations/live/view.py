@@ -12,7 +12,7 @@ from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
-from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Group, Hit, Kind, Rule
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Group, Hit, Rule
 
 SPANS = 2  # times what a rule needs: the second shows whole the alert that the record is in
 
@@ -67,9 +67,9 @@ def look(
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
     """Return what a window measures: how many hits, or their value."""
-    if rule.kind not in VALUE_KINDS or not hits:
+    if rule.type not in VALUE_TYPES or not hits:
         return len(hits)
-    measure = MEASURES[rule.kind](rule)
+    measure = MEASURES[rule.type](rule)
     for hit in hits:
         measure.add(hit)
     value = measure.value()
@@ -85,8 +85,8 @@ def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], 
     if last is not None and at <= last.until:
         counted: Iterable[Hit] = last.hits
     else:
-        spent = {hit.key for hit in last.hits} if last is not None and rule.kind is not Kind.SPIKE else set()
-        since = at - (rule.history if rule.kind is Kind.NEW_TERM else rule.timespan)
+        spent = {hit.key for hit in last.hits} if last is not None and rule.type is not CorrelationType.SPIKE else set()
+        since = at - (rule.history if rule.type is CorrelationType.NEW_TERM else rule.timespan)
         counted = (hit for hit in earlier if hit.at >= since and hit.key not in spent)
     counted = tuple(counted)
     for hit in own:
