@@ -1,4 +1,4 @@
-"""Correlations over correlations: in which order to fold them, and how far back each must see."""
+"""Correlations over correlations: in which order to fold them, and how far back each must look."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
 
 
 def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
-    """Return how far back each rule must see for its alerts to be right; `rules` are in feeding order."""
+    """Return how far back each rule must look for its alerts to be right; `rules` are in feeding order."""
     needed: dict[str, timedelta] = {}
     reach: dict[str, timedelta] = {}
     for rule in rules:
@@ -48,15 +48,15 @@ def waiting(rules: Sequence[Correlation]) -> set[str]:
     return found
 
 
-def rooms(rules: Sequence[Correlation]) -> dict[str, timedelta]:
+def lookbacks(rules: Sequence[Correlation]) -> dict[str, timedelta]:
     """Return how long before a time each rule needs the records to be right at that time; `rules` are in feeding order.
 
     An alert may still be joined for its `realert`; up to a timespan lies between the first of its records and its firing.
     """
     needed = needs(rules)
-    room = {rule.name.id: needed[rule.name.id] + max(rule.realert, rule.timespan) for rule in rules}
+    lookback = {rule.name.id: needed[rule.name.id] + max(rule.realert, rule.timespan) for rule in rules}
     for rule in reversed(rules):  # what feeds a rule must be right for as long as that rule looks back
         for step in rule.steps:
-            if step.rule_id in room:
-                room[step.rule_id] = max(room[step.rule_id], room[rule.name.id])
-    return room
+            if step.rule_id in lookback:
+                lookback[step.rule_id] = max(lookback[step.rule_id], lookback[rule.name.id])
+    return lookback

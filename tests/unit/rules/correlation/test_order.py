@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actionwatch.base.model import RuleName
-from actionwatch.rules.correlations.live.order import in_feeding_order, needs, rooms, waiting
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, needs, waiting
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, make
 
@@ -65,9 +65,9 @@ def test_a_rule_must_see_as_far_as_all_below_it() -> None:
 def test_room_covers_what_may_still_be_joined() -> None:
     """An alert that is still open, or one that a rule above still counts, lies further back than a restart reads."""
     alone = [over("a", realert=60 * MINUTE), over("b", realert=2 * MINUTE)]
-    assert in_minutes(rooms(alone)) == {"a": 70, "b": 20}
+    assert in_minutes(lookbacks(alone)) == {"a": 70, "b": 20}
     rules = in_feeding_order([over("top", "low", span=5), over("low")])
-    assert in_minutes(rooms(rules)) == {"low": 30, "top": 30}
+    assert in_minutes(lookbacks(rules)) == {"low": 30, "top": 30}
 
 
 @pytest.mark.parametrize(
