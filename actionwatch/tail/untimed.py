@@ -1,7 +1,7 @@
-"""Where the upstream places the records whose time nobody can read: within every window that brought them.
+"""Where the upstream places the records without a readable time: within every window that showed them.
 
-Sweeps compare counts with what is stored of a stretch of time, and these are stored of none. So what is known of their place is
-kept, for as long as the process lives: the overlap of all windows that showed them.
+Sweeps compare counts with the records stored for a stretch of time, and these records are stored for none. So this keeps the
+overlap of all windows that showed each of them, while the process lives.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from actionwatch.tail.cursor import Window
 
-MAX_KNOWN = 10_000  # where nearly all are so, nothing is swept
+MAX_KNOWN = 10_000  # if nearly all records are like this, sweeps read instead of count
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Untimed:
         self._places: dict[str, _Place] = {}
 
     def note(self, window: Window, kinds: Mapping[str, str], counts: Mapping[str, int]) -> None:
-        """Take in a reading that counts: the kind of each such record that it brought, and how often each key came."""
+        """Note a proved walk through a window: the kind of each such record by key, and how often each key came."""
         for key, place in list(self._places.items()):
             if key not in kinds:
                 if window.covers(place.within):
@@ -43,7 +43,7 @@ class Untimed:
                 self._places[key] = _Place(kind, counts[key], within)
 
     def count(self, inner: Window, outer: Window) -> tuple[Counter[str], Counter[str]]:
-        """Count per kind those that certainly lie within `inner`, and those others that may lie within `outer`."""
+        """Count per kind the records that certainly lie within `inner`, and the others that may lie within `outer`."""
         sure, unsure = Counter[str](), Counter[str]()
         for place in self._places.values():
             if inner.covers(place.within):
@@ -54,13 +54,13 @@ class Untimed:
 
 
 def _overlap(one: Window, other: Window) -> Window:
-    """Give what two windows share; the other one where that is nothing: the record was moved."""
+    """Return what two windows share, or the other one if they share nothing: the record was moved."""
     start, end = max(one.start, other.start), min(one.end, other.end)
     return Window(start, end) if start <= end else other
 
 
 def _outside(one: Window, other: Window) -> Window:
-    """Give what is left of a window beside another that covers one end of it; all of it where that lies in its middle."""
+    """Return what is left of a window outside another that covers one end of it; all of it if that lies in its middle."""
     if other.start <= one.start < other.end:
         return Window(other.end, one.end)
     if one.start < other.start < one.end <= other.end:
