@@ -201,6 +201,8 @@ def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  
     taken = [Window(NOON + at, NOON + at + span) for at, span in others]
     parts = without(whole, taken)
     assert all(part.end - part.start >= MIN_WINDOW for part in parts)
+    if any(window.start <= whole.start and whole.end <= window.end for window in taken):
+        assert parts == [] or whole.start == whole.end
     edges = sorted({whole.start, whole.end, *(edge for window in taken for edge in (window.start, window.end))})
     for one, other in pairwise(edge for edge in edges if whole.start <= edge <= whole.end):
         middle = one + (other - one) / 2
