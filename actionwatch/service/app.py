@@ -22,6 +22,7 @@ from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.instaclustr.admin import Admin
 from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.matching.addressing import Addressing, Destination
@@ -222,11 +223,13 @@ class App:
         """Settle what is wrong with sources and receivers that are no longer configured, and kinds that are known now."""
         names = [source.name for source in self.settings.sources]
         self.troubles.settle_removed(names, [receiver.name for receiver in self.settings.receivers])
+        organisations = {canonical_organisation(source.organisation_id) for source in self.settings.sources}
         with self.database.read() as connection:
             opened = [each for each in self_alerts.read_all(connection) if each.trouble == "unknown_kind"]
             kinds = {each.subject for each in opened} - set(known_kinds(self.settings))
-            is_any_removed = bool(marks.read_all(connection).keys() - set(names))
-            stray = {kind for kind in kinds if is_any_removed and not records.has_kind(connection, kind, names)}
+            # Not by name: a source that was renamed goes on under its new name.
+            removed = marks.names_of_others(connection, organisations)
+            stray = {kind for kind in kinds if removed and not records.has_kind(connection, kind, besides=removed)}
         why = "no source that is configured has records of this kind"
         self.troubles.settle_others("unknown_kind", kinds - stray, lambda kind: why if kind in stray else "")
 

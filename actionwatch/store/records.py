@@ -332,9 +332,9 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
     return max((at for at in found if at is not None), default=None)
 
 
-def has_kind(connection: Connection, kind: str, sources: Collection[str]) -> bool:
-    """Say whether a record of a kind is stored of any of these sources; may look at all of them."""
-    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.in_(sources)).limit(1)
+def has_kind(connection: Connection, kind: str, *, besides: Collection[str]) -> bool:
+    """Return whether a record of a kind is stored of any source but these; may read every record."""
+    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.not_in(besides)).limit(1)
     return connection.execute(some).first() is not None
 
 

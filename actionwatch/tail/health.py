@@ -209,8 +209,11 @@ def _windows(count: int) -> str:
 def judge_disk(path: Path, troubles: SelfAlerts, low_bytes: int = LOW_BYTES) -> None:
     """Report a disk that leaves the store little room; the log says so even where the store can take no alert any more."""
     what = find_shortage(path, low_bytes)
+    lasting = {path.name} if what else set[str]()
+    troubles.settle_others(
+        "store_nearly_full", lasting, lambda name: "" if name == path.name else f"the store is {path.name} now"
+    )
     if what is None:
-        troubles.settle("store_nearly_full", path.name)
         return
     log.error("store_nearly_full", store=str(path), what=what)
     troubles.report("store_nearly_full", path.name, what, REMEDIES["store_nearly_full"])

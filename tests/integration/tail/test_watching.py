@@ -17,7 +17,7 @@ from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.query import Query
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.heartbeat import Heartbeat
-from actionwatch.store import accounts, records, self_alerts
+from actionwatch.store import accounts, alerts, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
 from actionwatch.tail.health import judge_disk
@@ -336,6 +336,17 @@ def test_disk(tmp_path: Path, database: Database) -> None:
     assert open_troubles(database) == []
     judge_disk(tmp_path / "store.db", told)
     assert history(database) in ([], ["store_nearly_full"])
+
+
+def test_the_store_was_renamed_on_a_full_disk(tmp_path: Path, database: Database) -> None:
+    """The alert of a full disk stays open under the name that the store had before."""
+    told = SelfAlertStore(database, addressing(), Clock())
+    told.report("store_nearly_full", "old.db", "1 MiB is free", "free space")
+    judge_disk(tmp_path / "store.db", told, low_bytes=0)
+    assert open_troubles(database) == []
+    with database.read() as connection:
+        (alert,) = alerts.read_newest(connection, 10)
+    assert alert.body.endswith("Resolved: the store is store.db now")
 
 
 # -- the heartbeat
