@@ -39,8 +39,7 @@ from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
-from actionwatch.tail.tail import Tail, TailOptions
-from actionwatch.tail.windows import Upstream
+from actionwatch.tail.source import SourceTail, TailOptions
 from tests.builders import Clock
 from tests.waiting import PATIENT
 
@@ -234,17 +233,17 @@ def addressing(**options: Any) -> Addressing:
 
 def tail_of(
     database: Database,
-    upstream: Upstream,
+    upstream: Client,
     clock: Callable[[], datetime],
     watch: SourceWatch,
     **options: Any,
-) -> Tail:
+) -> SourceTail:
     """Make a tail with small pages."""
     values: dict[str, Any] = {"name": SOURCE, "organisation": "org", "page_size": 7, "poll_interval": POLL}
-    account_name = options.pop("account_name", lambda _, __, told: told)
+    accounts = options.pop("accounts", None)
     on_backlog = options.pop("on_backlog", lambda _: None)
     made = TailOptions(**{**values, **options})
-    return Tail(made, upstream, database, watch, clock, account_name=account_name, on_backlog=on_backlog)
+    return SourceTail(made, upstream, database, watch, clock, accounts, on_backlog=on_backlog)
 
 
 # -- the store against the truth

@@ -6,7 +6,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +13,7 @@ import click
 
 from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, ConfigError
+from actionwatch.text.suggestions import closest
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -63,8 +63,8 @@ class LazyGroup(click.Group):
         Raises: click.UsageError, which suggests a similar command.
         """
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            near = closest(args[0], COMMANDS)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

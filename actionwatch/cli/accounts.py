@@ -7,7 +7,10 @@ import sys
 import click
 
 from actionwatch.cli.context import chosen_source
-from actionwatch.cli.output import output_option, print_items
+from actionwatch.cli.options import output_option, source_option
+from actionwatch.cli.output import print_items
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @click.group()
@@ -16,14 +19,14 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--source", "source_name", metavar="NAME", help="The source to query, if several are configured.")
+@source_option
 @output_option
 @click.pass_obj
-def list_accounts(config: str, source_name: str | None, form: str) -> None:
+def list_accounts(config: str, source: str | None, form: str) -> None:
     """List the linked accounts that the upstream returns now."""
     from actionwatch.service import app
 
-    with app.reading_client(chosen_source(config, source_name)) as client:
+    with app.reading_client(chosen_source(config, source)) as client:
         found = client.linked_accounts()
     print_items(
         found,
@@ -45,40 +48,36 @@ def list_accounts(config: str, source_name: str | None, form: str) -> None:
 
 @command.command("create")
 @click.argument("name")
-@click.option(
-    "--source", "source_name", metavar="NAME", help="The source whose organisation to use, if several are configured."
-)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@source_option
+@yes_option
 @click.pass_obj
-def create(config: str, name: str, source_name: str | None, yes: bool) -> None:
+def create(config: str, name: str, source: str | None, yes: bool) -> None:
     """Create an account, link it to the organisation, and print its id."""
     from actionwatch.service import app
 
-    source = chosen_source(config, source_name)
+    chosen = chosen_source(config, source)
     if not yes:
-        _ask(f"Create the account {name!r} in organisation {source.organisation_id} ({source.name})?")
-    with app.writing_client(source) as admin:
+        _ask(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?")
+    with app.writing_client(chosen) as admin:
         click.echo(admin.create_account(name))
 
 
 @command.command("unlink")
 @click.argument("account_id", metavar="ID")
-@click.option(
-    "--source", "source_name", metavar="NAME", help="The source whose organisation to use, if several are configured."
-)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@source_option
+@yes_option
 @click.pass_obj
-def unlink(config: str, account_id: str, source_name: str | None, yes: bool) -> None:
+def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
     """Unlink an account. Its later actions are not in the organisation's log, so actionwatch no longer sees them."""
     from actionwatch.service import app
 
-    source = chosen_source(config, source_name)
+    chosen = chosen_source(config, source)
     if not yes:
         _ask(
-            f"Unlink account {account_id} from organisation {source.organisation_id} ({source.name})? "
+            f"Unlink account {account_id} from organisation {chosen.organisation_id} ({chosen.name})? "
             "actionwatch will not see its later actions."
         )
-    with app.writing_client(source) as admin:
+    with app.writing_client(chosen) as admin:
         admin.unlink_account(account_id)
     click.echo(f"{account_id} is no longer linked")
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch.base.model import Record
 from actionwatch.cli.context import chosen_source
-from actionwatch.cli.output import dump, output_option, print_items, print_table
+from actionwatch.cli.options import output_option, source_option
+from actionwatch.cli.output import dump, print_table
 from actionwatch.cli.record_filter import FilterOptions, filter_options
-from actionwatch.cli.records import COLUMNS, CUT, LEAVE_OUT, row
+from actionwatch.cli.records import print_records
+from actionwatch.instaclustr.query import Query
 
 if TYPE_CHECKING:
-    from actionwatch.base.model import Record
     from actionwatch.instaclustr.client import Client
-    from actionwatch.instaclustr.query import Query
 
 PAGE_SIZE = 1000
 
@@ -27,7 +28,7 @@ PAGE_SIZE = 1000
 @click.option(
     "--counts", "is_counted", is_flag=True, help="Print the number of actions of each kind instead of the actions."
 )
-@click.option("--source", "source_name", metavar="NAME", help="The source to query, if several are configured.")
+@source_option
 @output_option
 @click.pass_obj
 def command(
@@ -35,7 +36,7 @@ def command(
     wanted: FilterOptions,
     limit: int | None,
     is_counted: bool,
-    source_name: str | None,
+    source: str | None,
     form: str,
 ) -> None:
     """Query the upstream for user actions, with every documented filter.
@@ -44,26 +45,16 @@ def command(
     webhook message's `records`.
     """
     from actionwatch.service import app
-    from actionwatch.text.payloads import record_document
 
     query = wanted.query()
-    with app.reading_client(chosen_source(config, source_name)) as client:
+    with app.reading_client(chosen_source(config, source)) as client:
         if query.account:
             client.linked_accounts()
         if is_counted:
             _print_counts(client, query, form)
             return
         found = islice(_found(client, query, limit), limit)
-        print_items(
-            found,
-            form,
-            document=record_document,
-            columns=COLUMNS,
-            row=row,
-            nothing="no matching actions",
-            cut=CUT,
-            leave_out=LEAVE_OUT,
-        )
+        print_records(found, form, nothing="no matching actions")
 
 
 def _found(client: Client, query: Query, limit: int | None) -> Iterator[Record]:

@@ -8,28 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
-from actionwatch.cli.output import (
-    STYLES,
-    Moment,
-    console,
-    hang,
-    level_text,
-    output_option,
-    print_document,
-    print_items,
-    print_table,
-    spell,
-)
+from actionwatch.base.clock import utc_now
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Alert
+from actionwatch.cli.context import changing_store, only_one, reading_store, warn_if_nothing_runs
+from actionwatch.cli.options import Moment, author_option, limit_option, output_option
+from actionwatch.cli.output import STYLES, console, hang, level_text, print_document, print_items, print_table, spell
+from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
 
 if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
 
-    from actionwatch.base.delivery import Delivery
-    from actionwatch.base.model import Alert
     from actionwatch.matching.operator_actions import OperatorActions
-    from actionwatch.store.database import StoreReader
 
 
 @click.group()
@@ -39,17 +30,14 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--since", type=Moment(), help="Only alerts that opened at or after this time.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of alerts, newest first."
-)
+@limit_option("alerts")
 @output_option
 @click.pass_obj
 def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> None:
     """List alerts, newest first."""
     from actionwatch.store import alerts, outbox, records
-    from actionwatch.text.payloads import RECORDS_SHOWN, alert_document
 
-    with opened_store(config) as (_, database), database.read() as connection:
+    with reading_store(config) as (_, connection):
         found = alerts.read_newest(connection, limit, since=since)
         ids = [alert.id for alert in found]
         is_json = form != "table"
@@ -84,14 +72,14 @@ def list_alerts(config: str, since: datetime | None, limit: int, form: str) -> N
 @click.pass_obj
 def show(config: str, alert_id: str, form: str) -> None:
     """Show one alert with its records, deliveries and history. A unique prefix of the id is enough."""
-    with opened_store(config) as (_, database):
-        document = describe(database, alert_id)
+    with reading_store(config) as (_, connection):
+        document = _describe(connection, alert_id)
     print_document(document, form, as_text=lambda: _print(document))
 
 
 @command.command("ack")
 @click.argument("alert_id", metavar="ID")
-@click.option("--author", metavar="NAME", help="Who acknowledges it.  [default: your login name]")
+@author_option
 @click.pass_obj
 def acknowledge(config: str, alert_id: str, author: str | None) -> None:
     """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
@@ -103,7 +91,7 @@ def acknowledge(config: str, alert_id: str, author: str | None) -> None:
 
 @command.command("resolve")
 @click.argument("alert_id", metavar="ID")
-@click.option("--author", metavar="NAME", help="Who resolves it.  [default: your login name]")
+@author_option
 @click.pass_obj
 def resolve(config: str, alert_id: str, author: str | None) -> None:
     """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
@@ -114,32 +102,26 @@ def resolve(config: str, alert_id: str, author: str | None) -> None:
 def _decide(
     config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str | None
 ) -> Alert:
-    from actionwatch.base import clock
     from actionwatch.matching.operator_actions import OperatorActions, login_name
     from actionwatch.service import app
 
-    with changed_store(config) as (settings, database):
+    with changing_store(config) as (settings, database):
         with database.read() as connection:
-            found = _one(connection, alert_id)
-        actions = OperatorActions(database, app.build_addressing(settings), clock.utc_now)
+            found = _find(connection, alert_id)
+        actions = OperatorActions(database, app.build_addressing(settings), utc_now)
         alert = decision(actions, found.id, author or login_name())
         warn_if_nothing_runs(database)
         return alert
 
 
-def describe(database: StoreReader, alert_id: str) -> dict[str, Any]:
-    """Return an alert as JSON, with `deliveries` and `history`.
-
-    Raises: click.ClickException, if no alert or several alerts have this prefix.
-    """
+def _describe(connection: Connection, alert_id: str) -> dict[str, Any]:
+    """Return an alert as JSON, with `deliveries` and `history`."""
     from actionwatch.store import alert_history, outbox, records
-    from actionwatch.text.payloads import RECORDS_SHOWN, alert_document, instant
 
-    with database.read() as connection:
-        alert = _one(connection, alert_id)
-        shown = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
-        deliveries = outbox.read_of_alert(connection, alert.id)
-        lines = alert_history.read(connection, alert.id)
+    alert = _find(connection, alert_id)
+    shown = records.read_of_alerts(connection, [alert.id], RECORDS_SHOWN)[alert.id]
+    deliveries = outbox.read_of_alert(connection, alert.id)
+    lines = alert_history.read(connection, alert.id)
     return {
         **alert_document(alert, shown),
         "suppressed": _suppressed(deliveries),
@@ -148,21 +130,14 @@ def describe(database: StoreReader, alert_id: str) -> dict[str, Any]:
     }
 
 
-def _one(connection: Connection, beginning: str) -> Alert:
+def _find(connection: Connection, beginning: str) -> Alert:
     from actionwatch.store import alerts
 
-    found = alerts.read_by_prefix(connection, beginning)
-    if not found:
-        raise click.ClickException(f"no alert has the id {beginning}: see 'actionwatch alerts list'")
-    if len(found) > 1:
-        raise click.ClickException(f"several alert ids start with {beginning}: give a longer prefix")
-    return found[0]
+    return only_one(alerts.read_by_prefix(connection, beginning), "alert", beginning, "alerts list")
 
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:
     """Return a delivery as JSON."""
-    from actionwatch.text.payloads import instant
-
     return {
         "id": delivery.id,
         "alert": None if delivery.event.value == "summary" else delivery.alert_id,
@@ -181,8 +156,6 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 def _suppressed(rows: Sequence[Delivery]) -> list[dict[str, Any]]:
     """Return the receivers whose message was stopped, the gate and what it refers to; oldest first, without duplicates."""
-    from actionwatch.base.delivery import DeliveryStatus
-
     stopped = (DeliveryStatus.SUPPRESSED, DeliveryStatus.COLLAPSED)
     found = [{"receiver": row.receiver, "by": row.why, "ref": row.ref} for row in rows if row.status in stopped]
     return [item for number, item in enumerate(found) if item not in found[:number]]

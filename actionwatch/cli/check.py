@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.output import output_option, print_faults, print_items, spell_count
-from actionwatch.cli.rules import fault_document
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import print_findings
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -48,25 +49,12 @@ def command(config: str, is_live: bool, form: str) -> int:
             outcomes = live.check(settings)
     except ConfigError as exc:
         faults = [*exc.faults, *checking.faults_beside(Path(config))]
+    print_findings(faults, notes, form, [outcome.document() for outcome in outcomes])
     if form == "table":
-        _print(faults, notes, f"{config}: no errors, {spell_count(rule_count, 'rule')}")
-        _print_live(outcomes)
-    else:
-        found: list[dict[str, Any]] = [fault_document(fault, "fault") for fault in faults]
-        found += [fault_document(note, "note") for note in notes]
-        print_items([*found, *(outcome.document() for outcome in outcomes)], form, document=lambda item: item)
+        if not faults:
+            click.echo(f"{config}: no errors, {counted(rule_count, 'rule')}")
+        for outcome in outcomes:
+            click.echo(one_line(str(outcome)), err=not outcome.is_fine)
     if faults:
         return EXIT_USAGE
     return 0 if all(outcome.is_fine for outcome in outcomes) else EXIT_FAILED
-
-
-def _print_live(outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        click.echo(one_line(str(outcome)), err=not outcome.is_fine)
-
-
-def _print(faults: list[Fault], notes: list[Fault], success: str) -> None:
-    print_faults(notes, " (note)")
-    print_faults(faults)
-    if not faults:
-        click.echo(success)

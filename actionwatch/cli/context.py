@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from actionwatch.base.plurals import counted
+from actionwatch.text.suggestions import suggest
+
 if TYPE_CHECKING:
-    from actionwatch.settings import Settings, Source
-    from actionwatch.store.database import Database, StoreReader
+    from sqlalchemy import Connection
+
+    from actionwatch.settings import Receiver, Settings, Source
+    from actionwatch.store.database import Database
+
+Item = TypeVar("Item")
 
 
 def read_settings(config: str) -> Settings:
@@ -28,20 +35,20 @@ def read_settings(config: str) -> Settings:
 
 
 @contextmanager
-def opened_store(config: str) -> Iterator[tuple[Settings, StoreReader]]:
-    """Read the configuration and open its store read-only. Never creates or changes a store.
+def reading_store(config: str) -> Iterator[tuple[Settings, Connection]]:
+    """Read the configuration and open its store read-only, in one transaction. Never creates or changes a store.
 
     Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
     """
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
-    with closing(StoreReader.open(settings.store.url)) as store:
-        yield settings, store
+    with closing(StoreReader.open(settings.store.url)) as store, store.read() as connection:
+        yield settings, connection
 
 
 @contextmanager
-def changed_store(config: str) -> Iterator[tuple[Settings, Database]]:
+def changing_store(config: str) -> Iterator[tuple[Settings, Database]]:
     """Open the existing store for writing. Never creates a store, and never upgrades one that a running service uses.
 
     Raises: ConfigError; StoreMissing, SchemaMismatch, StoreError.
@@ -54,12 +61,24 @@ def changed_store(config: str) -> Iterator[tuple[Settings, Database]]:
         yield settings, database
 
 
-def warn_if_nothing_runs(store: StoreReader) -> None:
+def warn_if_nothing_runs(database: Database) -> None:
     """Warn on stderr if no service is running to deliver the messages that a command queued."""
-    if not store.is_owned():
+    if not database.is_owned():
         click.echo(
             "note: no service is running on this store: 'actionwatch run' sends the messages when it starts", err=True
         )
+
+
+def only_one(found: Sequence[Item], noun: str, beginning: str, see: str) -> Item:
+    """Return the only item whose id starts with `beginning`. `see` is the command that lists the ids.
+
+    Raises: click.ClickException, if there is none, or more than one.
+    """
+    if not found:
+        raise click.ClickException(f"no {noun} has the id {beginning}: see 'actionwatch {see}'")
+    if len(found) > 1:
+        raise click.ClickException(f"several {noun} ids start with {beginning}: give a longer prefix")
+    return found[0]
 
 
 def chosen_source(config: str, name: str | None) -> Source:
@@ -74,6 +93,16 @@ def named_source(settings: Settings, name: str | None) -> Source:
         return next(iter(sources.values()))
     if name is None:
         raise click.UsageError(f"several sources are configured: choose one with --source: {', '.join(sources)}")
-    if name not in sources:
-        raise click.UsageError(f"no source is named {name}: the sources are {', '.join(sources)}")
-    return sources[name]
+    return _named(sources, name, "source")
+
+
+def named_receiver(settings: Settings, name: str) -> Receiver:
+    """Return the receiver with this name."""
+    return _named({receiver.name: receiver for receiver in settings.receivers}, name, "receiver")
+
+
+def _named(items: Mapping[str, Item], name: str, noun: str) -> Item:
+    if name not in items:
+        remedy = suggest(name, items, f"the {noun}s are") or f"{counted(len(items), noun)} are configured"
+        raise click.UsageError(f"no {noun} is named {name}: {remedy}")
+    return items[name]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.decorators import FC
 
+from actionwatch.base.clock import utc_now
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.plurals import counted
 from actionwatch.cli.alerts import delivery_document
-from actionwatch.cli.context import changed_store, opened_store, warn_if_nothing_runs
-from actionwatch.cli.output import Moment, console, hang, output_option, print_document, print_items
+from actionwatch.cli.context import changing_store, named_receiver, only_one, reading_store, warn_if_nothing_runs
+from actionwatch.cli.options import Moment, author_option, limit_option, output_option
+from actionwatch.cli.output import console, hang, print_document, print_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from actionwatch.base.delivery import Delivery
 
 
 @click.group()
@@ -26,16 +30,14 @@ def command() -> None:
 @command.command("list")
 @click.option("--dead", "is_dead", is_flag=True, help="Only dead letters.")
 @click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of deliveries, newest first."
-)
+@limit_option("deliveries")
 @output_option
 @click.pass_obj
 def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int, form: str) -> None:
     """List deliveries, newest first."""
     from actionwatch.store import outbox
 
-    with opened_store(config) as (_, database), database.read() as connection:
+    with reading_store(config) as (_, connection):
         found = outbox.find(connection, limit=limit, is_dead=is_dead, receiver=receiver)
     print_items(
         found,
@@ -66,19 +68,26 @@ def show(config: str, delivery_id: str, form: str) -> None:
 
     A unique prefix of the id is enough.
     """
-    import json
-
-    with opened_store(config) as (_, database), database.read() as connection:
+    with reading_store(config) as (_, connection):
         found = _find(connection, delivery_id)
     document = {**delivery_document(found), "message": json.loads(found.body) if found.body else None}
     print_document(document, form, as_text=lambda: _print(document))
 
 
+def _selecting_options(function: FC) -> FC:
+    """Add the options that select dead letters."""
+    for option in (
+        click.option("--since", type=Moment(), help="Only deliveries created at or after this time."),
+        click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver."),
+        click.option("--dead", "is_all", is_flag=True, help="All dead letters."),
+        click.argument("ids", metavar="[ID]...", nargs=-1),
+    ):
+        option(function)
+    return function
+
+
 @command.command("retry")
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--dead", "is_all", is_flag=True, help="All dead letters.")
-@click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
-@click.option("--since", type=Moment(), help="Only deliveries created at or after this time.")
+@_selecting_options
 @click.option("--to", metavar="NAME", help="Send them to this receiver instead.")
 @click.pass_obj
 def retry(
@@ -89,38 +98,34 @@ def retry(
     A unique prefix of an id is enough. If an id is not that of a dead letter, nothing is sent. Dead letters for a receiver that
     is no longer configured need --to; without it, only the others are sent, and the exit status is 1.
     """
-    from actionwatch.base import clock
     from actionwatch.delivery import replay
     from actionwatch.store import outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "retry")
-    with changed_store(config) as (settings, database):
+    with changing_store(config) as (settings, database):
         known = [each.name for each in settings.receivers]
-        if to is not None and to not in known:
-            raise click.UsageError(_unknown(to, known))
+        if to is not None:
+            named_receiver(settings, to)
         with database.write() as connection:
             wanted = outbox.DeliveryFilter(_dead(connection, ids), receiver, since)
             stranded = {} if to else outbox.count_dead_letters(connection, wanted, besides=known)
             if ids and stranded:
                 raise click.ClickException(_stranded(stranded))
-            now = clock.utc_now()
-            count = (
-                replay.readdress(connection, wanted, to, now) if to else replay.replay(connection, wanted, known, now)
-            )
+            if to is not None:
+                count = replay.readdress(connection, wanted, to, utc_now())
+            else:
+                count = replay.replay(connection, wanted, known, utc_now())
         if count:
             warn_if_nothing_runs(database)
     if count or not stranded:
-        _say(count, f"will be sent to {to}" if to else "will be tried again")
+        _print_count(count, f"will be sent to {to}" if to else "will be tried again")
     if stranded:
         raise click.ClickException(_stranded(stranded))
 
 
 @command.command("drop")
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--dead", "is_all", is_flag=True, help="All dead letters.")
-@click.option("--receiver", metavar="NAME", help="Only deliveries to this receiver.")
-@click.option("--since", type=Moment(), help="Only deliveries created at or after this time.")
-@click.option("--author", metavar="NAME", help="Who drops them.  [default: your login name]")
+@_selecting_options
+@author_option
 @click.pass_obj
 def drop(
     config: str, ids: tuple[str, ...], is_all: bool, receiver: str | None, since: datetime | None, author: str | None
@@ -133,12 +138,12 @@ def drop(
     from actionwatch.store import delivery_transitions, outbox
 
     _check_usage(ids, is_all or bool(receiver or since), "drop")
-    with changed_store(config) as (_, database), database.write() as connection:
+    with changing_store(config) as (_, database), database.write() as connection:
         chosen = _dead(connection, ids)
         count = delivery_transitions.drop(
             connection, outbox.DeliveryFilter(chosen, receiver, since), author or login_name()
         )
-    _say(count, "dropped")
+    _print_count(count, "dropped")
 
 
 def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
@@ -150,8 +155,6 @@ def _check_usage(ids: tuple[str, ...], is_filtered: bool, verb: str) -> None:
 
 def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
     """Return the ids of the named dead letters, or None if filters select them."""
-    from actionwatch.base.delivery import DeliveryStatus
-
     chosen = [_find(connection, delivery_id) for delivery_id in ids]
     for delivery in chosen:
         if delivery.status is not DeliveryStatus.DEAD:
@@ -159,25 +162,20 @@ def _dead(connection: Connection, ids: tuple[str, ...]) -> list[str] | None:
     return [found.id for found in chosen] if ids else None
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    from actionwatch.settings.words import did_you_mean
-
-    return f"no receiver is named {name}: " + (did_you_mean(name, known) or f"there are {', '.join(known) or 'none'}")
-
-
 def _stranded(counts: Mapping[str, int]) -> str:
     """Describe the dead letters whose receivers are not configured, and the remedy."""
     whose = ", ".join(f"{count} for {name}" for name, count in counts.items())
-    letters = "1 dead letter is" if sum(counts.values()) == 1 else f"{sum(counts.values())} dead letters are"
+    total = sum(counts.values())
     return (
-        f"{letters} for a receiver that is no longer configured ({whose}): add --to NAME to send to another receiver, "
+        f"{counted(total, 'dead letter')} {'is' if total == 1 else 'are'} "
+        f"for a receiver that is no longer configured ({whose}): add --to NAME to send to another receiver, "
         "or drop them ('actionwatch deliveries drop')"
     )
 
 
-def _say(count: int, what: str) -> None:
+def _print_count(count: int, what: str) -> None:
     if count:
-        click.echo(f"{count} dead {'letter' if count == 1 else 'letters'} {what}")
+        click.echo(f"{counted(count, 'dead letter')} {what}")
     else:
         click.echo("no dead letters", err=True)
 
@@ -185,12 +183,7 @@ def _say(count: int, what: str) -> None:
 def _find(connection: Connection, beginning: str) -> Delivery:
     from actionwatch.store import outbox
 
-    found = outbox.read_by_prefix(connection, beginning)
-    if not found:
-        raise click.ClickException(f"no delivery has the id {beginning}: see 'actionwatch deliveries list'")
-    if len(found) > 1:
-        raise click.ClickException(f"several delivery ids start with {beginning}: give a longer prefix")
-    return found[0]
+    return only_one(outbox.read_by_prefix(connection, beginning), "delivery", beginning, "deliveries list")
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -18,14 +18,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.cli.output import Span, console, spell
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import Record
+from actionwatch.base.plurals import counted
+from actionwatch.cli.options import Span
+from actionwatch.cli.output import console, spell
+from actionwatch.emulator.simulation import playing
 from actionwatch.service.signals import ENDING, Asked, asked_by_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from actionwatch.base.model import Record
     from actionwatch.service.app import App
 
 ROOMY = 96  # from this width on, the columns of all records are aligned
@@ -126,7 +130,6 @@ def _organisation(seed: int) -> Iterator[_Upstream]:
     from actionwatch.emulator.app import DEMO_USER, create_app
     from actionwatch.emulator.scenario import build_simulation, demo_scenario
     from actionwatch.emulator.server import running
-    from actionwatch.emulator.simulation import playing
 
     simulation = build_simulation(demo_scenario(utc_now(), seed))
     key = secrets.token_hex(16)
@@ -210,8 +213,6 @@ def _line(record: Record, width: int) -> Text:
 def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: timedelta) -> None:
     from rich.rule import Rule
 
-    from actionwatch.base.durations import spell_duration
-
     length = f"for {spell_duration(duration)} (Ctrl-C stops it)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
     out.print(
@@ -226,8 +227,6 @@ def _greet(out: Console, upstream: _Upstream, built: App, url: str, duration: ti
 def _summarise(out: Console, built: App, seconds: float) -> None:
     from rich.panel import Panel
     from rich.table import Table
-
-    from actionwatch.base.durations import spell_duration
 
     table = Table.grid(padding=(0, 2))
     for name, value in _facts(built):
@@ -251,17 +250,17 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
         sent = outbox.count_sent(connection)
         times = outbox.delivered_latencies(connection, 10_000)
         wrong = self_alerts.read_all(connection)
-    yield "seen", f"{seen:,} {'record' if seen == 1 else 'records'}, two days of history among them"
+    yield "seen", f"{seen:,} records, including two days of history"
     yield "proved", _spell_proof(proved)
     levels = ", ".join(f"{count} {level.word}" for level, count in sorted(by_level.items(), reverse=True))
     count = sum(by_level.values())
-    made = f"{matched} {'record' if matched == 1 else 'records'} made {count} {'alert' if count == 1 else 'alerts'}"
+    made = f"{counted(matched, 'record')} made {counted(count, 'alert')}"
     yield (
         "matched",
         f"{made} ({levels})" if by_level else "no record matched a rule yet: the first incident follows within seconds",
     )
     waiting, dead = sum(queue.pending for queue in queues), sum(queue.dead for queue in queues)
-    yield "delivered", f"{sent} {'message' if sent == 1 else 'messages'}, {waiting} waiting, {dead} given up"
+    yield "delivered", f"{counted(sent, 'message')}, {waiting} waiting, {dead} given up"
     yield "latency", _spell_latency(times)
     for trouble in wrong:
         yield "trouble", f"{trouble.trouble}: {trouble.subject}: {trouble.what}"

@@ -8,6 +8,7 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.cli.output import print_table
+from actionwatch.emulator.simulation import playing
 
 
 @click.command()
@@ -34,7 +35,6 @@ def command(port: int, scenario: Path | None, seed: int, faults: tuple[str, ...]
     from actionwatch.emulator.faults.fault import FaultError
     from actionwatch.emulator.scenario import ScenarioError, build_simulation, demo_scenario, load_scenario
     from actionwatch.emulator.server import serve_forever
-    from actionwatch.emulator.simulation import playing
 
     if is_list:
         _list_faults()

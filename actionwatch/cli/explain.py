@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actionwatch.cli.context import opened_store
-from actionwatch.cli.output import output_option, print_document, print_table, spell_count
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.model import Alert, Record
+from actionwatch.base.plurals import counted
+from actionwatch.cli.context import reading_store
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import print_document, print_table
+from actionwatch.cli.rules.history import feeders_of, views_from_store
+from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.delivery import Delivery
-    from actionwatch.base.model import Alert, Record
-    from actionwatch.rules.explain import Finding
+    from actionwatch.rules.explain import Explanation
     from actionwatch.rules.load import Rules
     from actionwatch.settings import Settings
 
@@ -44,9 +48,8 @@ def command(config: str, subject: str, form: str) -> None:
     The argument is the id of an alert (a unique prefix is enough) or the key of a record: see `alerts list`, `records list`.
     """
     from actionwatch.service import configuration
-    from actionwatch.text.payloads import instant
 
-    with opened_store(config) as (settings, database), database.read() as connection:
+    with reading_store(config) as (settings, connection):
         name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
     document = {
         "subject": name,
@@ -92,7 +95,6 @@ def _record_lines(
 ) -> Iterator[_Line]:
     """Return the lines of a record: when it happened, which polls saw and proved it, which rules it matched and why."""
     from actionwatch.store import receipts, records
-    from actionwatch.text.payloads import instant
 
     who, where = record.user_name or "nobody", record.cluster.name or record.account.name or record.source
     yield _Line(record.occurred_at, None, "happened", f"{record.action_kind} by {who} on {where} ({record.key})")
@@ -104,7 +106,7 @@ def _record_lines(
         yield _Line(copy.seen_at, None, "seen", what)
     for receipt in receipts.read_covering(connection, record.source, record.occurred_at, 1):
         window = f"{instant(receipt.starts_at)} to {instant(receipt.ends_at)}"
-        count = f"{spell_count(receipt.record_count, 'record')}, {spell_count(receipt.request_count, 'request')}"
+        count = f"{counted(receipt.record_count, 'record')}, {counted(receipt.request_count, 'request')}"
         yield _Line(receipt.judged_at, None, "proved", f"window {window}: {count}, by {receipt.method}")
     if not record.is_backlog:
         yield from _rule_lines(connection, settings, rules, record, alert)
@@ -114,7 +116,6 @@ def _rule_lines(
     connection: Connection, settings: Settings, rules: Rules, record: Record, alert: Alert | None
 ) -> Iterator[_Line]:
     """Return which current rules a record matches, with the values that decided, and what the alert's correlation counted."""
-    from actionwatch.cli.rules.history import feeders_of, views_from_store
     from actionwatch.rules.explain import counted, explain
     from actionwatch.service import configuration
 
@@ -138,7 +139,7 @@ def _rule_lines(
         yield _Line(record.seen_at, None, "matched", f"{which} does not match this record by itself")
 
 
-def _decided(finding: Finding) -> Iterator[str]:
+def _decided(finding: Explanation) -> Iterator[str]:
     """Return the lines of a rule's tree that hold and have a value."""
     for part in finding.parts:
         if part.holds and part.found is not None:
@@ -168,7 +169,6 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:
-    from actionwatch.base.delivery import DeliveryStatus
     from actionwatch.store import outbox, suppressed_deliveries
 
     if row.status is DeliveryStatus.PENDING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from actionwatch.cli.output import spell_count
+from actionwatch.base.plurals import counted
 
 FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
 
@@ -30,9 +30,9 @@ def command(folder: Path) -> None:
         else:
             click.echo(f"{'wrote' if is_new else 'kept'}  {folder / name}{'' if is_new else ' (exists)'}")
     if rules[True]:
-        click.echo(f"wrote  {folder / 'rules'}/ ({spell_count(rules[True], 'rule')})")
+        click.echo(f"wrote  {folder / 'rules'}/ ({counted(rules[True], 'rule')})")
     if rules[False]:
-        click.echo(f"kept   {folder / 'rules'}/ ({spell_count(rules[False], 'rule')})")
+        click.echo(f"kept   {folder / 'rules'}/ ({counted(rules[False], 'rule')})")
     option = "" if folder == Path() else f" -c {folder / FIRST}"
     click.echo(
         "\nNext: set ACTIONWATCH_ORGANISATION_ID, ACTIONWATCH_USERNAME and ACTIONWATCH_API_KEY in the environment\n"

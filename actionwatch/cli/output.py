@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.decorators import FC
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import Fault
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ COMFORTABLE = 28  # columns are cut to this width before a column is omitted
 NARROWEST = 10
 SHORT_ID = 8  # characters of an id on a terminal; commands accept such a prefix
 STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
-
-
-def output_option(function: FC) -> FC:
-    """Add `-o table|json|jsonl`."""
-    choice = click.Choice(["table", "json", "jsonl"])
-    return click.option(
-        "-o", "--output", "form", type=choice, default="table", show_default=True, help="Output format."
-    )(function)
 
 
 def print_items(
@@ -69,6 +62,27 @@ def print_faults(faults: Iterable[object], after: str = "") -> None:
     """Print faults to standard error, one per line. Control characters that they quote from a file are escaped."""
     for fault in faults:
         click.echo(one_line(f"{fault}{after}"), err=True)
+
+
+def print_findings(faults: Sequence[Fault], notes: Sequence[Fault], form: str, others: Sequence[Any] = ()) -> None:
+    """Print what a check found: notes and faults to standard error, or everything as JSON. `others` are more JSON items."""
+    if form == "table":
+        print_faults(notes, " (note)")
+        print_faults(faults)
+        return
+    found = [_fault_document(fault, "fault") for fault in faults] + [_fault_document(note, "note") for note in notes]
+    print_items([*found, *others], form, document=lambda item: item)
+
+
+def _fault_document(fault: Fault, kind: str) -> dict[str, object]:
+    return {
+        "kind": kind,
+        "file": fault.file,
+        "line": fault.line,
+        "column": fault.column,
+        "what": fault.what,
+        "remedy": fault.remedy,
+    }
 
 
 def print_table(
@@ -148,15 +162,8 @@ def spell(value: object) -> str:
     return one_line(str(value))
 
 
-def spell_count(count: int, noun: str) -> str:
-    """Return a number with its noun: `1 rule`, `2 rules`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def spell_ago(at: datetime | None, now: datetime | None = None) -> str:
     """Return how long ago something was: `3m12s ago`; `never` for None."""
-    from actionwatch.base.durations import spell_duration
-
     if at is None:
         return "never"
     span = (now or utc_now()) - at
@@ -230,45 +237,3 @@ def _join(cells: Sequence[Text], widths: Sequence[int]) -> Text:
             line.append(" " * GAP)
     line.rstrip()
     return line
-
-
-class Moment(click.ParamType[datetime]):
-    """A time: RFC 3339, or a duration before now."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse the value."""
-        # Imported here because it imports pydantic, which would slow `--help` down.
-        from actionwatch.base.durations import parse_duration
-
-        if isinstance(value, datetime):
-            return value
-        try:
-            return utc_now() - parse_duration(value)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            at = datetime.fromisoformat(value)
-            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is not a time: use RFC 3339 (2026-11-25T09:00:00Z) or a duration before now (7d)",
-                param,
-                ctx,
-            )
-
-
-class Span(click.ParamType[timedelta]):
-    """A duration: `30s`, `15m`, or `0`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Parse the value."""
-        from actionwatch.base.durations import parse_duration
-
-        try:
-            return parse_duration("0s" if value == "0" else value)
-        except ValueError as exc:
-            self.fail(f"{value!r} is {exc}", param, ctx)

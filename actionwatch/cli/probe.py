@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import named_source, read_settings
-from actionwatch.cli.output import console, dump, hang, output_option, print_document, print_table, spell_count
+from actionwatch.cli.options import output_option, source_option
+from actionwatch.cli.output import console, dump, hang, print_document, print_table
+from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from actionwatch.instaclustr.probe.findings import ProbeFinding
     from actionwatch.instaclustr.probe.probing import ProbeReport
 
 SIGNS = "+ settled, ? not settled, ~ makes the proof more expensive or weaker, ! prevents it"
@@ -22,10 +24,10 @@ PLACES = {"field_aliases": "in the source", "extra_kinds": "at the top level, in
 
 
 @click.command()
-@click.option("--source", "source_name", metavar="NAME", help="The source to probe, if several are configured.")
+@source_option
 @output_option
 @click.pass_obj
-def command(config: str, source_name: str | None, form: str) -> int:
+def command(config: str, source: str | None, form: str) -> int:
     """Send about 40 small requests to the live upstream and print the shape of its responses: names, types, formats, no values.
 
     Each finding is settled or explains why not, and says what it means for the proof that every record was read. Suggests lines
@@ -34,7 +36,7 @@ def command(config: str, source_name: str | None, form: str) -> int:
     from actionwatch.service import live
 
     settings = read_settings(config)
-    report = live.probe(settings, named_source(settings, source_name))
+    report = live.probe(settings, named_source(settings, source))
     if form == "jsonl":
         for finding in report.findings:
             click.echo(dump(finding.document()))
@@ -58,7 +60,7 @@ def _print(report: ProbeReport) -> None:
         out.print("\nfor the configuration:")
         for line in configuration_lines(report.configuration):
             out.print(f"  {line}", markup=False)
-    out.print(f"\n{spell_count(report.request_count, 'request')}; {SIGNS}")
+    out.print(f"\n{counted(report.request_count, 'request')}; {SIGNS}")
 
 
 def configuration_lines(suggested: dict[str, Any]) -> list[str]:
@@ -68,8 +70,6 @@ def configuration_lines(suggested: dict[str, Any]) -> list[str]:
 
 def _label(finding: ProbeFinding) -> Text:
     from rich.text import Text
-
-    from actionwatch.instaclustr.probe.findings import ProofImpact
 
     sign, style = "+", "green"
     if not finding.is_settled:

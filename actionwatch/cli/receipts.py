@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import opened_store
-from actionwatch.cli.output import Moment, output_option, print_items, spell_count
+from actionwatch.cli.context import reading_store
+from actionwatch.cli.options import Moment, output_option
+from actionwatch.cli.output import print_items
+from actionwatch.tail.cursor import EDGE
+from actionwatch.tail.planning import overdue_windows
+from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -81,7 +86,7 @@ def receipts(
                 differing.append(found)
             yield found
 
-    with opened_store(config) as (settings, database), database.read() as connection:
+    with reading_store(config) as (settings, connection):
         if is_verified:
             _refuse_unknown(source, settings, connection)
         print_items(
@@ -98,7 +103,7 @@ def receipts(
         receipt = found.receipt
         click.echo(
             f"actionwatch: {receipt.source}, {receipt.starts_at.isoformat()} to {receipt.ends_at.isoformat()}: the "
-            f"receipt attests {spell_count(receipt.record_count, 'record')}, the store has {found.stored_count}: they differ",
+            f"receipt attests {counted(receipt.record_count, 'record')}, the store has {found.stored_count}: they differ",
             err=True,
         )
     return EXIT_FAILED if differing else 0
@@ -124,8 +129,6 @@ def _check(connection: Connection, receipt: WindowReceipt, settings: Settings) -
 
 
 def _document(found: CheckedReceipt) -> dict[str, Any]:
-    from actionwatch.text.payloads import instant
-
     receipt = found.receipt
     document: dict[str, Any] = {
         "source": receipt.source,
@@ -168,8 +171,6 @@ class Stretch:
 
     def document(self) -> dict[str, Any]:
         """Return the stretch as JSON."""
-        from actionwatch.text.payloads import instant
-
         return {
             "source": self.source,
             "from": instant(self.start),
@@ -192,7 +193,7 @@ def proof(config: str, /, source: str | None, since: datetime | None, until: dat
     """
     from actionwatch.store import marks
 
-    with opened_store(config) as (settings, database), database.read() as connection:
+    with reading_store(config) as (settings, connection):
         _refuse_unknown(source, settings, connection)
         names = [name for name in marks.read_all(connection) if source in (None, name)]
         found = [
@@ -219,7 +220,6 @@ def _stretches(connection: Connection, source: str, settings: Settings) -> list[
     Time that a receipt covers is not proved if a later reading failed, or if a sweep that should check it is overdue.
     """
     from actionwatch.store import marks, receipts, self_alerts
-    from actionwatch.tail.cursor import EDGE
 
     known = marks.read_all(connection)[source]
     lagging = {
@@ -252,7 +252,6 @@ def _unproved(connection: Connection, source: str) -> list[Stretch]:
 def _unswept(connection: Connection, source: str, known: Marks, settings: Settings) -> list[Stretch]:
     """Return the windows whose sweep was overdue at the last poll."""
     from actionwatch.store import polls, sweeps
-    from actionwatch.tail.planning import overdue_windows
 
     configured = next((each for each in settings.sources if each.name == source), None)
     poll = polls.read_all(connection).get(source)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
 
-from actionwatch.cli.context import opened_store, read_settings
-from actionwatch.cli.output import dump, output_option, print_items
+from actionwatch.base.clock import utc_now
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.errors import StoreBusy, StoreMissing
+from actionwatch.base.model import Status
+from actionwatch.cli.context import named_receiver, read_settings, reading_store
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import dump, print_items
 
 if TYPE_CHECKING:
-    from actionwatch.base.delivery import Delivery
     from actionwatch.service.app import App
 
 WAIT_SECONDS = 60.0  # for the receiver's response to a test; the running service may retry later
@@ -33,7 +38,7 @@ def list_receivers(config: str, form: str) -> None:
     """List the configured receivers with their queues and last errors."""
     from actionwatch.store import outbox, receivers
 
-    with opened_store(config) as (settings, database), database.read() as connection:
+    with reading_store(config) as (settings, connection):
         queues, health = outbox.count_queues(connection), receivers.read_all(connection)
     rows = [
         {
@@ -69,9 +74,7 @@ def test(config: str, name: str) -> int:
     from actionwatch.service import app
 
     settings = read_settings(config)
-    known = [receiver.name for receiver in settings.receivers]
-    if name not in known:
-        raise click.UsageError(f"no receiver is named {name}: the receivers are {', '.join(known) or 'none'}")
+    named_receiver(settings, name)
     built = app.App(settings)
     try:
         found = _deliver(built, _enqueue(built, name))
@@ -86,12 +89,10 @@ def test(config: str, name: str) -> int:
 
 def _enqueue(built: App, name: str) -> str:
     """Enqueue a test message and return its id."""
-    from actionwatch.base import clock
-    from actionwatch.base.model import Status
     from actionwatch.matching.self_alerts import marked_alert
     from actionwatch.store import alerts
 
-    now = clock.utc_now()
+    now = utc_now()
     alert = replace(marked_alert(name, now), status=Status.RESOLVED, resolved_by="actionwatch", resolved_at=now)
     with built.database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])
@@ -100,8 +101,6 @@ def _enqueue(built: App, name: str) -> str:
 
 def _deliver(built: App, delivery_id: str) -> Delivery:
     """Wait for the first attempt of a delivery, by the running service or else by this process."""
-    from actionwatch.base.errors import StoreBusy
-
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -154,23 +153,17 @@ def _is_attempted(delivery: Delivery) -> bool:
 @click.pass_obj
 def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
     """Show the message that RECEIVER would get from RULE: the email, the blocks, the body. Sends nothing."""
-    from contextlib import ExitStack, closing
-
-    from actionwatch.base.errors import StoreMissing
     from actionwatch.service.preview import preview_files
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
-    chosen = [receiver for receiver in settings.receivers if receiver.name == name]
-    if not chosen:
-        known = ", ".join(receiver.name for receiver in settings.receivers) or "none"
-        raise click.UsageError(f"no receiver is named {name}: the receivers are {known}")
+    receiver = named_receiver(settings, name)
     with ExitStack() as stack:
         try:
             store = stack.enter_context(closing(StoreReader.open(settings.store.url)))
         except StoreMissing:
             store = None  # before the first start, the rule's tests provide the alert
-        files = preview_files(settings, store, rule_name, chosen[0])
+        files = preview_files(settings, store, rule_name, receiver)
     for file_name, text in files.items():
         if folder is None:
             click.echo(f"--- {file_name}\n{text}\n")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.output import Moment
+from actionwatch.cli.options import since_option, until_option
+from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+from actionwatch.instaclustr.query import Query
+from actionwatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from actionwatch.instaclustr.query import Query
     from actionwatch.store.records import RecordFilter
 
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
@@ -34,13 +36,11 @@ class FilterOptions:
     until: datetime | None
 
     def query(self) -> Query:
-        """Return the query for the upstream. Warns on stderr about undocumented kinds."""
-        from actionwatch.instaclustr.query import Query
-
+        """Return the query for the upstream."""
         return Query(
             start=self.since,
             end=self.until,
-            kinds=_normalised(self.kinds),
+            kinds=tuple(self.kinds),
             keyword=self.keyword,
             account=self.account,
             cluster_id=self.cluster,
@@ -50,24 +50,21 @@ class FilterOptions:
         )
 
     def record_filter(self) -> RecordFilter:
-        """Return the filter for the store. Warns on stderr about undocumented kinds."""
+        """Return the filter for the store."""
         from actionwatch.store.records import RecordFilter
 
-        return RecordFilter(
-            kinds=_normalised(self.kinds),
-            user=self.user,
-            account=self.account,
-            cluster=self.cluster,
-            operations=self.operations,
-            scope=self.scope,
-            keyword=self.keyword,
-            since=self.since,
-            until=self.until,
-        )
+        return RecordFilter(**asdict(self))
 
 
 _OPTIONS = (
-    click.option("--kind", "kinds", multiple=True, metavar="K", help="Only this kind (repeatable)."),
+    click.option(
+        "--kind",
+        "kinds",
+        multiple=True,
+        metavar="K",
+        callback=lambda _context, _option, kinds: _normalised(kinds),
+        help="Only this kind (repeatable).",
+    ),
     click.option("--user", metavar="U", help="Only this user."),
     click.option("--account", metavar="A", help="Only this account, by id or name."),
     click.option("--cluster", metavar="ID", help="Only this cluster, by id."),
@@ -80,8 +77,8 @@ _OPTIONS = (
     ),
     click.option("--scope", type=click.Choice(["organisation", "account"]), help="Only this scope."),
     click.option("--keyword", metavar="W", help="Only actions whose description contains this."),
-    click.option("--since", type=Moment(), help="Only at or after this time: RFC 3339, or a duration before now (7d)."),
-    click.option("--until", type=Moment(), help="Only at or before this time."),
+    since_option,
+    until_option,
 )
 
 
@@ -101,14 +98,9 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _normalised(kinds: Sequence[str]) -> tuple[str, ...]:
     """Normalise kinds and warn about undocumented ones: most are misspelt."""
-    from difflib import get_close_matches
-
-    from actionwatch.instaclustr.kinds import KINDS, normalise_kind
-
     found = tuple(normalise_kind(kind) for kind in kinds)
     for kind in found:
         if kind not in KINDS:
-            near = get_close_matches(kind, list(KINDS), n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
-            click.echo(f"note: {kind} is not a documented kind{hint}", err=True)
+            hint = did_you_mean(kind, KINDS)
+            click.echo(f"note: {kind} is not a documented kind{': ' if hint else ''}{hint}", err=True)
     return found

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import click
 
-from actionwatch.cli.context import opened_store
-from actionwatch.cli.output import dump, output_option, print_items
+from actionwatch.base.model import Record
+from actionwatch.cli.context import reading_store
+from actionwatch.cli.options import limit_option, output_option
+from actionwatch.cli.output import dump, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import FilterOptions, filter_options
+from actionwatch.notifiers._formats.cloudevents import cloudevents_event
+from actionwatch.notifiers._formats.ocsf import ocsf_event
+from actionwatch.text.payloads import instant, record_document
 
-if TYPE_CHECKING:
-    from actionwatch.base.model import Record
-
-COLUMNS = ("time (UTC)", "kind", "user", "account", "cluster", "description")
-CUT = ("description", "user", "kind", "cluster")
-LEAVE_OUT = ("account", "cluster")
 CSV_COLUMNS = (
     "key",
     "timestamp",
@@ -36,8 +35,21 @@ CSV_COLUMNS = (
 )
 
 
-def row(record: Record) -> tuple[object, ...]:
-    """Return a record as a row of the table."""
+def print_records(found: Iterable[Record], form: str, nothing: str) -> None:
+    """Print records as a table or as JSON."""
+    print_items(
+        found,
+        form,
+        document=record_document,
+        columns=("time (UTC)", "kind", "user", "account", "cluster", "description"),
+        row=_row,
+        nothing=nothing,
+        cut=("description", "user", "kind", "cluster"),
+        leave_out=("account", "cluster"),
+    )
+
+
+def _row(record: Record) -> tuple[object, ...]:
     account, cluster = record.account, record.cluster
     return (
         record.occurred_at,
@@ -60,28 +72,16 @@ command.add_command(proof)
 
 @command.command("list")
 @filter_options
-@click.option(
-    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of records, newest first."
-)
+@limit_option("records")
 @output_option
 @click.pass_obj
 def list_records(config: str, limit: int, form: str, wanted: FilterOptions) -> None:
     """List stored records, newest first."""
     from actionwatch.store import records
-    from actionwatch.text.payloads import record_document
 
-    with opened_store(config) as (_, database), database.read() as connection:
+    with reading_store(config) as (_, connection):
         found = records.find(connection, wanted.record_filter(), limit)
-    print_items(
-        found,
-        form,
-        document=record_document,
-        columns=COLUMNS,
-        row=row,
-        nothing="no matching records",
-        cut=CUT,
-        leave_out=LEAVE_OUT,
-    )
+    print_records(found, form, nothing="no matching records")
 
 
 @command.command("export")
@@ -100,14 +100,11 @@ def export(config: str, form: str, wanted: FilterOptions) -> None:
 
     All formats except CSV are JSON lines, one event per line.
     """
-    from actionwatch.notifiers._formats.cloudevents import cloudevents_event
-    from actionwatch.notifiers._formats.ocsf import ocsf_event
     from actionwatch.store import records
-    from actionwatch.text.payloads import record_document
 
     events: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
     events = {"jsonl": lambda document: document, "cloudevents": cloudevents_event, "ocsf": ocsf_event}
-    with opened_store(config) as (_, database), database.read() as connection:
+    with reading_store(config) as (_, connection):
         found = records.stream(connection, wanted.record_filter())
         if form == "csv":
             _write_csv(found)
@@ -117,8 +114,6 @@ def export(config: str, form: str, wanted: FilterOptions) -> None:
 
 
 def _write_csv(found: Iterator[Record]) -> None:
-    from actionwatch.text.payloads import instant
-
     writer = csv.writer(sys.stdout)
     writer.writerow(CSV_COLUMNS)
     for record in found:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import Span, spell_count
+from actionwatch.cli.options import Span
 from actionwatch.service.signals import ENDING, asked_by_signals
+from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -105,12 +107,10 @@ def _is_late(line: Waiting, due_until: datetime) -> bool:
 
 
 def _messages(count: int) -> str:
-    return spell_count(count, "message")
+    return counted(count, "message")
 
 
 def _time(at: datetime) -> str:
-    from actionwatch.text.payloads import instant
-
     return instant(at)
 
 

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.durations import spell_duration
+from actionwatch.base.errors import StoreError
+from actionwatch.base.model import Mode
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
 from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
-from actionwatch.cli.output import console, hang, output_option, print_document, print_table, spell_ago, spell_count
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import console, hang, print_document, print_table, spell_ago
+from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
+from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from actionwatch.settings import Settings
@@ -38,7 +45,6 @@ def command(config: str, form: str) -> int:
     Exits with 1 while there are troubles. An overdue poll is one, whether a service runs or not; so are a full disk and a
     missing store. Creates and changes nothing.
     """
-    from actionwatch.base.errors import StoreError
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
@@ -102,8 +108,6 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
     from actionwatch.store.receivers import Health
 
     def spell(at: datetime | None) -> str | None:
-        from actionwatch.text.payloads import instant
-
         return instant(at) if at else None
 
     sources = []
@@ -146,8 +150,6 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
 
 def _backlog(backlog: Backlog) -> dict[str, Any]:
     """Return the progress of a source that catches up: range, share, rate and remaining time."""
-    from actionwatch.text.payloads import instant
-
     rate, remaining = backlog.records_per_second, backlog.remaining
     return {
         "from": instant(backlog.starts_at),
@@ -162,7 +164,6 @@ def _backlog(backlog: Backlog) -> dict[str, Any]:
 
 def _count_rules(settings: Settings, found: Snapshot) -> dict[str, int]:
     """Count the running rules and the broken files. Before the first run, count the rules of the files."""
-    from actionwatch.base.model import Mode
     from actionwatch.service import configuration
 
     if found.running:
@@ -221,8 +222,6 @@ def _progress(source: dict[str, Any], poll: Poll | None) -> tuple[object, ...]:
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:
-    from actionwatch.base.durations import spell_duration
-
     rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
     speed = "" if rate is None else f", {rate:,.0f} per second"
     left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
@@ -234,9 +233,6 @@ def _spell_backlog(backlog: dict[str, Any]) -> str:
 
 def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
     """Return how late recent records appeared, as a histogram, and whether the overlap is sufficient."""
-    from actionwatch.base.durations import spell_duration
-    from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
-
     bounds = [f"{spell_duration(bound)}" for bound in LATENESS_BOUNDS] + ["more"]
     shares = [f"{bound} {count}" for bound, count in zip(bounds, spread(measured), strict=True) if count]
     wanted = overlap_for(measured)
@@ -245,7 +241,7 @@ def _spell_lateness(overlap: timedelta, measured: list[timedelta]) -> str:
         if wanted <= overlap
         else f"set overlap to {spell_duration(wanted)}"
     )
-    return f"delay of the last {spell_count(len(measured), 'record')}: within {', '.join(shares)}; {advice}"
+    return f"delay of the last {counted(len(measured), 'record')}: within {', '.join(shares)}; {advice}"
 
 
 def _failed(count: int) -> str:

@@ -45,7 +45,7 @@ def compose(connection: Connection, passed: Sequence[DueDelivery], now: datetime
     """
     new = {due.delivery.alert_id for due in passed if not due.delivery.is_frozen}
     newest = records.read_of_alerts(connection, new, RECORDS_SHOWN) if new else {}
-    found = (_thawed(due) if due.delivery.is_frozen else _frozen(connection, due, newest, now) for due in passed)
+    found = (_composed(connection, due, newest, now) for due in passed)
     return [composed for composed in found if composed is not None]
 
 
@@ -62,17 +62,19 @@ def message_of(
     return Message(delivery_id, MESSAGE_TYPES[event], now, alert_document(alert, newest), (*reasons, *fields))
 
 
-def _frozen(
+def _composed(
     connection: Connection, due: DueDelivery, newest: Mapping[str, Sequence[Record]], now: datetime
 ) -> Composed | None:
     delivery, why = due.delivery, "its alert is no longer in the store"
     try:
+        if delivery.body is not None:
+            return Composed(delivery, thaw(delivery.id, delivery.body), due.alert)
         if due.alert is not None:
             reasons = _reasons(connection, delivery)
             message = message_of(delivery.id, delivery.event, due.alert, newest[delivery.alert_id], now, reasons)
             return Composed(replace(delivery, body=freeze(message)), message, due.alert)
     except Exception as exc:
-        why = f"cannot be written: {type(exc).__name__}"
+        why = f"cannot be {'read' if delivery.is_frozen else 'written'}: {type(exc).__name__}"
         log.exception("message_not_composed", delivery=delivery.id, alert=delivery.alert_id)
     log.error("delivery_buried", delivery=delivery.id, alert=delivery.alert_id, why=why)
     lifecycle.apply(connection, [(delivery, Bury(why))], now)
@@ -104,10 +106,6 @@ def freeze(message: Message) -> str:
     except (UnicodeEncodeError, OverflowError, ValueError):
         # An upstream's JSON may hold lone surrogates and integers beyond 64 bits: the slower encoder accepts them.
         return json.dumps(frozen, ensure_ascii=True, separators=(",", ":"))
-
-
-def _thawed(due: DueDelivery) -> Composed:
-    return Composed(due.delivery, thaw(due.delivery.id, due.delivery.body or ""), due.alert)
 
 
 def thaw(delivery_id: str, body: str) -> Message:

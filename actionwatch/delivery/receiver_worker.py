@@ -135,14 +135,18 @@ class ReceiverWorker:
         self.closed_until = self.closed_until and self.closed_until + step
 
     def send(self, job: Job) -> None:
-        """Hand a job to the receiver's threads, starting one where all are busy."""
+        """Queue a job for the receiver's threads; `start_threads` follows."""
         self.in_hand[job.delivery.id] = time.monotonic()
-        if len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
+        self.jobs.put(job)
+
+    def start_threads(self) -> None:
+        """Start the threads that the jobs in hand need. If the system refuses one, the next call tries again."""
+        while len(self.threads) < min(self.channel.concurrency, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process from ending.
             name = f"deliver-{self.channel.name}-{len(self.threads)}"
-            self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-            self.threads[-1].start()
-        self.jobs.put(job)
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self.threads.append(thread)
 
     def longest_send(self) -> timedelta:
         """Return how long the oldest delivery has been in hand."""

@@ -53,7 +53,8 @@ class Recorder:
             started_at = started.get(delivery.id, delivery.started_at)
             return self._failure(connection, delivery, attempt.error, started_at, now)
         log.info("delivery_sent", delivery=delivery.id, receiver=delivery.receiver, attempt=delivery.attempts)
-        return Accepted(attempt.job.message.type, attempt.receipt.note if attempt.receipt else None)
+        note = attempt.receipt.note if attempt.receipt else None
+        return Accepted(attempt.job.message.type, note and visible(note))
 
     def _failure(
         self, connection: Connection, delivery: Delivery, error: DeliveryError, started_at: datetime, now: datetime
@@ -76,7 +77,8 @@ def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: 
     for each in accepted:
         delivery, reference = each.job.delivery, (each.receipt or Receipt()).reference
         if reference is not None and delivery.event is not Event.SUMMARY:  # each summary is a message by itself
-            receivers.write_reference(connection, delivery.alert_id, delivery.receiver, reference)
+            # The store refuses lone surrogates, which the JSON of a receiver may hold.
+            receivers.write_reference(connection, delivery.alert_id, delivery.receiver, visible(reference))
     opened = [each.job for each in accepted if each.job.delivery.event is Event.OPENED]
     latencies = [(job.alert, job.delivery.receiver) for job in opened if job.alert is not None]
     delivery_latency.note(connection, latencies, now)

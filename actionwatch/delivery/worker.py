@@ -144,6 +144,8 @@ class DeliveryWorker:
         jobs = self._record_and_claim()
         for job in jobs:
             self._workers[job.delivery.receiver].send(job)
+        for worker in self._workers.values():
+            worker.start_threads()
         self._check_receivers()
         return len(jobs)
 
@@ -171,10 +173,7 @@ class DeliveryWorker:
         deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
         while self.under_way() and time.monotonic() < deadline:
-            try:
-                self.run_once(0.05)
-            except StoreError as exc:
-                log.warning("store_failed", step="deliver", error=str(exc))
+            if not _attempt(lambda: self.run_once(0.05)):
                 time.sleep(0.05)
         if self.under_way():
             log.warning("deliveries_interrupted", count=self.under_way(), remedy="the next start retries them")

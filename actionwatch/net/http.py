@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import logging
 import ssl
 import time
@@ -33,6 +34,7 @@ from actionwatch.net.tls import ClientCertificate, tls_context
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
 _ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
+
 
 _ENCODINGS = "gzip, deflate"  # what httpx can always decode
 
@@ -64,10 +66,10 @@ class HttpClient:
         """
         self._timeout = timeout.total_seconds()
         self._max_body_bytes = max_body_bytes
-        self._headers = httpx.Headers({"accept": "*/*", "accept-encoding": _ENCODINGS, "user-agent": USER_AGENT})
+        self._headers = {"accept": "*/*", "accept-encoding": _ENCODINGS, "user-agent": USER_AGENT}
         if auth:
             self._headers["authorization"] = f"Basic {base64.b64encode(':'.join(auth).encode()).decode()}"
-        self._headers.update(headers)
+        self._headers |= _lower(headers)
         self._tls = tls_context(ca_file, identity, alpn="http/1.1")
         self._proxy = httpx.Proxy(proxy) if proxy else None
         self._idle: deque[_Transport] = deque()
@@ -78,7 +80,7 @@ class HttpClient:
         method: str,
         url: str,
         *,
-        params: Sequence[tuple[str, str | int | float | bool | None]] = (),
+        params: Sequence[tuple[str, str | int]] = (),
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> HttpResponse:
@@ -88,7 +90,7 @@ class HttpClient:
         """
         started = time.monotonic()
         with self._borrowed() as transport:
-            response = transport.handle_request(self._request(method, url, params, headers, content))
+            response = transport.exchange(self._request(method, url, params, headers, content))
             try:
                 body = self._read(response)
             finally:
@@ -111,7 +113,7 @@ class HttpClient:
         with self._borrowed() as transport, contextlib.suppress(_ConnectedError):
             request = self._request("HEAD", url, (), None, None)
             request.extensions["trace"] = _stop_before_sending
-            transport.handle_request(request).close()
+            transport.exchange(request).close()
 
     def close(self) -> None:
         """Close the connections; one that is in use closes after its response."""
@@ -131,17 +133,18 @@ class HttpClient:
         self,
         method: str,
         url: str,
-        params: Sequence[tuple[str, str | int | float | bool | None]],
+        params: Sequence[tuple[str, str | int]],
         headers: Mapping[str, str] | None,
         content: bytes | None,
-    ) -> httpx.Request:
-        merged = self._headers.copy()
-        merged.update(headers)
-        # `params=[]` would strip a query that is part of the URL.
-        request = httpx.Request(method, url, params=list(params) or None, headers=merged, content=content)
-        if request.url.scheme not in ("http", "https") or not request.url.host:
-            raise httpx.UnsupportedProtocol("no HTTP URL")
-        return request
+    ) -> httpcore.Request:
+        address = _parse(url)
+        if params:  # without any, this would remove the query of the URL
+            address = httpx.URL(address, params=list(params))
+        merged = {"host": address.netloc.decode("ascii"), **self._headers, **_lower(headers)}
+        if content or method == "POST":
+            merged["content-length"] = str(len(content or b""))
+        encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in merged.items()]
+        return httpcore.Request(method, _core_url(address), headers=encoded, content=content)
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[_Transport]:
@@ -180,7 +183,7 @@ class HttpClient:
         return b"".join(chunks)
 
 
-class _Transport(httpx.BaseTransport):
+class _Transport:
     """A few connections, at most one of them in use, and the deadline of that exchange."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
@@ -193,26 +196,31 @@ class _Transport(httpx.BaseTransport):
             network_backend=DeadlineNetwork(self.deadline),
         )
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def exchange(self, request: httpcore.Request) -> httpx.Response:
         """Send a request and read the head of its response; errors are httpcore's."""
-        response = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                _core_url(request.url),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
+        response = self._pool.handle_request(request)
         headers = httpx.Headers(response.headers)
         stream = response.extensions["network_stream"]
-        if isinstance(stream, DeadlineStream) and "content-length" in headers and "transfer-encoding" not in headers:
-            stream.expect_body(int(headers["content-length"]))
+        length = headers.get("content-length")
+        if length is not None and isinstance(stream, DeadlineStream) and "transfer-encoding" not in headers:
+            stream.expect_body(int(length))
         return httpx.Response(response.status, headers=headers, stream=_Body(response))
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+
+@functools.lru_cache(maxsize=64)
+def _parse(url: str) -> httpx.URL:
+    parsed = httpx.URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise httpx.UnsupportedProtocol("no HTTP URL")
+    return parsed
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (headers or {}).items()}
 
 
 def _core_url(url: httpx.URL) -> httpcore.URL:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,11 @@ FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
 
 def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> SandboxedEnvironment:
     """Make the environment of a channel. It takes a template from `look`, or else from the first folder that has it."""
-    kind = _ESCAPING[channel]
     loader = ChoiceLoader([FunctionLoader(look), FileSystemLoader(folders)])
-    made = sandbox(loader=loader, autoescape=kind.is_html, finalize=kind.print_value)
+    is_html = channel == "html"
+    made = sandbox(loader=loader, autoescape=is_html, finalize=_PRINT[channel])
     made.filters.update(FILTERS)
-    if not kind.is_html:
+    if not is_html:
         made.filters["tojson"] = lambda value: JsonText(dump(value))
     return made
 
@@ -65,28 +64,8 @@ def dump(value: Any) -> str:
     return _SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False, default=str))
 
 
-@dataclass(frozen=True, slots=True)
-class _Channel:
-    """How a channel escapes: `print_value` receives each value that a template prints."""
-
-    print_value: Callable[[Any], Any]
-    is_html: bool = False
-
-
-def _print_text(value: Any) -> Any:
-    return value if isinstance(value, Undefined) else visible(shown(value))
-
-
-def _print_line(value: Any) -> Any:
-    return value if isinstance(value, Undefined) else one_line(shown(value))
-
-
-def _print_inert_text(value: Any) -> Any:
-    return value if isinstance(value, Undefined) else inert(visible(shown(value)))
-
-
-def _print_inert_line(value: Any) -> Any:
-    return value if isinstance(value, Undefined) else inert(one_line(shown(value)))
+def _escaped(escape: Callable[[str], str]) -> Callable[[Any], Any]:
+    return lambda value: value if isinstance(value, Undefined) else escape(shown(value))
 
 
 def _print_html(value: Any) -> Any:
@@ -109,12 +88,13 @@ def _print_slack(value: Any) -> Any:
     return dump(mrkdwn(visible(value)))[1:-1] if isinstance(value, str) else dump(value)
 
 
-_ESCAPING = {
-    "html": _Channel(_print_html, is_html=True),
-    "txt": _Channel(_print_text),
-    "subject": _Channel(_print_line),
-    "apprise.txt": _Channel(_print_inert_text),
-    "apprise.subject": _Channel(_print_inert_line),
-    "json": _Channel(_print_json),
-    "slack.json": _Channel(_print_slack),
+# For each channel, what receives every value that a template prints.
+_PRINT: dict[str, Callable[[Any], Any]] = {
+    "html": _print_html,
+    "txt": _escaped(visible),
+    "subject": _escaped(one_line),
+    "apprise.txt": _escaped(lambda text: inert(visible(text))),
+    "apprise.subject": _escaped(lambda text: inert(one_line(text))),
+    "json": _print_json,
+    "slack.json": _print_slack,
 }

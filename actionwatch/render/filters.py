@@ -11,17 +11,17 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS
 from actionwatch.text.escaping import one_line, shorten, steps
 
-LEVEL_COLOURS = {
+_LEVEL_COLOURS = {
     "critical": "#d32f2f",
     "high": "#f4511e",
     "medium": "#f9a825",
     "low": "#1e88e5",
     "informational": "#757575",
 }
-LEVEL_SIGNS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵", "informational": "⚪"}
-RESOLVED_COLOUR = "#2e7d32"
-MAX_BARS = 24
-STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
+_LEVEL_SIGNS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵", "informational": "⚪"}
+_RESOLVED_COLOUR = "#2e7d32"
+_MAX_BARS = 24
+_STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 24, 7 * 24, 28 * 24, 364 * 24))
 
 
 class JsonText(str):
@@ -69,15 +69,15 @@ def _colour(alert: Mapping[str, Any] | str) -> str:
     """Return the colour of an alert or a level."""
     level = alert if isinstance(alert, str) else str(alert.get("level"))
     if isinstance(alert, Mapping) and alert.get("status") == "resolved":
-        return RESOLVED_COLOUR
-    return LEVEL_COLOURS.get(level, LEVEL_COLOURS["informational"])
+        return _RESOLVED_COLOUR
+    return _LEVEL_COLOURS.get(level, _LEVEL_COLOURS["informational"])
 
 
 def _sign(alert: Mapping[str, Any] | str) -> str:
     """Return the emoji of an alert or a level."""
     if isinstance(alert, str):
-        return LEVEL_SIGNS.get(alert, "⚪")
-    return "✅" if alert.get("status") == "resolved" else LEVEL_SIGNS.get(str(alert.get("level")), "⚪")
+        return _LEVEL_SIGNS.get(alert, "⚪")
+    return "✅" if alert.get("status") == "resolved" else _LEVEL_SIGNS.get(str(alert.get("level")), "⚪")
 
 
 def _entity(value: Any) -> str:
@@ -100,8 +100,8 @@ def _timeline(alerts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     moments = sorted(_moment(alert["first_at"]) for alert in alerts)
     if not moments:
         return []
-    step = next((step for step in STEPS if _slots(moments, step) <= MAX_BARS), STEPS[-1])
-    start, slots = _floor(moments[0], step), min(_slots(moments, step), MAX_BARS)
+    step = next((step for step in _STEPS if _slots(moments, step) <= _MAX_BARS), _STEPS[-1])
+    start, slots = _floor(moments[0], step), min(_slots(moments, step), _MAX_BARS)
     counts = [0] * slots
     for moment in moments:
         counts[min((moment - start) // step, slots - 1)] += 1

@@ -20,7 +20,7 @@ from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill
 
 SUFFIX = ".j2"
-SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
+_SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
 _SUMMARY_PREFIX = "summary."  # for a summary, `summary.email.html.j2` replaces `email.html.j2`
 
 
@@ -98,7 +98,7 @@ class Renderer:
     def _chosen(self, name: str, message: Message) -> str:
         """Return the name of the template for this message: a summary may have its own."""
         own = f"{_SUMMARY_PREFIX}{name}"
-        return own if message.type == SUMMARY and self._has(own) else name
+        return own if message.type == _SUMMARY and self._has(own) else name
 
     def _text(self, name: str, message: Message, values: Mapping[str, Any]) -> tuple[str, list[Fault]]:
         faults: list[Fault] = []
@@ -151,7 +151,7 @@ class Renderer:
 
     def _is_for(self, name: str, message: Message) -> bool:
         if name.startswith(_SUMMARY_PREFIX):
-            return message.type == SUMMARY
+            return message.type == _SUMMARY
         return self._chosen(name, message) == name
 
 
@@ -178,10 +178,10 @@ def _find_nothing(_: str) -> None:
 
 
 def _about(fault: Fault, message: Message, name: str) -> Fault:
-    if message.type != SUMMARY or name.startswith(_SUMMARY_PREFIX):
+    if message.type != _SUMMARY or name.startswith(_SUMMARY_PREFIX):
         return fault
-    remedy = f"handle the type '{SUMMARY}', or add {_SUMMARY_PREFIX}{name}{SUFFIX}"
-    return replace(fault, what=f"{fault.what} (in a message of type {SUMMARY})", remedy=fault.remedy or remedy)
+    remedy = f"handle the type '{_SUMMARY}', or add {_SUMMARY_PREFIX}{name}{SUFFIX}"
+    return replace(fault, what=f"{fault.what} (in a message of type {_SUMMARY})", remedy=fault.remedy or remedy)
 
 
 def variables(message: Message) -> dict[str, Any]:

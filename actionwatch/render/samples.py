@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from actionwatch.base.model import MESSAGE_TYPES, Alert, Cause, Entity, Event, Level, Message, Record, RuleName, Status
 from actionwatch.text.payloads import alert_document, summary_document
 
-AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
-CAUSES = {
+_AT = datetime(2026, 11, 25, 9, 0, 43, 770_000, tzinfo=UTC)
+_CAUSES = {
     "mute": (Cause("nights", {"cluster_deleted": 2, "bare": 1}),),
     "silence": (Cause("silence-1", {f"rule_{number}": 1 for number in range(12)}, "sam", "load test, ask sam"),),
 }
@@ -22,14 +22,14 @@ CAUSES = {
 def sample_messages() -> Iterator[Message]:
     """Yield messages that together have, and lack, each optional value."""
     document = alert_document(_full(), _records())
-    nameless = Record(key="sample", source="acme", occurred_at=AT, seen_at=AT, action_kind="LOGIN", raw="{}")
+    nameless = Record(key="sample", source="acme", occurred_at=_AT, seen_at=_AT, action_kind="LOGIN", raw="{}")
     fields = (("User", "eve@example.com"), ("Cluster", "payments-prod"))
-    yield Message("message-1", "alert.opened", AT, document, fields)
-    yield Message("message-2", "alert.updated", AT, {**document, "status": "acked", "acked_by": "sam"})
-    yield Message("message-3", "alert.resolved", AT, alert_document(_bare(), [nameless]))
-    yield Message("message-4", "receiver.test", AT, alert_document(_full(), []))
+    yield Message("message-1", "alert.opened", _AT, document, fields)
+    yield Message("message-2", "alert.updated", _AT, {**document, "status": "acked", "acked_by": "sam"})
+    yield Message("message-3", "alert.resolved", _AT, alert_document(_bare(), [nameless]))
+    yield Message("message-4", "receiver.test", _AT, alert_document(_full(), []))
     for number, (reason, count) in enumerate((("digest", 60), ("storm", 1), ("mute", 3), ("silence", 0)), 5):
-        yield Message(f"message-{number}", MESSAGE_TYPES[Event.SUMMARY], AT, _summary(reason, count))
+        yield Message(f"message-{number}", MESSAGE_TYPES[Event.SUMMARY], _AT, _summary(reason, count))
 
 
 def _full() -> Alert:
@@ -40,9 +40,9 @@ def _full() -> Alert:
         title="Cluster payments-prod deleted by eve@example.com",
         body="eve@example.com deleted the cluster payments-prod.",
         source="acme",
-        first_at=AT - timedelta(minutes=59),
-        last_at=AT,
-        opened_at=AT,
+        first_at=_AT - timedelta(minutes=59),
+        last_at=_AT,
+        opened_at=_AT,
         runbook="1. Ask eve whether this was planned.\n2. Restore from the newest backup.",
         labels={"team": "payments"},
         group={"userName": "eve@example.com"},
@@ -59,9 +59,9 @@ def _bare() -> Alert:
         title="Bare",
         body="",
         source="acme",
-        first_at=AT,
-        last_at=AT,
-        opened_at=AT,
+        first_at=_AT,
+        last_at=_AT,
+        opened_at=_AT,
         status=Status.RESOLVED,
         resolved_by="sam",
     )
@@ -72,8 +72,8 @@ def _records() -> list[Record]:
         Record(
             key=f"sample-{number}",
             source="acme",
-            occurred_at=AT - timedelta(minutes=number),
-            seen_at=AT,
+            occurred_at=_AT - timedelta(minutes=number),
+            seen_at=_AT,
             action_kind="DELETE_CLUSTER",
             raw='{"action": "DELETE_CLUSTER"}',
             user_name="eve@example.com",
@@ -91,12 +91,12 @@ def _summary(reason: str, count: int) -> dict[str, Any]:
     """Make a summary of this many alerts of all levels, over half a day."""
     alerts = [_summed_up(number) for number in range(count)]
     return summary_document(
-        reason, "soc-mail", Counter(alert.level for alert in alerts), alerts, CAUSES.get(reason, ())
+        reason, "soc-mail", Counter(alert.level for alert in alerts), alerts, _CAUSES.get(reason, ())
     )
 
 
 def _summed_up(number: int) -> Alert:
-    at = AT - timedelta(minutes=number * number % 700)
+    at = _AT - timedelta(minutes=number * number % 700)
     return replace(
         _bare() if number % 5 == 0 else _full(),
         id=f"alert-{number}",

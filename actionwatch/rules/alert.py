@@ -13,9 +13,10 @@ from actionwatch.base.errors import TemplateError
 from actionwatch.base.model import LEVELS, Escalation, Level, Match, RuleName
 from actionwatch.rules.alert_text import Wording, compile_wording, one_line, plain_body, plain_title, word
 from actionwatch.rules.conditions import Predicate, predicate
-from actionwatch.rules.fields import Subject, group_value
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.fields import Subject, group_value, spell
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field, read_selection
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Place
 
 _DEFAULT_REALERT = timedelta(minutes=15)
@@ -100,16 +101,17 @@ def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlate
     report.check_keys(value, place, KEYS)
     level, levels = _read_level(value.get("level"), report, context)
     group_by = _read_names(value, "group_by", report, is_alias_allowed=is_correlated)
+    title, body, runbook = (_read_text(value, key, report) for key in ("title", "body", "runbook"))
     return AlertBlock(
-        title=_read_wording(value, "title", report),
-        body=_read_wording(value, "body", report),
+        title=report.parse(compile_wording, title, (*place, "title")) if title else None,
+        body=report.parse(compile_wording, body, (*place, "body")) if body else None,
         level=level,
         levels=levels,
         fields=_read_names(value, "fields", report) or (),
         group_by=group_by,
         realert=_read_realert(value, is_correlated or group_by is not None or "group_by" in value, report),
         labels=_read_labels(value.get("labels", {}), report),
-        runbook=_read_text(value, "runbook", report),
+        runbook=runbook,
         escalation=_read_escalation(value["escalate"], report) if "escalate" in value else None,
     )
 
@@ -119,20 +121,9 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str | None
     if key not in value:
         return None
     if not isinstance(text, str) or not text.strip():
-        report.fault(("alert", key), f"'{key}' must be a text", "write a string, or remove the key")
+        report.fault(("alert", key), f"'{key}' must be a string", "write a string, or remove the key")
         return None
     return text.rstrip()
-
-
-def _read_wording(value: Mapping[str, Any], key: str, report: Report) -> Wording | None:
-    text = _read_text(value, key, report)
-    if text is None:
-        return None
-    try:
-        return compile_wording(text)
-    except ValueError as exc:
-        report.fault(("alert", key), str(exc))
-        return None
 
 
 def _read_level(
@@ -141,18 +132,19 @@ def _read_level(
     if value is None:
         return None, ()
     if not isinstance(value, dict):
-        return _level_named(value, ("alert", "level"), report), ()
+        return read_level(value, ("alert", "level"), report), ()
     found: list[tuple[Level, Predicate]] = []
     for name, selection in value.items():
         place = ("alert", "level", str(name))
-        level = _level_named(name, place, report)
+        level = read_level(name, place, report)
         condition = read_selection(selection, place, report, context)
         if level is not None and condition is not None:
             found.append((level, predicate(condition)))
     return None, tuple(sorted(found, key=lambda pair: pair[0], reverse=True))
 
 
-def _level_named(name: Any, place: Place, report: Report) -> Level | None:
+def read_level(name: Any, place: Place, report: Report) -> Level | None:
+    """Return the level with a name. Report a fault if there is none."""
     level = LEVELS.get(name.lower()) if isinstance(name, str) else None
     if level is None:
         report.fault(place, f"unknown level '{name}'", suggest(str(name), LEVELS, "levels"))
@@ -184,10 +176,8 @@ def _read_realert(value: Mapping[str, Any], is_grouped: bool, report: Report) ->
     place: Place = ("alert", "realert")
     if "realert" not in value:
         return _DEFAULT_REALERT if is_grouped else timedelta(0)
-    try:
-        realert = parse_duration(value["realert"])
-    except ValueError as exc:
-        report.fault(place, str(exc))
+    realert = report.parse(parse_duration, value["realert"], place)
+    if realert is None:
         return timedelta(0)
     if realert <= timedelta(0):
         report.fault(place, "'realert' must be longer than 0")
@@ -209,9 +199,9 @@ def _read_labels(value: Any, report: Report) -> Mapping[str, str]:
         elif name in _OWN_LABELS:
             report.fault(place, f"the label '{name}' is set by actionwatch", "choose another name")
         elif not isinstance(text, str | int | float):
-            report.fault(place, f"the label '{name}' must be a text", "write one string")
+            report.fault(place, f"the label '{name}' must be a string", "write one string")
         else:
-            labels[str(name)] = str(text).lower() if isinstance(text, bool) else str(text)
+            labels[str(name)] = spell(text)
     return labels
 
 
@@ -227,9 +217,5 @@ def _read_escalation(value: Any, report: Report) -> Escalation | None:
     if not isinstance(value["to"], str) or not value["to"].strip():
         report.fault((*place, "to"), "'to' must be the name of a receiver", "name one of the configuration's receivers")
         return None
-    try:
-        after = parse_duration(value["after"])
-    except ValueError as exc:
-        report.fault((*place, "after"), str(exc))
-        return None
-    return Escalation(after, value["to"].strip())
+    after = report.parse(parse_duration, value["after"], (*place, "after"))
+    return None if after is None else Escalation(after, value["to"].strip())

@@ -5,7 +5,7 @@ Audit text is only used as a value. Nothing is escaped here, because each notifi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from jinja2 import Template, TemplateSyntaxError, meta, nodes
 
 from actionwatch.base.model import Level, Record, RuleName
 from actionwatch.rules.fields import ENTITIES, VARIABLES, Subject, variable
-from actionwatch.rules.report import suggest
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill, sandbox
+from actionwatch.text.suggestions import suggest
 
-MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
+_MAX_TITLE_CHARS = 300  # a title is one line on a phone; channels cut further
 _MAX_DESCRIPTION_CHARS = 4000  # of the plain body, which must stay readable for every record
 
 _OURS = ("rule", "level", "group", "count")
@@ -45,16 +45,16 @@ def compile_wording(text: str) -> Wording:
     except (RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as exc:
         raise ValueError(f"not a template: {type(exc).__name__}") from exc
     names = sorted(meta.find_undeclared_variables(tree) - set(_ENVIRONMENT.globals))
-    troubles = [
+    faults = [
         f"unknown variable '{name}': {suggest(name, [*VARIABLES, *_OURS], 'variables')}".removesuffix(": ")
         for name in names
         if name not in VARIABLES and name not in _OURS
     ]
-    troubles.extend(_unknown_members(tree))
+    faults.extend(_unknown_members(tree))
     if any(True for _ in meta.find_referenced_templates(tree)):
-        troubles.append("the text of a rule cannot include other templates")
-    if troubles:
-        raise ValueError("; ".join(troubles))
+        faults.append("the text of a rule cannot include other templates")
+    if faults:
+        raise ValueError("; ".join(faults))
     return Wording(template, tuple(names))
 
 
@@ -70,20 +70,15 @@ def word(
 
     Raises: TemplateError.
     """
-    ours: dict[str, Callable[[], Any]] = {
-        "rule": lambda: rule,
-        "level": lambda: level.word,
-        "group": lambda: dict(group or {}),
-        "count": lambda: count,
-    }
-    variables = {name: ours[name]() if name in ours else variable(subject, name) for name in wording.names}
+    ours = {"rule": rule, "level": level.word, "group": dict(group or {}), "count": count}
+    variables = {name: ours[name] if name in ours else variable(subject, name) for name in wording.names}
     return fill(wording.template, variables)
 
 
 def one_line(text: str) -> str:
-    """Make a title: one line, cut after MAX_TITLE_CHARS."""
+    """Make a title: one line, cut after _MAX_TITLE_CHARS."""
     line = " ".join(text.split())
-    return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
+    return line if len(line) <= _MAX_TITLE_CHARS else f"{line[: _MAX_TITLE_CHARS - 1]}…"
 
 
 def plain_title(rule: RuleName, record: Record) -> str:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actionwatch.base.durations import MAX_DURATION, parse_duration
-from actionwatch.base.model import LEVELS, Level
-from actionwatch.rules.fields import FIELDS, RAW
-from actionwatch.rules.report import Report, did_you_mean, suggest
+from actionwatch.base.model import Level
+from actionwatch.rules.alert import read_level
+from actionwatch.rules.fields import FIELDS, RAW, spell
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
+from actionwatch.text.suggestions import did_you_mean, suggest
 from actionwatch.text.yaml_document import Place
 
 KEYS = ("name", "event", "events", "until", "verified_until", "history", "lists", "expect")
@@ -19,10 +21,8 @@ EVENT_KEYS = ("at", "repeat", "every", "seen_at")
 EXPECT_KEYS = (
     "alerts", "events", "group", "late", "title", "body", "level", "labels", "first_at", "last_at", "resolved_at",
 )  # fmt: skip
-EARLIEST, LATEST = (
-    datetime(1970, 1, 1, tzinfo=UTC),
-    datetime(2200, 1, 1, tzinfo=UTC),
-)  # adding or subtracting a duration cannot overflow
+# Between these times, adding or subtracting a duration cannot overflow.
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 MAX_EVENTS = 20_000  # of one test; use a backtest for more
 
 Moment = timedelta | datetime
@@ -92,7 +92,7 @@ def _read_case(value: Any, place: Place, report: Report, context: ReadContext) -
     before = len(report.faults)
     name = value.get("name", f"test {int(place[-1]) + 1}")
     if not isinstance(name, str) or not name.strip():
-        report.fault((*place, "name"), "'name' must be a text", "describe what the test shows")
+        report.fault((*place, "name"), "'name' must be a string", "describe what the test shows")
     case = Case(
         name=str(name),
         events=_read_events(value, place, report, context),
@@ -142,11 +142,8 @@ def _read_event(value: Any, place: Place, report: Report, context: ReadContext) 
     if every > MAX_DURATION / repeat:
         report.fault((*place, "every"), "the last of these records is more than a century away")
         every = timedelta(0)
-    at = _read_moment(value, "at", place, report)
-    if "timestamp" in fields:
-        at = _read_moment(value, "timestamp", place, report) if at is None else at
-        del fields["timestamp"]
-    at = timedelta(0) if at is None else at
+    at = _read_moment(value, "at" if "at" in value else "timestamp", place, report) or timedelta(0)
+    fields.pop("timestamp", None)
     seen_at = _read_moment(value, "seen_at", place, report)
     if isinstance(seen_at, timedelta) and isinstance(at, timedelta) and seen_at < at:
         report.fault(
@@ -165,7 +162,7 @@ def _check_value(name: Any, item: Any, place: Place, report: Report, context: Re
     if name.startswith(RAW):
         check_field(name, place, report)
     elif isinstance(item, dict | list):
-        report.fault(place, f"'{name}' must be a text", "write one value")
+        report.fault(place, f"'{name}' must be a string", "write one value")
     known = context.known_values.get(name)
     if known and isinstance(item, str) and item.upper() not in map(str.upper, known):
         report.note(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
@@ -188,7 +185,7 @@ def _read_expectation(value: Mapping[str, Any], place: Place, report: Report) ->
         group=_read_texts(expect, "group", where, report, is_null_allowed=True),
         late=_read_late(expect, where, report),
         texts={key: str(expect[key]) for key in ("title", "body") if key in expect},
-        level=_read_level(expect, where, report),
+        level=read_level(expect["level"], (*where, "level"), report) if "level" in expect else None,
         labels={key: text or "" for key, text in _read_texts(expect, "labels", where, report).items()},
         times={
             key: moment
@@ -216,9 +213,9 @@ def _read_texts(
     found: dict[str, str | None] = {}
     for name, text in texts.items():
         if isinstance(text, dict | list) or (text is None and not is_null_allowed):
-            report.fault((*place, key, str(name)), f"'{name}' must be a text")
+            report.fault((*place, key, str(name)), f"'{name}' must be a string")
         elif key != "group" or check_field(name, (*place, key, str(name)), report):
-            found[str(name)] = None if text is None else str(text).lower() if isinstance(text, bool) else str(text)
+            found[str(name)] = None if text is None else spell(text)
     return found
 
 
@@ -232,22 +229,10 @@ def _read_late(value: Mapping[str, Any], place: Place, report: Report) -> bool |
     return late if late is None or isinstance(late, bool) else _read_span(value, "late", place, report)
 
 
-def _read_level(value: Mapping[str, Any], place: Place, report: Report) -> Level | None:
-    word = value.get("level")
-    level = LEVELS.get(word.lower()) if isinstance(word, str) else None
-    if level is None and "level" in value:
-        report.fault((*place, "level"), f"unknown level '{word}'", suggest(str(word), LEVELS, "levels"))
-    return level
-
-
 def _read_span(value: Mapping[str, Any], key: str, place: Place, report: Report) -> timedelta | None:
     if key not in value:
         return None
-    try:
-        return parse_duration("0s" if value[key] in (0, "0") else value[key])
-    except ValueError as exc:
-        report.fault((*place, key), str(exc))
-        return None
+    return report.parse(parse_duration, "0s" if value[key] in (0, "0") else value[key], (*place, key))
 
 
 def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Report) -> Moment | None:
@@ -261,7 +246,7 @@ def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Repor
         if isinstance(text, str) and "T" in text.upper()[:20] and ":" in text:
             at = datetime.fromisoformat(text.strip().upper())
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-            if EARLIEST <= at <= LATEST:
+            if _EARLIEST <= at <= _LATEST:
                 return at
             raise ValueError("centuries away")
         if isinstance(text, str) and text.strip().startswith("-"):

@@ -1,4 +1,4 @@
-"""Compile pySigma's condition tree to ours (`conditions.py`). A new condition is one function and one line in `TESTS`.
+"""Compile pySigma's condition tree to ours (`conditions.py`). A new condition is one function and one line in `_TESTS`.
 
 The meaning of values follows the Sigma specification, and otherwise pySigma's SQLite backend, which the tests compare with.
 Text is compared without case, in the spelling of JSON; numbers as numbers; times in UTC. Tests are total: they never raise.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from sigma.conditions import (
@@ -49,7 +49,7 @@ from actionwatch.rules.patterns import POLICY, Check, pattern_check, wildcard_ch
 from actionwatch.rules.placeholders import expand
 
 MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
-MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
+_MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:
     parsed = SigmaDetections.from_dict(dict(detection), policy=POLICY)
     whole, parts = _Compiler(lists), _Compiler(lists)
     condition = any_of([whole.compile(each.parse()) for each in parsed.parsed_condition])
-    if depth(condition) > MAX_DEPTH:
-        raise ValueError(f"the condition nests deeper than {MAX_DEPTH} levels")
+    if depth(condition) > _MAX_DEPTH:
+        raise ValueError(f"the condition nests deeper than {_MAX_DEPTH} levels")
     selections = {name: parts.compile(selection.postprocess(parsed)) for name, selection in parsed.detections.items()}
     return Compiled(condition, selections)
 
@@ -147,7 +147,7 @@ def _keyword_leaf(value: SigmaType) -> Leaf:
 
 
 def _make_test(value: SigmaType) -> Test:
-    make = TESTS.get(type(value))
+    make = _TESTS.get(type(value))
     if make is None:
         raise ValueError(f"{_spell_type(value)} is not supported by this version")
     return make(value)
@@ -211,7 +211,7 @@ def _exists(value: SigmaExists) -> Test:
 
 
 def _comparison(value: SigmaCompareExpression) -> Test:
-    compare, bound = OPERATORS[value.op], value.number.number
+    compare, bound = _OPERATORS[value.op], value.number.number
 
     def test(candidates: Candidates) -> bool:
         return any((number := _as_number(each)) is not None and compare(number, bound) for each in candidates)
@@ -234,15 +234,11 @@ def _cidr(value: SigmaCIDRExpression) -> Test:
     network = value.network
 
     def is_within(candidate: Any) -> bool:
-        if not isinstance(candidate, str):
-            return False
         try:
-            found = ip_network(candidate.strip(), strict=False)
+            found: Any = ip_network(candidate.strip(), strict=False) if isinstance(candidate, str) else None
         except ValueError:
             return False
-        if isinstance(found, IPv4Network) and isinstance(network, IPv4Network):
-            return found.subnet_of(network)
-        return isinstance(found, IPv6Network) and isinstance(network, IPv6Network) and found.subnet_of(network)
+        return found is not None and found.version == network.version and bool(found.subnet_of(network))
 
     return lambda candidates: any(map(is_within, candidates))
 
@@ -291,7 +287,7 @@ _REFERENCES: dict[tuple[bool, bool], Callable[[str, str], bool]] = {
     (False, True): str.endswith,
     (True, True): operator.contains,
 }
-OPERATORS: dict[CompareOperators, Callable[[Any, Any], bool]] = {
+_OPERATORS: dict[CompareOperators, Callable[[Any, Any], bool]] = {
     CompareOperators.LT: operator.lt,
     CompareOperators.LTE: operator.le,
     CompareOperators.GT: operator.gt,
@@ -310,7 +306,7 @@ _TIMESTAMP_PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
 # One line per type of value that pySigma's modifiers leave in the tree. Other types are refused with their name.
 # pySigma turns `all` and `neq` into AND and NOT, windash and base64offset into an OR of strings (`_value`), and contains,
 # startswith, endswith, base64, wide, utf16 and utf16be into strings. `fieldref` needs both fields (`_leaf`).
-TESTS: dict[type[SigmaType], Callable[[Any], Test]] = {
+_TESTS: dict[type[SigmaType], Callable[[Any], Test]] = {
     SigmaString: _string,
     SigmaCasedString: _cased,
     SigmaRegularExpression: _regex,

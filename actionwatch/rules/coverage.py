@@ -10,7 +10,7 @@ from actionwatch.rules.conditions import demand
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import admitted_kinds, conditions_of
 
-TACTICS = {
+_TACTICS = {
     "initial-access": {"T1078.004": "Valid accounts: cloud", "T1199": "Trusted relationship"},
     "persistence": {
         "T1098": "Account manipulation",
@@ -83,13 +83,13 @@ def cover_techniques(rules: Sequence[Rule]) -> list[TechniqueRow]:
     for rule in _running(rules):
         words = [tag.removeprefix("attack.") for tag in rule.name.tags if tag.startswith("attack.")]
         techniques = [word.upper() for word in words if word[:1] in "tT" and word[1:2].isdigit()]
-        tactics = [word.replace("_", "-") for word in words if word.replace("_", "-") in TACTICS]
+        tactics = [word.replace("_", "-") for word in words if word.replace("_", "-") in _TACTICS]
         for technique in techniques:
             tagged.setdefault(technique, []).append(rule.name.name)
             tactic_of.setdefault(technique, tactics[0] if tactics else "other")
     rows = [
         TechniqueRow(tactic, technique, name, tuple(_under(technique, tagged)))
-        for tactic, techniques_of in TACTICS.items()
+        for tactic, techniques_of in _TACTICS.items()
         for technique, name in techniques_of.items()
     ]
     known = {row.technique for row in rows}

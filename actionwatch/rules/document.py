@@ -9,47 +9,27 @@ from difflib import SequenceMatcher
 from typing import Any
 from uuid import UUID
 
-from sigma.exceptions import (
-    SigmaAuthorError,
-    SigmaDateError,
-    SigmaDescriptionError,
-    SigmaFalsePositivesError,
-    SigmaFieldsError,
-    SigmaIdentifierError,
-    SigmaLevelError,
-    SigmaLicenseError,
-    SigmaModifiedError,
-    SigmaNameError,
-    SigmaReferencesError,
-    SigmaRelatedError,
-    SigmaScopeError,
-    SigmaStatusError,
-    SigmaTagError,
-    SigmaTaxonomyError,
-    SigmaTitleError,
-    SigmaTypeError,
-    SigmaValueError,
-)
 from sigma.rule import SigmaRule
 
 from actionwatch.base.model import LEVELS, Level, Mode, RuleName
 from actionwatch.rules import filters
 from actionwatch.rules.alert import AlertBlock, read_alert
-from actionwatch.rules.cases import Case, read_cases
+from actionwatch.rules.cases import read_cases
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.conditions import Some, all_of
 from actionwatch.rules.correlations.reading.block import RuleHead, read_correlation
 from actionwatch.rules.filters import read_filter
 from actionwatch.rules.model import Filter, Rule
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import PARSE_ERRORS, ReadContext, explain, read_detection
-from actionwatch.rules.when import When, read_when
+from actionwatch.rules.when import read_when
+from actionwatch.text.suggestions import suggest
 
 _PRODUCT = "instaclustr"
 _SERVICE = "user_actions"
 _SLIP = 0.85  # similarity from which a word counts as misspelt: `instacluster` does, `user_activity` does not
-SELF_RULE = "actionwatch_self"  # the rule name of self-alerts
+_SELF_RULE = "actionwatch_self"  # the rule name of self-alerts
 
 METADATA = (
     "title", "id", "name", "taxonomy", "related", "status", "description", "license", "references", "tags", "author",
@@ -57,47 +37,16 @@ METADATA = (
 )  # fmt: skip
 OURS = ("logsource", "detection", "correlation", "alert", "when", "mode", "tests")
 FILTER_KEYS = ("logsource", "filter", *filters.KEYS)
-NOTHING = Compiled(Some(()), {})  # the condition of a correlation without a detection
+STATUSES = ("stable", "test", "experimental", "deprecated", "unsupported")
 LOGSOURCE = ("category", "product", "service", "definition")
 
-# The type of pySigma's exception identifies the key. It raises SigmaTypeError for a name that is not a string, and
-# SigmaValueError for a tag.
-_KEYS: dict[type[Exception], str] = {
-    SigmaTitleError: "title",
-    SigmaIdentifierError: "id",
-    SigmaNameError: "name",
-    SigmaTypeError: "name",
-    SigmaTaxonomyError: "taxonomy",
-    SigmaRelatedError: "related",
-    SigmaStatusError: "status",
-    SigmaDescriptionError: "description",
-    SigmaLicenseError: "license",
-    SigmaReferencesError: "references",
-    SigmaTagError: "tags",
-    SigmaValueError: "tags",
-    SigmaAuthorError: "author",
-    SigmaDateError: "date",
-    SigmaModifiedError: "modified",
-    SigmaFieldsError: "fields",
-    SigmaFalsePositivesError: "falsepositives",
-    SigmaLevelError: "level",
-    SigmaScopeError: "scope",
-}
+# pySigma names an exception after its key (SigmaLevelError), with these exceptions.
+_KEYS = {"identifier": "id", "type": "name", "tag": "tags", "value": "tags"}
+_CHOICES = {"level": ("levels", tuple(LEVELS)), "status": ("statuses", STATUSES)}
 _REMEDIES = {
-    "level": f"levels: {', '.join(LEVELS)}",
-    "status": "statuses: stable, test, experimental, deprecated, unsupported",
     "id": "make one with: python -c 'import uuid; print(uuid.uuid4())'",
     "tags": "for example: attack.impact",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Extras:
-    """The keys of a rule other than its detection and its alert."""
-
-    mode: Mode = Mode.LIVE
-    when: When | None = None
-    tests: tuple[Case, ...] = ()
 
 
 def read_document(report: Report, context: ReadContext) -> Rule | Filter | None:
@@ -113,29 +62,13 @@ def read_document(report: Report, context: ReadContext) -> Rule | Filter | None:
     return _read_rule(value, report, context)
 
 
-def _read_extras(value: Mapping[Any, Any], report: Report, context: ReadContext) -> _Extras:
-    """Read `mode`, `when` and `tests`, and add their faults to the report."""
-    return _Extras(
-        _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE,
-        read_when(value["when"], report, context.time_intervals) if "when" in value else None,
-        read_cases(value["tests"], report, context) if "tests" in value else (),
-    )
-
-
-def labelled(alert: AlertBlock, mode: Mode) -> AlertBlock:
-    """Add the label `mode: shadow` to the alerts of a rule in shadow mode, so that delivery can recognize them."""
-    if mode is not Mode.SHADOW:
-        return alert
-    return dataclasses.replace(alert, labels={**alert.labels, "mode": mode.value})
-
-
 def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -> Rule | None:
     report.check_keys(value, (), (*METADATA, *OURS))
     name, level = _read_metadata(value, report)
     is_correlated = "correlation" in value
     if "detection" in value or not is_correlated:
         _check_logsource(value, report)
-    compiled = NOTHING if is_correlated else None
+    compiled = Compiled(Some(()), {}) if is_correlated else None  # without a detection, it matches no records
     if "detection" in value:
         compiled = read_detection(_with_condition(value), report, context)
     elif not is_correlated:
@@ -143,30 +76,30 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
     alert = AlertBlock()
     if "alert" in value:
         alert = read_alert(value["alert"], report, context, is_correlated=is_correlated)
-    extras = _read_extras(value, report, context)
+    mode = _read_mode(value["mode"], report) if "mode" in value else Mode.LIVE
+    when = read_when(value["when"], report, context.time_intervals) if "when" in value else None
+    tests = read_cases(value["tests"], report, context) if "tests" in value else ()
     if compiled is None or name is None:
         return None
-    alert = labelled(alert, extras.mode)
+    if mode is Mode.SHADOW:  # delivery recognizes alerts of rules in shadow mode by this label
+        alert = dataclasses.replace(alert, labels={**alert.labels, "mode": mode.value})
     correlation = None
     if is_correlated:
         own = compiled if "detection" in value else None
-        correlation = read_correlation(RuleHead(name, level, alert, extras.when, own, context), report)
+        correlation = read_correlation(RuleHead(name, level, alert, when, own, context), report)
     if report.faults:
         return None
-    condition = compiled.condition
-    if extras.when is not None:
-        condition = all_of([condition, extras.when.as_condition()])
     return Rule(
         name=name,
         level=level,
-        condition=condition,
+        condition=compiled.condition if when is None else all_of([compiled.condition, when.as_condition()]),
         selections=compiled.selections,
         alert=alert,
         file=report.document.file,
         line=report.document.position(())[0],
-        mode=extras.mode,
-        when=extras.when,
-        tests=extras.tests,
+        mode=mode,
+        when=when,
+        tests=tests,
         document=report.document,
         correlation=correlation,
     )
@@ -205,12 +138,12 @@ def _is_for_another(logsource: Any, report: Report) -> bool:
         return False
     remedy = f"rules for actionwatch have product: {_PRODUCT}, service: {_SERVICE}"
     for key, ours in (("product", _PRODUCT), ("service", _SERVICE)):
-        told = logsource.get(key)
-        if isinstance(told, str) and told.lower() != ours:
-            if SequenceMatcher(None, told.lower(), ours).ratio() >= _SLIP:
-                report.fault(("logsource", key), f"unknown {key} '{told}'", f"did you mean '{ours}'?")
+        given = logsource.get(key)
+        if isinstance(given, str) and given.lower() != ours:
+            if SequenceMatcher(None, given.lower(), ours).ratio() >= _SLIP:
+                report.fault(("logsource", key), f"unknown {key} '{given}'", f"did you mean '{ours}'?")
             else:
-                report.note(("logsource",), f"skipped: the rule is for the {key} '{told}'", remedy)
+                report.note(("logsource",), f"skipped: the rule is for the {key} '{given}'", remedy)
             return True
     is_vague = logsource.get("product") is None and logsource.get("service") is None
     if not is_vague or not isinstance(logsource.get("category"), str):
@@ -231,7 +164,7 @@ def _check_logsource(value: Mapping[Any, Any], report: Report) -> None:
     report.check_keys(logsource, ("logsource",), LOGSOURCE)
     for key in LOGSOURCE:
         if logsource.get(key) is not None and not isinstance(logsource[key], str):
-            report.fault(("logsource", key), f"'{key}' must be a text", remedy)
+            report.fault(("logsource", key), f"'{key}' must be a string", remedy)
     if logsource.get("product") is None and logsource.get("service") is None:
         report.fault(("logsource",), "'logsource' must contain a product", remedy)
 
@@ -241,7 +174,7 @@ def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName |
     before = len(report.faults)
     for key in ("id", "name", "title"):
         if key in value and not isinstance(value[key], str):
-            report.fault((key,), f"'{key}' must be a text", "quote it")
+            report.fault((key,), f"'{key}' must be a string", "quote it")
     if len(report.faults) == before:
         head = {key: value[key] for key in METADATA if key in value}
         try:
@@ -250,7 +183,8 @@ def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName |
             report.fault((), f"the rule's head is not acceptable: {explain(exc)}")
             errors = []
         for error in errors:
-            key = _KEYS.get(type(error), "title")
+            word = type(error).__name__.removeprefix("Sigma").removesuffix("Error").lower()
+            key = _KEYS.get(word, word if word in METADATA else "title")
             place = (key,) if key in value else ()
             report.fault(place, str(error.args[0] if error.args else error), _remedy(key, value))
     if len(report.faults) > before:
@@ -259,9 +193,9 @@ def _read_metadata(value: Mapping[Any, Any], report: Report) -> tuple[RuleName |
 
 
 def _remedy(key: str, value: Mapping[Any, Any]) -> str:
-    if key in ("level", "status") and isinstance(value.get(key), str):
-        choices = LEVELS if key == "level" else ("stable", "test", "experimental", "deprecated", "unsupported")
-        return suggest(value[key], choices, f"{key} is one of") or _REMEDIES[key]
+    if key in _CHOICES:
+        noun, choices = _CHOICES[key]
+        return suggest(str(value.get(key)), choices, noun)
     return _REMEDIES.get(key, "")
 
 
@@ -272,8 +206,8 @@ def _name(value: Mapping[Any, Any], report: Report) -> RuleName | None:
         report.fault(("title",), "the title is empty", "describe what the rule finds")
         return None
     name = value.get("name") or re.sub(r"\W+", "_", title.lower()).strip("_") or value.get("id") or title
-    if name == SELF_RULE:
-        report.fault(("name",), f"the name '{SELF_RULE}' is reserved for actionwatch", "choose another name")
+    if name == _SELF_RULE:
+        report.fault(("name",), f"the name '{_SELF_RULE}' is reserved for actionwatch", "choose another name")
         return None
     identity = str(UUID(value["id"])) if value.get("id") else name
     return RuleName(identity, name, title, tuple(str(tag) for tag in value.get("tags") or ()))

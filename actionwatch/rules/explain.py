@@ -19,17 +19,17 @@ from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
 _MAX_HITS = 10  # of a window: the newest
-MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
+_MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree fits on a screen
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Explanation:
     """One line of the tree. `found` is the value in the record, None if there is none to show; `holds` None: unknown."""
 
     text: str
     holds: bool | None
     found: str | None = None
-    parts: tuple[Finding, ...] = ()
+    parts: tuple[Explanation, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the tree as JSON."""
@@ -53,7 +53,7 @@ def explain(
     *,
     feeders: Sequence[Rule] = (),
     views: Sequence[View] | None = None,
-) -> Finding:
+) -> Explanation:
     """Explain a rule on a record. `lists` are the lists of `expand`; without them its lines are unknown.
 
     For a correlation, `feeders` are the rules that it names, and `views` its groups that count the record (None: unknown).
@@ -64,14 +64,16 @@ def explain(
     fed = [explain(each, record, lists) for each in feeders]
     parts += fed
     if rule.when is not None:
-        parts.append(Finding(f"when: {rule.when}", rule.when.holds(record.occurred_at), instant(record.occurred_at)))
+        parts.append(
+            Explanation(f"when: {rule.when}", rule.when.holds(record.occurred_at), instant(record.occurred_at))
+        )
     parts.extend(_filter(each, subject, lists or Lists()) for each in rule.filters)
     if rule.correlation is not None:
         parts.append(_correlation(rule.correlation, views))
     if rule.mode is not Mode.LIVE:
-        parts.append(Finding(f"mode: {rule.mode.value}", None, "nobody is notified"))
+        parts.append(Explanation(f"mode: {rule.mode.value}", None, "nobody is notified"))
     holds = any(each.holds for each in fed) if fed else predicate(rule.condition)(subject)
-    return Finding(f"{rule.name.name}: {rule.name.title}", holds, None, tuple(parts))
+    return Explanation(f"{rule.name.name}: {rule.name.title}", holds, None, tuple(parts))
 
 
 def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
@@ -81,14 +83,14 @@ def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
         yield f"{_group_name(rule, view)}: {before} before it, {now} with it; {_outcome(rule, view)[0]}"
 
 
-def _correlation(rule: Correlation, views: Sequence[View] | None) -> Finding:
+def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation:
     text = f"correlation: {rule.kind.value}{_asked(rule)}"
     if views is None:
-        return Finding(text, None, "not known from this record alone")
+        return Explanation(text, None, "not known from this record alone")
     if not views:
-        return Finding(text, False, "this record counts in no group")
+        return Explanation(text, False, "this record counts in no group")
     groups = tuple(_group(rule, view) for view in views)
-    return Finding(text, any(view.found is not None and not view.found.is_quiet for view in views), None, groups)
+    return Explanation(text, any(view.found is not None and not view.found.is_quiet for view in views), None, groups)
 
 
 def _asked(rule: Correlation) -> str:
@@ -103,17 +105,17 @@ def _asked(rule: Correlation) -> str:
     return f": {' '.join(asked)}" if asked else ""
 
 
-def _group(rule: Correlation, view: View) -> Finding:
+def _group(rule: Correlation, view: View) -> Explanation:
     """Explain one group: its records before and with the record, and the resulting alert."""
     now = (*view.counted, *view.own)
     number = _number(rule, now)
     parts = [
-        Finding(f"before it: {_number(rule, view.counted)}", None, _span(view.counted)),
-        Finding(f"with it: {number}", view.found is not None),
-        *(Finding(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-_MAX_HITS:]),
-        Finding(*_outcome(rule, view)),
+        Explanation(f"before it: {_number(rule, view.counted)}", None, _span(view.counted)),
+        Explanation(f"with it: {number}", view.found is not None),
+        *(Explanation(text, True) for text in [*dict.fromkeys(_spell_hit(rule, hit) for hit in now)][-_MAX_HITS:]),
+        Explanation(*_outcome(rule, view)),
     ]
-    return Finding(_group_name(rule, view), view.found is not None, None, tuple(parts))
+    return Explanation(_group_name(rule, view), view.found is not None, None, tuple(parts))
 
 
 def _group_name(rule: Correlation, view: View) -> str:
@@ -176,7 +178,7 @@ def _detection(rule: Rule) -> Mapping[str, Any]:
     return detection if isinstance(detection, dict) else {}
 
 
-def _condition(detection: Mapping[str, Any], subject: Subject, lists: Lists) -> Iterator[Finding]:
+def _condition(detection: Mapping[str, Any], subject: Subject, lists: Lists) -> Iterator[Explanation]:
     names = [name for name in detection if name != "condition"]
     findings = {name: _selection(name, detection[name], subject, lists) for name in names}
     if "condition" not in detection:
@@ -184,17 +186,17 @@ def _condition(detection: Mapping[str, Any], subject: Subject, lists: Lists) -> 
         return
     phrase = parse_phrase(detection["condition"], names)
     tree = _phrase(phrase, findings)
-    yield Finding(f"condition: {_shorten(detection['condition'])}", tree.holds, None, (tree,))
+    yield Explanation(f"condition: {_shorten(detection['condition'])}", tree.holds, None, (tree,))
 
 
-def _phrase(phrase: Phrase, findings: Mapping[str, Finding]) -> Finding:
+def _phrase(phrase: Phrase, findings: Mapping[str, Explanation]) -> Explanation:
     if isinstance(phrase, SelectionName):
         return findings[phrase.name]
     parts = tuple(_phrase(part, findings) for part in phrase.parts)
-    return Finding(phrase.word, _combined(phrase, parts), None, parts)
+    return Explanation(phrase.word, _combined(phrase, parts), None, parts)
 
 
-def _combined(phrase: Combination, parts: tuple[Finding, ...]) -> bool | None:
+def _combined(phrase: Combination, parts: tuple[Explanation, ...]) -> bool | None:
     """Combine the results of the parts. Return None if unknown parts could change the result."""
     named = Combination(phrase.word, tuple(SelectionName(str(number)) for number in range(len(parts))))
 
@@ -205,32 +207,34 @@ def _combined(phrase: Combination, parts: tuple[Finding, ...]) -> bool | None:
     return guess(True) if guess(True) == guess(False) else None
 
 
-def _filter(each: Filter, subject: Subject, lists: Lists) -> Finding:
+def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
     document = each.report.document.value
     value = document["filter"]
     names = [name for name in value if name not in ("condition", "rules")]
     findings = {name: _selection(name, value[name], subject, lists) for name in names}
     tree = _phrase(parse_phrase(value["condition"], names), findings)
     who = f"filter {each.name.name} ({each.owner}, until {document['expires']}: {each.reason})"
-    return Finding(who, not each.excludes(subject), None, (tree,))
+    return Explanation(who, not each.excludes(subject), None, (tree,))
 
 
-def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Finding:
+def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
     parts = tuple(_items(value, subject, lists))
-    return Finding(name, _try(value, subject, lists), None, parts)
+    return Explanation(name, _try(value, subject, lists), None, parts)
 
 
-def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Finding]:
+def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:
     """Yield the lines of a selection: its fields, or the alternatives of a list."""
     if isinstance(value, dict):
         for key, item in value.items():
             text = f"{key}: {_shorten(item)}"
-            yield Finding(text, _try({key: item}, subject, lists), _held(key, item, subject))
+            yield Explanation(text, _try({key: item}, subject, lists), _held(key, item, subject))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for number, item in enumerate(value, 1):
-            yield Finding(f"either {number}", _try([item], subject, lists), None, tuple(_items(item, subject, lists)))
+            yield Explanation(
+                f"either {number}", _try([item], subject, lists), None, tuple(_items(item, subject, lists))
+            )
     else:
-        yield Finding(f"words: {_shorten(value)}", _try(value, subject, lists), _shorten(list(keywords(subject))))
+        yield Explanation(f"words: {_shorten(value)}", _try(value, subject, lists), _shorten(list(keywords(subject))))
 
 
 def _held(key: str, item: Any, subject: Subject) -> str:
@@ -259,7 +263,7 @@ def _try(selection: Any, subject: Subject, lists: Lists) -> bool | None:
 
 def _shorten(value: Any) -> str:
     text = f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else _plain(value)
-    return text if len(text) <= MAX_VALUE_CHARS else f"{text[: MAX_VALUE_CHARS - 1]}…"
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
 
 
 def _plain(value: Any) -> str:

@@ -19,7 +19,7 @@ _SIGMA_TYPES = (
     "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal", "temporal_ordered",
 )  # fmt: skip
 _NAME = re.compile(r"[^\s()]+")
-EVENTS = "events"  # the name of the single detection of a correlation
+_EVENTS = "events"  # the name of the single detection of a correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,16 @@ class Exported:
 
 def export_rules(rules: Sequence[Rule], filters: Iterable[Filter], now: datetime) -> Iterator[Exported]:
     """Export rules and filters, except what is off, has expired, or depends on something that is not exported."""
-    left_out = _left_out(rules)
+    by_id = {rule.name.id: rule for rule in rules}
+    obstacles = {rule.name.id: _obstacle(rule, by_id) for rule in rules}
     names = _Names(rules)
     for rule in rules:
-        if rule.name.id in left_out:
-            yield Exported((), (f"{rule.name.name}: {left_out[rule.name.id]}",))
+        if obstacle := obstacles[rule.name.id]:
+            yield Exported((), (f"{rule.name.name}: {obstacle}",))
         elif rule.document is not None:
             yield _rule(rule, rule.document.value, names)
     for each in filters:
-        kept = [rule for rule in rules if rule.name.id not in left_out and each.is_for(rule)]
+        kept = [rule for rule in rules if not obstacles[rule.name.id] and each.is_for(rule)]
         if each.expires <= now:
             yield Exported((), (f"{each.name.name}: has expired and is not exported",))
         elif not kept:
@@ -73,20 +74,15 @@ class _Names:
         return plain
 
 
-def _left_out(rules: Sequence[Rule]) -> dict[str, str]:
-    """Return, by id, why rules cannot be exported: because of themselves, or of a rule that they depend on."""
-    left_out = {rule.name.id: reason for rule in rules if (reason := _lacking(rule))}
-    names = {rule.name.id: rule.name.name for rule in rules}
-    is_settled = False
-    while not is_settled:
-        is_settled = True
-        for rule in rules:
-            steps = rule.correlation.steps if rule.correlation is not None else ()
-            missing = next((step.rule_id for step in steps if step.rule_id in left_out), None)
-            if missing is not None and rule.name.id not in left_out:
-                left_out[rule.name.id] = f"is not exported because it depends on '{names[missing]}', which is not"
-                is_settled = False
-    return left_out
+def _obstacle(rule: Rule, by_id: Mapping[str, Rule]) -> str:
+    """Return why a rule cannot be exported: because of itself, or of a rule that it depends on; empty if it can."""
+    if lacking := _lacking(rule):
+        return lacking
+    for step in rule.correlation.steps if rule.correlation is not None else ():
+        feeder = by_id.get(step.rule_id)
+        if feeder is not None and _obstacle(feeder, by_id):
+            return f"is not exported because it depends on '{feeder.name.name}', which is not"
+    return ""
 
 
 def _lacking(rule: Rule) -> str:
@@ -111,8 +107,8 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     if rule.correlation is None:
         return Exported(({**head, "logsource": value["logsource"], "detection": value["detection"]},), tuple(lost))
     parts, block = names.parts[rule.name.id], value["correlation"]
-    told = {key: _told(key, block[key], {**names.rules, **parts}) for key in _SIGMA_CORRELATION if key in block}
-    told.setdefault("rules", list(parts.values()))
+    exported = {key: _value(key, block[key], {**names.rules, **parts}) for key in _SIGMA_CORRELATION if key in block}
+    exported.setdefault("rules", list(parts.values()))
     split = [
         {
             "title": f"{rule.name.title}: {word}"[:256],
@@ -124,7 +120,7 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
         }
         for word, detected in _split(rule).items()
     ]
-    return Exported((*split, {**head, "correlation": told}), tuple(lost))
+    return Exported((*split, {**head, "correlation": exported}), tuple(lost))
 
 
 def _split(rule: Rule) -> dict[str, dict[str, Any]]:
@@ -135,12 +131,12 @@ def _split(rule: Rule) -> dict[str, dict[str, Any]]:
         return {}
     named = value["correlation"].get("rules")
     if named is None:
-        return {EVENTS: dict(detection)}
+        return {_EVENTS: dict(detection)}
     chosen = [named] if isinstance(named, str) else named
     return {name: {name: detection[name], "condition": any_name([name])} for name in detection if name in chosen}
 
 
-def _told(key: str, value: Any, names: Mapping[str, str]) -> Any:
+def _value(key: str, value: Any, names: Mapping[str, str]) -> Any:
     """Return the value of a key of a correlation, with the exported names of its rules."""
     if key == "rules":
         return [names.get(name, name) for name in ([value] if isinstance(value, str) else value)]
@@ -149,7 +145,7 @@ def _told(key: str, value: Any, names: Mapping[str, str]) -> Any:
     if key == "condition":
         return {word: number for word, number in value.items() if not word.startswith("x-")}
     if key == "aliases":
-        return {alias: {names.get(name, name): field for name, field in told.items()} for alias, told in value.items()}
+        return {alias: {names.get(name, name): field for name, field in of.items()} for alias, of in value.items()}
     return value
 
 

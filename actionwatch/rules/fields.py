@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.text.payloads import instant
 
 Candidates = tuple[Any, ...]
-"""Values of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
+"""Candidates of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
 
 RAW = "raw."
 _SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
@@ -114,7 +114,12 @@ def keywords(subject: Subject) -> Candidates:
 
 def variable(subject: Subject, name: str) -> Any:
     """Return the value of one of `VARIABLES` in a template; None if it is absent."""
-    return VARIABLES[name](subject)
+    if name == "raw":
+        return subject.raw
+    if name in ENTITIES:
+        return NamedEntity(getattr(subject.record, name))
+    value = next(iter(FIELDS[name].read(subject)), None)
+    return instant(value) if isinstance(value, datetime) else value
 
 
 class NamedEntity:
@@ -214,19 +219,4 @@ FIELDS: dict[str, Field] = {
     "severity": _attribute("severity"),
 }
 
-VARIABLES: dict[str, Callable[[Subject], Any]] = {
-    "actionKind": lambda subject: subject.record.action_kind,
-    "crudOperation": lambda subject: subject.record.operation,
-    "scope": lambda subject: subject.record.scope,
-    "domainType": lambda subject: subject.record.domain_type,
-    "description": lambda subject: subject.record.description,
-    "userName": lambda subject: subject.record.user_name,
-    "timestamp": lambda subject: instant(subject.record.occurred_at.astimezone(UTC)),
-    "account": lambda subject: NamedEntity(subject.record.account),
-    "cluster": lambda subject: NamedEntity(subject.record.cluster),
-    "clusterId": lambda subject: subject.record.cluster.id,
-    "organisation": lambda subject: NamedEntity(subject.record.organisation),
-    "source": lambda subject: subject.record.source,
-    "severity": lambda subject: subject.record.severity,
-    "raw": lambda subject: subject.raw,
-}
+VARIABLES = (*(name for name in FIELDS if "." not in name), "raw")

@@ -16,11 +16,12 @@ from actionwatch.base.model import RuleName
 from actionwatch.rules.condition_text import is_met, parse_phrase
 from actionwatch.rules.conditions import all_of
 from actionwatch.rules.model import Filter, Rule
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, read_detection
+from actionwatch.text.suggestions import suggest
 
 KEYS = ("owner", "reason", "expires")
-ANY = "any"
+_ANY = "any"
 _REMEDIES = {
     "owner": "name the team or person responsible for it",
     "reason": "explain why these records are harmless",
@@ -93,7 +94,7 @@ def _read_text(value: Mapping[str, Any], key: str, report: Report) -> str:
     text = value.get(key)
     if isinstance(text, str) and text.strip():
         return " ".join(text.split())
-    what = f"a filter needs '{key}'" if key not in value else f"'{key}' must be a text"
+    what = f"a filter needs '{key}'" if key not in value else f"'{key}' must be a string"
     report.fault((key,) if key in value else (), what, _REMEDIES[key])
     return ""
 
@@ -119,7 +120,7 @@ def _read_rules(block: Mapping[str, Any], report: Report) -> tuple[str, ...] | N
     """Read the names or ids. An empty tuple means every rule."""
     rules = block.get("rules")
     if isinstance(rules, str) and rules.strip():
-        return () if rules.lower() == ANY else (rules,)
+        return () if rules.lower() == _ANY else (rules,)
     if isinstance(rules, list) and rules and all(isinstance(each, str) for each in rules):
         return tuple(rules)
     place = ("filter", "rules") if "rules" in block else ("filter",)

@@ -33,7 +33,7 @@ from actionwatch.rules.conditions import (
 from actionwatch.rules.fields import FIELDS, Field, Reader, Subject, field_named, spell
 from actionwatch.rules.patterns import JoinedTexts, PatternFilter, Search, pattern_search
 
-CHUNK = 1000  # records per pass: enough to spread its cost, few enough that most patterns occur in none
+_CHUNK = 1000  # records per pass: enough to spread its cost, few enough that most patterns occur in none
 MAX_REMEMBERED = 20_000  # values per column; a full column is cleared and computes each value again
 MAX_JOINED = 65_536  # characters searched as one, unless a single text is longer
 _MAX_TRIED = 3  # patterns per record; up to this number it is cheaper to try them one by one than in a pass for all
@@ -44,7 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLANK = Record(key="", source="", occurred_at=_EPOCH, seen_at=_EPOCH, action_kind="", raw="{}")
 
 
-class Column(dict[Hashable, int]):
+class _Column(dict[Hashable, int]):
     """One slot, value -> mask. Each demand is evaluated once per new value, even if many rules share it."""
 
     def __init__(self, slot: str, conditions: Sequence[Condition]) -> None:
@@ -156,7 +156,7 @@ class Index:
     """The columns of a set of conditions, the most selective first."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
-        columns = [column for slot in _SLOTS if (column := Column(slot, conditions)).is_useful]
+        columns = [column for slot in _SLOTS if (column := _Column(slot, conditions)).is_useful]
         columns.sort(key=lambda column: column.free.bit_count())
         self._everything = (1 << len(conditions)) - 1
         self.columns = tuple(columns)
@@ -170,7 +170,7 @@ class Index:
     def possible(self, records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
         """Yield the records that can meet any condition, each with the bit mask of the indexes of these conditions."""
         stream = iter(records)
-        while chunk := list(islice(stream, CHUNK)):
+        while chunk := list(islice(stream, _CHUNK)):
             yield from self._possible(chunk)
 
     def _possible(self, records: list[Record]) -> Iterable[tuple[Record, int]]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from actionwatch.base.errors import Fault
 from actionwatch.base.model import Mode
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules
@@ -51,39 +50,45 @@ class Running:
     held: Mapping[str, tuple[str, ...]]
 
 
-def stand_in(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Build) -> Running:
+def with_last_good(read: ReadFiles, lists: Lists, last: Sequence[Version], build: Build) -> Running:
     """Build the rules to run: every valid document, and for the others the version that ran last, if it still loads.
 
     A broken list keeps its values. A removed list keeps them only for the rules that need it.
     """
-    fresh = set(chain.from_iterable(_words(document) for document in read.documents))
+    fresh = set(chain.from_iterable(_identities(document) for document in read.documents))
     unread = {fault.file for fault in read.faults}
-    stale = [each.document for each in last if is_within(each.document.file, unread) and each.id not in fresh]
-    documents = [*read.documents, *stale]
-    known = _with(lists, last, lists.broken)
-    built = first = build(documents, known)
-    told = _Told({id(document) for document in read.documents})
-    told.note(first.broken)
-    replaced: set[int] = set(map(id, stale))
-    if first.broken or first.stranded:
+    replacements = [each.document for each in last if is_within(each.document.file, unread) and each.id not in fresh]
+    documents = [*read.documents, *replacements]
+    known = _with_values(lists, last, lists.broken)
+    built = build(documents, known)
+    reports = list(built.broken)
+    if built.broken or built.stranded:
         # First replace what is broken itself, because the other faults may follow from it.
-        known = _with(known, last, {name for each in last for name in each.lists})
-        awaited = {word for report in first.stranded for word in list(_words(report.document))[:1]}
-        documents = _replaced(documents, first.broken, last, _running(first) | awaited, replaced)
-        built = second = build(documents, known)
-        if second.broken or second.stranded:
-            told.note((*second.broken, *second.stranded))
-            documents = _replaced(documents, second.stranded, last, _running(second), replaced)
+        known = _with_values(known, last, {name for each in last for name in each.lists})
+        stranded = {identity for report in built.stranded for identity in list(_identities(report.document))[:1]}
+        found = _replacements(built.broken, last, _running(built) | stranded)
+        documents, replacements = _replaced(documents, found, replacements)
+        built = build(documents, known)
+        if built.broken or built.stranded:
+            reports += [*built.broken, *built.stranded]
+            found = _replacements(built.stranded, last, _running(built))
+            documents, replacements = _replaced(documents, found, replacements)
             built = build(documents, known)
-            told.note((*built.broken, *built.stranded))
+            reports += [*built.broken, *built.stranded]
+    # Report the faults of each current document once, and not those of replacements.
+    current = set(map(id, read.documents))
+    faulty: dict[int, Report] = {}
+    for report in reports:
+        if id(report.document) in current:
+            faulty.setdefault(id(report.document), report)
+    faults = [fault for report in faulty.values() for fault in report.faults]
     versions = tuple(_versions(built, known))
-    held: dict[str, list[str]] = {}
+    held: dict[str, tuple[str, ...]] = {}
     for version in versions:
-        if id(version.document) in replaced:
-            held.setdefault(version.document.file, []).append(version.name)
-    faults = (*read.faults, *lists.faults, *told.faults)
-    rules = replace(built, faults=faults, notes=(*read.notes, *built.notes))
-    return Running(rules, known, versions, {file: tuple(names) for file, names in held.items()})
+        if any(version.document is each for each in replacements):
+            held[version.document.file] = (*held.get(version.document.file, ()), version.name)
+    rules = replace(built, faults=(*read.faults, *lists.faults, *faults), notes=(*read.notes, *built.notes))
+    return Running(rules, known, versions, held)
 
 
 def lists_of(value: Any, lists: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -108,67 +113,49 @@ def is_within(file: str, others: Collection[str]) -> bool:
     return file in others or any(str(folder) in others for folder in PurePath(file).parents)
 
 
-@dataclass(slots=True)
-class _Told:
-    """The faults of the current documents, once per document. The faults of replacements are not reported."""
-
-    documents: Collection[int]
-    faults: list[Fault] = field(default_factory=list)
-    _noted: set[int] = field(default_factory=set)
-
-    def note(self, reports: Iterable[Report]) -> None:
-        for report in reports:
-            if id(report.document) in self.documents and id(report.document) not in self._noted:
-                self._noted.add(id(report.document))
-                self.faults += report.faults
-
-
 def _replaced(
-    documents: Sequence[Document],
-    reports: Iterable[Report],
-    last: Sequence[Version],
-    taken: Collection[str],
-    replaced: set[int],
-) -> list[Document]:
-    """Replace these documents by their last versions, and add the replacements to `replaced`.
+    documents: Sequence[Document], found: Mapping[int, Sequence[Version]], replacements: Sequence[Document]
+) -> tuple[list[Document], list[Document]]:
+    """Replace documents. Return all documents, and all replacements so far.
 
     Replacements come last, because the second of two documents with one name is refused, and the valid one must win.
     """
-    fallen = {id(report.document): report.document for report in reports}
+    new = [version.document for versions in found.values() for version in versions]
+    return [*(document for document in documents if id(document) not in found), *new], [*replacements, *new]
+
+
+def _replacements(
+    reports: Iterable[Report], last: Sequence[Version], taken: Collection[str]
+) -> dict[int, Sequence[Version]]:
+    """Find the last versions of documents, by the identity of each document. `taken` are ids that already run."""
+    documents = {id(report.document): report.document for report in reports}
     claimed = set(taken)
-    found: dict[int, list[Version]] = {}
-    for key, document in fallen.items():
-        version = _predecessor(document, last, claimed)
-        if version is not None:
-            claimed.add(version.id)
-            found[key] = [version]
-    for key, document in fallen.items():
-        if key not in found:
-            found[key] = _orphans(document, last, claimed)
-            claimed.update(version.id for version in found[key])
-    standing_in = [version.document for versions in found.values() for version in versions]
-    replaced.update(map(id, standing_in))
-    return [*(document for document in documents if id(document) not in found), *standing_in]
+    found: dict[int, Sequence[Version]] = {}
+    for find in (_predecessor, _orphans):
+        for key, document in documents.items():
+            if key not in found and (versions := find(document, last, claimed)):
+                claimed.update(version.id for version in versions)
+                found[key] = versions
+    return {key: found.get(key, ()) for key in documents}
 
 
-def _predecessor(document: Document, last: Sequence[Version], taken: Collection[str]) -> Version | None:
+def _predecessor(document: Document, last: Sequence[Version], taken: Collection[str]) -> Sequence[Version]:
     """Find the last version of a document: by its id, otherwise by its name or title within its file."""
-    words = list(_words(document))
-    by_id = next((each for word in words for each in last if each.id == word and each.id not in taken), None)
-    if by_id is not None:
-        return by_id
+    identities = list(_identities(document))
+    by_id = [each for identity in identities for each in last if each.id == identity and each.id not in taken]
     near = [each for each in last if each.document.file == document.file and each.id not in taken]
-    return next((each for word in words for each in near if word in _words(each.document)), None)
+    by_name = (each for identity in identities for each in near if identity in _identities(each.document))
+    return by_id[:1] or list(islice(by_name, 1))
 
 
-def _orphans(document: Document, last: Sequence[Version], taken: Collection[str]) -> list[Version]:
+def _orphans(document: Document, last: Sequence[Version], taken: Collection[str]) -> Sequence[Version]:
     """Return all rules that ran from a file and are missing from it, for a document that does not identify its rule."""
     if isinstance(document.value, dict) and _uuid(document.value.get("id")):
         return []  # it has an id, and never ran
     return [each for each in last if each.document.file == document.file and each.id not in taken]
 
 
-def _words(document: Document) -> Iterator[str]:
+def _identities(document: Document) -> Iterator[str]:
     """Yield what identifies a document, the most reliable first: its id, its name, its title."""
     value = document.value
     if not isinstance(value, dict):
@@ -192,7 +179,7 @@ def _running(built: Rules) -> set[str]:
     return {each.name.id for each in built.rules} | {each.name.id for each in built.filters}
 
 
-def _with(lists: Lists, last: Sequence[Version], names: Collection[str]) -> Lists:
+def _with_values(lists: Lists, last: Sequence[Version], names: Collection[str]) -> Lists:
     """Return the lists, where these names have their last values if they have none now."""
     had = {name: values for each in last for name, values in each.lists.items() if name in names}
     values = {**had, **lists.values}

@@ -1,6 +1,6 @@
-"""Notes about probable mistakes in rules, each with its location. Only the checks call this module.
+"""_Notes about probable mistakes in rules, each with its location. Only the checks call this module.
 
-Notes are not faults: the rules run as written. The loader refuses rules that cannot run.
+_Notes are not faults: the rules run as written. The loader refuses rules that cannot run.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ from sigma.types import SigmaString
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Entity, Record
 from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, names_in, parse_phrase
-from actionwatch.rules.conditions import Condition, Every, Leaf, Not, demand, predicate
+from actionwatch.rules.conditions import Condition, Every, Leaf, Not, all_of, demand, predicate
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Filter, Rule
-from actionwatch.rules.regex_lint import always_matches, never_matches
+from actionwatch.rules.patterns import pattern_check
+from actionwatch.rules.prefilter import admitted_kinds
 from actionwatch.text.yaml_document import Document, Place
 
-_MAX_JUDGED = 10  # selections; every combination of them is tried: 1,024
+_MAX_TRIED = 10  # selections; every combination of them is tried: 1,024
 _MAX_SAMPLES = 200  # records on which a filter is tried
+_AT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)  # of these records
 _UNLIKELY = "\x1funlikely\x1f"  # a value that only a wildcard meets
 _SECRET = re.compile(
     r"xox[abeprs]-[\w-]{8,}|whsec_[\w+/=]{16,}|AKIA[0-9A-Z]{16}|ghp_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
-PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
+_PARTS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "week": (1, 53), "month": (1, 12), "year": (1970, 9999)}
 _WIDE = ("wide", "utf16", "utf16be")
 _PERCENT = re.compile(r"%[^%\s]+%|^%\w|[A-Za-z_-]%$")
+_LITERAL_IN_PATTERN = re.compile(r"\\[^AzbBQxpP\d]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # an escape, or a class
+_IMPOSSIBLE = re.compile(r"[^*+?^$](?![*?]).*\^|\$.*[^*+?^$](?![*?])", re.DOTALL)  # a character before ^ or after $
 _GLOB_IN_PATTERN = re.compile(r"^\*|(?<![\\.)\]}])(?<=[\w-])\*$")
 # Fields that hold one value at most.
 _SINGLE = frozenset({
@@ -39,7 +43,7 @@ _SINGLE = frozenset({
     "cluster.name", "clusterId", "organisation.id", "organisation.name", "source", "severity",
 })  # fmt: skip
 
-Notes = Iterator[Fault]
+_Notes = Iterator[Fault]
 
 
 def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[str]) -> list[Fault]:
@@ -58,7 +62,7 @@ def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[st
     return sorted(unique, key=lambda note: (order.get(note.file, 0), note.line, note.column))
 
 
-def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> Notes:
+def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> _Notes:
     detection, correlation = document.value.get("detection"), document.value.get("correlation", {})
     if isinstance(detection, dict):
         if "rules" in correlation:
@@ -81,7 +85,7 @@ def _selections(block: Mapping[str, Any]) -> list[str]:
     return [name for name in block if name not in ("condition", "rules")]
 
 
-def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Document) -> Notes:
+def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Document) -> _Notes:
     for name in names:
         if name not in used:
             yield document.fault(
@@ -91,14 +95,14 @@ def _unused(names: Iterable[str], used: Collection[Any], key: str, document: Doc
 
 def _lint_phrase(
     phrase: Phrase, block: Mapping[str, Any], key: str, document: Document, besides: Collection[Any] = ()
-) -> Notes:
+) -> _Notes:
     """Find selections that are unused or make no difference, and conditions that are always or never met.
 
     `key` is the key of the block. The selections in `besides` are used elsewhere.
     """
     used = set(names_in(phrase))
     yield from _unused(_selections(block), {*used, *besides}, key, document)
-    if len(used) > _MAX_JUDGED:
+    if len(used) > _MAX_TRIED:
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
     answers = {is_met(phrase, truth.__getitem__) for truth in truths}
@@ -115,29 +119,25 @@ def _lint_phrase(
             yield document.fault((key, name), what, "fix the condition, or remove the selection")
 
 
-def _lint_exceptions(rule: Rule, phrase: Phrase, document: Document, known_kinds: Collection[str]) -> Notes:
+def _lint_exceptions(rule: Rule, phrase: Phrase, document: Document, known_kinds: Collection[str]) -> _Notes:
     """Find exceptions (`and not x`) that can never apply, because the rule matches other kinds."""
     if not isinstance(phrase, Combination) or phrase.word != "and":
         return
     positive = [part.name for part in phrase.parts if isinstance(part, SelectionName) and part.name in rule.selections]
     negated = [part.parts[0] for part in phrase.parts if isinstance(part, Combination) and part.word == "not"]
     wanted = [rule.selections[name] for name in positive]
-    kinds = [kind for kind in known_kinds if all(_admits(each, "action_kind", kind) for each in wanted)]
+    kinds = admitted_kinds(all_of(wanted), known_kinds)
     for name in (part.name for part in negated if isinstance(part, SelectionName)):
-        if (
-            name in rule.selections
-            and kinds
-            and not any(_admits(rule.selections[name], "action_kind", k) for k in kinds)
-        ):
+        if name in rule.selections and kinds and not admitted_kinds(rule.selections[name], kinds):
             what = f"the exception '{name}' can never apply: the rule matches other kinds"
             yield document.fault(("detection", name), what, "fix its actionKind, or remove it")
 
 
-def _lint_reach(rule: Rule, document: Document, known_kinds: Collection[str]) -> Notes:
+def _lint_reach(rule: Rule, document: Document, known_kinds: Collection[str]) -> _Notes:
     """Find rules that no record can match because of their kinds or of contradicting values."""
     if "detection" not in document.value:
         return
-    if known_kinds and not any(_admits(rule.condition, "action_kind", kind) for kind in known_kinds):
+    if known_kinds and not admitted_kinds(rule.condition, known_kinds):
         what = "this rule matches no known kind"
         yield document.fault(("detection",), what, "fix actionKind, or add your own kinds to 'extra_kinds'")
     for name in _torn(rule.condition):
@@ -156,7 +156,7 @@ def _torn(condition: Condition) -> Iterator[str]:
     yield from (name for name, texts in demanded.items() if not texts)
 
 
-def _lint_values(value: Any, place: Place, document: Document) -> Notes:
+def _lint_values(value: Any, place: Place, document: Document) -> _Notes:
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _lint_values(item, (*place, index), document)
@@ -174,7 +174,7 @@ def _lint_values(value: Any, place: Place, document: Document) -> Notes:
             yield from _lint_texts(name, modifiers, texts, where, document)
 
 
-def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place, document: Document) -> Notes:
+def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place, document: Document) -> _Notes:
     """Find modifiers that have no effect or can never match."""
     values = item if isinstance(item, list) else [item]
     texts = [each for each in values if isinstance(each, str)]
@@ -182,8 +182,8 @@ def _lint_modifiers(name: str, modifiers: Sequence[str], item: Any, place: Place
         yield document.fault(
             place, f"'expand' needs the name of a list, not '{texts[0]}'", f"a list is named %{texts[0]}%"
         )
-    for word in PARTS.keys() & set(modifiers):
-        first, last = PARTS[word]
+    for word in _PARTS.keys() & set(modifiers):
+        first, last = _PARTS[word]
         for number in values:
             if isinstance(number, int) and not first <= number <= last:
                 yield document.fault(place, f"no {word} is {number}", f"valid values: {first} to {last}")
@@ -199,13 +199,15 @@ def _names_list(text: str) -> bool:
     return SigmaString(text).insert_placeholders().contains_placeholder()
 
 
-def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> Notes:
+def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: Document) -> _Notes:
+    """Find patterns that match no text or every text. Groups and alternatives are not checked for the former."""
     for pattern in patterns:
-        if never_matches(pattern):
+        plain = _LITERAL_IN_PATTERN.sub("x", pattern)
+        if not set(plain) & set("()[]{}|\\") and _IMPOSSIBLE.search(plain):
             yield document.fault(
                 place, f"the pattern '{pattern}' never matches", "check ^ and $: no text comes before ^ or after $"
             )
-        elif always_matches(pattern):
+        elif not set(plain) & set("^$\\") and pattern_check(pattern)(""):
             what = f"the pattern '{pattern}' matches every text"
             yield document.fault(place, what, f"write {name}|exists: true, or anchor it with ^ and $")
         elif _GLOB_IN_PATTERN.search(pattern):
@@ -213,7 +215,7 @@ def _lint_patterns(name: str, patterns: Iterable[str], place: Place, document: D
             yield document.fault(place, what, "remove |re, or write .*")
 
 
-def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place, document: Document) -> Notes:
+def _lint_texts(name: str, modifiers: Sequence[str], texts: Sequence[str], place: Place, document: Document) -> _Notes:
     if {"contains", "startswith", "endswith"} & set(modifiers):
         for text in texts:
             if len(text) > 1 and (text.startswith("*") or (text.endswith("*") and not text.endswith("\\*"))):
@@ -242,7 +244,7 @@ def _shape(text: str) -> str:
     )
 
 
-def _lint_twins(rules: Sequence[Rule]) -> Notes:
+def _lint_twins(rules: Sequence[Rule]) -> _Notes:
     """Find rules with the same title, and rules that match the same records."""
     by_title: dict[str, Rule] = {}
     by_condition: dict[tuple[Any, ...], Rule] = {}
@@ -262,7 +264,7 @@ def _lint_twins(rules: Sequence[Rule]) -> Notes:
             yield document.fault(("detection",), what, "remove one of the two")
 
 
-def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> Notes:
+def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[str]) -> _Notes:
     """Find filters that hide everything that a rule finds, and filters that hide nothing."""
     document, keeps = each.report.document, predicate(each.keeps)
     block = document.value["filter"]
@@ -276,8 +278,7 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
         if samples and not any(keeps(Subject(record)) for record in samples):
             what = f"this filter hides everything that '{rule.name.name}' finds"
             yield document.fault(("filter",), what, "narrow its selections, or set the rule to mode: off")
-        kinds = [kind for kind in known_kinds if _admits(rule.condition, "action_kind", kind)]
-        is_of_use = is_of_use or any(_could_exclude(each, kind) for kind in kinds)
+        is_of_use = is_of_use or any(_could_exclude(each, kind) for kind in admitted_kinds(rule.condition, known_kinds))
     if rules and known_kinds and not is_of_use:
         what = "this filter hides nothing: its rules match other kinds"
         yield document.fault(("filter",), what, "fix its actionKind, or remove it")
@@ -286,25 +287,32 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
 def _could_exclude(each: Filter, kind: str) -> bool:
     block = each.report.document.value["filter"]
     names = _selections(block)
-    selections: Mapping[str, Condition] = each.selections
-
-    def truth(name: str) -> bool:
-        return _admits(selections[name], "action_kind", kind)
-
+    truth = {name: bool(admitted_kinds(each.selections[name], [kind])) for name in names}
     phrase = parse_phrase(block["condition"], names)
-    return not is_met(phrase, truth) or any(
-        not is_met(phrase, {**dict.fromkeys(names, False), name: truth(name)}.__getitem__) for name in names
+    return not is_met(phrase, truth.__getitem__) or any(
+        not is_met(phrase, {**dict.fromkeys(names, False), name: truth[name]}.__getitem__) for name in names
     )
 
 
 def _samples(rule: Rule, known_kinds: Collection[str]) -> Iterator[Record]:
     """Make records that the rule can match: of each of its kinds, with the texts that it demands, and unlikely other texts."""
-    kinds = [kind for kind in known_kinds if _admits(rule.condition, "action_kind", kind)]
+    kinds = admitted_kinds(rule.condition, known_kinds)
     users = _demanded(rule.condition, "user_name")
     clusters = _demanded(rule.condition, "cluster")
     accounts = _demanded(rule.condition, "account")
     for kind, user, cluster, account in itertools.product(kinds, users, clusters, accounts):
-        yield _sample(kind, user, Entity(cluster, cluster), Entity(account, account))
+        yield Record(
+            key="sample",
+            source=_UNLIKELY,
+            occurred_at=_AT,
+            seen_at=_AT,
+            action_kind=kind,
+            raw="{}",
+            user_name=user,
+            description=_UNLIKELY,
+            cluster=Entity(cluster, cluster),
+            account=Entity(account, account),
+        )
 
 
 def _demanded(condition: Condition, slot: str) -> list[str]:
@@ -312,29 +320,7 @@ def _demanded(condition: Condition, slot: str) -> list[str]:
     return sorted(found.equals) if isinstance(found, Leaf) and found.equals else [_UNLIKELY]
 
 
-def _admits(condition: Condition, slot: str, value: str) -> bool:
-    """Check whether a condition can hold for a record with this value in a slot."""
-    demanded = demand(condition, slot)
-    return demanded is None or predicate(demanded)(Subject(_sample(value, _UNLIKELY, Entity(), Entity())))
-
-
-def _sample(kind: str, user: str, cluster: Entity, account: Entity) -> Record:
-    at = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-    return Record(
-        key="sample",
-        source=_UNLIKELY,
-        occurred_at=at,
-        seen_at=at,
-        action_kind=kind,
-        raw="{}",
-        user_name=user,
-        description=_UNLIKELY,
-        cluster=cluster,
-        account=account,
-    )
-
-
-def _lint_secrets(document: Document, value: Any, place: Place) -> Notes:
+def _lint_secrets(document: Document, value: Any, place: Place) -> _Notes:
     """Find values that look like a token, because rule files are shared."""
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.text.yaml_document import MAX_BYTES, read_file
+from actionwatch.text.yaml_document import read_bounded, read_file
 
-SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
+_SUFFIXES = (".yml", ".yaml", ".txt", ".csv")
 FOLDER = "lists"
 
 
@@ -63,22 +63,13 @@ def read_lists(folders: Sequence[Path]) -> Lists:
 def _list_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
 
 
 def _read(path: Path) -> tuple[str, ...]:
     if path.suffix in (".yml", ".yaml"):
         return _read_yaml(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ConfigError(Fault(str(path), 0, 0, f"the list is larger than {MAX_BYTES} bytes", "split it"))
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the list: {reason}")) from exc
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in read_bounded(path).splitlines()]
     kept = [line for line in lines if line and not line.startswith("#")]
     if path.suffix == ".txt":
         return tuple(kept)

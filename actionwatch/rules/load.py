@@ -20,8 +20,8 @@ from actionwatch.rules.selections import ReadContext
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import Document, read_file
 
-SUFFIXES = (".yml", ".yaml")
-OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
+_SUFFIXES = (".yml", ".yaml")
+_OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
 _SCOPES = ("organisation", "account")
 
 
@@ -109,7 +109,7 @@ def build_rules(
 
     `read` can be a cache.
     """
-    known_values = {"actionKind": tuple(known_kinds), "crudOperation": OPERATIONS, "scope": _SCOPES}
+    known_values = {"actionKind": tuple(known_kinds), "crudOperation": _OPERATIONS, "scope": _SCOPES}
     context = ReadContext(lists, known_values, time_intervals or {})
     rules: list[Rule] = []
     filters: list[Filter] = []
@@ -177,7 +177,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         parts = file.relative_to(folder).parts
         if parts[0] == LISTS_FOLDER:
             continue
-        if file.suffix not in SUFFIXES or any(part.startswith(".") for part in parts):
+        if file.suffix not in _SUFFIXES or any(part.startswith(".") for part in parts):
             continue
         if file.is_file() or (file.is_symlink() and not file.exists()):  # report a broken link instead of ignoring it
             yield file

@@ -11,7 +11,7 @@ from sigma.types import Placeholder, SigmaRegularExpression, SigmaString, specia
 
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, quote
-from actionwatch.rules.report import suggest
+from actionwatch.text.suggestions import suggest
 
 _MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 

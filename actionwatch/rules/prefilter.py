@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Prefilter:
     """The values that a set of rules demands. None: any value."""
 
     kinds: tuple[str, ...] | None = None
@@ -24,7 +24,7 @@ class Reach:
     account_id: str | None = None
 
 
-def reach_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Reach:
+def prefilter_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Prefilter:
     """Compute what a record must have for any of the rules to match; `everything` contains the rules that feed them.
 
     It covers only kinds and ids: rules compare user names without case, and it is not documented whether the upstream does.
@@ -32,7 +32,7 @@ def reach_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Reach:
     rules = list(rules)
     known = {rule.name.id: rule for rule in (*everything, *rules)}
     conditions = [condition for rule in rules for condition in conditions_of(rule, known)]
-    return Reach(
+    return Prefilter(
         kinds=_kinds(conditions),
         cluster_id=_common_id(conditions, "cluster"),
         account_id=_common_id(conditions, "account"),

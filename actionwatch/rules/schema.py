@@ -12,7 +12,7 @@ from actionwatch.base.model import LEVELS, Mode
 from actionwatch.rules import alert, cases, filters, when
 from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
-from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS
+from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS, STATUSES
 from actionwatch.rules.fields import FIELDS, RAW
 from actionwatch.rules.model import Kind
 
@@ -63,34 +63,22 @@ _DESCRIPTIONS = {
     "expires": "The last day of the filter.",
 }
 _METADATA: dict[str, dict[str, Any]] = {
-    "title": _TEXT,
+    **dict.fromkeys(METADATA, _TEXT),
+    **dict.fromkeys(("references", "falsepositives", "fields", "scope"), _TEXTS),
     "id": {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
-    "name": _TEXT,
     "level": _LEVEL,
-    "status": {"enum": ["stable", "test", "experimental", "deprecated", "unsupported"]},
-    "description": _TEXT,
-    "author": _TEXT,
-    "license": _TEXT,
-    "taxonomy": _TEXT,
-    "date": _TEXT,
-    "modified": _TEXT,
+    "status": {"enum": list(STATUSES)},
     "tags": {"type": "array", "items": {"type": "string", "pattern": r"^[^.\s]+\..+$"}},
-    "references": _TEXTS,
-    "falsepositives": _TEXTS,
-    "fields": _TEXTS,
-    "scope": _TEXTS,
     "related": {"type": "array", "items": _TABLE},
 }
+_COUNT = {"type": "integer", "minimum": 0}
 _EXPECTED = {
-    "alerts": {"type": "integer", "minimum": 0},
-    "events": {"type": "integer", "minimum": 0},
+    **dict.fromkeys(("alerts", "events"), _COUNT),
     "group": {"type": "object", "additionalProperties": _SCALAR},
     "late": {"anyOf": [{"type": "boolean"}, _DURATION]},
     "level": _LEVEL,
     "labels": _LABELS,
-    "first_at": _MOMENT,
-    "last_at": _MOMENT,
-    "resolved_at": _MOMENT,
+    **dict.fromkeys(("first_at", "last_at", "resolved_at"), _MOMENT),
 }
 _THRESHOLD = {
     "type": "object",
@@ -136,7 +124,7 @@ def rule_schema(kinds: Iterable[str]) -> dict[str, Any]:
     }
     described = {
         key: {"description": _DESCRIPTIONS[key], **value} if key in _DESCRIPTIONS else value
-        for key, value in {**{key: {} for key in (*METADATA, *OURS, *FILTER_KEYS)}, **known}.items()
+        for key, value in {**{key: {} for key in (*OURS, *FILTER_KEYS)}, **known}.items()
     }
     definitions = {"selection": _selection(), "fields": _fields(kinds), "values": _VALUE}
     return {

@@ -21,7 +21,8 @@ from actionwatch.rules.condition_text import names_in, parse_phrase, selected
 from actionwatch.rules.conditions import Condition, Leaf
 from actionwatch.rules.fields import FIELDS, RAW, field_named
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import Place
 

@@ -17,7 +17,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 
 
-def stamped(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
+def with_versions(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
     """Return the rules, with the versions of the correlations set."""
     stamps = {rule.name.id: _own(rule, lists) for rule in rules}
     feeders = _feeders(rules)

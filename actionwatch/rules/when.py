@@ -9,7 +9,8 @@ from typing import Any
 
 from actionwatch.rules.conditions import Leaf
 from actionwatch.rules.fields import FIELDS, Candidates
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.timeintervals import TimeInterval
 
 KEYS = ("during", "outside")

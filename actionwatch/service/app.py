@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
-import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from actionwatch.alerts import routes
@@ -55,12 +53,9 @@ from actionwatch.store.database import Database
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import OnBacklog
 from actionwatch.tail.health import SourceWatch
-from actionwatch.tail.tail import Tail, TailOptions
-from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.source import SourceTail, TailOptions
 from actionwatch.text import logs
 from actionwatch.text.yaml_document import Document
-
-ACCOUNTS_EVERY = timedelta(minutes=5)
 
 
 def open_store(settings: Settings) -> Database:
@@ -91,40 +86,6 @@ def reading_client(source: Source, clock: Callable[[], datetime] = utc_now) -> C
 def writing_client(source: Source) -> Admin:
     """Make the client of the two writing operations; no part of the service ever gets one."""
     return Admin(connection_to(source))
-
-
-class SourceTail:
-    """What is polled of one source: its log at every poll, its linked accounts now and then, and before the first."""
-
-    def __init__(self, tail: Tail, accounts: AccountWatch) -> None:
-        self._tail = tail
-        self._accounts = accounts
-        self._accounts_due_at = -math.inf
-
-    def run_once(self) -> PollReport:
-        """Poll once."""
-        now = time.monotonic()
-        is_listing_due = now >= self._accounts_due_at
-        if is_listing_due:
-            self._accounts_due_at = now + ACCOUNTS_EVERY.total_seconds()
-            self._accounts.run_once()
-        report = self._tail.run_once()
-        if is_listing_due and report.error is None:
-            self._accounts.judge()
-        return report
-
-    @property
-    def age(self) -> timedelta | None:
-        """How long ago the last poll of this process was noted; None before that."""
-        return self._tail.age
-
-    def follow_clock(self, step: timedelta) -> None:
-        """Take the upstream's time to go on from before: our clock was set."""
-        self._tail.follow_clock(step)
-
-    def stop(self) -> None:
-        """Leave the poll under way."""
-        self._tail.stop()
 
 
 class App:
@@ -303,17 +264,16 @@ class App:
             self.troubles,
             self.clock,
         )
-        tail = Tail(
+        return SourceTail(
             options,
             client,
             self.database,
             watch,
             self.clock,
+            accounts,
             on_stored=self.wake_matcher,
-            account_name=accounts.name_at,
             on_backlog=lambda backlog: self.on_backlog(backlog),
         )
-        return SourceTail(tail, accounts)
 
 
 def why_whole(file: str) -> str:

@@ -19,7 +19,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.service import app, configuration, organisations
 from actionwatch.service.lookback import memories
 from actionwatch.settings import Settings
-from actionwatch.settings.words import did_you_mean
+from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import read_file
 
 

@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from actionwatch.matching.correlating import KEEP
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
 from actionwatch.rules.model import Rule
-from actionwatch.rules.prefilter import reach_of
+from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Source
 from actionwatch.store import marks, records, unproved_windows
 from actionwatch.store.marks import Marks
 from actionwatch.store.records import Needed
-from actionwatch.store.unproved_windows import SECOND_LOOK, Unproved
+from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
 
@@ -67,15 +67,15 @@ def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
     return {rule_id: room + KEEP for rule_id, room in rooms(remembering).items()}
 
 
-def oldest_asked(source: Source, known: Marks, doubts: Iterable[Unproved]) -> datetime:
+def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:
     """Give the time before which no poll and no sweep of a source asks the upstream for anything."""
     unit = COARSEST_UNIT if known.bounds_unit is None else known.bounds_unit
     begin = known.mark - source.overlap - unit - reaches_back(source.sweeps, unit)
-    asked = (one for one in doubts if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
+    asked = (one for one in unproved if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
     return min([begin, *(one.starts_at - unit for one in asked)])
 
 
 def _memories(rules: Sequence[Rule]) -> Iterable[tuple[timedelta, tuple[str, ...] | None]]:
     by_id = {rule.name.id: rule for rule in rules}
     for rule_id, span in memories(rules).items():
-        yield span, reach_of([by_id[rule_id]], rules).kinds
+        yield span, prefilter_of([by_id[rule_id]], rules).kinds

@@ -16,7 +16,7 @@ from actionwatch.delivery.compose import message_of
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.notifiers.base import notifier_module, templates_of
 from actionwatch.render import Renderer
-from actionwatch.rules.check import make_records, play
+from actionwatch.rules.case_runner import make_records, simulate_case
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
@@ -52,7 +52,7 @@ def _stored(store: StoreReader, rule: Rule) -> tuple[Alert, Sequence[Record]] | 
 
 def _tested(rule: Rule, rules: Sequence[Rule]) -> tuple[Alert, Sequence[Record]]:
     for case in rule.tests:
-        outcome = play(rule, case, rules, make_records(case, KINDS), simulate)
+        outcome = simulate_case(rule, case, rules, make_records(case, KINDS), simulate)
         own = [alert for alert in outcome.alerts if alert.rule.id == rule.name.id]
         if own:
             opened = replace(own[-1], status=Status.OPEN, opened_at=clock.utc_now(), resolved_by=None, resolved_at=None)

@@ -16,13 +16,13 @@ import yaml
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.document import read_document
-from actionwatch.rules.last_good import Build, Running, Version, lists_of, stand_in
+from actionwatch.rules.last_good import Build, Running, Version, lists_of, with_last_good
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import ReadFiles, Rules
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
-from actionwatch.rules.versions import stamped
+from actionwatch.rules.versions import with_versions
 from actionwatch.store import correlations, rule_versions
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
@@ -79,8 +79,10 @@ class Rulebook:
     def take_up(self, reading: tuple[ReadFiles, Lists]) -> TakenUp:
         """Decide what runs and write it down; whoever calls this has it used."""
         last = self._last if self._last is not None else self._stored()
-        running = stand_in(*reading, last, self._build)
-        running = replace(running, rules=replace(running.rules, rules=stamped(running.rules.rules, running.lists)))
+        running = with_last_good(*reading, last, self._build)
+        running = replace(
+            running, rules=replace(running.rules, rules=with_versions(running.rules.rules, running.lists))
+        )
         before = {version.id: version for version in last}
         now = {version.id: version for version in running.versions}
         changed = [each for each in now.values() if each.id in before and not each.is_as(before[each.id])]

@@ -14,8 +14,8 @@ from itertools import groupby
 
 from actionwatch.alerts.ledger import Ledger, LedgerEntry
 from actionwatch.base.model import Alert, Record
-from actionwatch.rules.check import SimulationResult
-from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.case_runner import SimulationResult
+from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, Kind, Rule
@@ -34,7 +34,7 @@ def simulate(
     until: datetime,
     verified_until: datetime,
 ) -> SimulationResult:
-    """Run the rules; see `rules.check.Simulate`."""
+    """Run the rules; see `rules.case_runner.Simulate`."""
     seen = sorted((record for record in records if record.seen_at <= until), key=_seen_order)
     bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
     return _Run(rules, Correlator(rules, bounds), MemoryHistory()).over(seen, verified_until)

@@ -19,7 +19,7 @@ from actionwatch.settings.keys import (
 )
 from actionwatch.settings.load import load_settings
 from actionwatch.settings.silences import read_silences
-from actionwatch.settings.words import Address
+from actionwatch.settings.validators import Address
 
 __all__ = [
     "Address",

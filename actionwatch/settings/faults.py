@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from actionwatch.base.errors import Fault
-from actionwatch.settings.words import did_you_mean
+from actionwatch.text.suggestions import closest, did_you_mean
 from actionwatch.text.yaml_document import Document, Place
 
-M = TypeVar("M", bound=BaseModel)
+_M = TypeVar("_M", bound=BaseModel)
 
 _EXPECTED = {
     "string": "text",
@@ -57,8 +57,8 @@ class Reader:
     settled: Collection[Place] = ()
 
     def read(
-        self, model: type[M], value: Any, place: Place = (), accepted: Sequence[str] = ()
-    ) -> tuple[M | None, list[Fault]]:
+        self, model: type[_M], value: Any, place: Place = (), accepted: Sequence[str] = ()
+    ) -> tuple[_M | None, list[Fault]]:
         """Validate the value at `place`. `accepted` are keys that another reader handles there.
 
         Returns: the model, or None and its faults except settled ones.
@@ -177,7 +177,7 @@ def _suggestion(model: type[BaseModel], error: ErrorDetails, accepted: Sequence[
     """Return the key that an unknown key probably means, so that it is not also reported as missing."""
     if error["type"] != "extra_forbidden":
         return ""
-    return did_you_mean(str(error["loc"][-1]), _keys(model, error["loc"], accepted)).partition("'")[2].rstrip("'?")
+    return closest(str(error["loc"][-1]), _keys(model, error["loc"], accepted))
 
 
 def _keys(model: type[BaseModel], loc: Place, accepted: Sequence[str]) -> list[str]:

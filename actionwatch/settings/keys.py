@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 
 from actionwatch.base.model import Level
 from actionwatch.settings.timeintervals import TimeIntervalOptions
-from actionwatch.settings.words import (
+from actionwatch.settings.validators import (
     Address,
     Existing,
     Flag,

@@ -15,8 +15,8 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.expand import expand
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
-from actionwatch.settings.words import did_you_mean
 from actionwatch.text.options import Options
+from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import Document, Place, read_file
 
 
@@ -96,13 +96,10 @@ def _read_receivers(
             options, found = reader.read(receiver_options(name), written, (*place, name))
             faults += found
             if keys is not None and options is not None:
-                receivers.append(_joined(keys, name, options))
+                receivers.append(
+                    Receiver.model_validate({**rest, "type": name, "options": options}, context=dict(reader.context))
+                )
     return receivers, faults
-
-
-def _joined(keys: ReceiverOptions, name: str, options: Options) -> Receiver:
-    # Without validation: both parts have been through it, and a parsed value is not what its validator takes.
-    return Receiver.model_construct(**dict(keys), type=name, options=options)
 
 
 def _type_faults(item: Any, given: list[str], types: Sequence[str], place: Place, document: Document) -> list[Fault]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import core_schema
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.settings.keys import ReceiverOptions, Settings
-from actionwatch.settings.words import Address
+from actionwatch.settings.validators import Address
 from actionwatch.text.options import Options
 
 FILE = "config.schema.json"
@@ -63,9 +63,6 @@ class _Generator(GenerateJsonSchema):
         if made.get("default") is None:
             made.pop("default", None)
         return made
-
-    def generate(self, schema: CoreSchema, mode: Any = "validation") -> JsonSchemaValue:
-        return super().generate(schema, mode)
 
 
 def config_schema(receivers: Mapping[str, type[Options]], dialect: str) -> dict[str, Any]:

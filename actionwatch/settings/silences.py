@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.faults import Reader
-from actionwatch.settings.words import EARLIEST, LATEST, MatcherText, Word
+from actionwatch.settings.validators import EARLIEST, LATEST, MatcherText, Word
 from actionwatch.text.options import Options
 from actionwatch.text.yaml_document import Document, Place, read_file
 
-SUFFIXES = (".yml", ".yaml")
+_SUFFIXES = (".yml", ".yaml")
 
 
 def _instant(value: object) -> datetime:
@@ -40,7 +40,7 @@ def _after_start(ends_at: datetime, info: ValidationInfo) -> datetime:
     return ends_at
 
 
-Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+_Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
 def _comment(text: str) -> str:
@@ -55,8 +55,8 @@ class SilenceOptions(Options):
     matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
     author: Word
     comment: Annotated[str, AfterValidator(_comment)]
-    starts_at: Instant | None = None
-    ends_at: Annotated[Instant, AfterValidator(_after_start)]
+    starts_at: _Instant | None = None
+    ends_at: Annotated[_Instant, AfterValidator(_after_start)]
 
 
 def read_silences(
@@ -69,7 +69,7 @@ def read_silences(
     found: dict[str, Sequence[SilenceOptions]] = {}
     faults: list[Fault] = []
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-        if path.suffix not in SUFFIXES:
+        if path.suffix not in _SUFFIXES:
             continue
         try:
             documents = read_file(path)

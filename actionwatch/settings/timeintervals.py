@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from actionwatch.settings.words import Word
+from actionwatch.settings.validators import Word
 from actionwatch.text.options import Options
 from actionwatch.text.timeintervals import (
     Period,
@@ -39,11 +39,11 @@ def _range_text(example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["string", "integer"], "examples": [example]})
 
 
-Weekdays = Annotated[Range, BeforeValidator(parse_weekdays), _range_text("monday:friday")]
-DaysOfMonth = Annotated[Range, BeforeValidator(parse_days_of_month), _range_text("-3:-1")]
-Months = Annotated[Range, BeforeValidator(parse_months), _range_text("april:june")]
-Years = Annotated[Range, BeforeValidator(parse_years), _range_text("2026:2028")]
-Location = Annotated[
+_Weekdays = Annotated[Range, BeforeValidator(parse_weekdays), _range_text("monday:friday")]
+_DaysOfMonth = Annotated[Range, BeforeValidator(parse_days_of_month), _range_text("-3:-1")]
+_Months = Annotated[Range, BeforeValidator(parse_months), _range_text("april:june")]
+_Years = Annotated[Range, BeforeValidator(parse_years), _range_text("2026:2028")]
+_Location = Annotated[
     Any, BeforeValidator(parse_location), WithJsonSchema({"type": "string", "examples": ["Australia/Sydney"]})
 ]
 _clock = WithJsonSchema({"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"})
@@ -60,11 +60,11 @@ class PeriodOptions(Options):
     """A period: all given keys must match; of several ranges of one key, one must match."""
 
     times: tuple[Times, ...] = ()
-    weekdays: tuple[Weekdays, ...] = ()
-    days_of_month: tuple[DaysOfMonth, ...] = ()
-    months: tuple[Months, ...] = ()
-    years: tuple[Years, ...] = ()
-    location: Location = UTC
+    weekdays: tuple[_Weekdays, ...] = ()
+    days_of_month: tuple[_DaysOfMonth, ...] = ()
+    months: tuple[_Months, ...] = ()
+    years: tuple[_Years, ...] = ()
+    location: _Location = UTC
 
     @property
     def period(self) -> Period:

@@ -57,7 +57,7 @@ def read_all(connection: Connection) -> dict[str, Backlog]:
 def write(connection: Connection, backlog: Backlog) -> None:
     """Store how far a source is, replacing what was there."""
     values = {name: getattr(backlog, name) for name in backlog.__dataclass_fields__}
-    upsert(connection, BACKLOG, values, key=("source",))
+    upsert(connection, BACKLOG, values)
 
 
 def delete(connection: Connection, source: str) -> None:

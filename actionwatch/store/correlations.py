@@ -67,7 +67,7 @@ def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
     """Store alerts, replacing what was there."""
     for alert in changed:
         values = {name: getattr(alert, name) for name in _FIELDS}
-        upsert(connection, CORRELATED, {**values, "group_values": json.dumps(alert.group)}, key=("id",))
+        upsert(connection, CORRELATED, {**values, "group_values": json.dumps(alert.group)})
 
 
 def read_versions(connection: Connection) -> dict[str, Version]:
@@ -79,7 +79,7 @@ def read_versions(connection: Connection) -> dict[str, Version]:
 def write_version(connection: Connection, rule_id: str, version: Version) -> None:
     """Store the version of a rule that runs."""
     values = {"rule_id": rule_id, "version": version.version, "floor": version.floor}
-    upsert(connection, CORRELATION, values, key=("rule_id",))
+    upsert(connection, CORRELATION, values)
 
 
 def delete_older(connection: Connection, before: datetime) -> int:

@@ -1,9 +1,9 @@
-"""The database behind the store: engines, transactions, schema version. All that is SQLite's own stands here.
+"""The database behind the store: engines, transactions and the schema version. Only this module knows SQLite.
 
-Writers take the write lock at once (`BEGIN IMMEDIATE`): a transaction that reads first and writes later would fail under
-contention instead of waiting. Those of one process queue for it in the process: SQLite would have them ask again after 1, 2,
-5, 10 ms, and who just came would be served first. Readers use a second engine that cannot write. WAL lets both go on side by
-side.
+Writers take the write lock at once (`BEGIN IMMEDIATE`), because a transaction that reads first and writes later fails under
+contention instead of waiting. The writers of one process queue in the process, because SQLite would let each poll for the lock
+and serve the newest first. Readers use a second engine that cannot write. With WAL, readers and the writer do not wait for each
+other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, Self
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, Insert, QueuePool, Table, bindparam, create_engine, event
@@ -31,33 +31,29 @@ from actionwatch.store.tables import METADATA
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 SCHEMA_VERSION = "0001"  # the newest revision under migrations/versions/
-BUSY_TIMEOUT_MS = 30_000
-PAGE_BYTES = 16_384
-ROWS_A_STATEMENT = (
-    250  # times two dozen columns: well below the 32,766 values that SQLite takes, the least of all databases
-)
-LOCK_SECONDS = (
-    1.0  # how long a service waits for the store's lock: a command that looks whether one runs holds it for an instant
-)
-LOCK_STEP = 0.02
-MOUNTS = Path("/proc/self/mountinfo")  # Linux; elsewhere nothing is known of mounts
-WRITER_PRAGMAS = (
-    f"page_size={PAGE_BYTES}",  # for a new file: a quarter more records a second than with 4096, measured on backfills
+_BUSY_TIMEOUT_MS = 30_000
+_PAGE_BYTES = 16_384
+_ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
+_LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
+_LOCK_STEP = 0.02
+_MOUNTS = Path("/proc/self/mountinfo")  # Linux only
+_WRITER_PRAGMAS = (
+    f"page_size={_PAGE_BYTES}",  # of a new file: backfills store a quarter more records per second than with 4096
     "journal_mode=WAL",
-    "synchronous=NORMAL",  # a process may be killed anywhere; a power cut may lose the last commits, all of which are repeated
-    f"wal_autocheckpoint={LONGEST_LOG_BYTES // PAGE_BYTES}",
+    "synchronous=NORMAL",  # survives a kill at any point; a power cut may lose the last commits, which are repeated
+    f"wal_autocheckpoint={LONGEST_LOG_BYTES // _PAGE_BYTES}",
 )
 
 
 class StoreReader:
-    """A store that is only read: no file is created, no schema is changed. Safe to share between threads."""
+    """A store that is only read: it creates no file and changes no schema. Safe to share between threads."""
 
     def __init__(self, path: Path, reader: Engine) -> None:
         self.path = path
         self._reader = reader
 
     @classmethod
-    def open(cls, url: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Self:
+    def open(cls, url: str, busy_timeout_ms: int = _BUSY_TIMEOUT_MS) -> Self:
         """Open an existing store at an SQLAlchemy URL.
 
         Raises: StoreMissing; SchemaMismatch, when the store has another schema than this version; StoreError.
@@ -94,7 +90,7 @@ class StoreReader:
         except BlockingIOError:
             return True
         except OSError:
-            return False  # no process ever owned it, or its lock is not ours to read
+            return False  # no process ever owned it, or we may not read its lock
         return False
 
     def close(self) -> None:
@@ -105,15 +101,15 @@ class StoreReader:
 class Database(StoreReader):
     """A store that is read and written. Safe to share between threads; every transaction has its own connection."""
 
-    def __init__(self, url: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
-        """Open the database at an SQLAlchemy URL, making the file (mode 0600) if there is none; the schema is not touched.
+    def __init__(self, url: str, busy_timeout_ms: int = _BUSY_TIMEOUT_MS) -> None:
+        """Open the database at an SQLAlchemy URL. Create the file (mode 0600) if there is none, but no tables.
 
-        Raises: StoreError, when the file cannot be made or opened.
+        Raises: StoreError, when the file cannot be created or opened.
         """
         path = _path_of(url)
         _prepare_file(path)
         super().__init__(path, _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=busy_timeout_ms))
-        self._writer = _engine(path, begin="BEGIN IMMEDIATE", pragmas=WRITER_PRAGMAS, timeout_ms=busy_timeout_ms)
+        self._writer = _engine(path, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS, timeout_ms=busy_timeout_ms)
         self._busy_seconds = busy_timeout_ms / 1000
         self._turn = threading.Lock()
         self._checkpoints = Checkpoints(self.path, self._turn)
@@ -123,9 +119,9 @@ class Database(StoreReader):
 
     @contextlib.contextmanager
     def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
-        """Run a transaction that may write; commits at the end of the block, rolls back on any error.
+        """Run a transaction that may write. It commits at the end of the block and rolls back on any error.
 
-        `on_commit` is called once it is committed, before any other writer of this process begins.
+        `on_commit` is called after the commit, before any other writer of this process begins.
         Raises: StoreBusy, StoreError.
         """
         with self._my_turn():
@@ -142,7 +138,7 @@ class Database(StoreReader):
             self._checkpoints.note_commit()
 
     def version(self) -> int:
-        """Give a number that any commit changes, ours or another process's: it costs a hundredth of looking what is there.
+        """Return a number that every commit changes, ours or another process's. It costs a hundredth of a query.
 
         Raises: StoreError.
         """
@@ -155,7 +151,7 @@ class Database(StoreReader):
         return number
 
     def upgrade(self) -> None:
-        """Bring the schema to this version; does nothing where it is there already.
+        """Create the tables in an empty database, or migrate an older schema to this version.
 
         Raises: SchemaMismatch, when a newer actionwatch wrote this store.
         """
@@ -165,25 +161,26 @@ class Database(StoreReader):
         if found is not None and found > SCHEMA_VERSION:
             raise _newer(found)
         with _translated(), self._writer.begin() as connection:
+            # Read it again, under the lock: another process may have been faster.
             if _version(connection) is None:
                 _create(connection)
                 return
-            # alembic takes 0.75 s and 8 MB to import: only where there is something to migrate.
-            from actionwatch.store.migrations.env import migrate
+            # alembic takes 0.75 s and 8 MB to import.
+            from actionwatch.store.migrations import migrate
 
             migrate(connection)
 
     def schema_version(self) -> str | None:
-        """Give the schema's revision; None for an empty database."""
+        """Return the schema's revision; None for an empty database."""
         with _translated(), self._writer.begin() as connection:
             return _version(connection)
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
-        """Be the one service on this store until the block ends: on SQLite a start takes back every lease.
+        """Be the only service on this store until the block ends, because a start ends every lease.
 
-        The lock stands beside the file itself, whatever links lead there. A second name for the file is refused: SQLite keeps
-        its log beside the name that it is given, so that two names mean two logs.
+        The lock file is next to the real file, also if links lead there. A file with a second name is refused: SQLite keeps its
+        log next to the name that it opened, so that two names mean two logs.
 
         Raises: StoreBusy, when another process owns it; StoreError.
         """
@@ -215,23 +212,22 @@ class Database(StoreReader):
 
 
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
-    """Insert rows, skipping those whose key is there already; give how many were new.
+    """Insert rows and skip those whose key exists. Return how many are new.
 
-    Through the driver, for SQLAlchemy's own executemany spends five times as long on a row, and many rows a statement: SQLite's
-    driver lets other threads run once a statement, and each time takes up to 5 ms to get its turn again from a busy one.
+    Uses the driver, because SQLAlchemy's executemany spends five times as long on a row; and many rows per statement, because
+    the driver lets other threads run during each statement, and then waits up to 5 ms for its turn.
     """
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    row_marks = f"({', '.join([mark] * len(columns))})"
+    row_marks = f"({', '.join('?' * len(columns))})"
     head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  # nosec
-    whole = len(rows) - len(rows) % ROWS_A_STATEMENT
+    whole = len(rows) - len(rows) % _ROWS_PER_STATEMENT
     new_count = 0
-    for start in range(0, whole, ROWS_A_STATEMENT):
-        values = tuple(chain.from_iterable(rows[start : start + ROWS_A_STATEMENT]))
-        many = head + ", ".join([row_marks] * ROWS_A_STATEMENT) + " ON CONFLICT DO NOTHING"
-        new_count += max(connection.exec_driver_sql(many, values).rowcount, 0)
+    for start in range(0, whole, _ROWS_PER_STATEMENT):
+        values = tuple(chain.from_iterable(rows[start : start + _ROWS_PER_STATEMENT]))
+        many = head + ", ".join([row_marks] * _ROWS_PER_STATEMENT) + " ON CONFLICT DO NOTHING"
+        new_count += connection.exec_driver_sql(many, values).rowcount
     if whole < len(rows):
         one = head + row_marks + " ON CONFLICT DO NOTHING"
-        new_count += max(connection.exec_driver_sql(one, [tuple(row) for row in rows[whole:]]).rowcount, 0)
+        new_count += connection.exec_driver_sql(one, [tuple(row) for row in rows[whole:]]).rowcount
     return new_count
 
 
@@ -243,47 +239,37 @@ def bulk_update(
     *,
     only: tuple[str, str],
 ) -> int:
-    """Set these columns, the first of which is the key, row by row: many rows a statement too, for the same reason.
+    """Set columns of rows; the first column is the key. Many rows per statement, as in `bulk_insert`.
 
-    `only` names a column and the value that a row must have in it to be changed. Return how many rows changed.
+    `only` is a column and the value that a row must have there to be changed. Return how many rows changed.
     """
     key, *changed = columns
     column, value = only
-    count = 0
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    row_marks = f"({', '.join([mark] * len(columns))})"
+    row_marks = f"({', '.join('?' * len(columns))})"
     changes = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(changed, 2))
-    for start in range(0, len(rows), ROWS_A_STATEMENT):
-        some = rows[start : start + ROWS_A_STATEMENT]
+    count = 0
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        some = rows[start : start + _ROWS_PER_STATEMENT]
         given = f"(VALUES {', '.join([row_marks] * len(some))}) AS given"
-        is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = {mark}"
+        is_chosen = f"{table.name}.{key} = given.column1 AND {table.name}.{column} = ?"
         statement = f"UPDATE {table.name} SET {changes} FROM {given} WHERE {is_chosen}"  # noqa: S608  # nosec
         count += connection.exec_driver_sql(statement, (*chain.from_iterable(some), value)).rowcount
     return count
 
 
-def upsert(connection: Connection, table: Table, values: Mapping[str, Any], *, key: Sequence[str]) -> None:
-    """Insert a row, or replace those of its columns that `values` names where the key is there already."""
-    connection.execute(_upserting(connection.dialect.name, table, tuple(values), tuple(key)), values)
+def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
+    """Insert rows with the same columns. Where the primary key exists, replace those columns, or add to the `added` ones."""
+    if rows:
+        connection.execute(_upserting(table, tuple(rows[0]), added), rows)
 
 
-@functools.cache
-def _upserting(dialect_name: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Insert:
-    """Make the statement, whose form is each database's own; once, because that costs as much as carrying it out."""
-    statement = insert_into(table, dialect_name)
-    changed = {name: statement.excluded[name] for name in columns if name not in key}
-    values: dict[str, Any] = {name: bindparam(name) for name in columns}
-    return statement.values(values).on_conflict_do_update(index_elements=list(key), set_=changed)
-
-
-def insert_into(table: Table, dialect_name: str) -> sqlite.Insert:
-    """Begin an insert that may meet its like, in the form of this database."""
-    if dialect_name == "postgresql":
-        # 2 MB of memory: only where it is one.
-        from sqlalchemy.dialects import postgresql
-
-        return cast("sqlite.Insert", postgresql.insert(table))  # the two are alike in all that is used here
-    return sqlite.insert(table)
+@functools.cache  # building the statement costs as much as running it
+def _upserting(table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -> Insert:
+    statement = sqlite.insert(table).values({name: bindparam(name) for name in columns})
+    key = [column.name for column in table.primary_key]
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in key}
+    changed |= {name: table.c[name] + statement.excluded[name] for name in added}
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
 def _version(connection: Connection) -> str | None:
@@ -293,7 +279,7 @@ def _version(connection: Connection) -> str | None:
 
 
 def _create(connection: Connection) -> None:
-    """Make the newest schema in an empty database: what all migrations together make."""
+    """Create the newest schema in an empty database; a test compares it with what the migrations make of the first one."""
     METADATA.create_all(connection)
     connection.exec_driver_sql(
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
@@ -324,7 +310,7 @@ def _newer(found: str) -> SchemaMismatch:
 
 
 def _path_of(url: str) -> Path:
-    """Give the file that a URL leads to, by its own name: links are followed, as SQLite follows them."""
+    """Return the real path of the file of a URL: links are followed, as SQLite follows them."""
     return Path(make_url(url).database or "").resolve()
 
 
@@ -333,8 +319,8 @@ def _lock_path(path: Path) -> Path:
 
 
 def _lock(file: IO[str], path: Path) -> None:
-    """Take the lock. Raises: StoreBusy, when another process keeps it."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    """Take the lock. Raises: StoreBusy, when another process holds it."""
+    deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -343,7 +329,7 @@ def _lock(file: IO[str], path: Path) -> None:
                 raise StoreBusy(
                     f"another actionwatch runs on {path}: stop it, or give this one its own store.url"
                 ) from exc
-            time.sleep(LOCK_STEP)
+            time.sleep(_LOCK_STEP)
         else:
             return
 
@@ -359,14 +345,14 @@ def _refuse_second_name(path: Path) -> None:
         )
     mounted = str(path).replace(" ", r"\040")
     with contextlib.suppress(OSError):
-        if any(line.split()[4] == mounted for line in MOUNTS.read_text().splitlines()):
+        if any(line.split()[4] == mounted for line in _MOUNTS.read_text().splitlines()):
             raise StoreError(f"the store {path} is mounted as a single file: mount its folder, which holds its log too")
 
 
 def _prepare_file(path: Path) -> None:
-    """Create the file where there is none, before SQLite does: alerts and audit records are private.
+    """Create the file if there is none, before SQLite does, because alerts and audit records are private.
 
-    A file that exists is not opened here: closing it would release the locks that SQLite holds on it for this process.
+    Do not open an existing file: closing it would release the locks that SQLite holds on it for this process.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -377,9 +363,9 @@ def _prepare_file(path: Path) -> None:
 
 
 def _reading_engine(path: Path, timeout_ms: int) -> Engine:
-    """Make an engine that reads a file and creates nothing that stays.
+    """Return an engine that reads a file and leaves no other file behind.
 
-    SQLite needs a log and its index beside the file even to read; the last connection that closes removes them. Where they
+    Even to read, SQLite needs a log and its index next to the file; the last connection removes them when it closes. If they
     cannot be created (a full disk, a read-only folder) and nothing runs, the file alone is the whole store.
     """
     engine = _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="mode=rw")
@@ -389,7 +375,7 @@ def _reading_engine(path: Path, timeout_ms: int) -> Engine:
     except OperationalError:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
-            return engine  # whoever reads is told what is wrong
+            return engine  # the next read raises the error
         engine.dispose()
         return _engine(path, begin="BEGIN", pragmas=("query_only=ON",), timeout_ms=timeout_ms, mode="immutable=1")
     except SQLAlchemyError:
@@ -406,7 +392,7 @@ def _engine(path: Path, *, begin: str, pragmas: Sequence[str], timeout_ms: int, 
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # the driver would begin transactions by its own rules
+        connection.isolation_level = None  # the driver would begin transactions according to its own rules
         for pragma in ("foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16384", *pragmas):
             connection.execute(f"PRAGMA {pragma}").close()
 

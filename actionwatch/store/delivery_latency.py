@@ -1,44 +1,40 @@
-"""How long alerts take to reach people: counts per rule, receiver and beginning, in buckets that only grow.
+"""How long alerts take to reach people: counts per rule, receiver and starting point, in buckets that only grow.
 
-Kept as counters because a scrape must not read every delivery, and retention must not make a counter fall.
+Kept as counters, because a scrape must not read every delivery, and retention must not make a counter fall.
 """
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Insert, bindparam, func, select, type_coerce
+from sqlalchemy import Connection, bindparam, func, select, type_coerce
 from sqlalchemy.types import BigInteger
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Alert
-from actionwatch.store.database import insert_into
+from actionwatch.store.database import upsert
 from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, LATENCY
 from actionwatch.store.timestamps import MICROSECOND, Instant
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 BEYOND = -1
-STAMPS = ("happened", "seen", "matched")
+_STARTS = ("happened", "seen", "matched")
 _BOUNDS_MICROS = [bound * 1_000_000 for bound in BOUNDS]
-_TOLD_FIRST = (
+_FIRST_SENT = (
     ALERT.update()
     .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.told_at.is_(None))
     .values(told_at=bindparam("at", type_=Instant))
 )
-
-
-_Key = tuple[str, str, str, int]
-_COLUMNS = ("rule", "receiver", "since", "bucket", "message_count", "total")
+_KEY = ("rule", "receiver", "since", "bucket")
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """One row of buckets: how many took up to each bound (each bucket on its own), and how long all took together."""
+    """The messages of one rule and receiver: how many fell into each bucket, and how long all took together."""
 
     rule: str
     receiver: str
@@ -47,22 +43,24 @@ class Histogram:
     total: timedelta
 
 
-def note(connection: Connection, told: Sequence[tuple[Alert, str]], at: datetime) -> None:
-    """Count the alerts that receivers were told of now, by name, and stamp those nobody was told of before."""
-    if not told:
-        return
-    counts: Counter[_Key] = Counter()
-    totals: Counter[_Key] = Counter()
-    for alert, receiver in told:
-        for since, began in zip(STAMPS, (alert.happened_at, alert.seen_at, alert.opened_at), strict=True):
-            if began is not None:
-                span = max((at - began) // MICROSECOND, 0)
+def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime) -> None:
+    """Count alerts that receivers accepted now, by name, and store the time in those that no receiver accepted before."""
+    counts: Counter[tuple[str, str, str, int]] = Counter()
+    totals: Counter[tuple[str, str, str, int]] = Counter()
+    for alert, receiver in sent:
+        for since, start in zip(_STARTS, (alert.happened_at, alert.seen_at, alert.opened_at), strict=True):
+            if start is not None:
+                span = max((at - start) // MICROSECOND, 0)
                 key = (alert.rule.name, receiver, since, _bucket(span))
                 counts[key] += 1
                 totals[key] += span
-    rows = [(*key, count, totals[key]) for key, count in counts.items()]
-    connection.execute(_adding(connection.dialect.name), [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
-    connection.execute(_TOLD_FIRST, {"ids": [alert.id for alert, _ in told], "at": at})
+    rows = [
+        {**dict(zip(_KEY, key, strict=True)), "message_count": count, "total": totals[key]}
+        for key, count in counts.items()
+    ]
+    upsert(connection, LATENCY, *rows, added=("message_count", "total"))
+    if sent:
+        connection.execute(_FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
 
 
 def read_all(connection: Connection) -> list[Histogram]:
@@ -88,9 +86,9 @@ _ARRIVED = (
 def count_slow(
     connection: Connection, receiver: str, since: datetime, now: datetime, objective: timedelta
 ) -> tuple[int, int]:
-    """Count the alerts a receiver was told of since then, and those told later than the objective after they happened.
+    """Count the alerts that a receiver accepted since then, and those that took longer than the objective.
 
-    What is still on its way counts once it is overdue. Alerts of late records are left out: it was not us who took so long.
+    A pending alert counts once it is overdue. Alerts of late records do not count, because the upstream was late.
     """
     asked = {"wanted": receiver, "objective": objective // MICROSECOND}
     sent = _ARRIVED.where(DELIVERY.c.status == DeliveryStatus.SENT.value, DELIVERY.c.sent_at > since)
@@ -103,11 +101,3 @@ def count_slow(
 def _bucket(span: int) -> int:
     place = bisect_left(_BOUNDS_MICROS, span)
     return BOUNDS[place] if place < len(BOUNDS) else BEYOND
-
-
-@functools.cache
-def _adding(dialect_name: str) -> Insert:
-    """Make the statement that adds to a count, which may be new: its form is each database's own."""
-    statement = insert_into(LATENCY, dialect_name)
-    more = {name: LATENCY.c[name] + statement.excluded[name] for name in ("message_count", "total")}
-    return statement.on_conflict_do_update(index_elements=list(_COLUMNS[:4]), set_=more)

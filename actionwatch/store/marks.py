@@ -51,7 +51,7 @@ def write(connection: Connection, marks: Marks) -> None:
     values = {field.name: getattr(marks, field.name) for field in fields(marks)}
     unit = marks.bounds_unit
     values |= {"bounds_unit": unit and unit // MICROSECOND, "renamed_to": None}
-    upsert(connection, SOURCE, values, key=("name",))
+    upsert(connection, SOURCE, values)
 
 
 def rename(connection: Connection, marks: Marks, name: str) -> Marks:

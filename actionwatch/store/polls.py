@@ -51,5 +51,5 @@ def note(
         "last_error": error,
         "clock_skew": clock_skew // MICROSECOND,
     }
-    upsert(connection, POLL, values, key=("source",))
+    upsert(connection, POLL, values)
     return failures

@@ -27,4 +27,4 @@ def read_both(connection: Connection) -> tuple[int, int]:
 
 def write(connection: Connection, name: str, record_id: int) -> None:
     """Store the position of a step."""
-    upsert(connection, POSITION, {"name": name, "record_id": record_id}, key=("name",))
+    upsert(connection, POSITION, {"name": name, "record_id": record_id})

@@ -46,7 +46,7 @@ def delete_others(connection: Connection, names: Collection[str]) -> None:
 def note_success(connection: Connection, name: str, at: datetime) -> None:
     """Note that a receiver accepted a message: it no longer fails."""
     values = {"name": name, "last_sent_at": at, "failing_since": None, "last_error": None}
-    upsert(connection, RECEIVER, values, key=("name",))
+    upsert(connection, RECEIVER, values)
 
 
 def note_failure(connection: Connection, name: str, at: datetime, error: str, paused_until: datetime | None) -> None:
@@ -60,7 +60,7 @@ def note_failure(connection: Connection, name: str, at: datetime, error: str, pa
         "paused_until": max(pauses, default=None),
         "last_error": error,
     }
-    upsert(connection, RECEIVER, values, key=("name",))
+    upsert(connection, RECEIVER, values)
 
 
 def read_closed(connection: Connection, name: str) -> tuple[datetime | None, datetime | None]:
@@ -71,7 +71,7 @@ def read_closed(connection: Connection, name: str) -> tuple[datetime | None, dat
 
 def note_next(connection: Connection, name: str, at: datetime) -> None:
     """Note when the rate of a receiver allows the next message."""
-    upsert(connection, RECEIVER, {"name": name, "next_at": at}, key=("name",))
+    upsert(connection, RECEIVER, {"name": name, "next_at": at})
 
 
 def read_references(connection: Connection, alert_ids: Collection[str], receiver: str) -> Mapping[str, str]:
@@ -83,4 +83,4 @@ def read_references(connection: Connection, alert_ids: Collection[str], receiver
 def write_reference(connection: Connection, alert_id: str, receiver: str, value: str) -> None:
     """Keep the reference that a receiver gave for the message of an alert."""
     values = {"alert_id": alert_id, "receiver": receiver, "value": value}
-    upsert(connection, REFERENCE, values, key=("alert_id", "receiver"))
+    upsert(connection, REFERENCE, values)

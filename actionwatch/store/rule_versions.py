@@ -43,7 +43,7 @@ def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
     """Store versions, and replace those of the same rules."""
     for each in versions:
         values = {field.name: getattr(each, field.name) for field in fields(each)}
-        upsert(connection, RULE_VERSION, values, key=("rule_id",))
+        upsert(connection, RULE_VERSION, values)
 
 
 def move(connection: Connection, rule_id: str, file: str, line: int) -> None:

@@ -22,7 +22,7 @@ _ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <=
 def write(connection: Connection, silence: Silence) -> None:
     """Store a silence, and replace the one with its id."""
     values = {name: getattr(silence, name) for name in silence.__dataclass_fields__}
-    upsert(connection, SILENCE, {**values, "matchers": json.dumps(silence.matchers)}, key=("id",))
+    upsert(connection, SILENCE, {**values, "matchers": json.dumps(silence.matchers)})
 
 
 def read_all(connection: Connection) -> list[Silence]:

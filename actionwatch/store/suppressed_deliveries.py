@@ -144,4 +144,4 @@ def read_last_storm(connection: Connection, receiver: str) -> Delivery | None:
 
 def note_storm(connection: Connection, receiver: str, summary_id: str) -> None:
     """Remember the last summary of a storm."""
-    upsert(connection, RECEIVER, {"name": receiver, "storm_summary": summary_id}, key=("name",))
+    upsert(connection, RECEIVER, {"name": receiver, "storm_summary": summary_id})

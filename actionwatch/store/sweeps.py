@@ -20,4 +20,4 @@ def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
 def note(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
     """Note that a reach was asked."""
     values = {"source": source, "reach": reach // MICROSECOND, "asked_at": at}
-    upsert(connection, SWEEP, values, key=("source", "reach"))
+    upsert(connection, SWEEP, values)

@@ -19,4 +19,4 @@ def replace_all(connection: Connection, texts: Mapping[str, str]) -> None:
     """Store these texts and no others."""
     connection.execute(TEMPLATE_VERSION.delete().where(TEMPLATE_VERSION.c.name.not_in(list(texts))))
     for name, body in texts.items():
-        upsert(connection, TEMPLATE_VERSION, {"name": name, "body": body}, key=("name",))
+        upsert(connection, TEMPLATE_VERSION, {"name": name, "body": body})

@@ -1,4 +1,4 @@
-"""What the sweeps have still to ask for, or to read again, and what they could not prove: kept, so that no restart forgets."""
+"""The windows that the sweeps have yet to check, and those that they could not prove. They survive a restart."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from actionwatch.store.database import upsert
 from actionwatch.store.tables import UNPROVED
 from actionwatch.store.timestamps import MICROSECOND
 
-SECOND_LOOK = timedelta(0)  # the reach of what no sweep asks for: it is read once more whatever is counted
+SECOND_LOOK = timedelta(
+    0
+)  # the reach of a window that no sweep covers: it is read a second time, whatever the counts are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unproved:
-    """An older window in doubt. `failure_count` says how often in a row it could not be proved, 0: it was not asked yet."""
+class UnprovedWindow:
+    """An older window to check. `failure_count` is how often in a row it could not be proved; 0: it was not checked yet."""
 
     source: str
     starts_at: datetime
@@ -28,23 +30,23 @@ class Unproved:
     why: str = ""
 
 
-def read(connection: Connection, source: str) -> list[Unproved]:
-    """Read a source's windows in doubt: what was due first comes first, and of that the oldest."""
+def read(connection: Connection, source: str) -> list[UnprovedWindow]:
+    """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
     order = (UNPROVED.c.due_at, UNPROVED.c.starts_at, UNPROVED.c.ends_at)
     rows = connection.execute(select(UNPROVED).where(UNPROVED.c.source == source).order_by(*order)).mappings()
-    return [Unproved(**{**row, "reach": row["reach"] * MICROSECOND}) for row in rows]
+    return [UnprovedWindow(**{**row, "reach": row["reach"] * MICROSECOND}) for row in rows]
 
 
-def write(connection: Connection, windows: Iterable[Unproved]) -> None:
-    """Store windows, replacing what was there of each."""
+def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
+    """Store windows; replace those that are stored."""
     for window in windows:
         values = {name: getattr(window, name) for name in window.__dataclass_fields__}
         values["reach"] = window.reach // MICROSECOND
-        upsert(connection, UNPROVED, values, key=("source", "starts_at", "ends_at"))
+        upsert(connection, UNPROVED, values)
 
 
-def delete(connection: Connection, window: Unproved) -> None:
-    """Delete a window that is in doubt no more."""
+def delete(connection: Connection, window: UnprovedWindow) -> None:
+    """Delete a window."""
     is_it = (
         UNPROVED.c.source == window.source,
         UNPROVED.c.starts_at == window.starts_at,

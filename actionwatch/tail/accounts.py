@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
-from actionwatch.alerts.grouping import stable_id
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Entity, LinkedAccount, Record
+from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
 from actionwatch.store import accounts, records
 from actionwatch.store.database import Database
@@ -31,21 +31,13 @@ REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the 
 log = structlog.get_logger()
 
 
-class Listing(Protocol):
-    """The reading client of `instaclustr/`."""
-
-    def linked_accounts(self) -> Sequence[LinkedAccount]:
-        """List the accounts of the organisation."""
-        ...
-
-
 class AccountWatch:
     """The linked accounts of one organisation, as one source lists them. What several sources see change is one change."""
 
     def __init__(
         self,
         source: str,
-        upstream: Listing,
+        upstream: Client,
         database: Database,
         clock: Callable[[], datetime],
         self_alerts: SelfAlerts,

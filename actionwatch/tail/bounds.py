@@ -7,14 +7,15 @@ total tells: windows are asked in whole units for it (`cursor.Window.widened`), 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
-from typing import Protocol, cast
+from typing import cast
 
 from actionwatch.base.errors import SourceError
 from actionwatch.base.model import Record
+from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store.marks import Marks
@@ -24,14 +25,6 @@ UNITS = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), 
 ASKED_EVERY = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)  # where the first record told nothing
 MAX_PAGES = 3  # a window of a few milliseconds holds hardly more
-
-
-class Listing(Protocol):
-    """The reading client of `instaclustr/`."""
-
-    def user_actions(self, query: Query, *, page_size: int = 1000, trusts_total: bool | None = None) -> Iterator[Page]:
-        """Give the pages of a window, in order."""
-        ...
 
 
 def is_due(marks: Marks, now: datetime) -> bool:
@@ -46,7 +39,7 @@ def telling(shown: Sequence[Record]) -> Record | None:
     return best if best is not None and _telling_units(best) else None
 
 
-def settle(upstream: Listing, record: Record, known: Marks, now: datetime) -> tuple[Marks, int]:
+def settle(upstream: Client, record: Record, known: Marks, now: datetime) -> tuple[Marks, int]:
     """Ask for a record that was just shown, in ever coarser units, until it comes; give the marks with what that says.
 
     Returns: also how many requests it took: one where bounds are fine. What cannot be settled, since the record does not
@@ -89,7 +82,7 @@ def _around(record: Record, unit: timedelta) -> Window:
     return Window(begin - unit, begin + unit + EDGE)
 
 
-def _shows(upstream: Listing, window: Window, record: Record) -> tuple[bool, int]:
+def _shows(upstream: Client, window: Window, record: Record) -> tuple[bool, int]:
     pages = upstream.user_actions(Query(start=window.start, end=window.end), trusts_total=False)
     request_count = 0
     with contextlib.closing(cast("Generator[Page]", pages)):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import records, seen_fields, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import GRACE
+from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.sweeping import TOLD_AFTER
-from actionwatch.tail.window_scan import PollReport
-from actionwatch.tail.windows import WindowReader
 from actionwatch.text.payloads import instant
 
 UNREACHABLE_POLLS = 3  # failures in a row before people are told: one lost answer is no news
@@ -46,24 +45,6 @@ REMEDIES = {
 }
 
 
-class FieldReader(Protocol):
-    """What reads the records, as far as their fields go: the client's reader."""
-
-    @property
-    def organisation(self) -> str:
-        """Whose records it reads."""
-        ...
-
-    @property
-    def unmapped_fields(self) -> Collection[str]:
-        """Every field met that is none of those we know."""
-        ...
-
-    def settle_identity(self, names: Iterable[str]) -> None:
-        """Let no other such field count towards identity."""
-        ...
-
-
 class SourceWatch:
     """What one source's polls show. `known_kinds` are the catalogue and the configuration's extra kinds."""
 
@@ -72,7 +53,7 @@ class SourceWatch:
         source: str,
         poll_interval: timedelta,
         known_kinds: Collection[str],
-        reader: FieldReader,
+        reader: RecordReader,
         database: Database,
         troubles: SelfAlerts,
         clock: Callable[[], datetime],
@@ -95,28 +76,28 @@ class SourceWatch:
             what = f"{failures} polls failed in a row: {error.what}"
             self._troubles.report("upstream_unreachable", self._source, what, error.remedy)
 
-    def judge_poll(self, report: PollReport, reader: WindowReader) -> None:
+    def judge_poll(self, report: PollReport, state: TailState) -> None:
         """Judge a poll that was answered."""
         self._troubles.settle("key_refused", self._source)
         self._troubles.settle("upstream_unreachable", self._source)
-        self._judge_clock(reader.server.skew)
-        self._judge_proof(report, reader)
+        self._judge_clock(state.server.skew)
+        self._judge_proof(report, state)
         self._judge_older(report)
         self._judge_filters(report)
         self._judge_kinds(report)
         self._judge_fields(report)
-        self._judge_vanished(report, reader)
+        self._judge_vanished(report, state)
 
     def _judge_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
         what = f"the upstream's clock is {spell_duration(abs(skew))} {ahead} ours"
         self._judge("clock_skew", self._source, what, is_wrong=abs(skew) > MAX_SKEW)
 
-    def _judge_proof(self, report: PollReport, reader: WindowReader) -> None:
-        lag = reader.server.now() - reader.marks.proved_through
+    def _judge_proof(self, report: PollReport, state: TailState) -> None:
+        lag = state.server.now() - state.marks.proved_through
         why = f": {report.unproved[0]}" if report.unproved else ""
-        what = f"complete only through {instant(reader.marks.proved_through)}{why}"
-        waiting = self._waiting_since(reader.server.now())
+        what = f"complete only through {instant(state.marks.proved_through)}{why}"
+        waiting = self._waiting_since(state.server.now())
         if waiting is not None and lag <= self._lag:
             what = f"older windows wait since {instant(waiting)} to be checked for late records"
         self._judge("proof_lagging", self._source, what, is_wrong=lag > self._lag or waiting is not None)
@@ -139,7 +120,7 @@ class SourceWatch:
             ]
         if not told:
             self._troubles.settle("window_unproved", self._source)
-        elif report.doubts:
+        elif report.failing:
             first = told[0]
             what = (
                 f"{_windows(len(told))} not proved: {instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
@@ -182,10 +163,10 @@ class SourceWatch:
             first_sight = min(known.values())
             self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
 
-    def _judge_vanished(self, report: PollReport, reader: WindowReader) -> None:
+    def _judge_vanished(self, report: PollReport, state: TailState) -> None:
         """Report what this poll found gone; it is over when all is back, or when a person resolves the alert."""
         with self._database.read() as connection:
-            count = records.count_vanished(connection, self._source, reader.marks.begins_at)
+            count = records.count_vanished(connection, self._source, state.marks.begins_at)
         if not count:
             self._troubles.settle("window_shrunk", self._source)
         elif report.vanished:

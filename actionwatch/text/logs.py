@@ -16,8 +16,8 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 REDACTED = "**redacted**"
-MIN_SECRET_CHARS = 4  # shorter texts are no secrets, and redacting them would make lines unreadable
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_MIN_SECRET_CHARS = 4  # shorter texts are no secrets, and redacting them would make lines unreadable
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _QUIET_LIBRARIES = (  # log only their errors
     "alembic",
     "apscheduler",
@@ -40,7 +40,7 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
@@ -56,14 +56,14 @@ def set_up(level: str, form: Literal["auto", "text", "json"], secrets: Collectio
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
+    logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def redactor(secrets: Collection[str]) -> structlog.typing.Processor:
     """Make a processor that redacts these secrets in all values of a log line, including nested ones."""
-    known = [text for text in secrets if len(text) >= MIN_SECRET_CHARS]
+    known = [text for text in secrets if len(text) >= _MIN_SECRET_CHARS]
     # Errors may contain requests, with the secret as encoded in JSON or in a URL.
     spellings = {form for text in known for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
     hidden = sorted(spellings, key=len, reverse=True)

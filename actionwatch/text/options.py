@@ -113,11 +113,9 @@ def require_one(options: BaseModel, *names: str) -> None:
 
     Raises: ValueError, with the names of the keys.
     """
-    given = [name for name in names if getattr(options, name) is not None]
-    if not given:
+    refuse_both(options, *names)
+    if all(getattr(options, name) is None for name in names):
         raise ValueError(f"one of {' or '.join(names)} is required")
-    if len(given) > 1:
-        raise ValueError(f"set only one of {' and '.join(given)}")
 
 
 def refuse_both(options: BaseModel, *names: str) -> None:

@@ -22,8 +22,8 @@ from jinja2.visitor import NodeTransformer
 
 from actionwatch.base.errors import Fault, TemplateError
 
-MAX_OUTPUT_CHARS = 256 * 1024  # far above any message a channel takes
-MAX_STEPS = 20_000  # loop iterations and calls in one text: fifty records with all their fields take some hundred
+_MAX_OUTPUT_CHARS = 256 * 1024  # far above any message a channel takes
+_MAX_STEPS = 20_000  # loop iterations and calls in one text: fifty records with all their fields take some hundred
 _MAX_SIZE = 10_000  # `'a' * 10**8` and `'a' | center(10**9)` are short, and fill the memory
 # The length of a text times the length of what `replace` or `join` inserts; a description has up to 1 MB.
 _MAX_PRODUCT = 2**27
@@ -67,7 +67,7 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
         """Refuse operators by which a small template fills the memory."""
         is_wide = operator == "%" and isinstance(left, str) and _WIDE.search(left)
         is_long = (operator == "*" and not _is_small_product(left, right)) or (
-            operator == "+" and isinstance(left, str | list) and len(left) > MAX_OUTPUT_CHARS
+            operator == "+" and isinstance(left, str | list) and len(left) > _MAX_OUTPUT_CHARS
         )
         _refuse(operator == "**" or is_wide or is_long, f"'{operator}' with these operands")
         return super().call_binop(context, operator, left, right)
@@ -103,14 +103,14 @@ def sandbox(
     )
 
 
-def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int = MAX_OUTPUT_CHARS) -> str:
+def fill(template: Template, variables: Mapping[str, Any], *, limit_chars: int = _MAX_OUTPUT_CHARS) -> str:
     """Fill in a template.
 
     Raises: TemplateError for every error, because operators write the templates and have to see what is wrong with them.
     """
     pieces: list[str] = []
     size = 0
-    _steps.set(iter(range(MAX_STEPS)))
+    _steps.set(iter(range(_MAX_STEPS)))
     try:
         for piece in template.generate(variables):
             size += len(piece)
@@ -130,7 +130,7 @@ def _fault(template: Template, what: str) -> TemplateError:
 
 def _step() -> None:
     if next(_steps.get(), None) is None:
-        raise SecurityError(f"the template takes more than {MAX_STEPS} steps")
+        raise SecurityError(f"the template takes more than {_MAX_STEPS} steps")
 
 
 def _counted(items: Iterable[Any]) -> Iterator[Any]:
@@ -140,7 +140,7 @@ def _counted(items: Iterable[Any]) -> Iterator[Any]:
 
 
 def _held(text: str) -> str:
-    _refuse(len(text) > MAX_OUTPUT_CHARS, "a text as long as this")
+    _refuse(len(text) > _MAX_OUTPUT_CHARS, "a text as long as this")
     return text
 
 
@@ -181,4 +181,4 @@ def _is_small_product(left: Any, right: Any) -> bool:
     if isinstance(left, int | float) and isinstance(right, int | float):
         return True
     sizes = [len(each) if isinstance(each, str | list | tuple) else each for each in (left, right)]
-    return all(isinstance(size, int) for size in sizes) and sizes[0] * sizes[1] <= MAX_OUTPUT_CHARS
+    return all(isinstance(size, int) for size in sizes) and sizes[0] * sizes[1] <= _MAX_OUTPUT_CHARS

@@ -21,9 +21,9 @@ import yaml
 from actionwatch.base.errors import ConfigError, Fault
 
 MAX_BYTES = 1024 * 1024  # a rule has about 1 KB
-MAX_DEPTH = 60  # the deepest sensible document has about ten levels
+_MAX_DEPTH = 60  # the deepest sensible document has about ten levels
 MAX_NODES = 100_000  # with aliases expanded: a "billion laughs" document has billions
-MAX_INTEGER_BITS = 64  # Python raises ValueError when it prints an integer of more than 4,300 digits
+_MAX_INTEGER_BITS = 64  # Python raises ValueError when it prints an integer of more than 4,300 digits
 
 Place = tuple[str | int, ...]
 """A path in a document: keys and list indices."""
@@ -49,30 +49,36 @@ class Document:
         return Fault(self.file, line, column, what, remedy)
 
 
+def read_bounded(path: Path) -> str:
+    """Read a file of UTF-8 text that is not too large.
+
+    Raises: ConfigError with one error.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(Fault(str(path), 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
+        return data.decode("utf-8-sig")
+    except OSError as exc:
+        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(Fault(str(path), 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
+
+
 def read_file(path: Path) -> list[Document]:
     """Read the documents of a YAML file, except empty ones.
 
     Raises: ConfigError with one error, if the file cannot be read or is not valid YAML.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as exc:
-        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
-    return read_text(data, str(path))
+    return read_text(read_bounded(path), str(path))
 
 
-def read_text(data: bytes | str, file: str) -> list[Document]:
+def read_text(text: str, file: str) -> list[Document]:
     """Parse the documents in the content of `file`.
 
     Raises: ConfigError with one error.
     """
-    try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-    except UnicodeDecodeError as exc:
-        raise ConfigError(Fault(file, 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
-    if len(text) > MAX_BYTES:
-        raise ConfigError(Fault(file, 0, 0, f"the file is larger than {MAX_BYTES} bytes", "split it"))
     try:
         roots = _compose(text, file)
     except yaml.MarkedYAMLError as exc:
@@ -137,8 +143,8 @@ def _compose(text: str, file: str) -> list[_Node]:
             count += node.size or 1
             if count > MAX_NODES:
                 raise _refusal(event, file, f"more than {MAX_NODES} values", "split the file")
-            if len(path) + node.depth > MAX_DEPTH:
-                raise _refusal(event, file, f"nested deeper than {MAX_DEPTH} levels")
+            if len(path) + node.depth > _MAX_DEPTH:
+                raise _refusal(event, file, f"nested deeper than {_MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             node, before = path.pop()
             node.size = count - before
@@ -253,13 +259,13 @@ class _Builder:
                 value = _as_tagged(value, node.tag)
         except (ValueError, OverflowError) as exc:
             raise self._fault(at, f"not YAML: {exc}") from exc
-        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
             raise self._fault(at, "the number is too large", "quote it")
         return value
 
     def _duplicate(self, node: _Node, what: str, key: object) -> ConfigError:
-        said = f'not YAML: while constructing a mapping found duplicate {what} "{key}"'
-        return self._fault(node.at, said, "remove one of the two")
+        message = f'not YAML: while constructing a mapping found duplicate {what} "{key}"'
+        return self._fault(node.at, message, "remove one of the two")
 
     def _fault(self, at: tuple[int, int], what: str, remedy: str = "") -> ConfigError:
         return ConfigError(Fault(self.file, *at, what, remedy))

@@ -35,11 +35,11 @@ from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import ALERT, DELIVERY, JOINED
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
-from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.chaos.killing import Killed, MortalDatabase
 from tests.chaos.setups import Setup, plain, varied
-from tests.integration.pipeline.kit import KindEngine, PlainRenderer
+from tests.integration.kit import KindEngine, PlainRenderer
 from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
 

@@ -13,7 +13,7 @@ from actionwatch.base.model import Escalation, Match, Record
 from actionwatch.matching.addressing import Addressing, Destination
 from actionwatch.text.crontab import parse_crontab
 from actionwatch.text.timeintervals import Period, TimeInterval
-from tests.integration.pipeline.kit import KindRule
+from tests.integration.kit import KindRule
 from tests.upstreams import HOOK
 
 SIESTA = TimeInterval("siesta", (Period(times=((12 * 60 + 5, 12 * 60 + 25), (14 * 60, 14 * 60 + 30))),))

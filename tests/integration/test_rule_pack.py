@@ -19,7 +19,7 @@ from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.incidents import INCIDENTS
 from actionwatch.emulator.scenario import PlannedIncident, build_simulation, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
-from actionwatch.rules.check import Bench, Rebuild, missing_tests
+from actionwatch.rules.case_runner import CaseRunner, Rebuild, missing_tests
 from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lint import lint
@@ -300,9 +300,9 @@ def _pack_beside(lists: Mapping[str, tuple[str, ...]], *documents: Document) -> 
 
 
 def _failed(rules: Sequence[Rule], rebuild: Rebuild) -> list[tuple[str, str, tuple[str, ...]]]:
-    bench = Bench(rules, simulate, KINDS, Lists(), rebuild)
-    verdicts = [verdict for rule in rules for verdict in bench.run(rule)]
-    return [(each.rule.name.name, each.case.name, each.problems) for each in verdicts if not each.is_passed]
+    runner = CaseRunner(rules, simulate, KINDS, Lists(), rebuild)
+    results = [result for rule in rules for result in runner.run(rule)]
+    return [(each.rule.name.name, each.case.name, each.problems) for each in results if each.problems]
 
 
 def _bare_records() -> list[Record]:

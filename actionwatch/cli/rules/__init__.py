@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.base.errors import Fault
+from actionwatch.base.clock import utc_now
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import level_text, output_option, print_faults, print_items, spell_count
-from actionwatch.cli.rules import backtest, coverage, explain, export, new, schema, test
+from actionwatch.cli.options import output_option, paths_argument
+from actionwatch.cli.output import dump, level_text, print_faults, print_findings, print_items
+from actionwatch.cli.rules import backtest, coverage, explain, new, test
+from actionwatch.cli.rules.loaded_rules import load
 
 if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
@@ -24,7 +27,7 @@ def command() -> None:
     """List, check, test, explain and backtest the rules."""
 
 
-for module in (test, explain, backtest, new, schema, export, coverage):
+for module in (test, explain, backtest, new, coverage):
     command.add_command(module.command)
 
 
@@ -50,14 +53,14 @@ def list_rules(config: str, form: str) -> int:
         names = [rule.name.name for rule in loaded.rules if rule.mode == mode]
         if names and form == "table":
             click.secho(
-                f"{spell_count(len(names), 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True
+                f"{counted(len(names), 'rule')} in mode {mode}: {means}: {', '.join(names)}", err=True, bold=True
             )
     print_faults(loaded.faults)
     return EXIT_FAILED if loaded.faults else 0
 
 
 @command.command("check")
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@paths_argument
 @output_option
 @click.pass_obj
 def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
@@ -65,33 +68,53 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
 
     Notes describe what is valid but probably not intended; they do not fail the check.
     """
-    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.lint import lint
 
-    pack = load_pack(config, paths)
-    loaded = pack.loaded
-    notes = [*loaded.notes, *lint(loaded, pack.documents, pack.known_kinds)]
+    loaded = load(config, paths)
+    found = loaded.found
+    notes = [*found.notes, *lint(found, loaded.documents, loaded.context.known_kinds)]
+    print_findings(found.faults, notes, form)
     if form == "table":
-        parts = [spell_count(len(loaded.faults), "fault"), spell_count(len(notes), "note")]
-        print_faults(notes, " (note)")
-        print_faults(loaded.faults)
-        click.echo(", ".join([spell_count(len(loaded.rules), "rule") + " loaded", *parts]))
-    else:
-        found = [("fault", fault) for fault in loaded.faults] + [("note", note) for note in notes]
-        print_items(found, form, document=lambda item: fault_document(item[1], item[0]))
-    return EXIT_FAILED if loaded.faults else 0
+        counts = (counted(len(found.faults), "fault"), counted(len(notes), "note"))
+        click.echo(", ".join([f"{counted(len(found.rules), 'rule')} loaded", *counts]))
+    return EXIT_FAILED if found.faults else 0
 
 
-def fault_document(fault: Fault, kind: str) -> dict[str, object]:
-    """Return a fault or a note as JSON."""
-    return {
-        "kind": kind,
-        "file": fault.file,
-        "line": fault.line,
-        "column": fault.column,
-        "what": fault.what,
-        "remedy": fault.remedy,
-    }
+@command.command("schema")
+@click.option("--config", "is_config", is_flag=True, help="Print the schema of the configuration instead.")
+def print_schema(is_config: bool) -> None:
+    """Print the JSON Schema of rule files.
+
+    `init` writes both schemas to the folder `schemas`. The first line of each shipped file refers editors to them.
+    """
+    from actionwatch.service import configuration
+
+    click.echo(dump(configuration.config_schema() if is_config else configuration.rule_schema(), indent=2))
+
+
+@command.command("export")
+@paths_argument
+@click.option("--sigma", is_flag=True, help="Plain Sigma, for pySigma, sigma-cli and similar tools (the only format).")
+@click.pass_obj
+def export(config: str, paths: tuple[Path, ...], sigma: bool) -> int:
+    """Print the rules of the configuration, or of the given files and folders, as plain Sigma documents.
+
+    What Sigma cannot express is omitted and listed on standard error. Exits with 1 if a rule is broken.
+    """
+    import yaml
+
+    from actionwatch.rules.export import export_rules
+
+    if not sigma:
+        raise click.UsageError("choose a format: --sigma")
+    found = load(config, paths).found
+    documents: list[Any] = []
+    for exported in export_rules(found.rules, found.filters, utc_now()):
+        documents += exported.documents
+        print_faults(exported.lost)
+    print_faults(found.faults)
+    click.echo(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    return EXIT_FAILED if found.faults else 0
 
 
 def _document(rule: Rule) -> dict[str, object]:

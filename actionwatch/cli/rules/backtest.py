@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError
+from actionwatch.base.model import Alert, Mode, Record
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import Moment, level_text, output_option, print_items, print_table, spell_count
+from actionwatch.cli.options import Moment, output_option
+from actionwatch.cli.output import level_text, print_items, print_table
+from actionwatch.cli.rules import record_source
+from actionwatch.cli.rules.loaded_rules import LoadedRules, load
+from actionwatch.cli.rules.record_source import BacktestRecords, counting
+from actionwatch.cli.rules.spool import Spool
+from actionwatch.text.payloads import instant, record_document
+from actionwatch.text.suggestions import suggest
 
 if TYPE_CHECKING:
-    from actionwatch.base.model import Alert, Record
-    from actionwatch.cli.rules.loaded_rules import Pack
-    from actionwatch.cli.rules.record_source import Candidates
-    from actionwatch.rules.check import SimulationResult
+    from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.rules.model import Rule
 
 BACK = timedelta(days=90)
@@ -71,25 +78,23 @@ def command(
     Reads the records of the store, of a file, or of the upstream, which is queried only for records that the rules can match.
     Rules in mode shadow or off run as if they were live. Nothing is stored or sent.
     """
-    from actionwatch.cli.rules import record_source
-    from actionwatch.cli.rules.spool import Spool
-    from actionwatch.rules.prefilter import reach_of
+    from actionwatch.rules.prefilter import prefilter_of
 
     for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
         if file is not None and is_given:
             raise click.UsageError(f"--records and {option} exclude each other: omit one of them")
-    pack, chosen = choose_rules(config, rules)
+    loaded, chosen = choose_rules(config, rules)
     if since is None and file is None:
         since = utc_now() - BACK
     span = record_source.TimeRange(since, until)
     compared = choose_rules(config, [str(path) for path in others])[1] if others else None
-    about = reach_of([*chosen, *(compared or ())], pack.loaded.rules)
+    about = prefilter_of([*chosen, *(compared or ())], loaded.found.rules)
     if estimate:
-        _show_estimate(pack, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
+        _show_estimate(loaded, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
         return 0
     with Spool() as spool:
         if file is not None:
-            found = record_source.from_file(spool, file, pack.settings, span)
+            found = record_source.from_file(spool, file, loaded.context.settings, span)
         elif origin == "upstream":
             found = record_source.from_upstream(spool, config, about, source, span)
         else:
@@ -105,33 +110,29 @@ def command(
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
-def choose_rules(config: str, names: Sequence[str]) -> tuple[Pack, list[Rule]]:
+def choose_rules(config: str, names: Sequence[str]) -> tuple[LoadedRules, list[Rule]]:
     """Load the rules of these files and folders, or those of the configuration that have these names; all live.
 
     Raises: ConfigError, where any of them is broken; click.ClickException, where there is no such rule.
     """
-    from actionwatch.base.model import Mode
-    from actionwatch.cli.rules.loaded_rules import load_pack
-    from actionwatch.rules.report import suggest
-
     paths = [Path(name) for name in names if Path(name).exists()]
     plain = [name for name in names if not Path(name).exists()]
     if missing := [name for name in plain if "/" in name or Path(name).suffix in (".yml", ".yaml")]:
         raise click.UsageError(f"there is no file or folder {missing[0]}")
     if paths and plain:
         raise click.ClickException(f"there is no {plain[0]}: give files and folders or configured rules, not both")
-    pack = load_pack(config, paths)
-    if paths and pack.loaded.faults:
-        raise ConfigError(*pack.loaded.faults)
-    by_name = {key: rule for rule in pack.loaded.rules for key in (rule.name.id, rule.name.name)}
+    loaded = load(config, paths)
+    if paths and loaded.found.faults:
+        raise ConfigError(*loaded.found.faults)
+    by_name = {key: rule for rule in loaded.found.rules for key in (rule.name.id, rule.name.name)}
     for name in plain:
         if name not in by_name:
-            known = [rule.name.name for rule in pack.loaded.rules]
+            known = [rule.name.name for rule in loaded.found.rules]
             remedy = suggest(name, known, "rules are") or "see: actionwatch rules list"
             raise click.ClickException(f"no file or rule is named {name!r}: {remedy}")
-    chosen = [by_name[name] for name in plain] if plain else list(pack.loaded.rules)
-    chosen = _with_what_feeds(chosen, pack.loaded.rules)
-    return pack, [dataclasses.replace(rule, mode=Mode.LIVE) for rule in chosen]
+    chosen = [by_name[name] for name in plain] if plain else list(loaded.found.rules)
+    chosen = _with_what_feeds(chosen, loaded.found.rules)
+    return loaded, [dataclasses.replace(rule, mode=Mode.LIVE) for rule in chosen]
 
 
 def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
@@ -151,8 +152,6 @@ def _with_what_feeds(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule
 
 def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     """Return an alert as JSON."""
-    from actionwatch.text.payloads import instant, record_document
-
     ends = [record_document(record) for record in (records[0], records[-1])] if records else [None] * 2
     return {
         "id": alert.id,
@@ -168,9 +167,8 @@ def alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _run(rules: Sequence[Rule], found: Candidates | None) -> SimulationResult:
-    from actionwatch.cli.rules.record_source import counting
-    from actionwatch.rules.check import SimulationResult
+def _run(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResult:
+    from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:
@@ -191,7 +189,7 @@ def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Itera
             advance(1000)
 
 
-def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: Candidates | None) -> None:
+def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: BacktestRecords | None) -> None:
     if found is None:
         click.echo("no records to run the rules on", err=True)
         return
@@ -203,12 +201,20 @@ def _show(rules: Sequence[Rule], alerts: Sequence[Alert], found: Candidates | No
             continue
         own = [alert for alert in alerts if alert.rule.id == rule.name.id]
         rate = f"{len(own) / days:.2f}" if days >= 1 else ""
-        counted = sum(alert.count for alert in own)
-        rows.append((level_text(rule.level.word), rule.name.name, len(own), counted, rate, histogram(own, begin, end)))
+        rows.append(
+            (
+                level_text(rule.level.word),
+                rule.name.name,
+                len(own),
+                sum(alert.count for alert in own),
+                rate,
+                histogram(own, begin, end),
+            )
+        )
     rows.sort(key=lambda row: -row[2])
     print_table(("level", "rule", "alerts", "records", "per day", "over time"), rows, cut=("rule",))
     click.echo(
-        f"{spell_count(len(alerts), 'alert')} from {spell_count(found.records.count, 'record')}, "
+        f"{counted(len(alerts), 'alert')} from {counted(found.records.count, 'record')}, "
         f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC (a bar is {_spell_bar(end - begin)})"
     )
 
@@ -225,8 +231,6 @@ def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:
 
 
 def _spell_bar(span: timedelta) -> str:
-    from actionwatch.base.durations import spell_duration
-
     return spell_duration(span / HISTOGRAM_CHARS)
 
 
@@ -262,10 +266,10 @@ def _identity(alert: Alert, records: Sequence[Record]) -> tuple[Any, ...]:
     return alert.rule.name, group, records[0].key if records else alert.first_at
 
 
-def _show_estimate(pack: Pack, rules: Sequence[Rule], counts: Mapping[str, int], form: str) -> None:
+def _show_estimate(loaded: LoadedRules, rules: Sequence[Rule], counts: Mapping[str, int], form: str) -> None:
     from actionwatch.rules.prefilter import admitted_kinds, conditions_of
 
-    known = {rule.name.id: rule for rule in (*pack.loaded.rules, *rules)}
+    known = {rule.name.id: rule for rule in (*loaded.found.rules, *rules)}
 
     def at_most(rule: Rule) -> int:
         kinds = {kind for each in conditions_of(rule, known) for kind in admitted_kinds(each, [*counts])}
@@ -289,5 +293,5 @@ def _check_noise(rules: Sequence[Rule], alerts: Sequence[Alert], max_alerts: int
     counts = {rule.name.name: sum(alert.rule.id == rule.name.id for alert in alerts) for rule in rules}
     noisy = {name: count for name, count in counts.items() if count > max_alerts}
     for name, count in noisy.items():
-        click.echo(f"{name}: {spell_count(count, 'alert')}, more than the allowed {max_alerts}", err=True)
+        click.echo(f"{name}: {counted(count, 'alert')}, more than the allowed {max_alerts}", err=True)
     return EXIT_FAILED if noisy else 0

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actionwatch.cli.output import output_option, print_document, print_table
+from actionwatch.cli.options import output_option, paths_argument
+from actionwatch.cli.output import print_document, print_table
+from actionwatch.cli.rules.loaded_rules import load
+from actionwatch.instaclustr.kinds import KINDS
 
 if TYPE_CHECKING:
     from actionwatch.rules.coverage import KindRow, TechniqueRow
 
 
 @click.command("coverage")
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@paths_argument
 @click.option("--gaps", is_flag=True, help="Show only what no rule watches.")
 @output_option
 @click.pass_obj
 def command(config: str, paths: tuple[Path, ...], gaps: bool, form: str) -> None:
     """Show which kinds of the catalogue and which ATT&CK techniques the rules watch, and which they do not."""
-    from actionwatch.cli.rules.loaded_rules import load_pack
-    from actionwatch.instaclustr.kinds import KINDS
     from actionwatch.rules.coverage import cover_kinds, cover_techniques
 
-    loaded = load_pack(config, paths).loaded
+    loaded = load(config, paths).found
     kinds = cover_kinds(loaded.rules, {kind.name: kind.area for kind in KINDS.values()})
     techniques = cover_techniques(loaded.rules)
     document = {

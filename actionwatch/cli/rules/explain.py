@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.cli.output import output_option, print_document, print_faults, spell
+from actionwatch.base.model import Record
+from actionwatch.cli.context import reading_store
+from actionwatch.cli.options import output_option
+from actionwatch.cli.output import print_document, print_faults, spell
+from actionwatch.cli.rules.history import feeders_of, views_from_file, views_from_store
+from actionwatch.cli.rules.loaded_rules import LoadedRules, load
+from actionwatch.cli.rules.record_file import read_objects
+from actionwatch.text.suggestions import suggest
 
 if TYPE_CHECKING:
-    from actionwatch.base.model import Record
-    from actionwatch.cli.rules.loaded_rules import Pack
     from actionwatch.rules.correlations.live.view import View
-    from actionwatch.rules.explain import Finding
+    from actionwatch.rules.explain import Explanation
     from actionwatch.rules.model import Rule
 
 
@@ -38,28 +43,26 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     RECORD is the key of a stored record, a JSON file, or - for standard input: an object in the format of the upstream or of
     `records export`. RULE is the name or id of a rule, or a rule file.
     """
-    from actionwatch.cli.rules.history import feeders_of
-    from actionwatch.cli.rules.loaded_rules import load_pack
     from actionwatch.rules.explain import explain
 
     path = Path(rule)
     is_file = path.suffix in (".yml", ".yaml")
     if is_file and not path.exists():
         raise click.UsageError(f"there is no rule file {rule}")
-    pack = load_pack(config, [path] if is_file else [])
-    chosen = pack.loaded.rules if is_file else tuple(r for r in pack.loaded.rules if rule in (r.name.name, r.name.id))
+    loaded = load(config, [path] if is_file else [])
+    chosen = loaded.found.rules if is_file else tuple(r for r in loaded.found.rules if rule in (r.name.name, r.name.id))
     if not chosen:
-        print_faults(pack.loaded.faults)
-        raise click.ClickException(_no_rule(rule, pack.loaded.rules))
+        print_faults(loaded.found.faults)
+        raise click.ClickException(_no_rule(rule, loaded.found.rules))
     found = _record(config, record)
-    rules = pack.loaded.rules
+    rules = loaded.found.rules
     findings = [
         explain(
             each,
             found,
-            pack.lists,
+            loaded.context.lists,
             feeders=feeders_of(each, rules),
-            views=_views(config, each, pack, found, file),
+            views=_views(config, each, loaded, found, file),
         )
         for each in chosen
     ]
@@ -67,31 +70,24 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     print_document(documents[0] if len(documents) == 1 else documents, form, as_text=lambda: _print(found, findings))
 
 
-def _views(config: str, rule: Rule, pack: Pack, record: Record, file: Path | None) -> list[View] | None:
+def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: Path | None) -> list[View] | None:
     """Return the correlation's groups, or None if nothing is known about the time before the record."""
-    from actionwatch.cli.context import opened_store
-    from actionwatch.cli.rules.history import views_from_file, views_from_store
-
     if rule.correlation is None:
         return None
     if file is not None:
-        return views_from_file(file, pack.settings, rule, pack.loaded.rules, record)
+        return views_from_file(file, loaded.context.settings, rule, loaded.found.rules, record)
     if not record.id:
         return None
-    with opened_store(config) as (_, database), database.read() as connection:
-        return views_from_store(connection, rule, pack.loaded.rules, record)
+    with reading_store(config) as (_, connection):
+        return views_from_store(connection, rule, loaded.found.rules, record)
 
 
 def _no_rule(name: str, rules: tuple[Rule, ...]) -> str:
-    from actionwatch.rules.report import suggest
-
     remedy = suggest(name, [each.name.name for each in rules], "rules are") or "see: actionwatch rules list"
     return f"no rule has the name or id {name!r}: {remedy}"
 
 
 def _record(config: str, where: str) -> Record:
-    from actionwatch.cli.rules.record_file import read_objects
-
     if where == "-" or Path(where).is_file():
         text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
         try:
@@ -109,17 +105,16 @@ def _record(config: str, where: str) -> Record:
 
 
 def _stored(config: str, key: str) -> Record:
-    from actionwatch.cli.context import opened_store
     from actionwatch.store import records
 
-    with opened_store(config) as (_, database), database.read() as connection:
+    with reading_store(config) as (_, connection):
         found = records.read_by_key(connection, key)
     if found is None:
         raise click.ClickException(f"no stored record has the key {key!r}: see `actionwatch records list -o jsonl`")
     return found
 
 
-def _print(record: Record, findings: list[Finding]) -> None:
+def _print(record: Record, findings: list[Explanation]) -> None:
     from actionwatch.rules.alert_text import plain_body
 
     click.echo(spell(plain_body(record)))

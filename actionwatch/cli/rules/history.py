@@ -7,10 +7,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actionwatch.base.model import Record
+from actionwatch.cli.rules.record_file import read_jsonl, reader_for
+from actionwatch.cli.rules.spool import Spool
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Record
     from actionwatch.rules.correlations.live.view import View
     from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
@@ -45,8 +48,6 @@ def views_from_file(
     path: Path, settings: Settings | None, rule: Rule, rules: Sequence[Rule], record: Record
 ) -> list[View]:
     """Return what a correlation counts for a record after those of a file. Raises: ConfigError."""
-    from actionwatch.cli.rules.record_file import read_jsonl, reader_for
-    from actionwatch.cli.rules.spool import Spool
     from actionwatch.rules.correlations.live.view import look
 
     with Spool() as spool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,40 +11,48 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ConfigError
+from actionwatch.text.timeintervals import TimeInterval
 
 if TYPE_CHECKING:
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.load import Rules
     from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
-    from actionwatch.text.timeintervals import TimeInterval
     from actionwatch.text.yaml_document import Document
 
 
-@dataclass(frozen=True)
-class Pack:
-    """Rules and what they were read with. `settings` is None without a usable configuration."""
+@dataclass(frozen=True, slots=True)
+class RuleContext:
+    """What rules are read with. `settings` is None without a usable configuration."""
 
-    loaded: Rules
-    documents: tuple[Document, ...]
     lists: Lists
-    known_kinds: tuple[str, ...]
+    known_kinds: Sequence[str]
     time_intervals: Mapping[str, TimeInterval]
     settings: Settings | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """The rules in some documents, and what they were read with."""
+
+    found: Rules
+    documents: tuple[Document, ...]
+    context: RuleContext
 
     def rebuild(self, lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
         """Build the rules again with other lists in place of those with the same name."""
         from actionwatch.rules.lists import Lists
         from actionwatch.rules.load import build_rules
 
-        changed = Lists({**self.lists.values, **lists})
+        context = self.context
+        changed = Lists({**context.lists.values, **lists})
         built = build_rules(
-            self.documents, lists=changed, known_kinds=self.known_kinds, time_intervals=self.time_intervals
+            self.documents, lists=changed, known_kinds=context.known_kinds, time_intervals=context.time_intervals
         )
         return built.rules
 
 
-def load_pack(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> Pack:
+def load(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> LoadedRules:
     """Load the rules of the configuration, or those at `paths`.
 
     Rule authors may have no configuration: with paths, an unusable one is ignored. With `borrowed`, lists from the tests of
@@ -53,22 +61,26 @@ def load_pack(config: str, paths: Sequence[Path], *, borrowed: bool = False) -> 
     Raises: ConfigError, if no paths are given and the configuration is unusable.
     """
     from actionwatch.rules.lists import Lists
-    from actionwatch.rules.load import Rules, build_rules, read_documents
+    from actionwatch.rules.load import read_documents, rules_of
 
-    lists, kinds, intervals, settings = surroundings(config, paths)
-    read = read_documents(paths or (settings.rules if settings else ()))
+    context = read_context(config, paths)
+    read = read_documents(paths or _rules(context.settings))
     if borrowed:
+        lists = context.lists
         lists = Lists({**_borrowed_lists(read.documents), **lists.values}, lists.broken, lists.faults)
-    built = build_rules(read.documents, lists=lists, known_kinds=kinds, time_intervals=intervals, now=utc_now())
-    faults = (*read.faults, *lists.faults, *built.faults)
-    loaded = Rules(built.rules, faults, (*read.notes, *built.notes), built.filters)
-    return Pack(loaded, read.documents, lists, tuple(kinds), intervals, settings)
+        context = replace(context, lists=lists)
+    found = rules_of(
+        read,
+        lists=context.lists,
+        known_kinds=context.known_kinds,
+        time_intervals=context.time_intervals,
+        now=utc_now(),
+    )
+    return LoadedRules(found, read.documents, context)
 
 
-def surroundings(
-    config: str, paths: Sequence[Path]
-) -> tuple[Lists, Sequence[str], Mapping[str, TimeInterval], Settings | None]:
-    """Return lists, known kinds, time intervals and settings: of the configuration, or else the defaults of `init`."""
+def read_context(config: str, paths: Sequence[Path]) -> RuleContext:
+    """Read what the rules at `paths` refer to: from the configuration, or else the defaults of `init`."""
     from actionwatch.rules.lists import list_folders, read_lists
     from actionwatch.service import configuration
 
@@ -77,12 +89,8 @@ def surroundings(
     intervals = configuration.time_intervals(settings) if settings else {}
     if paths and not intervals:
         intervals = configuration.usual_intervals()
-    return (
-        read_lists(list_folders(_lists_folder(settings, paths), paths or _rules(settings))),
-        kinds,
-        intervals,
-        settings,
-    )
+    lists = read_lists(list_folders(_lists_folder(settings, paths), paths or _rules(settings)))
+    return RuleContext(lists, kinds, intervals, settings)
 
 
 def _rules(settings: Settings | None) -> Sequence[Path]:

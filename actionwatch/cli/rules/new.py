@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from actionwatch.rules.lists import Lists
-    from actionwatch.text.timeintervals import TimeInterval
+from actionwatch.base.errors import ConfigError
+from actionwatch.cli.rules.loaded_rules import RuleContext, read_context
+from actionwatch.instaclustr.kinds import KINDS, normalise_kind
+from actionwatch.rules.fields import FIELDS, field_named
+from actionwatch.text.suggestions import suggest
+from actionwatch.text.timeintervals import TimeInterval
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json"
@@ -46,12 +50,10 @@ MAX_HOURS = 366 * 24
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
     """Write a rule with two tests: one that alerts, one that does not. On a terminal, asks for missing options."""
-    from actionwatch.cli.rules.loaded_rules import surroundings
-
     answers = _ask(given, folder)
-    lists, kinds, intervals, _ = surroundings(config, [Path()])
-    text = render(**answers, at=_outside(intervals.get(answers["outside"] or "")))
-    _check(text, lists, kinds, intervals)
+    context = read_context(config, [Path()])
+    text = render(**answers, at=_outside(context.time_intervals.get(answers["outside"] or "")))
+    _check(text, context)
     if is_printed:
         click.echo(text, nl=False)
         return
@@ -144,8 +146,6 @@ def _somebody_else(users: Sequence[str]) -> str:
 
 def _something_else(kinds: Sequence[str]) -> str:
     """Return a kind that the rule does not match."""
-    from actionwatch.instaclustr.kinds import KINDS
-
     return next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
 
 
@@ -217,8 +217,6 @@ def _free_name(folder: Path) -> Callable[[str], str]:
 
 
 def _kinds(text: str) -> list[str]:
-    from actionwatch.instaclustr.kinds import normalise_kind
-
     words = _words(text)
     for word in words:
         if (doubt := _doubt(word)) and not click.confirm(f"{doubt} Use it anyway?", err=True):
@@ -235,9 +233,6 @@ def _users(text: str) -> list[str]:
 
 
 def _fields(text: str) -> list[str]:
-    from actionwatch.rules.fields import FIELDS, field_named
-    from actionwatch.rules.report import suggest
-
     words = _words(text)
     for word in words:
         if field_named(word) is None:
@@ -247,8 +242,6 @@ def _fields(text: str) -> list[str]:
 
 def _known(kind: str) -> str:
     """Return the normalised kind, and warn if it is not documented."""
-    from actionwatch.instaclustr.kinds import normalise_kind
-
     if doubt := _doubt(kind):
         click.echo(doubt, err=True)
     return normalise_kind(kind)
@@ -256,10 +249,6 @@ def _known(kind: str) -> str:
 
 def _doubt(kind: str) -> str:
     """Return a warning with similar kinds if a kind is not documented, otherwise an empty text."""
-    from difflib import get_close_matches
-
-    from actionwatch.instaclustr.kinds import KINDS, normalise_kind
-
     name = normalise_kind(kind)
     if name in KINDS:
         return ""
@@ -271,12 +260,16 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _check(text: str, lists: Lists, kinds: Sequence[str], intervals: Mapping[str, TimeInterval]) -> None:
+def _check(text: str, context: RuleContext) -> None:
     """Check that the rule loads. Raises: ConfigError."""
-    from actionwatch.base.errors import ConfigError
     from actionwatch.rules.load import build_rules
     from actionwatch.text.yaml_document import read_text
 
-    built = build_rules(read_text(text, "the new rule"), lists=lists, known_kinds=kinds, time_intervals=intervals)
+    built = build_rules(
+        read_text(text, "the new rule"),
+        lists=context.lists,
+        known_kinds=context.known_kinds,
+        time_intervals=context.time_intervals,
+    )
     if built.faults:
         raise ConfigError(*built.faults)

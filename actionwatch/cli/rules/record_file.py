@@ -13,10 +13,11 @@ import msgspec
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import BadResponse, ConfigError, Fault
+from actionwatch.base.model import Entity, Record
+from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.wire import parse_page
 
 if TYPE_CHECKING:
-    from actionwatch.base.model import Record
-    from actionwatch.instaclustr.records import RecordReader
     from actionwatch.settings import Settings
 
 BATCH = 1000  # lines decoded at once
@@ -25,8 +26,6 @@ FILE_SOURCE = "file"
 
 def reader_for(settings: Settings | None) -> RecordReader:
     """Return the reader of a file. It uses the aliases of the source if exactly one is configured."""
-    from actionwatch.instaclustr.records import RecordReader
-
     if settings is not None and len(settings.sources) == 1:
         source = settings.sources[0]
         return RecordReader(source.name, organisation_id=source.organisation_id, aliases=source.field_aliases)
@@ -59,8 +58,6 @@ def read_jsonl(path: Path, reader: RecordReader, on_read: Callable[[int], None] 
 
 def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before: int) -> list[Record]:
     """Read a batch at once if it is in the format of the upstream, otherwise line by line."""
-    from actionwatch.instaclustr.wire import parse_page
-
     texts = [line.strip() for line in lines]
     kept = [text for text in texts if text]
     if not any(text.startswith(b"[") or b'"raw"' in text for text in kept):
@@ -103,8 +100,6 @@ def _record(value: Any, reader: RecordReader) -> Record:
 
 
 def _with_exported_fields(record: Record, value: dict[str, Any]) -> Record:
-    from actionwatch.base.model import Entity
-
     def entity(name: str, otherwise: Entity) -> Entity:
         found = value.get(name)
         return Entity(found.get("id"), found.get("name")) if isinstance(found, dict) else otherwise

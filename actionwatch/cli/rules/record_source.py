@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.model import Record
+from actionwatch.cli.context import chosen_source, reading_store
+from actionwatch.cli.rules.record_file import read_jsonl, reader_for
+from actionwatch.cli.rules.spool import Spool
+from actionwatch.instaclustr.query import Query
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.base.model import Record
-    from actionwatch.cli.rules.spool import Spool
-    from actionwatch.instaclustr.query import Query
-    from actionwatch.rules.prefilter import Reach
+    from actionwatch.rules.prefilter import Prefilter
     from actionwatch.settings import Settings
 
 
@@ -42,7 +44,7 @@ class TimeRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class BacktestRecords:
     """Records in event order from `begin` to `end`, complete up to `complete_until`."""
 
     records: Spool
@@ -51,13 +53,11 @@ class Candidates:
     complete_until: datetime
 
 
-def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRange) -> Candidates | None:
+def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRange) -> BacktestRecords | None:
     """Read the requested time from a file; None if the file is empty. Raises: ConfigError.
 
     Nothing is known about the time before its first record and after its last.
     """
-    from actionwatch.cli.rules.record_file import read_jsonl, reader_for
-
     with counting("reading", path.stat().st_size) as advance:
         ends: tuple[datetime, datetime] | None = None
         for record in read_jsonl(path, reader_for(settings), advance):
@@ -68,26 +68,27 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRang
     if ends is None:
         return None
     begin, end = span.within(*ends)
-    return Candidates(into, begin, end, end) if begin <= end else None
+    return BacktestRecords(into, begin, end, end) if begin <= end else None
 
 
-def from_store(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> Candidates | None:
+def from_store(
+    into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
+) -> BacktestRecords | None:
     """Read the stored records; None before the first poll. Raises: ConfigError, StoreError."""
-    from actionwatch.cli.context import opened_store
     from actionwatch.store import marks
 
-    with opened_store(config) as (_, database), database.read() as connection, counting("reading", None) as advance:
+    with reading_store(config) as (_, connection), counting("reading", None) as advance:
         known = [mark for name, mark in marks.read_all(connection).items() if source in (None, name)]
         into.add(_stored(connection, about, source, span, advance))
     if not known:
         return None
     seen = max([min(mark.seen_through for mark in known), *_given(into.last_at)])
     begin, end = span.within(max(mark.begins_at for mark in known), seen)
-    return Candidates(into, begin, end, min([end, *(mark.proved_through for mark in known)]))
+    return BacktestRecords(into, begin, end, min([end, *(mark.proved_through for mark in known)]))
 
 
 def _stored(
-    connection: Connection, about: Reach, source: str | None, span: TimeRange, advance: Callable[[int], None]
+    connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
     from actionwatch.store import records
     from actionwatch.store.records import RecordFilter
@@ -99,9 +100,10 @@ def _stored(
             yield msgspec.structs.replace(record, seen_at=record.occurred_at)
 
 
-def from_upstream(into: Spool, config: str, about: Reach, source: str | None, span: TimeRange) -> Candidates | None:
+def from_upstream(
+    into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
+) -> BacktestRecords | None:
     """Query the upstream with filters derived from the rules. Raises: ConfigError, SourceError."""
-    from actionwatch.cli.context import chosen_source
     from actionwatch.service import app
 
     query = _query(about, span)
@@ -112,16 +114,15 @@ def from_upstream(into: Spool, config: str, about: Reach, source: str | None, sp
             into.add(msgspec.structs.replace(record, seen_at=record.occurred_at) for record in kept)
             advance(len(page.records))
     begin, end = query.start or into.first_at, min([utc_now(), *_given(query.end)])
-    return None if begin is None else Candidates(into, begin, end, end)
+    return None if begin is None else BacktestRecords(into, begin, end, end)
 
 
-def count(config: str, about: Reach, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
+def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
     """Count by kind the records that the rules can match, with one small request or from the store."""
-    from actionwatch.cli.context import chosen_source, opened_store
     from actionwatch.service import app
 
     if origin == "store":
-        with opened_store(config) as (_, database), database.read() as connection:
+        with reading_store(config) as (_, connection):
             stored = _stored(connection, about, source, span, lambda _: None)
             return dict(Counter(record.action_kind for record in stored))
     with app.reading_client(chosen_source(config, source)) as client:
@@ -143,9 +144,7 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def _query(about: Reach, span: TimeRange) -> Query:
-    from actionwatch.instaclustr.query import Query
-
+def _query(about: Prefilter, span: TimeRange) -> Query:
     return Query(
         start=span.since,
         end=span.until or utc_now(),

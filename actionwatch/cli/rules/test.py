@@ -10,36 +10,40 @@ from xml.etree import ElementTree  # nosec B405  (written here, never parsed)
 
 import click
 
+from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.output import output_option, print_faults, print_items, spell, spell_count
+from actionwatch.cli.options import output_option, paths_argument
+from actionwatch.cli.output import print_faults, print_items, spell
+from actionwatch.cli.rules.loaded_rules import LoadedRules, load
+from actionwatch.instaclustr.kinds import KINDS
+from actionwatch.text.payloads import instant, record_document
 
 if TYPE_CHECKING:
-    from actionwatch.cli.rules.loaded_rules import Pack
-    from actionwatch.rules.check import Verdict
+    from actionwatch.rules.case_runner import CaseResult
     from actionwatch.rules.model import Rule
 
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a test, or (`verdict` is None) of a rule without enough tests."""
+    """The result of a test, or (`case_result` is None) of a rule without enough tests."""
 
     rule: Rule
-    verdict: Verdict | None
+    case_result: CaseResult | None
     problems: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """The test's name."""
-        return self.verdict.case.name if self.verdict else "has tests"
+        return self.case_result.case.name if self.case_result else "has tests"
 
     @property
     def where(self) -> str:
         """File and line, in the form that editors open."""
-        return f"{self.rule.file}:{self.verdict.case.line if self.verdict else self.rule.line}"
+        return f"{self.rule.file}:{self.case_result.case.line if self.case_result else self.rule.line}"
 
 
 @click.command("test")
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@paths_argument
 @click.option(
     "--min-tests",
     type=click.IntRange(0),
@@ -58,37 +62,32 @@ def command(config: str, paths: tuple[Path, ...], min_tests: int, junit: Path | 
     The tests use the engine of the service and a virtual clock. A failed test shows the result of each selection for each
     record, with its values. Exits with 1 if a test fails, a rule has too few tests, or a document is broken.
     """
-    from actionwatch.cli.rules.loaded_rules import load_pack
-
-    pack = load_pack(config, paths, borrowed=True)
-    results = list(_run(pack, min_tests))
-    print_faults(pack.loaded.faults)
+    loaded = load(config, paths, borrowed=True)
+    results = list(_run(loaded, min_tests))
+    print_faults(loaded.found.faults)
     if junit is not None:
-        _write_junit(results, pack, junit)
+        _write_junit(results, loaded, junit)
     if form == "table":
-        _print(results, pack)
+        _print(results, loaded)
     else:
         print_items(results, form, document=_document)
-    return EXIT_FAILED if pack.loaded.faults or any(result.problems for result in results) else 0
+    return EXIT_FAILED if loaded.found.faults or any(result.problems for result in results) else 0
 
 
-def _run(pack: Pack, min_tests: int) -> Iterator[Result]:
-    from actionwatch.instaclustr.kinds import KINDS
-    from actionwatch.rules.check import Bench, missing_tests
+def _run(loaded: LoadedRules, min_tests: int) -> Iterator[Result]:
+    from actionwatch.rules.case_runner import CaseRunner, missing_tests
     from actionwatch.service.simulation import simulate
 
-    bench = Bench(pack.loaded.rules, simulate, KINDS, pack.lists, pack.rebuild)
-    for rule in pack.loaded.rules:
-        for verdict in bench.run(rule):
-            yield Result(rule, verdict, verdict.problems)
+    bench = CaseRunner(loaded.found.rules, simulate, KINDS, loaded.context.lists, loaded.rebuild)
+    for rule in loaded.found.rules:
+        for case_result in bench.run(rule):
+            yield Result(rule, case_result, case_result.problems)
         lacking = missing_tests(rule, min_tests)
         if lacking:
             yield Result(rule, None, (lacking,))
 
 
-def _print(results: Sequence[Result], pack: Pack) -> None:
-    from actionwatch.text.payloads import instant
-
+def _print(results: Sequence[Result], loaded: LoadedRules) -> None:
     for result in results:
         if not result.problems:
             continue
@@ -96,41 +95,39 @@ def _print(results: Sequence[Result], pack: Pack) -> None:
         click.echo(f"  ({result.where})")
         for problem in result.problems:
             click.echo(f"  {spell(problem)}")
-        for record, finding in result.verdict.explained if result.verdict else ():
+        for record, finding in result.case_result.explained if result.case_result else ():
             click.echo(f"  on {instant(record.occurred_at)} {spell(record.action_kind)}:")
             for line in finding.lines(2):
                 # Keep the indentation, and escape the values of records and rules.
                 click.echo(" " * (len(line) - len(line.lstrip())) + spell(line.lstrip()))
-    ran = [result for result in results if result.verdict]
+    ran = [result for result in results if result.case_result]
     failed = sum(bool(result.problems) for result in ran)
     lacking = len(results) - len(ran)
-    counts = f"{spell_count(len(pack.loaded.rules), 'rule')}, {spell_count(len(ran), 'test')}"
+    counts = f"{counted(len(loaded.found.rules), 'rule')}, {counted(len(ran), 'test')}"
     summary = f"{counts}: {len(ran) - failed} passed, {failed} failed"
     summary += (
-        f"; {spell_count(lacking, 'rule')} without enough tests (--min-tests 0 disables this check)" if lacking else ""
+        f"; {counted(lacking, 'rule')} without enough tests (--min-tests 0 disables this check)" if lacking else ""
     )
-    summary += f"; {spell_count(len(pack.loaded.faults), 'fault')}" if pack.loaded.faults else ""
-    click.secho(summary, fg="red" if failed or lacking or pack.loaded.faults else "green")
+    summary += f"; {counted(len(loaded.found.faults), 'fault')}" if loaded.found.faults else ""
+    click.secho(summary, fg="red" if failed or lacking or loaded.found.faults else "green")
 
 
 def _document(result: Result) -> dict[str, Any]:
-    from actionwatch.text.payloads import record_document
-
-    explained = result.verdict.explained if result.verdict else ()
+    explained = result.case_result.explained if result.case_result else ()
     return {
         "rule": {"id": result.rule.name.id, "name": result.rule.name.name},
-        "test": result.verdict.case.name if result.verdict else None,
+        "test": result.case_result.case.name if result.case_result else None,
         "passed": not result.problems,
         "problems": list(result.problems),
         "file": result.rule.file,
-        "line": result.verdict.case.line if result.verdict else result.rule.line,
+        "line": result.case_result.case.line if result.case_result else result.rule.line,
         "records": [
             {"record": record_document(record), "explanation": finding.document()} for record, finding in explained
         ],
     }
 
 
-def _write_junit(results: Sequence[Result], pack: Pack, path: Path) -> None:
+def _write_junit(results: Sequence[Result], loaded: LoadedRules, path: Path) -> None:
     """Write a JUnit report with one suite per rule, and one for broken documents."""
     root = ElementTree.Element("testsuites", name="actionwatch rules test")
     suites: dict[str, ElementTree.Element] = {}
@@ -145,13 +142,15 @@ def _write_junit(results: Sequence[Result], pack: Pack, path: Path) -> None:
         )
         if result.problems:
             lines = (
-                [line for _, finding in result.verdict.explained for line in finding.lines()] if result.verdict else []
+                [line for _, finding in result.case_result.explained for line in finding.lines()]
+                if result.case_result
+                else []
             )
             failure = ElementTree.SubElement(case, "failure", message=_xml("; ".join(result.problems)))
             failure.text = _xml("\n".join([result.where, *result.problems, *lines]))
-    if pack.loaded.faults:
+    if loaded.found.faults:
         suite = ElementTree.SubElement(root, "testsuite", name="faults")
-        for fault in pack.loaded.faults:
+        for fault in loaded.found.faults:
             case = ElementTree.SubElement(
                 suite, "testcase", classname="faults", name=_xml(f"{fault.file}:{fault.line}")
             )

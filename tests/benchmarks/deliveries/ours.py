@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection, Pool, event
 
-from actionwatch.alerts.grouping import open_alert
+from actionwatch.alerts.ledger import open_alert
 from actionwatch.base.model import Alert, Level, Match, Record, RuleName
 from actionwatch.service import app, configuration
 from actionwatch.store import alerts, outbox, records

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from actionwatch import cli
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Account, Cluster, Organisation
+from tests.fixtures import logs_left_alone
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import LIMIT
+
+__all__ = ["logs_left_alone"]
 
 RULE = """\
 title: Cluster deleted
@@ -160,17 +161,6 @@ def a_desk(folder: Path) -> Iterator[Desk]:
     upstream = create_app(organisation)
     with running(upstream) as url, HttpEnd(lambda _: Reply(204)) as webhook:
         yield Desk(folder, organisation, account, cluster, url, webhook, upstream.state.emulator.faults).write()
-
-
-@pytest.fixture(autouse=True)
-def logs_left_alone() -> Iterator[None]:
-    """Take back what a command sets up for its logs: they go to a stream that ends with the call."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

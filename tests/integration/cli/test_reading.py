@@ -105,7 +105,7 @@ def test_an_unknown_kind_is_pointed_out(filled: Desk) -> None:
     """A kind that is not documented finds nothing, and the one that was likely meant is named on stderr."""
     called = filled.call("records", "list", "--kind", "DELETE_CLUSTR", "-o", "json")
     assert (called.status, called.json) == (0, [])
-    assert "did you mean DELETE_CLUSTER?" in called.err
+    assert "did you mean 'DELETE_CLUSTER'?" in called.err
 
 
 def test_export_gives_every_record_in_the_order_stored(filled: Desk) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.matching.self_alerts import TITLES
-from actionwatch.tail.cursor import TWO_WALKS
+from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.web.scrapes import metrics_routes
 from actionwatch.web.server import serving
 from tests import http_client

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from actionwatch.emulator.app import create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
-from tests import waiting
+from tests.fixtures import logs_left_alone, no_thread_left
 from tests.integration.reload.kit import Site
+
+__all__ = ["logs_left_alone", "no_thread_left", "site"]
 
 
 @pytest.fixture
@@ -24,21 +24,3 @@ def site(tmp_path: Path) -> Iterator[Site]:
     cluster = organisation.add_cluster("payments-prod", account=account)
     with running(create_app(organisation)) as url:
         yield Site(tmp_path, url, organisation, account, cluster)
-
-
-@pytest.fixture(autouse=True)
-def logs_left_alone() -> Iterator[None]:
-    """Take back what `serve` sets up for its logs."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    """Fail a test that leaves a thread running."""
-    with waiting.no_thread_left():
-        yield

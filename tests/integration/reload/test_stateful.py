@@ -11,7 +11,7 @@ import pytest
 from actionwatch.base.model import Match, Record
 from actionwatch.matching.matcher import Matcher
 from tests.builders import make_record, open_database
-from tests.integration.pipeline.kit import KindEngine, KindRule, Post
+from tests.integration.kit import KindEngine, KindRule, Post
 from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
 from tests.waiting import wait_until
 

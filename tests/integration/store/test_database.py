@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,9 +19,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError
-from actionwatch.store import positions
+from actionwatch.store import migrations, positions
 from actionwatch.store.database import SCHEMA_VERSION, Database
-from actionwatch.store.migrations.env import migrate
 from actionwatch.store.tables import METADATA
 from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
@@ -40,18 +40,60 @@ def test_empty_store_is_migrated(tmp_path: Path) -> None:
     database.close()
 
 
-def test_schema_is_what_the_tables_say(tmp_path: Path) -> None:
-    """The migrations make exactly the tables, columns and indexes that the code believes in, and a new store is made with."""
+def test_first_schema_is_migrated_to_the_newest(tmp_path: Path) -> None:
+    """A table or an index was changed without a migration, or a migration does not make what `tables.py` describes."""
     new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
     new.upgrade()
     with migrated.write() as connection:
-        migrate(connection)
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, METADATA) == []
+        _create_first_schema(connection)
+    migrated.upgrade()
     assert migrated.schema_version() == new.schema_version() == SCHEMA_VERSION
     assert _schema(migrated) == _schema(new)
+    with migrated.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
     new.close()
     migrated.close()
+
+
+LATER_MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    op.add_column("position", sa.Column("note", sa.Text()))
+"""
+
+
+def test_a_later_migration_keeps_what_is_stored(tmp_path: Path) -> None:
+    """A migration does not run, runs outside the caller's transaction, or loses rows."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(Path(migrations.__file__).parent, folder)
+    (folder / "versions" / "0002_later.py").write_text(LATER_MIGRATION)
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    with database.write() as connection:
+        _create_first_schema(connection)
+        positions.write(connection, positions.MATCHED, 7)
+    with contextlib.suppress(ZeroDivisionError), database.write() as connection:
+        migrations.migrate(connection, folder)
+        raise ZeroDivisionError
+    assert database.schema_version() == "0001"
+    with database.write() as connection:
+        migrations.migrate(connection, folder)
+        rows = connection.exec_driver_sql("SELECT name, record_id, note FROM position").all()
+    assert rows == [(positions.MATCHED, 7, None)]
+    assert database.schema_version() == "0002"
+    database.close()
+
+
+def _create_first_schema(connection: Connection) -> None:
+    """Make a store as the first version made it; `schema_0001.sql` never changes."""
+    for statement in (Path(__file__).parent / "schema_0001.sql").read_text().split(";\n"):
+        if statement:
+            connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
 
 
 def _schema(database: Database) -> dict[str, list[str]]:

@@ -31,7 +31,6 @@ from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.tables import DELIVERY
 from tests.builders import NOON, make_alert, make_delivery
-from tests.transitions import guard_transitions
 
 LATER = NOON + timedelta(minutes=5)
 ESCALATES = make_delivery("a", ordinal=-1, event=Event.UPDATED)
@@ -166,8 +165,7 @@ def test_every_state_has_an_owner() -> None:
 
 @pytest.mark.parametrize("status", ["pending", "dead", "held"])
 def test_guard(database: Database, status: str) -> None:
-    """The guard of the other tests lets a change pass that the table does not have."""
-    guard_transitions(database)
+    """The guard of the fixture `database` lets a change pass that the table does not have."""
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [ROWS[0]])
         delivery_transitions.sent(connection, ROWS[0].receiver, {ROWS[0].id: None}, NOON)

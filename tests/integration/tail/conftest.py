@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from actionwatch.store.database import Database
-from tests.builders import open_database
+from tests.fixtures import database
 from tests.upstreams import Switch, World, serving
 
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """Open an empty store."""
-    opened = open_database(tmp_path)
-    yield opened
-    opened.close()
+__all__ = ["database", "served", "world"]
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from actionwatch.base.model import Record
+from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import receipts
@@ -79,14 +81,14 @@ def test_asked_once_a_day(world: World, database: Database) -> None:
     assert on.is_complete()
 
 
-class Empty:
+class Empty(Client):
     """A listing whose first answer is empty, for a reason that passes."""
 
     def __init__(self, *shown: Record) -> None:
         self._shown = shown
         self._asked_count = 0
 
-    def user_actions(self, query: Query, *, page_size: int = 1000, trusts_total: bool | None = None) -> Iterator[Page]:
+    def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
         """Give one page."""
         self._asked_count += 1
         yield Page(self._shown if self._asked_count > 1 else (), None, None, NOON)

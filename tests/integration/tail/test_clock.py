@@ -13,9 +13,8 @@ from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.heartbeat import Heartbeat
 from actionwatch.store import marks, polls, receipts, unproved_windows
 from actionwatch.store.database import Database
-from actionwatch.tail.tail import Tail
-from actionwatch.tail.window_scan import PollReport
-from actionwatch.tail.windows import ServerClock
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import PollReport, ServerClock
 from tests.builders import Machine
 from tests.integration.tail.test_watching import Monitor
 from tests.upstreams import (
@@ -43,7 +42,7 @@ class Site:
     database: Database
     machine: Machine
     client: DirectClient
-    tail: Tail
+    tail: SourceTail
     watch: ClockWatch
 
     def pass_time(self, **span: float) -> None:
@@ -208,7 +207,7 @@ def test_a_window_in_doubt_does_not_wait_for_longer_than_any(world: World, datab
     here.pass_time(hours=3)
     world.log()
     here.poll()
-    doubt = unproved_windows.Unproved(
+    doubt = unproved_windows.UnprovedWindow(
         source=SOURCE,
         starts_at=world.clock() - timedelta(hours=2),
         ends_at=world.clock() - timedelta(hours=1),
@@ -225,7 +224,7 @@ def test_a_window_in_doubt_does_not_wait_for_longer_than_any(world: World, datab
     assert in_doubt(database) == []
 
 
-def in_doubt(database: Database) -> list[unproved_windows.Unproved]:
+def in_doubt(database: Database) -> list[unproved_windows.UnprovedWindow]:
     """Read the windows that could not be proved."""
     with database.read() as connection:
         return [found for found in unproved_windows.read(connection, SOURCE) if found.failure_count]
@@ -267,7 +266,7 @@ def test_the_upstreams_time_goes_on(skew: timedelta) -> None:
     """Our clock is set: the upstream's time as we know it goes on; where we never heard it, ours counts."""
     machine, step = Machine(), timedelta(hours=-1)
     heard, unheard = ServerClock(machine), ServerClock(machine)
-    heard.watch(Page((), None, None, machine(), server_date=machine() + skew))
+    heard.compare(Page((), None, None, machine(), server_date=machine() + skew))
     before = heard.now()
     machine.now += step
     machine.clock.take_up(step)

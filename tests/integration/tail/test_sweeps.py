@@ -18,7 +18,7 @@ from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
-from actionwatch.store.unproved_windows import Unproved
+from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON
 from tests.integration.tail.test_tail import HOUR, Bench, bench
 from tests.upstreams import SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
@@ -338,7 +338,7 @@ def test_older_windows_get_their_turn(world: World, database: Database) -> None:
     polls = 0
     while not on.is_complete() or polls < 40:
         on = bench(world, database, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
-        on.tail._sweeper.questions_per_poll = 1
+        on.tail._poller._sweeper.questions_per_poll = 1
         if polls % 2:
             world.log(ago=1000 + polls, description=f"late {polls}")
         on.poll(400)
@@ -350,7 +350,7 @@ def test_question_that_the_sweeps_left_behind_is_asked(world: World, database: D
     """A window that no poll had time for before the newest record moved on is never asked, and its sweep never again."""
     on = seven_hours(world, database)
     old = world.clock() - 30 * HOUR
-    question = Unproved(source=SOURCE, starts_at=old, ends_at=old + HOUR, reach=6 * HOUR, due_at=old)
+    question = UnprovedWindow(source=SOURCE, starts_at=old, ends_at=old + HOUR, reach=6 * HOUR, due_at=old)
     with database.write() as connection:
         unproved_windows.write(connection, [question])
     world.log(ago=4 * 3600 + 7, description="late")
@@ -364,7 +364,7 @@ def test_doubt_that_the_sweeps_leave_behind_is_reported(world: World, database: 
     """A window that failed once, and that no sweep reaches any more, is in doubt and nobody is notified."""
     on = seven_hours(world, database)
     old = world.clock() - 30 * HOUR
-    doubt = Unproved(
+    doubt = UnprovedWindow(
         source=SOURCE, starts_at=old, ends_at=old + HOUR, reach=6 * HOUR, due_at=old, failure_count=1, why="it changes"
     )
     with database.write() as connection:

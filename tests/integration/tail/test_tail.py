@@ -14,8 +14,8 @@ from actionwatch.instaclustr.client import Client
 from actionwatch.store import backlog_progress, marks, receipts, records
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database
-from actionwatch.tail.tail import Tail
-from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import PollReport
 from tests.builders import NOON
 from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
 
@@ -29,7 +29,7 @@ class Bench:
     world: World
     database: Database
     client: DirectClient
-    tail: Tail
+    tail: SourceTail
 
     def poll(self, seconds: float = 30) -> PollReport:
         """Let time pass, then poll."""

@@ -14,8 +14,8 @@ from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
 from actionwatch.store import marks, records
 from actionwatch.store.database import Database
-from actionwatch.tail.tail import Tail
-from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import PollReport
 from tests.upstreams import SOURCE, Switch, World, client_of, self_watch, tail_of
 from tests.waiting import PATIENT
 
@@ -39,7 +39,7 @@ def arrive(world: World, count: int, spread: int) -> None:
         world.log(kind, ago=spread - number * spread // count, times=times, **where)
 
 
-def poll(world: World, tail: Tail, visible: Seen, *, by_time: bool) -> PollReport:
+def poll(world: World, tail: SourceTail, visible: Seen, *, by_time: bool) -> PollReport:
     """Poll once; what could be seen before it must be in the store when that is proved."""
     visible |= told(world.organisation.visible(world.clock()), by_time=by_time)
     report = tail.run_once()
@@ -72,7 +72,7 @@ def test_variant(variant: str, world: World, database: Database, served: tuple[S
     visible: Seen = Counter()
 
     @contextmanager
-    def tailing(timeout: timedelta) -> Iterator[Tail]:
+    def tailing(timeout: timedelta) -> Iterator[SourceTail]:
         with client_of(url, world.organisation.id, world.clock, timeout) as client:
             watch = self_watch(database, client, world.clock, "BETWEEN")
             yield tail_of(database, client, world.clock, watch, start=timedelta(hours=1))

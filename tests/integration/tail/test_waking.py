@@ -14,11 +14,11 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
-from actionwatch.tail.tail import Tail, TailOptions
-from actionwatch.tail.window_scan import PollReport
+from actionwatch.tail.source import SourceTail, TailOptions
+from actionwatch.tail.state import PollReport
 from tests.builders import QUARTER, open_database
 from tests.chaos.killing import Killed
-from tests.integration.pipeline.kit import KindRule, Post
+from tests.integration.kit import KindRule, Post
 from tests.upstreams import SOURCE, DirectClient, World, self_watch
 
 RULE = KindRule(kind="BACKUP", realert=QUARTER)
@@ -35,17 +35,17 @@ def picture(database: Database) -> list[tuple[Any, ...]]:
         )
 
 
-class Counting:
-    """An upstream that counts its answers; `meanwhile` is what others do while the tail waits for the next page."""
+class Counting(DirectClient):
+    """A client that counts its responses; `meanwhile` is what others do while the tail waits for the next page."""
 
-    def __init__(self, client: DirectClient, meanwhile: Callable[[], object]) -> None:
-        self._client = client
+    def __init__(self, world: World, meanwhile: Callable[[], object]) -> None:
+        super().__init__(world.emulator, world.clock)
         self._meanwhile = meanwhile
         self.answers = 0
 
-    def user_actions(self, *args: Any, **options: Any) -> Iterator[Page]:
+    def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
         """Give the pages of a window."""
-        for page in self._client.user_actions(*args, **options):
+        for page in super().user_actions(query, **options):
             self.answers += 1
             yield page
             self._meanwhile()
@@ -53,24 +53,24 @@ class Counting:
     def counts(self, query: Query) -> Page:
         """Ask what the upstream counts."""
         self.answers += 1
-        return self._client.counts(query)
+        return super().counts(query)
 
 
 def matched(
     world: World, database: Database, page_size: int, batch_size: int = 2000
 ) -> tuple[list[tuple[Any, ...]], list[int]]:
     """Poll once, matching whenever anyone says so; give the alerts, and how many answers had come when the tail did."""
-    client, post = DirectClient(world.emulator, world.clock), Post(database, world.clock)
-    matcher, woken = post.matcher(RULE, batch_size=batch_size), list[int]()
-    upstream = Counting(client, matcher.run_once)
+    post, woken = Post(database, world.clock), list[int]()
+    matcher = post.matcher(RULE, batch_size=batch_size)
+    upstream = Counting(world, matcher.run_once)
 
     def on_stored() -> None:
         woken.append(upstream.answers)
         matcher.run_once()
 
     options = TailOptions(SOURCE, "org", start=timedelta(hours=2), alert_backlog=True, page_size=page_size)
-    watch = self_watch(database, client, world.clock)
-    Tail(options, upstream, database, watch, world.clock, on_stored=on_stored).run_once()
+    watch = self_watch(database, upstream, world.clock)
+    SourceTail(options, upstream, database, watch, world.clock, on_stored=on_stored).run_once()
     return picture(database), woken
 
 
@@ -128,10 +128,12 @@ def broken_off(world: World, database: Database, error: BaseException) -> tuple[
     def fail() -> None:
         raise error
 
-    client = DirectClient(world.emulator, world.clock)
-    options = TailOptions(SOURCE, "org", start=timedelta(hours=2), alert_backlog=True, page_size=5)
-    watch, upstream = self_watch(database, client, world.clock), Counting(client, fail)
-    tail = Tail(options, upstream, database, watch, world.clock, on_stored=lambda: woken.append(None))
+    options, upstream = (
+        TailOptions(SOURCE, "org", start=timedelta(hours=2), alert_backlog=True, page_size=5),
+        Counting(world, fail),
+    )
+    watch = self_watch(database, upstream, world.clock)
+    tail = SourceTail(options, upstream, database, watch, world.clock, on_stored=lambda: woken.append(None))
     return tail.run_once(), len(woken)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from actionwatch.base.errors import AccessDenied, SourceError, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
+from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.heartbeat import Heartbeat
@@ -21,7 +22,7 @@ from actionwatch.store import accounts, alerts, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
 from actionwatch.tail.health import judge_disk
-from actionwatch.tail.tail import Tail
+from actionwatch.tail.source import SourceTail
 from tests.builders import NOON, Clock
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
@@ -30,7 +31,7 @@ from tests.waiting import beside, wait_for_event
 # -- linked accounts
 
 
-class Listing:
+class Listing(Client):
     """The accounts as a test says."""
 
     def __init__(self, **names: str) -> None:
@@ -123,9 +124,7 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     account = world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
     watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
-    tail = tail_of(
-        database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, account_name=watch.name_at
-    )
+    tail = tail_of(database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, accounts=watch)
     watch.run_once()
     world.clock.advance(minutes=10)
     world.organisation.remove_account(account.id)
@@ -158,7 +157,7 @@ def reporting(database: Database, clock: Clock) -> SelfAlertStore:
 
 
 @dataclass
-class Accounts:
+class Accounts(Client):
     """A listing that fails as a test says."""
 
     error: SourceError | None = None
@@ -505,7 +504,7 @@ def test_stuck_source(world: World, database: Database) -> None:
 def test_sources_do_not_share(world: World, database: Database) -> None:
     """Two sources with equal records share marks, or one hides the other's records."""
     other = World(world.clock)
-    tails: list[Tail] = []
+    tails: list[SourceTail] = []
     for name, one in (("acme", world), ("emca", other)):
         one.log(description="same", user_name="eve")
         client = DirectClient(one.emulator, one.clock)

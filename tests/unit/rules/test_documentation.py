@@ -12,7 +12,7 @@ from actionwatch.emulator.catalogue import KINDS
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
 from actionwatch.rules import cases
 from actionwatch.rules.alert import KEYS
-from actionwatch.rules.check import Bench, missing_tests
+from actionwatch.rules.case_runner import CaseRunner, missing_tests
 from actionwatch.rules.fields import FIELDS, VARIABLES
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
@@ -49,9 +49,9 @@ def test_examples_of_tests_pass() -> None:
     def rebuild(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
         return _load(TESTS, 3, lists).rules
 
-    bench = Bench(loaded.rules, simulate, CATALOGUE, Lists(), rebuild)
-    verdicts = [verdict for rule in loaded.rules for verdict in bench.run(rule)]
-    assert [(verdict.case.name, verdict.problems) for verdict in verdicts if not verdict.is_passed] == []
+    runner = CaseRunner(loaded.rules, simulate, CATALOGUE, Lists(), rebuild)
+    results = [result for rule in loaded.rules for result in runner.run(rule)]
+    assert [(result.case.name, result.problems) for result in results if result.problems] == []
     assert [rule.name.name for rule in loaded.rules if missing_tests(rule, 1)] == []
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Record
 from actionwatch.rules.conditions import predicate
-from actionwatch.rules.explain import Finding, explain
+from actionwatch.rules.explain import Explanation, explain
 from actionwatch.rules.fields import Subject
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
@@ -111,4 +111,4 @@ def test_long_values_are_cut() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     lines = list(explain(rule, record(description="x" * 10_000, at=at)).lines())
     assert max(map(len, lines)) < 300
-    assert isinstance(explain(rule, record()), Finding)
+    assert isinstance(explain(rule, record()), Explanation)

@@ -106,7 +106,7 @@ def test_an_instant_may_be_given() -> None:
             filter_text(owner=None),
             "r.yml:16:1: a filter needs 'owner': name the team or person responsible for it",
         ),
-        (filter_text(reason="''"), "r.yml:25:1: 'reason' must be a text: explain why these records are harmless"),
+        (filter_text(reason="''"), "r.yml:25:1: 'reason' must be a string: explain why these records are harmless"),
         (
             filter_text(expires=None),
             "r.yml:16:1: a filter needs 'expires': set the last day, for example: expires: 2026-12-31",

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
+from actionwatch.rules.case_runner import CaseRunner
 from actionwatch.rules.cases import KEYS as CASE_KEYS
-from actionwatch.rules.check import Bench
 from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.explain import explain
@@ -98,10 +98,10 @@ def _use(value: Any) -> None:
     lint(loaded, documents, KINDS)
     list(export_rules(loaded.rules, loaded.filters, AT))
     cover_kinds(loaded.rules, dict.fromkeys(KINDS, ""))
-    bench = Bench(loaded.rules, simulate, CATALOGUE, lists, lambda _: loaded.rules)
+    runner = CaseRunner(loaded.rules, simulate, CATALOGUE, lists, lambda _: loaded.rules)
     for rule in loaded.rules:
         explain(rule, record(), lists).document()
-        list(bench.run(rule))
+        list(runner.run(rule))
 
 
 @settings(max_examples=300)

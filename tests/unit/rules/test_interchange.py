@@ -14,7 +14,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.export import export_rules
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules
-from actionwatch.rules.prefilter import names_demanding, reach_of
+from actionwatch.rules.prefilter import names_demanding, prefilter_of
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
 from tests.unit.rules.builders import HEAD, KINDS, record
@@ -218,7 +218,7 @@ def test_coverage() -> None:
 )
 def test_reach(texts: list[str], kinds: tuple[str, ...] | None, cluster: str | None, account: str | None) -> None:
     """Filters for the upstream never leave out a record that a rule could be about."""
-    reach = reach_of(load(*texts).rules)
+    reach = prefilter_of(load(*texts).rules)
     assert (reach.kinds, reach.cluster_id, reach.account_id) == (kinds, cluster, account)
 
 

@@ -8,7 +8,6 @@ from actionwatch.emulator.catalogue import KINDS
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
-from actionwatch.rules.regex_lint import always_matches, never_matches
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
 
@@ -125,13 +124,18 @@ def test_what_is_well(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "is_never", "is_always"),
+    ("pattern", "found"),
     [
-        ("^a", False, False), ("a^", True, False), ("$a", True, False), ("(a^|b^)", True, False), ("(a^|b)", False, False),
-        ("x?^a", False, False), ("(?m)a$b", False, False), (".*", False, True), ("a*b?", False, True), ("^.*$", False, False),
-        ("a+", False, False), ("[", False, False), ("(" * 500 + ")" * 500, False, False), ("", False, True),
+        ("^a", None), ("a^", "never matches"), ("$a", "never matches"), ("a+^", "never matches"), (r"a\.$b", "never matches"),
+        ("[ab]^", "never matches"), ("[^a]$b", "never matches"), ("(a^|b)", None), ("x?^a", None), ("x*?^a", None),
+        ("(?m)a$b", None), (r"\$a", None), ("[$]a", None), ("[]^]a", None), (r"a\^", None), ("^.*$", None), ("a+", None),
+        (".*", "matches every text"), ("a*b?", "matches every text"), ("(?i)(a|b)*", "matches every text"),
+        ("[^a]*", "matches every text"), (r"\w{0,3}", "matches every text"), (r"\b", None), ("(^)*", None), (r"\A", None),
     ],
 )  # fmt: skip
-def test_patterns(pattern: str, is_never: bool, is_always: bool) -> None:
-    """Anchors that nothing can meet, and patterns that ask for nothing."""
-    assert (never_matches(pattern), always_matches(pattern)) == (is_never, is_always)
+def test_patterns(pattern: str, found: str | None) -> None:
+    """A pattern is noted if its anchors cannot be met, or if it matches every text."""
+    noted = [
+        note for note in notes(f"{HEAD}  s: {{userName|re: '{pattern}'}}\n  condition: s\n") if "the pattern" in note
+    ]
+    assert [f"the pattern '{pattern}' {found}" in note for note in noted] == [True] * (found is not None)

@@ -20,9 +20,9 @@ LOCATED: list[tuple[str, list[str]]] = [
     ("- a\n", ["1:1: a rule must be a mapping"]),
     ("just text\n", ["1:1: a rule must be a mapping"]),
     (GOOD.removeprefix("title: T\n"), ["1:1: Sigma rule must have a title"]),
-    ("title: 5\n" + GOOD.removeprefix("title: T\n"), ["1:1: 'title' must be a text: quote it"]),
+    ("title: 5\n" + GOOD.removeprefix("title: T\n"), ["1:1: 'title' must be a string: quote it"]),
     (GOOD + "id: nonsense\n", ["6:1: Sigma rule identifier must be an UUID"]),
-    (GOOD + "id: 5\n", ["6:1: 'id' must be a text"]),
+    (GOOD + "id: 5\n", ["6:1: 'id' must be a string"]),
     (GOOD + "level: hihg\n", ["6:1: 'hihg' is not a valid Sigma rule level: did you mean 'high'?"]),
     (GOOD + "level: 3\n", ["6:1: Sigma rule level must be a string"]),
     (GOOD + "status: stabel\n", ["6:1: 'stabel' is not a valid Sigma rule status: did you mean 'stable'?"]),
@@ -127,7 +127,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "alert:\n  body: '{{ userName'\n", ["7:3: not a template: "]),
     (GOOD + "alert:\n  body: '{{ userName | shout }}'\n", ["7:3: not a template: No filter named 'shout'"]),
     (GOOD + "alert:\n  body: \"{% include 'x' %}\"\n", ["7:3: the text of a rule cannot include other templates"]),
-    (GOOD + "alert:\n  title: 5\n", ["7:3: 'title' must be a text"]),
+    (GOOD + "alert:\n  title: 5\n", ["7:3: 'title' must be a string"]),
     (GOOD + "alert:\n  level: sever\n", ["7:3: unknown level 'sever'"]),
     (GOOD + "alert:\n  level: {critcal: {actionKind: BACKUP}}\n", ["7:11: unknown level 'critcal': did you mean 'critical'?"]),
     (GOOD + "alert:\n  level:\n    critical: {userNam: x}\n", ["8:16: unknown field 'userNam': did you mean 'userName'?"]),
@@ -139,7 +139,7 @@ LOCATED: list[tuple[str, list[str]]] = [
     (GOOD + "alert:\n  group_by: [userName]\n  realert: 0s\n", ["8:3: 'realert' must be longer than 0"]),
     (GOOD + "alert:\n  labels: [a]\n", ["7:3: 'labels' must map names to strings"]),
     (GOOD + "alert:\n  labels: {rule: x}\n", ["7:12: the label 'rule' is set by actionwatch"]),
-    (GOOD + "alert:\n  labels: {team: [a]}\n", ["7:12: the label 'team' must be a text"]),
+    (GOOD + "alert:\n  labels: {team: [a]}\n", ["7:12: the label 'team' must be a string"]),
     (GOOD + "alert:\n  labels: {a b: x}\n", ["7:12: 'a b' is not a label name"]),
     # YAML itself
     ("title: a: b\n", ["1:9: not YAML"]),
@@ -357,4 +357,4 @@ def test_a_list_is_not_read_beyond_what_is_taken(tmp_path: Path) -> None:
     with (tmp_path / "a.txt").open("wb") as file:
         file.truncate(1 << 36)
     (fault,) = read_lists([tmp_path]).faults
-    assert fault.what == f"the list is larger than {MAX_BYTES} bytes"
+    assert fault.what == f"the file is larger than {MAX_BYTES} bytes"

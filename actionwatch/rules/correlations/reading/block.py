@@ -29,9 +29,10 @@ from actionwatch.rules.model import (
     Kind,
     Step,
 )
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
 from actionwatch.rules.when import When
+from actionwatch.text.suggestions import suggest
 
 _COMMON = ("type", "rules", "group-by", "aliases", "generate")
 KEYS: dict[Kind, tuple[str, ...]] = {

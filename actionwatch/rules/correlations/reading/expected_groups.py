@@ -10,8 +10,9 @@ from typing import Any
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.reading.limits import PLACE, is_absence
 from actionwatch.rules.model import Group, Kind, Threshold
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Place
 
 _MAX_EXPECTED = 10_000  # expected groups; each has a state from the start

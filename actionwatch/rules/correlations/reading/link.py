@@ -11,7 +11,8 @@ from actionwatch.rules.conditions import all_of
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.reading.block import digest
 from actionwatch.rules.model import Correlation, Kind, Rule, Step
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
+from actionwatch.text.suggestions import suggest
 
 
 def link(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:

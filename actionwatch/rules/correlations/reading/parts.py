@@ -10,7 +10,8 @@ from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.conditions import Condition, Every
 from actionwatch.rules.model import Kind, Rule
-from actionwatch.rules.report import Report, suggest
+from actionwatch.rules.report import Report
+from actionwatch.text.suggestions import suggest
 
 ANY = "any"
 WHOLE = "detection"

@@ -16,7 +16,7 @@ from sigma.correlations import (
 from sigma.exceptions import SigmaError
 
 from actionwatch.rules.model import Pattern
-from actionwatch.rules.report import suggest
+from actionwatch.text.suggestions import suggest
 
 _MAX_CHARS = 2000
 _MAX_PARENTHESES = 15  # nested; pyparsing takes exponentially longer with each

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actionwatch.emulator.catalogue import KINDS
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
-from actionwatch.rules.check import Bench, missing_tests
+from actionwatch.rules.case_runner import CaseRunner, missing_tests
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
@@ -29,13 +29,11 @@ def _rules(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
 def test_examples_load_and_their_tests_pass() -> None:
     """Every example is a rule without faults and notes, and does what its tests say."""
     rules = _rules({"production-clusters": ("c",)})
-    bench = Bench(rules, simulate, CATALOGUE, Lists(), _rules)
-    verdicts = [verdict for rule in rules for verdict in bench.run(rule)]
-    assert [
-        (verdict.rule.name.name, verdict.case.name, verdict.problems) for verdict in verdicts if verdict.problems
-    ] == []
+    runner = CaseRunner(rules, simulate, CATALOGUE, Lists(), _rules)
+    results = [result for rule in rules for result in runner.run(rule)]
+    assert [(result.rule.name.name, result.case.name, result.problems) for result in results if result.problems] == []
     assert [rule.name.name for rule in rules if not rule.is_silent and missing_tests(rule, 1)] == []
-    assert len(verdicts) >= 15
+    assert len(results) >= 15
 
 
 def test_everything_is_named() -> None:

@@ -1,0 +1,82 @@
+"""Options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from click.decorators import FC
+
+from actionwatch.base.clock import utc_now
+from actionwatch.base.durations import parse_duration
+
+
+class Moment(click.ParamType[datetime]):
+    """A time: RFC 3339, or a duration before now."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse the value."""
+        # Imported here because it imports pydantic, which would slow `--help` down.
+
+        if isinstance(value, datetime):
+            return value
+        try:
+            return utc_now() - parse_duration(value)
+        except (ValueError, OverflowError):
+            pass
+        try:
+            at = datetime.fromisoformat(value)
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is not a time: use RFC 3339 (2026-11-25T09:00:00Z) or a duration before now (7d)",
+                param,
+                ctx,
+            )
+
+
+class Span(click.ParamType[timedelta]):
+    """A duration: `30s`, `15m`, or `0`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse the value."""
+        try:
+            return parse_duration("0s" if value == "0" else value)
+        except ValueError as exc:
+            self.fail(f"{value!r} is {exc}", param, ctx)
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
+)
+source_option = click.option("--source", metavar="NAME", help="The source to query, if several are configured.")
+since_option = click.option(
+    "--since", type=Moment(), help="Only at or after this time: RFC 3339, or a duration before now (7d)."
+)
+until_option = click.option("--until", type=Moment(), help="Only at or before this time.")
+author_option = click.option("--author", metavar="NAME", help="Who decides this.  [default: your login name]")
+paths_argument = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+
+
+def limit_option(noun: str) -> Callable[[FC], FC]:
+    """Make `--limit` of a list that shows the newest items."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=50,
+        show_default=True,
+        help=f"Maximum number of {noun}, newest first.",
+    )

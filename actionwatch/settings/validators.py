@@ -1,0 +1,220 @@
+"""Validate the types that only the configuration file uses: addresses, rates, levels, start times, names and pairs of keys.
+
+Every function is a pydantic validator: it returns the value, or raises ValueError with `what: remedy`. Messages never contain
+the value, which may be a secret in the wrong key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+
+from actionwatch.base.durations import parse_duration
+from actionwatch.base.model import LEVELS, Level
+from actionwatch.text.options import ConfigPath, Options, check_url
+from actionwatch.text.suggestions import did_you_mean, suggest
+
+_T = TypeVar("_T")
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
+_SQLITE = "sqlite:///"
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # datetime arithmetic overflows near the ends of the calendar
+LATEST = datetime(2900, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the web server listens. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+
+def parse_address(value: object) -> Address:
+    """Read `host:port`, with an IPv6 address in brackets."""
+    if isinstance(value, Address):
+        return value
+    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if not found or int(found[3]) > 65_535:
+        raise ValueError("not an address: write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+    return Address(found[1] or found[2], int(found[3]))
+
+
+def parse_rate(value: object) -> float | None:
+    """Read `1/s`, `10/m` or `100/h` as a rate per second."""
+    if value is None:
+        return None
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not found or float(found[1]) == 0:
+        raise ValueError("not a rate: write a number above 0 and a unit, such as 1/s, 10/m or 100/h")
+    return float(found[1]) / _RATE_SECONDS[found[2]]
+
+
+def parse_level(value: object) -> Level:
+    """Read one of Sigma's five levels."""
+    if isinstance(value, Level):
+        return value
+    if not isinstance(value, str) or value not in LEVELS:
+        near = did_you_mean(value, list(LEVELS)) if isinstance(value, str) else ""
+        raise ValueError(f"must be one of {', '.join(LEVELS)}" + (f": {near}" if near else ""))
+    return LEVELS[value]
+
+
+def parse_start(value: object) -> object:
+    """Read `now`, a duration before now, or an RFC 3339 time. Return times in UTC."""
+    if value == "now" or isinstance(value, timedelta):
+        return value
+    at = _time(value)
+    if at is not None:
+        if at.tzinfo is None:
+            raise ValueError("a time needs its zone: write 2026-11-25T09:00:00Z")
+        if not EARLIEST < at < LATEST:
+            raise ValueError("this time is centuries away: correct the year")
+        return at.astimezone(UTC)
+    try:
+        span = parse_duration(value)
+    except ValueError as exc:
+        raise ValueError(
+            "not a start: write now, a duration before now such as 7d, or a time: 2026-11-25T09:00:00Z"
+        ) from exc
+    if not span:
+        raise ValueError("must be longer than 0s: write now")
+    return span
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, datetime) or not isinstance(value, str):
+        return value if isinstance(value, datetime) else None
+    try:
+        return datetime.fromisoformat(value.strip().upper()) if "T" in value.upper() else None
+    except ValueError:
+        return None
+
+
+def parse_origin(url: str) -> str:
+    """Read the upstream's base URL, without a slash at its end."""
+    check_url(url)
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path: remove what follows ? or #")
+    return url.rstrip("/")
+
+
+def resolve_store(url: str, info: ValidationInfo) -> str:
+    """Make the URL of a SQLite file absolute, relative to the folder of the configuration."""
+    if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
+        raise ValueError("PostgreSQL is not supported yet: use sqlite:///actionwatch.db")
+    name = url.removeprefix(_SQLITE)
+    if name == url or not name.strip("/ ") or name.startswith("file:") or set(name) & set("?#\0"):
+        raise ValueError(
+            "not the URL of a SQLite file: write sqlite:///actionwatch.db, or sqlite:////srv/actionwatch.db"
+        )
+    if name.startswith(":memory:"):
+        raise ValueError("a store in memory is lost at a restart: use sqlite:///actionwatch.db")
+    folder: Path = (info.context or {}).get("folder", Path())
+    return _SQLITE + str((folder / name).absolute())
+
+
+def needs_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
+    """Check, at the second key of a pair, that exactly one of the two is given."""
+
+    def check(value: _T | None, info: ValidationInfo) -> _T | None:
+        take_one_of(first)(value, info)
+        # An invalid first key is missing from `data` and already reported.
+        if value is None and info.data.get(first, "unusable") is None:
+            raise ValueError(f"one of {first} and {info.field_name} is required: add {info.field_name}")
+        return value
+
+    return check
+
+
+def take_one_of(first: str) -> Callable[[_T | None, ValidationInfo], _T | None]:
+    """Check, at the second key of a pair, that not both are given."""
+
+    def check(value: _T | None, info: ValidationInfo) -> _T | None:
+        if value is not None and info.data.get(first) is not None:
+            raise ValueError(f"{first} is set too: keep one of the two")
+        return value
+
+    return check
+
+
+def _word(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must be text on one line, not empty")
+    return text.strip()
+
+
+def _no_flag(value: Any) -> Any:
+    # pydantic accepts true as 1.
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number, not true or false")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    # Text comes from the environment. pydantic also accepts `y`, `t` and 1, which YAML 1.2 does not.
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false: write it without quotes")
+    return value
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"there is no {path}: create it, or correct the path")
+    return path
+
+
+def _among(key: str, what: str, remedy: str) -> AfterValidator:
+    """Accept only the names that the loader passes as `key` of the context; `what` says that a name is not one of them."""
+
+    def check(name: str, info: ValidationInfo) -> str:
+        names: list[str] | None = (info.context or {}).get(key)
+        if names is None or name in names:
+            return name
+        raise ValueError(f"{what.format(name)}: {suggest(name, names, 'there are') or remedy}")
+
+    return AfterValidator(check)
+
+
+def parse_storm(value: object) -> object:
+    """Accept `off` or a mapping. Anything else is one fault, where a union would report one per member."""
+    if value is None or value == "off" or isinstance(value, dict | Options):
+        return value
+    raise ValueError("not a storm: write {above: 30, per: 1m}, or off")
+
+
+def _matcher(text: str, info: ValidationInfo) -> str:
+    check: Callable[[str], object] | None = (info.context or {}).get("check_matcher")
+    if check is not None:
+        check(text)
+    return text
+
+
+Word = Annotated[str, AfterValidator(_word)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
+Existing = Annotated[ConfigPath, AfterValidator(_existing)]
+"""A file or folder that must exist when the configuration is loaded."""
+RecordField = Annotated[str, _among("record_fields", "a record has no field '{}'", "see docs/configuration.md")]
+KnownReceiver = Annotated[Word, _among("receiver_names", "no receiver has the name '{}'", "add it under receivers")]
+KnownInterval = Annotated[
+    Word, _among("interval_names", "no time interval has the name '{}'", "add it under time_intervals")
+]
+MatcherText = Annotated[str, AfterValidator(_matcher)]
+
+
+def parse_heartbeat(url: SecretStr) -> SecretStr:
+    """Check the URL; http is accepted, as for a webhook."""
+    check_url(url.get_secret_value(), is_plain_allowed=True)
+    return url

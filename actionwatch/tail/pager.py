@@ -1,0 +1,126 @@
+"""Read the pages of a window: each record is handed to the `RecordWriter`, and the walk is returned as a value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+
+from actionwatch.instaclustr.client import PAGE_SIZE, Client
+from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.wire import Page
+from actionwatch.tail import bounds
+from actionwatch.tail.cursor import MAX_WINDOW_RECORDS, Window
+from actionwatch.tail.proof import Claim, Walk
+from actionwatch.tail.record_writer import RecordWriter
+from actionwatch.tail.state import PollReport, Stopped, TailState
+from actionwatch.tail.walk import WalkCounter, WindowScan, ignored_bounds
+
+
+class Pager:
+    """Reads pages of one source."""
+
+    def __init__(
+        self, upstream: Client, state: TailState, writer: RecordWriter, page_size: int, clock: Callable[[], datetime]
+    ) -> None:
+        self._upstream = upstream
+        self._state = state
+        self._writer = writer
+        self.page_size = page_size
+        self._clock = clock
+
+    def walk(self, window: Window, report: PollReport, number: int = 0, earlier: Walk | None = None) -> WindowScan:
+        """Read all pages of a window once. `number` counts the walks through it from 0; `earlier` is the one before.
+
+        The records are stored when the walk ends, or when an error breaks it off.
+        """
+        try:
+            scan = self._walk(window, report, number, earlier)
+        except Exception:
+            self._writer.flush(report)  # what came before the error need not wait for the next poll
+            raise
+        self._writer.flush(report)
+        return scan
+
+    def count(self, window: Window, report: PollReport) -> Claim:
+        """Ask what the upstream counts in a window, with one small request."""
+        asked = self._state.widened(window)
+        page = self._upstream.counts(Query(start=asked.start, end=asked.end))
+        report.request_count += 1
+        self._state.server.compare(page)
+        return Claim(page.total, page.counts)
+
+    def keys(self, query: Query, asked: Window, report: PollReport) -> Counter[str]:
+        """Read all pages of a query, and count the record keys."""
+        keys: Counter[str] = Counter()
+        for page in self._upstream.user_actions(query, page_size=self.page_size, trusts_total=False):
+            self._take(page, asked, report)
+            keys.update(record.key for record in page.records)
+        self._writer.flush(report)
+        return keys
+
+    def _walk(self, window: Window, report: PollReport, number: int, earlier: Walk | None) -> WindowScan:
+        size = self._page_size(number, earlier)
+        # If one page was all there is, the walk before has asked for a page after it: this one need not.
+        is_one_page = earlier is not None and earlier.page_count == 1 and earlier.received < size
+        counter = WalkCounter(window, self._state.widened(window))
+        query = Query(start=counter.asked.start, end=counter.asked.end, with_counts=True)
+        after: Claim | None = None
+        is_whole = True
+        for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
+            self._take(page, counter.asked, report)
+            counter.take(page)
+            if self._is_everything(counter, is_short=len(page.records) < size):
+                self._writer.flush(report)  # only what proves that it is everything comes after it
+            self._settle_bounds(page, report)
+            if self._state.stopping.is_set():
+                raise Stopped
+            is_whole = counter.asked == self._state.widened(window) and not self._is_too_large(counter)
+            if not is_whole or (is_one_page and not self._state.is_total_trusted):
+                break
+        else:
+            after = self._count_again(counter, query, report)
+        return counter.scan(after, is_whole=is_whole)
+
+    def _page_size(self, number: int, earlier: Walk | None) -> int:
+        if earlier is not None and earlier.has_repeats and earlier.received < PAGE_SIZE:
+            return PAGE_SIZE  # equal records on one page are twins; if the order changes, two walks may agree by chance
+        # Every other walk has other page boundaries: it shows what a shifted page hid from the one before.
+        return self.page_size if number % 2 == 0 else max(self.page_size * 2 // 3, 1)
+
+    def _take(self, page: Page, asked: Window, report: PollReport) -> None:
+        report.request_count += 1
+        report.ignored_filters |= ignored_bounds(page, asked)
+        report.kinds.update([record.action_kind for record in page.records])
+        self._state.server.compare(page)
+        self._writer.hold(page.records, report)
+
+    def _is_everything(self, counter: WalkCounter, *, is_short: bool) -> bool:
+        """Return whether as many records came as the upstream counts. An untrusted total needs a page that is not full."""
+        size = counter.claims[0].size
+        return size is not None and counter.received >= size and (is_short or self._state.is_total_trusted)
+
+    def _is_too_large(self, counter: WalkCounter) -> bool:
+        """Return whether to read the window in parts. A total that is not trusted must not cut it to pieces."""
+        claimed = counter.claims[0].size or 0 if self._state.is_total_trusted else 0
+        is_divisible = counter.window.is_divisible(self._state.least) and not counter.is_unbounded
+        return max(counter.received, claimed) > MAX_WINDOW_RECORDS and is_divisible
+
+    def _settle_bounds(self, page: Page, report: PollReport) -> None:
+        """Learn the unit of the upstream's bounds from a record that it just showed, once a day."""
+        if not page.records or not bounds.is_due(self._state.marks, self._clock()):
+            return
+        record = bounds.telling(page.records)
+        if record is not None:
+            settled, request_count = bounds.settle(self._upstream, record, self._state.marks, self._clock())
+            self._state.marks = settled
+            report.request_count += request_count
+
+    def _count_again(self, counter: WalkCounter, query: Query, report: PollReport) -> Claim | None:
+        """Ask for the total after the walk, unless the last page came after all records, or the upstream reports none."""
+        is_one_page = len(counter.claims) == 1 and self._state.is_total_trusted
+        if counter.claims[0].size is None or is_one_page or counter.is_ended:
+            return None
+        page = self._upstream.counts(query)
+        self._take(page, counter.asked, report)
+        return Claim(page.total, page.counts)

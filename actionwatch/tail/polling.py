@@ -1,0 +1,109 @@
+"""One poll of a source: read, store and prove what is new, catch up with a backlog, then sweep older windows.
+
+Each poll reads a window from one overlap before the high-water mark to the server's now. The marks move only with proved
+windows, each in one transaction. If the process is killed, the next poll reads the same window again and changes nothing twice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from actionwatch.store import marks
+from actionwatch.store.database import Database
+from actionwatch.tail.catching_up import CatchingUp
+from actionwatch.tail.cursor import Window, next_window
+from actionwatch.tail.pager import Pager
+from actionwatch.tail.reading import WindowReader
+from actionwatch.tail.receipt_writer import WindowRole
+from actionwatch.tail.state import PollReport, TailState
+from actionwatch.tail.sweeping import Sweeper
+
+SURPRISE = timedelta(minutes=1)  # the upstream's clock turned out to be this much later than the poll assumed
+MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
+
+
+class Poller:
+    """Polls one source, whose marks are in `state`."""
+
+    def __init__(
+        self,
+        state: TailState,
+        pager: Pager,
+        reader: WindowReader,
+        sweeper: Sweeper,
+        catching_up: CatchingUp,
+        database: Database,
+        *,
+        overlap: timedelta,
+        poll_interval: timedelta,
+    ) -> None:
+        self._state = state
+        self._pager = pager
+        self._reader = reader
+        self._sweeper = sweeper
+        self._catching_up = catching_up
+        self._database = database
+        self._overlap = overlap
+        self._poll_interval = poll_interval.total_seconds()
+        self._unproved_polls = 0
+
+    def run_once(self, report: PollReport) -> None:
+        """Poll once. Raises: SourceError, Stopped."""
+        skew = self._state.server.skew
+        is_whole = self._read_all([self._next_window()], report)
+        if self._state.server.skew - skew > SURPRISE:  # the window ended long before now
+            is_whole = self._read_all([self._next_window()], report)
+        self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
+        if is_whole:
+            # From the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
+            self._sweeper.run_once(self._next_window().start, report)
+
+    def _next_window(self) -> Window:
+        known = self._state.marks
+        return next_window(known.begins_at, known.mark, self._state.server.now(), self._overlap)
+
+    def _read_all(self, pending: list[Window], report: PollReport) -> bool:
+        """Read windows, the oldest last in the list, and cut them if needed; return whether all of them were proved."""
+        halvings_left = MAX_HALVINGS >> self._unproved_polls  # fewer and fewer requests for what cannot be proved
+        is_gapless = True
+        live_at, noted_count = time.monotonic(), 0
+        while pending:
+            window = pending.pop()
+            is_passed = self._catching_up.is_active and bool(pending)
+            role = WindowRole(is_new=True, is_gapless=is_gapless, is_passed=is_passed)
+            result = self._reader.read(window, report, role)
+            parts = list(result.parts)
+            if parts:
+                self._catching_up.begin(window)
+            elif result.method is None and result.is_divisible and halvings_left > 0:
+                halvings_left -= 1
+                parts = window.slices(2, self._state.least)
+            pending += reversed(parts)
+            if not parts and result.method is None:
+                is_gapless = False
+                report.unproved.append(f"{window.start.isoformat()} to {window.end.isoformat()}: {result.reason}")
+            if pending and time.monotonic() - live_at >= self._poll_interval:
+                live_at = time.monotonic()
+                self._read_newest(report)
+            if not parts:
+                self._catching_up.note(window.end, report.new_count - noted_count)
+                noted_count = report.new_count
+        self._catching_up.end()
+        if not is_gapless:
+            self._note_seen(result.through)
+        return is_gapless
+
+    def _note_seen(self, through: datetime) -> None:
+        """Note that everything before a time was read though not proved: a record before it that appears later is late."""
+        known = self._state.marks
+        seen = replace(known, seen_through=max(known.seen_through, through))
+        with self._database.write() as connection:
+            marks.write(connection, seen)
+        self._state.marks = seen
+
+    def _read_newest(self, report: PollReport) -> None:
+        """Store the newest records while a backlog is read. They prove nothing; only the backlog's windows move the marks."""
+        now = self._state.server.now()
+        self._pager.walk(next_window(self._state.marks.begins_at, now, now, self._overlap), report)

@@ -1,0 +1,136 @@
+"""What a walk through the pages of a window proves. Pure.
+
+Records that appear during a walk shift the pages: one record is shown twice at the edge of a page and another may be missed.
+Only counts, or a second walk, show that nothing changed (upstream page, "Paging").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+TWO_WALKS = "two walks"  # the method if the upstream reports no usable number
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one response says about the whole window: the number of records, and of each kind. None: it does not say."""
+
+    total: int | None = None
+    counts: Mapping[str, int] | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The total, or else the sum of the counts."""
+        if self.total is not None or self.counts is None:
+            return self.total
+        return sum(self.counts.values())
+
+    @property
+    def whole_counts(self) -> Counter[str] | None:
+        """The counts without zeros if they add up to the total: only then they are about the same records."""
+        if self.counts is None or sum(self.counts.values()) != self.size:
+            return None
+        return +Counter(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What came in one walk: how often each record key, how many of each kind, and the claims around it.
+
+    `before` is the claim of the first page, `after` that of a response after the last page (or of the page itself, if it is
+    the only one). `order` holds the keys as they came. `has_repeats`: a key came again on a later page, as a twin does, and a
+    record that a shifted page shows twice. `is_ended`: it ended with an empty page, not because the total was reached.
+    """
+
+    keys: Counter[str]
+    kinds: Counter[str]
+    before: Claim
+    after: Claim
+    page_count: int
+    order: Sequence[str] = ()
+    has_repeats: bool = False
+    is_ended: bool = False
+
+    @property
+    def received(self) -> int:
+        """The number of records that came; equal ones count as often as they came."""
+        return self.keys.total()
+
+
+def confirms_totals(walk: Walk) -> bool:
+    """Return whether a walk shows that totals are about the window: it ended with an empty page and received that many.
+
+    A total that is always one too small, or that counts its own page, never passes.
+    """
+    return walk.is_ended and walk.received > 0 and walk.before.size == walk.after.size == walk.received
+
+
+def refutes_totals(walk: Walk) -> bool:
+    """Return whether more different records came than the upstream counted before and after."""
+    sizes = (walk.before.size, walk.after.size)
+    return all(size is not None and size < len(walk.keys) for size in sizes)
+
+
+def prove(walk: Walk, earlier: Walk | None, *, is_total_trusted: bool) -> tuple[str | None, str]:
+    """Return the method by which a walk proves its window, or None, and the reason in words.
+
+    `earlier` is the walk just before it through the same window. `is_total_trusted`: a walk of this source has confirmed its
+    totals (`confirms_totals`).
+    """
+    is_same = earlier is not None and _is_same(walk, earlier)
+    if is_total_trusted and (walk.before.size, walk.after.size) == (walk.received, walk.received):
+        if _kinds_differ(walk):
+            return None, "the window changed: as many records as before, but of other kinds"
+        if walk.has_repeats and not is_same:
+            return None, "equal records came on several pages: another walk is needed to tell twins from a shifted page"
+        is_counted = _is_equal(walk.before.counts, walk.kinds) and _is_equal(walk.after.counts, walk.kinds)
+        return ("counts" if is_counted else "totals"), "as many records came as the upstream counts, before and after"
+    if is_same and not _is_contradicted(walk):
+        return TWO_WALKS, "two walks with different page boundaries received the same records"
+    return None, _why_unproved(walk, earlier)
+
+
+def _is_same(walk: Walk, earlier: Walk) -> bool:
+    """Return whether two walks received the same records; in the same order too, if one of them repeats keys.
+
+    If the order of a listing changes each time, two walks may repeat and miss the same records by chance.
+    """
+    is_order_compared = walk.has_repeats or earlier.has_repeats
+    return walk.keys == earlier.keys and (not is_order_compared or list(walk.order) == list(earlier.order))
+
+
+def _is_contradicted(walk: Walk) -> bool:
+    """Return whether a total claims more records than came. One that claims fewer is wrong by itself and means nothing."""
+    return any(claim.size is not None and claim.size > walk.received for claim in (walk.before, walk.after))
+
+
+def _kinds_differ(walk: Walk) -> bool:
+    """Return whether whole counts differ from each other, or from what came: a swap leaves totals as they are.
+
+    If both sides have kinds that the other lacks, the upstream counts under other names, which means nothing.
+    """
+    before, after = walk.before.whole_counts, walk.after.whole_counts
+    is_swapped = before is not None and after is not None and before != after
+    return is_swapped or any(
+        counts is not None
+        and (counts.keys() <= walk.kinds.keys() or counts.keys() >= walk.kinds.keys())
+        and counts != walk.kinds
+        for counts in (before, after)
+    )
+
+
+def _is_equal(counts: Mapping[str, int] | None, kinds: Counter[str]) -> bool:
+    return counts is not None and +Counter(counts) == kinds
+
+
+def _why_unproved(walk: Walk, earlier: Walk | None) -> str:
+    before, after = walk.before.size, walk.after.size
+    if before is not None and after is not None and before != after and max(before, after) >= walk.received:
+        return f"the window changed: {before} records before, {after} after"
+    if _is_contradicted(walk):
+        return f"{walk.received} records came, the upstream counts {before if before is not None else after}"
+    if earlier is None:
+        return "the upstream reports no number that can be trusted: a second walk is needed"
+    return f"two walks differ: {earlier.received} and {walk.received} records"

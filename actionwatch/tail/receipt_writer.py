@@ -1,0 +1,150 @@
+"""Commit what a proved walk shows: the twins, the records that vanished, the receipt and the marks, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection
+
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.identity import twin_key
+from actionwatch.store import marks, receipts, records, unproved_windows
+from actionwatch.store.database import Database
+from actionwatch.store.timestamps import MICROSECOND
+from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
+from actionwatch.tail.proof import TWO_WALKS
+from actionwatch.tail.record_writer import RecordWriter
+from actionwatch.tail.state import PollReport, TailState
+from actionwatch.tail.walk import WindowScan
+
+SECOND_LOOK_AFTER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowRole:
+    """What a window means for the progress of its source."""
+
+    is_new: bool = False
+    """It is read for the first time."""
+    is_gapless: bool = False
+    """Everything before it is proved: the marks move."""
+    is_passed: bool = False
+    """It is part of a backlog that continues after it: the next polls begin later."""
+
+
+SWEPT = WindowRole()
+
+
+class ReceiptWriter:
+    """Writes the proofs of one source."""
+
+    def __init__(
+        self,
+        state: TailState,
+        overlap: timedelta,
+        database: Database,
+        clock: Callable[[], datetime],
+        writer: RecordWriter,
+    ) -> None:
+        self._state = state
+        self._overlap = overlap
+        self._database = database
+        self._clock = clock
+        self._writer = writer
+
+    def write(
+        self,
+        scan: WindowScan,
+        method: str,
+        request_count: int,
+        role: WindowRole,
+        report: PollReport,
+    ) -> None:
+        """Commit a proof; `request_count` is the number of requests that it took."""
+        known, present = self._state.marks, scan.present_keys()
+        moved = _advanced(known, scan) if role.is_gapless else known
+        is_left = (
+            role.is_passed or scan.window.start < moved.mark - 2 * self._overlap
+        )  # no poll reads it again, and again
+        with self._database.write() as connection:
+            new_count = self._writer.insert(connection, _twins(scan))
+            judged_at = self._next_time(connection)
+            vanished = self._mark_vanished(connection, scan, present, judged_at)
+            marks.write(connection, moved)
+            receipts.insert(connection, self._receipt(scan, method, request_count, present, judged_at))
+            if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
+                unproved_windows.write(connection, [self._second_look(scan)])
+        self._state.marks = moved
+        self._state.untimed.note(scan.asked, scan.untimed_kinds, scan.walk.keys)
+        report.proved_count += 1
+        report.vanished += vanished
+        self._writer.note(new_count, report)
+        self._writer.notify()
+
+    def _second_look(self, scan: WindowScan) -> UnprovedWindow:
+        return UnprovedWindow(
+            source=self._state.source,
+            starts_at=scan.window.start,
+            ends_at=scan.window.end,
+            reach=SECOND_LOOK,
+            due_at=self._state.server.now() + SECOND_LOOK_AFTER,
+        )
+
+    def _mark_vanished(
+        self, connection: Connection, scan: WindowScan, present: Set[str], judged_at: datetime
+    ) -> list[Record]:
+        """Mark the stored records of the window that the upstream no longer shows, and return them."""
+        place = self._state.source, scan.window.start, scan.through
+        records.unmark_vanished(connection, *place, present)
+        # Every record that came is stored by now: an equal number means the same records.
+        if records.count_held(connection, *place) == len(present):
+            return []
+        return records.mark_vanished(connection, *place, present, judged_at)
+
+    def _next_time(self, connection: Connection) -> datetime:
+        """Return the time of a receipt, later than that of the one before: what vanished by now was there by that time."""
+        before = receipts.read_newest_time(connection, self._state.source)
+        return self._clock() if before is None else max(self._clock(), before + MICROSECOND)
+
+    def _receipt(
+        self, scan: WindowScan, method: str, request_count: int, present: Set[str], judged_at: datetime
+    ) -> receipts.WindowReceipt:
+        """Make a receipt of the window itself, so that the digest can be computed from the stored records of that time."""
+        return receipts.WindowReceipt(
+            source=self._state.source,
+            starts_at=scan.window.start,
+            ends_at=scan.through,
+            judged_at=judged_at,
+            method=method,
+            record_count=len(present),
+            kind_counts=scan.kind_counts,
+            digest=receipts.digest_of(present),
+            request_count=request_count,
+        )
+
+
+def _advanced(known: marks.Marks, scan: WindowScan) -> marks.Marks:
+    """Return the marks after a proved window that has no gap before it."""
+    return replace(
+        known,
+        mark=max(known.mark, min(scan.newest or known.mark, scan.through)),
+        seen_through=max(known.seen_through, scan.through),
+        proved_through=max(known.proved_through, scan.through),
+    )
+
+
+def _twins(scan: WindowScan) -> list[Record]:
+    """Return the equal records beyond the first, each with a key of its own."""
+    return [
+        msgspec.structs.replace(record, key=twin_key(key, ordinal))
+        for key, record in scan.repeated.items()
+        for ordinal in scan.twin_ordinals(key)
+    ]
+
+
+def _is_proved_by_counts_alone(scan: WindowScan, method: str) -> bool:
+    """Return whether pages were read one after the other, once: counts do not show a swap behind the reader."""
+    return scan.walk.page_count > 1 and TWO_WALKS not in method

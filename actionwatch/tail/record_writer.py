@@ -1,0 +1,100 @@
+"""Store the records of a walk, oldest first, when it is over.
+
+Rules thus see the records as if all had been on one page, in whatever order the upstream lists them: the record that opens an
+alert does not depend on the pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from operator import attrgetter
+
+import msgspec
+from sqlalchemy import Connection
+
+from actionwatch.base.model import Entity, Record
+from actionwatch.store import records
+from actionwatch.store.database import Database
+from actionwatch.tail.cursor import MAX_WINDOW_RECORDS
+from actionwatch.tail.state import PollReport, TailState
+
+BATCH = 1000  # records in one transaction: no other writer waits for long
+
+AccountName = Callable[[str, datetime, str | None], str | None]
+"""Returns the name of an account at a time, from its id and the name in the record."""
+
+
+class RecordWriter:
+    """Stores the records of one source, and calls `on_stored` after new ones were committed."""
+
+    def __init__(
+        self,
+        state: TailState,
+        overlap: timedelta,
+        database: Database,
+        on_stored: Callable[[], None],
+        account_name: AccountName,
+    ) -> None:
+        self._state = state
+        self._overlap = overlap
+        self._database = database
+        self._on_stored = on_stored
+        self._account_name = account_name
+        self._held: list[Record] = []
+        self._is_new_stored = False
+
+    def hold(self, found: Sequence[Record], report: PollReport) -> None:
+        """Keep the records of a page until the walk is over. Stores at once what alerts nobody, or is too much to keep."""
+        if all(record.occurred_at < self._state.marks.alerts_from for record in found):
+            self._store(found, report)
+            return
+        self._held += found
+        if len(self._held) >= MAX_WINDOW_RECORDS:
+            self.flush(report)
+
+    def flush(self, report: PollReport) -> None:
+        """Store the records that are kept, oldest first, and have them matched."""
+        held, self._held = sorted(self._held, key=attrgetter("key")), []
+        for start in range(0, len(held), BATCH):
+            self._store(held[start : start + BATCH], report)
+        self.notify()
+
+    def insert(self, connection: Connection, found: Iterable[Record]) -> int:
+        """Store those of the records that are not stored yet; return their number."""
+        return records.insert_new(connection, map(self._named, found), self._judge)
+
+    def note(self, new_count: int, report: PollReport) -> None:
+        """Note that new records were committed."""
+        report.new_count += new_count
+        self._is_new_stored = self._is_new_stored or new_count > 0
+
+    def notify(self) -> None:
+        """Call `on_stored` if new records were committed since the last call."""
+        if self._is_new_stored:
+            self._is_new_stored = False
+            self._on_stored()
+
+    def _store(self, found: Sequence[Record], report: PollReport) -> None:
+        """Commit the distinct records. Further equal ones are stored with a proof, which alone shows how many there are."""
+        if not found:
+            return
+        with self._database.write() as connection:
+            new_count = self.insert(connection, found)
+        self.note(new_count, report)
+
+    def _named(self, record: Record) -> Record:
+        """Give the account the name that it had at the time, if the record has none, or the name of a later time."""
+        account = record.account
+        if account.id is None:
+            return record
+        name = self._account_name(account.id, record.occurred_at, account.name)
+        return record if name == account.name else msgspec.structs.replace(record, account=Entity(account.id, name))
+
+    def _judge(self, record: Record) -> tuple[bool, timedelta | None]:
+        """Return whether a record is backlog, and how late it is."""
+        known, at = self._state.marks, record.occurred_at
+        if at < known.alerts_from:
+            return True, None
+        late_by = known.seen_through - at
+        return False, late_by if late_by > self._overlap and record.is_time_readable else None

@@ -1,0 +1,102 @@
+"""What the parts of one source's tail share while it runs: how far it has come, and what it has learned of the upstream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from actionwatch.base.errors import SourceError
+from actionwatch.base.model import Record
+from actionwatch.instaclustr.wire import Page
+from actionwatch.store.marks import Marks
+from actionwatch.store.unproved_windows import UnprovedWindow
+from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
+from actionwatch.tail.proof import Walk, confirms_totals, refutes_totals
+from actionwatch.tail.untimed import Untimed
+
+MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` is worth less than this machine's clock
+
+
+class Stopped(Exception):
+    """The service is stopping: the poll breaks off, and the next one resumes from the marks."""
+
+
+@dataclass(slots=True)
+class PollReport:
+    """What one poll did."""
+
+    new_count: int = 0
+    request_count: int = 0
+    proved_count: int = 0
+    unproved: list[str] = field(default_factory=list)
+    """Each window of the poll that is not proved, with the reason."""
+    failing: list[UnprovedWindow] = field(default_factory=list)
+    """Older windows that failed so often by now that people should know."""
+    vanished: list[Record] = field(default_factory=list)
+    ignored_filters: set[str] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set)
+    error: SourceError | None = None
+
+
+class ServerClock:
+    """The clock of the upstream, from its `Date` header if that differs from ours by more than its resolution explains."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._is_known = False
+        self.skew = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the server's time."""
+        return self._clock() + self.skew
+
+    def compare(self, page: Page) -> None:
+        """Compare with the `Date` of a response."""
+        if page.server_date is not None:
+            skew = page.server_date + timedelta(milliseconds=500) - self._clock()
+            self.skew = skew if abs(skew) > MAX_SKEW else timedelta(0)
+            self._is_known = True
+
+    def follow_clock(self, step: timedelta) -> None:
+        """Continue after our clock was set: the upstream's was not. If that one is unknown, ours is all there is."""
+        if self._is_known:
+            self.skew -= step
+
+
+class TailState:
+    """The state of one source's tail. `marks` are those that this process committed last."""
+
+    marks: Marks
+
+    def __init__(self, source: str, clock: Callable[[], datetime]) -> None:
+        self.source = source
+        self.server = ServerClock(clock)
+        self.untimed = Untimed()
+        self.stopping = threading.Event()
+
+    @property
+    def is_total_trusted(self) -> bool:
+        """Whether totals are known to be about the window."""
+        return self.marks.totals_cover_pages
+
+    @property
+    def unit(self) -> timedelta:
+        """The unit of the upstream's bounds; the finest until it is known."""
+        return self.marks.bounds_unit or EDGE
+
+    @property
+    def least(self) -> timedelta:
+        """The shortest window that is worth a request."""
+        return max(self.unit, MIN_WINDOW)
+
+    def widened(self, window: Window) -> Window:
+        """Return what to request for a window: its bounds in whole units of the upstream."""
+        return window.widened(self.marks.bounds_unit)
+
+    def weigh_totals(self, walk: Walk) -> None:
+        """Begin to trust totals after a walk that confirms them, and stop after one that refutes them."""
+        is_trusted = not refutes_totals(walk) if self.is_total_trusted else confirms_totals(walk)
+        if is_trusted != self.is_total_trusted:
+            self.marks = replace(self.marks, totals_cover_pages=is_trusted)

@@ -1,0 +1,49 @@
+"""Fixtures that the tests of several packages share; the `conftest.py` of each package imports what its tests need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from actionwatch.store.database import Database
+from tests import waiting
+from tests.builders import open_database
+from tests.integration.kit import Post
+from tests.transitions import guard_transitions
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Open an empty store; it refuses transitions of deliveries that the table does not have."""
+    opened = open_database(tmp_path)
+    guard_transitions(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def post(database: Database) -> Post:
+    """One receiver, `hook`, that takes everything."""
+    return Post(database)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fail a test that leaves a thread running."""
+    with waiting.no_thread_left():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def logs_left_alone() -> Iterator[None]:
+    """Undo what a command sets up for its logs: they go to a stream that ends with the call."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -1,0 +1,148 @@
+"""The pipeline's post office with what each receiver wants, and people who decide; every delivery is a restarted process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
+from actionwatch.alerts.silences import make_silence
+from actionwatch.base.delivery import Delivery
+from actionwatch.base.model import Escalation, Event, Match, Message, Record, Silence
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.worker import DeliveryWorker
+from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.store import alert_history, alerts, outbox, records, silences
+from actionwatch.text.timeintervals import Period, TimeInterval
+from tests.builders import QUARTER, make_record
+from tests.integration.kit import KindRule, Post, Sender
+from tests.waiting import LIMIT
+
+NIGHTS = TimeInterval("nights", (Period(times=((22 * 60, 24 * 60), (0, 6 * 60))),))
+
+
+@dataclass
+class Rule(KindRule):
+    """A rule by kind that may escalate and has labels."""
+
+    realert: timedelta | None = QUARTER
+    escalation: Escalation | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def match(self, record: Record) -> Match:
+        """Make the match of a record."""
+        return replace(super().match(record), escalation=self.escalation, labels=self.labels)
+
+
+@dataclass
+class Desk(Post):
+    """A post office with a policy for each receiver."""
+
+    policies: dict[str, ReceiverPolicy] = field(default_factory=dict)
+    global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
+    number: int = 0
+
+    def deliverer(self, **changes: Any) -> DeliveryWorker:
+        """Make the delivering step of a process that just started."""
+        channels = [
+            Channel(name, sender, ("t.txt",), policy=self.policies.get(name, ReceiverPolicy()), **self.channel)
+            for name, sender in self.senders.items()
+        ]
+        return DeliveryWorker(
+            self.database,
+            channels,
+            self.renderer,
+            self.troubles,
+            self.clock,
+            **{"jitter": lambda: self.jitter, "stop_seconds": LIMIT, "global_policy": self.global_policy, **changes},
+        )
+
+    @property
+    def people(self) -> OperatorActions:
+        """Those who decide."""
+        return OperatorActions(self.database, self.addressing, self.clock)
+
+    @property
+    def hook(self) -> Sender:
+        """The receiver that is there from the beginning."""
+        return self.senders["hook"]
+
+    def happen(self, *rules: KindRule, count: int = 1, **changes: Any) -> str:
+        """Let records be stored and matched now; give the id of the alert the last of them is in."""
+        made = []
+        for _ in range(count):
+            self.number += 1
+            made.append(make_record(self.number, occurred_at=self.clock(), **changes))
+        with self.database.write() as connection:
+            records.insert_new(connection, made)
+        self.matcher(*(rules or (Rule(),))).run_once()
+        with self.database.read() as connection:
+            held = alerts.read_of_record(connection, records.newest_id(connection))
+        return held[0] if held else ""
+
+    def deliver(self) -> None:
+        """Deliver what is due now, as a process that starts and ends."""
+        self.deliverer().drain()
+
+    def later(self, **span: float) -> None:
+        """Move on, and deliver what is due then."""
+        self.clock.advance(**span)
+        self.deliver()
+
+    def silence(self, *matchers: str, **span: float) -> Silence:
+        """Add a silence from now on."""
+        now = self.clock()
+        made = make_silence(matchers, "sam", "planned", now, now + timedelta(**span), made_at=now)
+        with self.database.write() as connection:
+            silences.write(connection, made)
+        return made
+
+    def told(self, name: str = "hook") -> list[str]:
+        """Say what a receiver was sent: `opened x3` for the count, `silence: 2` for a summary and how many it tells of."""
+        return [spell(message) for message in self.senders[name].sent if not is_ours(message)]
+
+    def why(self, alert_id: str) -> list[str]:
+        """Read an alert's story."""
+        with self.database.read() as connection:
+            return [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, alert_id)]
+
+    def stopped(self) -> list[str]:
+        """Say what gates stopped, in order."""
+        return [
+            f"{row.receiver} {row.event} {row.status} by {row.why}"
+            for row in self.rows()
+            if row.status in ("suppressed", "collapsed", "held")
+        ]
+
+    def all_rows(self) -> Sequence[Delivery]:
+        """Read every row there is."""
+        with self.database.read() as connection:
+            return outbox.find(connection, limit=1_000_000)
+
+
+def is_ours(message: Message) -> bool:
+    """Say whether a message tells of a trouble of actionwatch itself."""
+    rule: dict[str, str] = message.data.get("rule", {})
+    return rule.get("id") == "actionwatch_self"
+
+
+def spell(message: Message) -> str:
+    """Say in short what a message tells."""
+    if message.type == "alerts.summary":
+        return f"{message.data['reason']}: {message.data['count']}"
+    return f"{message.type.removeprefix('alert.')} x{message.data['count']}"
+
+
+def summaries(messages: Sequence[Message]) -> list[Message]:
+    """Pick the summaries."""
+    return [message for message in messages if message.type == "alerts.summary"]
+
+
+def at(text: str) -> datetime:
+    """Read a time of the tests' day."""
+    return datetime.fromisoformat(f"2026-11-25T{text}:00+00:00")
+
+
+__all__ = ["NIGHTS", "Desk", "Event", "Rule", "at", "is_ours", "spell", "summaries"]

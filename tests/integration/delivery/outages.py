@@ -1,0 +1,426 @@
+"""An hour of trouble at one receiver's real far end, in virtual time, with a new process each minute; and what it came to.
+
+Virtual is the pipeline's clock; the sockets, their timeouts and the far end's delays are real. The table of docs/receivers.md
+is what `python -m tests.integration.delivery.outages` prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+import actionwatch
+from actionwatch.alerts.policy import ReceiverPolicy
+from actionwatch.alerts.routes import Route
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.worker import DeliveryWorker
+from actionwatch.matching.addressing import Destination
+from actionwatch.notifiers import email, slack, webhook
+from actionwatch.notifiers.base import Notifier
+from actionwatch.render import Renderer
+from tests.builders import open_database
+from tests.integration.delivery.kit import Desk, is_ours
+from tests.integration.kit import Sender
+from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
+from tests.integration.notifiers.smtp_end import Inbox, SmtpEnd, part, read_mail
+from tests.waiting import LIMIT, wait_until
+
+TIMEOUT = "0.06s"  # of the receiver in trouble, where its far end outlasts it
+PATIENT = f"{LIMIT:g}s"  # where nothing is to time out
+BEYOND = 10.0  # seconds: so much longer than TIMEOUT that no busy machine sees the answer before the timeout
+MUCH_BEYOND = 60.0
+WITHIN = 0.02
+FOR_EVER = float("inf")  # longer than any test
+USERS = ("abe", "bob", "dan", "eve")
+KINDS = ("webhook", "slack", "email")
+RENDERER = Renderer([Path(actionwatch.__file__).parents[1] / "templates"])
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What a far end does with the message of this number: takes it or not, then says so after a while, or fails."""
+
+    name: str
+    title: str
+    is_taken: Callable[[int], bool] = lambda number: True
+    seconds: float = 0.0
+    """How long it waits before it answers."""
+    fault: str | None = None
+    """How it fails where it does not take the message: see `http_end`."""
+    timeout: str = PATIENT
+    is_killed: bool = False
+    """Whether each process is killed while its messages are under way."""
+
+
+TROUBLES: dict[str, Trouble] = {
+    trouble.name: trouble
+    for trouble in (
+        Trouble("down", "down (503)", lambda number: False, fault="503"),
+        Trouble(
+            "resetting", "resetting, every third time after it took the message", lambda n: n % 3 == 0, fault="reset"
+        ),
+        Trouble("busy", "busy (429, for an hour)", lambda number: False, fault="429"),
+        Trouble("half", "half-accepting (503 every other time)", lambda number: number % 2 == 0, fault="503"),
+        Trouble("within", "slow, within the timeout", seconds=WITHIN),
+        Trouble("after", "slow, answers just after the timeout", seconds=BEYOND, timeout=TIMEOUT),
+        Trouble("minute", "slow, answers after a minute", seconds=MUCH_BEYOND, timeout=TIMEOUT),
+        Trouble("hanging", "hanging", lambda number: False, seconds=FOR_EVER, timeout=TIMEOUT),
+        Trouble("killed", "hanging, and we are killed each minute", lambda n: False, seconds=FOR_EVER, is_killed=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A message as the far end took it: by its id, and what it said."""
+
+    id: str
+    said: str
+
+
+@dataclass
+class FarEnd:
+    """What decides for a server of whatever protocol, and keeps what it took. Safe to share between its threads."""
+
+    trouble: Trouble
+    clock: Callable[[], datetime]
+    over_at: datetime
+    taken: list[Taken] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
+    _number: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the hour of trouble is over."""
+        return self.clock() >= self.over_at
+
+    def meet(self, message: Taken) -> tuple[float, str | None]:
+        """Take a message, or do not; give after how many seconds to answer, and how to fail, if at all."""
+        with self._lock:
+            if self.is_over:
+                self.taken.append(message)
+                return 0.0, None
+            self._number += 1
+            is_taken = self.trouble.is_taken(self._number)
+            if is_taken:
+                self.taken.append(message)
+            is_cut_off = is_taken and self.trouble.fault == "reset"  # taken, and nobody will know
+            return self.trouble.seconds, None if is_taken and not is_cut_off else self.trouble.fault
+
+    def wait(self, seconds: float) -> None:
+        """Let a receiver's time pass; what hangs is let go when it closes."""
+        if seconds:
+            self.closed.wait(min(seconds, 60.0))
+
+
+def reply_to(
+    far: FarEnd, read: Callable[[Request], Taken], answer: Callable[[Request], Reply]
+) -> Callable[[Request], Reply]:
+    """Make an HTTP server's decision out of a far end's."""
+
+    def reply(request: Request) -> Reply:
+        seconds, fault = far.meet(read(request))
+        far.wait(seconds)
+        if seconds == FOR_EVER:
+            return Reply(fault="reset")
+        match fault:
+            case "429":
+                return Reply(429, headers={"retry-after": "3600"})
+            case "503":
+                return Reply(503)
+            case "reset":
+                return Reply(fault="reset")
+        return answer(request)
+
+    return reply
+
+
+def _of_webhook(request: Request) -> Taken:
+    return Taken(request.headers["webhook-id"], request.body.decode())
+
+
+def _of_slack(request: Request) -> Taken:
+    said = {name: value for name, value in request.json.items() if name not in ("channel", "ts", "thread_ts")}
+    place = "thread" if "thread_ts" in request.json else ""
+    return Taken(request.json["metadata"]["event_payload"]["id"] + place, json.dumps(said.get("attachments")))
+
+
+def _slack_ok(request: Request) -> Reply:
+    ts = request.json.get("ts") or "1700000000.000100"
+    return Reply(200, json.dumps({"ok": True, "channel": "C0123456789", "ts": ts}).encode())
+
+
+class _TroubledInbox(Inbox):
+    """A mailbox whose far end decides. A mail is met when its content has come, as a server that dies then would."""
+
+    def __init__(self, far: FarEnd) -> None:
+        super().__init__()
+        self._far = far
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        mail = read_mail(envelope.original_content or b"")
+        said = f"{mail['Message-ID']} {mail['Subject']} {part(mail, 'plain')}"
+        seconds, fault = self._far.meet(Taken(str(mail["X-Actionwatch-Message"]), said))
+        waited = 0.0
+        while waited < seconds and not self._far.closed.is_set():
+            await asyncio.sleep(0.02)
+            waited += 0.02
+        return "451 not now" if fault or seconds == FOR_EVER else "250 taken"
+
+
+@dataclass
+class Maker:
+    """Makes each process its notifier, and closes in the end what a killed one left open."""
+
+    module: Any
+    given: dict[str, Any]
+    far: FarEnd
+    made: list[Notifier] = field(default_factory=list)
+
+    def __call__(self) -> Notifier:
+        """Make one. The short timeout is for the trouble only: a busy machine may outlast it."""
+        timeout = PATIENT if self.far.is_over else self.far.trouble.timeout
+        options = self.module.Options.model_validate({**self.given, "timeout": timeout}, context={"folder": Path()})
+        self.made.append(self.module.build(options, receiver="main"))
+        return self.made[-1]
+
+
+@contextmanager
+def open_receiver(kind: str, far: FarEnd) -> Iterator[Maker]:
+    """Serve a far end; give what makes its notifiers."""
+    with _serve(kind, far) as (module, given):
+        maker = Maker(module, given, far)
+        yield maker
+        far.closed.set()
+    for notifier in maker.made:
+        notifier.close()
+
+
+@contextmanager
+def _serve(kind: str, far: FarEnd) -> Iterator[tuple[Any, dict[str, Any]]]:
+    if kind == "email":
+        with SmtpEnd(inbox=_TroubledInbox(far)) as mail:
+            address = {"host": "127.0.0.1", "port": mail.port, "tls": "none"}
+            yield email, {**address, "from": "aw@example.com", "to": ["soc@example.com"]}
+        return
+    read, answer = (_of_webhook, lambda _: Reply(204)) if kind == "webhook" else (_of_slack, _slack_ok)
+    with HttpEnd(reply_to(far, read, answer)) as server:
+        if kind == "webhook":
+            yield webhook, {"url": f"{server.url}/hook"}
+        else:
+            yield slack, {"token": "xoxb-0000-secret", "channel": "C0123456789", "base_url": f"{server.url}/api/"}
+
+
+@dataclass
+class Hour(Desk):
+    """A desk whose first receiver is in trouble, beside one that is well, and with one that may stand in for the first."""
+
+    make: Callable[[], Notifier] = field(default=lambda: Sender())
+    templates: tuple[str, ...] = ()
+
+    def deliverer(self, **changes: Any) -> DeliveryWorker:
+        """Make the delivering step of a process that just started."""
+        notifiers: dict[str, Notifier] = {"main": self.make(), **self.senders}
+        channels = [
+            Channel(
+                name,
+                notifier,
+                self.templates if name == "main" else (),
+                policy=self.policies.get(name, ReceiverPolicy()),
+            )
+            for name, notifier in notifiers.items()
+        ]
+        given = {"jitter": lambda: self.jitter, **changes}
+        return DeliveryWorker(self.database, channels, RENDERER, self.troubles, self.clock, **given)
+
+    def die(self) -> None:
+        """Deliver until nothing more can be but what hangs, then be gone without a word about that."""
+        deliverer = self.deliverer(stop_seconds=0.0)
+        deliverer.recover()
+
+        def are_others_sent() -> bool:
+            deliverer.run_once(0.02)
+            return not self._owes_others()
+
+        wait_until(are_others_sent, "what is owed to the other receivers")
+        deliverer.finish()
+
+    def _owes_others(self) -> bool:
+        rows = self.all_rows()
+        return any(
+            row.status is DeliveryStatus.PENDING and row.receiver != "main" and row.due_at <= self.clock()
+            for row in rows
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of the messages to one receiver."""
+
+    trouble: Trouble
+    kind: str
+    is_backed: bool
+    messages: int
+    lost: int
+    reordered: int
+    repeated: int
+    """How often the far end got what it had taken already, under the same id."""
+    altered: int
+    """How many of these said something else, or came under an id that is no message's."""
+    delayed: int
+    """How many messages of the other receiver were not taken by the process in whose time they fell due."""
+    stood_in: int
+    """How many alerts the fallback was told of."""
+    longest_wait: timedelta
+    """How long an alert was known to nobody of the receiver and its fallback."""
+    is_counted: bool
+    """Whether what was told last of each alert counts all of its records."""
+
+
+def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result:
+    """Live through the hour and what comes after it, and sum up."""
+    database = open_database(folder)
+    try:
+        with ExitStack() as stack:
+            hour = Hour(database, senders={"other": Sender()})
+            far = FarEnd(trouble, hour.clock, hour.clock() + timedelta(hours=1))
+            hour.make = maker = stack.enter_context(open_receiver(kind, far))
+            hour.templates = maker.module.TEMPLATES
+            hour.route = Route(("main", "other"))
+            hour.destinations["main"] = Destination("main", is_updated_last=kind == "email")
+            if is_backed:
+                hour.senders["mail"] = Sender()
+                hour.policies["main"] = ReceiverPolicy(fallback="mail")
+            delayed = _live(hour, trouble.is_killed)
+            return _sum_up(hour, far, kind, delayed, is_backed=is_backed)
+    finally:
+        database.close()
+
+
+def _live(hour: Hour, is_killed: bool) -> int:
+    """Have a record each minute for an hour, delivered by a process of its own; then let all arrive. Gives what was delayed."""
+    delayed = 0
+    for minute in range(60):
+        hour.happen(user_name=USERS[minute % len(USERS)])
+        hour.clock.advance(minutes=1)
+        hour.die() if is_killed else hour.deliver()
+        delayed += sum(row.receiver == "other" and row.status is not DeliveryStatus.SENT for row in _due(hour))
+    for _ in range(40):
+        hour.later(minutes=12)
+        if not any(row.status is DeliveryStatus.PENDING for row in hour.all_rows()):
+            break
+    return delayed
+
+
+def _due(hour: Hour) -> list[Delivery]:
+    return [row for row in hour.all_rows() if row.due_at <= hour.clock()]
+
+
+def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool) -> Result:
+    rows = [row for row in hour.all_rows() if row.receiver == "main"]
+    taken = [message for message in far.taken if not message.id.endswith("thread")]
+    ids = [message.id for message in taken]
+    said: dict[str, set[str]] = {}
+    for message in far.taken:
+        said.setdefault(message.id, set()).add(message.said)
+    stood_in = hour.senders["mail"].sent if is_backed else []
+    return Result(
+        trouble=far.trouble,
+        kind=kind,
+        is_backed=is_backed,
+        messages=len(rows),
+        lost=sum(row.status is not DeliveryStatus.SENT or row.id not in ids for row in rows),
+        reordered=_reordered(rows, list(dict.fromkeys(ids))),
+        repeated=len(ids) - len(set(ids)),
+        altered=sum(len(words) > 1 for words in said.values()) + len(set(ids) - {row.id for row in rows}),
+        delayed=delayed,
+        stood_in=len({message.data["id"] for message in stood_in if not is_ours(message)}),
+        longest_wait=_longest_wait(hour),
+        is_counted=_is_counted(hour, rows),
+    )
+
+
+def _reordered(rows: Sequence[Delivery], order: Sequence[str]) -> int:
+    """Count the messages that were first taken before one that stands before them in their alert."""
+    place = {delivery_id: number for number, delivery_id in enumerate(order)}
+    alerts: dict[str, list[Delivery]] = {}
+    for row in sorted(rows, key=lambda row: row.ordinal):
+        alerts.setdefault(row.alert_id, []).append(row)
+    pairs = [pair for its in alerts.values() for pair in pairwise(its) if pair[0].id in place and pair[1].id in place]
+    return sum(place[earlier.id] > place[later.id] for earlier, later in pairs)
+
+
+def _longest_wait(hour: Hour) -> timedelta:
+    """Look at when the first message of each alert was known to be taken, by the receiver or in its place."""
+    told: dict[str, list[datetime]] = {}
+    for row in hour.all_rows():
+        if row.receiver in ("main", "mail") and row.sent_at is not None:
+            told.setdefault(row.alert_id, []).append(row.sent_at)
+    return max(min(told[name]) - alert.opened_at for name, alert in hour.alerts().items())
+
+
+def _is_counted(hour: Hour, rows: Sequence[Delivery]) -> bool:
+    newest = {row.alert_id: row for row in sorted(rows, key=lambda row: row.ordinal)}
+    alerts = hour.alerts()
+    counts = {name: json.loads(newest[name].body or "{}")["data"]["count"] for name in alerts}
+    return counts == {name: alert.count for name, alert in alerts.items()} and sum(counts.values()) == 60
+
+
+def table(results: Sequence[Result]) -> str:
+    """Spell the results as the documentation's table: a trouble in a row, all receivers together."""
+    lines = [
+        "| for an hour it is | messages | lost | reordered | repeated | others delayed | known to nobody for at most |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for trouble in TROUBLES.values():
+        its = [result for result in results if result.trouble == trouble]
+        counts = (
+            sum(result.messages for result in its),
+            sum(result.lost for result in its),
+            sum(result.reordered + result.altered for result in its),
+            sum(result.repeated for result in its),
+            sum(result.delayed for result in its),
+        )
+        alone, backed = (
+            _minutes(result.longest_wait for result in its if result.is_backed is is_backed)
+            for is_backed in (False, True)
+        )
+        lines.append(f"| {trouble.title} | {' | '.join(map(str, counts))} | {alone} min, {backed} with a fallback |")
+    return "\n".join(lines)
+
+
+def _minutes(waits: Iterable[timedelta]) -> int:
+    return max(waits, default=timedelta(0)) // timedelta(minutes=1)
+
+
+def main() -> None:
+    """Run every row, and print the table."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    results: list[Result] = []
+    for trouble in TROUBLES.values():
+        for is_backed in (False, True):
+            for kind in KINDS:
+                with tempfile.TemporaryDirectory() as folder:
+                    results.append(run(trouble, kind, Path(folder), is_backed=is_backed))
+                    print(results[-1], file=sys.stderr)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

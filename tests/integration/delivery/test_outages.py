@@ -1,0 +1,46 @@
+"""A receiver in trouble for an hour, on real sockets and in virtual time: what `outages.py` does must come to nothing bad."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.delivery import outages
+from tests.integration.delivery.outages import TROUBLES
+
+SEEN_FAILING = ("down", "resetting", "busy", "after", "minute", "hanging", "killed")
+"""Troubles that keep a receiver from being known to have taken anything for long enough to use its fallback."""
+MAY_REPEAT = ("resetting", "after", "minute", "killed")
+"""Troubles in which the far end takes what we cannot know it took."""
+CASES = [
+    *((name, "webhook", name in SEEN_FAILING) for name in TROUBLES),
+    ("after", "slack", False),
+    ("hanging", "slack", True),
+    ("after", "email", True),
+    ("hanging", "email", False),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "is_backed"), CASES)
+def test_an_hour_of_trouble(tmp_path: Path, name: str, kind: str, is_backed: bool) -> None:
+    """All arrives, unchanged, in order within its alert, twice only where it cannot be helped; no other receiver notices."""
+    result = outages.run(TROUBLES[name], kind, tmp_path, is_backed=is_backed)
+    assert (result.lost, result.reordered, result.altered, result.delayed) == (0, 0, 0, 0), result
+    assert result.is_counted, result
+    if name not in MAY_REPEAT:
+        assert result.repeated == 0, result
+    if is_backed and name in SEEN_FAILING:
+        assert result.stood_in == 16, result  # every alert of four users who began anew four times
+        assert result.longest_wait <= timedelta(minutes=12), result  # `fallback_after`, and the steps of this test
+
+
+def test_the_documented_table_has_every_trouble() -> None:
+    """A trouble cannot be found in the documentation, or a row there admits a loss."""
+    page = (Path(__file__).parents[3] / "docs" / "receivers.md").read_text(encoding="utf-8")
+    for trouble in TROUBLES.values():
+        (row,) = re.findall(rf"^\| {re.escape(trouble.title)} \| (.*) \|$", page, re.MULTILINE)
+        _, lost, reordered, _, delayed, _ = row.split(" | ")
+        assert (lost, reordered, delayed) == ("0", "0", "0"), row

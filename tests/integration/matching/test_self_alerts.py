@@ -1,0 +1,176 @@
+"""What is wrong with actionwatch itself is told once, and once more when it is over."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from actionwatch.base.model import Status
+from actionwatch.matching.self_alerts import (
+    OF_OTHERS,
+    OF_RECEIVERS,
+    OF_SOURCES,
+    SELF_RULE,
+    TITLES,
+    SelfAlertStore,
+    marked_alert,
+    self_alert,
+)
+from actionwatch.store import alert_history, alerts, outbox, self_alerts
+from tests.builders import NOON, Clock, open_database
+from tests.integration.kit import Post
+from tests.waiting import all_at_once
+
+
+def self_states(post: Post) -> list[str]:
+    """Say of each message about ourselves what it is and what became of it, oldest first."""
+    with post.database.read() as connection:
+        found = outbox.find(connection, limit=100)
+    rows = sorted(found, key=lambda row: (row.created_at, row.alert_id, row.ordinal))
+    return [f"{row.event.value} {row.status.value}" for row in rows]
+
+
+def test_opened_once(post: Post) -> None:
+    """A trouble that is reported again and again, by this process or the next, opens one alert."""
+    for _ in range(3):
+        post.troubles.report("key_refused", "acme", "401", "give it a new key")
+        post.clock.advance(minutes=1)
+    assert self_states(post) == ["opened pending"]
+    with post.database.read() as connection:
+        (opened,) = self_alerts.read_all(connection)
+        alert = alerts.read(connection, opened.alert_id)
+    assert alert is not None
+    assert (opened.since, opened.what, opened.remedy) == (NOON, "401", "give it a new key")
+    assert (alert.rule, alert.source, alert.group) == (SELF_RULE, "acme", {"subject": "acme"})
+    assert (alert.labels, alert.body, alert.runbook) == ({"trouble": "key_refused"}, "401", "give it a new key")
+
+
+def test_resolved_when_over(post: Post) -> None:
+    """A trouble that is over resolves its alert, and those told hear it; the next one is a new alert."""
+    post.troubles.report("key_refused", "acme", "401", "")
+    post.deliver()
+    post.clock.advance(minutes=1)
+    for _ in range(2):
+        post.troubles.settle("key_refused", "acme")
+    post.deliver()
+    assert self_states(post) == ["opened sent", "resolved sent"]
+    assert post.open_troubles() == []
+    post.clock.advance(minutes=1)
+    post.troubles.report("key_refused", "acme", "401", "")
+    assert self_states(post) == ["opened sent", "resolved sent", "opened pending"]
+
+
+def test_over_before_anybody_heard(post: Post) -> None:
+    """A trouble that was over before its alert went out is still told, then resolved."""
+    post.troubles.report("key_refused", "acme", "401", "")
+    post.troubles.settle("key_refused", "acme")
+    post.deliver()
+    assert self_states(post) == ["opened sent", "resolved sent"]
+
+
+def test_what_was_never_wrong(post: Post) -> None:
+    """Settling what was never reported does nothing."""
+    post.troubles.settle("key_refused", "acme")
+    post.troubles.settle_others("key_refused", set())
+    assert self_states(post) == []
+
+
+def test_subjects_are_apart(post: Post) -> None:
+    """Each subject has its own trouble; settling all others leaves those named, and other troubles."""
+    for subject in ("one", "two", "three"):
+        post.troubles.report("rule_broken", subject, "x", "")
+    post.troubles.report("key_refused", "one", "x", "")
+    post.troubles.settle_others("rule_broken", {"two"})
+    assert sorted(post.open_troubles()) == ["key_refused one", "rule_broken two"]
+
+
+def test_a_person_was_quicker(post: Post) -> None:
+    """A trouble whose alert a person resolved, or retention took, is over without another message."""
+    post.troubles.report("key_refused", "acme", "401", "")
+    post.deliver()
+    with post.database.write() as connection:
+        (opened,) = self_alerts.read_all(connection)
+        alert = alerts.read(connection, opened.alert_id)
+        assert alert is not None
+        alerts.update(connection, replace(alert, status=Status.RESOLVED, resolved_by="eve"))
+    post.troubles.settle("key_refused", "acme")
+    assert self_states(post) == ["opened sent"]
+    assert post.open_troubles() == []
+
+
+def test_reported_from_many_threads(post: Post) -> None:
+    """Reports and settlements that come at once leave at most one trouble, and one alert for each that began."""
+
+    def report() -> None:
+        post.troubles.report("key_refused", "acme", "401", "")
+
+    all_at_once(*[report] * 8)
+    assert self_states(post) == ["opened pending"]
+    assert post.open_troubles() == ["key_refused acme"]
+
+
+def test_reported_from_two_processes(post: Post) -> None:
+    """Two processes on one store tell of a trouble once."""
+    other = open_database(post.database.path.parent)
+    for database in (post.database, other):
+        SelfAlertStore(database, post.addressing, Clock()).report("key_refused", "acme", "401", "")
+    other.close()
+    assert self_states(post) == ["opened pending"]
+
+
+@pytest.mark.parametrize("trouble", TITLES)
+def test_every_trouble_has_words(trouble: str) -> None:
+    """Every trouble names its subject in its title, and its id hangs on trouble, subject and beginning."""
+    alert = self_alert(trouble, "acme", "what", "", NOON)
+    assert "acme" in alert.title
+    assert alert.runbook is None
+    others = {self_alert(trouble, "acme", "else", "x", NOON).id, self_alert(trouble, "b", "what", "", NOON).id}
+    assert alert.id in others
+    assert len(others) == 2
+
+
+def test_contract_troubles() -> None:
+    """Every trouble that the contract names can be told, and two more: `slo_burning` and `window_unproved`."""
+    assert " ".join(sorted(TITLES)) == (
+        "accounts_refused clock_skew clock_stepped dead_letters filter_ignored key_refused proof_lagging "
+        "receiver_failing rule_broken slo_burning step_failing store_nearly_full unknown_field unknown_kind "
+        "upstream_unreachable window_shrunk window_unproved"
+    )
+
+
+def test_test_message(post: Post) -> None:
+    """A test message goes to its receiver alone, marked as one, whatever the routes say."""
+    alert = marked_alert("hook", NOON)
+    with post.database.write() as connection:
+        alerts.insert_new(connection, [(alert, alert.id)])
+        post.addressing.test(connection, alert, "hook", NOON)
+    post.deliver()
+    (message,) = post.senders["hook"].sent
+    assert (message.type, message.data["labels"]) == ("receiver.test", {"test": "true"})
+
+
+def test_every_trouble_has_an_owner() -> None:
+    """Who settles a trouble whose subject is removed is known of each. A new trouble belongs into one of the sets."""
+    sets = (OF_SOURCES, OF_RECEIVERS, OF_OTHERS)
+    assert set(TITLES) <= frozenset().union(*sets)
+    assert sum(map(len, sets)) == len(frozenset().union(*sets))
+
+
+def test_what_was_removed_is_over(post: Post) -> None:
+    """Troubles of a source or receiver that is no longer configured resolve, with the reason; dead letters stay."""
+    for trouble in ("key_refused", "proof_lagging"):
+        post.troubles.report(trouble, "acme", "x", "")
+        post.troubles.report(trouble, "beta", "x", "")
+    for trouble in ("receiver_failing", "dead_letters"):
+        post.troubles.report(trouble, "old", "503", "")
+    post.clock.advance(minutes=1)
+    post.troubles.settle_removed(["beta"], ["hook"])
+    assert sorted(post.open_troubles()) == ["dead_letters old", "key_refused beta", "proof_lagging beta"]
+    with post.database.read() as connection:
+        found = [each for each in alerts.read_newest(connection, 100) if each.status is Status.RESOLVED]
+        stories = [entry.what for each in found for entry in alert_history.read(connection, each.id)]
+    assert {each.body for each in found} == {
+        "x\n\nResolved: the source acme is no longer configured",
+        "503\n\nResolved: the receiver old is no longer configured",
+    }
+    assert stories.count("by actionwatch: the source acme is no longer configured") == 2

@@ -1,0 +1,5 @@
+"""The fixtures of these tests."""
+
+from tests.fixtures import database, no_thread_left, post
+
+__all__ = ["database", "no_thread_left", "post"]

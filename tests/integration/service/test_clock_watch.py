@@ -1,0 +1,457 @@
+"""However the machine's clock is set, while we run or between two runs, waits keep their lengths and people hear of it."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from actionwatch.alerts.policy import ReceiverPolicy, Storm
+from actionwatch.alerts.routes import Route
+from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.errors import StoreBusy, TransientDeliveryError
+from actionwatch.delivery.health import FAILING_AFTER
+from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.delivery.worker import DeliveryWorker
+from actionwatch.matching.addressing import Addressing
+from actionwatch.matching.self_alerts import SelfAlertStore, marked_alert
+from actionwatch.service.clock_watch import DOWNTIME, ClockWatch
+from actionwatch.store import alerts, outbox, polls, receivers, waits
+from actionwatch.store.database import Database
+from actionwatch.text.crontab import parse_crontab
+from tests.builders import NOON, Machine
+from tests.integration.delivery.kit import Desk
+from tests.integration.delivery.test_deliver import BusyDatabase
+from tests.integration.kit import DOWN, Post, settle
+
+STEPS = [timedelta(hours=-1), timedelta(hours=25), timedelta(days=3000), timedelta(days=-30), timedelta(minutes=2)]
+SLOW = RetryPolicy(first=timedelta(seconds=10), factor=1.0)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """A machine at noon."""
+    return Machine()
+
+
+@pytest.fixture
+def post(database: Database, machine: Machine) -> Post:
+    """One receiver, on a machine whose clock can be set."""
+    return Post(database, machine, channel={"retry": SLOW})
+
+
+def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
+    """Watch the machine's clock; what is reported goes to no receiver."""
+    machine = post.clock
+    assert isinstance(machine, Machine)
+    told = [follower.follow_clock for follower in followers]
+    troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
+    return ClockWatch(machine.clock, post.database, troubles, told, machine.elapsed)
+
+
+def poll(post: Post) -> None:
+    """Note that a process is alive."""
+    with post.database.write() as connection:
+        polls.note(connection, "acme", post.clock(), None)
+
+
+def row(post: Post, alert_id: str = "one") -> Delivery:
+    """Read the one row of an alert."""
+    (found,) = post.rows(alert_id)
+    return found
+
+
+# -- while we run
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: timedelta) -> None:
+    """A retry that is due in ten seconds comes in ten seconds, and not before, whatever the clock shows then."""
+    sender = post.senders["hook"]
+    sender.answer = lambda message: DOWN
+    post.owe("one")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        assert len(sender.sent) == 1
+        sender.answer = lambda message: None
+        machine.advance(seconds=1)
+        machine.now += step
+        watch(post, deliverer).run_once()
+        machine.advance(seconds=8)
+        settle(deliverer)
+        assert len(sender.sent) == 1
+        machine.advance(seconds=1.5)
+        settle(deliverer)
+    assert len(sender.sent) >= 2
+    assert row(post).status is DeliveryStatus.SENT
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timedelta) -> None:
+    """Before anybody noticed the step, the outbox goes on by the time from before."""
+    sender = post.senders["hook"]
+    sender.answer = lambda message: DOWN
+    post.owe("one")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        machine.now += step
+        settle(deliverer)
+        assert len(sender.sent) == 1
+        machine.advance(seconds=10)
+        settle(deliverer)
+        assert len(sender.sent) == 2
+    assert row(post).status is DeliveryStatus.PENDING
+
+
+def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Machine) -> None:
+    """A message that fails before and after a day's step is tried on; it is given up after a day of trying."""
+    post.senders["hook"].answer = lambda message: DOWN
+    post.owe("one")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        machine.set_clock(hours=25)
+        watch(post, deliverer).run_once()
+        machine.advance(seconds=11)
+        settle(deliverer)
+        assert row(post).status is DeliveryStatus.PENDING
+        assert row(post).attempts == 2
+        machine.advance(hours=23)
+        settle(deliverer)
+        assert row(post).status is DeliveryStatus.PENDING
+        machine.advance(hours=1)
+        settle(deliverer)
+    assert row(post).status is DeliveryStatus.DEAD
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> None:
+    """An attempt that begins before a step and fails after it is neither given up nor sent beside itself."""
+    sender = post.senders["hook"]
+    sender.answer = lambda message: DOWN
+    sender.gate.clear()
+    post.owe("one")
+    with post.delivering() as deliverer:
+        deliverer.run_once()
+        machine.now += step
+        watch(post, deliverer).run_once()
+        machine.advance(seconds=1)
+        with post.database.read() as connection:
+            assert outbox.count_leased(connection, "hook", machine(), 9) == 1
+        deliverer.run_once()
+        machine.advance(minutes=3)
+        with post.database.read() as connection:
+            assert outbox.count_leased(connection, "hook", machine(), 9) == 1
+        sender.gate.set()
+        settle(deliverer)
+        assert len(sender.sent) == 1
+    assert (row(post).attempts, row(post).status) == (1, DeliveryStatus.PENDING)
+    assert row(post).due_at - machine() <= timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machine, step: timedelta) -> None:
+    """A Retry-After of half an hour is half an hour."""
+    sender = post.senders["hook"]
+    sender.answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=30))
+    post.owe("one")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        sender.answer = lambda message: None
+        machine.now += step
+        watch(post, deliverer).run_once()
+        post.owe("two")
+        machine.advance(minutes=29)
+        settle(deliverer)
+        assert len(sender.sent) == 1
+        machine.advance(minutes=2)
+        settle(deliverer)
+    assert {found.status for found in post.rows()} == {DeliveryStatus.SENT}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
+    """A receiver that takes one message in ten minutes gets one in ten minutes."""
+    post.channel["rate_per_second"] = 1 / 600
+    post.owe("one", "two")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        machine.now += step
+        watch(post, deliverer).run_once()
+        with post.database.read() as connection:  # for other processes
+            _, next_at = receivers.read_closed(connection, "hook")
+        assert next_at is not None
+        assert timedelta(minutes=9) < next_at - machine() <= timedelta(minutes=10)
+        machine.advance(minutes=9)
+        settle(deliverer)
+        assert len(post.senders["hook"].sent) == 1
+        machine.advance(minutes=2)
+        settle(deliverer)
+    assert len(post.senders["hook"].sent) == 2
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
+    """A receiver that fails for a minute is not taken to fail for a day; one that fails for long enough is found to."""
+    post.senders["hook"].answer = lambda message: DOWN
+    post.owe("one")
+    with post.delivering() as deliverer:
+        settle(deliverer)
+        machine.now += step
+        watch(post, deliverer).run_once()
+        machine.advance(seconds=60)
+        settle(deliverer)
+        assert "receiver_failing hook" not in post.open_troubles()
+        machine.advance(seconds=FAILING_AFTER.total_seconds())
+        settle(deliverer)
+        deliverer.run_once()
+    assert "receiver_failing hook" in post.open_troubles()
+
+
+def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Machine) -> None:
+    """A step is logged, opens one alert that says from when to when, and resolves after an hour without a further one."""
+    machine.set_clock(hours=-1)
+    watching = watch(post)
+    with capture_logs() as logs:
+        watching.run_once()
+        watching.run_once()
+    assert [entry["seconds"] for entry in logs if entry["event"] == "clock_stepped"] == [-3600.0]
+    assert post.open_troubles() == ["clock_stepped this machine"]
+    with post.database.read() as connection:
+        (alert,) = alerts.read_newest(connection, 9)
+    assert alert.labels == {"trouble": "clock_stepped"}
+    assert alert.body == "the clock was set back by 1h, from 2026-11-25T12:00:00.000Z to 2026-11-25T11:00:00.000Z"
+    machine.advance(minutes=50)
+    machine.set_clock(hours=1)
+    watching.run_once()
+    machine.advance(minutes=50)
+    watching.run_once()
+    assert post.open_troubles() == ["clock_stepped this machine"]
+    machine.advance(minutes=11)
+    watching.run_once()
+    assert post.open_troubles() == []
+
+
+def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
+    """Half a minute is no step: nothing is moved or told."""
+    post.owe("one")
+    before = row(post)
+    machine.set_clock(seconds=-30)
+    watch(post).run_once()
+    assert post.open_troubles() == []
+    assert row(post) == before
+
+
+def test_a_busy_store(post: Post, machine: Machine) -> None:
+    """While the store cannot be written, time goes on from before; the step is logged once and followed later."""
+    post.owe("one")
+    busy = BusyDatabase(f"sqlite:///{post.database.path}")
+    watching = ClockWatch(machine.clock, busy, post.troubles, (), machine.elapsed)
+    machine.set_clock(hours=5)
+    busy.refusals = 2
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(StoreBusy):
+                watching.run_once()
+        assert machine() < NOON + timedelta(seconds=1)
+        watching.run_once()
+    busy.close()
+    assert machine() == machine.now
+    assert row(post).due_at >= NOON + timedelta(hours=5)
+    assert [entry["event"] for entry in logs].count("clock_stepped") == 1
+
+
+def test_what_was_written_by_the_time_before(post: Post, machine: Machine) -> None:
+    """A row made by a time that was read just before the clock was set back is due in its time all the same."""
+    watching = watch(post)
+    before = machine()
+    machine.set_clock(hours=-1)
+    watching.run_once()
+    with post.database.write() as connection:
+        post.addressing.test(connection, marked_alert("hook", before), "hook", before)
+    assert row_of_test(post).due_at > machine()
+    watching.run_once()
+    assert row_of_test(post).due_at <= machine()
+
+
+def row_of_test(post: Post) -> Delivery:
+    """Read the row of a test message."""
+    with post.database.read() as connection:
+        return next(found for found in outbox.find(connection, limit=9) if found.event == "test")
+
+
+# -- wall-clock things
+
+
+def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Machine) -> None:
+    """What a digest told, the next digest does not tell again, though the clock shows its hour a second time."""
+    policy = ReceiverPolicy(digest=parse_crontab("0 13 * * *"))
+    desk = Desk(database, machine, policies={"hook": policy})
+    desk.happen(user_name="abe")
+    desk.deliver()
+    desk.later(hours=1)
+    assert desk.told() == ["digest: 1"]
+    machine.set_clock(minutes=-10)
+    watch(desk).run_once()
+    desk.happen(user_name="bob")
+    desk.later(minutes=5)
+    assert desk.told() == ["digest: 1"]
+    desk.later(minutes=5)
+    assert desk.told() == ["digest: 1", "digest: 1"]
+    desk.happen(user_name="dan")
+    desk.deliver()
+    machine.set_clock(hours=25)
+    watch(desk).run_once()
+    desk.deliver()
+    assert desk.told() == ["digest: 1", "digest: 1", "digest: 1"]
+
+
+def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> None:
+    """A storm's summary comes at the end of its interval, though the clock was set back; the storm is counted anew."""
+    policy = ReceiverPolicy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
+    desk = Desk(database, machine, policies={"hook": policy})
+    for user in ("abe", "bob", "dan", "eve"):
+        desk.happen(user_name=user)
+    desk.deliver()
+    assert desk.told() == ["opened x1", "opened x1"]
+    machine.set_clock(hours=-1)
+    watch(desk).run_once()
+    desk.later(minutes=6)
+    assert desk.told()[2:] == ["storm: 2"]
+    machine.set_clock(hours=-3)
+    watch(desk).run_once()
+    for user in ("fay", "gil", "hal"):
+        desk.happen(user_name=user)
+    desk.later(minutes=11)
+    desk.later(minutes=5)
+    assert desk.told()[3:] == ["opened x1", "opened x1", "storm: 1"]
+
+
+# -- between two runs
+
+
+def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
+    """A retry that was due in ten seconds does not wait for an hour since the clock was set back before the start."""
+    sender = post.senders["hook"]
+    sender.answer = lambda message: DOWN
+    post.owe("one")
+    post.deliver()
+    poll(post)
+    sender.answer = lambda message: None
+    machine.set_clock(hours=-1)
+    machine.restart()
+    watch(post).start()
+    assert post.open_troubles() == ["clock_stepped this machine"]
+    machine.advance(seconds=11)
+    post.deliver()
+    assert row(post).status is DeliveryStatus.SENT
+    with post.database.read() as connection:
+        assert polls.read_all(connection)["acme"].last_poll_at <= machine()
+    machine.restart()
+    watch(post).start()  # and once is enough
+    assert row(post).status is DeliveryStatus.SENT
+
+
+def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
+    """A start a day later by the clock gives up nothing: perhaps only the clock was set."""
+    post.senders["hook"].answer = lambda message: DOWN
+    post.owe("one")
+    post.deliver()
+    poll(post)
+    machine.set_clock(hours=25)
+    machine.restart()
+    watch(post).start()
+    post.deliver()
+    assert (row(post).attempts, row(post).status) == (2, DeliveryStatus.PENDING)
+    with post.database.read() as connection:
+        assert receivers.read_all(connection)["hook"].failing_since == machine() - DOWNTIME
+    machine.advance(hours=24)
+    post.deliver()
+    assert row(post).status is DeliveryStatus.DEAD
+
+
+def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
+    """A round each half hour gives up after a day, as a service does."""
+    post.senders["hook"].answer = lambda message: DOWN
+    post.owe("one")
+    for _ in range(47):
+        machine.restart()
+        watch(post).start()
+        poll(post)
+        post.deliver()
+        machine.advance(minutes=30)
+    assert row(post).status is DeliveryStatus.PENDING
+    machine.advance(minutes=61)
+    machine.restart()
+    watch(post).start()
+    post.deliver()
+    assert row(post).status is DeliveryStatus.DEAD
+
+
+def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machine) -> None:
+    """What was stored by a clock far ahead does not wait until that time: made in the future is made now."""
+    poll(post)
+    machine.set_clock(days=400)
+    machine.restart()
+    post.owe("one")
+    with post.database.write() as connection:
+        receivers.note_failure(connection, "hook", machine(), "busy", machine() + timedelta(days=1))
+    machine.set_clock(days=-400)
+    machine.restart()
+    watch(post).start()
+    with post.database.read() as connection:
+        health = receivers.read_all(connection)["hook"]
+    assert health.failing_since == machine()
+    assert health.paused_until == machine() + timedelta(days=1)
+    assert row(post).due_at <= machine() + timedelta(seconds=1)
+
+
+def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> None:
+    """A restart within the hour neither forgets the report nor makes it last."""
+    machine.set_clock(hours=-1)
+    watch(post).run_once()
+    machine.advance(minutes=40)
+    machine.restart()
+    watching = watch(post)
+    watching.start()
+    watching.run_once()
+    assert post.open_troubles() == ["clock_stepped this machine"]
+    machine.advance(minutes=21)
+    watching.run_once()
+    assert post.open_troubles() == []
+    machine.set_clock(hours=-1)
+    watching.run_once()
+    machine.advance(hours=2)
+    machine.restart()
+    watch(post).start()
+    assert post.open_troubles() == []
+
+
+def test_threads_write_while_the_clock_is_set(post: Post, machine: Machine) -> None:
+    """Whoever writes while a step is followed does so by the time before it or by the time after it, never by both."""
+    watching = watch(post)
+    stopping = threading.Event()
+
+    def owe() -> None:
+        number = 0
+        while not stopping.is_set():
+            number += 1
+            with post.database.write() as connection:
+                now = machine()
+                alert = marked_alert("hook", now + timedelta(microseconds=number))
+                post.addressing.test(connection, alert, "hook", now)
+
+    thread = threading.Thread(target=owe)
+    thread.start()
+    try:
+        for step in (3, -2, 5, -6):
+            machine.set_clock(hours=step)
+            watching.run_once()
+    finally:
+        stopping.set()
+        thread.join()
+    with post.database.read() as connection:
+        dues = {found.due_at for found in outbox.find(connection, limit=100_000) if found.event == "test"}
+        assert waits.read_last_alive(connection) is None
+    assert dues == {machine()}

@@ -1,0 +1,144 @@
+"""Retention deletes what is old and done with, and nothing that is still needed."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+from actionwatch.matching.operator_actions import OperatorActions
+from actionwatch.service import prune
+from actionwatch.service.prune import Retention
+from actionwatch.store import (
+    alert_history,
+    delivery_transitions,
+    marks,
+    outbox,
+    positions,
+    receipts,
+    records,
+    unproved_windows,
+)
+from actionwatch.store.marks import Marks
+from actionwatch.store.receipts import WindowReceipt
+from actionwatch.store.unproved_windows import UnprovedWindow
+from tests.builders import NOON, make_record
+from tests.integration.kit import REFUSED, KindRule, Post
+
+HOUR = timedelta(hours=1)
+RETENTION = Retention(records=timedelta(days=10), deliveries=timedelta(days=5), receipts=timedelta(days=10))
+
+
+def pruned(post: Post) -> dict[str, int]:
+    """Prune; give what was deleted, without zeros."""
+    return {name: n for name, n in prune.run_once(post.database, RETENTION, post.clock()).items() if n}
+
+
+def test_all_goes_in_its_time(post: Post) -> None:
+    """Deliveries of what is over go first; an alert with its story once nothing speaks of it; its records with it."""
+    post.store(make_record(1), make_record(2, action_kind="READ"))
+    post.matcher(KindRule()).run_once()
+    (alert_id,) = post.alerts()
+    post.deliver()
+    OperatorActions(post.database, post.addressing, post.clock).resolve(alert_id, "sam")
+    post.deliver()
+    receipt = WindowReceipt(
+        source="acme",
+        starts_at=NOON,
+        ends_at=NOON,
+        judged_at=NOON,
+        method="counts",
+        record_count=0,
+        kind_counts={},
+        digest="",
+        request_count=1,
+    )
+    with post.database.write() as connection:
+        receipts.insert(connection, receipt)
+    assert pruned(post) == {}
+    post.clock.advance(days=5, seconds=1)
+    assert pruned(post) == {"deliveries": 2}
+    post.clock.advance(days=5)
+    assert pruned(post) == {"alerts": 1, "records": 2, "receipts": 1}
+    assert pruned(post) == {}
+    with post.database.read() as connection:
+        assert alert_history.read(connection, alert_id) == []
+
+
+def test_records_stay_until_correlations_saw_them(post: Post) -> None:
+    """Plain rules may be far ahead while the state of correlations is rebuilt."""
+    post.store(make_record(1), make_record(2))
+    post.clock.advance(days=100)
+    with post.database.write() as connection:
+        positions.write(connection, positions.MATCHED, 2)
+        positions.write(connection, positions.CORRELATED, 1)
+    assert pruned(post) == {"records": 1}
+
+
+def test_unmatched_records_stay(post: Post) -> None:
+    """A record that no rule has seen yet stays, however old; once seen, it goes."""
+    post.store(make_record())
+    post.clock.advance(days=100)
+    assert pruned(post) == {}
+    post.matcher(KindRule("OTHER")).run_once()
+    assert pruned(post) == {"records": 1}
+
+
+def test_what_is_owed_stays(post: Post) -> None:
+    """A message that is pending, or a dead letter that nobody dropped, stays with its alert and records, however old."""
+    post.store(make_record())
+    post.matcher(KindRule()).run_once()
+    post.clock.advance(days=100)
+    assert pruned(post) == {}
+    post.senders["hook"].answer = lambda message: REFUSED
+    post.deliver()
+    assert pruned(post) == {}
+    (letter,) = post.rows()
+    with post.database.write() as connection:
+        delivery_transitions.drop(connection, outbox.DeliveryFilter([letter.id]), "sam")
+    assert pruned(post)["deliveries"] == 1
+
+
+def test_more_than_one_batch(post: Post) -> None:
+    """Everything old goes in one run, however much it is."""
+    count = prune.BATCH * 2 + 1
+    with post.database.write() as connection:
+        records.insert_new(connection, [make_record(n) for n in range(count)])
+    post.matcher(KindRule("OTHER"), batch_size=20_000).run_once()
+    post.clock.advance(days=11)
+    assert pruned(post) == {"records": count}
+
+
+def test_a_clock_that_is_years_ahead(post: Post) -> None:
+    """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
+    post.store(make_record())
+    post.matcher(KindRule("OTHER")).run_once()
+    begun = Marks(
+        name="acme",
+        organisation="o",
+        begins_at=NOON,
+        alerts_from=NOON,
+        mark=NOON,
+        seen_through=NOON,
+        proved_through=NOON,
+    )
+    with post.database.write() as connection:
+        marks.write(connection, begun)
+    post.clock.advance(days=3000)
+    assert pruned(post) == {}
+    with post.database.write() as connection:
+        marks.write(connection, dataclasses.replace(begun, seen_through=NOON + timedelta(days=11)))
+    assert pruned(post) == {"records": 1}
+
+
+def test_what_was_never_proved_goes_with_the_records(post: Post) -> None:
+    """A window that could not be proved, and that nobody reads any more, stays in the store for ever, or goes too early."""
+    doubt = UnprovedWindow(
+        source="acme", starts_at=NOON, ends_at=NOON + HOUR, reach=HOUR, due_at=NOON, failure_count=3, why="it changes"
+    )
+    with post.database.write() as connection:
+        unproved_windows.write(connection, [doubt])
+    for days, left in ((10, [doubt]), (11, [])):
+        post.clock.now = NOON + timedelta(days=days)
+        pruned(post)
+        with post.database.read() as connection:
+            assert unproved_windows.read(connection, "acme") == left

@@ -1,0 +1,189 @@
+"""What runs in place of what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.rules.last_good import Running, Version, with_last_good
+from actionwatch.rules.lists import Lists
+from actionwatch.rules.load import ReadFiles, Rules, build_rules
+from actionwatch.rules.versions import with_versions
+from actionwatch.text.yaml_document import Document, read_text
+
+KINDS = ["DELETE_CLUSTER", "CREATE_CLUSTER", "RESIZE_CLUSTER"]
+IDS = {name: f"00000000-0000-4000-8000-00000000000{number}" for number, name in enumerate("abcd", 1)}
+
+
+def rule(name: str, kind: str = "DELETE_CLUSTER", more: str = "", key: str = "actionKind") -> str:
+    return (
+        f"title: Rule {name}\nid: {IDS[name]}\nname: {name}\nlogsource: {{product: instaclustr, service: user_actions}}\n"
+        f"detection: {{selection: {{{key}: {kind}}}, condition: selection}}\n{more}"
+    )
+
+
+def counting(name: str, other: str, more: str = "") -> str:
+    return (
+        f"title: Rule {name}\nid: {IDS[name]}\nname: {name}\n{more}"
+        f"correlation: {{type: event_count, rules: [{other}], group-by: [userName], timespan: 10m, condition: {{gte: 2}}}}\n"
+    )
+
+
+def build(documents: Sequence[Document], lists: Lists) -> Rules:
+    return build_rules(documents, lists=lists, known_kinds=KINDS)
+
+
+def run(files: dict[str, str], last: Sequence[Version] = (), lists: Lists | None = None) -> Running:
+    documents: list[Document] = []
+    faults: list[Fault] = []
+    for file, text in files.items():
+        try:
+            documents += read_text(text, file)
+        except ConfigError as exc:
+            faults += exc.faults
+    return with_last_good(ReadFiles(tuple(documents), tuple(faults), ()), lists or Lists(), last, build)
+
+
+def kinds(running: Running) -> dict[str, str]:
+    """Give what each rule that runs looks for."""
+    return {
+        each.name.name: each.document.value["detection"]["selection"].get("actionKind", "")
+        for each in running.rules.rules
+        if each.document is not None and "detection" in each.document.value
+    }
+
+
+BOTH = {"one.yml": f"{rule('a')}---\n{rule('b')}"}
+
+
+def test_a_broken_document_drops_only_itself() -> None:
+    """Its last good version runs, and what stands beside it is taken up as it is now."""
+    last = run(BOTH).versions
+    broken = {"one.yml": f"{rule('a', key='actionKin')}---\n{rule('b', 'CREATE_CLUSTER')}"}
+    running = run(broken, last)
+    assert kinds(running) == {"a": "DELETE_CLUSTER", "b": "CREATE_CLUSTER"}
+    assert running.held == {"one.yml": ("a",)}
+    assert [fault.line for fault in running.rules.faults] == [5]
+    again = run(broken, running.versions)
+    assert kinds(again) == kinds(running)
+
+
+def test_a_file_that_cannot_be_parsed_keeps_all_it_had() -> None:
+    """Both of its rules run; one that moved to another file meanwhile runs as it is there."""
+    last = run(BOTH).versions
+    running = run({"one.yml": "title: [", "two.yml": rule("b", "CREATE_CLUSTER")}, last)
+    assert kinds(running) == {"a": "DELETE_CLUSTER", "b": "CREATE_CLUSTER"}
+    assert running.held == {"one.yml": ("a",)}
+
+
+@pytest.mark.parametrize("files", [{}, {"one.yml": rule("b")}, {"one.yml": f"{rule('c', key='x y')}---\n{rule('b')}"}])
+def test_what_is_removed_is_gone(files: dict[str, str]) -> None:
+    """A rule that is not there any more does not run; a new one that is broken brings back nothing."""
+    assert "a" not in kinds(run(files, run(BOTH).versions))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rule("a", key="actionKin").replace(IDS["a"], "not-an-id"),
+        rule("a", key="actionKin").replace(f"id: {IDS['a']}\n", ""),
+        rule("a", key="actionKin").replace(f"id: {IDS['a']}\nname: a\n", ""),
+        "just a text",
+        "[]",
+    ],
+)
+def test_a_document_may_not_even_say_which_rule_it_is(text: str) -> None:
+    """It is known by name or title, or by being the one that is missing."""
+    running = run({"one.yml": f"{text}\n---\n{rule('b')}"}, run(BOTH).versions)
+    assert sorted(kinds(running)) == ["a", "b"]
+    assert running.held == {"one.yml": ("a",)}
+    assert len(running.rules.faults) >= 1
+
+
+def test_what_falls_with_another_stands_with_it() -> None:
+    """A correlation whose feeder broke goes on, over the feeder's last good version, and is not told as broken."""
+    good = {"a.yml": rule("a"), "c.yml": counting("c", "a")}
+    running = run({**good, "a.yml": rule("a", key="actionKin")}, run(good).versions)
+    assert {each.name.name for each in running.rules.rules} == {"a", "c"}
+    assert running.held == {"a.yml": ("a",)}
+    assert {fault.file for fault in running.rules.faults} == {"a.yml"}
+
+
+def test_a_correlation_over_what_is_not_there_goes_on_as_it_was() -> None:
+    """One that came to name a rule that is not there counts what it counted."""
+    good = {"a.yml": rule("a"), "c.yml": counting("c", "a")}
+    running = run({**good, "c.yml": counting("c", "zzz")}, run(good).versions)
+    assert {each.name.name for each in running.rules.rules} == {"a", "c"}
+    assert running.held == {"c.yml": ("c",)}
+    gone = run({"c.yml": good["c.yml"]}, run(good).versions)
+    assert not gone.rules.rules
+    assert not gone.held
+    assert [fault.file for fault in gone.rules.faults] == ["c.yml"]
+
+
+def test_what_stands_in_never_ousts_what_is_sound() -> None:
+    """A rule that took the name of a broken one keeps it; the broken one then is off."""
+    last = run({"one.yml": rule("a"), "two.yml": rule("b")}).versions
+    taken = rule("b").replace("name: b", "name: a")
+    running = run({"one.yml": rule("a", key="actionKin"), "two.yml": taken}, last)
+    assert [each.name.id for each in running.rules.rules] == [IDS["b"]]
+
+
+def test_lists_keep_what_they_had() -> None:
+    """A broken list keeps its values, for new rules too; one that is gone has them for the rules that break without it."""
+    text = rule("a", "x").replace("actionKind: x", "userName|expand: '%admins%'")
+    had = Lists({"admins": ("eve",)})
+    last = run({"one.yml": text}, lists=had).versions
+    assert last[0].lists == {"admins": ("eve",)}
+    broken = run({"one.yml": text}, last, Lists(broken=frozenset({"admins"})))
+    assert [each.name.name for each in broken.rules.rules] == ["a"]
+    assert not broken.held
+    gone = run({"one.yml": text}, last)
+    assert [each.name.name for each in gone.rules.rules] == ["a"]
+    assert gone.held == {"one.yml": ("a",)}
+    assert ["there is no list" in str(fault) for fault in gone.rules.faults] == [True]
+    other = run({"one.yml": text}, last, Lists({"admins": ("mallory",)}))
+    assert other.versions[0].lists == {"admins": ("mallory",)}
+    assert not other.versions[0].is_as(last[0])
+
+
+def test_a_stamp_changes_with_all_that_matters() -> None:
+    """A correlation is another version when its feeder, a list of that, a filter or its mode is; not when a title is."""
+
+    def stamp(files: dict[str, str], lists: Lists | None = None) -> str:
+        running = run(files, lists=lists)
+        assert not running.rules.faults
+        [found] = [
+            each.correlation for each in with_versions(running.rules.rules, running.lists) if each.name.name == "c"
+        ]
+        assert found is not None
+        return found.version
+
+    feeder = rule("a", "x").replace("actionKind: x", "userName|expand: '%admins%'")
+    files = {"a.yml": feeder, "c.yml": counting("c", "a")}
+    lists = Lists({"admins": ("eve",), "other": ("x",)})
+    first = stamp(files, lists)
+    assert stamp(files, replace(lists, values={"admins": ("eve",), "other": ("y",)})) == first
+    assert stamp({**files, "c.yml": files["c.yml"].replace("Rule c", "Rule C")}, lists) == first
+    others = [
+        stamp(files, Lists({"admins": ("eve", "mallory")})),
+        stamp({**files, "a.yml": rule("a")}, lists),
+        stamp({**files, "c.yml": counting("c", "a", "mode: off\n")}, lists),
+        stamp({**files, "f.yml": FILTER}, lists),
+        stamp({**files, "f.yml": FILTER.replace("bob", "ann")}, lists),
+    ]
+    assert len({first, *others}) == len(others) + 1
+
+
+FILTER = """\
+title: Not bob
+name: not_bob
+logsource: {product: instaclustr, service: user_actions}
+filter: {rules: [a], selection: {userName: bob}, condition: not selection}
+owner: sam
+reason: robots
+expires: 2999-01-01
+"""

@@ -1,0 +1,151 @@
+"""Windows: where they start, how they are cut and widened; recommended overlaps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionwatch.tail.cursor import (
+    EDGE,
+    MAX_WINDOW_RECORDS,
+    MIN_WINDOW,
+    Window,
+    next_window,
+    overlap_for,
+    round_down,
+    slice_count,
+    spread,
+    whole_milliseconds,
+)
+from tests.builders import NOON
+
+QUARTER = timedelta(minutes=15)
+MICRO = timedelta(microseconds=1)
+instants = st.timedeltas(timedelta(0), timedelta(days=40)).map(lambda span: NOON + span)
+spans = st.timedeltas(timedelta(0), timedelta(days=40))
+
+
+# -- windows
+
+
+@given(instants, instants, instants, spans)
+def test_next_window_reaches_from_the_overlap_to_now(begins_at, mark, now, overlap) -> None:  # type: ignore[no-untyped-def]
+    """The next window leaves out an instant between one overlap before the mark (or the begin) and now."""
+    window = next_window(begins_at, mark, now, overlap)
+    assert window.start < max(begins_at, mark - overlap)
+    assert window.end >= now
+    assert window.end - window.start >= MIN_WINDOW
+    assert (window.start.microsecond % 1000, window.end.microsecond % 1000) == (0, 0)
+
+
+@pytest.mark.parametrize(("micros", "rounded"), [(0, 0), (1, 1000), (999, 1000), (1000, 1000)])
+def test_the_end_is_rounded_up_to_milliseconds(micros: int, rounded: int) -> None:
+    """A poll ends before now, so that a record of this millisecond waits, or later than rounding up needs."""
+    window = next_window(NOON, NOON, NOON + micros * MICRO, QUARTER)
+    assert next_window(NOON - QUARTER, NOON, NOON + micros * MICRO, QUARTER).end == NOON + rounded * MICRO
+    assert window.end - window.start >= MIN_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_covered"),
+    [(0, 4, True), (1, 3, True), (-1, 4, False), (0, 5, False), (-1, 5, False), (-2, -1, False), (5, 6, False)],
+)
+def test_covers(start: int, end: int, is_covered: bool) -> None:
+    """A window counts as covered by one that begins later or ends earlier, or not by one with the same bounds."""
+    window = Window(NOON, NOON + 4 * QUARTER)
+    assert window.covers(Window(NOON + start * QUARTER, NOON + end * QUARTER)) is is_covered
+
+
+@given(instants, instants, spans)
+def test_next_window_begins_no_earlier_than_the_stream(begins_at, now, overlap) -> None:  # type: ignore[no-untyped-def]
+    """A window reaches more than two milliseconds before the stream's begin."""
+    assert next_window(begins_at, begins_at, now, overlap).start >= begins_at - 2 * EDGE
+
+
+@given(instants, st.timedeltas(timedelta(0), timedelta(days=400)), st.integers(-3, 60))
+def test_slices_cover_without_a_gap(start, length, count) -> None:  # type: ignore[no-untyped-def]
+    """Between two slices is an instant that none of them shows under exclusive bounds, or they leave the window."""
+    window = Window(whole_milliseconds(start), whole_milliseconds(start) + length)
+    parts = window.slices(count)
+    assert (parts[0].start, parts[-1].end) == (window.start, window.end)
+    assert all(later.start == earlier.end - EDGE for earlier, later in pairwise(parts))
+    assert 1 <= len(parts) <= max(1, count)
+    equal = length / len(parts)
+    # Steps are rounded to microseconds.
+    assert all(abs(part.end - part.start - equal) <= 2 * EDGE + len(parts) * MICRO for part in parts), (
+        "the parts are not equal"
+    )
+
+
+@given(instants, st.timedeltas(timedelta(0), timedelta(days=1)))
+def test_halving_ends(start, length) -> None:  # type: ignore[no-untyped-def]
+    """Halving goes on for ever, or gives a part that is no shorter than the whole."""
+    window = Window(start, start + length)
+    for _ in range(60):
+        if not window.is_divisible():
+            return
+        parts = window.slices(2)
+        assert len(parts) == 2
+        assert all(part.end - part.start < window.end - window.start for part in parts)
+        window = max(parts, key=lambda part: part.end - part.start)
+    raise AssertionError("it did not end")
+
+
+@pytest.mark.parametrize(
+    ("length", "is_divisible"),
+    [(timedelta(0), False), (2 * MIN_WINDOW - MICRO, False), (2 * MIN_WINDOW, True), (timedelta(days=9), True)],
+)
+def test_divisible(length: timedelta, is_divisible: bool) -> None:
+    """A window that cannot be asked for in parts is cut, or one that can is not."""
+    assert Window(NOON, NOON + length).is_divisible() is is_divisible
+
+
+@pytest.mark.parametrize("total", [MAX_WINDOW_RECORDS + 1, 100_000, 1_000_000])
+def test_slice_count(total: int) -> None:
+    """Evenly spread records make slices that are still too large, or need more than twice the slices they must."""
+    assert 0 < total / slice_count(total) <= MAX_WINDOW_RECORDS / 2
+    assert slice_count(total) <= 2 * total / MAX_WINDOW_RECORDS + 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "minutes"),
+    [([], 0), ([0], 1), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
+)
+def test_overlap_for(seconds: list[int], minutes: int) -> None:
+    """The recommended overlap covers fewer than all but one in a thousand records twice, or one straggler sets it."""
+    assert overlap_for([timedelta(seconds=value) for value in seconds]) == timedelta(minutes=minutes)
+
+
+def test_spread() -> None:
+    """A record falls into the bucket of another lateness, or is not counted."""
+    found = spread([timedelta(seconds=value) for value in (0, 5, 6, 900, 86_401)])
+    assert found == [2, 1, 0, 0, 1, 0, 0, 0, 1]
+
+
+CUTS = (None, EDGE, *(timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400)))
+
+
+@given(instants, spans, st.sampled_from(CUTS), st.sampled_from(CUTS))
+def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-def]
+    """Bounds that are cut no coarser than is known, and exclusive at that, before or after, leave out some of the window."""
+    window = Window(start, start + length)
+    asked = window.widened(known)
+    assert asked.covers(window)
+    if cut is not None and (known is None or cut <= known):
+        assert round_down(asked.start, cut) < window.start
+        assert round_down(asked.end - EDGE, cut) >= window.end
+        assert round_down(asked.end, cut) - EDGE >= window.end - EDGE
+
+
+@given(instants, spans, st.sampled_from(CUTS[1:]))
+def test_widened_by_less_than_a_unit(start, length, unit) -> None:  # type: ignore[no-untyped-def]
+    """A poll asks for more than a unit beside the window, or an upstream that rounds the start up leaves out some of it."""
+    window = Window(start, start + length)
+    asked = window.widened(unit)
+    assert window.start - asked.start < unit + EDGE
+    assert asked.end - window.end < unit + EDGE
+    assert round_down(asked.start, unit) == asked.start

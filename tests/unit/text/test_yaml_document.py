@@ -1,0 +1,210 @@
+"""YAML is read as 1.2, every value knows its place, and no text is too hostile: a document or a fault, quickly."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actionwatch.base.errors import ConfigError
+from actionwatch.text.yaml_document import MAX_BYTES, MAX_NODES, Document, read_file, read_text
+
+POWERS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+CHAIN = "0: &a0 [x]\n" + "".join(f"{number}: &a{number} [*a{number - 1}]\n" for number in range(1, 70))
+
+
+def _fault(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_text(text, "f")
+    (fault,) = caught.value.faults
+    return str(fault)
+
+
+def _count_calls(text: str) -> int:
+    """Count the calls that reading a text takes: a measure of its cost that is the same on every machine."""
+    count = 0
+
+    def note(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    sys.setprofile(note)
+    try:
+        with contextlib.suppress(ConfigError):
+            read_text(text, "f")
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.fixture(scope="module")
+def most_calls() -> int:
+    """Count the calls that the largest accepted file takes."""
+    return _count_calls("- 1\n" * (MAX_NODES - 1))
+
+
+def _value(text: str) -> Any:
+    (document,) = read_text(text, "f")
+    return document.value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("yes", "yes"),
+        ("&x true", True),
+        ("x\ty", "x\ty"),
+        ("NO", "NO"),
+        ("True", True),
+        ("false", False),
+        ("0o17", 15),
+        ("010", 10),
+        ("1e3", 1000.0),
+        ("12:30", "12:30"),
+        ("2026-11-25", "2026-11-25"),
+        ("2026-11-25T09:00:00Z", "2026-11-25T09:00:00+00:00"),
+        ("2026-11-25 09:00:00+10:00", "2026-11-25T09:00:00+10:00"),
+        ("'5'", "5"),
+        ("! 5", 5),
+        ("!!str 5", "5"),
+        ("|\n  a\n  b\n", "a\nb\n"),
+    ],
+)
+def test_scalars(text: str, value: Any) -> None:
+    """Scalars are YAML 1.2's; times are kept as ISO text with their zone."""
+    found = _value(f"a: {text}")["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_values_are_plain() -> None:
+    """No type of the parser's own leaves this module."""
+    value = _value("a: [1, 1.5, x, 'y', {b: 0x10}]\nc: &d {e: 1}\nf: {<<: *d, e: 2, g: *d}")
+    assert value == {"a": [1, 1.5, "x", "y", {"b": 16}], "c": {"e": 1}, "f": {"e": 2, "g": {"e": 1}}}
+    assert {type(item) for item in (value, value["a"], *value["a"], *value)} == {dict, list, int, float, str}
+
+
+def test_positions() -> None:
+    """A key stands where its name does, an item where its value does; what is unknown stands where its parent does."""
+    (document,) = read_text("a: 1\nb:\n  - x\n  - c: [1, 2]\n    5: z\n", "f")
+    at = document.position
+    assert [at(()), at(("a",)), at(("b", 0)), at(("b", 1, "c"))] == [(1, 1), (1, 1), (3, 5), (4, 5)]
+    assert [at(("b", 1, "c", 1)), at(("b", 1, "5"))] == [(4, 12), (5, 5)]
+    assert at(("b", 1, "gone", "too")) == at(("b", 1)) == (4, 5)
+    assert str(document.fault(("b", 0), "bad", "mend it")) == "f:3:5: bad: mend it"
+
+
+def test_documents_keep_their_lines() -> None:
+    """Several documents are told apart; an empty one is left out."""
+    documents = read_text("a: 1\n---\n---\nb: 2\n", "f")
+    assert [document.value for document in documents] == [{"a": 1}, {"b": 2}]
+    assert documents[1].position(("b",)) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\na: 2", 'f:2:1: not YAML: while constructing a mapping found duplicate key "a": remove one of the two'),
+        (
+            "a:\n\tb: 1",
+            "f:2:1: not YAML: while scanning for the next token found character that cannot start any token",
+        ),
+        ("a: b: c", "f:1:5: not YAML: mapping values are not allowed in this context: quote a value that holds ': '"),
+        ("a: [1", "f:2:1: not YAML: while parsing a flow sequence did not find expected ',' or ']'"),
+        ("a: *b", "f:1:4: the alias *b has no anchor before it"),
+        ("a: &a [*a]", "f:1:8: the alias *a has no anchor before it"),
+        ("a: !!python/object:os.system {}", "f:1:4: the tag tag:yaml.org,2002:python/object:os.system is not allowed"),
+        ("a: !include x", "f:1:4: the tag !include is not allowed: write the plain value"),
+        ("!!set {a}", "f:1:1: the tag tag:yaml.org,2002:set is not allowed"),
+        ("a: !!binary aGk=", "f:1:4: the tag tag:yaml.org,2002:binary is not allowed"),
+        ("%TAG ! tag:x,2000:\n---\n!foo a", "f:3:1: the tag tag:x,2000:foo is not allowed"),
+        ("? [a]\n: 1", "f:1:3: a key must be a plain word: quote it"),
+        ("~: 1", "f:1:1: a key must be a plain word: quote it"),
+        ("%YAML 1.1\n---\na: yes", "f:1:1: YAML 1.1 is not supported: its yes and no are not text: remove %YAML"),
+        ("%YAML 3.0\n---\na: yes", "f:1:1: not YAML: found incompatible YAML document"),
+        ("a: \0", "f:1:1: not YAML: "),
+        ("a: 2026-13-45", "f:1:1: not YAML: month must be in 1..12"),
+        ("a: !!bool x", "f:1:1: not YAML: "),
+        ("a: !!int ''", "f:1:1: not YAML: "),
+        ("a: 0x_", "f:1:1: not YAML: "),
+        ("[[a], b]: 1", "f:1:1: a key must be a plain word: quote it"),
+        (
+            "a: {<<: {b: 1}, <<: {c: 2}}",
+            'f:1:17: not YAML: while constructing a mapping found duplicate merge key "<<"',
+        ),
+        ("a:\n  <<: [{b: 1}, 2]", "f:2:16: not YAML: << takes a mapping or a list of mappings"),
+        ("a:\n  b: !!int x", "f:2:3: not YAML: this is no int"),
+        ("a: !!str [b]", "f:1:4: the tag tag:yaml.org,2002:str is not allowed: write the plain value"),
+        ("a:\n  - 2026-02-30", "f:2:5: not YAML: day is out of range for month"),
+        ("a: " + "9" * 5000, "f:1:1: not YAML: "),
+        ("a:\n- 0x" + "f" * 5000, "f:2:3: the number is too large: quote it"),
+        ("[" * 20_000, "f:1:"),
+        ("{a: " * 1000, "f:1:241: nested deeper than 60 levels"),
+        ("- " * 1000, "f:1:121: nested deeper than 60 levels"),
+        ("\n".join(" " * depth + "a:" for depth in range(200)), "f:61:61: nested deeper than 60 levels"),
+        (CHAIN, "f:60:11: nested deeper than 60 levels"),
+        (POWERS, f"f:6:8: more than {MAX_NODES} values: split the file"),
+        ("- 1\n" * (MAX_NODES + 1), f"f:100000:3: more than {MAX_NODES} values"),
+        ("---\n" * 200_000, "f:100002:1: more than 100000 values"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else None,
+)
+def test_refusals(text: str, expected: str, most_calls: int) -> None:
+    """Each is refused with one fault at its place, for no more work than the largest file takes that is accepted."""
+    assert _fault(text)[: len(expected)] == expected
+    assert _count_calls(text) <= most_calls
+
+
+def test_a_duplicate_key_does_not_show_its_values() -> None:
+    """Both values may be secrets."""
+    assert "s3cret" not in _fault("api_key: s3cret-1\napi_key: s3cret-2\n")
+
+
+def test_an_anchor_may_be_used_again() -> None:
+    """YAML 1.2 allows it; the latest counts, and nothing is printed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _value("a: &x 1\nb: &x 2\nc: *x") == {"a": 1, "b": 2, "c": 2}
+
+
+def test_files(tmp_path: Path) -> None:
+    """A file is read from disk; one that cannot be read says why."""
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1")
+    assert [document.value for document in read_file(path)] == [{"a": 1}]
+    with pytest.raises(ConfigError, match="cannot read the file: No such file"):
+        read_file(tmp_path / "b.yaml")
+    with pytest.raises(ConfigError, match="cannot read the file: Is a directory"):
+        read_file(tmp_path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="the file is not UTF-8 text: save it as UTF-8"):
+        read_file(path)
+    path.write_text("ä" * (MAX_BYTES // 2 + 1))
+    with pytest.raises(ConfigError, match=f"the file is larger than {MAX_BYTES} bytes: split it"):
+        read_file(path)
+
+
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
+    """Windows editors write one."""
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: 1")
+    assert read_file(path) == [Document(str(path), {"a": 1}, {(): (1, 1), ("a",): (1, 1)})]
+
+
+@given(st.text("{}[]:,-#&*!|>'\"%@` \n\tab01~=<?.xe_") | st.text())
+@settings(max_examples=500)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """No other exception, and no warning, comes out."""
+    try:
+        documents = read_text(text, "f")
+    except ConfigError:
+        return
+    for document in documents:
+        repr(document)
