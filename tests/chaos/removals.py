@@ -47,7 +47,7 @@ from actionwatch.store import (
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.outbox import DeliveryFilter
-from actionwatch.store.unproved_windows import Unproved
+from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON
 from tests.integration.notifiers.http_end import Reply, Request
 from tests.integration.reload.kit import put
@@ -346,7 +346,7 @@ class Removal:
             delivery_transitions.claim(connection, leased, now + timedelta(minutes=5))
             source, span = self.chance.choice([*self.plan.sources.values()]), timedelta(minutes=5)
             window = (now - timedelta(minutes=40), now - timedelta(minutes=20))
-            doubt = Unproved(
+            doubt = UnprovedWindow(
                 source=source, starts_at=window[0], ends_at=window[1], reach=timedelta(minutes=30), due_at=now,
                 failure_count=self.chance.choice((0, 4)), why="counts differ",
             )  # fmt: skip
