@@ -27,10 +27,11 @@ from actionwatch.cli import status
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.state import Organisation
 from actionwatch.matching.self_alerts import OF_RECEIVERS, OF_SOURCES, SELF_RULE, TITLES
-from actionwatch.service import prune, service
+from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings, read_silences
 from actionwatch.service.lookback import look_back
+from actionwatch.service.once import run_once
 from actionwatch.service.reload import Reloader
 from actionwatch.settings import Settings
 from actionwatch.store import (
@@ -260,8 +261,8 @@ class Removal:
                     reloader.start()
                     while_it_runs()
                     reloader.run_once()
-                    app.reread_silences()
-            done = service.run_once(app, timedelta(0))
+                    reloader.load_silences()
+            done = run_once(app, timedelta(0))
             self.wrong += [f"a step failed: {failure}" for failure in done.failures if "no usable" not in failure]
             self.running = {rule.name.id: rule for rule in app.rules.rules if rule.mode is not Mode.OFF}
 
@@ -297,7 +298,7 @@ class Removal:
         self._act()
         with closing(App(self.settings)) as app:
             self._report_troubles(app)
-            service.run_once(app, timedelta(0)) if self.chance.random() < 0.5 else app.matcher.run_once()
+            run_once(app, timedelta(0)) if self.chance.random() < 0.5 else app.matcher.run_once()
             self._leave_as_if_killed(app.database)
 
     def _act(self) -> None:
@@ -316,7 +317,7 @@ class Removal:
             with app.database.read() as connection:
                 by_time = select(tables.ALERT.c.id).order_by(tables.ALERT.c.opened_at, tables.ALERT.c.id)
                 found = connection.execute(by_time).scalars().all()
-            people = app.operator_actions()
+            people = app.operator_actions(lambda: None)
             for action in ("ack", "resolve", "silence"):
                 for alert_id in self._choice.sample(found, min(len(found), 2)):
                     people.act(action, alert_id, "sam")
@@ -334,7 +335,7 @@ class Removal:
             if self.chance.random() < 0.5:
                 names = self.plan.sources if trouble in OF_SOURCES else self.plan.receivers
                 subject = others.get(trouble) or self.chance.choice([*names.values()])
-                app.troubles.report(trouble, subject, "it failed", "repair it")
+                app.self_alerts.report(trouble, subject, "it failed", "repair it")
 
     def _leave_as_if_killed(self, database: Database) -> None:
         """Leave what a process leaves that is killed: leases, a backlog, windows that it was still to read again."""
@@ -414,7 +415,7 @@ class Removal:
     def _resolve_and_drop(self) -> None:
         """Resolve what only people resolve; then drop dead letters until none is left."""
         with closing(App(self.settings)) as app:
-            people = app.operator_actions()
+            people = app.operator_actions(lambda: None)
             with app.database.read() as connection:
                 is_theirs = tables.ALERT.c.rule_id != SELF_RULE.id
                 found = connection.execute(select(tables.ALERT.c.id).where(is_theirs)).scalars().all()
@@ -509,7 +510,7 @@ class Removal:
             is_about_what_lasts = row.rule_id == SELF_RULE.id or row.rule_name.startswith("absent")
             if is_about_what_lasts and not is_over and row.id not in lasting:
                 self.wrong.append(f"stuck: {row.title} of {row.group_values}")
-            if is_over and row.body.endswith("no source that is configured has records of this kind"):
+            if is_over and row.body.endswith("no configured source has records of this kind"):
                 kind = yaml.safe_load(row.group_values)["subject"]
                 is_wrong = self._has_kind(connection, kind, row.resolved_at)
                 self._note([kind] if is_wrong else [], "resolved, though there are records: ")
