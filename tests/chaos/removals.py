@@ -315,8 +315,8 @@ class Removal:
     def _decide_about_alerts(self) -> None:
         with closing(App(self.settings)) as app:
             with app.database.read() as connection:
-                by_time = select(tables.ALERT.c.id).order_by(tables.ALERT.c.opened_at, tables.ALERT.c.id)
-                found = connection.execute(by_time).scalars().all()
+                others = select(tables.ALERT.c.id).where(tables.ALERT.c.rule_name != "absent")  # these are to stay open
+                found = connection.execute(others.order_by(tables.ALERT.c.id)).scalars().all()
             people = app.operator_actions(lambda: None)
             for action in ("ack", "resolve", "silence"):
                 for alert_id in self._choice.sample(found, min(len(found), 2)):
