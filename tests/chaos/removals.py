@@ -448,8 +448,8 @@ class Removal:
                 (tables.RECORD, "seen_at"),
                 (tables.RECEIPT, "judged_at"),
                 (tables.DELIVERY, "created_at"),
-                (tables.UNPROVED, "ends_at"),
-                (tables.CORRELATED, "until"),
+                (tables.UNPROVED_WINDOW, "ends_at"),
+                (tables.CORRELATED_ALERT, "until"),
                 (tables.ALERT, "opened_at"),
             ):
                 rows = connection.execute(select(table).where(table.c[column] < old)).mappings()
@@ -463,8 +463,8 @@ class Removal:
 
     def _lasting(self, connection: Connection) -> set[str]:
         """Give the alerts about what still lasts: open self-alerts, and what is still missing."""
-        missing = select(func.coalesce(tables.CORRELATED.c.reported_as, tables.CORRELATED.c.id))
-        found = set(connection.execute(missing.where(tables.CORRELATED.c.is_open)).scalars())
+        missing = select(func.coalesce(tables.CORRELATED_ALERT.c.reported_as, tables.CORRELATED_ALERT.c.id))
+        found = set(connection.execute(missing.where(tables.CORRELATED_ALERT.c.is_open)).scalars())
         return found | {each.alert_id for each in self_alerts.read_all(connection)}
 
     # -- the judge
@@ -517,7 +517,7 @@ class Removal:
             is_new = row.resolved_by == "actionwatch" and row.resolved_at >= self._removed_at
             if is_over and is_new and self._is_gone(row) and "Resolved: " not in row.body:
                 self.wrong.append(f"{row.title} of {row.group_values} resolved without a reason: {row.body}")
-        for row in connection.execute(select(tables.CORRELATED).where(tables.CORRELATED.c.is_open)):
+        for row in connection.execute(select(tables.CORRELATED_ALERT).where(tables.CORRELATED_ALERT.c.is_open)):
             rule = self.running.get(row.rule_id)
             group = tuple(yaml.safe_load(row.group_values))
             if rule is None or group not in (rule.correlation.expected or ()):
@@ -572,7 +572,8 @@ class Removal:
         self._note(set(versions) - self.running.keys(), "stuck: the version of ")
         live = {rule_id for rule_id, rule in self.running.items() if rule.correlation is not None}
         self._note(
-            set(connection.execute(select(tables.CORRELATION.c.rule_id)).scalars()) - live, "stuck: correlation "
+            set(connection.execute(select(tables.CORRELATION_VERSION.c.rule_id)).scalars()) - live,
+            "stuck: correlation ",
         )
         templates = {path.name for path in (self.folder / "templates").iterdir()}
         stored = set(connection.execute(select(tables.TEMPLATE_VERSION.c.name)).scalars())
@@ -589,9 +590,9 @@ class Removal:
         alert_ids = set(connection.execute(select(tables.ALERT.c.id)).scalars())
         summaries = set(connection.execute(select(tables.DELIVERY.c.alert_id)).scalars())
         for table, kept in (
-            (tables.JOINED, alert_ids),
-            (tables.REFERENCE, alert_ids),
-            (tables.STORY, alert_ids | summaries),
+            (tables.ALERT_RECORD, alert_ids),
+            (tables.MESSAGE_REFERENCE, alert_ids),
+            (tables.ALERT_HISTORY, alert_ids | summaries),
         ):
             found = set(connection.execute(select(table.c.alert_id)).scalars())
             self._note(found - kept, f"stuck: {table.name} of the deleted alert ")
