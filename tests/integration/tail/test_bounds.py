@@ -15,9 +15,8 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import receipts
 from actionwatch.store.database import Database
-from actionwatch.store.marks import Marks
 from actionwatch.tail.bounds import settle, telling
-from tests.builders import NOON, make_record
+from tests.builders import NOON, make_marks, make_record
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles
 
@@ -97,15 +96,7 @@ class Empty(Client):
 def test_an_answer_that_was_empty_once_settles_nothing() -> None:
     """One empty answer has windows asked for in coarser units from then on."""
     shown = at(timedelta(hours=3, minutes=5, seconds=7, microseconds=345_600))
-    known = Marks(
-        name=SOURCE,
-        organisation="org",
-        begins_at=NOON,
-        alerts_from=NOON,
-        mark=NOON,
-        seen_through=NOON,
-        proved_through=NOON,
-    )
+    known = make_marks(name=SOURCE)
     settled, _ = settle(Empty(shown), shown, known, NOON)
     assert settled == replace(known, bounds_asked_at=NOON)
     assert settle(Empty(), shown, known, NOON)[0].bounds_unit is None
