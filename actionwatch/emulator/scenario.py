@@ -86,11 +86,6 @@ def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
     return Scenario(seed=seed, lapse=DEMO_LAPSE, head_office=off_hours_zone(now), recur=DEMO_RECUR, incidents=incidents)
 
 
-def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
-    """Return a month without incidents: all matches of rules are noise."""
-    return Scenario(seed=seed, history=Duration(days=days))
-
-
 def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulation:
     """Create the organisation, simulate its past up to now, and queue the rest."""
     start = clock()

@@ -19,6 +19,7 @@ from actionwatch.emulator.log import (
     EntityRef,
     LogFilter,
     LogPage,
+    LogQuery,
     from_ms,
     to_ms,
 )
@@ -241,26 +242,11 @@ class Organisation:
             self._log.extend_cycled(times, prototypes(self.seed, [one.named for one in self.accounts], self.new_id))
             self._visibility.arrive(count, to_ms(self.clock()))
 
-    def page(
-        self,
-        wanted: LogFilter,
-        start: int,
-        end: int,
-        offset: int,
-        limit: int,
-        *,
-        with_counts: bool = True,
-        arrange: Arrange | None = None,
-    ) -> LogPage:
+    def page(self, query: LogQuery, arrange: Arrange | None = None) -> LogPage:
         """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
         self._run_read_hooks()
         with self._lock:
-            is_visible = self._visibility.sight(to_ms(self.clock()))
-            if is_visible is None and arrange is None:
-                return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
-            return self._log.arranged(
-                wanted, start, end, offset, limit, with_counts=with_counts, is_visible=is_visible, arrange=arrange
-            )
+            return self._log.page(query, self._visibility.sight(to_ms(self.clock())), arrange)
 
     def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
         """Remove entries up to `until` (ms).

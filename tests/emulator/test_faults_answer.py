@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from actionwatch.emulator.faults.fault import every_variant, parse_fault
+from actionwatch.emulator.faults.fault import parse_fault
 from actionwatch.emulator.faults.table import FAULTS
 from tests import http_client
+from tests.emulated import every_variant
 from tests.emulator.conftest import World, a_world
 from tests.emulator.test_user_actions import NOON_MS
 

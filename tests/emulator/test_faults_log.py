@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from actionwatch.emulator.log import LogFilter
+from actionwatch.emulator.log import LogFilter, LogQuery
 from tests import http_client
 from tests.emulator.conftest import NOON, World
 from tests.emulator.test_user_actions import NOON_MS
@@ -60,7 +60,7 @@ def test_late_records_come_out_of_order(world: World) -> None:
         seen: list[str] = []
         for _ in range(75):
             world.clock.now += timedelta(seconds=1)
-            page = world.organisation.page(LogFilter(), NOON_MS + start * 60_000, 2**62, 0, 10)
+            page = world.organisation.page(LogQuery(LogFilter(), NOON_MS + start * 60_000, 2**62, 0, 10))
             seen += [action.description for action in page.actions if action.description not in seen]
         orders.append(seen)
     assert orders[0] == orders[1]

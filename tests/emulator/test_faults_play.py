@@ -11,11 +11,12 @@ import pytest
 from actionwatch.emulator.app import create_app
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.answers import Limited
-from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, every_variant, parse_fault
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, parse_fault
 from actionwatch.emulator.scenario import ScenarioError, load_scenario
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.emulated import every_variant
 from tests.emulator.conftest import World
 from tests.waiting import beside
 

@@ -16,11 +16,11 @@ import pytest
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.answers import BODIES
-from actionwatch.emulator.faults.fault import every_variant
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.emulated import every_variant
 from tests.emulator.conftest import NOON, World, a_world
 from tests.waiting import LIMIT, at_least, stopwatch, wait_until
 

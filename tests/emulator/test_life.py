@@ -17,9 +17,9 @@ from actionwatch.emulator.scenario import (
     Scenario,
     build_simulation,
     demo_scenario,
-    quiet_month,
 )
 from actionwatch.emulator.simulation import Simulation
+from tests.emulated import quiet_month
 from tests.emulator.conftest import NOON, FakeClock
 
 DAY = Duration(days=1)

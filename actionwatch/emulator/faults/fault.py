@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from actionwatch.emulator.durations import Duration, format_duration, read_duration
-from actionwatch.emulator.faults.arguments import arrange_tokens, describe, examples, read_argument, suggest
+from actionwatch.emulator.faults.arguments import arrange_tokens, describe, read_argument, suggest
 from actionwatch.emulator.faults.kinds import FaultKind
 from actionwatch.emulator.faults.table import FAULTS
 
@@ -102,11 +102,6 @@ def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
 def described() -> list[tuple[str, str, str, str]]:
     """Return the table for people: name, argument, effect, and what the limits count."""
     return [(name, describe(kind), kind.does, kind.effect.counts) for name, kind in FAULTS.items()]
-
-
-def every_variant() -> list[str]:
-    """Return all faults, with each of their named variants, for `parse_fault`."""
-    return [f"{name}{example}" for name, kind in FAULTS.items() for example in examples(kind)]
 
 
 def plain(fault: FaultSpec) -> dict[str, object]:

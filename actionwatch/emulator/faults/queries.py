@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter
-from actionwatch.emulator.query import LogQuery
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogQuery
 
 Change = Callable[[LogQuery], LogQuery]
 

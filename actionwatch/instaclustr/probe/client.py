@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -80,29 +79,6 @@ class ProbedPage:
         if isinstance(text, bool) or not str(text).removesuffix(".0").isdigit():
             return None
         return int(float(text))
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Describes an error without texts of the upstream, which may contain names."""
-
-    error: SourceError
-
-    def __str__(self) -> str:
-        """Describe the error."""
-        match self.error:
-            case RateLimited():
-                return "the upstream limits the request rate (429)"
-            case AccessDenied():
-                return "the upstream denies access (401, 403 or 404)"
-            case BadRequest():
-                return "the upstream refuses the request (4xx)"
-            case SourceUnavailable():
-                return "no whole response arrived (5xx, or a broken connection)"
-            case UnreadableResponse():
-                return self.error.what
-            case _:
-                return "the response cannot be read"
 
 
 class UnreadableResponse(BadResponse):
@@ -194,6 +170,23 @@ class ProbeClient:
         self.headers |= response.headers.keys()
         self.took.append(response.took)
         self.dates.append((response.date, self._clock()))
+
+
+def refusal(error: SourceError) -> str:
+    """Describe an error without texts of the upstream, which may contain names."""
+    match error:
+        case RateLimited():
+            return "the upstream limits the request rate (429)"
+        case AccessDenied():
+            return "the upstream denies access (401, 403 or 404)"
+        case BadRequest():
+            return "the upstream refuses the request (4xx)"
+        case SourceUnavailable():
+            return "no whole response arrived (5xx, or a broken connection)"
+        case UnreadableResponse() | RequestBudgetExceeded():
+            return error.what
+        case _:
+            return "the response cannot be read"
 
 
 def decode(body: bytes) -> Any:

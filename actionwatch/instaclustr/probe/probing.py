@@ -8,13 +8,7 @@ from typing import Any
 
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.instaclustr.probe import behaviour, bounds, envelope, fields, filters, paging, records
-from actionwatch.instaclustr.probe.client import (
-    MAX_REQUESTS,
-    ProbeClient,
-    Refusal,
-    RequestBudgetExceeded,
-    UnreadableResponse,
-)
+from actionwatch.instaclustr.probe.client import MAX_REQUESTS, ProbeClient, refusal
 from actionwatch.instaclustr.probe.fields import FieldSeen
 from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, take_sample
@@ -92,7 +86,7 @@ def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds:
     try:
         sample = take_sample(asker)
     except BadResponse as exc:
-        what = str(Refusal(exc)) if isinstance(exc, UnreadableResponse) else exc.what
+        what = exc.what
         found = fatal("envelope", what, "an unreadable response never counts as 'no records': check base_url and proxy")
         return ProbeReport(source, asker.request_count, [_proof([found]), found, accounts], [])
     findings = [finding for name, check in _CHECKS for finding in _run(name, check, asker, sample)]
@@ -107,7 +101,7 @@ def _run(name: str, check: Check, asker: ProbeClient, sample: Sample) -> list[Pr
     try:
         found = check(asker, sample)
     except SourceError as exc:
-        return [unsettled(name, exc.what if isinstance(exc, RequestBudgetExceeded) else str(Refusal(exc)))]
+        return [unsettled(name, refusal(exc))]
     return found if isinstance(found, list) else [found]
 
 
