@@ -46,7 +46,7 @@ filters = st.builds(
 def test_slices_mean_what_a_plain_walk_means(
     logged: list[Action], asked: list[tuple[LogFilter, int, int]], offset: int, limit: int
 ) -> None:
-    """Whatever is logged, in whatever order, and asked in between: order, page, total and counts are those of a walk."""
+    """For any log and any query, order, page, total and counts are those of a simple walk."""
     log, seen = ActionLog(), list[Action]()
     for step, (wanted, start, end) in enumerate(asked):
         for action in logged[step * 6 : step * 6 + 6]:
@@ -80,7 +80,7 @@ def test_million_actions() -> None:
 
 
 def test_synthetic_actions_join_those_before_and_after() -> None:
-    """A bulk takes its place in time among what was logged before it and comes after."""
+    """Synthetic actions are in order of time with the actions before and after them."""
     organisation = Organisation()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     organisation.append("LOGIN", at=start + timedelta(seconds=5))
