@@ -51,12 +51,10 @@ class Traffic:
     _lock: Lock = field(default_factory=Lock)
 
     def note(self, operation: str, status: int) -> None:
-        """Count one request."""
         with self._lock:
             self._counts[operation, status] += 1
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """Return the counts so far."""
         with self._lock:
             return dict(self._counts)
 

@@ -105,7 +105,6 @@ class Interner(Generic[T]):
         self._codes: dict[T, int] = {}
 
     def code(self, value: T) -> int:
-        """Return the number of a value; assign one to a new value."""
         code = self._codes.get(value)
         if code is None:
             code = self._codes[value] = len(self.values)
@@ -174,7 +173,6 @@ class ActionLog:
         )
 
     def time_of(self, row: int) -> int:
-        """Return the time (ms) of a row."""
         return self._row_times[row]
 
     def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":

@@ -32,8 +32,6 @@ class ScenarioError(ValueError):
 
 
 class PlannedIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An incident and its start."""
-
     incident: str
     at: Duration
 
@@ -52,8 +50,6 @@ class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens in a simulation."""
-
     seed: int = 1
     history: Duration = Duration(days=14)
     lapse: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0

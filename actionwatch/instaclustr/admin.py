@@ -51,7 +51,6 @@ class Admin:
         self._write("DELETE", path, None)
 
     def close(self) -> None:
-        """Close the connections."""
         self._origin.close()
 
     def __enter__(self) -> Admin:

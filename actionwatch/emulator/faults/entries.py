@@ -68,7 +68,6 @@ ORDERS: Final[dict[str, Callable[[Rows, TimeOf, Play], Rows]]] = {
 
 
 def order(_: Select, organisation: Organisation, query: LogQuery, play: Play) -> LogPage:
-    """Return the records in another order."""
     return organisation.page(query, lambda rows, time_of: ORDERS[play.arg](rows, time_of, play))
 
 
@@ -76,7 +75,6 @@ def order(_: Select, organisation: Organisation, query: LogQuery, play: Play) ->
 
 
 def delay(arrival: Arrival, play: Play) -> list[Arrival]:
-    """Delay the visibility of a record."""
     late: Late = play.arg
     wait = late.least + play.chance.random() * ((late.most or late.least) - late.least)
     return [Arrival(arrival.action, to_ms(arrival.action.at + wait))]

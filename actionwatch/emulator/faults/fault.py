@@ -91,14 +91,6 @@ def find_kind(name: str) -> FaultKind:
     return FAULTS[name]
 
 
-def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
-    """Parse faults that are texts.
-
-    Raises: `FaultError`.
-    """
-    return [parse_fault(one) if isinstance(one, str) else one for one in given]
-
-
 def described() -> list[tuple[str, str, str, str]]:
     """Return the table for people: name, argument, effect, and what the limits count."""
     return [(name, describe(kind), kind.does, kind.effect.counts) for name, kind in FAULTS.items()]

@@ -31,8 +31,6 @@ class Oversize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How slowly a body is sent."""
-
     pause: Duration = Duration(milliseconds=100)
     count_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1
 
@@ -136,7 +134,6 @@ async def reset(play: Play, inner: Response, scope: Scope, receive: Receive, sen
 
 
 async def dropped(_play: Play, _inner: Response, scope: Scope, receive: Receive, _send: Send) -> None:
-    """Close the connection instead of a response."""
     connection_of(scope).close()
     await _until_gone(receive)
 

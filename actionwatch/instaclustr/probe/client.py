@@ -37,22 +37,18 @@ class ProbedPage:
 
     @property
     def records(self) -> Sequence[Record]:
-        """The records, in the order of the response."""
         return self.page.records
 
     @cached_property
     def keys(self) -> list[str]:
-        """The keys of the records, in the order of the response."""
         return [record.key for record in self.page.records]
 
     @cached_property
     def document(self) -> Any:
-        """The decoded body."""
         return decode(self.response.body)
 
     @cached_property
     def objects(self) -> list[Mapping[str, Any]]:
-        """The decoded objects of the records."""
         return [json.loads(record.raw) for record in self.page.records]
 
     @cached_property
@@ -65,11 +61,8 @@ class ProbedPage:
 
     def member(self, name: str) -> Any:
         """Return a member of the first envelope, ignoring case; None if it has none."""
-        return (
-            next((held for key, held in self.envelopes[0].items() if key.lower() == name), None)
-            if self.envelopes
-            else None
-        )
+        members = self.envelopes[0] if self.envelopes else {}
+        return next((held for key, held in members.items() if key.lower() == name), None)
 
     @property
     def total(self) -> int | None:
@@ -110,7 +103,6 @@ class ProbeClient:
 
     @property
     def reader(self) -> RecordReader:
-        """The reader of the records."""
         return self._client.reader
 
     def server_now(self) -> datetime:
@@ -198,7 +190,6 @@ def decode(body: bytes) -> Any:
 
 
 def shape_of_body(body: bytes) -> str:
-    """Describe the shape of a body without its values."""
     text = body[:200].decode("utf-8", "replace").strip()
     if not text:
         return "an empty body"

@@ -24,7 +24,6 @@ CONTRADICTED = "they contradict every walk, so that no walk proves anything: rep
 
 
 def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
-    """Describe the envelope of the records."""
     seen, found = sample.large, sample.large.envelopes
     if not found and isinstance(seen.document, list):
         what = "a list of records, with no envelope" if seen.records else "an empty list, with no envelope"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from actionwatch.base.errors import BadResponse, SourceError
@@ -48,7 +48,6 @@ class ProbeReport:
 
     @property
     def is_proof_prevented(self) -> bool:
-        """Whether a finding makes the proof impossible."""
         return any(finding.weight is ProofImpact.PREVENTS for finding in self.findings)
 
     @property
@@ -64,14 +63,13 @@ class ProbeReport:
         return merged
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON."""
         return {
             "source": self.source,
             "requests": self.request_count,
             "most_requests": MAX_REQUESTS,
             "is_provable": not self.is_proof_prevented,
             "findings": [finding.document() for finding in self.findings],
-            "fields": [field.document() for field in self.fields],
+            "fields": [asdict(field) for field in self.fields],
             "configuration": self.configuration,
         }
 
@@ -108,7 +106,6 @@ def _run(name: str, check: Check, asker: ProbeClient, sample: Sample) -> list[Pr
 def _of_records(
     sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]
 ) -> list[ProbeFinding]:
-    """Check the records of the sample."""
     large, objects = sample.large, sample.large.objects
     again = {record.key: record.upstream_id for record in sample.small.records}
     counted = (sample.first.page.counts or {}) if sample.is_size_known else {}
