@@ -1,4 +1,4 @@
-"""What polls and sweeps ask, as time passes: together everything, and nothing later than promised."""
+"""What polls and sweeps cover as time passes: together everything, and nothing later than promised."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_everything_is_read_again_within_what_is_promised(swept, overlap, unit, 
 
 @given(st.lists(reaches, max_size=4), units, spans, spans, st.lists(spans, max_size=60))
 def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:  # type: ignore[no-untyped-def]
-    """Between two sweeps, between the first one and the polls, or beside the begin is a strip that none of them asks for."""
+    """Nothing covers a strip between two sweeps, between the first one and the polls, or next to the beginning."""
     polled_from = NOON + age
     stored = sorted(NOON + span for span in records)
 
