@@ -1,4 +1,4 @@
-"""Every variant and fault of the upstream over real HTTP: nothing is lost, nothing doubled, and what is not proved is told."""
+"""Every variant and fault of the upstream over real HTTP: nothing is lost or doubled, and what is not proved is reported."""
 
 from __future__ import annotations
 
