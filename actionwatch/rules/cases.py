@@ -243,7 +243,7 @@ def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Repor
     try:
         if text in (0, "0") and not isinstance(text, bool):
             return timedelta(0)
-        if isinstance(text, str) and "T" in text.upper()[:20] and ":" in text:
+        if isinstance(text, str) and ":" in text:
             at = datetime.fromisoformat(text.strip().upper())
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
             if _EARLIEST <= at <= _LATEST:

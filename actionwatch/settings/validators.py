@@ -94,7 +94,7 @@ def _time(value: object) -> datetime | None:
     if isinstance(value, datetime) or not isinstance(value, str):
         return value if isinstance(value, datetime) else None
     try:
-        return datetime.fromisoformat(value.strip().upper()) if "T" in value.upper() else None
+        return datetime.fromisoformat(value.strip().upper()) if ":" in value else None
     except ValueError:
         return None
 

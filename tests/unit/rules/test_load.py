@@ -358,3 +358,10 @@ def test_a_list_is_not_read_beyond_what_is_taken(tmp_path: Path) -> None:
         file.truncate(1 << 36)
     (fault,) = read_lists([tmp_path]).faults
     assert fault.what == f"the file is larger than {MAX_BYTES} bytes"
+
+
+def test_a_time_without_quotes_is_text() -> None:
+    """A condition on `timestamp` matches the text of the time, as with quotes."""
+    rules = rules_in(HEAD + "detection:\n  s: {timestamp: 2026-03-04T05:06:07.000Z}\n  condition: s\n")
+    assert rules.faults == ()
+    assert len(Engine(rules.rules).evaluate([record()])) == 1

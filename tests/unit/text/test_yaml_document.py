@@ -70,8 +70,9 @@ def _value(text: str) -> Any:
         ("1e3", 1000.0),
         ("12:30", "12:30"),
         ("2026-11-25", "2026-11-25"),
-        ("2026-11-25T09:00:00Z", "2026-11-25T09:00:00+00:00"),
-        ("2026-11-25 09:00:00+10:00", "2026-11-25T09:00:00+10:00"),
+        ("2026-11-25T09:00:00.000Z", "2026-11-25T09:00:00.000Z"),
+        ("2026-11-25 9:00:00+10:00", "2026-11-25 9:00:00+10:00"),
+        ("2026-13-45", "2026-13-45"),
         ("'5'", "5"),
         ("! 5", 5),
         ("!!str 5", "5"),
@@ -79,7 +80,7 @@ def _value(text: str) -> Any:
     ],
 )
 def test_scalars(text: str, value: Any) -> None:
-    """Scalars are YAML 1.2's; times are kept as ISO text with their zone."""
+    """Scalars are YAML 1.2's; YAML 1.2 has no times, so they are text as written."""
     found = _value(f"a: {text}")["a"]
     assert (found, type(found)) == (value, type(value))
 
@@ -130,7 +131,6 @@ def test_documents_keep_their_lines() -> None:
         ("%YAML 1.1\n---\na: yes", "f:1:1: YAML 1.1 is not supported: its yes and no are not text: remove %YAML"),
         ("%YAML 3.0\n---\na: yes", "f:1:1: not YAML: found incompatible YAML document"),
         ("a: \0", "f:1:1: not YAML: "),
-        ("a: 2026-13-45", "f:1:1: not YAML: month must be in 1..12"),
         ("a: !!bool x", "f:1:1: not YAML: "),
         ("a: !!int ''", "f:1:1: not YAML: "),
         ("a: 0x_", "f:1:1: not YAML: "),
@@ -142,7 +142,6 @@ def test_documents_keep_their_lines() -> None:
         ("a:\n  <<: [{b: 1}, 2]", "f:2:16: not YAML: << takes a mapping or a list of mappings"),
         ("a:\n  b: !!int x", "f:2:3: not YAML: this is no int"),
         ("a: !!str [b]", "f:1:4: the tag tag:yaml.org,2002:str is not allowed: write the plain value"),
-        ("a:\n  - 2026-02-30", "f:2:5: not YAML: day is out of range for month"),
         ("a: " + "9" * 5000, "f:1:1: not YAML: "),
         ("a:\n- 0x" + "f" * 5000, "f:2:3: the number is too large: quote it"),
         ("[" * 20_000, "f:1:"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError
 
 from actionwatch.base.errors import ConfigError, Fault
@@ -32,9 +32,17 @@ _MISREAD = re.compile(r"""\t|[&*]\w+:|['"]:[]},]""")
 Read = tuple[Any, Mapping[Place, tuple[int, int]]]
 
 
+class _Constructor(RoundTripConstructor):
+    """Keeps times as text: YAML 1.2 has none."""
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: node.value)
+
+
 def _ruamel(text: str) -> list[Read] | int:
     """Give what ruamel makes of a text: its documents, or the line of its error, 0 where it does not tell."""
     reader = YAML(typ="rt")
+    reader.Constructor = _Constructor
     reader.composer.warn_double_anchors = False
     try:
         return [_located(node) for node in reader.load_all(text) if node is not None]
@@ -61,7 +69,7 @@ def _located(root: Any) -> Read:
             for index in range(len(node)):
                 positions[(*place, index)] = _from_one(node.lc.item(index))
             return [plain(value, (*place, index)) for index, value in enumerate(node)]
-        return node.isoformat() if isinstance(node, date) else scalar(node)
+        return scalar(node)
 
     def scalar(node: Any) -> Any:
         if isinstance(node, TaggedScalar):
