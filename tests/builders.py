@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import stable_id
 from actionwatch.base import clock
 from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, RuleName
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.database import Database

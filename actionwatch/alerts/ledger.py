@@ -2,6 +2,9 @@
 
 Pure: the caller passes in the history and the time, and writes what comes out. The service does so over its store
 (`matching/ledger_store.py`), tests of rules and backtests over a dict (`service/simulation.py`).
+
+Ids are functions of rule, group and first record, so that the same records give the same alerts after a restart, in another
+batching, and on another machine.
 """
 
 from __future__ import annotations
@@ -13,21 +16,13 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from actionwatch.alerts.grouping import (
-    alert_to_join,
-    grouping_key,
-    join,
-    join_missing,
-    join_records,
-    open_alert,
-    open_correlated,
-    resolve,
-    stable_id,
-)
-from actionwatch.base.model import Alert, AlertChange, ChangeKind, Match, Record, Status
+from actionwatch.base.ids import group_id, stable_id
+from actionwatch.base.model import Alert, AlertChange, ChangeKind, Level, Match, Record, Status
 from actionwatch.text.payloads import instant
 
 RESOLVED_BY = "actionwatch"  # who resolves an alert when a correlation does
+_MAX_MISSING_LINES = 20  # of a body that lists missing groups: nobody reads a longer list
+_MORE = "… and more."
 
 
 class History(Protocol):
@@ -46,7 +41,7 @@ class History(Protocol):
 class LedgerEntry:
     """What a batch makes of one alert.
 
-    `group_key` is set where the alert is new. `steps` are its states, the newest last, each with the record to route it by;
+    `group_key` is set if the alert is new. `steps` are its states, the newest last, each with the record that routes it;
     `records` are those that it did not hold before.
     """
 
@@ -63,7 +58,7 @@ class LedgerEntry:
 
 
 class Ledger:
-    """The alerts of one batch. `entries` holds those it touches, in the order in which it touches them first."""
+    """The alerts of one batch. `entries` holds the alerts that it touches, in the order in which it first touches them."""
 
     def __init__(self, history: History, now: datetime, source: str = "") -> None:
         """Begin a batch at a time; `source` is what alerts without any record come from."""
@@ -77,22 +72,30 @@ class Ledger:
     def add_all(self, matches: Iterable[Match], changes: Iterable[AlertChange]) -> None:
         """Add matches, apply changes, and note in the alerts of correlations which alert reports each."""
         for match in matches:
-            self.add(match)
+            self._add(match)
         for change in changes:
-            change.known.report_as(self.apply(change))
+            alert_id = self._apply(change)
+            change.known.report_as(alert_id)
 
-    def add(self, match: Match) -> None:
-        """Join a match to an unresolved alert of its group, or open one."""
-        key = grouping_key(match)
-        alert = alert_to_join(match, self._unresolved(key, match)) if match.group is not None else None
+    def _add(self, match: Match) -> None:
+        """Join a match to the newest alert of its group whose first record lies within `realert` of it, or open one."""
+        key, record = grouping_key(match), match.record
+        near = [
+            alert
+            for alert in (self._unresolved(key, record.occurred_at) if match.group is not None else ())
+            if abs(record.occurred_at - alert.first_at) <= alert.realert
+        ]
+        alert = max(near, key=lambda alert: (alert.first_at, alert.id), default=None)
         if alert is None:
-            alert = open_alert(match, self._now, key)
-            self._open(alert, key, match.record, [match.record])
+            alert = open_alert(match, self._now)
+            self._open(alert, key, record, [record])
         else:
-            self._note(join(alert, match), match.record, [match.record])
+            # The window of `realert` begins at the first record and is never extended.
+            joined = replace(_join_records(alert, [record], match.level), first_at=alert.first_at)
+            self._note(joined, record, [record])
         self._groups.setdefault(key, set()).add(alert.id)
 
-    def apply(self, change: AlertChange) -> str:
+    def _apply(self, change: AlertChange) -> str:
         """Apply a change of a correlation. Return the id of the alert that reports it from now on."""
         alert_id = self._successors.get(change.known.alert_id, change.known.alert_id)
         alert = self._alert(alert_id) if change.kind is not None else None
@@ -104,11 +107,11 @@ class Ledger:
                 self._open_correlated(change, alert_id)
         elif not change.is_absence:
             if change.records:
-                self._note(join_records(alert, change.records, change.level), change.records[-1], change.records)
+                self._note(_join_records(alert, change.records, change.level), change.records[-1], change.records)
         elif alert.status is Status.RESOLVED:
             alert_id = self._open_again(change, alert_id)
         elif change.match is not None:
-            self._note(join_missing(alert, change.match, change.at), change.match.record, ())
+            self._note(_join_missing(alert, change.match, change.at), change.match.record, ())
         return alert_id
 
     def _open_again(self, change: AlertChange, resolved_id: str) -> str:
@@ -116,17 +119,28 @@ class Ledger:
         alert_id = change.known.id
         if self._alert(alert_id) is not None:
             alert_id = stable_id("alert", change.known.id, instant(self._now))
-        self._successors[resolved_id] = (
-            alert_id  # what joins the resolved one in this batch joins the other one instead
-        )
+        self._successors[resolved_id] = alert_id  # later changes of this batch join the new alert too
         self._open_correlated(change, alert_id)
         return alert_id
 
     def _open_correlated(self, change: AlertChange, alert_id: str) -> None:
-        if (match := change.match) is not None:
-            alert = open_correlated(match, alert_id, change.at, change.records, self._now)
-            alert = alert if alert.source else replace(alert, source=self._source)
-            self._open(alert, grouping_key(match), match.record, change.records)
+        """Open the alert of a correlation. Its records come in event order; there may be none."""
+        match, records = change.match, change.records
+        if match is None:
+            return
+        times = [record.occurred_at for record in records] or [change.at]
+        alert = open_alert(match, self._now)
+        alert = replace(
+            alert,
+            id=alert_id,
+            source=alert.source or self._source,
+            count=len(records),
+            first_at=min(change.at, times[0]),  # a hit of an inner alert counts when that fires, after its records
+            last_at=times[-1],
+            happened_at=times[-1],
+            late_by=max((record.late_by for record in records if record.late_by is not None), default=None),
+        )
+        self._open(alert, grouping_key(match), match.record, records)
 
     def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record]) -> None:
         self.entries[alert.id] = LedgerEntry(key, [(alert, record)], list(records))
@@ -147,10 +161,78 @@ class Ledger:
         entry = self.entries.get(alert_id)
         return entry.alert if entry is not None else self._history.alert(alert_id)
 
-    def _unresolved(self, key: str, match: Match) -> Iterable[Alert]:
-        """Return the alerts that a match may join, those of this batch as the batch made them."""
+    def _unresolved(self, key: str, at: datetime) -> Iterable[Alert]:
+        """Return the alerts that a match may join, those of this batch as the batch left them."""
         touched = self._groups.get(key, ())
         yield from (self.entries[alert_id].alert for alert_id in touched)
-        for alert in self._history.unresolved(key, match.record.occurred_at):
+        for alert in self._history.unresolved(key, at):
             if alert.id not in touched:
                 yield alert
+
+
+def grouping_key(match: Match) -> str:
+    """Return the key of the group that a match belongs to: rule and values of its `group_by`; without one, the record."""
+    if match.group is None:
+        return stable_id("record", match.rule.id, match.record.key)
+    return group_id(match.rule.id, match.group)
+
+
+def open_alert(match: Match, now: datetime) -> Alert:
+    """Return the alert that a match opens."""
+    record = match.record
+    return Alert(
+        id=stable_id("alert", grouping_key(match), record.key),
+        rule=match.rule,
+        level=match.level,
+        title=match.title,
+        body=match.body,
+        runbook=match.runbook,
+        labels=match.labels,
+        fields=match.fields,
+        source=record.source,
+        group=match.group,
+        realert=match.realert,
+        first_at=record.occurred_at,
+        last_at=record.occurred_at,
+        opened_at=now,
+        happened_at=record.occurred_at,
+        late_by=record.late_by,
+        seen_at=record.seen_at,
+        escalation=match.escalation,
+    )
+
+
+def resolve(alert: Alert, by: str, at: datetime, why: str = "") -> Alert:
+    """Resolve an alert; its text ends with the reason, if that is not obvious."""
+    body = f"{alert.body}\n\nResolved: {why}".strip() if why else alert.body
+    return replace(alert, status=Status.RESOLVED, resolved_by=by, resolved_at=at, body=body)
+
+
+def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Alert:
+    """Count more records into an alert; they come in event order, `level` is the highest of theirs."""
+    late = [each for each in (alert.late_by, *(record.late_by for record in records)) if each is not None]
+    return replace(
+        alert,
+        count=alert.count + len(records),
+        level=max(alert.level, level),
+        first_at=min(alert.first_at, records[0].occurred_at),
+        last_at=max(alert.last_at, records[-1].occurred_at),
+        late_by=max(late, default=None),
+    )
+
+
+def _join_missing(alert: Alert, match: Match, at: datetime) -> Alert:
+    """Add one more missing group, due at a time, to an alert that reports what is missing."""
+    return replace(
+        alert,
+        body=_with_line(alert.body, match.body),
+        level=max(alert.level, match.level),
+        last_at=max(alert.last_at, at),
+    )
+
+
+def _with_line(body: str, line: str) -> str:
+    lines = body.splitlines()
+    if line in body or lines[-1:] == [_MORE]:
+        return body
+    return f"{body}\n{line if len(lines) < _MAX_MISSING_LINES else _MORE}"

@@ -24,9 +24,9 @@ def command() -> None:
 @click.pass_obj
 def list_accounts(config: str, source: str | None, form: str) -> None:
     """List the linked accounts that the upstream returns now."""
-    from actionwatch.service import app
+    from actionwatch.service import upstream
 
-    with app.reading_client(chosen_source(config, source)) as client:
+    with upstream.reading_client(chosen_source(config, source)) as client:
         found = client.linked_accounts()
     print_items(
         found,
@@ -53,12 +53,12 @@ def list_accounts(config: str, source: str | None, form: str) -> None:
 @click.pass_obj
 def create(config: str, name: str, source: str | None, yes: bool) -> None:
     """Create an account, link it to the organisation, and print its id."""
-    from actionwatch.service import app
+    from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
     if not yes:
         _ask(f"Create the account {name!r} in organisation {chosen.organisation_id} ({chosen.name})?")
-    with app.writing_client(chosen) as admin:
+    with upstream.writing_client(chosen) as admin:
         click.echo(admin.create_account(name))
 
 
@@ -69,7 +69,7 @@ def create(config: str, name: str, source: str | None, yes: bool) -> None:
 @click.pass_obj
 def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
     """Unlink an account. Its later actions are not in the organisation's log, so actionwatch no longer sees them."""
-    from actionwatch.service import app
+    from actionwatch.service import upstream
 
     chosen = chosen_source(config, source)
     if not yes:
@@ -77,7 +77,7 @@ def unlink(config: str, account_id: str, source: str | None, yes: bool) -> None:
             f"Unlink account {account_id} from organisation {chosen.organisation_id} ({chosen.name})? "
             "actionwatch will not see its later actions."
         )
-    with app.writing_client(chosen) as admin:
+    with upstream.writing_client(chosen) as admin:
         admin.unlink_account(account_id)
     click.echo(f"{account_id} is no longer linked")
 

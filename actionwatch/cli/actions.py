@@ -44,10 +44,10 @@ def command(
     The upstream ignores filters that it does not understand, so the response is filtered again. The JSON has the format of the
     webhook message's `records`.
     """
-    from actionwatch.service import app
+    from actionwatch.service import upstream
 
     query = wanted.query()
-    with app.reading_client(chosen_source(config, source)) as client:
+    with upstream.reading_client(chosen_source(config, source)) as client:
         if query.account:
             client.linked_accounts()
         if is_counted:

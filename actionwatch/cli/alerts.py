@@ -103,12 +103,12 @@ def _decide(
     config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str | None
 ) -> Alert:
     from actionwatch.matching.operator_actions import OperatorActions, login_name
-    from actionwatch.service import app
+    from actionwatch.service.receivers import build_addressing
 
     with changing_store(config) as (settings, database):
         with database.read() as connection:
             found = _find(connection, alert_id)
-        actions = OperatorActions(database, app.build_addressing(settings), utc_now)
+        actions = OperatorActions(database, build_addressing(settings), utc_now)
         alert = decision(actions, found.id, author or login_name())
         warn_if_nothing_runs(database)
         return alert

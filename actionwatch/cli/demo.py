@@ -169,7 +169,7 @@ def _play(config: Path, upstream: _Upstream, duration: timedelta, ended: Asked) 
         with running.running():
             _greet(out, upstream, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
-            running.check_threads()
+            running.threads.check()
         _summarise(out, built, time.monotonic() - started)
     finally:
         built.close()

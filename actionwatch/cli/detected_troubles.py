@@ -81,12 +81,11 @@ def late_polls(
 
 def full_disk(path: Path) -> Iterator[DetectedTrouble]:
     """Check the disk itself: on a full disk, the service cannot store an alert."""
-    from actionwatch.tail.health import REMEDIES as OF_SERVICE
-    from actionwatch.tail.health import find_shortage
+    from actionwatch.service.disk import REMEDY, find_shortage
 
     what = find_shortage(path)
     if what is not None:
-        yield DetectedTrouble("store_nearly_full", path.name, None, what, OF_SERVICE["store_nearly_full"])
+        yield DetectedTrouble("store_nearly_full", path.name, None, what, REMEDY)
 
 
 def _rounded(span: timedelta) -> timedelta:

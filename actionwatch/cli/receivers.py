@@ -115,14 +115,14 @@ def _deliver(built: App, delivery_id: str) -> Delivery:
 
 def _deliver_alone(built: App, delivery_id: str, deadline: float) -> Delivery:
     """Deliver what is due, like the service, until the test message was attempted."""
-    deliverer = built.deliverer()
-    thread = threading.Thread(target=deliverer.run, name="deliver", daemon=True)
+    worker = built.delivery_worker()
+    thread = threading.Thread(target=worker.run, name="deliver", daemon=True)
     thread.start()
     try:
         while not _is_attempted(_read(built, delivery_id)) and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
     finally:
-        deliverer.stop()
+        worker.stop()
         thread.join()
     return _read(built, delivery_id)
 

@@ -53,11 +53,11 @@ def command(config: str, once: bool, wait: timedelta) -> int:
         with asked_by_signals({signal.SIGHUP: "reload"}):  # ignore it: the next run reads everything again
             return _run_once(Path(config), wait)
     with asked_by_signals({**ENDING, signal.SIGHUP: "reload"}) as asked:
-        from actionwatch.service import app, configuration, service
+        from actionwatch.service import app, configuration, serve
 
         settings = configuration.read_settings(Path(config))
         app.set_up_logs(settings)
-        service.serve(Path(config), settings, asked)
+        serve.serve(Path(config), settings, asked)
     return 0
 
 
@@ -72,11 +72,11 @@ def _run_once(config: Path, wait: timedelta) -> int:
 
 
 def _round(built: App, wait: timedelta) -> int:
-    from actionwatch.service import service
+    from actionwatch.service import once
     from actionwatch.store import outbox
 
     with showing_backlogs() as built.on_backlog:
-        done = service.run_once(built, wait)
+        done = once.run_once(built, wait)
     with built.database.read() as connection:
         queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
     failures = [*done.failures, *_undelivered(waiting, queues, done.due_until)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import click
@@ -92,13 +91,12 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 @click.pass_obj
 def expire(config: str, ids: tuple[str, ...]) -> None:
     """End silences now. A unique prefix of an id is enough. The summaries of what they hid are sent within two seconds."""
-    from actionwatch.service import configuration
     from actionwatch.service.silence_files import SilenceFiles
     from actionwatch.store import silences
 
     now = utc_now()
     with changing_store(config) as (settings, database):
-        SilenceFiles(partial(configuration.read_silences, settings), database, utc_now).run_once()
+        SilenceFiles(settings, database, utc_now).run_once()
         with database.write() as connection:
             chosen = [
                 only_one(silences.read_by_prefix(connection, beginning), "silence", beginning, "silences list --all")

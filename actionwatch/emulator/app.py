@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionwatch.emulator import wire
 from actionwatch.emulator.control import control_routes
+from actionwatch.emulator.faults.answers import unauthorised
 from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.openapi import document
@@ -161,7 +162,7 @@ def _uncarried(emulator: Emulator, handler: Handler, request: Request, body: byt
     if (early := emulator.stages.gate(request)) is not None:
         return early
     if not _is_authorised(request.headers.get("authorization", ""), emulator.user_name, emulator.api_key):
-        return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="Instaclustr"'})
+        return unauthorised()
     return handler(emulator, request, body)
 
 

@@ -63,10 +63,7 @@ class Client:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.reader = RecordReader(
-            source,
-            organisation_id=connection.organisation_id,
-            aliases=field_aliases,
-            known_accounts=known_accounts,
+            source, organisation_id=connection.organisation_id, aliases=field_aliases, known_accounts=known_accounts
         )
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")

@@ -46,7 +46,7 @@ def walk(
                 is_index_proved = True
             is_last = not page.records or _is_complete(page, is_total_trusted())
             if not is_last:
-                pages.advance(page)  # before yielding, so that the next pages are fetched meanwhile
+                pages.advance(page)  # before yielding, so that the next pages are fetched in parallel
             yield page
             if is_last:
                 return

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.matching import unexpected
 from actionwatch.matching.addressing import Addressing
-from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
 from actionwatch.rules.engine import Failure

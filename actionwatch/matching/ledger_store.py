@@ -11,8 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import grouping_key
-from actionwatch.alerts.ledger import Ledger
+from actionwatch.alerts.ledger import Ledger, grouping_key
 from actionwatch.base.model import Alert, AlertChange, Match, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts

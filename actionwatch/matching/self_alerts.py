@@ -11,8 +11,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import resolve, stable_id
+from actionwatch.alerts.ledger import resolve
 from actionwatch.base.delivery import GONE
+from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts, self_alerts

@@ -11,8 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.grouping import resolve
-from actionwatch.alerts.ledger import RESOLVED_BY
+from actionwatch.alerts.ledger import RESOLVED_BY, resolve
 from actionwatch.base.model import CorrelatedAlert, Mode, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.rules.model import Correlation, Rule

@@ -259,8 +259,11 @@ class Hit:
         return self.at, self.step, self.key
 
 
+FiringOrder = tuple[datetime, bool, str, str]
+
+
 @dataclass(slots=True)
-class Found:
+class FoundAlert:
     """An alert that a fold finds. It grows while it is open, until `until` (inclusive).
 
     `judged_at` is the verified time from which the alert counts; None: at once. `origin` is the key from which its id is made.
@@ -281,10 +284,18 @@ class Found:
     """The alert fired while its rule was still learning: it is remembered but not sent."""
     id: str = ""
 
+    @property
+    def firing_order(self) -> FiringOrder:
+        """The sort key of firing: at one instant, what a record fired comes before what waited for that instant."""
+        firing = self.firing
+        if firing is not None and firing.at == self.fired_at:
+            return self.fired_at, False, firing.key, self.id
+        return self.fired_at, True, self.origin, self.id
+
     def is_judged(self, verified: datetime | None) -> bool:
         """Check whether enough time is verified to notify people."""
         return self.judged_at is None or (verified is not None and verified >= self.judged_at)
 
-    def copy(self) -> Found:
+    def copy(self) -> FoundAlert:
         """Return a copy that grows independently."""
         return replace(self, hits=list(self.hits))

@@ -16,8 +16,9 @@ from actionwatch.render.renderer import SUFFIX, Renderer
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
 from actionwatch.rules.model import Rule
-from actionwatch.service import app, configuration, organisations
+from actionwatch.service import configuration, organisations
 from actionwatch.service.lookback import memories
+from actionwatch.service.receivers import build_renderer
 from actionwatch.settings import Settings
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import read_file
@@ -80,7 +81,7 @@ def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fau
 
 def check_templates(settings: Settings, config: Path) -> list[Fault]:
     """Check the templates, and that those named by receivers exist."""
-    renderer = app.build_renderer(settings)
+    renderer = build_renderer(settings)
     return [*renderer.check(), *_missing_templates(settings, config, renderer)]
 
 

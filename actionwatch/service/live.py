@@ -19,7 +19,7 @@ from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import notifier_module
-from actionwatch.service import app, configuration
+from actionwatch.service import configuration, upstream
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.tail.health import MAX_SKEW
 
@@ -52,7 +52,7 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
 
     Raises: SourceError, where its first question is refused.
     """
-    connection = app.connection_to(source)
+    connection = upstream.connection_to(source)
     with Client(connection, source=source.name, field_aliases=source.field_aliases, retry=ONCE) as client:
         return probing.probe(
             ProbeClient(client, clock.utc_now), source.field_aliases, configuration.known_kinds(settings)
@@ -88,7 +88,7 @@ def _ask(question: Callable[[], Iterable[Outcome]], room: threading.Semaphore) -
 def _source(source: Source) -> Iterator[Outcome]:
     """Try the key, compare the clocks, list the accounts."""
     name = f"source {source.name}"
-    with Client(app.connection_to(source), source=source.name, retry=SOME) as client:
+    with Client(upstream.connection_to(source), source=source.name, retry=SOME) as client:
         try:
             page = client.counts(Query())
         except SourceError as exc:

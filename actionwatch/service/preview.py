@@ -15,10 +15,10 @@ from actionwatch.base.model import Alert, Event, Record, Status
 from actionwatch.delivery.compose import message_of
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.notifiers.base import notifier_module, templates_of
-from actionwatch.render import Renderer
 from actionwatch.rules.case_runner import make_records, simulate_case
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
+from actionwatch.service.receivers import build_renderer
 from actionwatch.service.simulation import simulate
 from actionwatch.settings import Receiver, Settings
 from actionwatch.store import alerts, records
@@ -37,7 +37,7 @@ def preview_files(settings: Settings, store: StoreReader | None, rule_name: str,
         raise ActionwatchError(f"no rule is called {rule_name}: see 'actionwatch rules list'")
     alert, shown = (store and _stored(store, chosen[0])) or _tested(chosen[0], rules)
     message = message_of("preview", Event.OPENED, alert, shown, clock.utc_now())
-    renderer = Renderer([settings.templates, configuration.shipped("templates")])
+    renderer = build_renderer(settings)
     rendered, _ = renderer.render(templates_of(receiver.type, receiver.options), message)
     return notifier_module(receiver.type).preview(receiver.options, message, rendered, receiver=receiver.name)
 

@@ -19,8 +19,12 @@ import structlog
 from actionwatch.base.errors import Fault
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
-from actionwatch.service.app import App, why_whole
-from actionwatch.service.templates_in_use import TemplateFiles
+from actionwatch.service.app import App
+from actionwatch.service.configuration import known_kinds
+from actionwatch.service.rule_files import RuleFiles
+from actionwatch.service.silence_files import SilenceFiles
+from actionwatch.service.template_files import TemplateFiles
+from actionwatch.store import marks, records, self_alerts
 
 LOOK_SECONDS = 0.4  # with the reading, well within the second that a change may take
 QUIET_SECONDS = 0.05  # a file that is being written, or several being replaced, change again within it
@@ -28,7 +32,7 @@ RETRY_SECONDS = 5.0  # after an error that the files did not cause, such as a bu
 READINGS = 5  # of files that change while they are read
 
 State = tuple[int, ...]
-"""What changes with a file: its times, size and identity."""
+"""The times, size and identity of a file. They differ when the file has changed."""
 
 log = structlog.get_logger()
 
@@ -38,27 +42,28 @@ class Reloader:
 
     def __init__(self, app: App, refused: Fault | None = None) -> None:
         self._app = app
-        self._rulebook = app.rulebook()
+        self._rules = RuleFiles(app.settings, app.database, app.clock)
+        self._silences = SilenceFiles(app.settings, app.database, app.clock)
         self._templates = TemplateFiles(app.settings.templates, app.renderer, app.database)
         self._refused = refused
         self._lock = threading.Lock()
         self._seen: Mapping[str, State] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._faults: list[Fault] = []
         self._is_started = False
 
     def start(self) -> None:
         """Load the files before anything runs. Report what is broken, and settle what no longer is."""
         with self._lock:
-            self._app.settle_removed()
-            broken = self._take_up()
-            silences = self._app.silence_files.run_once()
+            self._settle_removed()
+            broken = self._load()
+            silences = self._silences.run_once()
             others = [*silences, *([self._refused] if self._refused else [])]
-            self._tell({fault.file: _said([fault]) for fault in others})
-            self._tell(broken)
-            self._told = set(broken)
+            self._report({fault.file: _spell_faults([fault]) for fault in others})
+            self._report(broken)
+            self._reported = set(broken)
             still_broken = {*broken, *(fault.file for fault in others)}
-            self._app.troubles.settle_others("rule_broken", still_broken, why_whole)
+            self._app.self_alerts.settle_others("rule_broken", still_broken, _why_fixed)
 
     def run_once(self) -> None:
         """Load the files."""
@@ -68,16 +73,26 @@ class Reloader:
     def look(self) -> None:
         """Load the files if any of them changed."""
         with self._lock:
-            if self._is_other():
+            if self._are_changed():
                 self._reload()
 
     def refuse(self, config: Path, faults: Sequence[Fault]) -> None:
         """Report that a configuration is broken and the previous one stays in use."""
-        self._tell({str(config): f"{_said(faults)}. The previous configuration stays in use"})
+        self._report({str(config): f"{_spell_faults(faults)}. The previous configuration stays in use"})
 
     def accept(self, config: Path) -> None:
         """Report that the configuration is valid again."""
-        self._app.troubles.settle("rule_broken", str(config))
+        self._app.self_alerts.settle("rule_broken", str(config))
+
+    def load_silences(self) -> None:
+        """Load the changed silence files, and report the broken ones."""
+        before = self._silences.broken
+        faults = self._silences.run_once()
+        for file in before - {fault.file for fault in faults}:
+            self._app.self_alerts.settle("rule_broken", file, _why_fixed(file))
+        for fault in faults:
+            remedy = "fix the file; its last good content is used until then"
+            self._app.self_alerts.report("rule_broken", fault.file, str(fault), remedy)
 
     def watch(self, stopping: threading.Event, attempt: Callable[[Callable[[], object]], bool]) -> None:
         """Reload when a file changes, until `stopping` is set; meant for a thread of its own.
@@ -90,16 +105,16 @@ class Reloader:
 
     def _reload(self) -> None:
         try:
-            broken = self._take_up()
-            self._tell(broken)
-            for file in self._told - broken.keys():
-                self._app.troubles.settle("rule_broken", file, why_whole(file))
+            broken = self._load()
+            self._report(broken)
+            for file in self._reported - broken.keys():
+                self._app.self_alerts.settle("rule_broken", file, _why_fixed(file))
         except BaseException:
-            self._seen, self._is_started = {}, False  # all of it again, whatever of it was done
+            self._seen, self._is_started = {}, False  # do everything again next time
             raise
-        self._told = set(broken)
+        self._reported = set(broken)
 
-    def _is_other(self) -> bool:
+    def _are_changed(self) -> bool:
         """Return whether any file changed, after they stopped changing."""
         found = _states(self._folders())
         if found == self._seen:
@@ -112,24 +127,24 @@ class Reloader:
                 break
         return found != self._seen
 
-    def _take_up(self) -> dict[str, str]:
+    def _load(self) -> dict[str, str]:
         """Load rules, lists and templates and use them. Return the messages to report, by file."""
         began = time.monotonic()
         for _ in range(READINGS):
             seen = _states(self._folders())
-            reading, texts = self._rulebook.read(), self._templates.read()
-            # Files that were swapped under our eyes were read half as they were, half as they are.
+            reading, texts = self._rules.read(), self._templates.read()
+            # Files that changed while they were read may not belong together: read them again.
             if _states(self._folders()) == seen:
                 break
-        taken = self._rulebook.take_up(reading)
-        running = taken.running
-        template_faults = self._templates.take_up(texts)
-        if taken.is_changed or not self._is_started:
+        applied = self._rules.apply(reading)
+        running = applied.running
+        template_faults = self._templates.apply(texts)
+        if applied.is_changed or not self._is_started:
             self._app.use(running.rules)
             seconds = round(time.monotonic() - began, 3)
             log.info(
                 "rules_reloaded" if self._is_started else "rules_loaded",
-                rules=len(running.rules.rules), added=taken.added, changed=taken.changed, removed=taken.removed,
+                rules=len(running.rules.rules), added=applied.added, changed=applied.changed, removed=applied.removed,
                 seconds=seconds,
             )  # fmt: skip
         self._seen, self._is_started = seen, True
@@ -139,11 +154,11 @@ class Reloader:
                 log.error("rule_broken", fault=str(fault))
         self._faults = faults
         return {
-            file: f"{_said([fault for fault in faults if fault.file == file])}. {self._meanwhile(file, running)}"
+            file: f"{_spell_faults([fault for fault in faults if fault.file == file])}. {self._fallback(file, running)}"
             for file in dict.fromkeys(fault.file for fault in faults)
         }
 
-    def _meanwhile(self, file: str, running: Running) -> str:
+    def _fallback(self, file: str, running: Running) -> str:
         """Return what runs until a file is fixed."""
         held = [name for other, names in running.held.items() if is_within(other, {file}) for name in names]
         path = Path(file)
@@ -159,24 +174,42 @@ class Reloader:
             return "Its last values are used"
         return "It is off until it is fixed"
 
-    def _tell(self, broken: Mapping[str, str]) -> None:
+    def _report(self, broken: Mapping[str, str]) -> None:
         """Open one alert per file, regardless of the number of faults."""
         for file, what in broken.items():
-            self._app.troubles.report(
+            self._app.self_alerts.report(
                 "rule_broken", file, what, "fix the file; 'actionwatch check' shows what is wrong and where"
             )
+
+    def _settle_removed(self) -> None:
+        """Settle the self-alerts of removed sources and receivers, and of kinds that are known now."""
+        settings = self._app.settings
+        names = [source.name for source in settings.sources]
+        self._app.self_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
+        with self._app.database.read() as connection:
+            opened = [each for each in self_alerts.read_all(connection) if each.trouble == "unknown_kind"]
+            kinds = {each.subject for each in opened} - set(known_kinds(settings))
+            is_any_removed = bool(marks.read_all(connection).keys() - set(names))
+            stray = {kind for kind in kinds if is_any_removed and not records.has_kind(connection, kind, names)}
+        why = "no configured source has records of this kind"
+        self._app.self_alerts.settle_others("unknown_kind", kinds - stray, lambda kind: why if kind in stray else "")
 
     def _folders(self) -> list[Path]:
         settings = self._app.settings
         return [*settings.rules, settings.lists, settings.templates]
 
 
-def _said(faults: Sequence[Fault]) -> str:
+def _why_fixed(file: str) -> str:
+    """Return why nothing is wrong with a file now, unless it was fixed."""
+    return "" if Path(file).exists() else "the file was removed"
+
+
+def _spell_faults(faults: Sequence[Fault]) -> str:
     return "; ".join(f"line {fault.line}: {fault.what}" if fault.line else fault.what for fault in faults)
 
 
 def _states(paths: Sequence[Path]) -> dict[str, State]:
-    """Give the state of every file that is read from these files and folders; one that is not there has none."""
+    """Return the state of each file at these paths and in these folders. The state of a missing path is empty."""
     states: dict[str, State] = {}
     pending = [str(path) for path in paths]
     while pending:

@@ -1,6 +1,6 @@
-"""Silencing: bring the store's silences up to date with the reviewed files, which are read now and then.
+"""Copy the silences of the reviewed files into the store.
 
-A silence that is gone from its file ends; a broken file keeps what it said before, and is reported by whoever calls.
+A silence that was removed from its file ends. The silences of a broken file stay as they are.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ from datetime import datetime
 from actionwatch.alerts.silences import EVER
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Silence
+from actionwatch.service.configuration import read_silences
+from actionwatch.settings import Settings
 from actionwatch.store import silences
 from actionwatch.store.database import Database
 
 
 class SilenceFiles:
-    """Copies the silences that `read` returns into the store."""
+    """Copies the silences of the reviewed files into the store."""
 
-    def __init__(
-        self,
-        read: Callable[[], tuple[Sequence[Silence], Sequence[Fault]]],
-        database: Database,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._read = read
+    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
         self._database = database
         self._clock = clock
         self._last: tuple[list[Silence], list[Fault]] | None = None
@@ -37,14 +34,14 @@ class SilenceFiles:
 
     def run_once(self) -> list[Fault]:
         """Read the files and store the changes. Return the faults."""
-        found, faults = self._read()
-        if (list(found), list(faults)) != self._last:
+        found, faults = read_silences(self._settings)
+        if (found, faults) != self._last:
             now = self._clock()
             with self._database.write() as connection:
                 dated = _dated(found, silences.read_all(connection), now)
                 silences.replace_of_files(connection, dated, {fault.file for fault in faults}, now)
-            self._last = (list(found), list(faults))
-        return list(faults)
+            self._last = (found, faults)
+        return faults
 
 
 def merge(stored: Sequence[Silence], found: Sequence[Silence], broken: Collection[str], now: datetime) -> list[Silence]:

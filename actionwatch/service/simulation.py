@@ -15,7 +15,7 @@ from itertools import groupby
 from actionwatch.alerts.ledger import Ledger, LedgerEntry
 from actionwatch.base.model import Alert, Record
 from actionwatch.rules.case_runner import SimulationResult
-from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, Kind, Rule

@@ -21,6 +21,7 @@ class Marks:
     before it was read. `proved_through` is as far as counts or two agreeing walks proved it without a gap. Records before
     `alerts_from` are backlog. `totals_cover_pages`: a walk up to an empty page confirmed that totals count the window.
     `bounds_unit` is how finely the upstream takes a window's bounds, as it was found at `bounds_asked_at`; None: not settled.
+    Records that were marked as vanished up to `vanished_reported_through` are reported.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Marks:
     totals_cover_pages: bool = False
     bounds_unit: timedelta | None = None
     bounds_asked_at: datetime | None = None
+    vanished_reported_through: datetime | None = None
 
 
 def read(connection: Connection, name: str) -> Marks | None:
@@ -61,6 +63,7 @@ def rename(connection: Connection, marks: Marks, name: str) -> Marks:
     for table in (BACKLOG, POLL, SWEEP, UNPROVED):
         connection.execute(table.delete().where(table.c.source == name))
         connection.execute(table.update().where(table.c.source == marks.name).values(source=name))
+    connection.execute(UNPROVED.update().where(UNPROVED.c.source == name).values(is_reported=False))
     return renamed
 
 

@@ -277,13 +277,12 @@ def count_held(connection: Connection, source: str, start: datetime, end: dateti
 
 def mark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str], at: datetime
-) -> list[Record]:
-    """Mark the records of start..end whose key is not present at the upstream any more; gives them, oldest first."""
-    rows = connection.execute(_select().where(*_within(source, start, end)).order_by(RECORD.c.record_key))
-    vanished = [record for row in rows if (record := _record(row)).key not in present]
-    for record in vanished:
-        connection.execute(RECORD.update().where(RECORD.c.id == record.id).values(vanished_at=at))
-    return vanished
+) -> None:
+    """Mark the records of start..end whose key is not present at the upstream any more."""
+    rows = connection.execute(select(RECORD.c.id, RECORD.c.record_key).where(*_within(source, start, end))).all()
+    for row in rows:
+        if row.record_key not in present:
+            connection.execute(RECORD.update().where(RECORD.c.id == row.id).values(vanished_at=at))
 
 
 def unmark_vanished(
@@ -301,6 +300,13 @@ def count_vanished(connection: Connection, source: str, since: datetime) -> int:
     """Count the records of a source after a time that the upstream holds no more."""
     statement = select(func.count()).where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
     return connection.execute(statement.where(RECORD.c.vanished_at.is_not(None))).scalar() or 0
+
+
+def read_vanished(connection: Connection, source: str, since: datetime, after: datetime | None) -> list[Record]:
+    """Read the records of a source after a time that were marked as vanished after another one, the oldest first."""
+    statement = _select().where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
+    is_it = RECORD.c.vanished_at.is_not(None) if after is None else RECORD.c.vanished_at > after
+    return [_record(row) for row in connection.execute(statement.where(is_it).order_by(RECORD.c.record_key))]
 
 
 def is_quiet(connection: Connection, source: str, start: datetime, end: datetime) -> bool:

@@ -45,6 +45,8 @@ SOURCE = Table(
     # How finely the upstream takes the bounds of a window, and when it was last asked for that; null: not settled yet.
     Column("bounds_unit", BigInteger),
     Column("bounds_asked_at", Instant),
+    # The records that were marked as vanished up to this time are reported.
+    Column("vanished_reported_through", Instant),
 )
 
 # A source that is catching up: what is read of which stretch of time. `began_…`: where this process took it up.
@@ -132,7 +134,8 @@ SWEEP = Table(
     Column("asked_at", Instant, nullable=False),
 )
 
-# What the sweeps have still to ask for, or could not prove: then `failure_count` says how often in a row, and `why`.
+# The windows that the sweeps have yet to check, or could not prove: then `failure_count` says how often in a row, and `why`.
+# `must_read`: counts are not enough, the records themselves are compared.
 UNPROVED = Table(
     "unproved",
     METADATA,
@@ -140,6 +143,8 @@ UNPROVED = Table(
     Column("starts_at", Instant, primary_key=True),
     Column("ends_at", Instant, primary_key=True),
     Column("reach", BigInteger, nullable=False),
+    Column("must_read", Boolean, nullable=False),
+    Column("is_reported", Boolean, nullable=False),
     Column("failure_count", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("why", Text, nullable=False),

@@ -12,21 +12,24 @@ from actionwatch.store.database import upsert
 from actionwatch.store.tables import UNPROVED
 from actionwatch.store.timestamps import MICROSECOND
 
-SECOND_LOOK = timedelta(
-    0
-)  # the reach of a window that no sweep covers: it is read a second time, whatever the counts are
+SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnprovedWindow:
-    """An older window to check. `failure_count` is how often in a row it could not be proved; 0: it was not checked yet."""
+    """An older window to check, or to read whatever the upstream counts (`must_read`).
+
+    `failure_count` is how often in a row it could not be proved; 0: it was not checked yet.
+    """
 
     source: str
     starts_at: datetime
     ends_at: datetime
     reach: timedelta
     due_at: datetime
+    must_read: bool = False
     failure_count: int = 0
+    is_reported: bool = False
     why: str = ""
 
 

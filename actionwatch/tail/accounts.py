@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from actionwatch.alerts.grouping import stable_id
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Entity, LinkedAccount, Record
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 
@@ -13,11 +12,11 @@ from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import records, seen_fields, unproved_windows
+from actionwatch.store import marks, receipts, records, seen_fields, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.planning import GRACE
 from actionwatch.tail.state import PollReport, TailState
-from actionwatch.tail.sweeping import TOLD_AFTER
+from actionwatch.tail.sweeping import FAILURES_TO_REPORT
 from actionwatch.text.payloads import instant
 
 UNREACHABLE_POLLS = 3  # failures in a row before people are told: one lost answer is no news
@@ -26,8 +25,6 @@ LAG_LEAST = timedelta(minutes=10)
 MAX_SKEW = timedelta(minutes=2)
 FIELD_NEWS = timedelta(days=1)  # how long a field that was never seen before is told of
 LOOKED = ""  # kept among the known fields from the first record on: it may have none that we do not map
-LOW_BYTES = 1024**3  # less than this is left on the disk, or less than LOW_SHARE where the disk is small
-LOW_SHARE = 0.05
 
 log = structlog.get_logger()
 
@@ -41,7 +38,6 @@ REMEDIES = {
     "'actionwatch probe'",
     "window_shrunk": "the records are in the store ('actionwatch records list'): ask the vendor who deleted them, or whether "
     "retention did",
-    "store_nearly_full": "free space, move store.url, or shorten store.retention: what cannot be stored cannot be watched",
 }
 
 
@@ -82,11 +78,11 @@ class SourceWatch:
         self._troubles.settle("upstream_unreachable", self._source)
         self._judge_clock(state.server.skew)
         self._judge_proof(report, state)
-        self._judge_older(report)
+        self._judge_older()
         self._judge_filters(report)
         self._judge_kinds(report)
         self._judge_fields(report)
-        self._judge_vanished(report, state)
+        self._judge_vanished(state)
 
     def _judge_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
@@ -112,20 +108,19 @@ class SourceWatch:
             ]
         return min(waiting, default=None)
 
-    def _judge_older(self, report: PollReport) -> None:
-        """Report older windows that stay without proof; it is over when all are proved, or when a person resolves the alert."""
+    def _judge_older(self) -> None:
+        """Report older windows that stay without proof, each once. It ends when all are proved, or a person resolves it."""
         with self._database.read() as connection:
-            told = [
-                doubt for doubt in unproved_windows.read(connection, self._source) if doubt.failure_count >= TOLD_AFTER
-            ]
-        if not told:
+            windows = unproved_windows.read(connection, self._source)
+        failing = [window for window in windows if window.failure_count >= FAILURES_TO_REPORT]
+        if not failing:
             self._troubles.settle("window_unproved", self._source)
-        elif report.failing:
-            first = told[0]
-            what = (
-                f"{_windows(len(told))} not proved: {instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
-            )
+        elif not all(window.is_reported for window in failing):
+            first = failing[0]
+            what = f"{_windows(len(failing))} not proved: {instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
             self._troubles.report("window_unproved", self._source, what, REMEDIES["window_unproved"])
+            with self._database.write() as connection:
+                unproved_windows.write(connection, [replace(window, is_reported=True) for window in failing])
 
     def _judge_filters(self, report: PollReport) -> None:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
@@ -163,18 +158,29 @@ class SourceWatch:
             first_sight = min(known.values())
             self._reader.settle_identity(name for name, at in known.items() if at == first_sight)
 
-    def _judge_vanished(self, report: PollReport, state: TailState) -> None:
-        """Report what this poll found gone; it is over when all is back, or when a person resolves the alert."""
+    def _judge_vanished(self, state: TailState) -> None:
+        """Report records that vanished, each once. It ends when all are back, or when a person resolves the alert.
+
+        What is reported is stored: a process that is killed before it reports leaves that to the next one.
+        """
+        known = state.marks
         with self._database.read() as connection:
-            count = records.count_vanished(connection, self._source, state.marks.begins_at)
+            count = records.count_vanished(connection, self._source, known.begins_at)
+            if count:
+                through = receipts.read_newest_time(connection, self._source)
+                reported = known.vanished_reported_through
+                vanished = records.read_vanished(connection, self._source, known.begins_at, reported)
         if not count:
             self._troubles.settle("window_shrunk", self._source)
-        elif report.vanished:
-            first, last = report.vanished[0], report.vanished[-1]
-            kinds = ", ".join(sorted({record.action_kind for record in report.vanished}))
+        elif vanished:
+            first, last = vanished[0], vanished[-1]
+            kinds = ", ".join(sorted({record.action_kind for record in vanished}))
             what = f"the upstream no longer shows {count} records that it showed before"
             what += f", last seen gone: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
             self._troubles.report("window_shrunk", self._source, what, REMEDIES["window_shrunk"])
+            state.marks = replace(known, vanished_reported_through=through)
+            with self._database.write() as connection:
+                marks.write(connection, state.marks)
 
     def _judge(self, trouble: str, subject: str, what: str, *, is_wrong: bool) -> None:
         if is_wrong:
@@ -185,21 +191,3 @@ class SourceWatch:
 
 def _windows(count: int) -> str:
     return "one older window is" if count == 1 else f"{count} older windows are"
-
-
-def judge_disk(path: Path, troubles: SelfAlerts, low_bytes: int = LOW_BYTES) -> None:
-    """Report a disk that leaves the store little room; the log says so even where the store can take no alert any more."""
-    what = find_shortage(path, low_bytes)
-    if what is None:
-        troubles.settle("store_nearly_full", path.name)
-        return
-    log.error("store_nearly_full", store=str(path), what=what)
-    troubles.report("store_nearly_full", path.name, what, REMEDIES["store_nearly_full"])
-
-
-def find_shortage(path: Path, low_bytes: int = LOW_BYTES) -> str | None:
-    """Say how little room a disk leaves the store; None where it is enough."""
-    usage = shutil.disk_usage(path.parent)
-    if usage.free >= min(low_bytes, int(usage.total * LOW_SHARE)):
-        return None
-    return f"{usage.free // 1024**2} MiB are free where {path.name} lies"

@@ -1,32 +1,32 @@
-"""Plan the sweeps: which older windows to ask for, and when.
+"""Plan the sweeps: which older windows to check, and when. Pure: the stored records are an argument (`IsQuiet`).
 
-Pure: the stored records are an argument (`IsQuiet`), and so is the time. What `Sweeper` asks follows from here, and so does the
-promise in docs/proof.md: the polls' own window and the sweeps' windows together cover, without a gap, everything from where
-the longest sweep begins (or the stream does) to now; and what a sweep covers was asked within a tenth of that sweep's reach.
+The promise in docs/proof.md rests on this: the windows of the polls and sweeps together cover, without a gap, everything from
+where the longest sweep begins (or the source does) to now. What a sweep covers is checked every tenth of its reach, and read,
+not only counted, once in each whole reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MICROSECOND, MIN_WINDOW, Window, round_down
 
-ASKED_PER_REACH = 10
-MAX_MOVE = timedelta(minutes=1)  # how far a bound is moved to where no record is near it; a few steps at least
-GRACE = timedelta(hours=1)  # how long a sweep may be overdue: polls fail, and a backlog comes first
-LEAST_STEPS = 4  # how many steps long a sweep's window is at least
+CHECKS_PER_REACH = 10
+MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
+GRACE = timedelta(hours=1)  # for a sweep that is overdue: polls fail, and a backlog comes first
+LEAST_STEPS = 4  # the length of a sweep's window, at least
 
 IsQuiet = Callable[[datetime, datetime], bool]
-"""Says whether no record is stored between two times."""
+"""Returns whether no record is stored between two times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Chooses bounds that no record is near, so that it does not matter whether the upstream includes them.
+    """Chooses bounds without a record near them, so that it does not matter whether the upstream includes its bounds.
 
-    `unit` is how finely the upstream takes bounds. Where records are everywhere, a bound stays where it is; counts cannot tell
+    `unit` is the unit of the upstream's bounds. If records are everywhere, a bound stays where it is: counts are inconclusive
     then, and the window is read.
     """
 
@@ -35,7 +35,7 @@ class Bounds:
 
     @property
     def step(self) -> timedelta:
-        """How far a bound is moved at a time, and how near a record may not be."""
+        """The distance by which a bound is moved at a time, and that it keeps from records."""
         return max(self.unit, EDGE_SECOND)
 
     def before(self, at: datetime) -> datetime:
@@ -44,7 +44,7 @@ class Bounds:
         return next((moved for moved in self._moved(at, -self.step) if self._is_clear(moved)), at)
 
     def after(self, at: datetime, until: datetime) -> datetime:
-        """Move a bound forward, but not so far that records from after `until` are near it."""
+        """Move a bound forward, but keep it away from records after `until`."""
         whole = round_down(at + self.unit - MICROSECOND, self.unit)
         for moved in self._moved(whole, self.step):
             if moved + self._around > until:
@@ -65,22 +65,22 @@ class Bounds:
 
 
 def move_steps(step: timedelta) -> int:
-    """Give how many places a bound may be moved to."""
+    """Return the number of places to which a bound may be moved."""
     return max(MAX_MOVE // step, LEAST_STEPS)
 
 
 def first_compared(begin: datetime, bounds: Bounds) -> datetime:
-    """Give from where on counts can be compared: what is asked for before may hold more than is stored."""
+    """Return from where on counts can be compared: a request for an earlier window may cover more than is stored."""
     return begin + 2 * bounds.step
 
 
 def sweep_windows(
     reaches: Sequence[timedelta], polled_from: datetime, now: datetime, begin: datetime, bounds: Bounds
 ) -> list[tuple[timedelta, Window]]:
-    """Give the windows of all sweeps, each with its reach, the newest first; each begins where the next one ends.
+    """Return the windows of all sweeps, each with its reach, the newest first; each begins where the next one ends.
 
-    `polled_from` is where the polls' own window begins: the first sweep ends there, or a little later, never earlier. Each
-    window is some units long at least. What lies beside the stream's `begin` is a window of its own.
+    `polled_from` is where the polls' window begins: the first sweep ends there or slightly later, never earlier. Each window is
+    at least some units long. What lies next to the `begin` of the source is a window by itself.
     """
     first, least = first_compared(begin, bounds), LEAST_STEPS * bounds.step
     end, bound = polled_from, bounds.after(polled_from, now)
@@ -100,55 +100,67 @@ def sweep_windows(
 
 
 def reaches_back(reaches: Sequence[timedelta], unit: timedelta) -> timedelta:
-    """Give how far before where the polls begin the sweeps may ask, at most: bounds are moved back and widened."""
+    """Return how far before the polls' window the sweeps may request records, at most: bounds are moved back and widened."""
     step = max(unit, EDGE_SECOND)
     return sum((max(reach, LEAST_STEPS * step) for reach in reaches), timedelta(0)) + (move_steps(step) + 2) * step
 
 
-def due_reaches(reaches: Sequence[timedelta], asked: Mapping[timedelta, datetime], now: datetime) -> set[timedelta]:
-    """Give which of the reaches that have a window are to be asked now, and all those before them in the list.
+def due_reaches(reaches: Sequence[timedelta], checked: Mapping[timedelta, datetime], now: datetime) -> set[timedelta]:
+    """Return which of the reaches that have a window to check now: those that are due, and all before them in the list.
 
-    One that is due brings the others along, so that nothing slips from one sweep into the next between the questions of the
-    two. `asked` tells when each was asked last; a time in the future comes from a clock that was set back since.
+    So nothing slips from one sweep into the next between the checks of the two. `checked` holds the last check of each; a time
+    in the future is from before the clock was set back.
     """
-    due = [index for index, reach in enumerate(reaches) if _is_due(reach, asked.get(reach), now)]
+    due = [index for index, reach in enumerate(reaches) if _is_due(reach, checked.get(reach), now)]
     return set(reaches[: due[-1] + 1]) if due else set()
 
 
-def _is_due(reach: timedelta, asked_at: datetime | None, now: datetime) -> bool:
-    return asked_at is None or not timedelta(0) <= now - asked_at < reach / ASKED_PER_REACH
+def _is_due(reach: timedelta, checked_at: datetime | None, now: datetime) -> bool:
+    return checked_at is None or not timedelta(0) <= now - checked_at < reach / CHECKS_PER_REACH
+
+
+def reaches_to_read(
+    reaches: Sequence[timedelta], due: Collection[timedelta], checked: Mapping[timedelta, datetime], now: datetime
+) -> set[timedelta]:
+    """Return which of the due reaches to read instead of count: once in each whole reach since 1970, with all before them."""
+    first = [
+        index
+        for index, reach in enumerate(reaches)
+        if reach in due and (reach not in checked or round_down(checked[reach], reach) != round_down(now, reach))
+    ]
+    return set(reaches[: first[-1] + 1]) & set(due) if first else set()
 
 
 def overdue_windows(
     reaches: Sequence[timedelta],
     polled_from: datetime,
     begin: datetime,
-    asked: Mapping[timedelta, datetime],
+    checked: Mapping[timedelta, datetime],
     now: datetime,
 ) -> list[tuple[timedelta, Window]]:
-    """Give the sweeps that were not asked again when they were due, nor for some time after, with what they cover."""
+    """Return the sweeps that have not been checked for some time after they were due, each with the window that it covers."""
     found: list[tuple[timedelta, Window]] = []
     end = polled_from
     for reach in reaches:
         start = max(end - reach, begin)
-        if start < end and reach in asked and now - asked[reach] > reach / ASKED_PER_REACH + GRACE:
+        if start < end and reach in checked and now - checked[reach] > reach / CHECKS_PER_REACH + GRACE:
             found.append((reach, Window(start, end)))
         end = start
     return found
 
 
-def beside(whole: Window, taken: Iterable[Window]) -> list[Window]:
-    """Give what is left of a window beside others, which are asked by themselves; together they cover it."""
+def without(whole: Window, others: Iterable[Window]) -> list[Window]:
+    """Return what is left of a window without others, which are checked by themselves; together they cover it."""
     start, found = whole.start, list[Window]()
-    for window in sorted(taken, key=lambda window: window.start):
+    for window in sorted(others, key=lambda window: window.start):
         if window.end <= start or window.start >= whole.end:
             continue
         if window.start > start:
-            found.append(_askable(start, window.start))
+            found.append(_requestable(start, window.start))
         start = max(start, window.end)
-    return [*found, _askable(start, whole.end)] if start < whole.end else found
+    return [*found, _requestable(start, whole.end)] if start < whole.end else found
 
 
-def _askable(start: datetime, end: datetime) -> Window:
-    """Make a window that can be asked for: a shorter one reaches further back."""
+def _requestable(start: datetime, end: datetime) -> Window:
+    """Return a window that can be requested: one that is too short is extended backwards."""
     return Window(min(start, end - MIN_WINDOW), end)

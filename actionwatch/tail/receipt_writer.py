@@ -72,7 +72,7 @@ class ReceiptWriter:
         with self._database.write() as connection:
             new_count = self._writer.insert(connection, _twins(scan))
             judged_at = self._next_time(connection)
-            vanished = self._mark_vanished(connection, scan, present, judged_at)
+            self._mark_vanished(connection, scan, present, judged_at)
             marks.write(connection, moved)
             receipts.insert(connection, self._receipt(scan, method, request_count, present, judged_at))
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
@@ -80,7 +80,6 @@ class ReceiptWriter:
         self._state.marks = moved
         self._state.untimed.note(scan.asked, scan.untimed_kinds, scan.walk.keys)
         report.proved_count += 1
-        report.vanished += vanished
         self._writer.note(new_count, report)
         self._writer.notify()
 
@@ -90,19 +89,17 @@ class ReceiptWriter:
             starts_at=scan.window.start,
             ends_at=scan.window.end,
             reach=SECOND_LOOK,
+            must_read=True,
             due_at=self._state.server.now() + SECOND_LOOK_AFTER,
         )
 
-    def _mark_vanished(
-        self, connection: Connection, scan: WindowScan, present: Set[str], judged_at: datetime
-    ) -> list[Record]:
-        """Mark the stored records of the window that the upstream no longer shows, and return them."""
+    def _mark_vanished(self, connection: Connection, scan: WindowScan, present: Set[str], judged_at: datetime) -> None:
+        """Mark the stored records of the window that the upstream no longer shows. `SourceWatch` reports them."""
         place = self._state.source, scan.window.start, scan.through
         records.unmark_vanished(connection, *place, present)
         # Every record that came is stored by now: an equal number means the same records.
-        if records.count_held(connection, *place) == len(present):
-            return []
-        return records.mark_vanished(connection, *place, present, judged_at)
+        if records.count_held(connection, *place) != len(present):
+            records.mark_vanished(connection, *place, present, judged_at)
 
     def _next_time(self, connection: Connection) -> datetime:
         """Return the time of a receipt, later than that of the one before: what vanished by now was there by that time."""

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from actionwatch.base.errors import SourceError
-from actionwatch.base.model import Record
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store.marks import Marks
-from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
 from actionwatch.tail.proof import Walk, confirms_totals, refutes_totals
 from actionwatch.tail.untimed import Untimed
@@ -32,9 +30,6 @@ class PollReport:
     proved_count: int = 0
     unproved: list[str] = field(default_factory=list)
     """Each window of the poll that is not proved, with the reason."""
-    failing: list[UnprovedWindow] = field(default_factory=list)
-    """Older windows that failed so often by now that people should know."""
-    vanished: list[Record] = field(default_factory=list)
     ignored_filters: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
     error: SourceError | None = None

@@ -1,10 +1,13 @@
-"""Sweep older windows: counts alone tell whether a record came late, or is gone; only what changed is read again.
+"""Sweep older windows for records that appeared late or vanished: compare counts, and read again what differs.
 
-`sweeps: [1h, 6h, …]`: each reaches back that far from where the one before ends, the first from where the polls' own window
-begins, and is asked at least every tenth of its reach: one small request each. What differs is halved down to the parts that
-do. What a poll has no time for is kept and asked by the next ones, first come, first served; so is what cannot be proved, after
-a while that doubles, until it can. A backlog's windows of several pages are read once more, a page at a time: no count tells
-of a record that went, and another of its kind that came, on pages read before.
+`sweeps: [1h, 6h, …]`: each reaches back that far from where the one before ends, the first one from where the polls begin. It
+is checked at least every tenth of its reach, with one small request. A window whose counts differ is halved down to the parts
+that differ. Counts do not show that a record vanished while another of its kind appeared: so a window is read, not counted,
+once in each whole reach, and at each check if the upstream gives no counts per kind. The windows of a backlog are read a second
+time for the same reason.
+
+What a poll has no time for is stored, and the next polls check it first. What cannot be proved is read again after a while that
+doubles.
 """
 
 from __future__ import annotations
@@ -22,17 +25,16 @@ from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import EDGE, Window
 from actionwatch.tail.pager import Pager
-from actionwatch.tail.planning import Bounds, beside, due_reaches, first_compared, sweep_windows
-from actionwatch.tail.proof import Claim
+from actionwatch.tail.planning import Bounds, due_reaches, first_compared, reaches_to_read, sweep_windows, without
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.state import PollReport, TailState
 
-MAX_QUESTIONS = 64  # a poll; the next one goes on
-MAX_CUTS = 12  # a poll: of windows that were read and not proved
-PAGE_RECORDS = 1000  # what one page holds is read sooner than it is halved
+MAX_CHECKS = 64  # per poll; the next one continues
+MAX_CUTS = 12  # per poll: of windows that were read and not proved
+PAGE_RECORDS = 1000  # one page is read rather than halved
 UNTIMED_SPAN = timedelta(minutes=5)  # a record without a readable time is narrowed down to that
-FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)  # before what was not proved is read again
-TOLD_AFTER = 3  # failures in a row: a window may have changed under one reading by chance
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)  # before an unproved window is read again
+FAILURES_TO_REPORT = 3  # in a row: by chance, a window may change during one reading
 
 log = structlog.get_logger()
 
@@ -49,146 +51,146 @@ class Sweeper:
         self._reader = reader
         self._database = database
         self._cuts_left = 0
-        self.questions_per_poll = MAX_QUESTIONS
+        self.checks_per_poll = MAX_CHECKS
 
     def run_once(self, polled_from: datetime, report: PollReport) -> None:
-        """Ask every sweep that is due, and what is left of earlier ones; `polled_from` is where the polls' own window began."""
+        """Check every sweep that is due, and what is left of earlier ones; `polled_from` is where the polls' window began."""
         now = self._state.server.now()
         self._cuts_left = MAX_CUTS
-        pending = deque(self._due(polled_from, now, report))
-        for _ in range(self.questions_per_poll):
+        pending = deque(self._plan(polled_from, now))
+        for _ in range(self.checks_per_poll):
             if not pending:
                 return
-            doubt = pending.popleft()
+            unproved = pending.popleft()
             try:
-                pending += self._ask(doubt, now, report)
+                pending += self._check(unproved, now, report)
             except SourceError as exc:
-                self._put_off(doubt, str(exc), now, report)
-                return  # the next poll tells whether it is only this window that is refused
+                self._put_off(unproved, str(exc), now)
+                return  # the next poll shows whether the upstream refuses only this window
         if pending:
             log.warning("sweep_unfinished", source=self._state.source, windows_left=len(pending))
 
-    # -- what to ask ---------------------------------------------------------------------------------------------------
+    # -- what to check -------------------------------------------------------------------------------------------------
 
-    def _due(self, polled_from: datetime, now: datetime, report: PollReport) -> list[UnprovedWindow]:
-        """Give what is to be asked by now, what was due first before all others; sweeps that are due are added to it."""
+    def _plan(self, polled_from: datetime, now: datetime) -> list[UnprovedWindow]:
+        """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
         with self._database.read() as connection:
-            asked = sweeps.read(connection, self._state.source)
+            checked = sweeps.read(connection, self._state.source)
             known = unproved_windows.read(connection, self._state.source)
-        unfinished = {doubt.reach for doubt in known if not doubt.failure_count}
+        unfinished = {unproved.reach for unproved in known if not unproved.failure_count}
         wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._bounds)
-        due = due_reaches([reach for reach, _ in wholes], asked, now) - unfinished
-        taken = [Window(doubt.starts_at, doubt.ends_at) for doubt in known if doubt.failure_count]
-        parts = [
-            self._doubt(part, reach, now) for reach, whole in wholes if reach in due for part in beside(whole, taken)
+        swept = [reach for reach, _ in wholes]
+        due = due_reaches(swept, checked, now) - unfinished
+        to_read = reaches_to_read(swept, due, checked, now)
+        failing = [Window(unproved.starts_at, unproved.ends_at) for unproved in known if unproved.failure_count]
+        added = [
+            self._unproved(part, reach, now, must_read=reach in to_read)
+            for reach, whole in wholes
+            if reach in due
+            for part in without(whole, failing)
         ]
         if due:
             with self._database.write() as connection:
-                unproved_windows.write(connection, parts)
+                unproved_windows.write(connection, added)
                 for reach in due:
                     sweeps.note(connection, self._state.source, reach, now)
         oldest = polled_from - sum(self._reaches, timedelta(0))
-        left = [
-            doubt for doubt in known if doubt.failure_count and doubt.reach != SECOND_LOOK and doubt.ends_at <= oldest
+        passed = [
+            unproved
+            for unproved in known
+            if unproved.failure_count and unproved.reach != SECOND_LOOK and unproved.ends_at <= oldest
         ]
-        self._leave(left, report)
-        return [doubt for doubt in known + parts if doubt not in left and _is_due(doubt, now)]
+        self._give_up(passed)
+        return [unproved for unproved in known + added if unproved not in passed and _is_due(unproved, now)]
 
-    def _leave(self, left: Sequence[UnprovedWindow], report: PollReport) -> None:
-        """Leave to people what could not be proved while a sweep reached it, and report it if that was not done yet."""
-        for doubt in left:
-            if doubt.failure_count < TOLD_AFTER:
-                reported = replace(doubt, failure_count=TOLD_AFTER)
-                self._replace(doubt, [reported])
-                report.failing.append(reported)
+    def _give_up(self, passed: Sequence[UnprovedWindow]) -> None:
+        """Stop reading windows that the sweeps have passed, and let `SourceWatch` report them."""
+        for unproved in passed:
+            if unproved.failure_count < FAILURES_TO_REPORT:
+                self._replace(unproved, [replace(unproved, failure_count=FAILURES_TO_REPORT)])
 
-    def _doubt(self, window: Window, reach: timedelta, now: datetime, failure_count: int = 0) -> UnprovedWindow:
+    def _unproved(self, window: Window, reach: timedelta, now: datetime, *, must_read: bool) -> UnprovedWindow:
         return UnprovedWindow(
             source=self._state.source,
             starts_at=window.start,
             ends_at=window.end,
             reach=reach,
+            must_read=must_read,
             due_at=now,
-            failure_count=failure_count,
         )
 
     # -- one window ----------------------------------------------------------------------------------------------------
 
-    def _ask(self, doubt: UnprovedWindow, now: datetime, report: PollReport) -> list[UnprovedWindow]:
-        """Compare counts; where they differ, halve or read. Gives what is to be asked instead, kept in its place."""
-        window = Window(doubt.starts_at, doubt.ends_at)
-        if doubt.reach != SECOND_LOOK and not self._has_changed(window, report):
-            self._replace(doubt, [])
+    def _check(self, unproved: UnprovedWindow, now: datetime, report: PollReport) -> list[UnprovedWindow]:
+        """Compare counts; if they differ, halve the window or read it. Returns what to check instead, as it is stored."""
+        window = Window(unproved.starts_at, unproved.ends_at)
+        is_read = unproved.must_read or unproved.failure_count > 0
+        if not is_read and self._is_unchanged(window, report):
+            self._replace(unproved, [])
             return []
-        most = self._pager.page_size if doubt.reach == SECOND_LOOK else PAGE_RECORDS
+        most = self._pager.page_size if unproved.must_read else PAGE_RECORDS
         parts = self._halves(window, most, is_place_unsure=bool(self._untimed(window)[1]))
         if not parts:
             result = self._reader.read(window, report)
-            log.info(
-                "window_swept", source=self._state.source, start=window.start, end=window.end, method=result.method
-            )
+            log.info("window_swept", source=unproved.source, start=window.start, end=window.end, method=result.method)
             parts = list(result.parts)
             if not parts and result.method is None:
                 parts = self._cut(window) if result.is_divisible and self._cuts_left > 0 else []
                 self._cuts_left -= bool(parts)
                 if not parts:
-                    self._put_off(doubt, result.reason, now, report)
+                    self._put_off(unproved, result.reason, now)
                     return []
-        instead = [self._doubt(part, doubt.reach, now, doubt.failure_count) for part in parts]
-        self._replace(doubt, instead)
+        instead = [replace(unproved, starts_at=part.start, ends_at=part.end, due_at=now, why="") for part in parts]
+        self._replace(unproved, instead)
         return instead
 
-    def _has_changed(self, window: Window, report: PollReport) -> bool:
-        """Say whether the upstream counts what cannot be what is stored, or nobody can tell."""
+    def _is_unchanged(self, window: Window, report: PollReport) -> bool:
+        """Return whether the upstream counts what is stored, of each kind. False also if that cannot be compared."""
         if window.start < first_compared(self._state.marks.begins_at, self._bounds):
-            return True
+            return False
         inner, outer = self._surroundings(window)
         untimed, unsure = self._untimed(window)
         with self._database.read() as connection:
             sure = Counter(records.count_kinds(connection, self._state.source, inner.start, inner.end)) + untimed
             near = Counter(records.count_kinds(connection, self._state.source, outer.start, outer.end)) + untimed
         if unsure or sure != near:
-            return True  # a late record and one at a bound count alike
-        claim = self._pager.count(window, report)
-        return not _agrees(claim, sure, is_total_trusted=self._state.is_total_trusted)
+            return False  # a late record and one at a bound count alike
+        return self._state.is_total_trusted and self._pager.count(window, report).whole_counts == sure
 
     def _untimed(self, window: Window) -> tuple[Counter[str], Counter[str]]:
         """Count the records without a readable time that lie in a window, and those that may."""
         return self._state.untimed.count(*self._surroundings(window))
 
     def _surroundings(self, window: Window) -> tuple[Window, Window]:
-        """Give what is certainly asked for in a window's place, and what may come of it: bounds may be inclusive or not."""
+        """Return what a request for a window certainly covers, and what it may cover: bounds may be inclusive or not."""
         asked = self._state.widened(window)
-        return Window(asked.start + 2 * EDGE, asked.end - 2 * EDGE), Window(
-            asked.start - 2 * EDGE, asked.end + 2 * EDGE
-        )
+        inner = Window(asked.start + 2 * EDGE, asked.end - 2 * EDGE)
+        return inner, Window(asked.start - 2 * EDGE, asked.end + 2 * EDGE)
 
     def _halves(self, window: Window, most: int, *, is_place_unsure: bool) -> list[Window]:
-        """Cut a window where counts tell which half is worth reading: what holds more than `most`, or narrows down a place."""
+        """Cut a window that holds more than `most` records, or in which the place of a record is to be narrowed down."""
         with self._database.read() as connection:
             size = sum(records.count_kinds(connection, self._state.source, window.start, window.end).values())
         is_long = is_place_unsure and window.end - window.start > UNTIMED_SPAN
         return self._cut(window) if (is_long or size > most) and self._state.is_total_trusted else []
 
     def _cut(self, window: Window) -> list[Window]:
-        """Cut a window in halves, at an instant that no record is near; none where there is no such place."""
+        """Cut a window in halves, at an instant without a record near it; return nothing if there is no such instant."""
         bounds = self._bounds
         middle = bounds.before(window.start + (window.end - window.start) / 2)
         if not window.start + bounds.step < middle < window.end - bounds.step:
             return []
         return [Window(window.start, middle), Window(middle, window.end)]
 
-    def _put_off(self, doubt: UnprovedWindow, why: str, now: datetime, report: PollReport) -> None:
-        """Keep what could not be proved for later; the third time in a row, people are told."""
-        wait = min(FIRST_WAIT * 2 ** min(doubt.failure_count, 10), LONGEST_WAIT)
-        failed = replace(doubt, failure_count=doubt.failure_count + 1, due_at=now + wait, why=why)
-        self._replace(doubt, [failed])
-        if failed.failure_count == TOLD_AFTER:
-            report.failing.append(failed)
+    def _put_off(self, unproved: UnprovedWindow, why: str, now: datetime) -> None:
+        """Keep a window that could not be proved for later. `SourceWatch` reports it at the third failure in a row."""
+        wait = min(FIRST_WAIT * 2 ** min(unproved.failure_count, 10), LONGEST_WAIT)
+        failed = replace(unproved, failure_count=unproved.failure_count + 1, due_at=now + wait, why=why)
+        self._replace(unproved, [failed])
 
-    def _replace(self, doubt: UnprovedWindow, instead: Iterable[UnprovedWindow]) -> None:
+    def _replace(self, unproved: UnprovedWindow, instead: Iterable[UnprovedWindow]) -> None:
         with self._database.write() as connection:
-            unproved_windows.delete(connection, doubt)
+            unproved_windows.delete(connection, unproved)
             unproved_windows.write(connection, instead)
 
     @property
@@ -200,15 +202,6 @@ class Sweeper:
             return records.is_quiet(connection, self._state.source, start, end)
 
 
-def _agrees(claim: Claim, held: Counter[str], *, is_total_trusted: bool) -> bool:
-    """Say whether the upstream counts what is stored."""
-    if claim.counts is not None and is_total_trusted and sum(claim.counts.values()) == claim.size:
-        return +Counter(claim.counts) == held
-    if claim.size is not None and is_total_trusted:
-        return claim.size == held.total()
-    return False  # nothing that counts is told: only reading again shows
-
-
-def _is_due(doubt: UnprovedWindow, now: datetime) -> bool:
-    """Say whether to ask; a time beyond the longest wait comes from a clock that was set back since."""
-    return not timedelta(0) < doubt.due_at - now <= LONGEST_WAIT
+def _is_due(unproved: UnprovedWindow, now: datetime) -> bool:
+    """Return whether to check a window now. A time beyond the longest wait is from before the clock was set back."""
+    return not timedelta(0) < unproved.due_at - now <= LONGEST_WAIT

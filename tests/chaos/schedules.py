@@ -33,7 +33,7 @@ from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
-from actionwatch.store.tables import ALERT, DELIVERY, JOINED
+from actionwatch.store.tables import ALERT, DELIVERY, JOINED, RECORD
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
@@ -568,8 +568,25 @@ class Schedule:
             self.wrong.append(f"lost {lost}")
         if doubled:
             self.wrong.append(f"doubled {doubled}")
+        self._judge_vanished()
         self._judge_receipts()
         self._judge_alerts(held)
+
+    def _judge_vanished(self) -> None:
+        """Each stored record that the upstream no longer shows must be marked and reported, as far as the sweeps reach."""
+        known = self._marks() or marks_missing()
+        since = max(known.begins_at, known.mark - self._overlap - sum(SWEEPS, timedelta(0)))
+        now = self.world.clock()
+        gone = {seen_as(one) for one in self.world.organisation.truth() if one.gone_at is not None and one.at >= since}
+        with self.database.read() as connection:
+            rows = connection.execute(select(RECORD.c.action_kind, RECORD.c.description, RECORD.c.vanished_at)).all()
+        shown = Counter((row.action_kind, row.description or "") for row in rows if row.vanished_at is None)
+        unmarked = shown - seen(self.world.organisation.visible(now))
+        if self._is_proved and (missed := gone & unmarked.keys()):
+            self._note_silent(f"vanished: {missed}")
+        is_reported = any(each.trouble == "window_shrunk" for each in self._opened_self_alerts())
+        if len(rows) > shown.total() and not is_reported:
+            self._note_silent("records that are marked as vanished")
 
     def _is_beyond_sweeps(self, action: Action, begins_at: datetime) -> bool:
         """Say whether an action appeared so late that no sweep reaches back to it: at the begin of the first window."""
@@ -675,7 +692,12 @@ class Schedule:
 
 def seen(actions: Iterable[Action]) -> Counter[tuple[str, str]]:
     """Count actions by what tells them apart."""
-    return Counter((action.kind, action.description) for action in actions)
+    return Counter(map(seen_as, actions))
+
+
+def seen_as(action: Action) -> tuple[str, str]:
+    """Return what tells an action apart."""
+    return action.kind, action.description
 
 
 def marks_missing() -> marks.Marks:

@@ -35,8 +35,8 @@ def test_schedules(mortal: MortalDatabase, soak: int, first_seed: int, capsys: p
     with capsys.disabled():
         print(f"\nchaos: {tally.line()}")
     assert not wrong, "replay one with --soak 1 --soak-from SEED:\n" + "\n".join(wrong[:20])
-    assert tally.kills
-    if not soak:  # else nothing would be shown about what is left in one of them
+    if not soak:  # one schedule shows nothing about what the others contain
+        assert tally.kills
         assert set(DeliveryStatus) <= tally.states
         assert {"leased", "fallback", "held digest", "collapsed storm"} <= tally.states
         assert {f"suppressed {reason}" for reason in ("silence", "mute")} <= tally.states

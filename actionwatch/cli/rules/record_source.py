@@ -104,10 +104,10 @@ def from_upstream(
     into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
 ) -> BacktestRecords | None:
     """Query the upstream with filters derived from the rules. Raises: ConfigError, SourceError."""
-    from actionwatch.service import app
+    from actionwatch.service import upstream
 
     query = _query(about, span)
-    with app.reading_client(chosen_source(config, source)) as client, counting("querying", None) as advance:
+    with upstream.reading_client(chosen_source(config, source)) as client, counting("querying", None) as advance:
         client.linked_accounts()  # provides the names of accounts
         for page in client.user_actions(query):
             kept = [record for record in page.records if query.matches(record, client.reader.known_accounts)]
@@ -119,13 +119,13 @@ def from_upstream(
 
 def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
     """Count by kind the records that the rules can match, with one small request or from the store."""
-    from actionwatch.service import app
+    from actionwatch.service import upstream
 
     if origin == "store":
         with reading_store(config) as (_, connection):
             stored = _stored(connection, about, source, span, lambda _: None)
             return dict(Counter(record.action_kind for record in stored))
-    with app.reading_client(chosen_source(config, source)) as client:
+    with upstream.reading_client(chosen_source(config, source)) as client:
         page = client.counts(_query(about, span))
     return dict(page.counts or {})
 

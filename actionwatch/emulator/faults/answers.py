@@ -74,37 +74,10 @@ WRONG_ANSWERS: Final[dict[str, tuple[str, str]]] = {
 def rate_limited(_: Request, play: Play) -> Response:
     """Respond with 429."""
     limited: Limited = play.arg
-    response = _failure(429, "Rate Limit Exceeded", limited.body)
+    response = failure(429, limited.body, "Rate Limit Exceeded", limited.retry_after)
     if limited.retry_after is not None and limited.form == "date":
-        at = play.clock() + limited.retry_after
-        response.headers["retry-after"] = format_datetime(at, usegmt=True)
-    elif limited.retry_after is not None:
-        response.headers["retry-after"] = _seconds(limited.retry_after)
+        response.headers["retry-after"] = format_datetime(play.clock() + limited.retry_after, usegmt=True)
     return response
-
-
-def fail(_: Request, play: Play) -> Response:
-    """Respond with an error."""
-    failure: ErrorResponse = play.arg
-    response = _failure(failure.status, _phrase(failure.status), failure.body)
-    if failure.retry_after is not None:
-        response.headers["retry-after"] = _seconds(failure.retry_after)
-    return response
-
-
-def gateway_page(_: Request, play: Play) -> Response:
-    """Respond with the page of a gateway."""
-    return _failure(play.arg, _phrase(play.arg), "html")
-
-
-def unauthorised(_request: Request, _play: Play) -> Response:
-    """Respond with an empty 401."""
-    return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="Instaclustr"'})
-
-
-def forbidden(_: Request, play: Play) -> Response:
-    """Respond with 403."""
-    return _failure(403, "Access denied", play.arg)
 
 
 def redirect(request: Request, play: Play) -> Response:
@@ -120,17 +93,16 @@ def wrong_answer(_: Request, play: Play) -> Response:
     return Response(body.encode(errors="surrogateescape"), media_type=media_type)
 
 
-def _failure(status: int, text: str, form: str) -> Response:
+def failure(status: int, form: str, text: str = "", retry_after: timedelta | None = None) -> Response:
+    """Respond with an error; its text is by default the phrase of the status."""
     media_type, write = BODIES[form]
-    return Response(write(status, text), status, media_type=media_type or None)
+    phrase = next((known.phrase for known in HTTPStatus if known == status), "Unknown")
+    response = Response(write(status, text or phrase), status, media_type=media_type or None)
+    if retry_after is not None:
+        response.headers["retry-after"] = str(-(-retry_after // timedelta(seconds=1)))  # rounded up
+    return response
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
-
-
-def _seconds(span: timedelta) -> str:
-    return str(-(-span // timedelta(seconds=1)))  # rounded up
+def unauthorised() -> Response:
+    """Respond as the API does to a wrong key: 401 with an empty body."""
+    return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="Instaclustr"'})

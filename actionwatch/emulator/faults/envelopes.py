@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from actionwatch.emulator.faults.kinds import Play
-from actionwatch.emulator.faults.records import ABSENT
+from actionwatch.emulator.faults.records import ABSENT, without
 from actionwatch.emulator.log import LogPage
 from actionwatch.emulator.wire import Json
 
@@ -23,11 +22,11 @@ TOTALS: Final[dict[str, Callable[[int, LogPage], object]]] = {
 }
 
 
-def total(envelope: Json, page: LogPage, play: Play) -> Json:
+def total(envelope: Json, page: LogPage, form: str) -> Json:
     """Change or remove the total."""
-    if play.arg == ABSENT:
-        return {key: value for key, value in envelope.items() if key != "totalResults"}
-    return {**envelope, "totalResults": TOTALS[play.arg](page.total, page)}
+    if form == ABSENT:
+        return without(envelope, "totalResults")
+    return {**envelope, "totalResults": TOTALS[form](page.total, page)}
 
 
 # Counts
@@ -52,18 +51,13 @@ COUNTS: Final[dict[str, Callable[[dict[str, int], LogPage], object]]] = {
 }
 
 
-def count(envelope: Json, page: LogPage, play: Play) -> Json:
+def count(envelope: Json, page: LogPage, form: str) -> Json:
     """Change or remove the counts, if they are requested."""
     if page.counts is None:
         return envelope
-    if play.arg == ABSENT:
-        return {key: value for key, value in envelope.items() if key != "actionCounts"}
-    return {**envelope, "actionCounts": COUNTS[play.arg](page.counts, page)}
-
-
-def move_counts(envelope: Json, _: LogPage, play: Play) -> Json:
-    """Rename the counts."""
-    return {play.arg if key == "actionCounts" else key: value for key, value in envelope.items()}
+    if form == ABSENT:
+        return without(envelope, "actionCounts")
+    return {**envelope, "actionCounts": COUNTS[form](page.counts, page)}
 
 
 # Resources
@@ -78,21 +72,15 @@ RESOURCES: Final[dict[str, Callable[[Json, object], Json]]] = {
 ODD_RECORDS: Final[dict[str, object]] = {"null": None, "text": "record", "number": 7, "list": [], "object": {}}
 
 
-def move_resources(envelope: Json, _: LogPage, play: Play) -> Json:
+def move_resources(envelope: Json, form: str) -> Json:
     """Rename or remove the records."""
-    rest = {key: value for key, value in envelope.items() if key != "resources"}
-    return RESOURCES[play.arg](rest, envelope.get("resources"))
+    return RESOURCES[form](without(envelope, "resources"), envelope.get("resources"))
 
 
-def add_odd_record(envelope: Json, _: LogPage, play: Play) -> Json:
+def add_odd_record(envelope: Json, form: str) -> Json:
     """Add an item that is not a record."""
     records = envelope.get("resources")
-    return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[play.arg]]}
-
-
-def drop_indices(envelope: Json, _page: LogPage, _play: Play) -> Json:
-    """Remove `startIndex` and `itemsPerPage`."""
-    return {key: value for key, value in envelope.items() if key not in ("startIndex", "itemsPerPage")}
+    return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[form]]}
 
 
 # Shapes
@@ -119,8 +107,3 @@ SHAPES: Final[dict[str, Callable[[Json], object]]] = {
     "empty_list": lambda envelope: [envelope] if _records(envelope) else [],
     "several": _several,
 }
-
-
-def shape(envelope: Json, play: Play) -> object:
-    """Change the shape around the envelope."""
-    return SHAPES[play.arg](envelope)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.emulator.faults.transport import Carrier, FaultyResponse
-from actionwatch.emulator.log import Action, LogFilter, LogPage
+from actionwatch.emulator.log import LogFilter, LogPage
 from actionwatch.emulator.query import LogQuery
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
@@ -73,10 +73,10 @@ class FaultKind:
     default: object = REQUIRED  # of the argument; structures have their own defaults
 
 
-def on_query(change: Callable[[LogQuery, Play], LogQuery]) -> OnRequest:
-    """Change the query."""
+def on_query(change: Callable[[LogQuery, Any], LogQuery]) -> OnRequest:
+    """Change the query; `change` also receives the argument of the fault."""
     return OnRequest(
-        lambda stages, play: replace(stages, parse=lambda parameters: change(stages.parse(parameters), play))
+        lambda stages, play: replace(stages, parse=lambda parameters: change(stages.parse(parameters), play.arg))
     )
 
 
@@ -89,44 +89,37 @@ def on_select(change: Callable[[Select, Organisation, LogQuery, Play], LogPage],
     return OnRequest(lift, counts=counts)
 
 
-def on_record(change: Callable[[Json, Action, int, Play], Json]) -> OnRequest:
-    """Change each record of a page; `change` also receives its action and its arrival number."""
+def on_row(change: Callable[[Json, int, Any], Json]) -> OnRequest:
+    """Change each record of a page; `change` also receives its arrival number and the argument of the fault."""
 
-    def change_all(envelope: Json, page: LogPage, play: Play) -> Json:
+    def change_all(envelope: Json, page: LogPage, arg: object) -> Json:
         records = envelope.get("resources")
         if not isinstance(records, list):
             return envelope
-        entries = zip(records, page.actions, page.rows, strict=True)
-        return {**envelope, "resources": [change(record, action, row, play) for record, action, row in entries]}
+        return {**envelope, "resources": [change(*entry, arg) for entry in zip(records, page.rows, strict=True)]}
 
     return on_envelope(change_all)
 
 
-def on_envelope(change: Callable[[Json, LogPage, Play], Json]) -> OnRequest:
+def on_record(change: Callable[[Json, Any], Json]) -> OnRequest:
+    """Change each record of a page."""
+    return on_row(lambda record, _, arg: change(record, arg))
+
+
+def on_envelope(change: Callable[[Json, LogPage, Any], Json]) -> OnRequest:
     """Change the envelope of a page."""
-
-    def lift(stages: Stages, play: Play) -> Stages:
-        def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
-            match stages.envelop(page, offset, organisation):
-                case [dict() as envelope]:
-                    return [change(envelope, page, play)]
-                case other:  # another fault has changed the form
-                    return other
-
-        return replace(stages, envelop=envelop)
-
-    return OnRequest(lift)
+    return on_shape(lambda envelope, page, arg: [change(envelope, page, arg)])
 
 
-def on_shape(change: Callable[[Json, Play], object]) -> OnRequest:
+def on_shape(change: Callable[[Json, LogPage, Any], object]) -> OnRequest:
     """Change the JSON around the envelope."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
             match stages.envelop(page, offset, organisation):
                 case [dict() as envelope]:
-                    return change(envelope, play)
-                case other:
+                    return change(envelope, page, play.arg)
+                case other:  # another fault has changed the form
                     return other
 
         return replace(stages, envelop=envelop)

@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from actionwatch.emulator.faults.kinds import Play
 from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter
-from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, LogQuery
+from actionwatch.emulator.query import LogQuery
 
 Change = Callable[[LogQuery], LogQuery]
 
@@ -36,42 +35,7 @@ UNFILTERED: Final[dict[str, Callable[[LogFilter], LogFilter]]] = {
 }
 
 
-def bound(query: LogQuery, play: Play) -> LogQuery:
-    """Make bounds exclusive."""
-    return BOUNDS[play.arg](query)
-
-
-def truncate_bounds(query: LogQuery, play: Play) -> LogQuery:
+def truncate_bounds(query: LogQuery, unit: timedelta) -> LogQuery:
     """Round both bounds down to a unit."""
-    unit = max(1, play.arg // timedelta(milliseconds=1))
-    return replace(query, start=query.start // unit * unit, end=query.end // unit * unit)
-
-
-def ignore_times(query: LogQuery, play: Play) -> LogQuery:
-    """Ignore bounds."""
-    return UNBOUNDED[play.arg](query)
-
-
-def ignore_filter(query: LogQuery, play: Play) -> LogQuery:
-    """Ignore one or all filters."""
-    return replace(query, wanted=UNFILTERED[play.arg](query.wanted))
-
-
-def clamp_page(query: LogQuery, play: Play) -> LogQuery:
-    """Limit the page size."""
-    return replace(query, limit=min(query.limit, play.arg))
-
-
-def ignore_page_size(query: LogQuery, _: Play) -> LogQuery:
-    """Ignore the page size."""
-    return replace(query, limit=DEFAULT_PAGE_SIZE)
-
-
-def ignore_index(query: LogQuery, _: Play) -> LogQuery:
-    """Always return the first page."""
-    return replace(query, offset=0)
-
-
-def always_count(query: LogQuery, _: Play) -> LogQuery:
-    """Send counts even if they are declined."""
-    return replace(query, with_counts=True)
+    unit_ms = max(1, unit // timedelta(milliseconds=1))
+    return replace(query, start=query.start // unit_ms * unit_ms, end=query.end // unit_ms * unit_ms)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from actionwatch.emulator.catalogue import operation_of
-from actionwatch.emulator.faults.kinds import Play
-from actionwatch.emulator.log import Action, to_ms
+from actionwatch.emulator.log import to_ms
 from actionwatch.emulator.wire import Json
 
 SYDNEY_ISH = timezone(timedelta(hours=10))
@@ -17,15 +16,8 @@ ABSENT = "absent"
 ACTION_NAMES: Final = ("action", "actionKind", "kind", "actionType", "type")
 DOMAIN_NAMES: Final = ("domainType", "domain", "level", "scope", ABSENT)
 TIME_NAMES: Final = (
-    "timestamp",
-    "time",
-    "actionTime",
-    "timeCreated",
-    "created",
-    "createdAt",
-    "date",
-    "eventTime",
-    ABSENT,
+    *("timestamp", "time", "actionTime", "timeCreated", "created"),
+    *("createdAt", "date", "eventTime", ABSENT),
 )
 USER_NAMES: Final = (
     *("userName", "username", "user", "userId", "actor", "performedBy", "createdBy", "email"),
@@ -36,23 +28,24 @@ ID_NAMES: Final = ("id", "actionId", "uuid", "userActionId")
 ORGANISATION_NAMES: Final = ("organisation", "organization", ABSENT)
 
 
-def rename(field: str) -> Callable[[Json, Action, int, Play], Json]:
+def rename(field: str) -> Callable[[Json, str], Json]:
     """Rename a field; `a.b` puts it into an object, `absent` removes it."""
-    return lambda record, _action, _row, play: _renamed(record, field, play.arg)
+
+    def change(record: Json, name: str) -> Json:
+        if name == ABSENT:
+            return without(record, field)
+        outer, _, inner = name.partition(".")
+        return {
+            outer if key == field else key: {inner: value} if key == field and inner else value
+            for key, value in record.items()
+        }
+
+    return change
 
 
-def _renamed(record: Json, field: str, name: str) -> Json:
-    if name == ABSENT:
-        return _without(record, field)
-    outer, _, inner = name.partition(".")
-    return {
-        outer if key == field else key: {inner: value} if key == field and inner else value
-        for key, value in record.items()
-    }
-
-
-def _without(record: Json, *fields: str) -> Json:
-    return {key: value for key, value in record.items() if key not in fields}
+def without(fields: Json, *names: str) -> Json:
+    """Remove fields."""
+    return {key: value for key, value in fields.items() if key not in names}
 
 
 # Action kinds and operations
@@ -66,17 +59,17 @@ LABELS: Final[dict[str, Callable[[str], str]]] = {
 OPERATION_NAMES: Final = ("crudOperation", "operation", "crud", "bare")
 
 
-def label(record: Json, action: Action, _: int, play: Play) -> Json:
+def label(record: Json, form: str) -> Json:
     """Convert the kind into a label."""
-    return {**record, "action": LABELS[play.arg](action.kind)}
+    return {**record, "action": LABELS[form](str(record["action"]))}
 
 
-def add_operation(record: Json, action: Action, _: int, play: Play) -> Json:
+def add_operation(record: Json, name: str) -> Json:
     """Add the operation: with its prefix under one of three names, or only the verb."""
-    operation = operation_of(action.kind)
-    if play.arg == "bare":
+    operation = operation_of(str(record["action"]))
+    if name == "bare":
         return {**record, "operation": operation and operation.rpartition("_")[2]}
-    return {**record, play.arg: operation}
+    return {**record, name: operation}
 
 
 # Accounts, clusters, the organisation
@@ -92,45 +85,34 @@ NAMINGS: Final[dict[str, Callable[[str, object, object], Json]]] = {
 }
 
 
-def name(what: str) -> Callable[[Json, Action, int, Play], Json]:
+def name(what: str) -> Callable[[Json, str], Json]:
     """Change how an account or a cluster is given; `domain` changes only records of that domain type."""
 
-    def change(record: Json, action: Action, _: int, play: Play) -> Json:
-        if play.arg == "domain" and action.with_domain_type() != what.upper():
+    def change(record: Json, form: str) -> Json:
+        if form == "domain" and record["domainType"] != what.upper():
             return record
         identity, known_as = record.get(f"{what}Id"), record.get(f"{what}Name")
-        return {**_without(record, f"{what}Id", f"{what}Name"), **NAMINGS[play.arg](what, identity, known_as)}
+        return {**without(record, f"{what}Id", f"{what}Name"), **NAMINGS[form](what, identity, known_as)}
 
     return change
 
 
-def name_organisation(record: Json, _action: Action, _row: int, play: Play) -> Json:
+def name_organisation(record: Json, stem: str) -> Json:
     """Rename the fields of the organisation."""
-    rest = _without(record, "organisationId", "organisationName")
-    if play.arg == ABSENT:
+    rest = without(record, "organisationId", "organisationName")
+    if stem == ABSENT:
         return rest
-    return {**rest, f"{play.arg}Id": record["organisationId"], f"{play.arg}Name": record["organisationName"]}
+    return {**rest, f"{stem}Id": record["organisationId"], f"{stem}Name": record["organisationName"]}
 
 
-def rewrite_names(record: Json, _action: Action, _row: int, play: Play) -> Json:
+def rewrite_names(record: Json, suffix: str) -> Json:
     """Rename accounts and clusters, also in old records."""
-    names = {key: f"{record[key]}{play.arg}" for key in ("accountName", "clusterName") if record.get(key)}
-    return {**record, **names}
+    return {**record, **{key: f"{record[key]}{suffix}" for key in ("accountName", "clusterName") if record.get(key)}}
 
 
-# Ids
-
-
-def add_id(record: Json, action: Action, row: int, play: Play) -> Json:
-    """Add a unique id."""
-    del action
-    return {play.arg: str(uuid.uuid5(uuid.NAMESPACE_OID, str(row))), **record}
-
-
-def add_repeated_id(record: Json, action: Action, row: int, play: Play) -> Json:
-    """Add an id that several records share."""
-    del action
-    return {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"shared {row // int(play.arg)}")), **record}
+def new_id(name: object) -> str:
+    """Return the UUID of a name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, str(name)))
 
 
 # Time
@@ -152,17 +134,13 @@ def _iso(digits: int, zone: timezone = UTC, suffix: str = "Z") -> Callable[[date
 NUMBERS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
-def _number(divisor: int) -> Callable[[datetime], int]:
-    return lambda at: _nanoseconds(at) // divisor
-
-
-def _digits(divisor: int) -> Callable[[datetime], str]:
-    return lambda at: str(_nanoseconds(at) // divisor)
+def _number(divisor: int, form: type[int] | type[str]) -> Callable[[datetime], int | str]:
+    return lambda at: form(_nanoseconds(at) // divisor)
 
 
 TIME_FORMS: Final[dict[str, Callable[[datetime], object]]] = {
-    **{unit: _number(divisor) for unit, divisor in NUMBERS.items()},
-    **{f"{unit}_text": _digits(divisor) for unit, divisor in NUMBERS.items()},
+    **{unit: _number(divisor, int) for unit, divisor in NUMBERS.items()},
+    **{f"{unit}_text": _number(divisor, str) for unit, divisor in NUMBERS.items()},
     **{f"iso_{digits}": _iso(digits) for digits in range(10)},
     "iso_sydney": _iso(3, SYDNEY_ISH, "+10:00"),
     "iso_basic_sydney": _iso(3, SYDNEY_ISH, "+1000"),
@@ -175,9 +153,9 @@ TIME_FORMS: Final[dict[str, Callable[[datetime], object]]] = {
 }
 
 
-def write_time(record: Json, action: Action, _: int, play: Play) -> Json:
+def write_time(record: Json, form: str) -> Json:
     """Change the form of the time."""
-    return {**record, "timestamp": TIME_FORMS[play.arg](action.at)}
+    return {**record, "timestamp": TIME_FORMS[form](datetime.fromisoformat(str(record["timestamp"])))}
 
 
 # The record as a whole
@@ -187,18 +165,4 @@ CASES: Final[dict[str, Callable[[str], str]]] = {
     "upper": str.upper,
     "pascal": lambda key: key[:1].upper() + key[1:],
 }
-
-
-def change_case(record: Json, _action: Action, _row: int, play: Play) -> Json:
-    """Change the case of all field names."""
-    return {CASES[play.arg](key): value for key, value in record.items()}
-
-
-def drop_nulls(record: Json, _action: Action, _row: int, _play: Play) -> Json:
-    """Remove nulls."""
-    return {key: value for key, value in record.items() if value is not None}
-
-
-def add_field(record: Json, _action: Action, _row: int, play: Play) -> Json:
-    """Add an unknown field with nested values."""
-    return {**record, play.arg: {"nested": [1, "two", None, {"deep": True}]}}
+NESTED: Final[Json] = {"nested": [1, "two", None, {"deep": True}]}

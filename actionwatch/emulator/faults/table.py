@@ -1,8 +1,9 @@
-"""Every fault there is, a line each: what it takes hold of, what it may be told, what it does.
+"""All faults, one line each: what it changes, its argument, and what it does.
 
-The order is that of composition: what comes first is nearer to the log, what comes last is nearer to the client.
+The order is that of composition: the first is nearest to the log, the last is nearest to the client.
 """
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import msgspec
@@ -17,10 +18,12 @@ from actionwatch.emulator.faults.kinds import (
     on_envelope,
     on_query,
     on_record,
+    on_row,
     on_select,
     on_shape,
     on_the_way,
 )
+from actionwatch.emulator.query import DEFAULT_PAGE_SIZE
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Few = Annotated[int, msgspec.Meta(ge=2, le=1000)]
@@ -36,21 +39,21 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "late": FaultKind(OnArrival(entries.delay), "new records become visible this long after their time", entries.Late),
     "vanish": FaultKind(OnEntries(entries.vanishing), "all or some entries disappear permanently, at an age or at once", entries.Vanish),
     # The query
-    "bounds": FaultKind(on_query(queries.bound), "bounds of the window are inclusive or exclusive", queries.BOUNDS),
+    "bounds": FaultKind(on_query(lambda query, form: queries.BOUNDS[form](query)), "bounds of the window are inclusive or exclusive", queries.BOUNDS),
     "bounds_truncated": FaultKind(on_query(queries.truncate_bounds), "both bounds are rounded down to a unit", Duration, Duration(seconds=1)),
-    "times_ignored": FaultKind(on_query(queries.ignore_times), "bounds are ignored", queries.UNBOUNDED, "both"),
-    "filter_ignored": FaultKind(on_query(queries.ignore_filter), "a filter is ignored", queries.UNFILTERED, "all"),
-    "page_clamped": FaultKind(on_query(queries.clamp_page), "the maximum page size", Positive, 100),
-    "page_size_ignored": FaultKind(on_query(queries.ignore_page_size), "`pageSize` is ignored"),
-    "index_ignored": FaultKind(on_query(queries.ignore_index), "`recordIndex` is ignored: every page is the first"),
-    "counts_always": FaultKind(on_query(queries.always_count), "counts are sent even if declined"),
+    "times_ignored": FaultKind(on_query(lambda query, which: queries.UNBOUNDED[which](query)), "bounds are ignored", queries.UNBOUNDED, "both"),
+    "filter_ignored": FaultKind(on_query(lambda query, which: replace(query, wanted=queries.UNFILTERED[which](query.wanted))), "a filter is ignored", queries.UNFILTERED, "all"),
+    "page_clamped": FaultKind(on_query(lambda query, size: replace(query, limit=min(query.limit, size))), "the maximum page size", Positive, 100),
+    "page_size_ignored": FaultKind(on_query(lambda query, _: replace(query, limit=DEFAULT_PAGE_SIZE)), "`pageSize` is ignored"),
+    "index_ignored": FaultKind(on_query(lambda query, _: replace(query, offset=0)), "`recordIndex` is ignored: every page is the first"),
+    "counts_always": FaultKind(on_query(lambda query, _: replace(query, with_counts=True)), "counts are sent even if declined"),
     # The page
     "order": FaultKind(on_select(entries.order), "the order: `shuffled` is stable, `reshuffled` and `ties` (equal times) change with each request", entries.ORDERS),
     "appear": FaultKind(on_select(entries.appear, counts="walks"), "records are logged directly after a page of a walk", entries.Appear),
     # A record
     "names_rewritten": FaultKind(on_record(records.rewrite_names), "accounts and clusters are renamed: this is appended to their names", Text, " (renamed)"),
-    "id": FaultKind(on_record(records.add_id), "records have an id with this field name", records.ID_NAMES, "id"),
-    "id_repeated": FaultKind(on_record(records.add_repeated_id), "records have an `id` that this many records share", Few, 2),
+    "id": FaultKind(on_row(lambda record, row, name: {name: records.new_id(row), **record}), "records have an id with this field name", records.ID_NAMES, "id"),
+    "id_repeated": FaultKind(on_row(lambda record, row, size: {"id": records.new_id(f"shared {row // size}"), **record}), "records have an `id` that this many records share", Few, 2),
     "operation_name": FaultKind(on_record(records.add_operation), "records have their operation with this field name; `bare`: without its prefix", records.OPERATION_NAMES, "crudOperation"),
     "time_form": FaultKind(on_record(records.write_time), "the form of times", records.TIME_FORMS),
     "time_name": FaultKind(on_record(records.rename("timestamp")), "the field name of the time", records.TIME_NAMES),
@@ -62,23 +65,23 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "cluster": FaultKind(on_record(records.name("cluster")), "how clusters are given", records.NAMINGS),
     "organisation": FaultKind(on_record(records.name_organisation), "the field names of the organisation", records.ORGANISATION_NAMES),
     "domain_name": FaultKind(on_record(records.rename("domainType")), "the field name of the domain type", records.DOMAIN_NAMES),
-    "unknown_field": FaultKind(on_record(records.add_field), "records have an unknown field with this name and nested values", Text, "correlationData"),
-    "nulls_dropped": FaultKind(on_record(records.drop_nulls), "fields without a value are missing"),
-    "field_case": FaultKind(on_record(records.change_case), "the case of all field names", records.CASES),
+    "unknown_field": FaultKind(on_record(lambda record, name: {**record, name: records.NESTED}), "records have an unknown field with this name and nested values", Text, "correlationData"),
+    "nulls_dropped": FaultKind(on_record(lambda record, _: {key: value for key, value in record.items() if value is not None}), "fields without a value are missing"),
+    "field_case": FaultKind(on_record(lambda record, case: {records.CASES[case](key): value for key, value in record.items()}), "the case of all field names", records.CASES),
     # The envelope
-    "odd_record": FaultKind(on_envelope(envelopes.add_odd_record), "the list of records contains an item that is not a record", envelopes.ODD_RECORDS),
+    "odd_record": FaultKind(on_envelope(lambda envelope, _, form: envelopes.add_odd_record(envelope, form)), "the list of records contains an item that is not a record", envelopes.ODD_RECORDS),
     "total": FaultKind(on_envelope(envelopes.total), "`totalResults` is wrong, of another type, or missing", (*envelopes.TOTALS, records.ABSENT)),
     "counts": FaultKind(on_envelope(envelopes.count), "counts are wrong, lists, or missing", (*envelopes.COUNTS, records.ABSENT)),
-    "counts_name": FaultKind(on_envelope(envelopes.move_counts), "the name of the counts", Text, "counts"),
-    "indices_absent": FaultKind(on_envelope(envelopes.drop_indices), "`startIndex` and `itemsPerPage` are missing"),
-    "resources": FaultKind(on_envelope(envelopes.move_resources), "`resources` has another name, is null, or is missing", envelopes.RESOURCES),
-    "envelope": FaultKind(on_shape(envelopes.shape), "the shape around the envelope; `records`: no envelope; `empty_list`: `[]` if there are no records", envelopes.SHAPES),
+    "counts_name": FaultKind(on_envelope(lambda envelope, _, name: {name if key == "actionCounts" else key: value for key, value in envelope.items()}), "the name of the counts", Text, "counts"),
+    "indices_absent": FaultKind(on_envelope(lambda envelope, *_: records.without(envelope, "startIndex", "itemsPerPage")), "`startIndex` and `itemsPerPage` are missing"),
+    "resources": FaultKind(on_envelope(lambda envelope, _, form: envelopes.move_resources(envelope, form)), "`resources` has another name, is null, or is missing", envelopes.RESOURCES),
+    "envelope": FaultKind(on_shape(lambda envelope, _, form: envelopes.SHAPES[form](envelope)), "the shape around the envelope; `records`: no envelope; `empty_list`: `[]` if there are no records", envelopes.SHAPES),
     # Responses instead of the API's
     "rate_limited": FaultKind(instead(answers.rate_limited), "429", answers.Limited),
-    "error": FaultKind(instead(answers.fail), "a status from 400 to 599, with different bodies", answers.ErrorResponse),
-    "gateway_page": FaultKind(instead(answers.gateway_page), "the HTML page of a gateway", ServerError, 502),
-    "unauthorised": FaultKind(instead(answers.unauthorised), "401 with an empty body"),
-    "forbidden": FaultKind(instead(answers.forbidden), "403", answers.BODIES, "status"),
+    "error": FaultKind(instead(lambda _, play: answers.failure(play.arg.status, play.arg.body, retry_after=play.arg.retry_after)), "a status from 400 to 599, with different bodies", answers.ErrorResponse),
+    "gateway_page": FaultKind(instead(lambda _, play: answers.failure(play.arg, "html")), "the HTML page of a gateway", ServerError, 502),
+    "unauthorised": FaultKind(instead(lambda *_: answers.unauthorised()), "401 with an empty body"),
+    "forbidden": FaultKind(instead(lambda _, play: answers.failure(403, play.arg, "Access denied")), "403", answers.BODIES, "status"),
     "redirect": FaultKind(instead(answers.redirect), "a redirect to the same path on another host", answers.Elsewhere),
     "wrong_answer": FaultKind(instead(answers.wrong_answer), "200 with a body that is not a page", answers.WRONG_ANSWERS),
     # The transport

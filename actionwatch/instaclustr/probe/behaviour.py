@@ -29,94 +29,86 @@ DOCUMENTED = (
 )
 
 
-def accounts(asker: ProbeClient, _: Sample | None = None) -> list[ProbeFinding]:
+def accounts(asker: ProbeClient) -> ProbeFinding:
     """Describe the listing of linked accounts, and use it for the other checks."""
     subject = "linked accounts"
     try:
         response = asker.accounts()
     except SourceError as exc:
-        return [
-            costly(subject, f"cannot be listed: {Refusal(exc)}", "actionwatch would not notice an unlinked account")
-        ]
+        return costly(subject, f"cannot be listed: {Refusal(exc)}", "actionwatch would not notice an unlinked account")
     try:
         listed = read_accounts(response.body)
     except BadResponse:
         says = f"cannot be read: {shape_of_body(response.body)}"
-        return [costly(subject, says, "actionwatch would not notice an unlinked account")]
+        return costly(subject, says, "actionwatch would not notice an unlinked account")
     asker.reader.know_accounts({account.id: account.name for account in listed})
     items = decode(response.body)
     if not items:
-        return [unsettled(subject, "the list is empty")]
+        return unsettled(subject, "the list is empty")
     names = list(dict.fromkeys(name for item in items for name in item))
     extra = [
         f"{field_name(name)} ({types(item.get(name) for item in items)})" for name in names if name not in DOCUMENTED
     ]
     absent = [name for name in DOCUMENTED if name not in names]
     says = f"a list of {counted(len(items), 'account')}; {_fields(extra, absent)}"
-    return [fine(subject, says, "names are resolved to ids, and changes become records that rules can match")]
+    return fine(subject, says, "names are resolved to ids, and changes become records that rules can match")
 
 
-def clock(asker: ProbeClient, _: Sample) -> list[ProbeFinding]:
+def clock(asker: ProbeClient, _: Sample) -> ProbeFinding:
     """Compare the clock of the upstream with the local clock."""
     date, at = asker.dates[-1]
     if date is None:
-        return [costly("clock", "responses have no Date header", "windows end by the local clock, which must be right")]
+        return costly("clock", "responses have no Date header", "windows end by the local clock, which must be right")
     skew = date + timedelta(milliseconds=500) - at
     if abs(skew) <= MAX_SKEW:
-        return [
-            fine("clock", f"within {spell_duration(MAX_SKEW)} of the local clock", "windows end by the local clock")
-        ]
+        return fine("clock", f"within {spell_duration(MAX_SKEW)} of the local clock", "windows end by the local clock")
     way = "ahead of" if skew > timedelta(0) else "behind"
     says = f"{spell_duration(timedelta(seconds=round(abs(skew).total_seconds())))} {way} the local clock"
-    return [fine("clock", says, "windows end by the clock of the upstream; synchronise the local clock (NTP)")]
+    return fine("clock", says, "windows end by the clock of the upstream; synchronise the local clock (NTP)")
 
 
-def limits(asker: ProbeClient, _: Sample) -> list[ProbeFinding]:
+def limits(asker: ProbeClient, _: Sample) -> ProbeFinding:
     """Describe the rate limits that the probe has met."""
     names = sorted(name for name in asker.headers if LIMITS.search(name))
     headers = f"responses have {', '.join(names)}" if names else "no header mentions one"
     if not asker.limited_count:
-        return [
-            fine(
-                "rate limit",
-                f"not reached with {counted(asker.request_count, 'request')}; {headers}",
-                "after a 429, actionwatch waits as long as Retry-After says",
-            )
-        ]
-    wait = "with Retry-After" if asker.is_wait_told else "without Retry-After"
+        return fine(
+            "rate limit",
+            f"not reached with {counted(asker.request_count, 'request')}; {headers}",
+            "after a 429, actionwatch waits as long as Retry-After says",
+        )
+    wait = "with Retry-After" if asker.has_retry_after else "without Retry-After"
     says = f"reached {counted(asker.limited_count, 'time')} with {counted(asker.request_count, 'request')}, {wait}; {headers}"
-    return [costly("rate limit", says, "after a 429, actionwatch waits; find out what else uses the key of this user")]
+    return costly("rate limit", says, "after a 429, actionwatch waits; find out what else uses the key of this user")
 
 
-def latency(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def latency(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     """Describe how long responses took."""
     if not asker.took:
-        return [unsettled("latency", "there was no response")]
+        return unsettled("latency", "there was no response")
     seconds = [took.total_seconds() for took in asker.took]
     large = sample.large.response.took.total_seconds()
     says = f"median {_seconds(median(seconds))}, maximum {_seconds(max(seconds))}"
     says += f"; a page of {counted(len(sample.records), 'record')} took {_seconds(large)}"
     if median(seconds) > SLOW.total_seconds():
-        return [costly("latency", says, "alerts are delayed by as much")]
-    return [fine("latency", says)]
+        return costly("latency", says, "alerts are delayed by as much")
+    return fine("latency", says)
 
 
-def refusals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def refusals(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     """Send an invalid parameter: is it refused?"""
     try:
         seen = asker.page(sample.window, size=1, index=-1)
     except SourceError as exc:
-        return [fine("invalid numbers", f"recordIndex -1: {Refusal(exc)}", "actionwatch sends only valid numbers")]
+        return fine("invalid numbers", f"recordIndex -1: {Refusal(exc)}", "actionwatch sends only valid numbers")
     says = f"recordIndex -1 is accepted, and returns {'records' if seen.records else 'no records'}"
-    return [fine("invalid numbers", says, "actionwatch sends only valid numbers")]
+    return fine("invalid numbers", says, "actionwatch sends only valid numbers")
 
 
-def lateness(_: ProbeClient, __: Sample) -> list[ProbeFinding]:
+def lateness(_: ProbeClient, __: Sample) -> ProbeFinding:
     """State what one probe cannot find out."""
     why = "one probe cannot show how late records appear"
-    return [
-        unsettled("lateness", why, "the service measures it: it marks late records, and sweeps find very late ones")
-    ]
+    return unsettled("lateness", why, "the service measures it: it marks late records, and sweeps find very late ones")
 
 
 def _fields(extra: list[str], absent: list[str]) -> str:

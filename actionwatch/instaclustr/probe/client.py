@@ -117,10 +117,7 @@ class ProbeClient:
     """Sends requests, counts them and measures. `clock` is the local clock; `sleep` takes seconds."""
 
     def __init__(
-        self,
-        client: Client,
-        clock: Callable[[], datetime] = utc_now,
-        sleep: Callable[[float], None] = time.sleep,
+        self, client: Client, clock: Callable[[], datetime] = utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """The client must not retry, so that this class counts all requests."""
         self._client = client
@@ -128,7 +125,7 @@ class ProbeClient:
         self._sleep = sleep
         self.request_count = 0
         self.limited_count = 0
-        self.is_wait_told = False
+        self.has_retry_after = False
         """Whether a 429 had a Retry-After."""
         self.headers: set[str] = set()
         self.took: list[timedelta] = []
@@ -179,7 +176,7 @@ class ProbeClient:
                 response = request()
             except RateLimited as exc:
                 self.limited_count += 1
-                self.is_wait_told = self.is_wait_told or exc.retry_after is not None
+                self.has_retry_after = self.has_retry_after or exc.retry_after is not None
                 wait = exc.retry_after or WAIT
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise

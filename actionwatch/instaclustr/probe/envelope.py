@@ -23,72 +23,68 @@ TWO_WALKS = "two walks prove a window: 3 requests if it has records, 2 if it is 
 CONTRADICTED = "they contradict every walk, so that no walk proves anything: report it to us and to the vendor"
 
 
-def envelope(_: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
     """Describe the envelope of the records."""
     seen, found = sample.large, sample.large.envelopes
     if not found and isinstance(seen.document, list):
         what = "a list of records, with no envelope" if seen.records else "an empty list, with no envelope"
-        return [costly("envelope", what, f"nothing counts the records: {TWO_WALKS}")]
+        return costly("envelope", what, f"nothing counts the records: {TWO_WALKS}")
     members = ", ".join(f"{field_name(name)} ({types([held])})" for name, held in found[0].items() if not _is_map(held))
     what = "an object" if not isinstance(seen.document, list) else "a list of one object"
     what = f"a list of {len(found)} objects" if len(found) > 1 else what
-    return [fine("envelope", f"{what}, whose members besides {_resources(seen)} are {members or 'none'}", "supported")]
+    return fine("envelope", f"{what}, whose members besides {_resources(seen)} are {members or 'none'}", "supported")
 
 
-def emptiness(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def emptiness(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     """Request a page far past the end: what does an empty page look like, and is `recordIndex` evaluated?"""
     try:
         seen = asker.page(sample.window, size=1, index=FAR)
     except SourceError as exc:
-        return [
-            fine(
-                "empty answer",
-                f"far past the end, {Refusal(exc)}",
-                "recordIndex is evaluated; walks do not go past the end",
-            )
-        ]
+        return fine(
+            "empty answer",
+            f"far past the end, {Refusal(exc)}",
+            "recordIndex is evaluated; walks do not go past the end",
+        )
     if seen.records:
         means = "records after the first page cannot be read, and nothing shows which windows fit into one page"
-        return [fatal("empty answer", "a page far past the end has records: recordIndex is ignored", means)]
+        return fatal("empty answer", "a page far past the end has records: recordIndex is ignored", means)
     if not seen.envelopes:
-        return [fine("empty answer", "an empty list", "the end of a walk is recognised")]
-    told = seen.document[0] if isinstance(seen.document, list) else seen.document
-    held = next((types([value]) for name, value in told.items() if name.lower() == "resources"), "absent")
-    return [
-        fine(
-            "empty answer",
-            f"an envelope whose resources are {'an empty list' if held == 'list' else held}",
-            "the end of a walk is recognised",
-        )
-    ]
+        return fine("empty answer", "an empty list", "the end of a walk is recognised")
+    given = seen.document[0] if isinstance(seen.document, list) else seen.document
+    held = next((types([value]) for name, value in given.items() if name.lower() == "resources"), "absent")
+    return fine(
+        "empty answer",
+        f"an envelope whose resources are {'an empty list' if held == 'list' else held}",
+        "the end of a walk is recognised",
+    )
 
 
-def totals(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def totals(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether there are totals, whether they cover the window, and whether they are right."""
     small, large = sample.small, sample.large
-    told, subject = large.member("totalresults"), "totals"
-    instead = COUNTED if sample.is_size_told else TWO_WALKS
-    if told is None:
-        return [costly(subject, "missing", instead)]
+    given, subject = large.member("totalresults"), "totals"
+    instead = COUNTED if sample.is_size_known else TWO_WALKS
+    if given is None:
+        return costly(subject, "missing", instead)
     if large.total is None:
-        return [costly(subject, f"totalResults is {types([told])}, but not a number", instead)]
-    form = f"given as {'text' if isinstance(told, str) else 'a number'}"
+        return costly(subject, f"totalResults is {types([given])}, but not a number", instead)
+    form = f"given as {'text' if isinstance(given, str) else 'a number'}"
     if len(large.envelopes) > 1 and sample.is_whole and large.page.total != len(large.records):
         says = f"{form} in several objects, but do not add up"
-        return [fatal(subject, says, CONTRADICTED)]
+        return fatal(subject, says, CONTRADICTED)
     if large.total < len(large.records):
-        return [costly(subject, f"{form}, but lower than the number of records", f"not used: {instead}")]
+        return costly(subject, f"{form}, but lower than the number of records", f"not used: {instead}")
     if len(large.records) <= len(small.records) == large.total:
         says = f"{form}; {counted(len(large.records), 'record')} cannot show whether a total covers more than its page"
-        return [unsettled(subject, says, f"until a total does, {TWO_WALKS}")]
+        return unsettled(subject, says, f"until a total does, {TWO_WALKS}")
     if small.total == len(small.records):
-        return [costly(subject, f"{form}, but they count the page and not the window", f"not used: {TWO_WALKS}")]
+        return costly(subject, f"{form}, but they count the page and not the window", f"not used: {TWO_WALKS}")
     if small.total != large.total:
         small = asker.page(sample.window, size=1)
     if small.total is None or small.total != large.total:
         says = f"{form}, but differ between responses: they depend on the page, or the window is changing"
-        return [costly(subject, says, f"not used: {TWO_WALKS}")]
-    return [_exactness(asker, sample, small.total, form)]
+        return costly(subject, says, f"not used: {TWO_WALKS}")
+    return _exactness(asker, sample, small.total, form)
 
 
 def counts(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:

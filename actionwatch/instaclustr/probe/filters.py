@@ -60,9 +60,9 @@ def partition(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     subject = "organisationLogsOnly, accountLogsOnly"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
-    size = SIZE if sample.is_size_told else LARGE
+    size = SIZE if sample.is_size_known else LARGE
     parts = [asker.page([*sample.window, (name, "true")], size=size) for name in subject.split(", ")]
-    if sample.is_size_told:
+    if sample.is_size_known:
         organisation, account = (claimed(part) or 0 for part in parts)
         whole = sample.size or claimed(sample.small) or 0
         is_sum = organisation + account == whole
@@ -80,15 +80,15 @@ def operations(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
     seen = {value: asker.page([*sample.window, (subject, value)], size=SIZE) for value in CRUD}
-    sizes = [claimed(part) if sample.is_size_told else len(part.records) for part in seen.values()]
-    whole = sample.size if sample.is_size_told else min(len(sample.records), SIZE)
+    sizes = [claimed(part) if sample.is_size_known else len(part.records) for part in seen.values()]
+    whole = sample.size if sample.is_size_known else min(len(sample.records), SIZE)
     if all(size == whole for size in sizes):
         return [costly(subject, "ignored: every value returns all records", OURS)]
     if not any(sizes):
         return [costly(subject, "no value returns any record, although there are records", OURS)]
     total = sum(size or 0 for size in sizes)
     covers = "together they cover the log" if total == whole else "together they do not cover the log"
-    findings = [fine(subject, f"applied; {covers}" if sample.is_size_told or sample.is_whole else "applied", OURS)]
+    findings = [fine(subject, f"applied; {covers}" if sample.is_size_known or sample.is_whole else "applied", OURS)]
     return [*findings, _classes(seen)]
 
 
@@ -181,9 +181,7 @@ def _compare_partition(subject: str, organisation: int, account: int, whole: int
     if whole in (organisation, account):
         name = subject.split(", ")[0 if organisation == whole else 1]
         return costly(
-            subject,
-            f"{name} is ignored, or all records are of one level",
-            f"no cross-check is possible: {means}",
+            subject, f"{name} is ignored, or all records are of one level", f"no cross-check is possible: {means}"
         )
     what = "some records are in neither" if organisation + account < whole else "some records are in both"
     return costly(subject, f"together they are not the whole log: {what}", f"no cross-check is possible: {means}")

@@ -19,7 +19,7 @@ from actionwatch.instaclustr.probe.fields import FieldSeen
 from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, take_sample
 
-Check = Callable[[ProbeClient, Sample], list[ProbeFinding]]
+Check = Callable[[ProbeClient, Sample], ProbeFinding | list[ProbeFinding]]
 
 _CHECKS: Sequence[tuple[str, Check]] = (
     ("envelope", envelope.envelope),
@@ -40,7 +40,7 @@ _CHECKS: Sequence[tuple[str, Check]] = (
 )
 """The checks of the log, with the subject of the finding if a check itself fails."""
 
-_FINAL_CHECKS: Sequence[Check] = (behaviour.limits, behaviour.latency)  # they evaluate all requests
+_FINAL_CHECKS = (behaviour.limits, behaviour.latency)  # they evaluate all requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,10 @@ def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds:
     except BadResponse as exc:
         what = str(Refusal(exc)) if isinstance(exc, UnreadableResponse) else exc.what
         found = fatal("envelope", what, "an unreadable response never counts as 'no records': check base_url and proxy")
-        return ProbeReport(source, asker.request_count, [_proof([found]), found, *accounts], [])
+        return ProbeReport(source, asker.request_count, [_proof([found]), found, accounts], [])
     findings = [finding for name, check in _CHECKS for finding in _run(name, check, asker, sample)]
     findings += _of_records(sample, aliases, known_kinds)
-    findings += [*accounts, *(finding for check in _FINAL_CHECKS for finding in check(asker, sample))]
+    findings += [accounts, *(check(asker, sample) for check in _FINAL_CHECKS)]
     seen = fields.fields_seen(sample.large.objects, aliases)
     return ProbeReport(source, asker.request_count, [_proof(findings, sample), *findings], seen)
 
@@ -105,9 +105,10 @@ def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds:
 def _run(name: str, check: Check, asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Run one check. If it fails, that is a finding too, and the other checks still run."""
     try:
-        return check(asker, sample)
+        found = check(asker, sample)
     except SourceError as exc:
         return [unsettled(name, exc.what if isinstance(exc, RequestBudgetExceeded) else str(Refusal(exc)))]
+    return found if isinstance(found, list) else [found]
 
 
 def _of_records(
@@ -116,11 +117,11 @@ def _of_records(
     """Check the records of the sample."""
     large, objects = sample.large, sample.large.objects
     again = {record.key: record.upstream_id for record in sample.small.records}
-    counted = (sample.first.page.counts or {}) if sample.is_size_told else {}
+    counted = (sample.first.page.counts or {}) if sample.is_size_known else {}
     return [
         *fields.mapping(objects, aliases),
-        *records.time_form(objects, aliases),
-        *records.identity(large.records, again),
+        records.time_form(objects, aliases),
+        records.identity(large.records, again),
         *records.kinds(objects, large.records, counted, known_kinds, aliases),
         *records.scopes(objects, aliases),
         *records.places(large.records),
@@ -136,7 +137,7 @@ def _proof(findings: Sequence[ProbeFinding], sample: Sample | None = None) -> Pr
     totals, order = by_subject.get("totals"), by_subject.get("order")
     if sample is None or totals is None or not totals.is_settled:
         return unsettled("proof", "too few records to decide", f"until then, {envelope.TWO_WALKS}")
-    if not sample.is_size_told or envelope.TWO_WALKS in totals.means:
+    if not sample.is_size_known or envelope.TWO_WALKS in totals.means:
         return costly("proof", "possible with two walks of each window", envelope.TWO_WALKS)
     if order and order.weight is ProofImpact.COSTS:
         return costly("proof", "possible with one request per poll, but long windows need more", order.means)

@@ -31,22 +31,22 @@ Objects = Sequence[Mapping[str, Any]]
 Aliases = Mapping[str, Sequence[str]]
 
 
-def time_form(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
+def time_form(objects: Objects, aliases: Aliases) -> ProbeFinding:
     """Check the form of times."""
-    told = _values(objects, aliases, "time")
+    given = _values(objects, aliases, "time")
     if not objects:
-        return [unsettled("time", "the log has no records")]
-    if not told:
-        return [fatal("time", "no record has one", UNTIMED)]
-    forms = Counter(form_of_time(value) for value in told)
-    unreadable = sum(parse_instant(value) is None for value in told)
+        return unsettled("time", "the log has no records")
+    if not given:
+        return fatal("time", "no record has one", UNTIMED)
+    forms = Counter(form_of_time(value) for value in given)
+    unreadable = sum(parse_instant(value) is None for value in given)
     says = joined([form for form, _ in forms.most_common()], 5)
-    if unreadable == len(told):
-        return [fatal("time", f"{says}: none is readable", UNTIMED)]
+    if unreadable == len(given):
+        return fatal("time", f"{says}: none is readable", UNTIMED)
     if unreadable:
         means = "records without a readable time get the time of their fetch, and are marked"
-        return [costly("time", f"{says}: some are unreadable", means)]
-    return [fine("time", says, "interpreted as UTC" if "without a zone" in says else "supported")]
+        return costly("time", f"{says}: some are unreadable", means)
+    return fine("time", says, "interpreted as UTC" if "without a zone" in says else "supported")
 
 
 def form_of_time(value: Any) -> str:
@@ -70,38 +70,34 @@ def form_of_time(value: Any) -> str:
     return f"ISO 8601 {where}, {fraction}" + (", with a space instead of the T" if found[1] == " " else "")
 
 
-def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> list[ProbeFinding]:
+def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> ProbeFinding:
     """Check whether records have an id and whether it is unique. `again` maps keys to the ids of a second response."""
     if not records:
-        return [unsettled("upstream id", "the log has no records")]
+        return unsettled("upstream id", "the log has no records")
     ids = [record.upstream_id for record in records if record.upstream_id]
     twins = sum(count - 1 for count in Counter(record.key for record in records).values())
     same = f"{counted(twins, 'record')} with the same identity as another" if twins else "no two records are equal"
     if not ids:
         means = "the identity is the content, and an ordinal for equal records, so that true twins stay two records"
-        return [fine("upstream id", f"missing; {same}", means)]
+        return fine("upstream id", f"missing; {same}", means)
     if len(ids) < len(records):
-        return [fine("upstream id", f"only some records have one; {same}", "used if present")]
+        return fine("upstream id", f"only some records have one; {same}", "used if present")
     if any(record.key in again and again[record.key] != record.upstream_id for record in records):
-        return [costly("upstream id", "changes between responses", "every poll would treat all records as new")]
+        return costly("upstream id", "changes between responses", "every poll would treat all records as new")
     is_unique = len(set(ids)) == len(ids)
     if len(records) > 1 and not any(record.key in again for record in records) and again:
-        return [costly("upstream id", "changes between responses", "every poll would treat all records as new")]
+        return costly("upstream id", "changes between responses", "every poll would treat all records as new")
     if not is_unique:
-        return [
-            fine(
-                "upstream id",
-                f"present, but not unique; {same}",
-                "the identity includes more than the id: no record is lost",
-            )
-        ]
-    return [
-        fine(
+        return fine(
             "upstream id",
-            "present, and unique in the sample",
-            "the identity is the id with time, kind, user and description",
+            f"present, but not unique; {same}",
+            "the identity includes more than the id: no record is lost",
         )
-    ]
+    return fine(
+        "upstream id",
+        "present, and unique in the sample",
+        "the identity is the id with time, kind, user and description",
+    )
 
 
 def kinds(
@@ -118,8 +114,8 @@ def kinds(
     documented = {kind for kind in seen if kind in KINDS}
     shown = sorted(kind for kind in seen - documented if KIND.fullmatch(kind) and len(kind) <= MAX_KIND_CHARS)
     hidden = len(seen - documented) - len(shown)
-    told = [value for value in _values(objects, aliases, "kind") if isinstance(value, str)]
-    is_label = any(value != normalise_kind(value) for value in told)
+    given = [value for value in _values(objects, aliases, "kind") if isinstance(value, str)]
+    is_label = any(value != normalise_kind(value) for value in given)
     findings = (
         [
             fine(
@@ -128,7 +124,7 @@ def kinds(
                 "supported",
             )
         ]
-        if told
+        if given
         else []
     )
     says = f"{len(documented)} of the {len(KINDS)} documented kinds found"
@@ -160,8 +156,11 @@ def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
     if not objects:
         return [unsettled("scope and operation", "the log has no records")]
     domains = {str(value).strip().upper() for value in _values(objects, aliases, "domain_type")}
-    told = {str(value).strip().upper() for value in _values(objects, aliases, "operation")}
-    verbs, note = {value.rpartition("_")[2] for value in told}, " after a prefix" if any("_" in v for v in told) else ""
+    given = {str(value).strip().upper() for value in _values(objects, aliases, "operation")}
+    verbs, note = (
+        {value.rpartition("_")[2] for value in given},
+        " after a prefix" if any("_" in v for v in given) else "",
+    )
     return [
         _vocabulary(
             "domain type", domains, DOMAINS, "the scope comes from the catalogue, and is unknown for unknown kinds"
@@ -172,11 +171,11 @@ def scopes(objects: Objects, aliases: Aliases) -> list[ProbeFinding]:
     ]
 
 
-def _vocabulary(subject: str, told: set[str], known: Sequence[str], without: str, note: str = "") -> ProbeFinding:
-    if not told:
+def _vocabulary(subject: str, given: set[str], known: Sequence[str], without: str, note: str = "") -> ProbeFinding:
+    if not given:
         return fine(subject, "missing", without)
-    words = [word for word in known if word in told]
-    others = len(told) - len(words)
+    words = [word for word in known if word in given]
+    others = len(given) - len(words)
     says = f"present{note}: {joined(words)}" if words else f"present{note}"
     return fine(
         subject,
@@ -186,11 +185,14 @@ def _vocabulary(subject: str, told: set[str], known: Sequence[str], without: str
 
 
 def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
-    told = [entity for entity in found if entity.id or entity.name]
-    if not told:
+    given = [entity for entity in found if entity.id or entity.name]
+    if not given:
         return unsettled(name, "no record of the sample has one")
-    with_id, with_name = sum(entity.id is not None for entity in told), sum(entity.name is not None for entity in told)
-    share = "all records" if len(told) == len(found) else "some records"
+    with_id, with_name = (
+        sum(entity.id is not None for entity in given),
+        sum(entity.name is not None for entity in given),
+    )
+    share = "all records" if len(given) == len(found) else "some records"
     words = {(True, True): "with id and name", (True, False): "with the id only", (False, True): "with the name only"}
     return fine(
         name,
@@ -201,7 +203,7 @@ def _place(name: str, found: Sequence[Entity]) -> ProbeFinding:
 
 def _values(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
     """Return the value of a field in each record, from the first of its names that has one."""
-    told: list[Any] = []
+    given: list[Any] = []
     extended = extend_aliases(aliases)
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for item in objects:
@@ -212,5 +214,5 @@ def _values(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
         if isinstance(value, Mapping):
             value = next((held for held in value.values() if isinstance(held, str)), None)
         if value is not None:
-            told.append(value)
-    return told
+            given.append(value)
+    return given

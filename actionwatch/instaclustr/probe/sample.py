@@ -46,7 +46,7 @@ class Sample:
         return self.large.records
 
     @property
-    def is_size_told(self) -> bool:
+    def is_size_known(self) -> bool:
         """Whether responses contain the number of records in the window, and not just in the page."""
         claim = claimed(self.small)
         return claim is not None and claim > len(self.small.records) and claim == claimed(self.large)
@@ -56,7 +56,7 @@ class Sample:
         """The number of records in the window, if it is known."""
         if self.is_whole:
             return len(self.records)
-        return claimed(self.small) if self.is_size_told else None
+        return claimed(self.small) if self.is_size_known else None
 
 
 def take_sample(asker: ProbeClient) -> Sample:

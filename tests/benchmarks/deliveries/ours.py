@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection, Pool, event
 
-from actionwatch.alerts.grouping import open_alert
+from actionwatch.alerts.ledger import open_alert
 from actionwatch.base.model import Alert, Level, Match, Record, RuleName
 from actionwatch.service import app, configuration
 from actionwatch.store import alerts, outbox, records
@@ -33,8 +33,8 @@ class Ours:
         event.listen(Pool, "checkout", lambda line, *_: line.execute(f"PRAGMA synchronous={synchronous}").close())
         self._app = app.App(configuration.read_settings(config))
         app.set_up_logs(self._app.settings)
-        self._deliverer = self._app.deliverer()
-        self._thread = threading.Thread(target=self._deliverer.run)
+        self._worker = self._app.delivery_worker()
+        self._thread = threading.Thread(target=self._worker.run)
 
     def fill(self, count: int) -> None:
         """Open so many alerts."""
@@ -48,12 +48,12 @@ class Ours:
     def owe(self, number: int) -> str:
         """Open one more."""
         name = self._open(range(FIRST_PACED + number, FIRST_PACED + number + 1))
-        self._deliverer.wake()
+        self._worker.wake()
         return name
 
     def stop(self) -> None:
         """End."""
-        self._deliverer.stop()
+        self._worker.stop()
         self._thread.join()
         self._app.close()
 

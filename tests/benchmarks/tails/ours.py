@@ -49,7 +49,7 @@ def main(url: str, organisation: str, folder: Path, variant: str) -> None:
 
 
 def _stored(service: app.App) -> dict[str, int]:
-    report = service.tails[0].run_once()
+    report = next(iter(service.tails.values())).run_once()
     assert report.error is None, report
     assert not report.unproved, report
     return {"records": report.new_count, "requests": report.request_count, "windows proved": report.proved_count}

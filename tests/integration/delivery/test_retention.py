@@ -17,12 +17,13 @@ from tests.integration.delivery.kit import Desk, Rule
 from tests.integration.kit import REFUSED, Sender
 
 RETENTION = Retention(records=timedelta(days=400), deliveries=timedelta(days=90))
+PRUNED_EVERY = 10  # days
 
 
 def pass_days(desk: Desk, days: int) -> None:
-    """Let days pass, with the pruning of each."""
-    for _ in range(days):
-        desk.clock.advance(days=1)
+    """Let days pass, with several prunings, the last one on the last day."""
+    for day in range(0, days, PRUNED_EVERY):
+        desk.clock.advance(days=min(PRUNED_EVERY, days - day))
         prune.run_once(desk.database, RETENTION, desk.clock())
 
 

@@ -23,7 +23,7 @@ def counted(desk: Desk, name: str = "hook") -> int:
     return len(opened) + sum(int(message.data["count"]) for message in summaries(sent))
 
 
-@pytest.mark.parametrize("count", [500, 50_000])
+@pytest.mark.parametrize("count", [500, 5_000])
 def test_one_grouped_alert(desk: Desk, count: int) -> None:
     """Many matches of one group are one alert that is updated, and the last update has them all."""
     desk.policies["hook"] = STORM
@@ -36,7 +36,7 @@ def test_one_grouped_alert(desk: Desk, count: int) -> None:
     assert {message.data["id"] for message in desk.hook.sent} == {alert_id}
 
 
-@pytest.mark.parametrize("count", [500, 50_000])
+@pytest.mark.parametrize("count", [500, 5_000])
 def test_many_alerts(desk: Desk, count: int) -> None:
     """Past the limit they collapse into summaries that name and count them; a webhook gets each of them."""
     desk.policies["hook"] = STORM

@@ -527,11 +527,8 @@ def test_mail_does_not_offer_http() -> None:
             handshake.do_handshake()
         return outgoing.read()
 
-    with (
-        RawEnd(saying(b"")) as server,
-        client() as made,
-        pytest.raises(TransportError),
-    ):
+    closes_at_once = RawEnd(lambda connection, released: None)
+    with closes_at_once as server, client() as made, pytest.raises(TransportError):
         made.post(f"https://127.0.0.1:{server.port}/", headers={}, content=b"")
     assert b"http/1.1" in hello(tls_context(alpn="http/1.1"))
     assert b"http/1.1" not in hello(tls_context())

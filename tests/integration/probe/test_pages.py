@@ -10,7 +10,7 @@ import pytest
 
 from actionwatch.matching.self_alerts import TITLES
 from actionwatch.tail.proof import TWO_WALKS
-from actionwatch.web.scrapes import metrics_routes
+from actionwatch.web.routes import metrics_routes
 from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import open_database

@@ -15,7 +15,8 @@ from actionwatch.matching.self_alerts import SELF_RULE
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.reload import Reloader
-from actionwatch.service.service import Service, serve
+from actionwatch.service.serve import serve
+from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
 from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.store.database import Database

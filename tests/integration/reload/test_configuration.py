@@ -12,7 +12,7 @@ import pytest
 from actionwatch.base.model import Status
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
-from actionwatch.service.service import run_once
+from actionwatch.service.once import run_once
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
 from tests.integration.reload.kit import CREATED, Site, put, rule
@@ -141,7 +141,7 @@ def test_a_removed_source_and_a_removed_file(site: Site) -> None:
     site.act("ANOTHER_NEW_KIND")
     with contextlib.closing(App(read_settings(site.config, {}))) as app:
         run_once(app, timedelta(0))
-        app.troubles.report("key_refused", "acme", "401", "")
+        app.self_alerts.report("key_refused", "acme", "401", "")
     assert {alert.labels["trouble"] for alert in site.self_alerts()} == {"key_refused", "rule_broken", "unknown_kind"}
     (site.rules / "two.yml").unlink()
     site.config.write_text(site.config.read_text().replace("name: acme", "name: beta"))
@@ -151,7 +151,7 @@ def test_a_removed_source_and_a_removed_file(site: Site) -> None:
     over = {alert.labels["trouble"]: alert.body for alert in site.self_alerts() if alert.status is Status.RESOLVED}
     assert over["key_refused"] == "401\n\nResolved: the source acme is no longer configured"
     assert over["rule_broken"].endswith("Resolved: the file was removed")
-    assert over["unknown_kind"].endswith("Resolved: no source that is configured has records of this kind")
+    assert over["unknown_kind"].endswith("Resolved: no configured source has records of this kind")
     reopened = [alert for alert in site.self_alerts() if alert.status is not Status.RESOLVED]
     assert {alert.labels["trouble"] for alert in reopened} == {"unknown_kind"}
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from actionwatch.service.configuration import read_settings
-from actionwatch.service.service import MATCH_SECONDS, Service, ThreadDied, serve
+from actionwatch.service.serve import serve
+from actionwatch.service.service import MATCH_SECONDS, Service
 from actionwatch.service.signals import Asked
+from actionwatch.service.threads import ThreadDied
 from tests import http_client
 from tests.integration.reload.kit import Site, rule
 from tests.threads import strike
@@ -48,11 +50,11 @@ def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseExcept
     deaths = threading.Event()
     with site.service(on_death=deaths.set) as service:
         assert answer(service, "/healthz") == (200, {"status": "ok", "dead": []})
-        service.check_threads()
+        service.threads.check()
         kill(name, error, deaths)
         with pytest.raises(ThreadDied, match=f"the thread {name} ended with {error.__name__}"):
-            service.check_threads()
-        wait_until(lambda: not service.workers()[name], "the end of the thread")
+            service.threads.check()
+        wait_until(lambda: not service.threads.are_alive()[name], "the end of the thread")
         if name != "web":
             assert answer(service, "/healthz") == (503, {"status": "dead", "dead": [name]})
 
@@ -128,4 +130,4 @@ def test_every_loop_is_documented(site: Site) -> None:
     loops = [line.split(" | ")[0] for line in text.split("## Loops")[1].splitlines() if line.startswith("| ")]
     named = {word for cell in loops for word in re.findall(r"`([a-z]+)[^`]*`", cell)}
     with site.service() as service:
-        assert set(service.workers()) | {name.split()[0] for name in service.steps.names()} <= named
+        assert set(service.threads.are_alive()) | {name.split()[0] for name in service.steps.names()} <= named

@@ -235,6 +235,7 @@ CREATE TABLE source (
   totals_cover_pages BOOLEAN NOT NULL,
   bounds_unit BIGINT,
   bounds_asked_at BIGINT,
+  vanished_reported_through BIGINT,
   PRIMARY KEY (name)
 );
 CREATE TABLE story (
@@ -272,6 +273,8 @@ CREATE TABLE unproved (
   starts_at BIGINT NOT NULL,
   ends_at BIGINT NOT NULL,
   reach BIGINT NOT NULL,
+  must_read BOOLEAN NOT NULL,
+  is_reported BOOLEAN NOT NULL,
   failure_count INTEGER NOT NULL,
   due_at BIGINT NOT NULL,
   why TEXT NOT NULL,

@@ -292,8 +292,11 @@ def test_vanished(database: Database) -> None:
     store(database, gone, there)
     end = NOON + timedelta(minutes=1)
     with database.write() as connection:
-        assert users(records.mark_vanished(connection, "acme", NOON, end, {there.key}, end)) == ["gone"]
-        assert records.mark_vanished(connection, "acme", NOON, end, {there.key}, end) == []
+        records.mark_vanished(connection, "acme", NOON, end, {there.key}, end)
+        records.mark_vanished(connection, "acme", NOON, end, {there.key}, end + timedelta(hours=1))
+        assert users(records.read_vanished(connection, "acme", NOON, None)) == ["gone"]
+        assert users(records.read_vanished(connection, "acme", NOON, end - timedelta(seconds=1))) == ["gone"]
+        assert records.read_vanished(connection, "acme", NOON, end) == []
         assert records.count_vanished(connection, "acme", NOON) == 1
         assert sum(records.count_kinds(connection, "acme", NOON, end).values()) == 1
         assert records.count_held(connection, "acme", NOON, end) == 1

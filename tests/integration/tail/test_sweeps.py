@@ -199,7 +199,7 @@ def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, databas
     """
     for number in range(60):  # times that show how finely bounds are taken: else all is read again for another reason
         world.log(ago=3 * 3600 + 60 * number + 0.3456, description=f"action {number:02}")
-    on = bench(world, database, f"order:{order}", start=6 * HOUR, alert_backlog=True, page_size=8, sweeps=SWEEPS)
+    on = bench(world, database, f"order:{order}", start=6 * HOUR, alert_backlog=True, page_size=8)
     first, edge = ("action 20", 3 * 3600 + 20 * 60) if order == "descending" else ("action 59", 3 * 3600 + 59 * 60 - 10)
 
     def swap() -> None:
@@ -250,6 +250,62 @@ def test_a_dense_backlog_is_read_a_second_time(world: World, database: Database)
     assert {doubt.reach for doubt in kept} == {unproved_windows.SECOND_LOOK}
 
 
+def swap(on: Bench, ago: float) -> None:
+    """Let a record vanish while another of the same kind appears late, a minute from it."""
+    on.world.log(ago=ago + 60, description="late")
+    on.world.faults.add("vanish:0s,keyword=goes")
+
+
+def seven_hours_with(world: World, database: Database, ago: float, *faults: str) -> Bench:
+    """Set a tail on a log of seven hours that holds a record which can vanish."""
+    world.log(ago=ago, description="goes")
+    return seven_hours(world, database, *faults)
+
+
+def is_swap_known(on: Bench) -> bool:
+    """Return whether the late record is stored and the one that vanished is reported."""
+    is_reported = open_troubles(on.database) == ["window_shrunk"]
+    return is_reported and vanished(on) == 1 and "late" in [record.description for record in on.records()]
+
+
+@pytest.mark.parametrize("faults", ["counts:absent", "counts:page", "counts:more"])
+@pytest.mark.parametrize(("hours", "minutes"), [(0.5, 6), (3, 36)])
+def test_swap_is_found_in_time_though_the_total_is_the_same(
+    world: World, database: Database, faults: str, hours: float, minutes: int
+) -> None:
+    """Without usable counts per kind, a record that vanishes as another appears late hides it beyond the promised delay."""
+    on = seven_hours_with(world, database, hours * 3600, faults)
+    swap(on, hours * 3600)
+    for _ in range(minutes):
+        on.poll(60)
+    assert is_swap_known(on)
+
+
+@pytest.mark.parametrize(("hours", "reach"), [(0.5, HOUR), (3, 6 * HOUR)])
+def test_swap_within_one_kind_is_found_within_a_reach(
+    world: World, database: Database, hours: float, reach: timedelta
+) -> None:
+    """A record that vanishes as one of its kind appears late is never noticed: all counts are the same."""
+    on = seven_hours_with(world, database, hours * 3600)
+    swap(on, hours * 3600)
+    for _ in range(11):
+        on.poll(reach.total_seconds() / 10)
+    assert is_swap_known(on)
+
+
+def test_a_reading_that_is_due_outlives_a_restart(world: World, database: Database) -> None:
+    """A window that is to be read, and for which a poll had no time, is only counted by the next process."""
+    on = seven_hours_with(world, database, 3 * 3600)
+    swap(on, 3 * 3600)
+    while not any(window.must_read for window in waiting(on)):
+        on = bench(world, database, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+        on.tail._poller._sweeper.checks_per_poll = 1
+        on.poll(360)
+    on = bench(world, database, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+    on.poll(1)
+    assert is_swap_known(on)
+
+
 # -- what cannot be proved, and what one poll has no time for
 
 
@@ -276,6 +332,12 @@ def refusing(world: World, database: Database) -> tuple[Bench, Refusing]:
     on.poll()
     on.poll()
     return on, client
+
+
+def waiting(on: Bench) -> list[UnprovedWindow]:
+    """Return the windows that the sweeps have yet to check."""
+    with on.database.read() as connection:
+        return unproved_windows.read(connection, SOURCE)
 
 
 def doubts(on: Bench) -> list[tuple[int, str]]:
@@ -338,7 +400,7 @@ def test_older_windows_get_their_turn(world: World, database: Database) -> None:
     polls = 0
     while not on.is_complete() or polls < 40:
         on = bench(world, database, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
-        on.tail._poller._sweeper.questions_per_poll = 1
+        on.tail._poller._sweeper.checks_per_poll = 1
         if polls % 2:
             world.log(ago=1000 + polls, description=f"late {polls}")
         on.poll(400)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +14,19 @@ import pytest
 from actionwatch.base.errors import AccessDenied, SourceError, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.client import Client
+from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.instaclustr.query import Query
+from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.heartbeat import Heartbeat
-from actionwatch.store import accounts, records, self_alerts
+from actionwatch.store import accounts, records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
-from actionwatch.tail.health import judge_disk
+from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import PollReport, TailState
 from tests.builders import NOON, Clock
+from tests.chaos.killing import Killed
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
@@ -328,15 +331,6 @@ def test_trouble_outlives_a_restart(world: World, database: Database) -> None:
     assert history(database) == ["key_refused"]
 
 
-def test_disk(tmp_path: Path, database: Database) -> None:
-    """A disk that is nearly full is not told of, or one that is not is."""
-    told = SelfAlertStore(database, addressing(), Clock())
-    judge_disk(tmp_path / "store.db", told, low_bytes=0)
-    assert open_troubles(database) == []
-    judge_disk(tmp_path / "store.db", told)
-    assert history(database) in ([], ["store_nearly_full"])
-
-
 # -- the heartbeat
 
 
@@ -502,3 +496,55 @@ def test_sources_do_not_share(world: World, database: Database) -> None:
             tail_of(database, client, one.clock, self_watch(database, client, one.clock), name=name, start=HOUR)
         )
     assert [tail.run_once().new_count for tail in tails] == [1, 1]
+
+
+# -- what a killed process leaves to the next one
+
+
+class Mortal(SourceWatch):
+    """A watch whose process is killed when a poll is over, before anything is reported."""
+
+    def judge_poll(self, report: PollReport, state: TailState) -> None:
+        """Die."""
+        raise Killed
+
+
+def mortal_tail(world: World, database: Database, client: DirectClient) -> SourceTail:
+    """Return the tail of a process that reports nothing."""
+    troubles = SelfAlertStore(database, addressing(), world.clock)
+    watch = Mortal(SOURCE, POLL, [*KINDS, *OWN_KINDS], client.reader, database, troubles, world.clock)
+    return tail_of(database, client, world.clock, watch, start=HOUR)
+
+
+def test_vanished_records_are_reported_by_the_next_process(world: World, database: Database) -> None:
+    """A process marks records as vanished, is killed before it reports them, and nobody ever does."""
+    world.log(ago=60, description="goes")
+    on = bench(world, database, start=HOUR)
+    on.poll()
+    world.faults.add("vanish:0s,keyword=goes")
+    world.clock.advance(seconds=30)
+    with pytest.raises(Killed):
+        mortal_tail(world, database, on.client).run_once()
+    assert open_troubles(database) == []
+    on.poll()
+    assert open_troubles(database) == ["window_shrunk"]
+
+
+def test_windows_without_proof_are_reported_by_the_next_process(world: World, database: Database) -> None:
+    """A process cannot prove a window for the third time, is killed before it reports it, and nobody ever does."""
+    on = bench(world, database, start=HOUR)
+    on.poll()
+    failing = unproved_windows.UnprovedWindow(
+        source=SOURCE, starts_at=NOON - HOUR, ends_at=NOON, reach=HOUR, due_at=NOON + HOUR, failure_count=3
+    )
+    with database.write() as connection:
+        unproved_windows.write(connection, [failing])
+    with pytest.raises(Killed):
+        mortal_tail(world, database, on.client).run_once()
+    on.poll()
+    assert open_troubles(database) == ["window_unproved"]
+    with database.read() as connection:
+        (opened,) = self_alerts.read_all(connection)
+    OperatorActions(database, addressing(), world.clock).resolve(opened.alert_id, "sam")
+    on.poll()
+    assert open_troubles(database) == [], "it is reported again after a person resolved it"

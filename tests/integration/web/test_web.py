@@ -26,8 +26,7 @@ from actionwatch.store import (
     self_alerts,
 )
 from actionwatch.store.database import Database
-from actionwatch.web.health import MISSED_POLLS, health_routes
-from actionwatch.web.scrapes import metrics_routes
+from actionwatch.web.routes import MISSED_POLLS, health_routes, metrics_routes
 from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import NOON, Clock, make_alert, make_delivery, make_record

@@ -1,9 +1,10 @@
-"""Matches become alerts: ids from rule, group and record alone; joining within `realert` of the first record."""
+"""Matches become alerts: ids are made from rule, group and record; a match joins within `realert` of the first record."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 import pytest
@@ -11,16 +12,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from actionwatch.alerts.grouping import alert_to_join, grouping_key, join, open_alert, stable_id
-from actionwatch.base.model import Alert, Level, RuleName
+from actionwatch.alerts.ledger import Ledger, grouping_key, open_alert
+from actionwatch.base.ids import stable_id
+from actionwatch.base.model import Alert, Level, Match, RuleName
 from tests.builders import NOON, QUARTER, make_alert, make_match, make_record
 
 EDGE = timedelta(microseconds=1)
 LATER = NOON + timedelta(hours=1)
 
 
+class Unresolved:
+    """A history in which these alerts are the unresolved ones of every group."""
+
+    def __init__(self, *alerts: Alert) -> None:
+        self._alerts = alerts
+
+    def unresolved(self, group_key: str, at: datetime) -> Sequence[Alert]:
+        """Return all of them."""
+        return self._alerts
+
+    def alert(self, alert_id: str) -> Alert | None:
+        """Return an alert by its id."""
+        return next((alert for alert in self._alerts if alert.id == alert_id), None)
+
+
+def add(match: Match, *alerts: Alert) -> Alert:
+    """Add a match to a ledger over these alerts, and return the alert that it opens or joins."""
+    ledger = Ledger(Unresolved(*alerts), LATER)
+    ledger.add_all([match], ())
+    (entry,) = ledger.entries.values()
+    return entry.alert
+
+
 def test_ids_are_forever() -> None:
-    """An id is the one that earlier versions gave, so that nobody is told twice after an update."""
+    """An id is the one that earlier versions made, so that no alert is sent again after an update."""
     match = make_match(make_record(7))
     assert stable_id("a", "b") == "d13270b6-621d-5e54-9625-c7632b295b3c"
     assert open_alert(match, NOON).id == open_alert(match, LATER).id
@@ -35,7 +60,7 @@ def test_parts_do_not_run_together() -> None:
 
 
 def test_grouping_key() -> None:
-    """Records share a key exactly where rule and group values are the same, in whatever order the fields stand."""
+    """Records share a key exactly if rule and group values are the same. The order of the fields does not matter."""
     one = make_match(group={"a": "1", "b": None})
     assert grouping_key(one) == grouping_key(make_match(make_record(2), group={"b": None, "a": "1"}))
     for other in (
@@ -52,11 +77,11 @@ def test_without_group_each_record_stands_alone() -> None:
     """A rule without `group_by` makes one alert per record, however near the next one is."""
     first, second = make_match(group=None, realert=timedelta(0)), make_match(make_record(2), group=None)
     assert grouping_key(first) != grouping_key(second)
-    assert alert_to_join(first, [open_alert(first, NOON)]) is None
+    assert add(second, open_alert(first, NOON)) == open_alert(second, LATER)
 
 
 def test_open_alert() -> None:
-    """An alert says what its match says, and when it happened, not when we saw it."""
+    """An alert shows the texts of its match, and the time of the event, not of reading it."""
     match = make_match(
         make_record(late_by=timedelta(hours=2)), labels={"team": "dba"}, fields=("userName",), runbook="do it"
     )
@@ -93,49 +118,49 @@ def test_open_alert() -> None:
     ],
 )
 def test_reach(distance: timedelta, is_joined: bool) -> None:
-    """A match joins within `realert` of the alert's first record, either side, the bounds included."""
+    """A match joins within `realert` before or after the alert's first record, bounds included."""
     alert = make_alert(realert=QUARTER)
     match = make_match(make_record(occurred_at=NOON + distance))
-    assert (alert_to_join(match, [alert]) is alert) == is_joined
+    assert (add(match, alert).id == alert.id) == is_joined
 
 
 def test_newest_alert_wins() -> None:
-    """Where two alerts are near enough, the one that began later is joined, whatever their order."""
+    """If two alerts are near enough, the match joins the one that began later, in any order."""
     old, new = make_alert("b", realert=QUARTER), make_alert("a", realert=QUARTER, first_at=NOON + timedelta(minutes=9))
     match = make_match(make_record(minutes=5))
-    assert alert_to_join(match, [old, new]) is new
-    assert alert_to_join(match, [new, old]) is new
+    assert add(match, old, new).id == new.id
+    assert add(match, new, old).id == new.id
 
 
 def test_the_alert_keeps_its_own_realert() -> None:
-    """How far an alert reaches was settled when it opened: a changed rule does not stretch it."""
+    """The `realert` of an alert is set when it opens: a changed rule does not extend it."""
     match = make_match(make_record(minutes=20), realert=timedelta(hours=1))
-    assert alert_to_join(match, [make_alert(realert=QUARTER)]) is None
+    assert add(match, make_alert(realert=QUARTER)) == open_alert(match, LATER)
 
 
 def test_join() -> None:
-    """Joining counts, lifts the level, moves the end, keeps the longest delay, and never moves the beginning."""
+    """A join counts, raises the level, moves the end, keeps the longest delay, and never moves the beginning."""
     alert = open_alert(make_match(level=Level.LOW), NOON)
     late = make_match(make_record(2, minutes=9, late_by=timedelta(hours=1)), level=Level.CRITICAL, title="other")
-    joined = join(alert, late)
+    joined = add(late, alert)
     assert joined == structs.replace(
         alert, count=2, level=Level.CRITICAL, last_at=NOON + timedelta(minutes=9), late_by=timedelta(hours=1)
     )
-    earlier = join(joined, make_match(make_record(3, minutes=-9), level=Level.LOW))
+    earlier = add(make_match(make_record(3, minutes=-9), level=Level.LOW), joined)
     assert earlier == structs.replace(joined, count=3)
     for delay, longest in ((timedelta(minutes=5), timedelta(hours=1)), (timedelta(hours=2), timedelta(hours=2))):
-        assert join(joined, make_match(make_record(4, late_by=delay))).late_by == longest
+        assert add(make_match(make_record(4, late_by=delay)), joined).late_by == longest
 
 
 @given(st.lists(st.integers(-15, 15), max_size=12), st.randoms())
-def test_joining_forgets_the_order(minutes: list[int], random: Random) -> None:
-    """What an alert says after all its matches does not hang on their order."""
+def test_the_order_of_joins_does_not_matter(minutes: list[int], random: Random) -> None:
+    """An alert is the same after all its matches, in any order."""
     matches = [make_match(make_record(n, minutes=at), level=Level(n % 5)) for n, at in enumerate(minutes)]
     shuffled = list(matches)
     random.shuffle(shuffled)
     one = other = make_alert(realert=QUARTER)
     for match in matches:
-        one = join(one, match)
+        one = add(match, one)
     for match in shuffled:
-        other = join(other, match)
+        other = add(match, other)
     assert one == other

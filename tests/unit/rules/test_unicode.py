@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.grouping import grouping_key
 from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of
+from actionwatch.alerts.ledger import grouping_key
 from actionwatch.alerts.routes import Labels, parse_matcher
 from actionwatch.base.model import Entity, Record
 from actionwatch.base.unicode import canonical

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from actionwatch.rules.model import NEVER, Correlation, Found, Hit
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Hit
 
 BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
 
@@ -18,7 +18,7 @@ class Absence:
         self._due = NEVER if begin is None else begin + rule.timespan
         self._last_key = ""
         self._last: Hit | None = None
-        self._closed: list[Found] = []
+        self._closed: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next match."""
@@ -29,11 +29,11 @@ class Absence:
         self._last, self._last_key = hit, hit.key
         self._due = hit.at + self._rule.timespan
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert, which also determines the last match before it."""
         self._last_key, self._due = found.origin, found.first_at
 
-    def alerts(self, start: int = 0) -> list[Found]:
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index. The last one counts when its time is verified."""
         closed = self._closed[start:]
         return closed if self._due == NEVER else [*closed, self._missing()]
@@ -46,13 +46,13 @@ class Absence:
         return other
 
     @property
-    def found(self) -> list[Found]:
+    def found(self) -> list[FoundAlert]:
         """The alerts that are final."""
         return self._closed
 
-    def _missing(self) -> Found:
+    def _missing(self) -> FoundAlert:
         last = self._last.records[-1] if self._last is not None and self._last.records else None
-        return Found(self._last_key, self._due, self._due, NEVER, [], self._due, last_seen=last)
+        return FoundAlert(self._last_key, self._due, self._due, NEVER, [], self._due, last_seen=last)
 
 
 class NewTerm:
@@ -63,7 +63,7 @@ class NewTerm:
         self._begin = begin
         self._known_from = NEVER if begin is None else begin + rule.history
         self._seen_at: datetime | None = None
-        self.found: list[Found] = []
+        self.found: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit or, as step 1, the next record that makes the term known."""
@@ -76,14 +76,14 @@ class NewTerm:
         self._seen_at = hit.at  # a hit makes the term known, even if it is only learned
         is_early = self._rule.is_early(hit.at, self._begin)
         judged_at = self._known_from if self._rule.is_learning and not is_early else None
-        self.found.append(Found(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit, is_quiet=is_early))
+        self.found.append(FoundAlert(hit.key, hit.at, hit.at, hit.at, [hit], judged_at, firing=hit, is_quiet=is_early))
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""
         self._seen_at = found.first_at
         self.found.append(found)
 
-    def alerts(self, start: int = 0) -> list[Found]:
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index."""
         return self.found[start:]
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from actionwatch.rules.model import NEVER, Correlation, Found, Hit, Kind, Threshold
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Hit, Kind, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
@@ -44,8 +44,8 @@ class Counting:
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         self._window: deque[Hit] = deque()
         self._measure = MEASURES[rule.kind](rule)
-        self._open: Found | None = None
-        self.found: list[Found] = []
+        self._open: FoundAlert | None = None
+        self.found: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
@@ -62,16 +62,16 @@ class Counting:
         if not is_quiet and self._holds(self._measure.value(), self._number):
             first = self._window[0]
             until = hit.at + self._rule.realert
-            self.restore(Found(first.key, first.at, hit.at, until, list(self._window), firing=hit))
+            self.restore(FoundAlert(first.key, first.at, hit.at, until, list(self._window), firing=hit))
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
         self._open = found
         self.found.append(found)
         self._window.clear()
         self._measure = MEASURES[self._rule.kind](self._rule)
 
-    def alerts(self, start: int = 0) -> list[Found]:
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index."""
         return self.found[start:]
 
@@ -94,8 +94,8 @@ class Spike:
         self._known_from = NEVER if begin is None else begin + rule.timespan * (rule.windows + 1)
         self._window: deque[Hit] = deque()
         self._earlier: deque[Hit] = deque()
-        self._open: Found | None = None
-        self.found: list[Found] = []
+        self._open: FoundAlert | None = None
+        self.found: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
@@ -115,14 +115,14 @@ class Spike:
         if is_high and not is_quiet and hit.at >= self._known_from:
             until, first = hit.at + rule.realert, self._window[0]
             judged_at = self._known_from
-            self.restore(Found(hit.key, first.at, hit.at, until, list(self._window), judged_at, firing=hit))
+            self.restore(FoundAlert(hit.key, first.at, hit.at, until, list(self._window), judged_at, firing=hit))
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""
         self._open = found
         self.found.append(found)
 
-    def alerts(self, start: int = 0) -> list[Found]:
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index."""
         return self.found[start:]
 

@@ -8,14 +8,14 @@ from typing import Protocol
 from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
 from actionwatch.rules.correlations.folds.counting import Counting, Spike
 from actionwatch.rules.correlations.folds.sequences import Sequences
-from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, Found, Hit, Kind
+from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, FoundAlert, Hit, Kind
 
 
 class Fold(Protocol):
     """The state of one group. It takes hits in order and returns their alerts, as if all time were verified."""
 
     @property
-    def found(self) -> list[Found]:
+    def found(self) -> list[FoundAlert]:
         """The alerts that have fired, in order; the last one can still grow."""
         ...
 
@@ -23,11 +23,11 @@ class Fold(Protocol):
         """Take the next hit; with `is_quiet` it fires nothing."""
         ...
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert."""
         ...
 
-    def alerts(self, start: int = 0) -> list[Found]:
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index, including those that wait for verified time."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.rules.model import Correlation, Found, Hit, Kind, Pattern
+from actionwatch.rules.model import Correlation, FoundAlert, Hit, Kind, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
 
@@ -43,8 +43,8 @@ class Sequences:
         self._recent: deque[_Entry] = deque()
         self._fresh: Counter[int] = Counter()
         self._pending: dict[int, _Pending] = {}
-        self._open: Found | None = None
-        self.found: list[Found] = []
+        self._open: FoundAlert | None = None
+        self.found: list[FoundAlert] = []
 
     def push(self, hit: Hit, *, is_quiet: bool = False) -> None:
         """Take the next hit; with `is_quiet` it fires nothing."""
@@ -62,7 +62,7 @@ class Sequences:
         if not is_quiet:
             self._complete(hit)
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundAlert) -> None:
         """Continue from a known alert; the window after it starts empty."""
         self._open = found
         self.found.append(found)
@@ -71,7 +71,7 @@ class Sequences:
         for entry in self._recent:
             entry.is_spent = True
 
-    def alerts(self, start: int = 0) -> list[Found]:
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index. The last one can be pending until its time is verified."""
         found = self.found[start:]
         return [*found, self._make(self._first_due())] if self._pending else found
@@ -133,13 +133,13 @@ class Sequences:
             found.judged_at = None
             self.restore(found)
 
-    def _make(self, pending: _Pending) -> Found:
+    def _make(self, pending: _Pending) -> FoundAlert:
         """Make the alert from every hit since the first step, which is still in reach when the alert fires."""
         first = pending.first
         reached = (entry.hit for entry in self._recent if entry.hit.order >= first.order)
         hits = [hit for hit in reached if hit.step in self._wanted]
         until = pending.due + self._rule.realert
-        return Found(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
+        return FoundAlert(first.key, first.at, pending.due, until, hits, pending.due, firing=pending.completing)
 
     # -- the patterns --------------------------------------------------------------------------------------------------
 

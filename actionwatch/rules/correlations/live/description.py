@@ -10,30 +10,28 @@ from actionwatch.base.model import NOTHING, AlertChange, ChangeKind, Entity, Lev
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.alert import level_of, make_match
 from actionwatch.rules.alert_text import plain_body
-from actionwatch.rules.correlations.live.changes import Change
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.fields import ENTITIES, Subject, field_named, spell
-from actionwatch.rules.model import Correlation, Found, Group
+from actionwatch.rules.model import Correlation, FoundAlert, Group
 from actionwatch.text.payloads import instant
 
-PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for what was never seen
-
-
-def alert_change(change: Change, on_failure: Callable[[Failure], None]) -> AlertChange:
-    """Return a change as the alert ledger takes it, with the texts that people read."""
-    rule, known, found, records = change.rule, change.known, change.found, change.records
-    at = change.at or (found.first_at if found is not None else known.first_at)
-    described = AlertChange(change.kind, known, at, rule.is_absence, records)
-    if found is None or change.kind in (None, ChangeKind.RESOLVE):
-        return described
-    if change.kind is ChangeKind.JOIN and not rule.is_absence:
-        return replace(described, level=highest_level(rule, records))
-    match = describe(rule, known.group, found, records, on_failure)
-    return replace(described, level=match.level, match=match)
+_PLACEHOLDER_KIND = "NOTHING"  # the kind of the record that stands for one that never came
 
 
 def describe(
-    rule: Correlation, group: Group, found: Found, records: Sequence[Record], on_failure: Callable[[Failure], None]
+    rule: Correlation, change: AlertChange, found: FoundAlert | None, on_failure: Callable[[Failure], None]
+) -> AlertChange:
+    """Return a change as the alert ledger takes it, with the level and the texts that people read."""
+    if found is None or change.kind in (None, ChangeKind.RESOLVE):
+        return change
+    if change.kind is ChangeKind.JOIN and not rule.is_absence:
+        return replace(change, level=_highest_level(rule, change.records))
+    match = _match(rule, change.known.group, found, change.records, on_failure)
+    return replace(change, level=match.level, match=match)
+
+
+def _match(
+    rule: Correlation, group: Group, found: FoundAlert, records: Sequence[Record], on_failure: Callable[[Failure], None]
 ) -> Match:
     """Return the match that stands for all records of an alert (in event order): of the newest, at their highest level."""
     newest = records[-1] if records else found.last_seen or _placeholder(rule, group, found)
@@ -48,12 +46,12 @@ def describe(
         count=len(records),
         plain=_plain(rule, found, records, rule.grouping(group) if rule.is_absence else shown),
     )
-    level = max(match.level, highest_level(rule, records)) if records else match.level
+    level = max(match.level, _highest_level(rule, records)) if records else match.level
     return replace(match, level=level, realert=rule.realert)
 
 
 def _as_written(rule: Correlation, group: Group, newest: Record) -> dict[str, str | None]:
-    """Give what an alert shows of a group, each value as the newest record writes it: a group holds canonical forms."""
+    """Return what an alert shows of a group, each value as the newest record writes it: a group holds canonical forms."""
     return {name: _written(rule, name, value, newest) for name, value in rule.shown_group(group).items()}
 
 
@@ -66,15 +64,15 @@ def _written(rule: Correlation, name: str, value: str | None, newest: Record) ->
     return next((text for text in texts if canonical(text) == value), value)
 
 
-def highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
-    """Give the highest level that any of these records has under the rule."""
+def _highest_level(rule: Correlation, records: Sequence[Record]) -> Level:
+    """Return the highest level that any of these records has under the rule."""
     if not rule.alert.levels:
         return rule.alert.level or rule.level
     return max(level_of(rule.level, rule.alert, Subject(record)) for record in records)
 
 
-def _placeholder(rule: Correlation, group: Group, found: Found) -> Record:
-    """Return a record that stands for what never came: it holds the values of the group, and is never stored."""
+def _placeholder(rule: Correlation, group: Group, found: FoundAlert) -> Record:
+    """Return a record that stands for one that never came: it holds the values of the group, and is never stored."""
     values = rule.grouping(group)
     entities = {name: _entity(values, name) for name in ENTITIES}
     return Record(
@@ -82,7 +80,7 @@ def _placeholder(rule: Correlation, group: Group, found: Found) -> Record:
         source=values.get("source") or "",
         occurred_at=found.first_at,
         seen_at=found.first_at,
-        action_kind=values.get("actionKind") or PLACEHOLDER_KIND,
+        action_kind=values.get("actionKind") or _PLACEHOLDER_KIND,
         raw="{}",
         user_name=values.get("userName"),
         description=values.get("description"),
@@ -101,8 +99,7 @@ def _entity(values: dict[str, str | None], name: str) -> Entity:
     return Entity(by_id, by_name) if by_id or by_name else NOTHING
 
 
-def _plain(rule: Correlation, found: Found, records: Sequence[Record], group: dict[str, str | None]) -> str:
-    """Say in plain words what was found."""
+def _plain(rule: Correlation, found: FoundAlert, records: Sequence[Record], group: dict[str, str | None]) -> str:
     of = ", ".join(f"{name} {value or 'unknown'}" for name, value in group.items())
     where = f" for {of}" if of else ""
     if rule.is_absence:

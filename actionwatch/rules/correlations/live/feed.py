@@ -14,7 +14,7 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.engine import Engine, Failure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Rule, Step
+from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Group, Hit, Kind, Rule, Step
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -39,7 +39,7 @@ class Feed:
             for slot in self._slots[rule.name.id]:
                 yield from slot.hits(subject, record.key, record.occurred_at, (record,), None)
 
-    def inner_hits(self, inner: Correlation, group: Group, found: Found) -> Iterator[tuple[int, Group, Hit]]:
+    def inner_hits(self, inner: Correlation, group: Group, found: FoundAlert) -> Iterator[tuple[int, Group, Hit]]:
         """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
         firing = found.firing
         counted = (hit for hit in found.hits if firing is None or hit.order <= firing.order)

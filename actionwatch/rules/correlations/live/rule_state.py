@@ -1,99 +1,61 @@
-"""The live state of one correlation: its groups, the hits kept to fold each again, and when each must be judged next."""
+"""The live state of one correlation: it alone owns and changes the states of its groups and the alerts that they share."""
 
 from __future__ import annotations
 
-import bisect
 import heapq
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from actionwatch.base.model import CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds.fold import Fold, new_fold
-from actionwatch.rules.correlations.live.merging import GroupMerger
-from actionwatch.rules.model import NEVER, Correlation, Found, Group, Hit
-
-MICROSECOND = timedelta(microseconds=1)
-FEW = 8  # hits that a group may keep even if there is no room
-
-
-@dataclass(slots=True)
-class GroupState:
-    """One group: `base` is the fold of the hits that are no longer kept, `hits` are the later ones, `live` is the fold of both.
-
-    `known` are its alerts that can still change, `published` the hits that these made in the rules above. A hit before `floor`
-    comes too late.
-    """
-
-    group: Group
-    base: Fold
-    live: Fold
-    hits: list[Hit] = field(default_factory=list)
-    floor: datetime | None = None
-    is_stale: bool = False
-    is_refolded: bool = False
-    """Whether it was folded again since it was last judged: any of its alerts may have changed."""
-    settled: int = 0
-    begun: Found | None = None
-    """The alert that a restored state begins with."""
-    newest: str = ""
-    """The id of the newest alert, as last judged."""
-    known: dict[str, CorrelatedAlert] = field(default_factory=dict)
-    published: dict[str, list[tuple[int, Group, Hit]]] = field(default_factory=dict)
-    waiting_at: datetime = NEVER
-    last_at: datetime | None = None
+from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
+from actionwatch.rules.correlations.folds.fold import Fold
+from actionwatch.rules.correlations.live.changes import compare
+from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.description import describe
+from actionwatch.rules.correlations.live.group_state import GroupState, HitsAbove, OuterChange, OuterHit
+from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
+from actionwatch.rules.engine import Failure
+from actionwatch.rules.model import NEVER, Group, Hit
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Up to when time is verified, before when hits are dropped (`cutoff`), and whether there is no room for more hits."""
+
+    verified: datetime | None
+    cutoff: datetime | None
+    is_full: bool
+
+
 class RuleState:
-    """One rule with its groups, the most recently used last."""
+    """One rule with its groups, the most recently used last. `kept` counts their hits, `evicted` the groups without room."""
 
-    rule: Correlation
-    is_feeding: bool
-    is_direct: bool
-    """Whether its hits come in order when restored: it counts only records, no alerts of other rules."""
-    is_waiting: bool
-    """Whether its hits may come out of order even if records do not: alerts that feed it may wait for verified time."""
-    since: datetime | None
-    zone_end: datetime | None
-    begin: datetime | None
-    floor: int
-    alerts_from: datetime | None
-    max_groups: int
-    kept: int = 0
-    evicted: int = 0
-    newest: datetime | None = None
-    dropped_at: datetime | None = None
-    """The newest hit of a group that was dropped as idle."""
-    states: OrderedDict[Group, GroupState] = field(default_factory=OrderedDict)
-    dirty: dict[Group, None] = field(default_factory=dict)
-    waiting: list[tuple[datetime, int, Group]] = field(default_factory=list)
-    mergers: dict[Group, GroupMerger] = field(default_factory=dict)
-    """Where several groups share an alert, by the group values that the alert shows."""
-    sequence: int = 0
-
-    def state(self, group: Group) -> GroupState:
-        """Return a group, now the one used last. If there are too many groups, the least recently used is dropped."""
-        state = self.states.get(group)
-        if state is None:
-            base = new_fold(self.rule, self.begin)
-            state = self.states[group] = GroupState(group, base, base.copy(), floor=self._unknown_before())
-            if len(self.states) > self.max_groups:
-                _, dropped = self.states.popitem(last=False)
-                self._let_go(dropped)
-                self.evicted += 1
-        else:
-            self.states.move_to_end(group)
-        return state
-
-    def merger(self, group: Group) -> GroupMerger:
-        """Return the merger of the groups that share an alert with this one."""
-        name = self.rule.merged(group)
-        merger = self.mergers.get(name)
-        if merger is None:
-            merger = self.mergers[name] = GroupMerger(self.rule)
-        return merger
+    def __init__(
+        self,
+        context: RuleContext,
+        hits_above: HitsAbove | None,
+        max_groups: int,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        """`hits_above` returns the hits that an alert makes in the rules above; None if the rule feeds none."""
+        self.rule = context.rule
+        self.kept = 0
+        self.evicted = 0
+        self.newest: datetime | None = None
+        self._context = context
+        self._hits_above = hits_above
+        self._max_groups = max_groups
+        self._on_failure = on_failure
+        self._groups: OrderedDict[Group, GroupState] = OrderedDict()
+        self._shared: dict[Group, SharedAlerts] = {}  # by the group values that the shared alert shows
+        self._dirty: dict[Group, None] = {}
+        self._waiting: list[tuple[datetime, int, Group]] = []
+        self._sequence = 0
+        self._dropped_at: datetime | None = None  # the newest hit of a group that was dropped as idle
+        for group in self.rule.expected or ():
+            state = self._group(group)
+            self._wait(state, state.next_due(state.alerts(), None))
 
     # -- hits ----------------------------------------------------------------------------------------------------------
 
@@ -101,195 +63,190 @@ class RuleState:
         """Take a hit, and return whether it came in time."""
         if self._is_too_late(group, hit.at):
             return False
-        state = self.state(group)
-        if self.keep(state, hit) and not state.is_stale:
-            state.live.push(hit)
+        self._keep(self._group(group), hit)
         return True
 
     def remove(self, group: Group, hit: Hit) -> bool:
         """Remove the hit of an inner alert that has changed or is no longer found, and return whether that came in time."""
         if self._is_too_late(group, hit.at):
             return False
-        state = self.states.get(group)
-        if state is None:
-            return True
-        place = bisect.bisect_left(state.hits, hit.order, key=lambda each: each.order)
-        if place < len(state.hits) and state.hits[place].order == hit.order:
-            del state.hits[place]
+        state = self._groups.get(group)
+        if state is not None and state.remove(hit):
             self.kept -= 1
-            state.is_stale = True
-            self.dirty[group] = None
+            self._dirty[group] = None
         return True
 
-    def keep(self, state: GroupState, hit: Hit) -> bool:
-        """Keep a hit in its place, once, and return whether that is after all others.
-
-        A record that may alert replaces the same action that another source read as backlog.
-        """
-        hits = state.hits
-        is_last = not hits or hit.order > hits[-1].order
-        if is_last:
-            hits.append(hit)
-            self.kept += 1
-        else:
-            place = bisect.bisect_left(hits, hit.order, key=lambda each: each.order)
-            if hits[place].order != hit.order:
-                hits.insert(place, hit)
-                self.kept += 1
-            elif _is_backlog(hits[place]) and not _is_backlog(hit):
-                hits[place] = hit
-            else:
-                return False
-            state.is_stale = True
-        self.dirty[state.group] = None
-        state.last_at = hit.at if state.last_at is None else max(state.last_at, hit.at)
-        self.newest = hit.at if self.newest is None else max(self.newest, hit.at)
-        return is_last
+    def _keep(self, state: GroupState, hit: Hit) -> None:
+        before = len(state.hits)
+        if state.keep(hit):
+            self.kept += len(state.hits) - before
+            self._dirty[state.group] = None
+            self.newest = hit.at if self.newest is None else max(self.newest, hit.at)
 
     def _is_too_late(self, group: Group, at: datetime) -> bool:
         """Return whether a hit lies before what is kept of its group."""
-        state = self.states.get(group)
+        state = self._groups.get(group)
         floor = self._unknown_before() if state is None else state.floor
         return floor is not None and at < floor
 
-    def _unknown_before(self) -> datetime | None:
-        """Return the time before which an unknown group may have existed: before all is known, or dropped as idle."""
-        if self.dropped_at is None:
-            return self.zone_end
-        over = self.dropped_at + self.rule.reach + self.rule.realert
-        return over if self.zone_end is None else max(self.zone_end, over)
-
-    # -- folding again -------------------------------------------------------------------------------------------------
-
-    def refresh(self, state: GroupState) -> None:
-        """Fold a group again if a hit came out of order or was removed."""
-        if not state.is_stale:
-            return
-        state.live = state.base.copy()
-        for hit in state.hits:
-            state.live.push(hit)
-        state.is_stale, state.is_refolded = False, True
-        state.settled = 0
-        for known in state.known.values():
-            known.taken = 0
-
-    def alerts(self, state: GroupState, start: int = 0) -> list[Found]:
-        """Return the alerts of a group, with their ids, from a position on."""
-        alerts = state.live.alerts(start)
-        for found in alerts:
-            found.id = found.id or self.rule.alert_id(state.group, found.origin)
-            if self.is_waiting:
-                found.judged_at = max(found.judged_at or found.fired_at, found.fired_at)
-        return alerts
-
-    def may_open(self, found: Found, verified: datetime | None) -> bool:
-        """Return whether an alert may open: at least one of its records is no backlog and newer than the rule."""
-        if self.rule.is_silent or found.is_quiet:
-            return False
-        hits = found.hits
-        if self.rule.is_absence:
-            is_over = verified is not None and found.resolved_at is not None and found.resolved_at <= verified
-            if found.resolved_by is None or not is_over:
-                return self.alerts_from is None or (verified is not None and verified >= self.alerts_from)
-            hits = [found.resolved_by]
-        return any(not hit.records or any(map(self._is_new, hit.records)) for hit in hits)
-
-    def _is_new(self, record: Record) -> bool:
-        return not record.is_backlog and record.id > self.floor
-
-    def settle(
-        self, state: GroupState, alerts: Sequence[Found], verified: datetime | None, merger: GroupMerger | None
-    ) -> None:
-        """Note which alerts cannot change unless the group is folded again: all but the newest, as far as they are reported."""
-        for found in alerts[:-1]:
-            if not found.is_judged(verified) or (merger is not None and not merger.is_settled(found)):
-                return
-            state.settled += 1
-            if merger is not None:
-                merger.settle(state.group, found)
-
-    # -- when to judge again --------------------------------------------------------------------------------------------
+    # -- judging -------------------------------------------------------------------------------------------------------
 
     def is_due(self, verified: datetime | None) -> bool:
         """Return whether any group is to be judged."""
-        return bool(self.dirty) or (bool(self.waiting) and verified is not None and self.waiting[0][0] <= verified)
+        return bool(self._dirty) or (bool(self._waiting) and verified is not None and self._waiting[0][0] <= verified)
 
-    def take_due(self, verified: datetime | None) -> list[Group]:
-        """Return the groups to be judged as of a verified time."""
-        while self.waiting and verified is not None and self.waiting[0][0] <= verified:
-            _, _, group = heapq.heappop(self.waiting)
-            if group in self.states:
-                self.states[group].waiting_at = NEVER
-                self.dirty[group] = None
-        dirty, self.dirty = [group for group in self.dirty if group in self.states], {}
-        return dirty
+    def judge(self, limits: Limits) -> tuple[list[AlertChange], list[OuterChange]]:
+        """Return what becomes of the alerts of the groups that are due, and of their hits in the rules above."""
+        changes: list[AlertChange] = []
+        outer: list[OuterChange] = []
+        for shared, states in self._take_due(limits.verified):
+            changes += self._judge(states, limits, shared, outer)
+            if shared is not None and limits.cutoff is not None:
+                shared.forget(limits.cutoff)
+        if limits.cutoff is not None:
+            self._drop_idle(limits.cutoff)
+        return changes, outer
 
-    def wait(self, state: GroupState, alerts: Sequence[Found], verified: datetime | None) -> None:
+    def _take_due(self, verified: datetime | None) -> Iterator[tuple[SharedAlerts | None, list[GroupState]]]:
+        """Return the groups to be judged. Those that share an alert come together, with the groups that wait there."""
+        while self._waiting and verified is not None and self._waiting[0][0] <= verified:
+            _, _, group = heapq.heappop(self._waiting)
+            if group in self._groups:
+                self._groups[group].waiting_at = NEVER
+                self._dirty[group] = None
+        dirty, self._dirty = [group for group in self._dirty if group in self._groups], {}
+        if not self.rule.is_merging:
+            yield from ((None, [self._groups[group]]) for group in dirty)
+            return
+        together: dict[Group, dict[Group, None]] = {}
+        for group in dirty:
+            together.setdefault(self.rule.merged(group), {})[group] = None
+        for name, groups in together.items():
+            shared = self._shared_alerts(name)
+            groups.update(shared.held)
+            yield shared, [self._groups[group] for group in groups if group in self._groups]
+
+    def _judge(
+        self, states: Sequence[GroupState], limits: Limits, shared: SharedAlerts | None, outer: list[OuterChange]
+    ) -> list[AlertChange]:
+        """Judge one group, or several that share an alert."""
+        verified, evaluations = limits.verified, []
+        for state in states:
+            evaluation = state.evaluate(verified, self._hits_above)
+            evaluations.append(evaluation)
+            outer += evaluation.outer
+            if shared is not None:
+                shared.update(state.group, evaluation.alerts, evaluation.known, evaluation.turned, verified)
+        changes = [
+            describe(self.rule, change, found, self._on_failure)
+            for change, found in compare(evaluations, lambda found: self._context.may_open(found, verified), shared)
+        ]
+        for state, evaluation in zip(states, evaluations, strict=True):
+            state.settle(evaluation.alerts, verified, shared)
+            if shared is not None:
+                shared.hold(state.group, is_held=any(map(shared.is_held, evaluation.judged)))
+            self._wait(state, state.next_due(evaluation.alerts, verified))
+            if limits.cutoff is not None:
+                before = len(state.hits)
+                state.forget(limits.cutoff, is_full=limits.is_full)
+                self.kept -= before - len(state.hits)
+        return changes
+
+    def _wait(self, state: GroupState, due: datetime) -> None:
         """Note at which verified time this group is to be judged next."""
-        due = [each.judged_at for each in alerts if each.judged_at is not None and not each.is_judged(verified)]
-        if self.rule.is_merging:  # a group came back: first it must be verified whether others are missing
-            ends = [each.resolved_at for each in alerts if each.resolved_at is not None]
-            due += [end for end in ends if verified is None or end > verified]
-        start = self.alerts_from
-        if self.rule.is_absence and start is not None and (verified is None or verified < start):
-            due.append(start)
-        if due and min(due) < state.waiting_at and min(due) != NEVER:
-            state.waiting_at = min(due)
-            self.sequence += 1
-            heapq.heappush(self.waiting, (state.waiting_at, self.sequence, state.group))
+        if due < state.waiting_at:
+            state.waiting_at = due
+            self._sequence += 1
+            heapq.heappush(self._waiting, (due, self._sequence, state.group))
 
-    # -- forgetting ----------------------------------------------------------------------------------------------------
+    # -- groups --------------------------------------------------------------------------------------------------------
 
-    def forget(self, state: GroupState, cutoff: datetime, *, is_full: bool) -> None:
-        """Drop the hits that are too old to keep, or all but a few if there is no room, after folding them into `base`."""
-        count = bisect.bisect_left(state.hits, cutoff, key=lambda each: each.at)
-        if is_full:
-            count = max(count, len(state.hits) - FEW)
-        if count <= FEW:
-            return
-        for hit in state.hits[:count]:
-            state.base.push(hit)
-        state.floor = state.hits[count - 1].at + MICROSECOND
-        del state.hits[:count]
-        self.kept -= count
-        self._drop_settled(state)
+    def count_groups(self) -> int:
+        """Count the groups held."""
+        return len(self._groups)
 
-    def _drop_settled(self, state: GroupState) -> None:
-        """Forget the alerts that cannot change any more."""
-        count = min(state.settled, len(state.base.found) - 1, len(state.live.found) - 1)
-        if count <= 0:
-            return
-        del state.base.found[:count]
-        del state.live.found[:count]
-        state.settled -= count
-        left = {found.id for found in self.alerts(state)}
-        floor = state.floor or NEVER
-        for known in list(state.known.values()):
-            if known.id not in left and (known.is_current or known.until < floor):
-                del state.known[known.id]
-                state.published.pop(known.id, None)
+    def hits_around(self, record: Record) -> Iterator[tuple[Group, Fold, list[Hit], list[Hit]]]:
+        """Return the groups that a record has hits in: the fold they begin with, the hits before, and its own."""
+        for group, state in self._groups.items():
+            if (around := state.around(record)) is not None:
+                yield group, *around
 
-    def drop_idle(self, cutoff: datetime) -> None:
+    def _group(self, group: Group) -> GroupState:
+        """Return a group, now the one used last. If there are too many groups, the least recently used is dropped."""
+        state = self._groups.get(group)
+        if state is not None:
+            self._groups.move_to_end(group)
+            return state
+        state = self._groups[group] = GroupState(self._context, group, self._unknown_before())
+        if len(self._groups) > self._max_groups:
+            _, dropped = self._groups.popitem(last=False)
+            self._let_go(dropped)
+            self.evicted += 1
+        return state
+
+    def _unknown_before(self) -> datetime | None:
+        """Return the time before which an unknown group may have existed: before all is known, or dropped as idle."""
+        complete_from = self._context.complete_from
+        if self._dropped_at is None:
+            return complete_from
+        over = self._dropped_at + self.rule.reach + self.rule.realert
+        return over if complete_from is None else max(complete_from, over)
+
+    def _shared_alerts(self, name: Group) -> SharedAlerts:
+        if name not in self._shared:
+            self._shared[name] = SharedAlerts(self.rule)
+        return self._shared[name]
+
+    def _drop_idle(self, cutoff: datetime) -> None:
         """Drop the groups in which nothing can change any more."""
         horizon = cutoff - self.rule.reach - self.rule.realert
-        while self.states and not self.rule.is_absence:
-            group, state = next(iter(self.states.items()))
-            # An alert that is no longer found may be found again while hits of its time may still come.
-            ends = [known.until for known in state.known.values()]
-            last_at = max(ends if state.last_at is None else [state.last_at, *ends], default=None)
-            if last_at is None or last_at >= horizon or group in self.dirty:
+        while self._groups and not self.rule.is_absence:
+            group, state = next(iter(self._groups.items()))
+            ended_at = state.ended_at()
+            if ended_at is None or ended_at >= horizon or group in self._dirty:
                 return
             self._let_go(state)
-            self.dropped_at = last_at if self.dropped_at is None else max(self.dropped_at, last_at)
-            del self.states[group]
+            self._dropped_at = ended_at if self._dropped_at is None else max(self._dropped_at, ended_at)
+            del self._groups[group]
 
     def _let_go(self, state: GroupState) -> None:
         """Release what belongs to a group that is dropped."""
         self.kept -= len(state.hits)
         name = self.rule.merged(state.group)
-        if (merger := self.mergers.get(name)) is not None and merger.drop(state.group):
-            del self.mergers[name]
+        if (shared := self._shared.get(name)) is not None and shared.drop(state.group):
+            del self._shared[name]
 
+    # -- after a restart -----------------------------------------------------------------------------------------------
 
-def _is_backlog(hit: Hit) -> bool:
-    return bool(hit.records) and all(record.is_backlog for record in hit.records)
+    def restore_alert(self, known: CorrelatedAlert) -> None:
+        """Take an alert that the store holds."""
+        is_expected = not self.rule.is_absence or known.group in self._groups
+        if is_expected and len(known.group) == len(self.rule.group_fields):
+            self._group(known.group).restore_alert(known)
+
+    def begin_groups(self) -> None:
+        """Begin each group, once all alerts of the store are restored."""
+        for state in self._groups.values():
+            state.begin(self._shared_alerts(self.rule.merged(state.group)) if self.rule.is_merging else None)
+
+    def restore_hit(self, group: Group, hit: Hit) -> None:
+        """Take a hit from before the restart."""
+        if self._context.since is not None and hit.at < self._context.since:
+            return
+        state = self._group(group)
+        before = len(state.hits)
+        state.make_room(hit)
+        self.kept -= before - len(state.hits)
+        self._keep(state, hit)
+
+    def finish_restore(self) -> Iterable[OuterHit]:
+        """Finish, once all hits from before the restart are restored. Return the hits that its alerts make above."""
+        for state in self._groups.values():
+            before = len(state.hits)
+            state.finish_restore()
+            self.kept -= before - len(state.hits)
+            self._dirty[state.group] = None
+        hits_above = self._hits_above
+        if hits_above is None:
+            return []
+        return [hit for state in self._groups.values() for hit in state.republish(hits_above)]

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.counting import MEASURES
 from actionwatch.rules.correlations.folds.fold import Fold
-from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
-from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Group, Hit, Kind, Rule
+from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Group, Hit, Kind, Rule
 
 SPANS = 2  # times what a rule needs: the second shows whole the alert that the record is in
 
@@ -27,7 +27,7 @@ class View:
     group: Group
     counted: tuple[Hit, ...]
     own: tuple[Hit, ...]
-    found: Found | None
+    found: FoundAlert | None
     is_opened: bool
     waits: datetime | None
 
@@ -62,7 +62,7 @@ def look(
     correlator.restore(known, history)
     correlator.take([record])
     correlator.changes(record.occurred_at)
-    return [_view(correlation, *each) for each in correlator.hits_of(correlation.name.id, record)]
+    return [_view(correlation, *each) for each in correlator.hits_around(correlation.name.id, record)]
 
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
@@ -97,7 +97,7 @@ def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], 
     return View(group, counted, tuple(own), found, is_opened, waits)
 
 
-def _holding(rule: Correlation, alerts: Iterable[Found], own: Sequence[Hit]) -> Iterator[Found]:
+def _holding(rule: Correlation, alerts: Iterable[FoundAlert], own: Sequence[Hit]) -> Iterator[FoundAlert]:
     """Return the alerts that hold these hits; for absence, the one that they end."""
     for found in alerts:
         if rule.is_absence:

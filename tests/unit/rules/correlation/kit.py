@@ -10,7 +10,7 @@ from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.folds.fold import new_fold
-from actionwatch.rules.model import Correlation, Found, Group, Hit, Kind, Rule, Step
+from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Kind, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 
@@ -44,7 +44,7 @@ def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
     return Hit(at(minutes), step, name, (record_at(minutes, key=name),), value)
 
 
-def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) -> list[Found]:
+def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) -> list[FoundAlert]:
     """Give the alerts of a group from all its hits, in any order, with all time verified since `begin`."""
     state = new_fold(rule, begin)
     for each in sorted(hits, key=lambda each: each.order):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import ChangeKind, CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import new_fold
-from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
 from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
-from actionwatch.rules.model import Correlation, Found, Group, Hit, Rule
+from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
 FEED = (
@@ -245,14 +245,14 @@ def records(draw: st.DrawFn) -> list[Record]:
     ]
 
 
-def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[Correlation, Found]]:
+def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[Correlation, FoundAlert]]:
     """Fold every group of every rule once, from all its hits in order, those that feed others first."""
     correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
     feed = Feed(rules, correlations)
     hits: list[dict[Group, list[Hit]]] = [{group: [] for group in rule.expected or ()} for rule in correlations]
     for number, group, hit in feed.hits(sorted(records, key=in_event_order)):
         hits[number].setdefault(group, []).append(hit)
-    alerts: dict[str, tuple[Correlation, Found]] = {}
+    alerts: dict[str, tuple[Correlation, FoundAlert]] = {}
     for rule, groups in zip(correlations, hits, strict=True):
         for group, of_group in groups.items():
             state = new_fold(rule, START)

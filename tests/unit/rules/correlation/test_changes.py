@@ -8,18 +8,12 @@ from datetime import datetime
 
 import pytest
 
-from actionwatch.base.model import ChangeKind, CorrelatedAlert
+from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.changes import (
-    Change,
-    Evaluation,
-    compare,
-    firing_order,
-    turned_by,
-    update_times,
-)
-from actionwatch.rules.correlations.live.merging import GroupMerger
-from actionwatch.rules.model import NEVER, Correlation, Found, Group, Threshold
+from actionwatch.rules.correlations.live.changes import compare, update_times
+from actionwatch.rules.correlations.live.group_state import Evaluation, turned_by
+from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -36,17 +30,19 @@ EVE: Group = ("eve",)
 BOB: Group = ("bob",)
 
 
-def found(name: str, start: float, *minutes: float, until: float | None = None) -> Found:
+def found(name: str, start: float, *minutes: float, until: float | None = None) -> FoundAlert:
     """Make an alert that begins at a minute, with hits, open for ten minutes."""
     hits = [hit(minute) for minute in (start, *minutes)]
     fired = hits[-1].at
-    return Found(name, at(start), fired, at(start + 10 if until is None else until), hits, id=name, firing=hits[-1])
+    return FoundAlert(
+        name, at(start), fired, at(start + 10 if until is None else until), hits, id=name, firing=hits[-1]
+    )
 
 
-def missing(name: str, since: float, *, back: float | None = None) -> Found:
+def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert:
     """Make an alert of absence."""
     end = None if back is None else at(back)
-    return Found(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
+    return FoundAlert(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
 
 
 def told(
@@ -63,7 +59,7 @@ def told(
 
 def look(
     rule: Correlation,
-    alerts: Sequence[Found],
+    alerts: Sequence[FoundAlert],
     known: Sequence[CorrelatedAlert] = (),
     turned: Sequence[CorrelatedAlert] = (),
     last: float | None = None,
@@ -74,16 +70,16 @@ def look(
     return Evaluation(rule, group, by_id, None if last is None else at(last), alerts, alerts, turned)
 
 
-def yes(_: Found) -> bool:
+def yes(_: FoundAlert) -> bool:
     return True
 
 
-def no(_: Found) -> bool:
+def no(_: FoundAlert) -> bool:
     return False
 
 
 def changes(
-    *looks: Evaluation, may_open: Callable[[Found], bool] = yes, merger: GroupMerger | None = None
+    *looks: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, merger: SharedAlerts | None = None
 ) -> list[tuple[str, str]]:
     """Give what becomes of which alert, by the id that people know; what is only learned is left out."""
     return [
@@ -92,17 +88,22 @@ def changes(
 
 
 def all_changes(
-    *looks: Evaluation, may_open: Callable[[Found], bool] = yes, merger: GroupMerger | None = None
-) -> list[Change]:
-    return [change for change in compare(looks, may_open, merger) if change.kind is not None]
+    *looks: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, merger: SharedAlerts | None = None
+) -> list[AlertChange]:
+    return [change for change, _ in compare(looks, may_open, merger) if change.kind is not None]
 
 
-def merged(rule: Correlation, *looks: Evaluation) -> GroupMerger:
+def merged(rule: Correlation, *looks: Evaluation) -> SharedAlerts:
     """Make what holds together the groups of these looks, all verified."""
-    merger = GroupMerger(rule)
+    merger = SharedAlerts(rule)
     for each in looks:
-        merger.update(each, at(1000))
+        update(merger, each, 1000)
     return merger
+
+
+def update(merger: SharedAlerts, each: Evaluation, verified: float) -> None:
+    """Let shared alerts take an evaluation."""
+    merger.update(each.group, each.alerts, each.known, each.turned, at(verified))
 
 
 # -- an alert falls away
@@ -150,8 +151,8 @@ def test_what_was_missing_and_falls_away_resolves(last: float | None, end: float
     """An alert of absence that a late record makes fall away stays open, or ends at another time than the newest record."""
     gone = told("old", 30, is_open=True, is_current=False)
     (change,) = all_changes(look(ABSENCE, [], [gone], [gone], last))
-    assert (change.kind, change.at) == (ChangeKind.RESOLVE, None if end is None else at(end))
-    assert (gone.is_open, gone.resolved_at, gone.until) == (False, change.at, at(until))
+    assert (change.kind, change.at) == (ChangeKind.RESOLVE, at(30 if end is None else end))
+    assert (gone.is_open, gone.resolved_at, gone.until) == (False, None if end is None else at(end), at(until))
     assert changes(look(ABSENCE, [], [gone])) == []
 
 
@@ -228,7 +229,7 @@ def test_an_alert_opens_once_and_is_joined() -> None:
 def test_the_end_of_what_may_not_open_is_remembered() -> None:
     """An absence from before the rule was there counts as open for ever, or its end is written down at each look."""
     place = look(ABSENCE, [missing("a", 10, back=30)])
-    assert [change.kind for change in compare([place], no)] == [None, None]  # found, and over
+    assert [change.kind for change, _ in compare([place], no)] == [None, None]  # found, and over
     (known,) = place.known.values()
     assert (known.is_reported, known.resolved_at, known.until) == (False, at(30), at(30))
     assert list(compare([place], no)) == []
@@ -243,7 +244,9 @@ def test_what_is_only_learned_is_written_down() -> None:
     gone, moved = told("old", 50, until=60, is_current=False), told("a", 1, until=14)
     moved.fired_at, moved.keys = at(4), {hit(minute).key for minute in (1, 2)}
     alerts = [found("a", 1, 2), found("b", 20, 21)]
-    written = [(change.kind, change.known.id) for change in compare([look(COUNT, alerts, [gone, moved], [gone])], no)]
+    written = [
+        (change.kind, change.known.id) for change, _ in compare([look(COUNT, alerts, [gone, moved], [gone])], no)
+    ]
     assert written == [(None, "old"), (None, "a"), (None, "b")]
     assert (moved.fired_at, moved.until) == (at(2), at(11))
 
@@ -260,10 +263,10 @@ def test_what_a_record_fires_comes_before_what_waited() -> None:
     """At one instant, an alert that waited for it leads one that a record fired then."""
     by_record, waited = found("z", 1, 5), found("0", 0, 2)
     waited.fired_at = at(5)
-    assert firing_order(by_record) < firing_order(waited)
+    assert by_record.firing_order < waited.firing_order
     waited.firing = None
-    assert firing_order(by_record) < firing_order(waited)
-    assert firing_order(found("z", 1, 5)) < firing_order(found("a", 0, 6))
+    assert by_record.firing_order < waited.firing_order
+    assert found("z", 1, 5).firing_order < found("a", 0, 6).firing_order
 
 
 @pytest.mark.parametrize(
@@ -303,12 +306,12 @@ def test_what_is_missing_in_another_group_joins() -> None:
     merger = merged(MERGED_ABSENCE, *looks)
     assert changes(*looks, merger=merger) == [("open", "a"), ("join", "a")]
     back = look(MERGED_ABSENCE, [missing("a", 10, back=30)], list(looks[0].known.values()), group=EVE)
-    merger.update(back, at(29))
+    update(merger, back, 29)
     assert list(compare([back], yes, merger)) == []  # it is not verified yet that the other is missing
-    merger.update(back, at(1000))
-    assert [change.kind for change in compare([back], yes, merger)] == [None]
+    update(merger, back, 1000)
+    assert [change.kind for change, _ in compare([back], yes, merger)] == [None]
     back = look(MERGED_ABSENCE, [missing("b", 20, back=40)], list(looks[1].known.values()), group=BOB)
-    merger.update(back, at(1000))
+    update(merger, back, 1000)
     assert changes(back, merger=merger) == [("resolve", "a"), ("resolve", "a")]
     assert changes(back, merger=merger) == []
 
@@ -346,9 +349,9 @@ def test_what_fired_later_waits_for_what_is_not_judged() -> None:
     first = found("a", 1, 2)
     first.judged_at = at(50)
     looks = [Evaluation(MERGED, EVE, {}, None, [first], [], ()), look(MERGED, [found("b", 3, 4)], group=BOB)]
-    merger = GroupMerger(MERGED)
+    merger = SharedAlerts(MERGED)
     for each in looks:
-        merger.update(each, at(10))
+        update(merger, each, 10)
     assert changes(*looks, merger=merger) == []
 
 

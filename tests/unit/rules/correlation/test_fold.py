@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.folds.fold import new_fold
-from actionwatch.rules.model import VALUE_KINDS, Correlation, Found, Hit, Kind, Pattern, Threshold
+from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Hit, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
 MANY = settings(max_examples=1500)
 
 
-def _shape(found: Found) -> Shape:
+def _shape(found: FoundAlert) -> Shape:
     hits = found.hits if found.resolved_by is None else [found.resolved_by]
     return found.origin, found.first_at, found.fired_at, tuple((hit.key, hit.step) for hit in hits)
 

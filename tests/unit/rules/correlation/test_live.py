@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actionwatch.base.model import Record
 from actionwatch.rules.correlations.live import correlator
-from actionwatch.rules.correlations.live.changes import StreamBounds
+from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import ends, replay, simulate

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actionwatch.rules.correlations.folds.fold import Fold, new_fold
-from actionwatch.rules.model import Correlation, Found, Kind, Pattern, Threshold
+from actionwatch.rules.model import Correlation, FoundAlert, Kind, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -24,10 +24,10 @@ def shapes(state: Fold) -> list[tuple[float | None, list[float | None]]]:
     return [(minutes(found.fired_at), [minutes(each.at) for each in found.hits]) for found in state.alerts()]
 
 
-def known(fired: float, *, first: float | None = None, until: float | None = None) -> Found:
+def known(fired: float, *, first: float | None = None, until: float | None = None) -> FoundAlert:
     """Make an alert that is known from before."""
     begun = fired if first is None else first
-    return Found(f"{begun:06.2f}", at(begun), at(fired), at(fired + 10 if until is None else until), [])
+    return FoundAlert(f"{begun:06.2f}", at(begun), at(fired), at(fired + 10 if until is None else until), [])
 
 
 @pytest.mark.parametrize("rule", [ABSENCE, TERM, SPIKE])
@@ -85,7 +85,9 @@ def test_quiet_hits_fire_nothing_and_are_counted(
         (ABSENCE, known(40), [(45, 0)], [(40, []), (55, [])]),
     ],
 )
-def test_a_state_goes_on_from_an_alert(rule: Correlation, begun: Found, hits: list[Any], alerts: list[Any]) -> None:
+def test_a_state_goes_on_from_an_alert(
+    rule: Correlation, begun: FoundAlert, hits: list[Any], alerts: list[Any]
+) -> None:
     """After a restart an alert that is open is not joined, or what it made known or counted counts again."""
     state = new_fold(rule, START)
     state.restore(begun)

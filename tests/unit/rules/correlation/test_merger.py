@@ -9,9 +9,8 @@ import pytest
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.correlations.live.changes import Evaluation
-from actionwatch.rules.correlations.live.merging import GroupMerger
-from actionwatch.rules.model import NEVER, Found, Group, Threshold
+from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
+from actionwatch.rules.model import NEVER, FoundAlert, Group, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 FIRING = make(threshold=Threshold("gte", 1), group_by=("userName",), alert=AlertBlock(group_by=()))
@@ -28,17 +27,17 @@ C: Group = ("c",)
 LATE = 1000.0
 
 
-def fired(name: str, minute: float, *, judged: float | None = None) -> Found:
+def fired(name: str, minute: float, *, judged: float | None = None) -> FoundAlert:
     """Make an alert that fired at a minute; `judged`: not before so much is verified."""
     one = hit(minute)
     waits = None if judged is None else at(judged)
-    return Found(name, one.at, one.at, at(minute + 10), [one], waits, firing=one, id=name)
+    return FoundAlert(name, one.at, one.at, at(minute + 10), [one], waits, firing=one, id=name)
 
 
-def missing(name: str, since: float, *, back: float | None = None) -> Found:
+def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert:
     """Make an alert of absence."""
     end = None if back is None else at(back)
-    return Found(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
+    return FoundAlert(name, at(since), at(since), NEVER, [], at(since), resolved_at=end, id=name)
 
 
 def told(name: str, minute: float, *, back: float | None = None, **more: object) -> CorrelatedAlert:
@@ -53,16 +52,15 @@ def told(name: str, minute: float, *, back: float | None = None, **more: object)
 class Groups:
     """A merger, and what was told of each of its groups."""
 
-    def __init__(self, merger: GroupMerger) -> None:
+    def __init__(self, merger: SharedAlerts) -> None:
         self.merger = merger
         self.known: dict[str, CorrelatedAlert] = {}
 
     def update(
-        self, group: Group, *alerts: Found, turned: Sequence[CorrelatedAlert] = (), verified: float | None = LATE
+        self, group: Group, *alerts: FoundAlert, turned: Sequence[CorrelatedAlert] = (), verified: float | None = LATE
     ) -> None:
         """Take what a group's fold gives, and tell of what is new."""
-        evaluation = Evaluation(self.merger.rule, group, self.known, None, alerts, alerts, turned)
-        self.merger.update(evaluation, None if verified is None else at(verified))
+        self.merger.update(group, alerts, self.known, turned, None if verified is None else at(verified))
         for found in alerts:
             self.known.setdefault(
                 found.id,
@@ -81,9 +79,9 @@ class Groups:
         return None if found is None else ((found[0] - at(0)) / MINUTE, [each.id for each in found[1]])
 
 
-def groups(*alerts: tuple[Group, Found], rule: object = None, verified: float | None = LATE) -> Groups:
+def groups(*alerts: tuple[Group, FoundAlert], rule: object = None, verified: float | None = LATE) -> Groups:
     """Make a merger of alerts that came in this order."""
-    made = Groups(GroupMerger(ABSENCE if rule is ABSENCE else FIRING))
+    made = Groups(SharedAlerts(ABSENCE if rule is ABSENCE else FIRING))
     for group, found in alerts:
         made.update(group, found, verified=verified)
         made.leader(found.id)
@@ -175,7 +173,7 @@ def test_what_people_know_already_is_what_its_leader_is_told_as() -> None:
 
 def test_what_is_remembered_leads() -> None:
     """After a restart what fires within `realert` of a known alert opens another one."""
-    made = Groups(GroupMerger(FIRING))
+    made = Groups(SharedAlerts(FIRING))
     made.merger.restore(A, [told("a1", 5)])
     made.update(B, fired("b1", 15), fired("b2", 15.5))
     assert (made.leader("b1"), made.leader("b2")) == ("a1", None)
@@ -183,7 +181,7 @@ def test_what_is_remembered_leads() -> None:
 
 def test_what_is_remembered_as_missing_is_missing() -> None:
     """After a restart what was missing counts as back, or what was back as missing."""
-    made = Groups(GroupMerger(ABSENCE))
+    made = Groups(SharedAlerts(ABSENCE))
     made.merger.restore(A, [told("a1", 5, back=20), told("a2", 50)])
     made.update(B, missing("b1", 10, back=15), missing("b2", 60, back=70))
     assert (made.leader("b1"), made.leader("b2")) == ("a1", "a2")
@@ -222,12 +220,12 @@ def test_an_end_settles_once_it_is_verified() -> None:
     assert made.merger.is_settled(missing("a1", 5))
     made.update(A, missing("a1", 5, back=20), verified=20)
     assert made.merger.is_settled(missing("a1", 5, back=20))
-    assert not GroupMerger(ABSENCE).is_verified(at(0))
+    assert not SharedAlerts(ABSENCE).is_verified(at(0))
 
 
 def test_what_is_held_is_looked_at_again() -> None:
     """A group that waits for another is forgotten, or looked at for ever."""
-    merger = GroupMerger(FIRING)
+    merger = SharedAlerts(FIRING)
     merger.hold(A, is_held=True)
     merger.hold(B, is_held=True)
     merger.hold(A, is_held=False)

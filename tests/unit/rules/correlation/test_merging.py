@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Entity, Level, Record
-from actionwatch.rules.correlations.live.changes import firing_order
-from actionwatch.rules.model import Correlation, Found, Hit
+from actionwatch.rules.model import Correlation, FoundAlert, Hit
 from tests.unit.rules.correlation.kit import HEAD, START, at, fold, loaded, minutes, outcome_of, record_at, run, shapes
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
@@ -142,14 +141,14 @@ def test_it_is_what_merging_the_groups_alerts_gives(drawn: Sequence[tuple[int, s
 
 def _merged(rule: Correlation, records: Sequence[Record], user: str, realert: int) -> list[tuple[str, list[str]]]:
     """Fold each group of a user, and merge what fires."""
-    found: list[Found] = []
+    found: list[FoundAlert] = []
     for cluster in "abc":
         own = [each for each in records if (each.user_name, each.cluster) == (user, Entity(cluster))]
         hits = [Hit(each.occurred_at, 0, each.key, (each,)) for each in own]
         found += fold(rule, (user, cluster), hits, START)
     merged: list[tuple[str, list[str]]] = []
     ends = at(-1)
-    for each in sorted(found, key=firing_order):
+    for each in sorted(found, key=lambda each: each.firing_order):
         if each.fired_at > ends:
             merged.append((each.id, []))
             ends = each.fired_at + (at(realert) - START)

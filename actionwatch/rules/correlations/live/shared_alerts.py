@@ -1,84 +1,88 @@
 """Several groups that share one alert: whose alert leads, and which others join it.
 
-Each group of a correlation is folded by itself. Where `alert.group_by` names fewer fields than `group-by`, an alert that fires
-in one group within `realert` of the firing of a leading alert joins that alert. A missing group joins while another is missing.
+Each group of a correlation is folded separately. If `alert.group_by` names fewer fields than `group-by`, an alert that fires in
+one group within `realert` of the firing of a leading alert joins that alert. A missing group joins while another is missing.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from actionwatch.base.model import CorrelatedAlert
-from actionwatch.rules.correlations.live.changes import Evaluation, FiringOrder, firing_order
-from actionwatch.rules.model import NEVER, Correlation, Found, Group
+from actionwatch.rules.model import NEVER, Correlation, FiringOrder, FoundAlert, Group
 
 
 @dataclass(slots=True)
-class Member:
-    """An alert of one group: it is over at `until`, and follows `leader`. Where it leads, others join up to `end`."""
+class _Member:
+    """An alert of one group: it is over at `until`, and joins `leader`. If it leads, others join up to `end`."""
 
     order: FiringOrder
     group: Group
     until: datetime
     end: datetime
     known: CorrelatedAlert | None = None
-    leader: Member | None = None
+    leader: _Member | None = None
 
 
-@dataclass(slots=True)
-class GroupMerger:
+class SharedAlerts:
     """The alerts of the groups that share an alert, in the order of firing.
 
     A run is a leading alert and those that join it; they are neighbours. Alerts that are not judged yet are included: whether
     they count decides who leads those that fired later. Groups with later alerts are `held` until then.
     """
 
-    rule: Correlation
-    groups: set[Group] = field(default_factory=set)
-    held: dict[Group, None] = field(default_factory=dict)
-    _members: list[Member] = field(default_factory=list)
-    _by_id: dict[str, Member] = field(default_factory=dict)
-    _changeable: dict[Group, set[str]] = field(default_factory=dict)
-    _unjudged: dict[str, FiringOrder] = field(default_factory=dict)
-    _verified: datetime | None = None
+    def __init__(self, rule: Correlation) -> None:
+        self.held: dict[Group, None] = {}
+        self._rule = rule
+        self._groups: set[Group] = set()
+        self._members: list[_Member] = []
+        self._by_id: dict[str, _Member] = {}
+        self._changeable: dict[Group, set[str]] = {}
+        self._unjudged: dict[str, FiringOrder] = {}
+        self._verified: datetime | None = None
 
     def restore(self, group: Group, known: Iterable[CorrelatedAlert]) -> None:
         """Take the alerts of a group that were known before a restart."""
         for each in known:
-            until = (each.resolved_at or NEVER) if self.rule.is_absence else each.fired_at + self.rule.realert
+            until = (each.resolved_at or NEVER) if self._rule.is_absence else each.fired_at + self._rule.realert
             order = (each.fired_at, True, each.origin, each.id)
-            self._settle(self._insert(Member(order, group, until, until, each), each.id))
-        self.groups.add(group)
+            self._settle(self._insert(_Member(order, group, until, until, each), each.id))
+        self._groups.add(group)
 
-    def update(self, evaluation: Evaluation, verified: datetime | None) -> None:
-        """Take what the fold of a group finds now, as far as it can change."""
-        self._verified, group = verified, evaluation.group
-        self.groups.add(group)
+    def update(
+        self,
+        group: Group,
+        alerts: Sequence[FoundAlert],
+        known: Mapping[str, CorrelatedAlert],
+        turned: Sequence[CorrelatedAlert],
+        verified: datetime | None,
+    ) -> None:
+        """Take the alerts that the fold of a group finds now and that can change, and the known ones that `turned`."""
+        self._verified = verified
+        self._groups.add(group)
         found = [
-            each
-            for each in evaluation.alerts
-            if not each.is_quiet and (not self.rule.is_absence or each.is_judged(verified))
+            each for each in alerts if not each.is_quiet and (not self._rule.is_absence or each.is_judged(verified))
         ]
-        fallen = {known.id for known in evaluation.turned if not known.is_current}
+        fallen = {each.id for each in turned if not each.is_current}
         gone = (self._changeable.pop(group, set()) | fallen) - {each.id for each in found}
         low = min((self._remove(name) for name in gone if name in self._by_id), default=len(self._members))
         for each in found:
-            low = min(low, self._put(group, each, evaluation.known.get(each.id)))
+            low = min(low, self._put(group, each, known.get(each.id)))
             self._unjudged.pop(each.id, None)
             if not each.is_judged(verified):
-                self._unjudged[each.id] = firing_order(each)
+                self._unjudged[each.id] = each.firing_order
         if found:
             self._changeable[group] = {each.id for each in found}
         self._settle(low)
 
-    def is_held(self, found: Found) -> bool:
+    def is_held(self, found: FoundAlert) -> bool:
         """Return whether an alert that fired before it is still to be judged."""
-        return any(order < firing_order(found) for order in self._unjudged.values())
+        return any(order < found.firing_order for order in self._unjudged.values())
 
-    def is_settled(self, found: Found) -> bool:
+    def is_settled(self, found: FoundAlert) -> bool:
         """Return whether everything about it was reported, provided that it does not change."""
         return not self.is_held(found) and (found.resolved_at is None or self.is_verified(found.resolved_at))
 
@@ -111,7 +115,7 @@ class GroupMerger:
         known = (each.known for each in self._members if each.known is not None)
         return any(known.is_open and known.alert_id == alert_id for known in known)
 
-    def settle(self, group: Group, found: Found) -> None:
+    def settle(self, group: Group, found: FoundAlert) -> None:
         """Note that an alert does not change any more: the next update does not contain it, and it stays."""
         self._changeable.get(group, set()).discard(found.id)
 
@@ -127,8 +131,8 @@ class GroupMerger:
         for name in self._changeable.pop(group, ()):
             self._unjudged.pop(name, None)
         self.held.pop(group, None)
-        self.groups.discard(group)
-        return not self.groups
+        self._groups.discard(group)
+        return not self._groups
 
     def forget(self, before: datetime) -> None:
         """Forget the runs in which all was over before a time."""
@@ -144,20 +148,20 @@ class GroupMerger:
 
     # -- the order of firing -------------------------------------------------------------------------------------------
 
-    def _put(self, group: Group, found: Found, known: CorrelatedAlert | None) -> int:
+    def _put(self, group: Group, found: FoundAlert, known: CorrelatedAlert | None) -> int:
         """Put an alert in its place, and return the first position that changed."""
-        until = found.fired_at + self.rule.realert
-        if self.rule.is_absence:
+        until = found.fired_at + self._rule.realert
+        if self._rule.is_absence:
             until = (
                 found.resolved_at if found.resolved_at is not None and self.is_verified(found.resolved_at) else NEVER
             )
-        order, member = firing_order(found), self._by_id.get(found.id)
+        order, member = found.firing_order, self._by_id.get(found.id)
         if member is not None and (member.order, member.until) == (order, until):
             return len(self._members)
         low = self._remove(found.id) if member is not None else len(self._members)
-        return min(low, self._insert(Member(order, group, until, until, known), found.id))
+        return min(low, self._insert(_Member(order, group, until, until, known), found.id))
 
-    def _insert(self, member: Member, name: str) -> int:
+    def _insert(self, member: _Member, name: str) -> int:
         place = bisect.bisect_left(self._members, member.order, key=lambda each: each.order)
         self._members.insert(place, member)
         self._by_id[name] = member
@@ -179,15 +183,15 @@ class GroupMerger:
             if leader is None or not self._joins(member, leader):
                 leader = member
                 leader.end = leader.until
-            elif self.rule.is_absence:
+            elif self._rule.is_absence:
                 leader.end = max(leader.end, member.until)
             member.leader = leader
 
-    def _joins(self, member: Member, leader: Member) -> bool:
+    def _joins(self, member: _Member, leader: _Member) -> bool:
         at = member.order[0]
-        return at < leader.end if self.rule.is_absence else at <= leader.end
+        return at < leader.end if self._rule.is_absence else at <= leader.end
 
-    def _run(self, leader: Member) -> Iterator[Member]:
+    def _run(self, leader: _Member) -> Iterator[_Member]:
         place = bisect.bisect_left(self._members, leader.order, key=lambda each: each.order)
         while place < len(self._members) and self._members[place].leader is leader:
             yield self._members[place]

@@ -1,9 +1,10 @@
-"""Probes: `/healthz` (all threads run) and `/readyz` (polls succeed and the store can be written)."""
+"""The routes: `/healthz` (all threads run), `/readyz` (polls succeed and the store can be written), and `/metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,6 +41,26 @@ def health_routes(
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+def metrics_routes(
+    database: Database,
+    sources: Collection[str],
+    clock: Callable[[], datetime],
+    dropped_groups: Callable[[], int] = lambda: 0,
+) -> list[Route]:
+    """Build the route of the metrics. The first scrape imports metrics.py."""
+
+    @functools.cache
+    def scraper() -> Callable[[], Response]:
+        from actionwatch.web.metrics import make_scraper
+
+        return make_scraper(database, sources, clock, dropped_groups)
+
+    def metrics(_: Request) -> Response:
+        return scraper()()
+
+    return [Route("/metrics", metrics)]
 
 
 def _unready(database: Database, intervals: Mapping[str, timedelta], ages: Mapping[str, timedelta | None]) -> list[str]:

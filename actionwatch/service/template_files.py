@@ -30,17 +30,17 @@ class TemplateFiles:
         """The files whose last good text is used, named as in faults."""
 
     def read(self) -> tuple[dict[str, str], list[Fault]]:
-        """Read the files."""
+        """Read the files. Return the text of each template, and the faults of files that cannot be read."""
         return read_texts(self._folder)
 
-    def take_up(self, reading: tuple[dict[str, str], list[Fault]]) -> list[Fault]:
+    def apply(self, reading: tuple[dict[str, str], list[Fault]]) -> list[Fault]:
         """Use the valid templates. Return the faults of the others."""
         if reading != self._read:
-            self._take_up(*reading)
+            self._apply(*reading)
             self._read = reading
         return self._faults
 
-    def _take_up(self, texts: Mapping[str, str], unread: list[Fault]) -> None:
+    def _apply(self, texts: Mapping[str, str], unread: list[Fault]) -> None:
         if self._last is None:
             with self._database.read() as connection:
                 self._last = template_versions.read_all(connection)

@@ -1,6 +1,6 @@
-"""The rules in use: the files as they are, each broken document as it last ran, taken up all at once.
+"""Load the rule files all at once, with the last good version of each broken document.
 
-Called at the start of `run` and by each reload; nothing else writes which versions run.
+Called at the start of `run` and by each reload.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 import yaml
 
 from actionwatch.base.model import Mode
 from actionwatch.rules.document import read_document
-from actionwatch.rules.last_good import Build, Running, Version, lists_of, with_last_good
+from actionwatch.rules.last_good import Running, Version, lists_of, with_last_good
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.load import ReadFiles, Rules
+from actionwatch.rules.load import ReadFiles, Rules, build_rules, read_documents
 from actionwatch.rules.model import Filter, Rule
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
 from actionwatch.rules.versions import with_versions
+from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
+from actionwatch.settings import Settings
 from actionwatch.store import correlations, rule_versions
 from actionwatch.store.database import Database
 from actionwatch.store.rule_versions import StoredVersion
@@ -32,8 +33,8 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class TakenUp:
-    """What runs now, and by name what is other than before; `is_changed` where anything is."""
+class AppliedRules:
+    """What runs now, and the names of what was added, changed and removed."""
 
     running: Running
     added: tuple[str, ...]
@@ -42,42 +43,27 @@ class TakenUp:
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything runs other than before."""
+        """Whether anything was added, changed or removed."""
         return bool(self.added or self.changed or self.removed)
 
 
-class Read(Protocol):
-    """Reads the rule files and the lists, each rule file by the function it is given."""
+class RuleFiles:
+    """The rule files and lists of one process. Nothing else writes which versions run."""
 
-    def __call__(self, read: Callable[[Path], list[Document]], /) -> tuple[ReadFiles, Lists]:
-        """Read all."""
-        ...
-
-
-class Rulebook:
-    """The rules of one process: `read` gives what the files say, `build` makes rules of documents."""
-
-    def __init__(
-        self,
-        read: Read,
-        build: Callable[[Sequence[Document], Lists, Memory], Rules],
-        database: Database,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._read = read
-        self._memory = Memory()
-        self._build: Build = lambda documents, lists: build(documents, lists, self._memory)
+    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
         self._database = database
         self._clock = clock
+        self._cache = _Cache()
         self._last: tuple[Version, ...] | None = None
 
     def read(self) -> tuple[ReadFiles, Lists]:
-        """Read the files, those that look as they did not again."""
-        self._memory.turn()
-        return self._read(self._memory.read_file)
+        """Read the files that changed since the last call; take the others from the cache."""
+        self._cache.start_reading()
+        return read_documents(self._settings.rules, self._cache.read_file), known_lists(self._settings)
 
-    def take_up(self, reading: tuple[ReadFiles, Lists]) -> TakenUp:
-        """Decide what runs and write it down; whoever calls this has it used."""
+    def apply(self, reading: tuple[ReadFiles, Lists]) -> AppliedRules:
+        """Decide which versions run, and store them. The caller makes the service use them."""
         last = self._last if self._last is not None else self._stored()
         running = with_last_good(*reading, last, self._build)
         running = replace(
@@ -96,22 +82,32 @@ class Rulebook:
                 rule_versions.write(connection, _to_store([*added, *changed], at))
                 for each in moved:
                     rule_versions.move(connection, each.id, *_place(each))
-                # A rule that was gone is new when it comes back: what it did not see meanwhile must not fire.
+                # A rule that comes back is new: it must not fire for records that it did not see while it was gone.
                 correlations.forget_versions(connection, before.keys() & now.keys())
         self._last = running.versions
-        self._memory.keep([version.document for version in running.versions])
+        self._cache.keep([version.document for version in running.versions])
         names = [tuple(each.name for each in some) for some in (added, changed, removed)]
-        return TakenUp(running, *names)
+        return AppliedRules(running, *names)
+
+    def _build(self, documents: Sequence[Document], lists: Lists) -> Rules:
+        return build_rules(
+            documents,
+            lists=lists,
+            known_kinds=known_kinds(self._settings),
+            time_intervals=time_intervals(self._settings),
+            now=self._clock(),
+            read=self._cache.read_document,
+        )
 
     def _stored(self) -> tuple[Version, ...]:
         with self._database.read() as connection:
             return tuple(_from_store(each) for each in rule_versions.read_all(connection))
 
 
-class Memory:
-    """What was read and made before: a reload costs what changed, not what there is.
+class _Cache:
+    """The files that were read and the rules that were built before, so that the cost of a reload depends on what changed.
 
-    A rule costs some 15 ms to read and 4 to build: a thousand would take far longer than the second they have.
+    Reading a rule takes 15 ms and building it 4 ms, and a thousand rules must reload within a second.
     """
 
     def __init__(self) -> None:
@@ -120,9 +116,9 @@ class Memory:
         self._made: dict[int, tuple[Document, object, Rule, Report]] = {}
 
     def read_file(self, path: Path) -> list[Document]:
-        """Read a rule file, unless it is as it was.
+        """Read a rule file, unless it is unchanged.
 
-        Raises: ConfigError, as `located.read_file`.
+        Raises: ConfigError.
         """
         try:
             found = path.stat()
@@ -136,7 +132,7 @@ class Memory:
         return known[1]
 
     def read_document(self, report: Report, context: ReadContext) -> Rule | Filter | None:
-        """Make a rule of the report's document, unless it was made before with the same lists."""
+        """Build the rule of the report's document, unless it was built before with the same lists."""
         document = report.document
         lists = lists_of(document.value, context.lists.values)
         known = self._made.get(id(document))
@@ -148,12 +144,12 @@ class Memory:
             self._made[id(document)] = (document, lists, found, replace(report, notes=list(report.notes)))
         return found
 
-    def turn(self) -> None:
-        """Begin to read all files: what is not read this time is forgotten the next."""
+    def start_reading(self) -> None:
+        """Start reading all files. A file that is not read this time is forgotten the next time."""
         self._before, self._files = self._files, {}
 
     def keep(self, documents: Sequence[Document]) -> None:
-        """Forget what was made of any other document."""
+        """Forget the rules of all other documents."""
         kept = set(map(id, documents))
         self._made = {key: made for key, made in self._made.items() if key in kept}
 
@@ -169,7 +165,7 @@ def _to_store(versions: Sequence[Version], at: datetime) -> list[StoredVersion]:
         try:
             texts = [_dump(version.document.value), _dump({name: list(items) for name, items in version.lists.items()})]
         except (yaml.YAMLError, UnicodeError, RecursionError) as exc:
-            # It runs all the same; only a restart with a broken file could not fall back on it.
+            # The rule runs, but a restart with a broken file cannot fall back to this version.
             log.warning("rule_version_not_kept", rule=version.name, error=str(exc))
             continue
         mode = None if version.mode is None else version.mode.value
@@ -189,7 +185,7 @@ def _to_store(versions: Sequence[Version], at: datetime) -> list[StoredVersion]:
 
 
 def _from_store(stored: StoredVersion) -> Version:
-    # Written by us, in the dialect of one library: not a text that people wrote, which `located` alone may read.
+    # Written by _dump with the same library. Only text/yaml_document.py may read what people wrote.
     value, lists = (yaml.load(text, Loader=yaml.CSafeLoader) for text in (stored.document, stored.lists))
     document = Document(stored.file, value, {(): (stored.line, 1)})
     mode = None if stored.mode is None else Mode(stored.mode)

@@ -1,0 +1,313 @@
+"""The live state of one group of a correlation: its fold, the hits kept to fold it again, and its alerts.
+
+Only `rule_state.py` holds these states and changes them.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.rules.correlations.folds.fold import Fold, new_fold
+from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
+from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Hit, Kind
+
+_MICROSECOND = timedelta(microseconds=1)
+_FEW = 8  # hits that a group may keep even if there is no room
+
+OuterHit = tuple[int, Group, Hit]
+"""A hit that an alert makes in a rule above: the number of that rule, the group, the hit."""
+HitsAbove = Callable[[Group, FoundAlert], Iterable[OuterHit]]
+
+
+@dataclass(frozen=True, slots=True)
+class OuterChange:
+    """A hit that an alert adds to a rule above, or removes from it."""
+
+    is_added: bool
+    hit: OuterHit
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a fold finds in one group now: its alerts, in order; those that are judged; and the known ones that `turned`.
+
+    `known` are the alerts of the group that were stored, by id; `last_at` is the time of its newest hit.
+    """
+
+    rule: Correlation
+    group: Group
+    known: dict[str, CorrelatedAlert]
+    last_at: datetime | None
+    alerts: Sequence[FoundAlert]
+    judged: Sequence[FoundAlert]
+    turned: Sequence[CorrelatedAlert]
+    outer: Sequence[OuterChange] = ()
+
+
+class GroupState:
+    """One group. `_base` is the fold of the hits that are no longer kept, `hits` are the later ones, `_live` folds both.
+
+    `_known` are its alerts that can still change, `_published` the hits that they made in the rules above.
+    """
+
+    def __init__(self, context: RuleContext, group: Group, floor: datetime | None) -> None:
+        """`floor`: a hit before it comes too late."""
+        self.group = group
+        self.hits: list[Hit] = []
+        self.floor = floor
+        self.waiting_at = NEVER
+        self._context = context
+        self._base = new_fold(context.rule, context.begin)
+        self._live = self._base
+        self._is_stale = True
+        self._is_refolded = False  # since it was last judged: any of its alerts may have changed
+        self._known: dict[str, CorrelatedAlert] = {}
+        self._published: dict[str, list[OuterHit]] = {}
+        self._settled = 0
+        self._begun: FoundAlert | None = None  # the alert that a restored state begins with
+        self._newest_id = ""  # of the alerts, as last judged
+        self._last_at: datetime | None = None
+
+    # -- hits ----------------------------------------------------------------------------------------------------------
+
+    def keep(self, hit: Hit) -> bool:
+        """Keep a hit in its place, once, and return whether that changes anything.
+
+        A record that may alert replaces the same action that another source read as backlog.
+        """
+        if not self.hits or hit.order > self.hits[-1].order:
+            self.hits.append(hit)
+            if not self._is_stale:
+                self._live.push(hit)
+        else:
+            place = self._place(hit)
+            if self.hits[place].order != hit.order:
+                self.hits.insert(place, hit)
+            elif _is_backlog(self.hits[place]) and not _is_backlog(hit):
+                self.hits[place] = hit
+            else:
+                return False
+            self._is_stale = True
+        self._last_at = hit.at if self._last_at is None else max(self._last_at, hit.at)
+        return True
+
+    def remove(self, hit: Hit) -> bool:
+        """Remove the hit of an inner alert, and return whether it was there."""
+        place = self._place(hit)
+        if place == len(self.hits) or self.hits[place].order != hit.order:
+            return False
+        del self.hits[place]
+        self._is_stale = True
+        return True
+
+    def forget(self, cutoff: datetime, *, is_full: bool) -> None:
+        """Drop the hits that are too old to keep, or all but a few if there is no room, after folding them into `_base`."""
+        count = bisect.bisect_left(self.hits, cutoff, key=lambda each: each.at)
+        if is_full:
+            count = max(count, len(self.hits) - _FEW)
+        if count <= _FEW:
+            return
+        for hit in self.hits[:count]:
+            self._base.push(hit)
+        self.floor = self.hits[count - 1].at + _MICROSECOND
+        del self.hits[:count]
+        self._drop_settled()
+
+    def around(self, record: Record) -> tuple[Fold, list[Hit], list[Hit]] | None:
+        """Return the fold that the group begins with, the hits before a record, and its own; None if it has none."""
+        own = [hit for hit in self.hits if any(each.key == record.key for each in hit.records)]
+        if not own:
+            return None
+        return self._base.copy(), [hit for hit in self.hits if hit.order < own[0].order], own
+
+    def _place(self, hit: Hit) -> int:
+        return bisect.bisect_left(self.hits, hit.order, key=lambda each: each.order)
+
+    # -- alerts --------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, verified: datetime | None, hits_above: HitsAbove | None) -> Evaluation:
+        """Return what the fold finds now, with the changes of its hits in the rules above."""
+        self._refresh()
+        is_again, self._is_refolded = self._is_refolded, False
+        alerts = self.alerts(self._settled)
+        judged = [found for found in alerts if found.is_judged(verified)]
+        current = {found.id for found in alerts}
+        # In order, only the newest alert can still disappear: one that waited for something not to come.
+        suspects = {*self._known, *self._published} if is_again else {self._newest_id, *current}
+        self._newest_id = alerts[-1].id if alerts else ""
+        outer = list(self._publish(suspects, judged, hits_above, is_again=is_again)) if hits_above is not None else ()
+        turned = turned_by(self._known, suspects, current)
+        return Evaluation(self._context.rule, self.group, self._known, self._last_at, alerts, judged, turned, outer)
+
+    def alerts(self, start: int = 0) -> list[FoundAlert]:
+        """Return the alerts, with their ids, from a position on."""
+        alerts = self._live.alerts(start)
+        for found in alerts:
+            found.id = found.id or self._context.rule.alert_id(self.group, found.origin)
+            if self._context.is_waiting:
+                found.judged_at = max(found.judged_at or found.fired_at, found.fired_at)
+        return alerts
+
+    def next_due(self, alerts: Sequence[FoundAlert], verified: datetime | None) -> datetime:
+        """Return the verified time at which the group is to be judged next, NEVER if it need not be."""
+        context = self._context
+        due = [each.judged_at for each in alerts if each.judged_at is not None and not each.is_judged(verified)]
+        if context.rule.is_merging:  # a group came back: first it must be verified whether others are missing
+            ends = [each.resolved_at for each in alerts if each.resolved_at is not None]
+            due += [end for end in ends if verified is None or end > verified]
+        start = context.alerts_from
+        if context.rule.is_absence and start is not None and (verified is None or verified < start):
+            due.append(start)
+        return min(due, default=NEVER)
+
+    def settle(self, alerts: Sequence[FoundAlert], verified: datetime | None, shared: SharedAlerts | None) -> None:
+        """Note which alerts cannot change unless the group is folded again: all but the newest, as far as they are reported."""
+        for found in alerts[:-1]:
+            if not found.is_judged(verified) or (shared is not None and not shared.is_settled(found)):
+                return
+            self._settled += 1
+            if shared is not None:
+                shared.settle(self.group, found)
+
+    def ended_at(self) -> datetime | None:
+        """Return when the last hit came or the last known alert was over: later, nothing happens in the group by itself."""
+        # An alert that is no longer found may be found again while hits of its time may still come.
+        ends = [known.until for known in self._known.values()]
+        return max(ends if self._last_at is None else [self._last_at, *ends], default=None)
+
+    def _refresh(self) -> None:
+        """Fold the group again if a hit came out of order or was removed."""
+        if not self._is_stale:
+            return
+        self._live = self._base.copy()
+        for hit in self.hits:
+            self._live.push(hit)
+        self._is_stale, self._is_refolded = False, True
+        self._settled = 0
+        for known in self._known.values():
+            known.taken = 0
+
+    def _drop_settled(self) -> None:
+        """Forget the alerts that cannot change any more."""
+        count = min(self._settled, len(self._base.found) - 1, len(self._live.found) - 1)
+        if count <= 0:
+            return
+        del self._base.found[:count]
+        del self._live.found[:count]
+        self._settled -= count
+        left = {found.id for found in self.alerts()}
+        floor = self.floor or NEVER
+        for known in list(self._known.values()):
+            if known.id not in left and (known.is_current or known.until < floor):
+                del self._known[known.id]
+                self._published.pop(known.id, None)
+
+    # -- the rules above -----------------------------------------------------------------------------------------------
+
+    def _publish(
+        self, suspects: Iterable[str], judged: Sequence[FoundAlert], hits_above: HitsAbove, *, is_again: bool
+    ) -> Iterator[OuterChange]:
+        """Let the rules above count the judged alerts as they are now, and no others."""
+        # If all hits came in order, only alerts that waited for verified time can change once they are published.
+        settled = {found.id for found in judged if not is_again and found.judged_at is None} & self._published.keys()
+        now = {found.id: self._hits_above(found, hits_above) for found in judged if found.id not in settled}
+        gone = [name for name in suspects if name in self._published and name not in settled and name not in now]
+        now.update((name, []) for name in gone)
+        for name, hits in now.items():
+            before, self._published[name] = self._published.get(name, []), hits
+            yield from (OuterChange(False, old) for old in before if old not in hits)
+            yield from (OuterChange(True, new) for new in hits if new not in before)
+
+    def _hits_above(self, found: FoundAlert, hits_above: HitsAbove) -> list[OuterHit]:
+        """Return the hits that an alert makes in the rules above; the one a state begins with is too old to matter there."""
+        if found.is_quiet or (self._begun is not None and found.id == self._begun.id):
+            return []
+        return list(hits_above(self.group, found))
+
+    # -- after a restart -----------------------------------------------------------------------------------------------
+
+    def restore_alert(self, known: CorrelatedAlert) -> None:
+        """Take an alert that the store holds."""
+        self._known[known.id] = known
+
+    def begin(self, shared: SharedAlerts | None) -> None:
+        """Begin at the last of its alerts that began before all of its hits are known, if there is one."""
+        context, current = self._context, [each for each in self._known.values() if each.is_current]
+        if shared is not None:
+            shared.restore(self.group, [each for each in current if not context.is_early(each)])
+        begun = [each for each in current if context.began_before(each)]
+        last = max(begun, key=lambda each: (each.first_at, each.fired_at), default=None)
+        if last is not None:
+            is_quiet = context.is_early(last)
+            self._begun = FoundAlert(
+                last.origin, last.first_at, last.fired_at, last.until, [], is_quiet=is_quiet, id=last.id
+            )
+            self._base.restore(self._begun)
+
+    def make_room(self, hit: Hit) -> None:
+        """Fold what came before a restored hit, if no hit can follow there: memory is bounded."""
+        end = self._context.complete_from
+        if self._context.is_direct and end is not None and self.hits and self.hits[-1].at < min(hit.at, end):
+            self._fold_quietly()
+
+    def finish_restore(self) -> None:
+        """Finish, once all hits from before the restart are restored."""
+        context, begun = self._context, self._begun
+        self._fold_quietly()
+        if context.complete_from is not None:
+            # The hits of the alert that it begins with may be folded already.
+            end = context.complete_from
+            self.floor = end if begun is None else max(end, begun.fired_at + _MICROSECOND)
+            left = {context.rule.alert_id(self.group, found.origin) for found in self._base.alerts()}
+            self._known = {
+                known.id: known for known in self._known.values() if not context.began_before(known) or known.id in left
+            }
+
+    def republish(self, hits_above: HitsAbove) -> Iterator[OuterHit]:
+        """After a restore, return the hits that the alerts of the past make in the rules above."""
+        self._refresh()
+        for found in self.alerts():
+            known = self._known.get(found.id)
+            if found.judged_at is None or (known is not None and known.is_current):
+                hits = self._published[found.id] = self._hits_above(found, hits_above)
+                yield from hits
+
+    def _fold_quietly(self) -> None:
+        """Fold the hits from before all hits are known: the store holds their alerts."""
+        if self._context.complete_from is None:
+            return
+        count = bisect.bisect_left(self.hits, self._context.complete_from, key=lambda each: each.at)
+        hits, self.hits = self.hits[:count], self.hits[count:]
+        for hit in _since(self._context.rule, self._begun, hits):
+            self._base.push(hit, is_quiet=True)
+
+
+def turned_by(
+    known: Mapping[str, CorrelatedAlert], suspects: Iterable[str], current: set[str]
+) -> list[CorrelatedAlert]:
+    """Note which alerts this fold is the first not to find, or to find again; return those, oldest first."""
+    suspected = [known[name] for name in suspects if name in known]
+    turned = [each for each in suspected if each.is_current is not (each.id in current)]
+    for each in turned:
+        each.is_current = not each.is_current
+    return sorted(turned, key=lambda each: (each.first_at, each.id))
+
+
+def _since(rule: Correlation, begun: FoundAlert | None, hits: list[Hit]) -> list[Hit]:
+    """Return the hits without those before the alert that a state begins with, also at its first instant."""
+    if begun is None or rule.kind in (Kind.NEW_TERM, Kind.SPIKE):
+        return hits
+    if rule.is_absence:
+        return [hit for hit in hits if hit.at > begun.first_at]
+    kept = [hit for hit in hits if hit.at >= begun.first_at]
+    place = next((n for n, hit in enumerate(kept) if hit.key == begun.origin), 0)
+    return kept[place:]
+
+
+def _is_backlog(hit: Hit) -> bool:
+    return bool(hit.records) and all(record.is_backlog for record in hit.records)

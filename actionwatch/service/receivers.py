@@ -1,0 +1,80 @@
+"""Build what delivers alerts from the configuration: the routing tree, the notifiers, the policies and the templates."""
+
+from __future__ import annotations
+
+from actionwatch.alerts import routes
+from actionwatch.alerts.inhibition import InhibitRule
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
+from actionwatch.delivery.receiver_worker import Channel
+from actionwatch.delivery.retry import RetryPolicy
+from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.notifiers.base import DigestOptions, notifier_module, templates_of
+from actionwatch.render import Renderer
+from actionwatch.service.configuration import shipped, time_intervals
+from actionwatch.settings import Receiver, Settings
+
+
+def build_addressing(settings: Settings) -> Addressing:
+    """Build the routing tree and its receivers."""
+    destinations = {
+        receiver.name: Destination(
+            receiver.name,
+            updates=receiver.updates,
+            is_updated_last=notifier_module(receiver.type).IS_UPDATED_LAST,
+            min_level=receiver.min_level,
+        )
+        for receiver in settings.receivers
+    }
+    return Addressing(routes.build(settings.route, list(destinations)), destinations)
+
+
+def build_channel(receiver: Receiver) -> Channel:
+    """Build a receiver's notifier, with its templates and policy."""
+    module, retry = notifier_module(receiver.type), receiver.retry
+    rate = receiver.rate_per_second
+    return Channel(
+        name=receiver.name,
+        notifier=module.build(receiver.options, receiver=receiver.name),
+        templates=templates_of(receiver.type, receiver.options),
+        retry=RetryPolicy(retry.first, retry.factor, retry.max, retry.give_up_after),
+        concurrency=receiver.concurrency,
+        rate_per_second=module.DEFAULT_RATE_PER_SECOND if rate is None else rate,
+        policy=_build_policy(receiver),
+    )
+
+
+def _build_policy(receiver: Receiver) -> ReceiverPolicy:
+    digest: DigestOptions | None = getattr(receiver.options, "digest", None)
+    return ReceiverPolicy(
+        min_level=receiver.min_level,
+        storm=_storm(receiver),
+        digest=digest.crontab if digest else None,
+        updates=receiver.updates,
+        fallback=receiver.fallback,
+        fallback_after=receiver.fallback_after,
+        objective=receiver.slo.p99 if receiver.slo else None,
+    )
+
+
+def _storm(receiver: Receiver) -> Storm | None:
+    if receiver.storm is None:
+        return Storm() if notifier_module(receiver.type).IS_READ_BY_PEOPLE else None
+    return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
+
+
+def build_global_policy(settings: Settings) -> GlobalPolicy:
+    """Build the policy of all receivers: the inhibition rules and the time intervals."""
+    rules = [
+        InhibitRule(
+            tuple(routes.parse_matcher(text) for text in rule.source_matchers),
+            tuple(routes.parse_matcher(text) for text in rule.target_matchers),
+            rule.equal,
+        )
+        for rule in settings.inhibit_rules
+    ]
+    return GlobalPolicy(tuple(rules), time_intervals(settings))
+
+
+def build_renderer(settings: Settings) -> Renderer:
+    """Build the renderer. The operator's templates have precedence over the shipped ones."""
+    return Renderer([settings.templates, shipped("templates")])

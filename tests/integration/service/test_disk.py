@@ -1,0 +1,25 @@
+"""The check of the disk opens and resolves a self-alert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actionwatch.service.disk import check_disk
+from actionwatch.store import self_alerts
+from tests.integration.kit import Post
+
+
+def test_disk(post: Post, tmp_path: Path) -> None:
+    """A nearly full disk opens an alert, which resolves when there is room again."""
+    store = tmp_path / "store.db"
+    check_disk(store, post.troubles, low_bytes=0)
+    assert _open(post) == []
+    check_disk(store, post.troubles, low_bytes=2**62, low_share=1.0)
+    assert _open(post) == [("store_nearly_full", "store.db")]
+    check_disk(store, post.troubles, low_bytes=0)
+    assert _open(post) == []
+
+
+def _open(post: Post) -> list[tuple[str, str]]:
+    with post.database.read() as connection:
+        return [(each.trouble, each.subject) for each in self_alerts.read_all(connection)]
