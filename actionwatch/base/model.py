@@ -228,7 +228,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     """The event time of the newest record with which it opened. It may open long after `first_at`."""
     seen_at: datetime | None = None
     """When its first record was fetched; None for an alert without records."""
-    told_at: datetime | None = None
+    first_sent_at: datetime | None = None
     """When a receiver first accepted one of its messages."""
     escalation: Escalation | None = None
     """Set only while the alert is opened; then it becomes a row of the outbox."""

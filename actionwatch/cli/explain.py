@@ -161,11 +161,11 @@ def _alert_lines(connection: Connection, alert: Alert, record: Record | None) ->
         yield _Line(entry.at, alert.id, entry.stage, entry.what)
     for row in outbox.read_of_alert(connection, alert.id):
         yield from _delivery_lines(connection, row)
-    if alert.told_at is not None:
-        spans = [f"{(alert.told_at - alert.first_at).total_seconds():.1f} s after it happened"]
+    if alert.first_sent_at is not None:
+        spans = [f"{(alert.first_sent_at - alert.first_at).total_seconds():.1f} s after it happened"]
         if alert.seen_at is not None:
-            spans.append(f"{(alert.told_at - alert.seen_at).total_seconds():.1f} s after it was seen")
-        yield _Line(alert.told_at, alert.id, "first told", ", ".join(spans))
+            spans.append(f"{(alert.first_sent_at - alert.seen_at).total_seconds():.1f} s after it was seen")
+        yield _Line(alert.first_sent_at, alert.id, "first told", ", ".join(spans))
 
 
 def _delivery_lines(connection: Connection, row: Delivery) -> Iterator[_Line]:

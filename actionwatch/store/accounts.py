@@ -1,4 +1,4 @@
-"""The linked accounts, with history: what each was called, and how it was set up, from when to when."""
+"""The linked accounts with their history: the name and the settings of each, and when they were valid."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from actionwatch.base.model import LinkedAccount
 from actionwatch.store.tables import LINKED_ACCOUNT
 
 _TABLE = LINKED_ACCOUNT.c
-_LISTED = ""  # the row of no account, which says from when to when the accounts of an organisation were listed
+_LISTED = ""  # the id of a row that holds when the accounts of an organisation were first and last listed
 
 
 def read_current(connection: Connection, organisation: str) -> dict[str, LinkedAccount]:
-    """Read the accounts that are linked now, by id."""
+    """Read the currently linked accounts by id."""
     rows = connection.execute(
         select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation, _TABLE.valid_to.is_(None))
     )
@@ -23,7 +23,7 @@ def read_current(connection: Connection, organisation: str) -> dict[str, LinkedA
 
 
 def name_history(connection: Connection, organisation: str) -> dict[str, list[tuple[datetime | None, str]]]:
-    """Read, for each account ever linked, its names, oldest first, each with the time up to which it held (None: it holds)."""
+    """Read the names of every account that was ever linked, oldest first, each with its end; None for the current name."""
     found: dict[str, list[tuple[datetime | None, str]]] = {}
     rows = connection.execute(
         select(LINKED_ACCOUNT).where(_TABLE.organisation == organisation).order_by(_TABLE.valid_from, _TABLE.id)
@@ -34,7 +34,7 @@ def name_history(connection: Connection, organisation: str) -> dict[str, list[tu
 
 
 def note_listed(connection: Connection, organisation: str, at: datetime) -> None:
-    """Note that this organisation's accounts were listed, though there may be none."""
+    """Store when the accounts of an organisation were listed, even if there are none."""
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
     if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
         values = {
@@ -49,14 +49,14 @@ def note_listed(connection: Connection, organisation: str, at: datetime) -> None
 
 
 def listed_at(connection: Connection, organisation: str) -> datetime | None:
-    """Give when this organisation's accounts were listed last; None if they never were."""
+    """Return when the accounts of an organisation were last listed; None if never."""
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
     found: datetime | None = connection.execute(select(_TABLE.valid_to).where(*is_it)).scalar()
     return found
 
 
 def begin(connection: Connection, organisation: str, account: LinkedAccount, at: datetime) -> None:
-    """Note how an account is from now on."""
+    """Store the state of an account that is valid from now on."""
     values = {
         "organisation": organisation,
         "account_id": account.id,
@@ -69,6 +69,6 @@ def begin(connection: Connection, organisation: str, account: LinkedAccount, at:
 
 
 def end(connection: Connection, organisation: str, account_id: str, at: datetime) -> None:
-    """Note that an account is no longer as it was, or no longer linked."""
+    """End the state of an account that changed or is no longer linked."""
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == account_id, _TABLE.valid_to.is_(None))
     connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at))

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.tables import STORY
+from actionwatch.store.tables import ALERT_HISTORY
 from actionwatch.store.timestamps import to_micros
 
 
@@ -26,10 +26,12 @@ class Entry:
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Add lines, in order."""
     rows = [(to_micros(entry.at), entry.alert_id, entry.stage, entry.what) for entry in entries]
-    bulk_insert(connection, STORY, ("at", "alert_id", "stage", "what"), rows)
+    bulk_insert(connection, ALERT_HISTORY, ("at", "alert_id", "stage", "what"), rows)
 
 
 def read(connection: Connection, alert_id: str) -> list[Entry]:
     """Read the history of one alert, oldest line first."""
-    rows = connection.execute(select(STORY).where(STORY.c.alert_id == alert_id).order_by(STORY.c.id))
+    rows = connection.execute(
+        select(ALERT_HISTORY).where(ALERT_HISTORY.c.alert_id == alert_id).order_by(ALERT_HISTORY.c.id)
+    )
     return [Entry(row.at, row.alert_id, row.stage, row.what) for row in rows]

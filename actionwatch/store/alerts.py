@@ -1,4 +1,4 @@
-"""The alerts, and which records each of them holds."""
+"""The alerts and their records."""
 
 from __future__ import annotations
 
@@ -12,16 +12,24 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, e
 
 from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.tables import ALERT, CORRELATED, DELIVERY, JOINED, REFERENCE, STORY, TROUBLE
+from actionwatch.store.tables import (
+    ALERT,
+    ALERT_HISTORY,
+    ALERT_RECORD,
+    CORRELATED_ALERT,
+    DELIVERY,
+    MESSAGE_REFERENCE,
+    SELF_ALERT,
+)
 from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
 
 CHUNK = 500  # values in one IN clause
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
 READ = as_stored(column for column in ALERT.columns if column.name != "group_key")
-"""What `alert_of` takes."""
+"""The columns that `alert_of` reads, in its order."""
 _ALERTS = select(*READ)
-# Built once: every message asks it.
+# Built once, because every message runs it.
 _ONE = _ALERTS.where(ALERT.c.id == bindparam("alert_id"))
 _UNRESOLVED = (
     select(*READ, ALERT.c.group_key)
@@ -32,33 +40,35 @@ _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
 
 
 def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
-    """Store (alert, group key) pairs, skipping ids already there; give how many were new."""
+    """Insert (alert, group key) pairs and skip known ids. Return how many are new."""
     return bulk_insert(connection, ALERT, _COLUMNS, [_values(alert, group_key) for alert, group_key in alerts])
 
 
 def join(connection: Connection, pairs: Sequence[tuple[str, int]]) -> int:
-    """Join records to alerts as (alert id, record id); joining again changes nothing. Gives how many were new."""
-    return bulk_insert(connection, JOINED, ("alert_id", "record_id"), pairs)
+    """Join records to alerts, as (alert id, record id), and skip known pairs. Return how many are new."""
+    return bulk_insert(connection, ALERT_RECORD, ("alert_id", "record_id"), pairs)
 
 
 def read_joined(connection: Connection, record_ids: Collection[int]) -> set[tuple[str, str, int]]:
-    """Return which alerts hold these records already, as (rule id, alert id, record id)."""
+    """Return the alerts that hold these records, as (rule id, alert id, record id)."""
     statement = (
-        select(ALERT.c.rule_id, ALERT.c.id, JOINED.c.record_id)
-        .join(JOINED, JOINED.c.alert_id == ALERT.c.id)
-        .where(JOINED.c.record_id.in_(record_ids))
+        select(ALERT.c.rule_id, ALERT.c.id, ALERT_RECORD.c.record_id)
+        .join(ALERT_RECORD, ALERT_RECORD.c.alert_id == ALERT.c.id)
+        .where(ALERT_RECORD.c.record_id.in_(record_ids))
     )
     return {(row.rule_id, row.id, row.record_id) for row in connection.execute(statement)}
 
 
 def read_of_record(connection: Connection, record_id: int) -> list[str]:
-    """Give the ids of the alerts that hold a record."""
-    statement = select(JOINED.c.alert_id).where(JOINED.c.record_id == record_id).order_by(JOINED.c.alert_id)
+    """Return the ids of the alerts that hold a record."""
+    statement = (
+        select(ALERT_RECORD.c.alert_id).where(ALERT_RECORD.c.record_id == record_id).order_by(ALERT_RECORD.c.alert_id)
+    )
     return list(connection.execute(statement).scalars())
 
 
 def update(connection: Connection, alert: Alert) -> None:
-    """Store what can change in an alert after its opening."""
+    """Store the fields of an alert that can change after its opening."""
     values = {
         "body": alert.body,
         "level": int(alert.level),
@@ -86,7 +96,7 @@ def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, A
 
 
 def read_unresolved(connection: Connection, group_keys: Collection[str]) -> dict[str, list[Alert]]:
-    """Return the unresolved alerts of these grouping keys, oldest first, by key; only keys that have any."""
+    """Read the unresolved alerts by grouping key, oldest first; keys without alerts are left out."""
     found: dict[str, list[Alert]] = {}
     keys = list(group_keys)
     for start in range(0, len(keys), CHUNK):
@@ -96,7 +106,7 @@ def read_unresolved(connection: Connection, group_keys: Collection[str]) -> dict
 
 
 def read_at_work(connection: Connection, first: datetime, last: datetime, rules: Collection[str] | None) -> list[Alert]:
-    """Read the unresolved alerts, of these rules (None: of any), whose matches and a `realert` after reach into a span."""
+    """Read the unresolved alerts of these rules (None: all) whose span, plus `realert`, overlaps the given span."""
     reaches = type_coerce(ALERT.c.last_at, BigInteger) + ALERT.c.realert >= to_micros(first)
     statement = _ALERTS.where(ALERT.c.status != Status.RESOLVED.value, ALERT.c.first_at <= last, reaches)
     if rules is not None:
@@ -105,20 +115,20 @@ def read_at_work(connection: Connection, first: datetime, last: datetime, rules:
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Alert]:
-    """Read the alerts whose id begins so; at most two, which is enough to know that it is not the only one."""
+    """Read at most two alerts whose id has this prefix: two show that it is not unique."""
     statement = _ALERTS.where(ALERT.c.id.startswith(beginning, autoescape=True)).limit(2)
     return [alert_of(row) for row in connection.execute(statement)]
 
 
 def read_newest_of_rule(connection: Connection, rule_id: str) -> Alert | None:
-    """Read the alert of a rule that was opened last."""
+    """Read the newest alert of a rule."""
     statement = _ALERTS.where(ALERT.c.rule_id == rule_id).order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(1)
     row = connection.execute(statement).first()
     return alert_of(row) if row else None
 
 
 def read_newest(connection: Connection, limit: int, *, since: datetime | None = None) -> list[Alert]:
-    """Read the alerts opened last, newest first."""
+    """Read the newest alerts, newest first."""
     statement = _ALERTS.order_by(ALERT.c.opened_at.desc(), ALERT.c.id).limit(limit)
     if since:
         statement = statement.where(ALERT.c.opened_at >= since)
@@ -140,18 +150,18 @@ def count_by_level(connection: Connection) -> dict[Level, int]:
 
 
 def is_at_work(now: datetime) -> ColumnElement[bool]:
-    """Give the condition for alerts that matches may still join, or that stand for what goes on, however old they are."""
+    """Return the SQL condition for alerts that matches may still join, or that report something that lasts."""
     reaches = type_coerce(ALERT.c.last_at, BigInteger) + ALERT.c.realert >= to_micros(now)
     return or_(
         and_(ALERT.c.status != Status.RESOLVED.value, reaches),
-        exists().where(CORRELATED.c.id == ALERT.c.id),
-        exists().where(CORRELATED.c.reported_as == ALERT.c.id),
-        exists().where(TROUBLE.c.alert_id == ALERT.c.id),
+        exists().where(CORRELATED_ALERT.c.id == ALERT.c.id),
+        exists().where(CORRELATED_ALERT.c.reported_as == ALERT.c.id),
+        exists().where(SELF_ALERT.c.alert_id == ALERT.c.id),
     )
 
 
 def delete_settled(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
-    """Delete at most `limit` alerts opened before a time that are over and owe nobody a message; give how many."""
+    """Delete at most `limit` alerts that were opened before a time, are over and have no deliveries. Return how many."""
     doomed = (
         select(ALERT.c.id)
         .where(ALERT.c.opened_at < before, ~is_at_work(now))
@@ -159,13 +169,12 @@ def delete_settled(connection: Connection, before: datetime, now: datetime, limi
         .limit(limit)
     )
     ids = connection.execute(doomed).scalars().all()
-    for table in (JOINED, REFERENCE, STORY):
+    for table in (ALERT_RECORD, MESSAGE_REFERENCE, ALERT_HISTORY):
         connection.execute(table.delete().where(table.c.alert_id.in_(ids)))
     return connection.execute(ALERT.delete().where(ALERT.c.id.in_(ids))).rowcount
 
 
 def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
-    """Give the row of an alert, in the order of the table's columns."""
     return (
         alert.id,
         alert.rule.id,
@@ -192,16 +201,17 @@ def _values(alert: Alert, group_key: str) -> tuple[Any, ...]:
         to_micros(alert.opened_at),
         _micros(alert.late_by),
         to_stored(alert.seen_at),
-        to_stored(alert.told_at),
+        to_stored(alert.first_sent_at),
         to_micros(alert.happened_at or alert.last_at),
     )
 
 
 def alert_of(row: Sequence[Any]) -> Alert:
-    """Make the noun of what `READ` names, in its order: by name a row takes five times as long."""
+    """Return the alert of a row with the columns of `READ`. By position, because access by name takes five times as long."""
     (
         alert_id, rule_id, rule_name, rule_title, tags, level, title, body, runbook, labels, source, group, fields, realert,
-        status, acked_by, resolved_by, resolved_at, count, first_at, last_at, opened_at, late_by, seen_at, told_at, happened_at,
+        status, acked_by, resolved_by, resolved_at, count, first_at, last_at, opened_at, late_by, seen_at, first_sent_at,
+        happened_at,
     ) = row  # fmt: skip
     return Alert(
         id=alert_id,
@@ -225,14 +235,13 @@ def alert_of(row: Sequence[Any]) -> Alert:
         opened_at=from_micros(opened_at),
         late_by=None if late_by is None else timedelta(microseconds=late_by),
         seen_at=from_stored(seen_at),
-        told_at=from_stored(told_at),
+        first_sent_at=from_stored(first_sent_at),
         happened_at=from_micros(happened_at),
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _texts(text: str) -> tuple[str, ...]:
-    """Read what the alerts of a rule have in common."""
     return tuple(json.loads(text))
 
 

@@ -1,8 +1,8 @@
-"""The sources that are catching up, and how far they are: a row while they do, none otherwise."""
+"""The progress of the sources that are catching up. Other sources have no row."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
@@ -13,9 +13,9 @@ from actionwatch.store.tables import BACKLOG
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The stretch of time that a source catches up with, `through` of it done by `noted_at`, with so many new records.
+    """The time span that a source catches up with, read up to `through` by `noted_at`, with `record_count` new records.
 
-    `began_at`, `began_through` and `began_count` are where this process took it up: it may have been killed over it before.
+    `began_at`, `began_through` and `began_count` are where this process started, because an earlier one may have been killed.
     """
 
     source: str
@@ -30,19 +30,19 @@ class Backlog:
 
     @property
     def share(self) -> float:
-        """How much of the stretch is read, from 0 to 1."""
+        """The part of the span that is read, from 0 to 1."""
         span = self.ends_at - self.starts_at
         return min(max((self.through - self.starts_at) / span, 0.0), 1.0) if span else 1.0
 
     @property
     def records_per_second(self) -> float | None:
-        """How many new records came a second since this process took it up; None before anything can be said."""
+        """The new records per second since this process started; None if unknown yet."""
         seconds = (self.noted_at - self.began_at).total_seconds()
         return (self.record_count - self.began_count) / seconds if seconds > 0 else None
 
     @property
     def remaining(self) -> timedelta | None:
-        """How long the rest takes where it goes on as it did so far; None before anything can be said."""
+        """How long the rest takes at the speed so far; None if unknown yet."""
         done, elapsed = self.through - self.began_through, self.noted_at - self.began_at
         if done <= timedelta(0) or elapsed <= timedelta(0):
             return None
@@ -50,14 +50,13 @@ class Backlog:
 
 
 def read_all(connection: Connection) -> dict[str, Backlog]:
-    """Read what every source that is catching up has done of it, by name."""
+    """Read the progress of every source that is catching up, by name."""
     return {row["source"]: Backlog(**row) for row in connection.execute(select(BACKLOG)).mappings()}
 
 
 def write(connection: Connection, backlog: Backlog) -> None:
-    """Store how far a source is, replacing what was there."""
-    values = {name: getattr(backlog, name) for name in backlog.__dataclass_fields__}
-    upsert(connection, BACKLOG, values)
+    """Store the progress of a source."""
+    upsert(connection, BACKLOG, asdict(backlog))
 
 
 def delete(connection: Connection, source: str) -> None:

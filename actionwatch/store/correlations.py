@@ -1,4 +1,7 @@
-"""The alerts that correlations found, and which version of each runs: their state is rebuilt from this and the records."""
+"""The alerts that correlations found, and the version of each that runs.
+
+A start rebuilds the state of the correlations from these and the records.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from sqlalchemy import Connection, RowMapping, or_, select
 
 from actionwatch.base.model import CorrelatedAlert
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import CORRELATED, CORRELATION, JOINED, RECORD
+from actionwatch.store.tables import ALERT_RECORD, CORRELATED_ALERT, CORRELATION_VERSION, RECORD
 
 CHUNK = 500  # values in one IN clause
 
-_FIELDS = tuple(column.name for column in CORRELATED.columns if column.name != "group_values")
-_ALERTS = select(CORRELATED).order_by(CORRELATED.c.first_at, CORRELATED.c.id)
+_FIELDS = tuple(column.name for column in CORRELATED_ALERT.columns if column.name != "group_values")
+_ALERTS = select(CORRELATED_ALERT).order_by(CORRELATED_ALERT.c.first_at, CORRELATED_ALERT.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,70 +31,70 @@ class Version:
 
 
 def read(connection: Connection, rule_ids: Collection[str], since: datetime | None) -> list[CorrelatedAlert]:
-    """Return the alerts of these rules that reach up to a time or beyond, or are open; all of them for None."""
+    """Read the alerts of these rules that are open or end after a time; None reads all."""
     found: list[CorrelatedAlert] = []
     names = list(rule_ids)
     for start in range(0, len(names), CHUNK):
-        statement = _ALERTS.where(CORRELATED.c.rule_id.in_(names[start : start + CHUNK]))
+        statement = _ALERTS.where(CORRELATED_ALERT.c.rule_id.in_(names[start : start + CHUNK]))
         if since is not None:
-            statement = statement.where(or_(CORRELATED.c.until >= since, CORRELATED.c.is_open))
+            statement = statement.where(or_(CORRELATED_ALERT.c.until >= since, CORRELATED_ALERT.c.is_open))
         found.extend(map(_alert, connection.execute(statement).mappings()))
     return found
 
 
 def read_open(connection: Connection) -> list[CorrelatedAlert]:
-    """Return the alerts of any rule that report something that is still missing."""
-    return [_alert(row) for row in connection.execute(_ALERTS.where(CORRELATED.c.is_open)).mappings()]
+    """Read the alerts of all rules that report something that is still missing."""
+    return [_alert(row) for row in connection.execute(_ALERTS.where(CORRELATED_ALERT.c.is_open)).mappings()]
 
 
 def delete(connection: Connection, ids: Collection[str]) -> None:
-    """Forget what was found."""
+    """Delete alerts."""
     names = list(ids)
     for start in range(0, len(names), CHUNK):
-        connection.execute(CORRELATED.delete().where(CORRELATED.c.id.in_(names[start : start + CHUNK])))
+        connection.execute(CORRELATED_ALERT.delete().where(CORRELATED_ALERT.c.id.in_(names[start : start + CHUNK])))
 
 
 def read_keys(connection: Connection, alert_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give which records alerts hold, as (alert id, record key)."""
+    """Yield the records of alerts, as (alert id, record key)."""
     for start in range(0, len(alert_ids), CHUNK):
         statement = (
-            select(JOINED.c.alert_id, RECORD.c.record_key)
-            .join(RECORD, RECORD.c.id == JOINED.c.record_id)
-            .where(JOINED.c.alert_id.in_(alert_ids[start : start + CHUNK]))
+            select(ALERT_RECORD.c.alert_id, RECORD.c.record_key)
+            .join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
+            .where(ALERT_RECORD.c.alert_id.in_(alert_ids[start : start + CHUNK]))
         )
         for row in connection.execute(statement):
             yield row.alert_id, row.record_key
 
 
 def write(connection: Connection, changed: Iterable[CorrelatedAlert]) -> None:
-    """Store alerts, replacing what was there."""
+    """Store alerts."""
     for alert in changed:
         values = {name: getattr(alert, name) for name in _FIELDS}
-        upsert(connection, CORRELATED, {**values, "group_values": json.dumps(alert.group)})
+        upsert(connection, CORRELATED_ALERT, {**values, "group_values": json.dumps(alert.group)})
 
 
 def read_versions(connection: Connection) -> dict[str, Version]:
-    """Read which version of each rule ran last, by rule id."""
-    rows = connection.execute(select(CORRELATION))
+    """Read the last version of each rule by id."""
+    rows = connection.execute(select(CORRELATION_VERSION))
     return {row.rule_id: Version(row.version, row.floor) for row in rows}
 
 
 def write_version(connection: Connection, rule_id: str, version: Version) -> None:
     """Store the version of a rule that runs."""
     values = {"rule_id": rule_id, "version": version.version, "floor": version.floor}
-    upsert(connection, CORRELATION, values)
+    upsert(connection, CORRELATION_VERSION, values)
 
 
 def delete_older(connection: Connection, before: datetime) -> int:
-    """Delete what was over before a time; give how many."""
-    statement = CORRELATED.delete().where(CORRELATED.c.until < before, ~CORRELATED.c.is_open)
+    """Delete the alerts that ended before a time. Return how many."""
+    statement = CORRELATED_ALERT.delete().where(CORRELATED_ALERT.c.until < before, ~CORRELATED_ALERT.c.is_open)
     return connection.execute(statement).rowcount
 
 
 def forget_versions(connection: Connection, kept: Collection[str]) -> None:
-    """Forget which version ran of every rule but these: one that comes back starts from then."""
+    """Delete the versions of all other rules: a rule that returns starts as new."""
     for rule_id in read_versions(connection).keys() - set(kept):
-        connection.execute(CORRELATION.delete().where(CORRELATION.c.rule_id == rule_id))
+        connection.execute(CORRELATION_VERSION.delete().where(CORRELATION_VERSION.c.rule_id == rule_id))
 
 
 def _alert(row: RowMapping) -> CorrelatedAlert:

@@ -21,7 +21,19 @@ from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Insert, QueuePool, Table, bindparam, create_engine, event
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    QueuePool,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -270,6 +282,14 @@ def _upserting(table: Table, columns: tuple[str, ...], added: tuple[str, ...]) -
     changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in key}
     changed |= {name: table.c[name] + statement.excluded[name] for name in added}
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
+
+
+def without_index(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column for a condition, so that SQLite does not use an index for it.
+
+    SQLite has no statistics and would choose an index on a condition that in fact most rows meet.
+    """
+    return column.concat("") if isinstance(column.type, Text) else column + 0
 
 
 def _version(connection: Connection) -> str | None:

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, func, select, type_coerce
 from sqlalchemy.types import BigInteger
 
-from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Alert
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, LATENCY
+from actionwatch.store.outbox import IS_PENDING, IS_SENT
+from actionwatch.store.tables import ALERT, DELIVERY, DELIVERY_LATENCY, IS_LET_THROUGH
 from actionwatch.store.timestamps import MICROSECOND, Instant
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
@@ -26,8 +26,8 @@ _STARTS = ("happened", "seen", "matched")
 _BOUNDS_MICROS = [bound * 1_000_000 for bound in BOUNDS]
 _FIRST_SENT = (
     ALERT.update()
-    .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.told_at.is_(None))
-    .values(told_at=bindparam("at", type_=Instant))
+    .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.first_sent_at.is_(None))
+    .values(first_sent_at=bindparam("at", type_=Instant))
 )
 _KEY = ("rule", "receiver", "since", "bucket")
 
@@ -58,14 +58,18 @@ def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime
         {**dict(zip(_KEY, key, strict=True)), "message_count": count, "total": totals[key]}
         for key, count in counts.items()
     ]
-    upsert(connection, LATENCY, *rows, added=("message_count", "total"))
+    upsert(connection, DELIVERY_LATENCY, *rows, added=("message_count", "total"))
     if sent:
         connection.execute(_FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
 
 
 def read_all(connection: Connection) -> list[Histogram]:
     """Read every histogram."""
-    rows = connection.execute(select(LATENCY).order_by(LATENCY.c.rule, LATENCY.c.receiver, LATENCY.c.since))
+    rows = connection.execute(
+        select(DELIVERY_LATENCY).order_by(
+            DELIVERY_LATENCY.c.rule, DELIVERY_LATENCY.c.receiver, DELIVERY_LATENCY.c.since
+        )
+    )
     found: dict[tuple[str, str, str], tuple[dict[int, int], list[int]]] = {}
     for row in rows:
         buckets, totals = found.setdefault((row.rule, row.receiver, row.since), ({}, []))
@@ -91,9 +95,9 @@ def count_slow(
     A pending alert counts once it is overdue. Alerts of late records do not count, because the upstream was late.
     """
     asked = {"wanted": receiver, "objective": objective // MICROSECOND}
-    sent = _ARRIVED.where(DELIVERY.c.status == DeliveryStatus.SENT.value, DELIVERY.c.sent_at > since)
+    sent = _ARRIVED.where(IS_SENT, DELIVERY.c.sent_at > since)
     arrived, slow = connection.execute(sent, asked).one()
-    waiting = _ARRIVED.where(DELIVERY.c.status == DeliveryStatus.PENDING.value, ALERT.c.happened_at < now - objective)
+    waiting = _ARRIVED.where(IS_PENDING, ALERT.c.happened_at < now - objective)
     overdue = connection.execute(waiting, asked).one()[0]
     return arrived + overdue, slow + overdue
 

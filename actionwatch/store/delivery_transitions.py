@@ -28,8 +28,8 @@ from actionwatch.base.delivery import (
 )
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event, Status
-from actionwatch.store.database import bulk_insert, bulk_update
-from actionwatch.store.outbox import IS_ESCALATION, IS_FROZEN, IS_PENDING, DeliveryFilter
+from actionwatch.store.database import bulk_insert, bulk_update, without_index
+from actionwatch.store.outbox import AWAITS_SUMMARY, IS_ESCALATION, IS_FROZEN, IS_LEASED, IS_PENDING, DeliveryFilter
 from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.store.tables import ALERT, DELIVERY
 from actionwatch.store.timestamps import Instant, to_micros
@@ -51,9 +51,8 @@ _COLUMNS = (
     "ref",
     "body",
 )
-# `|| ''` hides the column from the planner. Without statistics SQLite takes `status = 'pending'` for a condition that few rows
-# meet, and would read all pending rows of a receiver instead of those with the given ids.
-_IS_PENDING = DELIVERY.c.status.concat("") == DeliveryStatus.PENDING.value
+# With the index by status, SQLite would read all pending rows of a receiver instead of those with the given ids.
+_IS_PENDING = without_index(DELIVERY.c.status) == DeliveryStatus.PENDING.value
 _ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
 _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
 _EARLIER = DELIVERY.alias()
@@ -144,8 +143,7 @@ def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
 
 def release(connection: Connection) -> int:
     """End every lease: correct where one process alone works on the store, as on SQLite. Return how many there were."""
-    held = (IS_PENDING, DELIVERY.c.leased_until.is_not(None))
-    return connection.execute(DELIVERY.update().where(*held).values(leased_until=None)).rowcount
+    return connection.execute(DELIVERY.update().where(IS_PENDING, IS_LEASED).values(leased_until=None)).rowcount
 
 
 def sent(connection: Connection, receiver: str, notes: Mapping[str, str | None], at: datetime) -> None:
@@ -274,8 +272,7 @@ def _allows(transition: Transition) -> ColumnElement[bool]:
     states = [state for state in transition.sources if state is not None]
     plain = sorted(state.status.value for state in states if not state.awaits_summary)
     awaiting = sorted(state.status.value for state in states if state.awaits_summary)
-    is_awaiting = DELIVERY.c.awaits.is_not(None)
-    allowed = ((plain, ~is_awaiting), (awaiting, is_awaiting))
+    allowed = ((plain, ~AWAITS_SUMMARY), (awaiting, AWAITS_SUMMARY))
     return or_(*(DELIVERY.c.status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
 
 

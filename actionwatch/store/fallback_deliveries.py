@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select
 
-from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Event
-from actionwatch.store.outbox import READ, delivery_of
+from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
 _COPY, _ORIGINAL = DELIVERY.alias("copy"), DELIVERY.alias("original")
@@ -27,9 +27,8 @@ def read_uncopied(connection: Connection, receiver: str, limit: int) -> list[Del
     """Read what waits for a receiver, passed the gates (or resolves what did) and was not copied, in the order of sending."""
     statement = (
         select(*READ)
-        .where(DELIVERY.c.status == DeliveryStatus.PENDING.value, DELIVERY.c.receiver == receiver)
-        .where(DELIVERY.c.event.in_(_COPIED))
-        .where((DELIVERY.c.event == Event.RESOLVED.value) | DELIVERY.c.body.is_not(None))
+        .where(IS_PENDING, DELIVERY.c.receiver == receiver, DELIVERY.c.event.in_(_COPIED))
+        .where((DELIVERY.c.event == Event.RESOLVED.value) | IS_FROZEN)
         .where(~exists().where(_COPY.c.fallback_of == DELIVERY.c.id, _COPY.c.fallback_of.is_not(None)))
         .order_by(DELIVERY.c.created_at, DELIVERY.c.ordinal)
         .limit(limit)

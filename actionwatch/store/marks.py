@@ -1,27 +1,27 @@
-"""How far each source has been read: its high-water mark, what was seen through, and what was proved."""
+"""The marks of each source: how far it is read, and how far it is proved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNPROVED
+from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNPROVED_WINDOW
 from actionwatch.store.timestamps import MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """One source's progress in the log of one organisation.
+    """The progress of one source in the log of one organisation.
 
-    `mark` is the newest `occurred_at` stored by a completed poll; `seen_through` is the end of the last completed window: all
-    before it was read. `proved_through` is as far as counts or two agreeing walks proved it without a gap. Records before
-    `alerts_from` are backlog. `totals_cover_pages`: a walk up to an empty page confirmed that totals count the window.
-    `bounds_unit` is how finely the upstream takes a window's bounds, as it was found at `bounds_asked_at`; None: not settled.
-    Records that were marked as vanished up to `vanished_reported_through` are reported.
+    `mark` is the newest `occurred_at` that a completed poll stored. `seen_through` is the end of the last completed window:
+    everything before it was read. Up to `proved_through`, counts or two agreeing walks proved everything without a gap. Records
+    before `alerts_from` are backlog. `totals_cover_pages`: a walk to an empty page confirmed that totals count the window.
+    `bounds_unit` is the resolution of bounds at the upstream, measured at `bounds_asked_at`; None if unknown. Records that were
+    marked as vanished up to `vanished_reported_through` are reported.
     """
 
     name: str
@@ -38,37 +38,35 @@ class Marks:
 
 
 def read(connection: Connection, name: str) -> Marks | None:
-    """Read a source's marks; None before its first successful poll, or after another name took them over."""
+    """Read the marks of a source; None before its first successful poll, or after it was renamed."""
     return next((_marks(row) for row in _rows(connection) if row.name == name), None)
 
 
 def read_all(connection: Connection) -> dict[str, Marks]:
-    """Read the marks of every source that was ever polled, by name; the former names of renamed sources are left out."""
+    """Read the marks of every source that was ever polled, by name, without the former names of renamed sources."""
     return {row.name: _marks(row) for row in _rows(connection)}
 
 
 def write(connection: Connection, marks: Marks) -> None:
-    """Store a source's marks, replacing what was there."""
-    values = {field.name: getattr(marks, field.name) for field in fields(marks)}
+    """Store the marks of a source."""
     unit = marks.bounds_unit
-    values |= {"bounds_unit": unit and unit // MICROSECOND, "renamed_to": None}
-    upsert(connection, SOURCE, values)
+    upsert(connection, SOURCE, {**asdict(marks), "bounds_unit": unit and unit // MICROSECOND, "renamed_to": None})
 
 
 def rename(connection: Connection, marks: Marks, name: str) -> Marks:
-    """Have a source go on under another name, with what is still to be read; its records and receipts keep the old one."""
+    """Continue a source, and what it still has to read, under another name. Its records and receipts keep the old name."""
     renamed = replace(marks, name=name)
     write(connection, renamed)
     connection.execute(SOURCE.update().where(SOURCE.c.name == marks.name).values(renamed_to=name))
-    for table in (BACKLOG, POLL, SWEEP, UNPROVED):
+    for table in (BACKLOG, POLL, SWEEP, UNPROVED_WINDOW):
         connection.execute(table.delete().where(table.c.source == name))
         connection.execute(table.update().where(table.c.source == marks.name).values(source=name))
-    connection.execute(UNPROVED.update().where(UNPROVED.c.source == name).values(is_reported=False))
+    connection.execute(UNPROVED_WINDOW.update().where(UNPROVED_WINDOW.c.source == name).values(is_reported=False))
     return renamed
 
 
 def former_names(connection: Connection, name: str) -> list[str]:
-    """Give the names that a source had before, the latest first."""
+    """Return the former names of a source, the latest first."""
     rows = connection.execute(select(SOURCE.c.renamed_to, SOURCE.c.name).where(SOURCE.c.renamed_to.is_not(None)))
     before: dict[str, list[str]] = {}
     for row in rows:

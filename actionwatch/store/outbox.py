@@ -20,11 +20,14 @@ from actionwatch.store import alerts
 from actionwatch.store.tables import ALERT, DELIVERY
 from actionwatch.store.timestamps import Instant, as_stored, from_micros, from_stored
 
+# The properties of `Delivery` as SQL conditions.
 IS_PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
+IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
 IS_ESCALATION = DELIVERY.c.ordinal == ESCALATION
-"""SQL's `Delivery.is_escalation`."""
 IS_FROZEN = DELIVERY.c.body.is_not(None)
-"""SQL's `Delivery.is_frozen`."""
+IS_LEASED = DELIVERY.c.leased_until.is_not(None)
+IS_FALLBACK = DELIVERY.c.fallback_of.is_not(None)
+AWAITS_SUMMARY = DELIVERY.c.awaits.is_not(None)
 
 READ = as_stored(column for column in DELIVERY.columns if column.name not in ("leased_until", "reported_in"))
 """The columns that `delivery_of` reads, in its order."""
@@ -42,7 +45,7 @@ _CLAIMABLE = (
         _EARLIER.c.receiver == DELIVERY.c.receiver,
         _EARLIER.c.ordinal < DELIVERY.c.ordinal,
         # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
-        or_(_EARLIER.c.ordinal > 0, _EARLIER.c.body.is_not(None)),
+        or_(_EARLIER.c.ordinal != ESCALATION, _EARLIER.c.body.is_not(None)),
         _EARLIER.c.status == DeliveryStatus.PENDING.value,
     ),
 )
@@ -109,7 +112,7 @@ def count_leased(connection: Connection, receiver: str, now: datetime, most: int
 
 def read_leaseholders(connection: Connection) -> list[str]:
     """Return the receivers to which messages are being sent, or were when a process died."""
-    held = select(DELIVERY.c.receiver).where(IS_PENDING, DELIVERY.c.leased_until.is_not(None)).distinct()
+    held = select(DELIVERY.c.receiver).where(IS_PENDING, IS_LEASED).distinct()
     return list(connection.execute(held.order_by(DELIVERY.c.receiver)).scalars())
 
 
@@ -170,13 +173,13 @@ def read(connection: Connection, delivery_id: str) -> Delivery | None:
 
 
 def read_started(connection: Connection, ids: Collection[str]) -> dict[str, datetime]:
-    """Read since when rows are attempted, by id."""
+    """Read when rows were created or last replayed, by id."""
     rows = connection.execute(select(DELIVERY.c.id, DELIVERY.c.started_at).where(DELIVERY.c.id.in_(ids)))
     return {row.id: row.started_at for row in rows}
 
 
 def read_by_prefix(connection: Connection, beginning: str) -> list[Delivery]:
-    """Read at most two rows whose id begins so: enough to know whether the id is unique."""
+    """Read at most two rows whose id has this prefix: two show that it is not unique."""
     statement = _DELIVERIES.where(DELIVERY.c.id.startswith(beginning, autoescape=True)).limit(2)
     return [delivery_of(row) for row in connection.execute(statement)]
 
@@ -199,7 +202,7 @@ def count_dead_letters(connection: Connection, wanted: DeliveryFilter, *, beside
 def read_unknown_receivers(connection: Connection, receivers: Collection[str]) -> list[str]:
     """Return the receivers, none of these, for which a message waits to be sent or to be reported in a summary."""
     pending = select(DELIVERY.c.receiver).where(IS_PENDING)
-    found = connection.execute(pending.union(select(DELIVERY.c.receiver).where(DELIVERY.c.awaits.is_not(None))))
+    found = connection.execute(pending.union(select(DELIVERY.c.receiver).where(AWAITS_SUMMARY)))
     return sorted(set(found.scalars()) - set(receivers))
 
 
@@ -247,19 +250,17 @@ def read_waiting(connection: Connection) -> list[Waiting]:
 
 def count_sent(connection: Connection) -> int:
     """Count the messages that receivers accepted."""
-    sent = select(func.count()).select_from(DELIVERY).where(DELIVERY.c.status == DeliveryStatus.SENT.value)
-    return connection.execute(sent).scalar() or 0
+    return connection.execute(select(func.count()).select_from(DELIVERY).where(IS_SENT)).scalar() or 0
 
 
 def delivered_latencies(connection: Connection, limit: int) -> list[tuple[datetime, datetime, datetime]]:
     """Return (happened, opened, first delivered) of the alerts delivered last."""
-    sent = DELIVERY.c.status == DeliveryStatus.SENT.value
-    first = (
-        select(DELIVERY.c.alert_id, func.min(DELIVERY.c.sent_at).label("at")).where(sent).group_by(DELIVERY.c.alert_id)
-    )
-    told = first.subquery()
-    statement = select(ALERT.c.happened_at, ALERT.c.opened_at, told.c.at).join(told, told.c.alert_id == ALERT.c.id)
-    return [(row[0], row[1], row[2]) for row in connection.execute(statement.order_by(told.c.at.desc()).limit(limit))]
+    sent_at = func.min(DELIVERY.c.sent_at).label("at")
+    sent_first = select(DELIVERY.c.alert_id, sent_at).where(IS_SENT).group_by(DELIVERY.c.alert_id).subquery()
+    columns = (ALERT.c.happened_at, ALERT.c.opened_at, sent_first.c.at)
+    statement = select(*columns).join(sent_first, sent_first.c.alert_id == ALERT.c.id)
+    newest = connection.execute(statement.order_by(sent_first.c.at.desc()).limit(limit))
+    return [(row[0], row[1], row[2]) for row in newest]
 
 
 def delivery_of(row: Sequence[Any]) -> Delivery:

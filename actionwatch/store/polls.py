@@ -1,4 +1,4 @@
-"""How polling each source goes: when it was last tried, and how often in a row it failed."""
+"""The last poll of each source, and how many polls in a row failed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from actionwatch.store.timestamps import MICROSECOND
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """The last poll of a source; `failures` counts those that failed in a row up to it.
+    """The last poll of a source; `failures` counts the failed polls in a row up to it.
 
-    `clock_skew` is how far the upstream's clock was ahead of ours: its marks are told by that clock.
+    `clock_skew` is how far the clock of the upstream was ahead of ours: the marks of the source are times of that clock.
     """
 
     last_poll_at: datetime
@@ -26,7 +26,7 @@ class Poll:
 
 
 def read_all(connection: Connection) -> dict[str, Poll]:
-    """Read the last poll of every source that was ever tried, by name."""
+    """Read the last poll of every source by name."""
     return {
         row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew * MICROSECOND)
         for row in connection.execute(select(POLL))
@@ -34,14 +34,14 @@ def read_all(connection: Connection) -> dict[str, Poll]:
 
 
 def read_skews(connection: Connection) -> dict[str, timedelta]:
-    """Give how far the clock of each source's upstream is ahead of ours, by name."""
+    """Return how far the clock of the upstream of each source is ahead of ours, by name."""
     return {name: poll.clock_skew for name, poll in read_all(connection).items()}
 
 
 def note(
     connection: Connection, source: str, at: datetime, error: str | None, clock_skew: timedelta = timedelta(0)
 ) -> int:
-    """Note a poll that ended, well (None) or not; give how many have now failed in a row."""
+    """Store a poll that ended; `error` is None if it succeeded. Return how many have failed in a row."""
     before: int | None = connection.execute(select(POLL.c.failures).where(POLL.c.source == source)).scalar()
     failures = 0 if error is None else (before or 0) + 1
     values = {

@@ -1,4 +1,4 @@
-"""The receipts: for each window of time, what proved that the store holds all the upstream held."""
+"""The receipts: for each time window, the proof that the store holds all records of the upstream."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +19,10 @@ from actionwatch.store.timestamps import MICROSECOND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowReceipt:
-    """One proved window: these records, and no others, had a time from `starts_at` to `ends_at`, both included.
+    """A proved window: these and no other records had a time from `starts_at` to `ends_at`, both included.
 
-    `digest` is over their sorted keys (`digest_of`); `method` names what proved it. `judged_at` is our
-    clock's time, and later than that of the receipt before, though the clock was set back.
+    `digest` is over their sorted keys (`digest_of`); `method` names the proof. `judged_at` is a time of our clock. It is later
+    than that of the receipt before, even if the clock was set back.
     """
 
     source: str
@@ -35,37 +35,37 @@ class WindowReceipt:
     digest: str
     request_count: int
     record_through: int = 0
-    """The id of the record stored last by then; `insert` writes it."""
+    """The id of the newest record at that time; `insert` writes it."""
 
 
 def digest_of(keys: Iterable[str]) -> str:
-    """Make the digest over record keys: SHA-256 over them in order, a line each."""
+    """Return the digest of record keys: SHA-256 over the sorted keys, one per line."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
 def insert(connection: Connection, receipt: WindowReceipt) -> None:
-    """Store the receipt of one window."""
-    values = {name: getattr(receipt, name) for name in receipt.__dataclass_fields__}
+    """Insert a receipt."""
+    values = asdict(receipt)
     values["record_through"] = select(func.coalesce(func.max(RECORD.c.id), 0)).scalar_subquery()
     values["kind_counts"] = json.dumps(dict(sorted(receipt.kind_counts.items())))
     connection.execute(RECEIPT.insert().values(values))
 
 
 def read(connection: Connection, source: str, limit: int) -> list[WindowReceipt]:
-    """Read a source's newest receipts, newest first."""
+    """Read the newest receipts of a source, newest first."""
     statement = select(RECEIPT).where(RECEIPT.c.source == source).order_by(RECEIPT.c.id.desc()).limit(limit)
     return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
 
 
 def read_newest_time(connection: Connection, source: str) -> datetime | None:
-    """Read when the newest receipt of a source was made."""
+    """Return when the newest receipt of a source was written."""
     statement = select(RECEIPT.c.judged_at).where(RECEIPT.c.source == source).order_by(RECEIPT.c.id.desc()).limit(1)
     found: datetime | None = connection.execute(statement).scalar()
     return found
 
 
 def read_covering(connection: Connection, source: str, at: datetime, limit: int) -> list[WindowReceipt]:
-    """Read a source's receipts whose window holds an instant, the first to prove it first."""
+    """Read the receipts of a source whose window contains an instant, oldest receipt first."""
     covers = (RECEIPT.c.source == source, RECEIPT.c.starts_at <= at, RECEIPT.c.ends_at >= at)
     statement = select(RECEIPT).where(*covers).order_by(RECEIPT.c.id).limit(limit)
     return [_receipt(dict(row)) for row in connection.execute(statement).mappings()]
@@ -78,7 +78,7 @@ def stream(
     until: datetime | None,
     limit: int | None = None,
 ) -> Iterator[WindowReceipt]:
-    """Read the receipts that a stretch of time touches, the newest first, at most `limit`, without holding them all."""
+    """Yield at most `limit` receipts that overlap a time span, newest first, without holding them all in memory."""
     statement = select(RECEIPT).order_by(RECEIPT.c.id.desc()).limit(limit)
     if source is not None:
         statement = statement.where(RECEIPT.c.source == source)
@@ -91,7 +91,7 @@ def stream(
 
 
 def spans(connection: Connection, sources: Sequence[str]) -> Iterator[tuple[datetime, datetime]]:
-    """Give the stretches of time that the receipts of these sources prove, oldest first, those that touch joined into one."""
+    """Yield the time spans that the receipts of these sources prove, oldest first; adjoining spans are merged."""
     statement = (
         select(RECEIPT.c.starts_at, RECEIPT.c.ends_at)
         .where(RECEIPT.c.source.in_(sources), RECEIPT.c.ends_at >= RECEIPT.c.starts_at)
@@ -110,7 +110,7 @@ def spans(connection: Connection, sources: Sequence[str]) -> Iterator[tuple[date
 
 
 def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
-    """Make a receipt again from the records stored now: those stored by then, and not found gone by then."""
+    """Compute a receipt again from the stored records, without those that were stored later or had vanished by then."""
     is_it = (
         RECORD.c.source == receipt.source,
         RECORD.c.record_key >= key_floor(receipt.starts_at),
@@ -125,7 +125,7 @@ def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete at most `limit` receipts of windows that ended before a time; give how many."""
+    """Delete at most `limit` receipts of windows that ended before a time. Return how many."""
     doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).limit(limit)
     return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(doomed))).rowcount
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
-from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.store.outbox import IS_ESCALATION, IS_FROZEN, READ, delivery_of
+from actionwatch.base.delivery import Delivery
+from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of
 from actionwatch.store.tables import DELIVERY
 
-_IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
-_IS_ATTEMPTED = or_(_IS_SENT, IS_FROZEN)
-_IS_OWN = and_(DELIVERY.c.fallback_of.is_(None), or_(~IS_ESCALATION, _IS_ATTEMPTED))
+_IS_OWN = and_(~IS_FALLBACK, or_(~IS_ESCALATION, IS_SENT, IS_FROZEN))
 """Neither a copy for a fallback, nor an escalation that was not attempted yet."""
 _ALERT = DELIVERY.c.alert_id == bindparam("wanted")
 _SUMS = (
@@ -20,7 +18,7 @@ _SUMS = (
         DELIVERY.c.receiver,
         func.max(DELIVERY.c.ordinal).label("top"),
         func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
-        func.max(case((_IS_SENT, 1), else_=0)).label("is_notified"),
+        func.max(case((IS_SENT, 1), else_=0)).label("is_notified"),
     )
     .where(_ALERT)
     .group_by(DELIVERY.c.receiver)

@@ -12,11 +12,12 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import RECEIVER, REFERENCE
+from actionwatch.store.tables import MESSAGE_REFERENCE, RECEIVER
 
 # Built once: every message runs it.
-_REFERENCES = select(REFERENCE.c.alert_id, REFERENCE.c.value).where(
-    REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)), REFERENCE.c.receiver == bindparam("wanted")
+_REFERENCES = select(MESSAGE_REFERENCE.c.alert_id, MESSAGE_REFERENCE.c.value).where(
+    MESSAGE_REFERENCE.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
+    MESSAGE_REFERENCE.c.receiver == bindparam("wanted"),
 )
 _CLOSED = select(RECEIVER.c.paused_until, RECEIVER.c.next_at).where(RECEIVER.c.name == bindparam("wanted"))
 _TROUBLE = select(RECEIVER.c.failing_since, RECEIVER.c.paused_until).where(RECEIVER.c.name == bindparam("wanted"))
@@ -83,4 +84,4 @@ def read_references(connection: Connection, alert_ids: Collection[str], receiver
 def write_reference(connection: Connection, alert_id: str, receiver: str, value: str) -> None:
     """Keep the reference that a receiver gave for the message of an alert."""
     values = {"alert_id": alert_id, "receiver": receiver, "value": value}
-    upsert(connection, REFERENCE, values)
+    upsert(connection, MESSAGE_REFERENCE, values)

@@ -1,4 +1,4 @@
-"""The records: every user action we ever saw, under its key, in the order in which we saw it."""
+"""The records: every user action that we ever saw, in the order in which we stored them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from sqlalchemy.types import BigInteger
 
 from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.base.unicode import forms
-from actionwatch.store.database import bulk_insert
-from actionwatch.store.tables import JOINED, RECORD
+from actionwatch.store.database import bulk_insert, without_index
+from actionwatch.store.tables import ALERT_RECORD, RECORD
 from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, to_micros
 
-# All records of a page were seen at once.
+# All records of a page have the same `seen_at`.
 _seen_micros = lru_cache(maxsize=16)(to_micros)
 _seen_at = lru_cache(maxsize=16)(from_micros)
-_SPELT: Mapping[str, Callable[[Record], Any]] = {
+_WRITTEN: Mapping[str, Callable[[Record], Any]] = {
     "source": attrgetter("source"),
     "record_key": attrgetter("key"),
     "occurred_at": lambda record: to_micros(record.occurred_at),
@@ -57,18 +57,18 @@ _SPELT: Mapping[str, Callable[[Record], Any]] = {
     "is_time_readable": lambda record: int(record.is_time_readable),
     "raw": attrgetter("raw"),
 }
-"""How a record is written, column by column; what a judge says of it comes beside that."""
+"""The value of each column that a record determines. A `Judge` determines the others."""
 _READ = (
     "record_key", "source", "occurred_at", "seen_at", "action_kind", "raw", "domain_type", "user_name", "description",
     "account_id", "account_name", "cluster_id", "cluster_name", "organisation_id", "organisation_name",
     "operation", "scope", "severity", "upstream_id", "is_time_readable", "is_backlog", "late_by", "id",
 )  # fmt: skip
-"""How a record is read: the columns in the order in which `_record` takes them."""
+"""The columns that `_record` reads, in its order."""
 _SELECTED = as_stored(RECORD.c[name] for name in _READ)
 
 
 Judge = Callable[[Record], tuple[bool, timedelta | None]]
-"""Says whether a record is backlog, and by how much it is late."""
+"""Decides whether a record is backlog, and by how much it is late."""
 
 _by_key = attrgetter("key")
 
@@ -77,7 +77,7 @@ def _as_it_is(record: Record) -> tuple[bool, timedelta | None]:
     return record.is_backlog, record.late_by
 
 
-OTHER_KEYS_FROM = "g"  # keys that do not begin with a time, as hex digits, all come after it: `own-…`, `untimed-…`
+OTHER_KEYS_FROM = "g"  # keys that do not begin with a time in hex digits (`own-…`, `untimed-…`) sort after it
 _HAS_OTHER_KEY = RECORD.c.record_key >= OTHER_KEYS_FROM
 _IN_TIME = (RECORD.c.record_key, RECORD.c.source)
 
@@ -90,9 +90,9 @@ _OTHER = RECORD.alias("other")
 
 
 def _counted_up_to(newest_id: int | None = None) -> ColumnElement[bool]:
-    """Give the condition for the one record of an action that counts: the first that may alert, else the first of all.
+    """Return the condition for the one record of an action that counts: the first that may alert, else the first.
 
-    Several sources may read one organisation, or a renamed source may read again what it had: equal keys are one action.
+    Equal keys are one action: several sources may read one organisation, and a renamed source may read records again.
     """
     is_first = and_(_OTHER.c.is_backlog == RECORD.c.is_backlog, _OTHER.c.id < RECORD.c.id)
     is_better = or_(is_first, and_(RECORD.c.is_backlog, ~_OTHER.c.is_backlog))
@@ -106,25 +106,25 @@ def _counted_up_to(newest_id: int | None = None) -> ColumnElement[bool]:
 
 _IS_COUNTED = _counted_up_to()
 
-# By key where times are equal: what a message shows must not hang on the order in which records came.
+# By key if times are equal: a message must not depend on the order in which records arrived.
 _NEWEST_FIRST = (RECORD.c.occurred_at.desc(), RECORD.c.record_key.desc(), RECORD.c.id.desc())
 _RANKED = (
     select(
         *_SELECTED,
-        JOINED.c.alert_id,
-        func.row_number().over(partition_by=JOINED.c.alert_id, order_by=_NEWEST_FIRST).label("rank"),
+        ALERT_RECORD.c.alert_id,
+        func.row_number().over(partition_by=ALERT_RECORD.c.alert_id, order_by=_NEWEST_FIRST).label("rank"),
     )
-    .join(JOINED, JOINED.c.record_id == RECORD.c.id)
-    .where(JOINED.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
+    .join(ALERT_RECORD, ALERT_RECORD.c.record_id == RECORD.c.id)
+    .where(ALERT_RECORD.c.alert_id.in_(bindparam("alert_ids", expanding=True)))
     .subquery()
 )
-# Built once: every message asks it.
+# Built once, because every message runs it.
 _OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
-    """What `records list|export` may ask for; None and empty mean everything. Entities match by id or name."""
+    """The filter of `records list|export`; None and empty mean everything. Entities match by id or name."""
 
     kinds: Sequence[str] = ()
     user: str | None = None
@@ -139,7 +139,7 @@ class RecordFilter:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """The records that were stored next, without those that do not count, and the id of the last one looked at."""
+    """The next records, without those that do not count, and the id of the last one that was examined."""
 
     records: list[Record]
     through: int
@@ -147,7 +147,7 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """Records that stay whatever retention says: those that happened from `since` on, of a source, of kinds (None: any)."""
+    """Records that retention keeps: those since a time, of a source and of kinds (None: any)."""
 
     since: datetime
     source: str | None = None
@@ -155,35 +155,31 @@ class Needed:
 
 
 def insert_new(connection: Connection, records: Iterable[Record], judge: Judge = _as_it_is) -> int:
-    """Store the records whose source and key are not known yet, in the order of their keys; give how many were new.
+    """Insert the records whose source and key are new, in the order of their keys. Return how many are new.
 
-    `judge` says of each whether it is backlog and how late it is; without one that is left as the record has it. (A changed
-    copy of each record instead would cost a third of what storing it does.)
+    `judge` decides whether each is backlog and how late it is; the default takes that from the record. (A changed copy of each
+    record would cost a third of storing it.)
     """
     ordered = sorted(records, key=_by_key)
     if not ordered:
         return 0
     judged = [judge(record) for record in ordered]
-    columns = {name: list(map(spell, ordered)) for name, spell in _SPELT.items()}
+    columns = {name: list(map(spell, ordered)) for name, spell in _WRITTEN.items()}
     columns["is_backlog"] = [int(is_backlog) for is_backlog, _ in judged]
     columns["late_by"] = [None if late_by is None else late_by // MICROSECOND for _, late_by in judged]
-    # The driver spends more time on a NULL, or a bool, than on a text: what no record has is not mentioned.
-    told = {name: values for name, values in columns.items() if values[0] is not None or not _are_null(values)}
-    return bulk_insert(connection, RECORD, tuple(told), list(zip(*told.values(), strict=True)))
-
-
-def _are_null(values: Sequence[Any]) -> bool:
-    return all(value is None for value in values)
+    # Leave out columns that are null in all records: the driver spends more time on a NULL than on a text.
+    used = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    return bulk_insert(connection, RECORD, tuple(used), list(zip(*used.values(), strict=True)))
 
 
 def read_after(connection: Connection, position: int, limit: int) -> list[Record]:
-    """Read the next records by local id, oldest stored first; a late record is never passed over, whatever its time."""
+    """Read the next records by local id, so that a late record is never skipped."""
     rows = connection.execute(_select().where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit))
     return [_record(row) for row in rows]
 
 
 def read_unmatched(connection: Connection, position: int, limit: int) -> Portion:
-    """Read the next records by local id, each action once, however many sources read it."""
+    """Read the next records by local id, each action once, even if several sources read it."""
     is_copy = (~_IS_COUNTED).label("is_copy")
     chosen = select(*_SELECTED, is_copy).where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit)
     rows = connection.execute(chosen).all()
@@ -192,7 +188,7 @@ def read_unmatched(connection: Connection, position: int, limit: int) -> Portion
 
 
 def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: int) -> dict[str, list[Record]]:
-    """Read the newest `limit` records (by event time) joined to each of these alerts, newest last; a key for every id."""
+    """Read the newest `limit` records (by event time) of each alert, newest last. Every id has a key."""
     found: dict[str, list[Record]] = {alert_id: [] for alert_id in alert_ids}
     for row in connection.execute(_OF_ALERTS, {"alert_ids": list(alert_ids), "most": limit}):
         found[row.alert_id].append(_record(row[: len(_READ)]))
@@ -200,19 +196,19 @@ def read_of_alerts(connection: Connection, alert_ids: Collection[str], limit: in
 
 
 def read_by_key(connection: Connection, key: str) -> Record | None:
-    """Read one record by its key: the one that counts, where several sources hold it."""
+    """Read one record by its key: the one that counts, if several sources have it."""
     row = connection.execute(_select().where(RECORD.c.record_key == key, _IS_COUNTED)).first()
     return _record(row) if row else None
 
 
 def read_copies(connection: Connection, key: str) -> list[Record]:
-    """Read the records of an action that other sources read too, and that do not count for that reason, oldest first."""
+    """Read the records of an action that do not count, because another source has the one that does, oldest first."""
     rows = connection.execute(_select().where(RECORD.c.record_key == key, ~_IS_COUNTED).order_by(RECORD.c.id))
     return [_record(row) for row in rows]
 
 
 def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> list[Record]:
-    """Read the newest records (by event time) that a filter admits, newest first."""
+    """Read the newest records (by event time) that match a filter, newest first."""
     statements = (
         _narrow(_select(), wanted).where(*_timed(wanted.since, wanted.until)).order_by(*map(desc, _IN_TIME)),
         _narrow(_select(), wanted).where(_HAS_OTHER_KEY).order_by(RECORD.c.occurred_at.desc(), *map(desc, _IN_TIME)),
@@ -222,9 +218,9 @@ def find(connection: Connection, wanted: RecordFilter, limit: int | None) -> lis
 
 
 def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = False) -> Iterator[Record]:
-    """Read every record that a filter admits, in the order stored, without holding them all.
+    """Yield every record that matches a filter, in the order stored, without holding them all in memory.
 
-    `is_once`: each action once, however many sources read it.
+    `is_once`: yield each action once, even if several sources read it.
     """
     statement = _narrow(_select(), wanted).where(*[_IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
     rows = connection.execution_options(yield_per=1000).execute(statement)
@@ -232,12 +228,12 @@ def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = Fals
 
 
 def stream_since(connection: Connection, since: datetime | None, up_to_id: int) -> Iterator[Record]:
-    """Read the records of a time or later (None: all) with an id up to one, by time, without holding them all.
+    """Yield the records since a time (None: all) up to an id, in the order of time, without holding them all in memory.
 
-    Each action comes once, however many sources read it.
+    Each action comes once, even if several sources read it.
     """
-    # `+ 0`, lest SQLite reads by id and sorts it all, raw objects included.
-    stored = _select().where(RECORD.c.id + 0 <= up_to_id, _counted_up_to(up_to_id))
+    # With the index by id, SQLite would sort all rows, including the raw objects.
+    stored = _select().where(without_index(RECORD.c.id) <= up_to_id, _counted_up_to(up_to_id))
     others = stored.where(_HAS_OTHER_KEY, *([RECORD.c.occurred_at >= since] if since else []))
     statements = (
         stored.where(*_timed(since)).order_by(*_IN_TIME),
@@ -255,20 +251,20 @@ def count_by_source(connection: Connection) -> dict[str, int]:
 
 def count_joined(connection: Connection) -> int:
     """Count the records that belong to any alert."""
-    return connection.execute(select(func.count(JOINED.c.record_id.distinct()))).scalar() or 0
+    return connection.execute(select(func.count(ALERT_RECORD.c.record_id.distinct()))).scalar() or 0
 
 
 def count_kinds(connection: Connection, source: str, start: datetime, end: datetime) -> dict[str, int]:
-    """Count per kind the records a source has stored with start <= occurred_at <= end that the upstream still holds.
+    """Count by kind the records of a source with start <= occurred_at <= end that the upstream still holds.
 
-    Only what came from the upstream with a readable time: other keys do not begin with one.
+    Records that are not from the upstream or have no readable time do not count.
     """
     statement = select(RECORD.c.action_kind, func.count()).where(*_within(source, start, end))
     return {row[0]: row[1] for row in connection.execute(statement.group_by(RECORD.c.action_kind))}
 
 
 def count_held(connection: Connection, source: str, start: datetime, end: datetime) -> int:
-    """Count the records that `count_kinds` does, by indexes alone: looking at each costs as much as a third of storing it."""
+    """Count the records that `count_kinds` counts, with indexes only: reading each costs a third of storing it."""
     between = _between(source, start, end)
     stored = connection.execute(select(func.count()).where(*between)).scalar() or 0
     vanished = select(func.count()).where(*between, RECORD.c.vanished_at.is_not(None))
@@ -278,7 +274,7 @@ def count_held(connection: Connection, source: str, start: datetime, end: dateti
 def mark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str], at: datetime
 ) -> None:
-    """Mark the records of start..end whose key is not present at the upstream any more."""
+    """Mark the records of start..end whose key is not in `present`, the keys at the upstream."""
     rows = connection.execute(select(RECORD.c.id, RECORD.c.record_key).where(*_within(source, start, end))).all()
     for row in rows:
         if row.record_key not in present:
@@ -288,7 +284,7 @@ def mark_vanished(
 def unmark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str]
 ) -> None:
-    """Take the mark from the records of start..end that the upstream shows again."""
+    """Unmark the records of start..end that the upstream shows again."""
     in_time = _between(source, start, end)
     gone = select(RECORD.c.record_key).where(*in_time, RECORD.c.vanished_at.is_not(None))
     for key in [key for key in connection.execute(gone).scalars() if key in present]:
@@ -297,7 +293,7 @@ def unmark_vanished(
 
 
 def count_vanished(connection: Connection, source: str, since: datetime) -> int:
-    """Count the records of a source after a time that the upstream holds no more."""
+    """Count the records of a source since a time that the upstream no longer holds."""
     statement = select(func.count()).where(RECORD.c.source == source, RECORD.c.record_key >= key_floor(since))
     return connection.execute(statement.where(RECORD.c.vanished_at.is_not(None))).scalar() or 0
 
@@ -310,14 +306,14 @@ def read_vanished(connection: Connection, source: str, since: datetime, after: d
 
 
 def is_quiet(connection: Connection, source: str, start: datetime, end: datetime) -> bool:
-    """Say whether a source has no record stored between two times."""
+    """Return whether a source has no record between two times."""
     return connection.execute(select(RECORD.c.id).where(*_within(source, start, end)).limit(1)).first() is None
 
 
 def lateness(connection: Connection, source: str, limit: int) -> list[timedelta]:
-    """Give how long after its time each of the records stored last was seen, shortest first.
+    """Return how long after its time each of the newest records was seen, shortest first.
 
-    What had happened before anybody looked is left out, whether it alerts or not.
+    Records from before the first poll are left out, whether they alert or not.
     """
     micros = type_coerce(RECORD.c.seen_at, BigInteger) - type_coerce(RECORD.c.occurred_at, BigInteger)
     of_source = select(RECORD.c.seen_at).where(RECORD.c.source == source)
@@ -328,8 +324,8 @@ def lateness(connection: Connection, source: str, limit: int) -> list[timedelta]
 
 
 def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
-    """Give the newest time of the records with an id up to one; None for no records."""
-    stored = select(RECORD.c.occurred_at).where(RECORD.c.id + 0 <= up_to_id)
+    """Return the newest time of the records up to an id; None without records."""
+    stored = select(RECORD.c.occurred_at).where(without_index(RECORD.c.id) <= up_to_id)
     newest = (
         stored.where(*_timed()).order_by(*map(desc, _IN_TIME)),
         stored.where(_HAS_OTHER_KEY).order_by(RECORD.c.occurred_at.desc()),
@@ -339,13 +335,13 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
 
 
 def has_kind(connection: Connection, kind: str, sources: Collection[str]) -> bool:
-    """Say whether a record of a kind is stored of any of these sources; may look at all of them."""
+    """Return whether any of these sources has a record of a kind. It may read all records."""
     some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.in_(sources)).limit(1)
     return connection.execute(some).first() is not None
 
 
 def newest_id(connection: Connection) -> int:
-    """Give the id of the record stored last; 0 for none."""
+    """Return the id of the newest record; 0 without records."""
     newest: int | None = connection.execute(select(func.max(RECORD.c.id))).scalar()
     return newest or 0
 
@@ -353,16 +349,15 @@ def newest_id(connection: Connection) -> int:
 def delete_older(
     connection: Connection, before: datetime, up_to_id: int, limit: int, needed: Sequence[Needed] = ()
 ) -> int:
-    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`; give how many.
+    """Delete at most `limit` records that were seen before a time and have an id up to `up_to_id`. Return how many.
 
-    Records of an alert stay, and those that are needed. So do those stored after one that is not old enough: looking stops
-    there, not at the table's end.
+    Records of an alert and needed records stay. Records after the first one that is too new stay too: the search stops there.
     """
     young = select(RECORD.c.id).where(RECORD.c.seen_at >= before).order_by(RECORD.c.id).limit(1).scalar_subquery()
     doomed = (
         select(RECORD.c.id)
         .where(RECORD.c.id <= up_to_id, RECORD.c.id < func.coalesce(young, up_to_id + 1))
-        .where(~exists().where(JOINED.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
+        .where(~exists().where(ALERT_RECORD.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
         .order_by(RECORD.c.id)
         .limit(limit)
     )
@@ -379,7 +374,7 @@ def _is_needed(needed: Needed) -> ColumnElement[bool]:
 
 
 def _timed(since: datetime | None = None, until: datetime | None = None) -> tuple[ColumnElement[bool], ...]:
-    """Give the conditions for records whose key tells their time, within these bounds: the index by key finds them in order."""
+    """Return the conditions for records whose key begins with a time within these bounds. The index by key serves them."""
     return (
         RECORD.c.record_key >= (key_floor(since) if since else ""),
         RECORD.c.record_key < (min(key_floor(until + MICROSECOND), OTHER_KEYS_FROM) if until else OTHER_KEYS_FROM),
@@ -387,12 +382,12 @@ def _timed(since: datetime | None = None, until: datetime | None = None) -> tupl
 
 
 def key_floor(at: datetime) -> str:
-    """Give the lowest record key of an instant: keys begin with the time, as 16 hex digits of epoch microseconds."""
+    """Return the lowest record key of an instant: keys begin with epoch microseconds as 16 hex digits."""
     return f"{to_micros(at):016x}"
 
 
 def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Give the conditions for a source's upstream records with start <= occurred_at <= end, still held there."""
+    """Return the conditions for records of a source with start <= occurred_at <= end that the upstream still holds."""
     return (*_between(source, start, end), RECORD.c.vanished_at.is_(None))
 
 
@@ -439,7 +434,7 @@ def _record(row: Sequence[Any]) -> Record:
         account_id, account_name, cluster_id, cluster_name, organisation_id, organisation_name,
         operation, scope, severity, upstream_id, is_time_readable, is_backlog, late_by, local_id,
     ) = row  # fmt: skip
-    # By position: by name takes five times as long.
+    # By position, because access by name takes five times as long.
     return Record(
         key,
         source,

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
 from actionwatch.store import alerts
-from actionwatch.store.tables import ALERT, DELIVERY, JOINED, STORY
+from actionwatch.store.outbox import AWAITS_SUMMARY, IS_FROZEN
+from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY
 
 _LATER = DELIVERY.alias("later")
 _IS_LAST = ~exists().where(
@@ -32,27 +33,26 @@ def delete_deliveries(connection: Connection, before: datetime, forgotten: datet
     them if it was opened after `forgotten` or can still be joined, because it is deleted otherwise; an alert about something
     that lasts needs them as long as it lasts. A dead letter stays until a person retries or drops it.
     """
-    is_awaited = DELIVERY.c.awaits.is_not(None)
     doomed = (
         select(DELIVERY.c.id, DELIVERY.c.alert_id, DELIVERY.c.event)
-        .where(DELIVERY.c.created_at < before, _IS_ENDED, ~is_awaited)
+        .where(DELIVERY.c.created_at < before, _IS_ENDED, ~AWAITS_SUMMARY)
         .where(~and_(_IS_NEEDED, _is_unresolved(forgotten, now)))
         .limit(limit)
     )
     rows = connection.execute(doomed).all()
     summaries = [row.alert_id for row in rows if row.event == Event.SUMMARY]
-    connection.execute(STORY.delete().where(STORY.c.alert_id.in_(summaries)))
+    connection.execute(ALERT_HISTORY.delete().where(ALERT_HISTORY.c.alert_id.in_(summaries)))
     return connection.execute(DELIVERY.delete().where(DELIVERY.c.id.in_([row.id for row in rows]))).rowcount
 
 
 def delete_bodies(connection: Connection, before: datetime, limit: int) -> int:
     """Delete the bodies of at most `limit` old messages whose rows are still needed. Return how many."""
-    old = select(DELIVERY.c.id).where(DELIVERY.c.created_at < before, _IS_ENDED, DELIVERY.c.body.is_not(None))
+    old = select(DELIVERY.c.id).where(DELIVERY.c.created_at < before, _IS_ENDED, IS_FROZEN)
     return connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(old.limit(limit))).values(body=None)).rowcount
 
 
 def _is_unresolved(forgotten: datetime, now: datetime) -> ColumnElement[bool]:
-    holds_records = exists().where(JOINED.c.alert_id == ALERT.c.id)
+    holds_records = exists().where(ALERT_RECORD.c.alert_id == ALERT.c.id)
     return exists().where(
         ALERT.c.id == DELIVERY.c.alert_id,
         ALERT.c.status != Status.RESOLVED.value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -41,9 +41,7 @@ def count_modes(connection: Connection) -> Mapping[str, int]:
 
 def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
     """Store versions, and replace those of the same rules."""
-    for each in versions:
-        values = {field.name: getattr(each, field.name) for field in fields(each)}
-        upsert(connection, RULE_VERSION, values)
+    upsert(connection, RULE_VERSION, *map(asdict, versions))
 
 
 def move(connection: Connection, rule_id: str, file: str, line: int) -> None:

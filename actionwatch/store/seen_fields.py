@@ -1,4 +1,4 @@
-"""The fields that an organisation's records were ever seen to carry beyond those we map."""
+"""The fields that records of an organisation contain and that actionwatch does not map."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from actionwatch.store.database import bulk_insert
-from actionwatch.store.tables import KNOWN_FIELD
+from actionwatch.store.tables import SEEN_FIELD
 from actionwatch.store.timestamps import to_micros
 
 
 def read(connection: Connection, organisation: str) -> dict[str, datetime]:
-    """Give each field's first sight."""
-    rows = connection.execute(select(KNOWN_FIELD).where(KNOWN_FIELD.c.organisation == organisation))
+    """Return when each field was first seen."""
+    rows = connection.execute(select(SEEN_FIELD).where(SEEN_FIELD.c.organisation == organisation))
     return {row.name: row.seen_at for row in rows}
 
 
 def insert_new(connection: Connection, organisation: str, names: Iterable[str], at: datetime) -> None:
-    """Note the first sight of fields."""
+    """Insert fields that were seen for the first time."""
     bulk_insert(
         connection,
-        KNOWN_FIELD,
+        SEEN_FIELD,
         ("organisation", "name", "seen_at"),
         [(organisation, name, to_micros(at)) for name in names],
     )

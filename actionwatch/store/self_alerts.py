@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.tables import TROUBLE
+from actionwatch.store.tables import SELF_ALERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,33 +24,35 @@ class OpenSelfAlert:
 
 def read_all(connection: Connection) -> list[OpenSelfAlert]:
     """Read all open self-alerts, oldest first."""
-    rows = connection.execute(select(TROUBLE).order_by(TROUBLE.c.since, TROUBLE.c.trouble, TROUBLE.c.subject))
+    rows = connection.execute(
+        select(SELF_ALERT).order_by(SELF_ALERT.c.since, SELF_ALERT.c.trouble, SELF_ALERT.c.subject)
+    )
     return [OpenSelfAlert(**row) for row in rows.mappings()]
 
 
 def read(connection: Connection, trouble: str, subject: str) -> OpenSelfAlert | None:
     """Read one self-alert; None if it is not open."""
-    statement = select(TROUBLE).where(TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject)
+    statement = select(SELF_ALERT).where(SELF_ALERT.c.trouble == trouble, SELF_ALERT.c.subject == subject)
     row = connection.execute(statement).mappings().first()
     return OpenSelfAlert(**row) if row else None
 
 
 def insert(connection: Connection, opened: OpenSelfAlert) -> None:
     """Insert an open self-alert."""
-    connection.execute(TROUBLE.insert().values({name: getattr(opened, name) for name in opened.__dataclass_fields__}))
+    connection.execute(SELF_ALERT.insert().values(asdict(opened)))
 
 
 def correct(connection: Connection, trouble: str, subject: str, what: str, remedy: str) -> None:
     """Change the description and the remedy of an open self-alert."""
-    its = (TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject)
-    connection.execute(TROUBLE.update().where(*its).values(what=what, remedy=remedy))
+    its = (SELF_ALERT.c.trouble == trouble, SELF_ALERT.c.subject == subject)
+    connection.execute(SELF_ALERT.update().where(*its).values(what=what, remedy=remedy))
 
 
 def delete(connection: Connection, trouble: str, subject: str) -> None:
     """Delete a self-alert that is over."""
-    connection.execute(TROUBLE.delete().where(TROUBLE.c.trouble == trouble, TROUBLE.c.subject == subject))
+    connection.execute(SELF_ALERT.delete().where(SELF_ALERT.c.trouble == trouble, SELF_ALERT.c.subject == subject))
 
 
 def delete_of_alert(connection: Connection, alert_id: str) -> None:
     """Delete the self-alert of an alert that a person resolved. If the trouble lasts, the next report opens another."""
-    connection.execute(TROUBLE.delete().where(TROUBLE.c.alert_id == alert_id))
+    connection.execute(SELF_ALERT.delete().where(SELF_ALERT.c.alert_id == alert_id))

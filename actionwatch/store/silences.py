@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +22,7 @@ _ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <=
 
 def write(connection: Connection, silence: Silence) -> None:
     """Store a silence, and replace the one with its id."""
-    values = {name: getattr(silence, name) for name in silence.__dataclass_fields__}
-    upsert(connection, SILENCE, {**values, "matchers": json.dumps(silence.matchers)})
+    upsert(connection, SILENCE, {**asdict(silence), "matchers": json.dumps(silence.matchers)})
 
 
 def read_all(connection: Connection) -> list[Silence]:
@@ -49,7 +49,7 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
 
 
 def expire(connection: Connection, ids: Collection[str], now: datetime) -> int:
-    """End silences that would go on, those yet to start included; give how many there were."""
+    """End silences that are active or pending. Return how many."""
     going_on = (SILENCE.c.id.in_(ids), SILENCE.c.ends_at > now)
     return connection.execute(SILENCE.update().where(*going_on).values(ends_at=now)).rowcount
 

@@ -1,7 +1,7 @@
 """The rows that a gate stopped, and the summaries that report them.
 
-`awaits` of a stopped row is the reason of the summary that will report it: `silence`, `mute`, `storm` or `digest`. The summary
-is a row of the outbox; `reported_in` of each row that it reported is its id.
+`awaits` of such a row is the reason of the summary that will report it: `silence`, `mute`, `storm` or `digest`. The summary is
+a row of the outbox; its id is `reported_in` of the rows that it reported.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, Cause, Level, Status
 from actionwatch.store import alerts, outbox, silences
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import ALERT, DELIVERY, IS_LET_THROUGH, JOINED, RECEIVER
+from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, IS_LET_THROUGH, RECEIVER
 from actionwatch.store.timestamps import Instant
 
 _AWAITING = (
     select(DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes, func.min(DELIVERY.c.due_at).label("due_at"))
-    .where(DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.awaits.is_not(None))
+    .where(DELIVERY.c.receiver == bindparam("wanted"), outbox.AWAITS_SUMMARY)
     .group_by(DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes)
 )
 
@@ -32,16 +32,18 @@ def _let_through(status: DeliveryStatus) -> Select[Any]:
     is_counted = (IS_LET_THROUGH, DELIVERY.c.receiver == bindparam("wanted"), DELIVERY.c.status == status.value)
     some = select(DELIVERY.c.receiver).where(*is_counted)
     if status is DeliveryStatus.SENT:
-        # What was sent in the future was sent before the clock was set back: nobody knows how long ago.
+        # A time in the future is from before the clock was set back: ignore it.
         some = some.where(DELIVERY.c.sent_at > bindparam("since", type_=Instant))
         some = some.where(DELIVERY.c.sent_at <= bindparam("now", type_=Instant))
     else:
-        some = some.where(DELIVERY.c.sent_at.is_(None))  # true of every row: with it SQLite prefers the small index
+        some = some.where(
+            DELIVERY.c.sent_at.is_(None)
+        )  # true of every pending row: it makes SQLite use the partial index
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
 _SENT_SINCE = _let_through(DeliveryStatus.SENT)
-_ON_ITS_WAY = _let_through(DeliveryStatus.PENDING)
+_BEING_SENT = _let_through(DeliveryStatus.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class SummaryGroup:
 
 @dataclass(frozen=True, slots=True)
 class SummaryContent:
-    """What a summary reports: the number of alerts, also by level, the most important alerts, and what hid them."""
+    """What a summary reports: the number of alerts, in total and by level, the most severe alerts, and the causes."""
 
     count: int
     levels: dict[Level, int]
@@ -67,7 +69,7 @@ class SummaryContent:
 def count_let_through(connection: Connection, receiver: str, since: datetime, now: datetime, most: int) -> int:
     """Count the alerts sent to a receiver since then, and those being sent; at most `most` of each."""
     asked = {"wanted": receiver, "since": since, "now": now, "most": most}
-    return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _ON_ITS_WAY))
+    return sum(int(connection.execute(statement, asked).scalar() or 0) for statement in (_SENT_SINCE, _BEING_SENT))
 
 
 def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:
@@ -77,7 +79,7 @@ def read_groups(connection: Connection, receiver: str) -> list[SummaryGroup]:
 
 
 def read_content(connection: Connection, summary_id: str, limit: int) -> SummaryContent:
-    """Read what a summary reports, the highest levels and the newest first."""
+    """Read what a summary reports: the alerts by level, then newest first."""
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
     is_reported = ALERT.c.id.in_(ids)
     counts = connection.execute(select(ALERT.c.level, func.count()).where(is_reported).group_by(ALERT.c.level))
@@ -90,7 +92,7 @@ def read_content(connection: Connection, summary_id: str, limit: int) -> Summary
 
 
 def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
-    """Read which silence or mute interval hid how many alerts of which rule, the one that hid most first."""
+    """Read how many alerts of which rule each silence or mute interval suppressed, in descending order."""
     counted = func.count(DELIVERY.c.alert_id.distinct())
     statement = (
         select(DELIVERY.c.ref, ALERT.c.rule_name, counted)
@@ -111,15 +113,15 @@ def _read_causes(connection: Connection, summary_id: str) -> list[Cause]:
 
 
 def read_lasting(connection: Connection, summary_id: str) -> list[Alert]:
-    """Read the alerts reported by a summary that are about something which still lasts.
+    """Read the alerts of a summary that report something that still lasts.
 
-    These hold no records: self-alerts, and alerts about something that did not happen.
+    They have no records: self-alerts, and alerts about something that did not happen.
     """
     ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.reported_in == summary_id)
     statement = (
         select(ALERT.c.id)
         .where(ALERT.c.id.in_(ids), ALERT.c.status != Status.RESOLVED.value)
-        .where(~exists().where(JOINED.c.alert_id == ALERT.c.id))
+        .where(~exists().where(ALERT_RECORD.c.alert_id == ALERT.c.id))
     )
     return list(alerts.read_many(connection, connection.execute(statement).scalars().all()).values())
 

@@ -1,4 +1,4 @@
-"""When each sweep over older windows was last asked."""
+"""When each sweep over older windows last ran."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from actionwatch.store.timestamps import MICROSECOND
 
 
 def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
-    """Give when each reach was last asked; a reach never asked has no key."""
+    """Return when the sweep of each reach last ran; a reach that never ran has no key."""
     rows = connection.execute(select(SWEEP).where(SWEEP.c.source == source))
     return {timedelta(microseconds=row.reach): row.asked_at for row in rows}
 
 
 def note(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
-    """Note that a reach was asked."""
+    """Store that the sweep of a reach ran."""
     values = {"source": source, "reach": reach // MICROSECOND, "asked_at": at}
     upsert(connection, SWEEP, values)

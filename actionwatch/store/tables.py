@@ -1,17 +1,14 @@
-"""Every table, on one page. Times are `Instant`s, spans integer microseconds, small structures JSON text.
+"""All tables. Times are `Instant`s, durations are integer microseconds, small structures are JSON.
 
-Written for SQLite and PostgreSQL alike. A change here needs a migration under `migrations/versions/`.
+A change here requires a migration in `migrations/versions/`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ColumnElement,
     Index,
     Integer,
     MetaData,
@@ -25,16 +22,16 @@ from actionwatch.store.timestamps import Instant
 
 METADATA = MetaData()
 
-# SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
+# SQLite numbers rows only for INTEGER PRIMARY KEY.
 ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 
 SOURCE = Table(
     "source",
     METADATA,
     Column("name", Text, primary_key=True),
-    # Whose log it reads: the marks are about that, under whatever name the source has.
+    # The organisation of the log: the marks apply to it, even if the source is renamed.
     Column("organisation", Text, nullable=False),
-    # The source that goes on from these marks, where the configuration gave it another name.
+    # The new name of the source, which continues from these marks, if the configuration renamed it.
     Column("renamed_to", Text),
     Column("begins_at", Instant, nullable=False),
     Column("alerts_from", Instant, nullable=False),
@@ -42,14 +39,14 @@ SOURCE = Table(
     Column("seen_through", Instant, nullable=False),
     Column("proved_through", Instant, nullable=False),
     Column("totals_cover_pages", Boolean, nullable=False, default=False),
-    # How finely the upstream takes the bounds of a window, and when it was last asked for that; null: not settled yet.
+    # The resolution of the bounds of a window at the upstream, and when it was last measured; null if unknown.
     Column("bounds_unit", BigInteger),
     Column("bounds_asked_at", Instant),
     # The records that were marked as vanished up to this time are reported.
     Column("vanished_reported_through", Instant),
 )
 
-# A source that is catching up: what is read of which stretch of time. `began_…`: where this process took it up.
+# A source that is catching up: the time span and how far it is read. `began_…`: where this process started.
 BACKLOG = Table(
     "backlog",
     METADATA,
@@ -71,7 +68,7 @@ POLL = Table(
     Column("last_poll_at", Instant, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("last_error", Text),
-    # How far the upstream's clock is ahead of ours.
+    # How far the clock of the upstream is ahead of ours.
     Column("clock_skew", BigInteger, nullable=False),
 )
 
@@ -100,12 +97,12 @@ RECORD = Table(
     Column("is_time_readable", Boolean, nullable=False),
     Column("is_backlog", Boolean, nullable=False),
     Column("late_by", BigInteger),
-    # When a proof showed that the upstream holds it no more; the record stays ours to keep.
+    # When a proof showed that the upstream no longer holds the record. We keep it.
     Column("vanished_at", Instant),
     Column("raw", Text, nullable=False),
-    # The key begins with the time, so this one index also answers every question about a stretch of time, of one source or all.
+    # A key begins with the time, so this index also serves every query for a time span, of one source or of all.
     Index("record_by_key", "record_key", "source", unique=True),
-    sqlite_autoincrement=True,  # an id is a position: never used twice, whatever retention deletes
+    sqlite_autoincrement=True,  # an id is a position: it is never used again, even after retention deletes the record
 )
 
 RECEIPT = Table(
@@ -121,7 +118,7 @@ RECEIPT = Table(
     Column("kind_counts", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("request_count", Integer, nullable=False),
-    # The record stored last by then: clocks can be set, ids only rise.
+    # The newest record when the receipt was written. An id, because clocks can be set back.
     Column("record_through", BigInteger, nullable=False),
     Index("receipt_by_time", "source", "starts_at"),
 )
@@ -134,10 +131,10 @@ SWEEP = Table(
     Column("asked_at", Instant, nullable=False),
 )
 
-# The windows that the sweeps have yet to check, or could not prove: then `failure_count` says how often in a row, and `why`.
-# `must_read`: counts are not enough, the records themselves are compared.
-UNPROVED = Table(
-    "unproved",
+# Windows that the sweeps must check again, or could not prove. `failure_count` counts the failures in a row. `must_read`: counts
+# are not enough, the records themselves are compared.
+UNPROVED_WINDOW = Table(
+    "unproved_window",
     METADATA,
     Column("source", Text, primary_key=True),
     Column("starts_at", Instant, primary_key=True),
@@ -150,7 +147,7 @@ UNPROVED = Table(
     Column("why", Text, nullable=False),
 )
 
-# Of an organisation, however many sources read it: one change is one record.
+# Stored per organisation, so that one change is one record even if several sources read it.
 LINKED_ACCOUNT = Table(
     "linked_account",
     METADATA,
@@ -164,9 +161,9 @@ LINKED_ACCOUNT = Table(
     Index("linked_account_by_id", "organisation", "account_id", "valid_from"),
 )
 
-# Of an organisation: record keys depend on it, and two sources must give one action the same key.
-KNOWN_FIELD = Table(
-    "known_field",
+# Stored per organisation, because record keys depend on it, and an action must have the same key in all sources.
+SEEN_FIELD = Table(
+    "seen_field",
     METADATA,
     Column("organisation", Text, primary_key=True),
     Column("name", Text, primary_key=True),
@@ -207,22 +204,22 @@ ALERT = Table(
     Column("last_at", Instant, nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("late_by", BigInteger),
-    # With opened_at (matched), the stamps of its way: happened, seen, matched, first delivered. It had happened by the time of
-    # the newest record it opened with; a correlation's first step may be long before.
+    # With `opened_at`, the times of an alert: happened, seen, matched, first delivered. `happened_at` is the time of the newest
+    # record with which it opened, because the first record of a correlation may be much older.
     Column("seen_at", Instant),
-    Column("told_at", Instant),
+    Column("first_sent_at", Instant),
     Column("happened_at", Instant, nullable=False),
     Index("alert_by_group", "group_key", "first_at"),
     Index("alert_by_opening", "opened_at"),
     Index("alert_by_rule", "rule_name", "last_at"),
 )
 
-JOINED = Table(
-    "joined",
+ALERT_RECORD = Table(
+    "alert_record",
     METADATA,
     Column("alert_id", Text, primary_key=True),
     Column("record_id", BigInteger, primary_key=True),
-    Index("joined_by_record", "record_id"),
+    Index("alert_record_by_record", "record_id"),
 )
 
 DELIVERY = Table(
@@ -236,7 +233,7 @@ DELIVERY = Table(
     Column("status", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
-    # Giving up counts from here: the creation, or the last replay.
+    # `give_up_after` counts from here: the creation, or the last replay.
     Column("started_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("leased_until", Instant),
@@ -246,7 +243,7 @@ DELIVERY = Table(
     Column("ref", Text),
     Column("mutes", Text),
     Column("fallback_of", Text),
-    # The reason of the summary that is still to tell of a stopped message, then the summary that did.
+    # The reason of the summary that still has to report this row, and the id of the summary that reported it.
     Column("awaits", Text),
     Column("reported_in", Text),
     Column("body", Text),
@@ -255,27 +252,21 @@ DELIVERY = Table(
 )
 
 IS_LET_THROUGH = and_(DELIVERY.c.event == literal_column("'opened'"), DELIVERY.c.body.is_not(None))
-"""An alert that the gates let through to a receiver. Literal, because SQLite compares it with the index's own words."""
+"""An alert that passed the gates of a receiver. A literal, because SQLite compares it with the text of the index."""
 
 
-def _only(condition: ColumnElement[bool]) -> dict[str, Any]:
-    """Make an index hold only the rows that meet a condition.
+# Partial indexes are small. SQLite uses one only in a query that contains its condition.
+Index("record_vanished", RECORD.c.source, RECORD.c.record_key, sqlite_where=RECORD.c.vanished_at.is_not(None))
+Index("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, sqlite_where=IS_LET_THROUGH)
+Index(
+    "delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, sqlite_where=DELIVERY.c.leased_until.is_not(None)
+)
+Index("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, sqlite_where=DELIVERY.c.awaits.is_not(None))
+Index("delivery_reported", DELIVERY.c.reported_in, sqlite_where=DELIVERY.c.reported_in.is_not(None))
+Index("delivery_copied", DELIVERY.c.fallback_of, sqlite_where=DELIVERY.c.fallback_of.is_not(None))
 
-    The migrations say it to PostgreSQL too. Here that would load its dialect wherever there are tables: 2 MB of memory.
-    """
-    return {"sqlite_where": condition}
-
-
-# Small, and never chosen by SQLite where their condition is not spelt out.
-Index("record_vanished", RECORD.c.source, RECORD.c.record_key, **_only(RECORD.c.vanished_at.is_not(None)))
-Index("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, **_only(IS_LET_THROUGH))
-Index("delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, **_only(DELIVERY.c.leased_until.is_not(None)))
-Index("delivery_awaiting", DELIVERY.c.receiver, DELIVERY.c.awaits, **_only(DELIVERY.c.awaits.is_not(None)))
-Index("delivery_reported", DELIVERY.c.reported_in, **_only(DELIVERY.c.reported_in.is_not(None)))
-Index("delivery_copied", DELIVERY.c.fallback_of, **_only(DELIVERY.c.fallback_of.is_not(None)))
-
-REFERENCE = Table(
-    "reference",
+MESSAGE_REFERENCE = Table(
+    "message_reference",
     METADATA,
     Column("alert_id", Text, primary_key=True),
     Column("receiver", Text, primary_key=True),
@@ -289,10 +280,10 @@ RECEIVER = Table(
     Column("last_sent_at", Instant),
     Column("failing_since", Instant),
     Column("paused_until", Instant),
-    # When its rate lets the next message go, whichever process sends it.
+    # When its rate allows the next message, of any process.
     Column("next_at", Instant),
     Column("last_error", Text),
-    # The summary of its last storm: the next one waits for it.
+    # The summary of its last storm, for which the next one waits.
     Column("storm_summary", Text),
 )
 
@@ -309,20 +300,20 @@ SILENCE = Table(
     Index("silence_by_end", "ends_at"),
 )
 
-LATENCY = Table(
-    "latency",
+DELIVERY_LATENCY = Table(
+    "delivery_latency",
     METADATA,
     Column("rule", Text, primary_key=True),
     Column("receiver", Text, primary_key=True),
     Column("since", Text, primary_key=True),
-    # Each bucket counts on its own, up to so many seconds; -1: beyond the last bound.
+    # The upper bound in seconds, -1 above the last bound. Buckets are not cumulative.
     Column("bucket", Integer, primary_key=True),
     Column("message_count", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
 )
 
-TROUBLE = Table(
-    "trouble",
+SELF_ALERT = Table(
+    "self_alert",
     METADATA,
     Column("trouble", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
@@ -330,23 +321,23 @@ TROUBLE = Table(
     Column("what", Text, nullable=False),
     Column("remedy", Text, nullable=False),
     Column("alert_id", Text, nullable=False),
-    Index("trouble_by_alert", "alert_id"),
+    Index("self_alert_by_alert", "alert_id"),
 )
 
-STORY = Table(
-    "story",
+ALERT_HISTORY = Table(
+    "alert_history",
     METADATA,
     Column("id", ROW_ID, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),
     Column("alert_id", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("what", Text, nullable=False),
-    Index("story_by_alert", "alert_id"),
+    Index("alert_history_by_alert", "alert_id"),
 )
 
-# The alerts that correlations found, told or only learned: a fold goes on from them after a restart.
-CORRELATED = Table(
-    "correlated",
+# The alerts that correlations found, reported or not. A fold continues from them after a restart.
+CORRELATED_ALERT = Table(
+    "correlated_alert",
     METADATA,
     Column("id", Text, primary_key=True),
     Column("rule_id", Text, nullable=False),
@@ -358,23 +349,23 @@ CORRELATED = Table(
     Column("is_reported", Boolean, nullable=False),
     Column("is_open", Boolean, nullable=False),
     Column("is_current", Boolean, nullable=False),
-    # The alert that people see, where it is another one: see base/model.py::CorrelatedAlert.
+    # The alert that people see, if it is another one: see `CorrelatedAlert` in base/model.py.
     Column("reported_as", Text),
     Column("resolved_at", Instant),
-    Index("correlated_by_rule", "rule_id", "until"),
-    Index("correlated_by_reported", "reported_as"),
+    Index("correlated_alert_by_rule", "rule_id", "until"),
+    Index("correlated_alert_by_reported", "reported_as"),
 )
 
-# Which version of a correlation runs, and the newest record from before it: what is older cannot open an alert by itself.
-CORRELATION = Table(
-    "correlation",
+# The version of a correlation that runs, and the newest record from before it. Older records cannot open an alert alone.
+CORRELATION_VERSION = Table(
+    "correlation_version",
     METADATA,
     Column("rule_id", Text, primary_key=True),
     Column("version", Text, nullable=False),
     Column("floor", BigInteger, nullable=False),
 )
 
-# The rule documents that run, as they ran last: what stands in for a file that was broken since.
+# The last good versions of the rule documents, which run if a file is broken.
 RULE_VERSION = Table(
     "rule_version",
     METADATA,
@@ -388,7 +379,7 @@ RULE_VERSION = Table(
     Column("since", Instant, nullable=False),
 )
 
-# The operator's templates, as they last were in order.
+# The last good versions of the operator's templates.
 TEMPLATE_VERSION = Table(
     "template_version",
     METADATA,

@@ -18,5 +18,4 @@ def read_all(connection: Connection) -> dict[str, str]:
 def replace_all(connection: Connection, texts: Mapping[str, str]) -> None:
     """Store these texts and no others."""
     connection.execute(TEMPLATE_VERSION.delete().where(TEMPLATE_VERSION.c.name.not_in(list(texts))))
-    for name, body in texts.items():
-        upsert(connection, TEMPLATE_VERSION, {"name": name, "body": body})
+    upsert(connection, TEMPLATE_VERSION, *({"name": name, "body": body} for name, body in texts.items()))

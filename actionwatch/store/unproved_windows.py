@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
 from actionwatch.store.database import upsert
-from actionwatch.store.tables import UNPROVED
+from actionwatch.store.tables import UNPROVED_WINDOW
 from actionwatch.store.timestamps import MICROSECOND
 
 SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
@@ -35,29 +35,29 @@ class UnprovedWindow:
 
 def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
-    order = (UNPROVED.c.due_at, UNPROVED.c.starts_at, UNPROVED.c.ends_at)
-    rows = connection.execute(select(UNPROVED).where(UNPROVED.c.source == source).order_by(*order)).mappings()
+    order = (UNPROVED_WINDOW.c.due_at, UNPROVED_WINDOW.c.starts_at, UNPROVED_WINDOW.c.ends_at)
+    rows = connection.execute(
+        select(UNPROVED_WINDOW).where(UNPROVED_WINDOW.c.source == source).order_by(*order)
+    ).mappings()
     return [UnprovedWindow(**{**row, "reach": row["reach"] * MICROSECOND}) for row in rows]
 
 
 def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:
     """Store windows; replace those that are stored."""
-    for window in windows:
-        values = {name: getattr(window, name) for name in window.__dataclass_fields__}
-        values["reach"] = window.reach // MICROSECOND
-        upsert(connection, UNPROVED, values)
+    rows = [{**asdict(window), "reach": window.reach // MICROSECOND} for window in windows]
+    upsert(connection, UNPROVED_WINDOW, *rows)
 
 
 def delete(connection: Connection, window: UnprovedWindow) -> None:
     """Delete a window."""
     is_it = (
-        UNPROVED.c.source == window.source,
-        UNPROVED.c.starts_at == window.starts_at,
-        UNPROVED.c.ends_at == window.ends_at,
+        UNPROVED_WINDOW.c.source == window.source,
+        UNPROVED_WINDOW.c.starts_at == window.starts_at,
+        UNPROVED_WINDOW.c.ends_at == window.ends_at,
     )
-    connection.execute(UNPROVED.delete().where(*is_it))
+    connection.execute(UNPROVED_WINDOW.delete().where(*is_it))
 
 
 def delete_older(connection: Connection, before: datetime) -> int:
     """Delete the windows that ended before a time; return their number."""
-    return connection.execute(UNPROVED.delete().where(UNPROVED.c.ends_at < before)).rowcount
+    return connection.execute(UNPROVED_WINDOW.delete().where(UNPROVED_WINDOW.c.ends_at < before)).rowcount

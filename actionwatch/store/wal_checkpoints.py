@@ -15,13 +15,15 @@ from pathlib import Path
 import structlog
 
 COMMITS = 200  # a log of about 30 MB for single deliveries; twenty times as much for pages of records
-LONGEST_LOG_BYTES = 128 * 1024 * 1024  # then SQLite does it by itself after all: large commits, or a thread that failed
+LONGEST_LOG_BYTES = (
+    128 * 1024 * 1024
+)  # beyond it SQLite runs a checkpoint in a commit: large commits, or a failed thread
 
 log = structlog.get_logger()
 
 
 class Checkpoints:
-    """The log of one database, for the writers of one process. The thread is begun when there is first something to do."""
+    """The log of one database, for the writers of one process. The thread starts with the first checkpoint."""
 
     def __init__(self, database: Path, turn: threading.Lock) -> None:
         """`turn` is the lock that writers hold."""
@@ -51,25 +53,24 @@ class Checkpoints:
 
     def _run(self) -> None:
         try:
-            self._carry_over_until_closed()
-        except (
-            BaseException
-        ) as exc:  # the writers go on, SQLite carries over by itself, and the next time starts a new thread
+            self._run_checkpoints()
+        except BaseException as exc:
+            # The writers go on, SQLite runs checkpoints itself, and the next checkpoint starts a new thread.
             log.error("checkpoint_failed", store=str(self._database), error=repr(exc), exc_info=exc)
 
-    def _carry_over_until_closed(self) -> None:
-        # A connection of its own, which waits for nobody: what a reader or another process holds is carried over next time.
+    def _run_checkpoints(self) -> None:
+        # This connection waits for nobody: pages that a reader or another process holds are left for the next checkpoint.
         with contextlib.closing(sqlite3.connect(self._database, isolation_level=None, timeout=0)) as connection:
             while True:
                 self._wanted.wait()
                 self._wanted.clear()
                 if self._is_closing:
                     return
-                _carry_over(connection)
+                _checkpoint(connection)
                 with self._turn:
-                    _carry_over(connection)
+                    _checkpoint(connection)
 
 
-def _carry_over(connection: sqlite3.Connection) -> None:
+def _checkpoint(connection: sqlite3.Connection) -> None:
     with contextlib.suppress(sqlite3.Error):  # a disk that is full or broken: the writers report it
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").close()

@@ -33,7 +33,7 @@ from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
-from actionwatch.store.tables import ALERT, DELIVERY, JOINED, RECORD
+from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, RECORD
 from actionwatch.tail.health import LAG_LEAST, UNREACHABLE_POLLS, SourceWatch
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
@@ -614,7 +614,8 @@ class Schedule:
 
     def _compare(self, connection: Connection) -> None:
         rows = connection.exec_driver_sql(
-            "SELECT alert.rule_id, joined.record_id, joined.alert_id FROM joined JOIN alert ON alert.id = joined.alert_id"
+            "SELECT alert.rule_id, alert_record.record_id, alert_record.alert_id "
+            "FROM alert_record JOIN alert ON alert.id = alert_record.alert_id"
         ).all()
         for rule, record, alert in rows:
             if self._alert_ids.setdefault(f"{rule} {record}", alert) != alert:
@@ -624,7 +625,9 @@ class Schedule:
         with self.database.read() as connection:
             self._compare(connection)
             joined = connection.execute(
-                select(ALERT.c.rule_name, JOINED.c.record_id).join(JOINED, JOINED.c.alert_id == ALERT.c.id)
+                select(ALERT.c.rule_name, ALERT_RECORD.c.record_id).join(
+                    ALERT_RECORD, ALERT_RECORD.c.alert_id == ALERT.c.id
+                )
             ).all()
             live = connection.exec_driver_sql("SELECT id, action_kind FROM record WHERE NOT is_backlog").all()
             rows = connection.execute(select(DELIVERY)).all()

@@ -19,7 +19,7 @@ def test_stamps_and_histogram(desk: Desk) -> None:
     alert_id = desk.happen(SINGLE, seen_at=NOON + timedelta(seconds=3))
     desk.later(seconds=7)
     alert = desk.alerts()[alert_id]
-    assert (alert.first_at, alert.seen_at, alert.told_at) == (NOON, NOON + timedelta(seconds=3), desk.clock())
+    assert (alert.first_at, alert.seen_at, alert.first_sent_at) == (NOON, NOON + timedelta(seconds=3), desk.clock())
     with desk.database.read() as connection:
         found = {histogram.since: histogram for histogram in delivery_latency.read_all(connection)}
     assert {since: histogram.buckets for since, histogram in found.items()} == {

@@ -142,7 +142,7 @@ def test_a_trouble_that_lasts_is_delivered_at_the_end(desk: Desk) -> None:
     assert desk.hook.sent[1].data["labels"] == {"trouble": "key_refused"}
 
 
-def test_a_match_is_not_told_at_the_end(desk: Desk) -> None:
+def test_a_match_is_not_reported_at_the_end(desk: Desk) -> None:
     """An alert of records is in the summary only: what it tells of has happened already."""
     desk.silence("userName=eve", hours=1)
     desk.happen()
@@ -340,7 +340,7 @@ def test_more_causes_than_a_message_holds(desk: Desk) -> None:
     assert message.data["count"] == 41
 
 
-def test_a_receiver_without_updates_is_told_at_once(desk: Desk) -> None:
+def test_a_receiver_without_updates_is_notified_at_once(desk: Desk) -> None:
     """Mail, which waits for the last update, still hears of an alert by the first match after a silence."""
     desk.destinations["hook"] = Destination("hook", is_updated_last=True)
     desk.silence("userName=eve", minutes=1)

@@ -99,7 +99,7 @@ def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
     if look_again:
         site.app.wake_matcher()
     with site.read() as database, database.read() as connection:
-        rows = connection.exec_driver_sql("SELECT subject FROM trouble WHERE trouble = 'step_failing'").all()
+        rows = connection.exec_driver_sql("SELECT subject FROM self_alert WHERE trouble = 'step_failing'").all()
     return [subject for (subject,) in rows]
 
 

@@ -25,7 +25,7 @@ CREATE TABLE alert (
   opened_at BIGINT NOT NULL,
   late_by BIGINT,
   seen_at BIGINT,
-  told_at BIGINT,
+  first_sent_at BIGINT,
   happened_at BIGINT NOT NULL,
   PRIMARY KEY (id)
 );
@@ -44,7 +44,7 @@ CREATE TABLE backlog (
   noted_at BIGINT NOT NULL,
   PRIMARY KEY (source)
 );
-CREATE TABLE correlated (
+CREATE TABLE correlated_alert (
   id TEXT NOT NULL,
   rule_id TEXT NOT NULL,
   group_values TEXT NOT NULL,
@@ -59,9 +59,9 @@ CREATE TABLE correlated (
   resolved_at BIGINT,
   PRIMARY KEY (id)
 );
-CREATE INDEX correlated_by_reported ON correlated (reported_as);
-CREATE INDEX correlated_by_rule ON correlated (rule_id, until);
-CREATE TABLE correlation (
+CREATE INDEX correlated_alert_by_reported ON correlated_alert (reported_as);
+CREATE INDEX correlated_alert_by_rule ON correlated_alert (rule_id, until);
+CREATE TABLE correlation_version (
   rule_id TEXT NOT NULL,
   version TEXT NOT NULL,
   floor BIGINT NOT NULL,
@@ -97,19 +97,19 @@ CREATE INDEX delivery_copied ON delivery (fallback_of) WHERE fallback_of IS NOT 
 CREATE INDEX delivery_leased ON delivery (receiver, leased_until) WHERE leased_until IS NOT NULL;
 CREATE INDEX delivery_let_through ON delivery (receiver, status, sent_at) WHERE event = 'opened' AND body IS NOT NULL;
 CREATE INDEX delivery_reported ON delivery (reported_in) WHERE reported_in IS NOT NULL;
-CREATE TABLE joined (
+CREATE TABLE alert_record (
   alert_id TEXT NOT NULL,
   record_id BIGINT NOT NULL,
   PRIMARY KEY (alert_id, record_id)
 );
-CREATE INDEX joined_by_record ON joined (record_id);
-CREATE TABLE known_field (
+CREATE INDEX alert_record_by_record ON alert_record (record_id);
+CREATE TABLE seen_field (
   organisation TEXT NOT NULL,
   name TEXT NOT NULL,
   seen_at BIGINT NOT NULL,
   PRIMARY KEY (organisation, name)
 );
-CREATE TABLE latency (
+CREATE TABLE delivery_latency (
   rule TEXT NOT NULL,
   receiver TEXT NOT NULL,
   since TEXT NOT NULL,
@@ -195,7 +195,7 @@ CREATE TABLE record (
 );
 CREATE UNIQUE INDEX record_by_key ON record (record_key, source);
 CREATE INDEX record_vanished ON record (source, record_key) WHERE vanished_at IS NOT NULL;
-CREATE TABLE reference (
+CREATE TABLE message_reference (
   alert_id TEXT NOT NULL,
   receiver TEXT NOT NULL,
   value TEXT NOT NULL,
@@ -238,7 +238,7 @@ CREATE TABLE source (
   vanished_reported_through BIGINT,
   PRIMARY KEY (name)
 );
-CREATE TABLE story (
+CREATE TABLE alert_history (
   id INTEGER NOT NULL,
   at BIGINT NOT NULL,
   alert_id TEXT NOT NULL,
@@ -246,7 +246,7 @@ CREATE TABLE story (
   what TEXT NOT NULL,
   PRIMARY KEY (id)
 );
-CREATE INDEX story_by_alert ON story (alert_id);
+CREATE INDEX alert_history_by_alert ON alert_history (alert_id);
 CREATE TABLE sweep (
   source TEXT NOT NULL,
   reach BIGINT NOT NULL,
@@ -258,7 +258,7 @@ CREATE TABLE template_version (
   body TEXT NOT NULL,
   PRIMARY KEY (name)
 );
-CREATE TABLE trouble (
+CREATE TABLE self_alert (
   trouble TEXT NOT NULL,
   subject TEXT NOT NULL,
   since BIGINT NOT NULL,
@@ -267,8 +267,8 @@ CREATE TABLE trouble (
   alert_id TEXT NOT NULL,
   PRIMARY KEY (trouble, subject)
 );
-CREATE INDEX trouble_by_alert ON trouble (alert_id);
-CREATE TABLE unproved (
+CREATE INDEX self_alert_by_alert ON self_alert (alert_id);
+CREATE TABLE unproved_window (
   source TEXT NOT NULL,
   starts_at BIGINT NOT NULL,
   ends_at BIGINT NOT NULL,
