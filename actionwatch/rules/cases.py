@@ -1,4 +1,4 @@
-"""The `tests` block of a rule: events and expectations. `check.py` runs the tests."""
+"""The `tests` block of a rule: events and expectations. `case_runner.py` runs the tests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test. None stands for a missing key; `check.py` defines the defaults."""
+    """One test. None means that the key is missing; `case_runner.py` defines the defaults."""
 
     name: str
     events: tuple[TestEvent, ...]

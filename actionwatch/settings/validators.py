@@ -176,7 +176,7 @@ def _existing(path: Path) -> Path:
 
 
 def _among(key: str, what: str, remedy: str) -> AfterValidator:
-    """Accept only the names that the loader passes as `key` of the context; `what` says that a name is not one of them."""
+    """Accept only the names that the loader passes as `key` of the context; `what` is the error for other names."""
 
     def check(name: str, info: ValidationInfo) -> str:
         names: list[str] | None = (info.context or {}).get(key)
