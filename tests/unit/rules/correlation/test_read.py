@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.model import Kind, Pattern
+from actionwatch.rules.model import CorrelationType, Pattern
 from tests.unit.rules.builders import record, rules_in, rules_of
 from tests.unit.rules.correlation.kit import HEAD, record_at, run
 
@@ -317,11 +317,11 @@ _JUNK = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 _BLOCK = st.fixed_dictionaries(
-    {"type": st.sampled_from(list(Kind)) | _JUNK}, optional={key: _JUNK for key in ALL_KEYS if key != "type"}
+    {"type": st.sampled_from(list(CorrelationType)) | _JUNK}, optional={key: _JUNK for key in ALL_KEYS if key != "type"}
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(_BLOCK | _JUNK, st.booleans())
 def test_whatever_stands_there_is_told_or_runs(block: Any, is_shorthand: bool) -> None:
     """Any values under any keys: a located fault or a rule that runs, never a crash."""
