@@ -13,6 +13,7 @@ from actionwatch.base.model import Status
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
+from tests.builders import CLUSTER_DELETED_RULE
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
 from tests.integration.reload.kit import CREATED, Site, put, rule
@@ -95,7 +96,7 @@ def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar
         service.wait_until_up()
         for _ in range(20):
             service.process.send_signal(signal.SIGHUP)
-        path.write_text(kit.RULE.replace("deleted {{", "removed {{"))
+        path.write_text(CLUSTER_DELETED_RULE.replace("deleted {{", "removed {{"))
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: '"changed": ["cluster_deleted"]' in service.log.read_text(), "the reload")
         post.upstream.delete_cluster("alice")
@@ -113,7 +114,7 @@ def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar
         config.write_text(config.read_text().replace("level: info", "level: debug") + "extra_kinds: [NEW_KIND]\n")
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: service.log.read_text().count('"service_started"') == 2, "a second start")
-        path.write_text(kit.RULE)
+        path.write_text(CLUSTER_DELETED_RULE)
         soar.wait_for(trouble="rule_broken", type="alert.resolved")
         post.upstream.delete_cluster("carol")
         soar.wait_for(user="carol")
