@@ -1,7 +1,7 @@
-"""Watch the linked accounts: what changes there becomes a record of our own that rules can match.
+"""Watch the linked accounts: each change becomes a record that rules can match.
 
-An unlinked account's later actions leave the organisation's log: this is how an unlink is seen even when the log went blind
-with it. The records' kinds begin with an underscore, their keys with `own-`, so that no proof counts them as the upstream's.
+The log of an organisation does not show the actions of an account after it was unlinked, perhaps not even the unlinking. The
+kinds of these records begin with an underscore, their keys with `own-`: no proof counts them as records of the upstream.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from actionwatch.store.timestamps import to_micros
 from actionwatch.text.payloads import instant
 
 IDP_SYNC = "isEnabledIdpSyncedToOrganisation"
-UNLISTED_TIMES = 3  # failures in a row before people are notified: one lost answer is no news
-UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started anew for each poll
+UNLISTED_TIMES = 3  # failures in a row: a single lost response is not worth an alert
+UNLISTED_LONGEST = timedelta(minutes=15)  # the same, for a service that is started for each poll
 REMEDY = "run 'actionwatch accounts list'; if the upstream has a fault, see the vendor's status page"
 
 log = structlog.get_logger()
 
 
 class AccountWatch:
-    """The linked accounts of one organisation, as one source lists them. What several sources see change is one change."""
+    """Watches the linked accounts of one organisation for one source. A change that several sources see is one change."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class AccountWatch:
     def run_once(self) -> int:
         """List the accounts and store what changed, with a record of each change; return the number of changes.
 
-        A failure is logged; `judge` decides whether people are notified.
+        A failure is logged; `note_poll` decides whether to report it.
         """
         try:
             listed = {account.id: account for account in self._upstream.linked_accounts()}
@@ -88,8 +88,8 @@ class AccountWatch:
             self._on_stored()
         return len(found)
 
-    def judge(self) -> None:
-        """Report that the accounts cannot be listed, or settle that. For use after a poll of the log that was answered.
+    def note_poll(self) -> None:
+        """Report that the accounts cannot be listed, or settle that. Call it after a poll that got responses.
 
         While the log cannot be read either, `key_refused` or `upstream_unreachable` reports that.
         """
@@ -108,15 +108,15 @@ class AccountWatch:
             )
             self._self_alerts.report("accounts_refused", self._source, what, self._error.remedy or REMEDY)
 
-    def name_at(self, account_id: str, at: datetime, told: str | None) -> str | None:
-        """Name an account as of a time: as a record told it, unless it told none, or the name that holds by now."""
+    def name_at(self, account_id: str, at: datetime, recorded: str | None) -> str | None:
+        """Return the name of an account at a time: the one in the record, unless that is missing or is the current name."""
         names = self._read_names().get(account_id)
-        if not names or told not in (None, names[-1][1]):
-            return told
+        if not names or recorded not in (None, names[-1][1]):
+            return recorded
         return next((name for until, name in names if until is None or until > at), names[-1][1])
 
     def _read_names(self) -> Mapping[str, Sequence[tuple[datetime | None, str]]]:
-        # Asked for every record of a backfill: read once, until the accounts are listed anew.
+        # Needed for every record of a backlog: read once, until the accounts are listed again.
         if self._names is None:
             with self._database.read() as connection:
                 self._names = accounts.name_history(connection, self._organisation)
@@ -144,7 +144,7 @@ class AccountWatch:
 def _changes(
     known: Mapping[str, LinkedAccount], listed: Mapping[str, LinkedAccount]
 ) -> Iterator[tuple[str, LinkedAccount, LinkedAccount | None]]:
-    """Give each change as (kind, the account as it is or was, what it was before)."""
+    """Yield each change as (kind, the account as it is or was, what it was before)."""
     for key, account in listed.items():
         before = known.get(key)
         if before is None:

@@ -1,7 +1,7 @@
-"""How finely the upstream takes the bounds of a window: asked for by a record it has just shown, once, then once a day.
+"""Find out the unit of the upstream's bounds with a record that it has just shown, at first and once a day.
 
-An upstream that cuts `endTime` to whole minutes hides what happened after that from every window that ends in between, and no
-total tells: windows are asked in whole units for it (`cursor.Window.widened`), and proved as far as they were meant.
+An upstream that cuts `endTime` to whole minutes hides what happened in the last minute of every window, and its total does not
+show that. So requests cover whole units (`cursor.Window.widened`).
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, EDGE_SECOND, Window, ro
 
 UNITS = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), COARSEST_UNIT)
 ASKED_EVERY = timedelta(days=1)
-RETRIED_AFTER = timedelta(hours=1)  # where the first record told nothing
-MAX_PAGES = 3  # a window of a few milliseconds holds hardly more
+RETRIED_AFTER = timedelta(hours=1)  # if the first record was inconclusive
+MAX_PAGES = 3  # a window of a few milliseconds hardly holds more
 
 
 def is_due(marks: Marks, now: datetime) -> bool:
-    """Say whether it is time to ask (again) how finely bounds are taken."""
+    """Return whether to find out the unit now."""
     wait = RETRIED_AFTER if marks.bounds_unit is None else ASKED_EVERY
     return marks.bounds_asked_at is None or not timedelta(0) <= now - marks.bounds_asked_at < wait
 
 
-def telling(shown: Sequence[Record]) -> Record | None:
-    """Choose the record whose time tells most about bounds near it; None where none tells anything."""
-    best = max(shown, key=lambda record: len(_telling_units(record)), default=None)
-    return best if best is not None and _telling_units(best) else None
+def choose_record(shown: Sequence[Record]) -> Record | None:
+    """Choose the record whose time can tell most units apart; None if there is none."""
+    best = max(shown, key=lambda record: len(_distinctive_units(record)), default=None)
+    return best if best is not None and _distinctive_units(best) else None
 
 
-def settle(upstream: Client, record: Record, known: Marks, now: datetime) -> tuple[Marks, int]:
-    """Ask for a record that was just shown, in ever coarser units, until it comes; give the marks with what that says.
+def find_unit(upstream: Client, record: Record, known: Marks, now: datetime) -> tuple[Marks, int]:
+    """Request a record that was just shown, in coarser and coarser units, until it comes.
 
-    Returns: also how many requests it took: one where bounds are fine. What cannot be settled, since the record does not
-    come at all, or only sometimes, or the upstream refuses, leaves what was known.
+    Returns: the marks with the unit, and the number of requests (1 if bounds are fine). If the record does not come, or only
+    sometimes, or the upstream refuses, the marks keep the unit that was known.
     """
     request_count = 0
     finer: timedelta | None = None
-    for unit in _telling_units(record):
+    for unit in _distinctive_units(record):
         try:
-            is_shown, asked_count = _shows(upstream, _around(record, unit), record)
+            is_shown, asked_count = _is_shown(upstream, _around(record, unit), record)
             request_count += asked_count
-            if is_shown and finer is not None:  # an answer that was empty once, for another reason, settles nothing
-                is_passing, asked_count = _shows(upstream, _around(record, finer), record)
+            if is_shown and finer is not None:  # one empty response may have another reason
+                is_passing, asked_count = _is_shown(upstream, _around(record, finer), record)
                 request_count += asked_count
                 if is_passing:
                     break
@@ -64,17 +64,17 @@ def settle(upstream: Client, record: Record, known: Marks, now: datetime) -> tup
     return replace(known, bounds_asked_at=now), request_count
 
 
-def _telling_units(record: Record) -> list[timedelta]:
-    """Give the units in which a record comes if its bounds are that fine, and does not if they are cut any coarser.
+def _distinctive_units(record: Record) -> list[timedelta]:
+    """Return the units in which a request shows a record if the upstream cuts bounds to them, but not if it cuts them further.
 
-    A time on a whole second, say, comes whether or not bounds are cut to seconds. None where not even that could be told of
-    minutes: a window would be asked in hours because one record happened on the hour.
+    For example, a record on a whole second comes whether or not bounds are cut to seconds. Returns none if the record cannot
+    even tell seconds from minutes: otherwise, a record on the full hour would make every request cover whole hours.
     """
     if not record.is_time_readable:
         return []
     at = record.occurred_at
-    told = [unit for unit, coarser in pairwise(UNITS) if round_down(_around(record, unit).end, coarser) < at]
-    return [*told, COARSEST_UNIT] if told and told[0] <= EDGE_SECOND else []
+    units = [unit for unit, coarser in pairwise(UNITS) if round_down(_around(record, unit).end, coarser) < at]
+    return [*units, COARSEST_UNIT] if units and units[0] <= EDGE_SECOND else []
 
 
 def _around(record: Record, unit: timedelta) -> Window:
@@ -82,7 +82,7 @@ def _around(record: Record, unit: timedelta) -> Window:
     return Window(begin - unit, begin + unit + EDGE)
 
 
-def _shows(upstream: Client, window: Window, record: Record) -> tuple[bool, int]:
+def _is_shown(upstream: Client, window: Window, record: Record) -> tuple[bool, int]:
     pages = upstream.user_actions(Query(start=window.start, end=window.end), trusts_total=False)
     request_count = 0
     with contextlib.closing(cast("Generator[Page]", pages)):

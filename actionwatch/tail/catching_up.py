@@ -1,4 +1,4 @@
-"""Tell how far a source is that catches up: to `status` through the store, to the log, and to who watches `run --once`."""
+"""Report how far a source is that catches up: in the store for `status`, in the log, and to `run --once`."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ log = structlog.get_logger()
 
 
 class CatchingUp:
-    """The backlog of one source, while there is one: a window with more records than are read in one go."""
+    """The backlog of one source, if there is one: a window with more records than are read in one go."""
 
     def __init__(
         self,
         source: str,
-        told_every: timedelta,
+        log_every: timedelta,
         database: Database,
         clock: Callable[[], datetime],
         on_backlog: OnBacklog,
     ) -> None:
         self._source = source
-        self._told_every = told_every.total_seconds()
+        self._log_every = log_every.total_seconds()
         self._database = database
         self._clock = clock
         self._on_backlog = on_backlog
         self._backlog: Backlog | None = None
-        self._may_be_left = True  # by a process that was killed over it
-        self._told_at = 0.0
+        self._may_be_left = True  # by a process that was killed
+        self._logged_at = 0.0
 
     @property
     def is_active(self) -> bool:
-        """Say whether there is a backlog."""
+        """Whether there is a backlog."""
         return self._backlog is not None
 
     def begin(self, window: Window) -> None:
-        """Begin with a window that is too large, unless it is part of one that is. Goes on with what a killed process left."""
+        """Begin a backlog with a window that is too large, unless it is part of one. Continues what a killed process left."""
         if self._backlog is not None:
             return
         with self._database.read() as connection:
@@ -65,37 +65,37 @@ class CatchingUp:
             began_count=count,
             noted_at=now,
         )
-        self._told_at = time.monotonic()
+        self._logged_at = time.monotonic()
         self.note(begins, 0)
 
     def note(self, through: datetime, new_count: int) -> None:
-        """Write down how far it is, with so many records more."""
+        """Store the progress, with the number of records since the last call."""
         if self._backlog is None:
             return
         count = self._backlog.record_count + new_count
         self._backlog = replace(self._backlog, through=through, record_count=count, noted_at=self._clock())
         with self._database.write() as connection:
             backlog_progress.write(connection, self._backlog)
-        self._tell(self._backlog)
+        self._report(self._backlog)
 
     def follow_clock(self, step: timedelta) -> None:
-        """Go on counting from when it began: our clock was set."""
+        """Adjust the beginning to a step of our clock."""
         if self._backlog is not None:
             self._backlog = replace(self._backlog, began_at=self._backlog.began_at + step)
 
     def end(self) -> None:
-        """Delete what tells of it: the source has caught up."""
+        """Delete the progress: the source has caught up."""
         if self._backlog is None and not self._may_be_left:
             return
         with self._database.write() as connection:
             backlog_progress.delete(connection, self._source)
         self._backlog, self._may_be_left = None, False
 
-    def _tell(self, backlog: Backlog) -> None:
+    def _report(self, backlog: Backlog) -> None:
         self._on_backlog(backlog)
-        if time.monotonic() - self._told_at < self._told_every:
+        if time.monotonic() - self._logged_at < self._log_every:
             return
-        self._told_at = time.monotonic()
+        self._logged_at = time.monotonic()
         log.info(
             "backlog_progressed",
             source=self._source,

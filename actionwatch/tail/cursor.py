@@ -33,10 +33,6 @@ class Window:
         """Return whether it can be cut into two parts, none shorter than `least`."""
         return self.end - self.start >= 2 * least
 
-    def covers(self, other: Window) -> bool:
-        """Return whether another window lies within this one."""
-        return self.start <= other.start and other.end <= self.end
-
     def widened(self, unit: timedelta | None) -> Window:
         """Return what to request if the upstream cuts bounds to whole units: the window lies well within that.
 

@@ -72,7 +72,7 @@ class Pager:
             counter.take(page)
             if self._is_everything(counter, is_short=len(page.records) < size):
                 self._writer.flush(report)  # only what proves that it is everything comes after it
-            self._settle_bounds(page, report)
+            self._find_unit(page, report)
             if self._state.stopping.is_set():
                 raise Stopped
             is_whole = counter.asked == self._state.widened(window) and not self._is_too_large(counter)
@@ -106,14 +106,14 @@ class Pager:
         is_divisible = counter.window.is_divisible(self._state.least) and not counter.is_unbounded
         return max(counter.received, claimed) > MAX_WINDOW_RECORDS and is_divisible
 
-    def _settle_bounds(self, page: Page, report: PollReport) -> None:
+    def _find_unit(self, page: Page, report: PollReport) -> None:
         """Learn the unit of the upstream's bounds from a record that it just showed, once a day."""
         if not page.records or not bounds.is_due(self._state.marks, self._clock()):
             return
-        record = bounds.telling(page.records)
+        record = bounds.choose_record(page.records)
         if record is not None:
-            settled, request_count = bounds.settle(self._upstream, record, self._state.marks, self._clock())
-            self._state.marks = settled
+            known, request_count = bounds.find_unit(self._upstream, record, self._state.marks, self._clock())
+            self._state.marks = known
             report.request_count += request_count
 
     def _count_again(self, counter: WalkCounter, query: Query, report: PollReport) -> Claim | None:

@@ -78,7 +78,6 @@ class ReceiptWriter:
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
                 unproved_windows.write(connection, [self._second_look(scan)])
         self._state.marks = moved
-        self._state.untimed.note(scan.asked, scan.untimed_kinds, scan.walk.keys)
         report.proved_count += 1
         self._writer.note(new_count, report)
         self._writer.notify()

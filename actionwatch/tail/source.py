@@ -120,7 +120,7 @@ class SourceTail:
             report.error = exc
         self._note(report)
         if self._accounts is not None and is_listing_due and report.error is None:
-            self._accounts.judge()
+            self._accounts.note_poll()
         return report
 
     # -- where it begins -----------------------------------------------------------------------------------------------
@@ -174,10 +174,10 @@ class SourceTail:
             return
         self._noted_at = time.monotonic()
         if error is None:
-            self._watch.judge_poll(report, self._state)
+            self._watch.note_poll(report, self._state)
             log.debug("poll_completed", source=name, new=report.new_count, requests=report.request_count)
         else:
-            self._watch.judge_failure(error, failures)
+            self._watch.note_failure(error, failures)
             log.warning("poll_failed", source=name, error=str(error), failures=failures)
 
 

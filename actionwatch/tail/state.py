@@ -12,7 +12,6 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.store.marks import Marks
 from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window
 from actionwatch.tail.proof import Walk, confirms_totals, refutes_totals
-from actionwatch.tail.untimed import Untimed
 
 MAX_SKEW = timedelta(seconds=5)  # below it, the one-second resolution of `Date` is worth less than this machine's clock
 
@@ -68,7 +67,6 @@ class TailState:
     def __init__(self, source: str, clock: Callable[[], datetime]) -> None:
         self.source = source
         self.server = ServerClock(clock)
-        self.untimed = Untimed()
         self.stopping = threading.Event()
 
     @property

@@ -12,7 +12,7 @@ doubles.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,7 +32,6 @@ from actionwatch.tail.state import PollReport, TailState
 MAX_CHECKS = 64  # per poll; the next one continues
 MAX_CUTS = 12  # per poll: of windows that were read and not proved
 PAGE_RECORDS = 1000  # one page is read rather than halved
-UNTIMED_SPAN = timedelta(minutes=5)  # a record without a readable time is narrowed down to that
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)  # before an unproved window is read again
 FAILURES_TO_REPORT = 3  # in a row: by chance, a window may change during one reading
 
@@ -129,7 +128,7 @@ class Sweeper:
             self._replace(unproved, [])
             return []
         most = self._pager.page_size if unproved.must_read else PAGE_RECORDS
-        parts = self._halves(window, most, is_place_unsure=bool(self._untimed(window)[1]))
+        parts = self._halves(window, most)
         if not parts:
             result = self._reader.read(window, report)
             log.info("window_swept", source=unproved.source, start=window.start, end=window.end, method=result.method)
@@ -148,31 +147,19 @@ class Sweeper:
         """Return whether the upstream counts what is stored, of each kind. False also if that cannot be compared."""
         if window.start < first_compared(self._state.marks.begins_at, self._bounds):
             return False
-        inner, outer = self._surroundings(window)
-        untimed, unsure = self._untimed(window)
+        asked, source = self._state.widened(window), self._state.source
         with self._database.read() as connection:
-            sure = Counter(records.count_kinds(connection, self._state.source, inner.start, inner.end)) + untimed
-            near = Counter(records.count_kinds(connection, self._state.source, outer.start, outer.end)) + untimed
-        if unsure or sure != near:
-            return False  # a late record and one at a bound count alike
-        return self._state.is_total_trusted and self._pager.count(window, report).whole_counts == sure
+            held = records.count_kinds(connection, source, asked.start + 2 * EDGE, asked.end - 2 * EDGE)
+            near = records.count_kinds(connection, source, asked.start - 2 * EDGE, asked.end + 2 * EDGE)
+        if held != near:
+            return False  # bounds may be inclusive or not: a late record and one at a bound count alike
+        return self._state.is_total_trusted and self._pager.count(window, report).whole_counts == held
 
-    def _untimed(self, window: Window) -> tuple[Counter[str], Counter[str]]:
-        """Count the records without a readable time that lie in a window, and those that may."""
-        return self._state.untimed.count(*self._surroundings(window))
-
-    def _surroundings(self, window: Window) -> tuple[Window, Window]:
-        """Return what a request for a window certainly covers, and what it may cover: bounds may be inclusive or not."""
-        asked = self._state.widened(window)
-        inner = Window(asked.start + 2 * EDGE, asked.end - 2 * EDGE)
-        return inner, Window(asked.start - 2 * EDGE, asked.end + 2 * EDGE)
-
-    def _halves(self, window: Window, most: int, *, is_place_unsure: bool) -> list[Window]:
-        """Cut a window that holds more than `most` records, or in which the place of a record is to be narrowed down."""
+    def _halves(self, window: Window, most: int) -> list[Window]:
+        """Cut a window that holds more than `most` records."""
         with self._database.read() as connection:
             size = sum(records.count_kinds(connection, self._state.source, window.start, window.end).values())
-        is_long = is_place_unsure and window.end - window.start > UNTIMED_SPAN
-        return self._cut(window) if (is_long or size > most) and self._state.is_total_trusted else []
+        return self._cut(window) if size > most and self._state.is_total_trusted else []
 
     def _cut(self, window: Window) -> list[Window]:
         """Cut a window in halves, at an instant without a record near it; return nothing if there is no such instant."""

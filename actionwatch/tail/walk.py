@@ -31,8 +31,6 @@ class WindowScan:
     inner_keys: Set[str]
     outer_kinds: Counter[str]
     """Kinds of the records outside the window, and of those without a readable time."""
-    untimed_kinds: Mapping[str, str]
-    """The kind of each record without a readable time, by key."""
     repeated: Mapping[str, Record]
     """A record for each key that came more than once."""
     newest: datetime | None
@@ -74,7 +72,6 @@ class WalkCounter:
         self._has_repeats = False
         self._inner_keys: set[str] = set()
         self._outer_kinds = Counter[str]()
-        self._untimed_kinds: dict[str, str] = {}
         self._newest: datetime | None = None
         self._through: datetime | None = None
         self.is_unbounded = False
@@ -121,7 +118,6 @@ class WalkCounter:
             walk=walk,
             inner_keys=self._inner_keys,
             outer_kinds=self._outer_kinds,
-            untimed_kinds=self._untimed_kinds,
             repeated=self._repeated,
             newest=self._newest,
             is_whole=is_whole,
@@ -147,9 +143,7 @@ class WalkCounter:
             newest = max([record.occurred_at for record in inner])
             self._newest = newest if self._newest is None else max(self._newest, newest)
         if len(inner) < len(shown):
-            outer = [record for record in shown if record.key not in self._inner_keys]
-            self._outer_kinds.update([record.action_kind for record in outer])
-            self._untimed_kinds |= {record.key: record.action_kind for record in outer if not record.is_time_readable}
+            self._outer_kinds.update([record.action_kind for record in shown if record.key not in self._inner_keys])
 
 
 def ignored_bounds(page: Page, asked: Window) -> set[str]:

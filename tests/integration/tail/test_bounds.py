@@ -16,7 +16,7 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.store import receipts
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
-from actionwatch.tail.bounds import settle, telling
+from actionwatch.tail.bounds import choose_record, find_unit
 from tests.builders import NOON, make_record
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles
@@ -106,9 +106,9 @@ def test_an_answer_that_was_empty_once_settles_nothing() -> None:
         seen_through=NOON,
         proved_through=NOON,
     )
-    settled, _ = settle(Empty(shown), shown, known, NOON)
+    settled, _ = find_unit(Empty(shown), shown, known, NOON)
     assert settled == replace(known, bounds_asked_at=NOON)
-    assert settle(Empty(), shown, known, NOON)[0].bounds_unit is None
+    assert find_unit(Empty(), shown, known, NOON)[0].bounds_unit is None
 
 
 def at(moment: timedelta) -> Record:
@@ -126,14 +126,14 @@ def at(moment: timedelta) -> Record:
         (timedelta(milliseconds=59_999), False),
     ],
 )
-def test_telling(moment: timedelta, is_telling: bool) -> None:
+def test_choose_record(moment: timedelta, is_telling: bool) -> None:
     """A record settles what its time cannot tell: one on the hour would have windows asked in hours."""
-    assert (telling([at(moment)]) is not None) is is_telling
+    assert (choose_record([at(moment)]) is not None) is is_telling
 
 
-def test_the_most_telling() -> None:
+def test_the_most_choose_record() -> None:
     """Of several records one is chosen that tells less than another."""
-    assert telling([at(timedelta(seconds=7)), at(timedelta(seconds=7.5)), at(timedelta(0))]) == at(
+    assert choose_record([at(timedelta(seconds=7)), at(timedelta(seconds=7.5)), at(timedelta(0))]) == at(
         timedelta(seconds=7.5)
     )
-    assert telling([]) is None
+    assert choose_record([]) is None

@@ -213,7 +213,7 @@ def test_a_window_in_doubt_does_not_wait_for_longer_than_any(world: World, datab
         ends_at=world.clock() - timedelta(hours=1),
         reach=SWEEPS[0],
         due_at=world.clock() + timedelta(minutes=50),
-        failure_count=3,
+        failure_count=1,
     )
     with database.write() as connection:
         unproved_windows.write(connection, [doubt])

@@ -16,7 +16,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import records, self_alerts, unproved_windows
+from actionwatch.store import receipts, records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.unproved_windows import UnprovedWindow
 from tests.builders import NOON
@@ -124,6 +124,32 @@ def test_sweeps_ask_only_when_due(world: World, database: Database) -> None:
     # 72 minutes: the hour's sweep each six minutes, that of six hours each 36.
     assert sum(asked) - len(asked) == 72 // 6 + 72 // 36
     assert max(asked) <= 3
+
+
+def test_windows_with_equal_counts_are_not_read(world: World, database: Database) -> None:
+    """A sweep reads its window at each check although the upstream counts what is stored, or is checked at each poll."""
+    on = seven_hours(world, database)
+    world.clock.advance(minutes=10)
+    with database.read() as connection:
+        receipt_count = len(receipts.read(connection, SOURCE, 999))
+    swept = [on.poll(60).request_count for _ in range(40)]
+    with database.read() as connection:
+        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == len(swept)  # those of the polls
+    assert sum(swept) < 2 * len(swept)
+
+
+def test_windows_that_hold_a_record_at_their_bound_are_read(world: World, database: Database) -> None:
+    """A busy window whose counts are inconclusive is only counted."""
+    for number in range(-150, 150):
+        world.log(ago=OVERLAP.total_seconds() + 20 + 0.7 * number)
+    world.log(ago=20)
+    on = bench(world, database, start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=(HOUR,))
+    on.poll()
+    with database.read() as connection:
+        receipt_count = len(receipts.read(connection, SOURCE, 999))
+    on.poll(400)
+    with database.read() as connection:
+        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == 2
 
 
 def test_a_person_ends_what_vanished(world: World, database: Database) -> None:

@@ -187,7 +187,7 @@ def test_refused_accounts_are_an_alert(database: Database) -> None:
     def check() -> list[str]:
         clock.advance(minutes=5)
         watch.run_once()
-        watch.judge()
+        watch.note_poll()
         return open_troubles(database)
 
     assert check() == []
@@ -213,7 +213,7 @@ def test_accounts_that_fail_repeatedly_are_an_alert(database: Database) -> None:
     def check(on: AccountWatch) -> list[str]:
         clock.advance(minutes=5)
         on.run_once()
-        on.judge()
+        on.note_poll()
         return open_troubles(database)
 
     running = watch()
@@ -504,7 +504,7 @@ def test_sources_do_not_share(world: World, database: Database) -> None:
 class Mortal(SourceWatch):
     """A watch whose process is killed when a poll is over, before anything is reported."""
 
-    def judge_poll(self, report: PollReport, state: TailState) -> None:
+    def note_poll(self, report: PollReport, state: TailState) -> None:
         """Die."""
         raise Killed
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.tail.bounds import UNITS
-from actionwatch.tail.cursor import MIN_WINDOW, Window, next_window
+from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window, next_window
 from actionwatch.tail.planning import (
     CHECKS_PER_REACH,
     GRACE,
@@ -134,7 +134,10 @@ def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:
         return not any(start <= record <= end for record in stored)
 
     bounds = Bounds(unit, is_quiet)
-    windows = [window for _, window in sweep_windows(swept, polled_from, polled_from + idle, NOON, bounds)]
+    found = sweep_windows(swept, polled_from, polled_from + idle, NOON, bounds)
+    surplus = (2 * move_steps(bounds.step) + 2) * bounds.step
+    assert all(window.end - window.start <= max(reach, bounds.step) + surplus for reach, window in found)
+    windows = [window for _, window in found]
     assert all(window.start < window.end for window in windows)
     if not windows:
         assert not swept or polled_from <= NOON
@@ -162,6 +165,35 @@ def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # t
         assert is_clear or moved == before
 
 
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("busy", [0, 1])
+def test_a_bound_moves_to_where_no_record_is_near(unit: timedelta, busy: int) -> None:
+    """A bound stays at a record, where counts are inconclusive, though there is a clear place a few steps away."""
+    step = max(unit, SECOND)
+    stored = [NOON + number * step for number in range(-busy, busy + 1)]
+
+    def is_quiet(start: datetime, end: datetime) -> bool:
+        return not any(start <= record <= end for record in stored)
+
+    bounds = Bounds(unit, is_quiet)
+    assert bounds.before(NOON) < stored[0] - step
+    assert bounds.after(NOON, NOON + 9 * step) > stored[-1] + step
+
+
+def test_a_bound_moves_by_up_to_a_minute() -> None:
+    """A bound stays among the records of a busy minute although the time before it is quiet."""
+    bounds = Bounds(SECOND, lambda start, _: start < NOON - 50 * SECOND)
+    assert NOON - MINUTE < bounds.before(NOON) < NOON - 48 * SECOND
+
+
+@given(units, spans)
+def test_counts_are_compared_where_no_request_reaches_before_the_begin(unit, age) -> None:  # type: ignore[no-untyped-def]
+    """The first window whose counts are compared covers records before the begin, which are not stored."""
+    begin = NOON + age
+    first = first_compared(begin, Bounds(unit, lambda *_: True))
+    assert Window(first, first + HOUR).widened(unit).start - 2 * EDGE >= begin
+
+
 @given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))
 def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  # type: ignore[no-untyped-def]
     """What could not be proved hides a strip beside it from the sweep, or a part is too short to be asked for."""
@@ -169,6 +201,8 @@ def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  
     taken = [Window(NOON + at, NOON + at + span) for at, span in others]
     parts = without(whole, taken)
     assert all(part.end - part.start >= MIN_WINDOW for part in parts)
+    if any(window.start <= whole.start and whole.end <= window.end for window in taken):
+        assert parts == [] or whole.start == whole.end
     edges = sorted({whole.start, whole.end, *(edge for window in taken for edge in (window.start, window.end))})
     for one, other in pairwise(edge for edge in edges if whole.start <= edge <= whole.end):
         middle = one + (other - one) / 2
@@ -183,6 +217,28 @@ def test_reach_that_is_due_brings_those_before_it_along() -> None:
     assert due_reaches(swept, asked, NOON + 6 * MINUTE) == {HOUR}
     assert due_reaches(swept, {**asked, HOUR: NOON + 35 * MINUTE}, NOON + 36 * MINUTE) == {HOUR, 6 * HOUR}
     assert due_reaches([*swept, timedelta(days=7)], asked, NOON) == {*swept, timedelta(days=7)}
+
+
+@pytest.mark.parametrize(
+    ("due", "last", "minutes", "read"),
+    [
+        ({HOUR}, {HOUR: 0, 6 * HOUR: 0}, 6, set()),  # NOON begins an hour and a quarter of a day
+        ({HOUR}, {HOUR: 54, 6 * HOUR: 36}, 60, {HOUR}),
+        ({HOUR, 6 * HOUR}, {HOUR: 66, 6 * HOUR: 36}, 72, set()),
+        ({HOUR, 6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {HOUR, 6 * HOUR}),
+        ({6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {6 * HOUR}),  # that of the hour is not finished
+        ({HOUR}, {HOUR: 354, 6 * HOUR: 330}, 360, {HOUR}),
+        ({HOUR, 6 * HOUR}, {6 * HOUR: 0}, 36, {HOUR}),
+        ({HOUR, 6 * HOUR}, {HOUR: 0}, 36, {HOUR, 6 * HOUR}),
+        ({HOUR}, {HOUR: 70, 6 * HOUR: 60}, 50, {HOUR}),  # the clock was set back
+    ],
+)
+def test_a_sweep_reads_once_in_each_whole_reach(
+    due: set[timedelta], last: dict[timedelta, int], minutes: int, read: set[timedelta]
+) -> None:
+    """A sweep reads at each check, never, or without the shorter ones, so that a swap slips from one into the next."""
+    checked = {reach: NOON + number * MINUTE for reach, number in last.items()}
+    assert reaches_to_read([HOUR, 6 * HOUR], due, checked, NOON + minutes * MINUTE) == read
 
 
 @pytest.mark.parametrize("back", [SECOND, 400 * HOUR])
