@@ -2,7 +2,7 @@
 
 `matcher.py` calls this in its transactions. If anything fails between taking records and the commit, the state is discarded and
 rebuilt, because only the store knows what people received. A rebuild takes half a minute for a million records; plain rules
-continue meanwhile.
+continue during that time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from actionwatch.matching import unexpected
 from actionwatch.matching.addressing import Addressing
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
-from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
 from actionwatch.rules.engine import Failure
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.store import correlations, marks, positions, records
@@ -84,9 +84,9 @@ class Correlating:
         """Whether it can take records: the state is there, and nothing came too late for what is kept in it."""
         return self.is_idle or (self._correlator is not None and self._correlator.too_late is None)
 
-    def look(self, connection: Connection) -> datetime | None:
-        """Read and return up to when all sources proved what they read; discard the state where their beginning has changed."""
-        before, self._progress = self._progress, self._see(connection)
+    def read_progress(self, connection: Connection) -> datetime | None:
+        """Return up to when all sources proved what they read. Discard the state if their beginning has changed."""
+        before, self._progress = self._progress, self._source_progress(connection)
         if (before.begin, before.alerts_from) != (self._progress.begin, self._progress.alerts_from):
             self.forget()
         return self._progress.verified
@@ -103,11 +103,11 @@ class Correlating:
                 unexpected.end(connection, found, self._rules, self._addressing, now)
         self._has_ended_unexpected = True
 
-    def rebuild(self, database: Database, meanwhile: Callable[[], None]) -> None:
-        """Rebuild the state that belongs to the position of correlations, which is ready then.
+    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> None:
+        """Rebuild the state that belongs to the position of correlations.
 
-        The matcher calls it after a start, a failure, a change of the sources, or a hit that came too late for what was kept:
-        then the state is right from that hit on. It calls `meanwhile` now and then, and does not catch what that raises.
+        The matcher calls it after a start, a failure, a change of the sources, or a hit that came too late for the kept state:
+        then the new state is right from that hit on. It calls `on_pause` every few records, and lets its exceptions through.
         """
         progress, target = self._progress, None if self._correlator is None else self._correlator.too_late
         with database.read() as connection:
@@ -125,7 +125,7 @@ class Correlating:
             since = min(starts.values()) if len(starts) == len(self._correlations) else None
             known = read_known(connection, correlator.rules, starts)
             stored = records.stream_since(connection, since, position) if position else iter(())
-            correlator.restore(known, _with_pauses(stored, meanwhile))
+            correlator.restore(known, _with_pauses(stored, on_pause))
         self._correlator, self._evicted = correlator, 0
         log.info("correlations_rebuilt", since=since, groups=correlator.count_groups(), hits=correlator.count_hits())
 
@@ -167,7 +167,7 @@ class Correlating:
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
-    def _see(self, connection: Connection) -> SourceProgress:
+    def _source_progress(self, connection: Connection) -> SourceProgress:
         known = {} if self.is_idle else marks.read_all(connection)
         names = list(known) if self._sources is None else self._sources
         if not names or any(name not in known for name in names):
@@ -203,7 +203,7 @@ class Correlating:
         moments = [at for at in (newest, progress.verified, target) if at is not None]
         if not moments:
             return {}
-        found = {name: min(moments) - room - self._keep for name, room in rooms(self._correlations).items()}
+        found = {name: min(moments) - span - self._keep for name, span in lookbacks(self._correlations).items()}
         return {name: start for name, start in found.items() if progress.begin is None or start > progress.begin}
 
 

@@ -46,7 +46,7 @@ class Evaluator(Protocol):
 
 
 class Matcher:
-    """The matching step. Only one runs at a time: `run_once` waits for the one under way."""
+    """The matching step. `run_once` waits for a run in progress: only one runs at a time."""
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Matcher:
         self._verified: datetime | None = None
         self._opened_count = 0
         self._lock = threading.Lock()
-        self._following: tuple[Evaluator, Correlating] | None = None
-        self._used: tuple[Evaluator, Correlating] | None = None
+        self._requested: tuple[Evaluator, Correlating] | None = None
+        self._running: tuple[Evaluator, Correlating] | None = None
         self._is_stopping = False
 
     def run_once(self) -> int:
@@ -77,29 +77,29 @@ class Matcher:
         with self._lock:
             self._opened_count = 0
             while True:
-                self._take_up(self._following)
+                self._switch(self._requested)
                 self._match_all()
-                if self._is_stopping or not self._is_superseded():
+                if self._is_stopping or not self._is_replaced():
                     return self._opened_count
 
     def use(self, engine: Evaluator, correlating: Correlating | None) -> None:
-        """Switch to other rules, all at once between two batches. Does not wait for the batch under way."""
-        self._following = (engine, correlating or Correlating((), self._addressing))
+        """Switch to other rules, all at once between two batches. Does not wait for the batch in progress."""
+        self._requested = (engine, correlating or Correlating((), self._addressing))
 
     def stop(self) -> None:
-        """Let `run_once` end after the batch under way; a later process matches the rest."""
+        """Let `run_once` end after the batch in progress; a later process matches the rest."""
         self._is_stopping = True
 
-    def _take_up(self, following: tuple[Evaluator, Correlating] | None) -> None:
-        self._used = following
-        if following is not None:
-            self._engine, self._correlating = following
+    def _switch(self, rules: tuple[Evaluator, Correlating] | None) -> None:
+        self._running = rules
+        if rules is not None:
+            self._engine, self._correlating = rules
 
-    def _is_superseded(self) -> bool:
-        return self._following is not self._used
+    def _is_replaced(self) -> bool:
+        return self._requested is not self._running
 
-    def _is_to_leave(self) -> bool:
-        return self._is_stopping or self._is_superseded()
+    def _must_leave(self) -> bool:
+        return self._is_stopping or self._is_replaced()
 
     def _match_all(self) -> None:
         """Match what is stored, then judge what is verified, unless the step stops or other rules take over."""
@@ -107,29 +107,29 @@ class Matcher:
             self._correlating.end_unexpected(self._database, self._clock())
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
-                verified = self._correlating.look(connection)
+                verified = self._correlating.read_progress(connection)
             while (is_more := self._match_next()) or not self._correlating.is_ready:
-                if self._is_to_leave():
+                if self._must_leave():
                     return
                 if not is_more:
                     with contextlib.suppress(Abandoned):
-                        self._correlating.rebuild(self._database, self._match_meanwhile)
+                        self._correlating.rebuild(self._database, self._match_plain)
             self._verified = verified
             self._judge()
         except BaseException:
             self._correlating.forget()  # what it took in may not have been committed
             raise
 
-    def _match_meanwhile(self) -> None:
+    def _match_plain(self) -> None:
         """Match new records by plain rules while the state of correlations is rebuilt.
 
         Raises: Abandoned, if that state is no longer wanted.
         """
-        following = self._following
-        if self._is_stopping or (following is not None and following[1] is not self._correlating):
+        requested = self._requested
+        if self._is_stopping or (requested is not None and requested[1] is not self._correlating):
             raise Abandoned
-        self._take_up(following)
-        while not self._is_to_leave() and self._match_next():
+        self._switch(requested)
+        while not self._must_leave() and self._match_next():
             pass
 
     def _match_next(self) -> bool:

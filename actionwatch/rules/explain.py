@@ -14,7 +14,7 @@ from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import View, measured
 from actionwatch.rules.fields import Subject, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.model import TEMPORAL_KINDS, VALUE_KINDS, Correlation, Filter, Hit, Kind, Rule
+from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Hit, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
@@ -84,7 +84,7 @@ def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
 
 
 def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation:
-    text = f"correlation: {rule.kind.value}{_asked(rule)}"
+    text = f"correlation: {rule.type.value}{_asked(rule)}"
     if views is None:
         return Explanation(text, None, "not known from this record alone")
     if not views:
@@ -96,9 +96,9 @@ def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation
 def _asked(rule: Correlation) -> str:
     """Return the condition of a correlation and its timespan."""
     asked = [f"{rule.threshold.operator} {rule.threshold.number}"] if rule.threshold is not None else []
-    if rule.kind is Kind.NEW_TERM:
+    if rule.type is CorrelationType.NEW_TERM:
         asked.append(f"of {', '.join(rule.fields)} in {spell_duration(rule.history)}")
-    elif rule.kind is Kind.SPIKE:
+    elif rule.type is CorrelationType.SPIKE:
         asked.append(f"{rule.factor:g} times as many as usual, at least {rule.minimum}")
     if rule.timespan:
         asked.append(f"within {spell_duration(rule.timespan)}")
@@ -125,9 +125,9 @@ def _group_name(rule: Correlation, view: View) -> str:
 
 
 def _number(rule: Correlation, hits: Sequence[Hit]) -> str:
-    if rule.kind in VALUE_KINDS:
-        return f"{rule.kind.value} {measured(rule, hits)} of {_count(hits)}"
-    if rule.kind in TEMPORAL_KINDS:
+    if rule.type in VALUE_TYPES:
+        return f"{rule.type.value} {measured(rule, hits)} of {_count(hits)}"
+    if rule.type in TEMPORAL_TYPES:
         met = [step.rule_id for place, step in enumerate(rule.steps) if any(hit.step == place for hit in hits)]
         return f"{len(met)} of {len(rule.steps)} steps{': ' if met else ''}{', '.join(map(_step_name, met))}"
     return _count(hits)
@@ -147,7 +147,7 @@ def _span(hits: Sequence[Hit]) -> str | None:
 
 
 def _spell_hit(rule: Correlation, hit: Hit) -> str:
-    step = f" ({_step_name(rule.steps[hit.step].rule_id)})" if rule.kind in TEMPORAL_KINDS else ""
+    step = f" ({_step_name(rule.steps[hit.step].rule_id)})" if rule.type in TEMPORAL_TYPES else ""
     newest = hit.records[-1] if hit.records else None
     who = f"{newest.action_kind} by {newest.user_name or 'nobody'}" if newest is not None else "an alert"
     return f"{instant(hit.at)} {who}{step}: {newest.key if newest is not None else hit.key}"

@@ -89,9 +89,9 @@ def _lacking(rule: Rule) -> str:
     """Return why Sigma cannot express a rule at all; empty if it can."""
     if rule.mode is Mode.OFF:
         return "is off and is not exported"
-    if rule.correlation is None or (rule.correlation.kind.value in _SIGMA_TYPES and not rule.correlation.is_absence):
+    if rule.correlation is None or (rule.correlation.type.value in _SIGMA_TYPES and not rule.correlation.is_absence):
         return ""
-    what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.kind.value}'"
+    what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.type.value}'"
     return f"Sigma has no {what}: the rule is not exported"
 
 

@@ -97,7 +97,7 @@ class Filter:
         return not predicate(self.as_condition())(subject)
 
 
-class Kind(StrEnum):
+class CorrelationType(StrEnum):
     """What a correlation looks for; the values of `correlation.type`."""
 
     EVENT_COUNT = "event_count"
@@ -112,8 +112,8 @@ class Kind(StrEnum):
     SPIKE = "spike"
 
 
-VALUE_KINDS = (Kind.VALUE_COUNT, Kind.VALUE_SUM, Kind.VALUE_AVG, Kind.VALUE_PERCENTILE, Kind.VALUE_MEDIAN)
-TEMPORAL_KINDS = (Kind.TEMPORAL, Kind.TEMPORAL_ORDERED)
+VALUE_TYPES = tuple(each for each in CorrelationType if each.startswith("value_"))
+TEMPORAL_TYPES = (CorrelationType.TEMPORAL, CorrelationType.TEMPORAL_ORDERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +164,12 @@ Group = tuple[str | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
-    """A correlation rule that is ready to run. Settings that its kind does not use keep their defaults."""
+    """A correlation rule that is ready to run. Settings that its type does not use keep their defaults."""
 
     name: RuleName
     level: Level
     alert: AlertBlock
-    kind: Kind
+    type: CorrelationType
     steps: tuple[Step, ...]
     group_by: tuple[str, ...] = ()
     timespan: timedelta = timedelta(0)
@@ -207,15 +207,17 @@ class Correlation:
     @property
     def reach(self) -> timedelta:
         """The age up to which hits matter at a given time, if no alert occurred since."""
-        if self.kind is Kind.NEW_TERM:
+        if self.type is CorrelationType.NEW_TERM:
             return self.history
-        if self.kind is Kind.SPIKE:
+        if self.type is CorrelationType.SPIKE:
             return self.timespan * (self.windows + 1)
-        return self.timespan * 2 if self.kind in TEMPORAL_KINDS else self.timespan
+        return self.timespan * 2 if self.type in TEMPORAL_TYPES else self.timespan
 
     def is_early(self, at: datetime, begin: datetime | None) -> bool:
         """Check whether a new term at this time is only learned. `begin` is the start of the known stream."""
-        return self.is_learning and self.kind is Kind.NEW_TERM and (begin is None or at < begin + self.history)
+        return (
+            self.is_learning and self.type is CorrelationType.NEW_TERM and (begin is None or at < begin + self.history)
+        )
 
     def grouping(self, group: Group) -> dict[str, str | None]:
         """Return a group as field -> value."""

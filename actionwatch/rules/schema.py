@@ -14,7 +14,7 @@ from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS, STATUSES
 from actionwatch.rules.fields import FIELDS, RAW
-from actionwatch.rules.model import Kind
+from actionwatch.rules.model import CorrelationType
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the version that yaml-language-server supports best
 FILE = "rule.schema.json"
@@ -92,7 +92,7 @@ _THRESHOLD = {
     "additionalProperties": False,
 }
 _CORRELATION = {
-    "type": {"enum": [kind.value for kind in Kind]},
+    "type": {"enum": [each.value for each in CorrelationType]},
     "rules": {"anyOf": [_TEXT, _NAMES]},
     "group-by": {"anyOf": [_TEXT, _GROUPING]},
     "timespan": _TIMESPAN,

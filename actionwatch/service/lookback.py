@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from actionwatch.matching.correlating import KEEP
-from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.settings import Source
@@ -64,7 +64,7 @@ def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence
 def memories(rules: Sequence[Rule]) -> dict[str, timedelta]:
     """Give how far back each rule that remembers must see the records after a restart, by rule id."""
     remembering = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
-    return {rule_id: room + KEEP for rule_id, room in rooms(remembering).items()}
+    return {rule_id: span + KEEP for rule_id, span in lookbacks(remembering).items()}
 
 
 def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:

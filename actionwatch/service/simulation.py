@@ -18,7 +18,7 @@ from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.engine import Engine
-from actionwatch.rules.model import Correlation, Kind, Rule
+from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 BATCH = 1000  # records that are matched at once
 JUST_BEFORE = timedelta(microseconds=1)
@@ -141,7 +141,7 @@ def ends(records: Sequence[Record]) -> tuple[Record, ...]:
 
 def _begin(rule: Correlation, start: datetime) -> datetime:
     """Return from when on the stream must be known for a rule not to start cold."""
-    if rule.kind is Kind.SPIKE:
+    if rule.type is CorrelationType.SPIKE:
         return start - rule.timespan * (rule.windows + 1)
     return start - rule.history
 

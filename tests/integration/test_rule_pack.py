@@ -25,7 +25,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
-from actionwatch.rules.model import Kind, Rule
+from actionwatch.rules.model import CorrelationType, Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import TimeInterval
@@ -205,13 +205,13 @@ def test_every_area_and_every_way_is_there(pack: Rules) -> None:
         areas.setdefault(row.area, set()).update(row.rules)
     assert {area for area, rules in areas.items() if len(rules) < 3} == set()
     correlations = [rule.correlation for rule in pack.rules if rule.correlation is not None]
-    assert {each.kind for each in correlations} >= {
-        Kind.EVENT_COUNT,
-        Kind.VALUE_COUNT,
-        Kind.TEMPORAL,
-        Kind.TEMPORAL_ORDERED,
-        Kind.NEW_TERM,
-        Kind.SPIKE,
+    assert {each.type for each in correlations} >= {
+        CorrelationType.EVENT_COUNT,
+        CorrelationType.VALUE_COUNT,
+        CorrelationType.TEMPORAL,
+        CorrelationType.TEMPORAL_ORDERED,
+        CorrelationType.NEW_TERM,
+        CorrelationType.SPIKE,
     }
     assert any(each.is_absence for each in correlations)
 

@@ -30,29 +30,29 @@ def feeders_of(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
 def views_from_store(connection: Connection, rule: Rule, rules: Sequence[Rule], record: Record) -> list[View]:
     """Return what a correlation counted for a stored record, after the stored records before it."""
     from actionwatch.matching.correlating import read_known
-    from actionwatch.rules.correlations.live.view import look, room_of
+    from actionwatch.rules.correlations.live.view import lookback_of, views_of
     from actionwatch.store import marks, records
 
     begins = [mark.begins_at for mark in marks.read_all(connection).values()]
-    since = record.occurred_at - room_of(rule, rules)
+    since = record.occurred_at - lookback_of(rule, rules)
     begin = max(begins, default=since)
     if rule.correlation is not None and rule.correlation.is_absence:
         begin = max(begin, since)  # ignore what was missing earlier
     earlier = _before(record, records.stream_since(connection, since, ANY_ID))
     correlations = [each.correlation for each in rules if each.correlation is not None]
     known = read_known(connection, correlations, {each.name.id: since for each in correlations})
-    return look(rule, rules, earlier, record, begin, since=since, known=known)
+    return views_of(rule, rules, earlier, record, begin, since=since, known=known)
 
 
 def views_from_file(
     path: Path, settings: Settings | None, rule: Rule, rules: Sequence[Rule], record: Record
 ) -> list[View]:
     """Return what a correlation counts for a record after those of a file. Raises: ConfigError."""
-    from actionwatch.rules.correlations.live.view import look
+    from actionwatch.rules.correlations.live.view import views_of
 
     with Spool() as spool:
         spool.add(read_jsonl(path, reader_for(settings)))
-        return look(rule, rules, _before(record, spool), record, spool.first_at)
+        return views_of(rule, rules, _before(record, spool), record, spool.first_at)
 
 
 def _before(record: Record, records: Iterable[Record]) -> Iterator[Record]:

@@ -36,12 +36,12 @@ class Watched(Correlating):
         self.pauses = 0
         self._at_pause = at_pause
 
-    def rebuild(self, database: Database, meanwhile: Callable[[], None]) -> None:
-        """Rebuild as ever."""
+    def rebuild(self, database: Database, on_pause: Callable[[], None]) -> None:
+        """Rebuild as usual, with a look at each pause."""
 
         def pause() -> None:
             self.pauses += 1
-            meanwhile()
+            on_pause()
             self._at_pause(self.pauses)
 
         super().rebuild(database, pause)

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from actionwatch.alerts.ledger import Ledger, grouping_key, open_alert
 from actionwatch.base.ids import stable_id
-from actionwatch.base.model import Alert, Level, Match, RuleName
+from actionwatch.base.model import Alert, Escalation, Level, Match, RuleName
 from tests.builders import NOON, QUARTER, make_alert, make_match, make_record
 
 EDGE = timedelta(microseconds=1)
@@ -83,7 +83,11 @@ def test_without_group_each_record_stands_alone() -> None:
 def test_open_alert() -> None:
     """An alert shows the texts of its match, and the time of the event, not of reading it."""
     match = make_match(
-        make_record(late_by=timedelta(hours=2)), labels={"team": "dba"}, fields=("userName",), runbook="do it"
+        make_record(late_by=timedelta(hours=2)),
+        labels={"team": "dba"},
+        fields=("userName",),
+        runbook="do it",
+        escalation=Escalation(QUARTER, "pager"),
     )
     alert = open_alert(match, LATER)
     assert alert == Alert(
@@ -104,6 +108,7 @@ def test_open_alert() -> None:
         realert=QUARTER,
         late_by=timedelta(hours=2),
         seen_at=NOON,
+        escalation=Escalation(QUARTER, "pager"),
     )
 
 
@@ -122,6 +127,14 @@ def test_reach(distance: timedelta, is_joined: bool) -> None:
     alert = make_alert(realert=QUARTER)
     match = make_match(make_record(occurred_at=NOON + distance))
     assert (add(match, alert).id == alert.id) == is_joined
+
+
+def test_a_batch_joins_its_own_state_of_an_alert() -> None:
+    """The second match of a batch joins the alert as the first one left it, not as the history holds it."""
+    ledger = Ledger(Unresolved(make_alert(realert=QUARTER)), LATER)
+    ledger.add_all([make_match(make_record(2, minutes=1)), make_match(make_record(3, minutes=2))], ())
+    (entry,) = ledger.entries.values()
+    assert [alert.count for alert, _ in entry.steps] == [2, 3]
 
 
 def test_newest_alert_wins() -> None:

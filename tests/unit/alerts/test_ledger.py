@@ -1,14 +1,16 @@
-"""The ledger opens, joins and resolves the alerts of a batch; how records are cut into batches makes no difference."""
+"""The ledger opens, joins and resolves the alerts of a batch; the division of records into batches does not matter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.ledger import Ledger
+from actionwatch.alerts.ledger import Ledger, resolve
 from actionwatch.base.model import Alert, AlertChange, ChangeKind, CorrelatedAlert, Level, Match, Record, Status
 from actionwatch.service.simulation import MemoryHistory
 from tests.builders import NOON, make_alert, make_match, make_record
@@ -49,7 +51,7 @@ def resolved(alert_id: str) -> Alert:
 
 @given(st.lists(st.tuples(st.integers(0, 120), st.sampled_from(["eve", "bob"])), max_size=40), st.data())
 def test_batches_make_no_difference(drawn: list[tuple[int, str]], data: st.DataObject) -> None:
-    """The same matches give other alerts, or count otherwise, in one batch than in many."""
+    """The same matches give the same alerts and counts in one batch and in many."""
     matches = [make_match(make_record(n, minutes=at, user_name=user)) for n, (at, user) in enumerate(drawn)]
     cuts = data.draw(st.lists(st.integers(0, len(matches)), max_size=5).map(sorted))
     portions = [matches[start:end] for start, end in zip([0, *cuts], [*cuts, len(matches)], strict=True)]
@@ -67,7 +69,7 @@ def _alerts(portions: Sequence[Sequence[Match]]) -> dict[str, Alert]:
 
 
 def test_an_entry_holds_a_state_for_each_match() -> None:
-    """Routes see only the last of the matches that one batch brings."""
+    """Routes see each of the matches of one batch, with the alert as it was then."""
     ledger = Ledger(MemoryHistory(), LATER)
     ledger.add_all([make_match(make_record(n, minutes=n)) for n in range(3)], ())
     (entry,) = ledger.entries.values()
@@ -77,8 +79,8 @@ def test_an_entry_holds_a_state_for_each_match() -> None:
     assert [record.occurred_at for record in entry.records] == [NOON + n * MINUTE for n in range(3)]
 
 
-def test_records_join_a_resolved_alert_in_silence() -> None:
-    """Records that join an alert that somebody resolved are lost, or open it again."""
+def test_records_join_a_resolved_alert_silently() -> None:
+    """Records that join an alert that somebody resolved are counted and do not open it again."""
     history = history_of(resolved("a"))
     records: tuple[Record, ...] = (make_record(5, minutes=-5), make_record(6, minutes=6))
     apply(history, AlertChange(ChangeKind.JOIN, known("a"), NOON, False, records, Level.CRITICAL))
@@ -87,8 +89,8 @@ def test_records_join_a_resolved_alert_in_silence() -> None:
     assert (alert.first_at, alert.last_at) == (NOON - 5 * MINUTE, NOON + 6 * MINUTE)
 
 
-def test_what_is_missing_too_joins_the_alert() -> None:
-    """A second missing group is not named in the alert that reports it, or is named twice."""
+def test_a_second_missing_group_joins_the_alert() -> None:
+    """The alert that reports missing groups names each of them once, up to twenty."""
     history = history_of(make_alert("a", body="c-1 is missing"))
     change = missing(ChangeKind.JOIN, known("b", "a"))
     apply(history, change)
@@ -100,8 +102,8 @@ def test_what_is_missing_too_joins_the_alert() -> None:
     assert history.alerts["a"].body.endswith("… and more.")
 
 
-def test_what_is_missing_opens_an_alert_where_the_shared_one_is_resolved() -> None:
-    """A missing group joins an alert that is resolved, where nobody sees it."""
+def test_a_missing_group_opens_an_alert_if_the_shared_one_is_resolved() -> None:
+    """A missing group never joins a resolved alert, which nobody watches: it opens its own."""
     history, member = history_of(resolved("a")), known("b", "a")
     apply(history, missing(ChangeKind.JOIN, member))
     assert (member.alert_id, history.alerts["b"].status, history.alerts["b"].count) == ("b", Status.OPEN, 0)
@@ -109,8 +111,8 @@ def test_what_is_missing_opens_an_alert_where_the_shared_one_is_resolved() -> No
     assert history.alerts["a"] == resolved("a")
 
 
-def test_what_is_expected_again_opens_another_alert_for_all_of_a_batch() -> None:
-    """A group that is missing again reopens a resolved alert, or what joins it in the same batch stays with the old one."""
+def test_a_group_that_is_missing_again_opens_another_alert() -> None:
+    """A group that is missing again opens a new alert, and later changes of the batch join the new one."""
     history, first, second = history_of(resolved("a")), known("a"), known("b", "a")
     apply(history, missing(ChangeKind.OPEN, first), missing(ChangeKind.JOIN, second, "c-3 is missing"))
     assert history.alerts["a"] == resolved("a")
@@ -120,8 +122,97 @@ def test_what_is_expected_again_opens_another_alert_for_all_of_a_batch() -> None
     assert history.alerts[first.alert_id].resolved_at == LATER
 
 
+def opening(*records: Record, at: timedelta = timedelta(0), **match: Any) -> AlertChange:
+    """Make a change that opens the alert of a correlation, which began some time after noon."""
+    texts = make_match(records[-1] if records else make_record(source=""), **match)
+    return AlertChange(ChangeKind.OPEN, known("a"), NOON + at, not records, records, Level.LOW, texts)
+
+
+def test_a_correlation_opens_an_alert_with_all_its_records() -> None:
+    """The alert of a correlation has the count, the times and the longest delay of all its records."""
+    records = (
+        make_record(1, minutes=-5, late_by=9 * MINUTE),
+        make_record(2, minutes=2),
+        make_record(3, minutes=4, late_by=MINUTE),
+    )
+    ledger = apply(MemoryHistory(), opening(*records, at=MINUTE))
+    (entry,) = ledger.entries.values()
+    alert = entry.alert
+    assert (alert.id, alert.count, alert.source) == ("a", 3, "acme")
+    assert (alert.first_at, alert.last_at, alert.happened_at) == (
+        NOON - 5 * MINUTE,
+        NOON + 4 * MINUTE,
+        NOON + 4 * MINUTE,
+    )
+    assert alert.late_by == 9 * MINUTE
+    assert entry.records == list(records)
+    assert entry.steps[-1][1] == records[-1]
+
+
+def test_the_alert_of_an_inner_alert_begins_when_that_fired() -> None:
+    """An alert over inner alerts begins when the first of these fired, if its records came later."""
+    history = MemoryHistory()
+    apply(history, opening(make_record(1, minutes=5, source="other"), at=2 * MINUTE))
+    assert (history.alerts["a"].first_at, history.alerts["a"].source) == (NOON + 2 * MINUTE, "other")
+
+
+def test_an_alert_without_records_begins_when_it_was_due() -> None:
+    """An absence alert has count 0, no delay, the time when the group was due, and the source of the ledger."""
+    history = MemoryHistory()
+    apply(history, opening(at=3 * MINUTE))
+    alert = history.alerts["a"]
+    assert (alert.count, alert.late_by, alert.source) == (0, None, "acme")
+    assert alert.first_at == alert.last_at == alert.happened_at == NOON + 3 * MINUTE
+
+
+def test_a_missing_group_raises_the_level_and_the_end() -> None:
+    """A second missing group raises the level of its alert and moves its end, and never lowers either."""
+    history = history_of(make_alert("a", level=Level.MEDIUM, last_at=NOON + 5 * MINUTE))
+    for level, at, expected in (
+        (Level.LOW, 2 * MINUTE, (Level.MEDIUM, NOON + 5 * MINUTE)),
+        (Level.HIGH, 7 * MINUTE, (Level.HIGH, NOON + 7 * MINUTE)),
+    ):
+        texts = make_match(make_record(source=""), level=level, body=f"{at} lacks")
+        apply(history, AlertChange(ChangeKind.JOIN, known("b", "a"), NOON + at, True, (), level, texts))
+        assert (history.alerts["a"].level, history.alerts["a"].last_at) == expected
+
+
+def test_a_join_without_news_changes_nothing() -> None:
+    """A change without new records, or without the text of a missing group, is no state of the alert."""
+    history = history_of(make_alert("a"))
+    assert not apply(history, AlertChange(ChangeKind.JOIN, known("a"), NOON)).entries
+    assert not apply(history, AlertChange(ChangeKind.JOIN, known("b", "a"), NOON, True)).entries
+    assert not apply(history, AlertChange(ChangeKind.OPEN, known("new"), NOON)).entries
+
+
+def test_records_that_join_are_routed_by_the_newest() -> None:
+    """Routes see the newest of the records that join an alert of a correlation."""
+    records = (make_record(5, minutes=5), make_record(6, minutes=6), make_record(7, minutes=7))
+    ledger = apply(history_of(make_alert("a")), AlertChange(ChangeKind.JOIN, known("a"), NOON, False, records))
+    assert ledger.entries["a"].steps[-1][1] == records[-1]
+
+
+def test_only_the_batch_that_resolves_an_alert_says_so() -> None:
+    """An entry is marked as resolved exactly if its batch resolved the alert; routes still see the batch's last record."""
+    record = make_record(5, minutes=5)
+    join = AlertChange(ChangeKind.JOIN, known("a"), NOON, False, (record,))
+    end = AlertChange(ChangeKind.RESOLVE, known("a"), LATER)
+    assert not apply(history_of(make_alert("a")), join).entries["a"].is_resolved
+    alone = apply(history_of(make_alert("a")), end).entries["a"]
+    assert (alone.is_resolved, [routed for _, routed in alone.steps]) == (True, [None])
+    both = apply(history_of(make_alert("a")), join, end).entries["a"]
+    assert (both.is_resolved, [routed for _, routed in both.steps]) == (True, [record, record])
+
+
+@pytest.mark.parametrize(("why", "body"), [("", "it is gone"), ("removed", "it is gone\n\nResolved: removed")])
+def test_a_resolved_alert_shows_the_reason(why: str, body: str) -> None:
+    """The text of an alert ends with the reason of its end, if there is one."""
+    alert = resolve(make_alert("a", body="it is gone"), "eve", LATER, why)
+    assert (alert.status, alert.resolved_by, alert.resolved_at, alert.body) == (Status.RESOLVED, "eve", LATER, body)
+
+
 def test_an_alert_resolves_once() -> None:
-    """An alert resolves a second time, at another time or by another hand."""
+    """An alert resolves only once: a second change does not move its time or its author."""
     history = history_of(make_alert("a"), resolved("b"))
     for name in ("a", "b", "gone"):
         apply(history, AlertChange(ChangeKind.RESOLVE, known(name), LATER))
@@ -130,8 +221,8 @@ def test_an_alert_resolves_once() -> None:
     assert history.alerts["b"] == resolved("b")
 
 
-def test_what_people_do_not_learn_of_changes_no_alert() -> None:
-    """An alert that is only stored opens, joins or resolves something."""
+def test_a_change_that_is_only_stored_changes_no_alert() -> None:
+    """A change without a kind is only stored: it opens, joins and resolves nothing."""
     history = history_of(make_alert("a"))
     alert = known("a")
     assert not apply(history, AlertChange(None, alert, NOON, False, (make_record(3),))).entries

@@ -11,7 +11,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Hit, Kind, Threshold
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Hit, Threshold
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
@@ -43,7 +43,7 @@ class Counting:
         self._rule = rule
         self._holds, self._number = OPERATORS[threshold.operator], threshold.number
         self._window: deque[Hit] = deque()
-        self._measure = MEASURES[rule.kind](rule)
+        self._measure = MEASURES[rule.type](rule)
         self._open: FoundAlert | None = None
         self.found: list[FoundAlert] = []
 
@@ -69,7 +69,7 @@ class Counting:
         self._open = found
         self.found.append(found)
         self._window.clear()
-        self._measure = MEASURES[self._rule.kind](self._rule)
+        self._measure = MEASURES[self._rule.type](self._rule)
 
     def alerts(self, start: int = 0) -> list[FoundAlert]:
         """Return the alerts in order, from an index."""
@@ -198,7 +198,7 @@ class _Percentile:
     """Interpolates linearly between the two nearest values, so that the 50th percentile is the median."""
 
     def __init__(self, rule: Correlation) -> None:
-        self._percentile = 50 if rule.kind is Kind.VALUE_MEDIAN else rule.percentile
+        self._percentile = 50 if rule.type is CorrelationType.VALUE_MEDIAN else rule.percentile
         self._values: list[Any] = []
 
     def add(self, hit: Hit) -> None:
@@ -214,11 +214,11 @@ class _Percentile:
         return below + (above - below) * (place - low)
 
 
-MEASURES: dict[Kind, Callable[[Correlation], Measure]] = {
-    Kind.EVENT_COUNT: _Count,
-    Kind.VALUE_COUNT: _Distinct,
-    Kind.VALUE_SUM: _Sum,
-    Kind.VALUE_AVG: _Average,
-    Kind.VALUE_PERCENTILE: _Percentile,
-    Kind.VALUE_MEDIAN: _Percentile,
+MEASURES: dict[CorrelationType, Callable[[Correlation], Measure]] = {
+    CorrelationType.EVENT_COUNT: _Count,
+    CorrelationType.VALUE_COUNT: _Distinct,
+    CorrelationType.VALUE_SUM: _Sum,
+    CorrelationType.VALUE_AVG: _Average,
+    CorrelationType.VALUE_PERCENTILE: _Percentile,
+    CorrelationType.VALUE_MEDIAN: _Percentile,
 }

@@ -8,7 +8,7 @@ from typing import Protocol
 from actionwatch.rules.correlations.folds.absence import Absence, NewTerm
 from actionwatch.rules.correlations.folds.counting import Counting, Spike
 from actionwatch.rules.correlations.folds.sequences import Sequences
-from actionwatch.rules.model import TEMPORAL_KINDS, Correlation, FoundAlert, Hit, Kind
+from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType, FoundAlert, Hit
 
 
 class Fold(Protocol):
@@ -40,8 +40,8 @@ def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
     """Make the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
     if rule.is_absence:
         return Absence(rule, begin)
-    if rule.kind in TEMPORAL_KINDS:
+    if rule.type in TEMPORAL_TYPES:
         return Sequences(rule)
-    if rule.kind is Kind.NEW_TERM:
+    if rule.type is CorrelationType.NEW_TERM:
         return NewTerm(rule, begin)
-    return Spike(rule, begin) if rule.kind is Kind.SPIKE else Counting(rule)
+    return Spike(rule, begin) if rule.type is CorrelationType.SPIKE else Counting(rule)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.rules.model import Correlation, FoundAlert, Hit, Kind, Pattern
+from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Hit, Pattern
 
 _MAX_WAYS = 32  # ways to use the records of one time, per step; beyond it only bursts at one time are less exact
 
@@ -38,7 +38,7 @@ class Sequences:
 
     def __init__(self, rule: Correlation) -> None:
         self._rule = rule
-        self._is_ordered = rule.kind is Kind.TEMPORAL_ORDERED
+        self._is_ordered = rule.type is CorrelationType.TEMPORAL_ORDERED
         self._wanted = frozenset(step for pattern in rule.patterns for step in pattern.wanted)
         self._recent: deque[_Entry] = deque()
         self._fresh: Counter[int] = Counter()

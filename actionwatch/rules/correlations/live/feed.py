@@ -14,7 +14,7 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.engine import Engine, Failure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Group, Hit, Kind, Rule, Step
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Group, Hit, Rule, Step
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -74,7 +74,7 @@ class _Slot:
 
     def __init__(self, number: int, place: int, rule: Correlation, step: Step) -> None:
         self._number, self._place, self._rule = number, place, rule
-        self._is_baseline = rule.kind is Kind.NEW_TERM and place == BASELINE
+        self._is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
         self._group = [_reading(step, name) for name in rule.group_fields]
         self._values = [_reading(step, name) for name in rule.value_fields]
         self._expected = _expectations(rule, step) if rule.expected is not None and rule.group_by else None
@@ -92,7 +92,7 @@ class _Slot:
         if rule.when is not None and not self._is_baseline and not rule.when.holds(at):
             return
         value: object = None
-        if rule.kind in VALUE_KINDS:
+        if rule.type in VALUE_TYPES:
             value = self._value(subject, inherited or {})
             if value is None:
                 return
@@ -112,7 +112,7 @@ class _Slot:
         return (group,)
 
     def _value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> object:
-        if self._rule.kind is Kind.VALUE_COUNT:
+        if self._rule.type is CorrelationType.VALUE_COUNT:
             values = tuple(reading.value(subject, inherited) for reading in self._values)
             return None if None in values else values
         candidates: Candidates = self._values[0].read(subject) if subject is not None else ()

@@ -14,7 +14,7 @@ from actionwatch.base.model import CorrelatedAlert, Record
 from actionwatch.rules.correlations.folds.fold import Fold, new_fold
 from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
-from actionwatch.rules.model import NEVER, Correlation, FoundAlert, Group, Hit, Kind
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit
 
 _MICROSECOND = timedelta(microseconds=1)
 _FEW = 8  # hits that a group may keep even if there is no room
@@ -300,7 +300,7 @@ def turned_by(
 
 def _since(rule: Correlation, begun: FoundAlert | None, hits: list[Hit]) -> list[Hit]:
     """Return the hits without those before the alert that a state begins with, also at its first instant."""
-    if begun is None or rule.kind in (Kind.NEW_TERM, Kind.SPIKE):
+    if begun is None or rule.type in (CorrelationType.NEW_TERM, CorrelationType.SPIKE):
         return hits
     if rule.is_absence:
         return [hit for hit in hits if hit.at > begun.first_at]

@@ -1,11 +1,11 @@
-"""Correlations over correlations: in which order to fold them, and how far back each must see."""
+"""Correlations over correlations: in which order to fold them, and how far back each must look."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from actionwatch.rules.model import Correlation, Kind
+from actionwatch.rules.model import Correlation, CorrelationType
 
 
 def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
@@ -26,7 +26,7 @@ def in_feeding_order(rules: Sequence[Correlation]) -> list[Correlation]:
 
 
 def needs(rules: Sequence[Correlation]) -> dict[str, timedelta]:
-    """Return how far back each rule must see for its alerts to be right; `rules` are in feeding order."""
+    """Return how far back each rule must look for its alerts to be right; `rules` are in feeding order."""
     needed: dict[str, timedelta] = {}
     reach: dict[str, timedelta] = {}
     for rule in rules:
@@ -41,22 +41,22 @@ def waiting(rules: Sequence[Correlation]) -> set[str]:
     """Return which rules have alerts that wait for verified time, their own or those of a rule below; in feeding order."""
     found: set[str] = set()
     for rule in rules:
-        is_learning = rule.kind is Kind.SPIKE or (rule.kind is Kind.NEW_TERM and rule.is_learning)
+        is_learning = rule.type is CorrelationType.SPIKE or (rule.type is CorrelationType.NEW_TERM and rule.is_learning)
         is_judged_later = is_learning or rule.is_absence or any(pattern.unwanted for pattern in rule.patterns)
         if is_judged_later or any(step.rule_id in found for step in rule.steps):
             found.add(rule.name.id)
     return found
 
 
-def rooms(rules: Sequence[Correlation]) -> dict[str, timedelta]:
+def lookbacks(rules: Sequence[Correlation]) -> dict[str, timedelta]:
     """Return how long before a time each rule needs the records to be right at that time; `rules` are in feeding order.
 
     An alert may still be joined for its `realert`; up to a timespan lies between the first of its records and its firing.
     """
     needed = needs(rules)
-    room = {rule.name.id: needed[rule.name.id] + max(rule.realert, rule.timespan) for rule in rules}
+    lookback = {rule.name.id: needed[rule.name.id] + max(rule.realert, rule.timespan) for rule in rules}
     for rule in reversed(rules):  # what feeds a rule must be right for as long as that rule looks back
         for step in rule.steps:
-            if step.rule_id in room:
-                room[step.rule_id] = max(room[step.rule_id], room[rule.name.id])
-    return room
+            if step.rule_id in lookback:
+                lookback[step.rule_id] = max(lookback[step.rule_id], lookback[rule.name.id])
+    return lookback

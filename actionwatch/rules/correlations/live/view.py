@@ -1,4 +1,4 @@
-"""Show what a correlation made of a record: what counted in its groups before it, and what followed. For explanations only."""
+"""Show what a correlation made of a record: what its groups counted before it, and the resulting alert. For explanations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.order import in_feeding_order, needs
-from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Group, Hit, Kind, Rule
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Group, Hit, Rule
 
-SPANS = 2  # times what a rule needs: the second shows whole the alert that the record is in
+_SPANS = 2  # times what a rule needs: the second span completes the alert that holds the record
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One group that a record is a hit in: what `counted` just before, its `own` hits, and the alert they are in, if any.
+    """One group that counts a record: the hits `counted` just before it, its `own` hits, and the alert that holds them, if any.
 
-    `waits`: the alert is reported once it is verified that nothing came by then.
+    `waits`: the alert is reported once it is verified that nothing came until then.
     """
 
     group: Group
@@ -32,15 +32,15 @@ class View:
     waits: datetime | None
 
 
-def room_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
-    """Return how far back the records for `look` must reach."""
+def lookback_of(rule: Rule, rules: Sequence[Rule]) -> timedelta:
+    """Return how far back the records for `views_of` must reach."""
     correlations = in_feeding_order([each.correlation for each in rules if each.correlation is not None])
     needed = needs(correlations)[rule.name.id]
     realert = rule.correlation.realert if rule.correlation is not None else timedelta(0)
-    return (needed + realert) * SPANS
+    return (needed + realert) * _SPANS
 
 
-def look(
+def views_of(
     rule: Rule,
     rules: Sequence[Rule],
     history: Iterable[Record],
@@ -50,7 +50,7 @@ def look(
     since: datetime | None = None,
     known: Iterable[CorrelatedAlert] = (),
 ) -> list[View]:
-    """Return the groups that a record is a hit in, after the records before it, which come in event order.
+    """Return the groups that count a record, after the records before it, which come in event order.
 
     If the records do not reach back to the beginning but only to `since`, `known` are the alerts from then on: which record a
     window begins with depends on the alert before it, which depends on the one before that, and so on.
@@ -67,9 +67,9 @@ def look(
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
     """Return what a window measures: how many hits, or their value."""
-    if rule.kind not in VALUE_KINDS or not hits:
+    if rule.type not in VALUE_TYPES or not hits:
         return len(hits)
-    measure = MEASURES[rule.kind](rule)
+    measure = MEASURES[rule.type](rule)
     for hit in hits:
         measure.add(hit)
     value = measure.value()
@@ -85,8 +85,8 @@ def _view(rule: Correlation, group: Group, state: Fold, earlier: Sequence[Hit], 
     if last is not None and at <= last.until:
         counted: Iterable[Hit] = last.hits
     else:
-        spent = {hit.key for hit in last.hits} if last is not None and rule.kind is not Kind.SPIKE else set()
-        since = at - (rule.history if rule.kind is Kind.NEW_TERM else rule.timespan)
+        spent = {hit.key for hit in last.hits} if last is not None and rule.type is not CorrelationType.SPIKE else set()
+        since = at - (rule.history if rule.type is CorrelationType.NEW_TERM else rule.timespan)
         counted = (hit for hit in earlier if hit.at >= since and hit.key not in spent)
     counted = tuple(counted)
     for hit in own:

@@ -23,10 +23,10 @@ from actionwatch.rules.correlations.reading.parts import Parts, own_parts
 from actionwatch.rules.correlations.reading.strings import names_in
 from actionwatch.rules.fields import field_named
 from actionwatch.rules.model import (
-    TEMPORAL_KINDS,
-    VALUE_KINDS,
+    TEMPORAL_TYPES,
+    VALUE_TYPES,
     Correlation,
-    Kind,
+    CorrelationType,
     Step,
 )
 from actionwatch.rules.report import Report
@@ -35,11 +35,11 @@ from actionwatch.rules.when import When
 from actionwatch.text.suggestions import suggest
 
 _COMMON = ("type", "rules", "group-by", "aliases", "generate")
-KEYS: dict[Kind, tuple[str, ...]] = {
-    Kind.EVENT_COUNT: ("timespan", "condition", "expect-groups"),
-    **dict.fromkeys((*VALUE_KINDS, *TEMPORAL_KINDS), ("timespan", "condition")),
-    Kind.NEW_TERM: ("fields", "history", "baseline", "cold-start"),
-    Kind.SPIKE: ("timespan", "condition", "windows"),
+KEYS: dict[CorrelationType, tuple[str, ...]] = {
+    CorrelationType.EVENT_COUNT: ("timespan", "condition", "expect-groups"),
+    **dict.fromkeys((*VALUE_TYPES, *TEMPORAL_TYPES), ("timespan", "condition")),
+    CorrelationType.NEW_TERM: ("fields", "history", "baseline", "cold-start"),
+    CorrelationType.SPIKE: ("timespan", "condition", "windows"),
 }
 ALL_KEYS = tuple(dict.fromkeys((*_COMMON, *itertools.chain.from_iterable(KEYS.values()))))
 
@@ -64,27 +64,27 @@ def read_correlation(head: RuleHead, report: Report) -> Correlation | None:
         report.fault(PLACE, "'correlation' must be a mapping", "for example: {type: event_count, timespan: 10m, …}")
         return None
     before = len(report.faults)
-    kind = _read_kind(value, report)
-    if kind is None:
+    type_ = _read_type(value, report)
+    if type_ is None:
         return None
-    _check_keys(kind, value, report)
+    _check_keys(type_, value, report)
     if not isinstance(value.get("generate", False), bool):
         report.fault((*PLACE, "generate"), "'generate' must be true or false")
-    parts = _read_parts(kind, value, head, report)
+    parts = _read_parts(type_, value, head, report)
     group_by = _read_names(value, "group-by", report)
     aliases = _read_aliases(value, parts.names, report)
-    fields = _read_names(value, "fields", report) if kind is Kind.NEW_TERM else ()
+    fields = _read_names(value, "fields", report) if type_ is CorrelationType.NEW_TERM else ()
     _check_fields((*group_by, *fields), aliases, parts.names, report, value)
-    limits = read_limits(kind, value, parts.names, report)
-    timespan = read_span(value, "timespan", report) if "timespan" in KEYS[kind] else timedelta(0)
-    windows = read_windows(value, report) if kind is Kind.SPIKE else 0
-    expected = read_expected(kind, value, limits.threshold, group_by, head.context, report)
-    if kind is Kind.NEW_TERM and not fields:
+    limits = read_limits(type_, value, parts.names, report)
+    timespan = read_span(value, "timespan", report) if "timespan" in KEYS[type_] else timedelta(0)
+    windows = read_windows(value, report) if type_ is CorrelationType.SPIKE else 0
+    expected = read_expected(type_, value, limits.threshold, group_by, head.context, report)
+    if type_ is CorrelationType.NEW_TERM and not fields:
         report.fault(PLACE, "'new_term' needs 'fields'", "for example: fields: [userName]")
     if expected is not None and head.when is not None:
         report.fault(("when",), "a rule about absence cannot use 'when'", "remove it")
     _check_alert(head.alert, (*group_by, *fields), report)
-    history = read_span(value, "history", report) if kind is Kind.NEW_TERM else timedelta(0)
+    history = read_span(value, "history", report) if type_ is CorrelationType.NEW_TERM else timedelta(0)
     if len(report.faults) > before:
         return None
     steps = [Step(name, _aliases_of(name, aliases)) for name in parts.references]
@@ -92,7 +92,7 @@ def read_correlation(head: RuleHead, report: Report) -> Correlation | None:
         name=head.name,
         level=head.level,
         alert=head.alert,
-        kind=kind,
+        type=type_,
         steps=tuple(steps),
         group_by=group_by,
         timespan=timespan,
@@ -114,7 +114,9 @@ def read_correlation(head: RuleHead, report: Report) -> Correlation | None:
     )
     if correlation.is_absence:
         return replace(correlation, realert=timedelta(0))  # the alert ends with the next match
-    if kind is Kind.NEW_TERM:  # an alert has one record: only an alert for several groups needs time to collect them
+    if (
+        type_ is CorrelationType.NEW_TERM
+    ):  # an alert has one record: only an alert for several groups needs time to collect them
         return replace(correlation, realert=head.alert.realert if correlation.is_merging else timedelta(0))
     return correlation
 
@@ -125,46 +127,48 @@ def digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _read_kind(value: Mapping[str, Any], report: Report) -> Kind | None:
+def _read_type(value: Mapping[str, Any], report: Report) -> CorrelationType | None:
     word = value.get("type")
-    if isinstance(word, str) and word.lower() in list(Kind):
-        return Kind(word.lower())
+    if isinstance(word, str) and word.lower() in list(CorrelationType):
+        return CorrelationType(word.lower())
     if "type" not in value:
-        report.fault(PLACE, "a correlation needs a 'type'", f"types: {', '.join(Kind)}")
+        report.fault(PLACE, "a correlation needs a 'type'", f"types: {', '.join(CorrelationType)}")
     else:
-        report.fault((*PLACE, "type"), f"unknown type '{word}'", suggest(str(word), list(Kind), "types"))
+        report.fault((*PLACE, "type"), f"unknown type '{word}'", suggest(str(word), list(CorrelationType), "types"))
     return None
 
 
-def _check_keys(kind: Kind, value: Mapping[str, Any], report: Report) -> None:
-    mine = (*_COMMON, *KEYS[kind])
+def _check_keys(type_: CorrelationType, value: Mapping[str, Any], report: Report) -> None:
+    mine = (*_COMMON, *KEYS[type_])
     for key in value:
         if key in ALL_KEYS and key not in mine:
-            report.fault((*PLACE, str(key)), f"'{key}' is not a key of '{kind}'", f"keys: {', '.join(mine)}")
+            report.fault((*PLACE, str(key)), f"'{key}' is not a key of '{type_}'", f"keys: {', '.join(mine)}")
     report.check_keys({key: item for key, item in value.items() if key not in ALL_KEYS}, PLACE, ALL_KEYS)
 
 
 # -- which rules ------------------------------------------------------------------------------------------------------
 
 
-def _read_parts(kind: Kind, value: Mapping[str, Any], head: RuleHead, report: Report) -> Parts:
+def _read_parts(type_: CorrelationType, value: Mapping[str, Any], head: RuleHead, report: Report) -> Parts:
     """Read which rules feed the correlation: the detection or selections of the document, or other rules."""
-    names = _read_rules(kind, value, head.compiled is not None, report)
-    baseline = value.get("baseline") if kind is Kind.NEW_TERM else None
+    names = _read_rules(type_, value, head.compiled is not None, report)
+    baseline = value.get("baseline") if type_ is CorrelationType.NEW_TERM else None
     cold = value.get("cold-start", "learn")
-    if kind is Kind.NEW_TERM and cold not in ("learn", "alert"):
+    if type_ is CorrelationType.NEW_TERM and cold not in ("learn", "alert"):
         report.fault(
             (*PLACE, "cold-start"), f"unknown cold-start '{cold}'", suggest(str(cold), ["learn", "alert"], "it is")
         )
     if baseline is not None and not isinstance(baseline, str):
         report.fault((*PLACE, "baseline"), "'baseline' must be a selection, or any")
         baseline = None
-    if kind in (Kind.NEW_TERM, Kind.SPIKE) and len(names) > 1:
-        report.fault((*PLACE, "rules"), f"'{kind}' takes one rule", "name one")
-    return own_parts(names, baseline, kind, head.name, head.level, head.compiled, report)
+    if type_ in (CorrelationType.NEW_TERM, CorrelationType.SPIKE) and len(names) > 1:
+        report.fault((*PLACE, "rules"), f"'{type_}' takes one rule", "name one")
+    return own_parts(names, baseline, type_, head.name, head.level, head.compiled, report)
 
 
-def _read_rules(kind: Kind, value: Mapping[str, Any], is_shorthand: bool, report: Report) -> tuple[str, ...]:
+def _read_rules(
+    type_: CorrelationType, value: Mapping[str, Any], is_shorthand: bool, report: Report
+) -> tuple[str, ...]:
     rules = value.get("rules")
     if isinstance(rules, str) and rules:
         rules = [rules]
@@ -172,7 +176,7 @@ def _read_rules(kind: Kind, value: Mapping[str, Any], is_shorthand: bool, report
         condition = value.get("condition")
         if is_shorthand:
             return ()
-        if kind in TEMPORAL_KINDS and isinstance(condition, str):
+        if type_ in TEMPORAL_TYPES and isinstance(condition, str):
             return tuple(names_in(condition))
         report.fault(PLACE, "a correlation needs 'rules' or a 'detection'", "name the rules it counts")
         return ()

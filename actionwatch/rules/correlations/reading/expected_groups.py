@@ -9,7 +9,7 @@ from typing import Any
 
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.reading.limits import PLACE, is_absence
-from actionwatch.rules.model import Group, Kind, Threshold
+from actionwatch.rules.model import CorrelationType, Group, Threshold
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
 from actionwatch.text.suggestions import suggest
@@ -19,14 +19,14 @@ _MAX_EXPECTED = 10_000  # expected groups; each has a state from the start
 
 
 def read_expected(
-    kind: Kind,
+    type_: CorrelationType,
     value: Mapping[str, Any],
     threshold: Threshold | None,
     group_by: tuple[str, ...],
     context: ReadContext,
     report: Report,
 ) -> tuple[Group, ...] | None:
-    if kind is not Kind.EVENT_COUNT:
+    if type_ is not CorrelationType.EVENT_COUNT:
         return None
     place = (*PLACE, "expect-groups")
     awaited = value.get("expect-groups")

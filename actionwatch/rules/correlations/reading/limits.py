@@ -13,7 +13,7 @@ from sigma.exceptions import SigmaTimespanError
 
 from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.strings import any_of_steps, read_patterns
-from actionwatch.rules.model import TEMPORAL_KINDS, VALUE_KINDS, Kind, Pattern, Threshold
+from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, CorrelationType, Pattern, Threshold
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import check_field
 from actionwatch.text.yaml_document import Place
@@ -63,30 +63,35 @@ def read_windows(value: Mapping[str, Any], report: Report) -> int:
     return windows
 
 
-def read_limits(kind: Kind, value: Mapping[str, Any], names: tuple[str, ...], report: Report) -> Limits:
+def read_limits(type_: CorrelationType, value: Mapping[str, Any], names: tuple[str, ...], report: Report) -> Limits:
     condition, place = value.get("condition"), (*PLACE, "condition")
-    if kind is Kind.NEW_TERM:
+    if type_ is CorrelationType.NEW_TERM:
         return Limits()
-    if kind in TEMPORAL_KINDS:
-        return Limits(patterns=_read_temporal(kind, condition, names, report))
+    if type_ in TEMPORAL_TYPES:
+        return Limits(patterns=_read_temporal(type_, condition, names, report))
     if not isinstance(condition, dict) or not condition:
-        example = "{factor: 3, min: 10}" if kind is Kind.SPIKE else "{gte: 5}"
-        what = f"'{kind}' needs a 'condition'" if "condition" not in value else "'condition' must contain a comparison"
+        example = "{factor: 3, min: 10}" if type_ is CorrelationType.SPIKE else "{gte: 5}"
+        what = f"'{type_}' needs a 'condition'" if "condition" not in value else "'condition' must contain a comparison"
         report.fault(place if "condition" in value else PLACE, what, f"for example: condition: {example}")
         return Limits()
-    if kind is Kind.SPIKE:
+    if type_ is CorrelationType.SPIKE:
         return _read_spike(condition, report)
     known = [
         *OPERATORS,
-        *(["field"] if kind in VALUE_KINDS else []),
-        *(["percentile"] if kind is Kind.VALUE_PERCENTILE else []),
+        *(["field"] if type_ in VALUE_TYPES else []),
+        *(["percentile"] if type_ is CorrelationType.VALUE_PERCENTILE else []),
     ]
     report.check_keys(condition, place, known)
     threshold = _read_threshold(condition, report)
-    if kind is Kind.EVENT_COUNT:
+    if type_ is CorrelationType.EVENT_COUNT:
         _check_count(threshold, report)
         return Limits(threshold)
-    return Limits(threshold, (), _read_value_fields(kind, condition, report), _read_percentile(kind, condition, report))
+    return Limits(
+        threshold,
+        (),
+        _read_value_fields(type_, condition, report),
+        _read_percentile(type_, condition, report),
+    )
 
 
 def _read_threshold(condition: Mapping[str, Any], report: Report) -> Threshold | None:
@@ -122,24 +127,29 @@ def _check_count(threshold: Threshold | None, report: Report) -> None:
         report.fault(place, "no count meets this condition", "use a whole number")
 
 
-def _read_value_fields(kind: Kind, condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
+def _read_value_fields(type_: CorrelationType, condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
     place = (*PLACE, "condition", "field")
     fields = condition.get("field")
     if fields is None or "field" not in condition:
         report.fault(
-            (*PLACE, "condition"), f"'{kind}' needs a 'field' in its condition", "for example: field: userName"
+            (*PLACE, "condition"),
+            f"'{type_}' needs a 'field' in its condition",
+            "for example: field: userName",
         )
         return ()
     names = listed(fields)
-    if not names or (len(names) > 1 and kind is not Kind.VALUE_COUNT):
-        report.fault(place, "'field' must be a field" + (" or several" if kind is Kind.VALUE_COUNT else ""))
+    if not names or (len(names) > 1 and type_ is not CorrelationType.VALUE_COUNT):
+        report.fault(
+            place,
+            "'field' must be a field" + (" or several" if type_ is CorrelationType.VALUE_COUNT else ""),
+        )
         return ()
     return tuple(name for name in names if check_field(name, place, report))
 
 
-def _read_percentile(kind: Kind, condition: Mapping[str, Any], report: Report) -> int:
+def _read_percentile(type_: CorrelationType, condition: Mapping[str, Any], report: Report) -> int:
     percentile = condition.get("percentile")
-    if kind is not Kind.VALUE_PERCENTILE:
+    if type_ is not CorrelationType.VALUE_PERCENTILE:
         return 50
     if isinstance(percentile, bool) or not isinstance(percentile, int) or not 0 <= percentile <= 100:
         place = (*PLACE, "condition", *(("percentile",) if "percentile" in condition else ()))
@@ -162,7 +172,9 @@ def _read_spike(condition: Mapping[str, Any], report: Report) -> Limits:
     return Limits(factor=factor, minimum=least)
 
 
-def _read_temporal(kind: Kind, condition: Any, names: tuple[str, ...], report: Report) -> tuple[Pattern, ...]:
+def _read_temporal(
+    type_: CorrelationType, condition: Any, names: tuple[str, ...], report: Report
+) -> tuple[Pattern, ...]:
     place = (*PLACE, "condition")
     if not names:
         return ()
@@ -180,7 +192,7 @@ def _read_temporal(kind: Kind, condition: Any, names: tuple[str, ...], report: R
             return ()
         least = threshold.number + 1 if threshold.operator == "gt" else threshold.number
         if threshold.operator not in ("gt", "gte", "eq") or least != int(least) or not 1 <= least <= len(names):
-            what = f"'{kind}' counts how many of its {len(names)} rules match"
+            what = f"'{type_}' counts how many of its {len(names)} rules match"
             report.fault(place, what, f"write: condition: {{gte: {len(names)}}}, or a string with and, or, not")
             return ()
         return any_of_steps(len(names), int(least))

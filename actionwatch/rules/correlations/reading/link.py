@@ -10,7 +10,7 @@ from actionwatch.base.model import Level
 from actionwatch.rules.conditions import all_of
 from actionwatch.rules.correlations.folds.absence import BASELINE
 from actionwatch.rules.correlations.reading.block import digest
-from actionwatch.rules.model import Correlation, Kind, Rule, Step
+from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
 
@@ -39,7 +39,7 @@ def with_filters(rule: Rule) -> Rule:
         return rule
     conditions = [each.as_condition() for each in rule.filters]
     steps = correlation.steps
-    spared = steps[BASELINE].rule_id if correlation.kind is Kind.NEW_TERM else None
+    spared = steps[BASELINE].rule_id if correlation.type is CorrelationType.NEW_TERM else None
     parts = tuple(
         part
         if part.name.id == spared and spared != steps[0].rule_id
@@ -81,7 +81,7 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
 
 
 def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | int, ...]:
-    if correlation.kind is Kind.NEW_TERM and index == BASELINE:
+    if correlation.type is CorrelationType.NEW_TERM and index == BASELINE:
         return ("correlation", "baseline")
     block = report.document.value["correlation"]
     if isinstance(block.get("rules"), list):

@@ -9,7 +9,7 @@ from actionwatch.base.model import Level, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.compile import Compiled
 from actionwatch.rules.conditions import Condition, Every
-from actionwatch.rules.model import Kind, Rule
+from actionwatch.rules.model import CorrelationType, Rule
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
 
@@ -29,7 +29,7 @@ class Parts:
 def own_parts(
     names: tuple[str, ...],
     baseline: str | None,
-    kind: Kind,
+    type_: CorrelationType,
     name: RuleName,
     level: Level,
     compiled: Compiled | None,
@@ -62,7 +62,7 @@ def own_parts(
     else:
         rules[whole] = part(whole, compiled.condition)
         names, references = (whole,), [f"{name.name}.{whole}"]
-    if kind is Kind.NEW_TERM and references:
+    if type_ is CorrelationType.NEW_TERM and references:
         if baseline == ANY and ANY in taken:
             what = "'baseline: any' means every record, and a selection is named 'any'"
             report.fault(("correlation", "baseline"), what, "rename the selection")

@@ -10,7 +10,7 @@ from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
 from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.folds.fold import new_fold
-from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Kind, Rule, Step
+from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Group, Hit, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.unit.rules.builders import rules_in
 
@@ -24,13 +24,13 @@ def at(minutes: float) -> datetime:
     return START + minutes * MINUTE
 
 
-def make(kind: Kind = Kind.EVENT_COUNT, *, steps: int = 1, **more: Any) -> Correlation:
+def make(type_: CorrelationType = CorrelationType.EVENT_COUNT, *, steps: int = 1, **more: Any) -> Correlation:
     """Make a correlation with a timespan of ten minutes that realerts as long."""
     values: dict[str, Any] = {
         "name": RuleName("id", "t", "T"),
         "level": Level.MEDIUM,
         "alert": AlertBlock(),
-        "kind": kind,
+        "type": type_,
         "steps": tuple(Step(f"r{number}") for number in range(steps)),
         "timespan": 10 * MINUTE,
         "realert": 10 * MINUTE,

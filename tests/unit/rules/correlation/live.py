@@ -16,7 +16,7 @@ from actionwatch.rules.correlations.folds.fold import new_fold
 from actionwatch.rules.correlations.live.context import StreamBounds
 from actionwatch.rules.correlations.live.correlator import Correlator
 from actionwatch.rules.correlations.live.feed import Feed
-from actionwatch.rules.correlations.live.order import in_feeding_order, rooms
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks
 from actionwatch.rules.model import Correlation, FoundAlert, Group, Hit, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
@@ -198,7 +198,7 @@ class Service:
             moments.append(max(each.occurred_at for each in self.records))
         starts = {}
         if moments:
-            room = rooms(self.correlator.rules)
+            room = lookbacks(self.correlator.rules)
             starts = {name: min(moments) - each - (self.keep or timedelta(0)) for name, each in room.items()}
             starts = {name: start for name, start in starts.items() if start > START}
         self.correlator = self._make(starts)

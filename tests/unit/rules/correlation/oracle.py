@@ -11,7 +11,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from actionwatch.rules.model import Correlation, Hit, Kind, Pattern
+from actionwatch.rules.model import Correlation, CorrelationType, Hit, Pattern
 
 COMPARE = {
     "lt": operator.lt,
@@ -41,12 +41,12 @@ def expected(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> list[Sh
     ordered = sorted(hits, key=lambda hit: hit.order)
     if rule.is_absence:
         return list(_missing(rule, ordered, begin))
-    match rule.kind:
-        case Kind.TEMPORAL | Kind.TEMPORAL_ORDERED:
+    match rule.type:
+        case CorrelationType.TEMPORAL | CorrelationType.TEMPORAL_ORDERED:
             return list(_temporal(rule, ordered))
-        case Kind.NEW_TERM:
+        case CorrelationType.NEW_TERM:
             return list(_new(rule, ordered, begin))
-        case Kind.SPIKE:
+        case CorrelationType.SPIKE:
             return list(_spiking(rule, ordered, begin))
     return list(_counted(rule, ordered))
 
@@ -109,16 +109,16 @@ def _counted(rule: Correlation, hits: Sequence[Hit]) -> Iterator[Shape]:
 
 
 def _measure(rule: Correlation, values: list[Any]) -> Any:
-    match rule.kind:
-        case Kind.EVENT_COUNT:
+    match rule.type:
+        case CorrelationType.EVENT_COUNT:
             return len(values)
-        case Kind.VALUE_COUNT:
+        case CorrelationType.VALUE_COUNT:
             return len(set(values))
-        case Kind.VALUE_SUM:
+        case CorrelationType.VALUE_SUM:
             return sum(values)
-        case Kind.VALUE_AVG:
+        case CorrelationType.VALUE_AVG:
             return statistics.fmean(values)
-        case Kind.VALUE_MEDIAN:
+        case CorrelationType.VALUE_MEDIAN:
             return statistics.median(values)
     if len(values) == 1 or rule.percentile == 0:
         return min(values)
@@ -159,7 +159,7 @@ def _candidates(rule: Correlation, pattern: Pattern, fresh: Sequence[Hit], hits:
             continue
         first = min(firsts, key=lambda hit: hit.order)
         due = first.at + rule.timespan
-        if rule.kind is Kind.TEMPORAL:
+        if rule.type is CorrelationType.TEMPORAL:
             window = [hit for hit in hits if last.at - rule.timespan <= hit.at <= due]
             if any(hit.step in pattern.unwanted for hit in window):
                 continue
@@ -175,7 +175,7 @@ def _candidates(rule: Correlation, pattern: Pattern, fresh: Sequence[Hit], hits:
 def _firsts(rule: Correlation, pattern: Pattern, last: Hit, fresh: Sequence[Hit], hits: Sequence[Hit]) -> list[Hit]:
     """Give every hit with which a window can begin that `last` completes."""
     window = [hit for hit in fresh if hit.order <= last.order and hit.at >= last.at - rule.timespan]
-    if rule.kind is Kind.TEMPORAL:
+    if rule.type is CorrelationType.TEMPORAL:
         inside = [hit for hit in window if hit.step in pattern.wanted]
         is_whole = {hit.step for hit in inside} == set(pattern.wanted) and last.step in pattern.wanted
         return inside[:1] if is_whole else []

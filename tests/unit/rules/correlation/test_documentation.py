@@ -12,7 +12,7 @@ from actionwatch.rules.case_runner import CaseRunner, missing_tests
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
-from actionwatch.rules.model import Kind, Rule
+from actionwatch.rules.model import CorrelationType, Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.text.yaml_document import read_text
 
@@ -39,4 +39,4 @@ def test_examples_load_and_their_tests_pass() -> None:
 def test_everything_is_named() -> None:
     """Each type and key is on the page."""
     words = set(re.findall(r"[\w-]+", TEXT))
-    assert {*Kind, *ALL_KEYS} <= words
+    assert {*CorrelationType, *ALL_KEYS} <= words

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.rules.correlations.folds.fold import new_fold
-from actionwatch.rules.model import VALUE_KINDS, Correlation, FoundAlert, Hit, Kind, Pattern, Threshold
+from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, FoundAlert, Hit, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
@@ -33,10 +33,10 @@ def _hits(draw: st.DrawFn, steps: int, values: st.SearchStrategy[Any] | None = N
 
 @st.composite
 def _counts(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
-    kind = draw(st.sampled_from([Kind.EVENT_COUNT, *VALUE_KINDS]))
+    type_ = draw(st.sampled_from([CorrelationType.EVENT_COUNT, *VALUE_TYPES]))
     threshold = Threshold(draw(st.sampled_from(["gte", "gt", "eq", "neq", "lt"])), draw(st.integers(1, 6)))
     rule = make(
-        kind,
+        type_,
         threshold=threshold,
         timespan=draw(st.integers(1, 12)) * MINUTE,
         realert=draw(st.integers(1, 12)) * MINUTE,
@@ -58,7 +58,7 @@ def _patterns(draw: st.DrawFn, steps: int) -> tuple[Pattern, ...]:
 @st.composite
 def _sequences(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
     rule = make(
-        draw(st.sampled_from([Kind.TEMPORAL, Kind.TEMPORAL_ORDERED])),
+        draw(st.sampled_from([CorrelationType.TEMPORAL, CorrelationType.TEMPORAL_ORDERED])),
         steps=4,
         patterns=draw(_patterns(4)),
         timespan=draw(st.integers(1, 15)) * MINUTE,
@@ -78,7 +78,7 @@ def _absences(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
 @st.composite
 def _news(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
     rule = make(
-        Kind.NEW_TERM,
+        CorrelationType.NEW_TERM,
         steps=2,
         timespan=0 * MINUTE,
         realert=0 * MINUTE,
@@ -91,7 +91,7 @@ def _news(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
 @st.composite
 def _spikes(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
     rule = make(
-        Kind.SPIKE,
+        CorrelationType.SPIKE,
         timespan=draw(st.integers(1, 6)) * MINUTE,
         realert=draw(st.integers(1, 12)) * MINUTE,
         windows=draw(st.integers(1, 3)),

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from actionwatch.rules.correlations.folds.fold import Fold, new_fold
-from actionwatch.rules.model import Correlation, FoundAlert, Kind, Pattern, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
-SET = make(Kind.TEMPORAL, steps=2, patterns=(Pattern((0, 1)),))
-CHAIN = make(Kind.TEMPORAL_ORDERED, steps=2, patterns=(Pattern((0, 1)),))
+SET = make(CorrelationType.TEMPORAL, steps=2, patterns=(Pattern((0, 1)),))
+CHAIN = make(CorrelationType.TEMPORAL_ORDERED, steps=2, patterns=(Pattern((0, 1)),))
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
-TERM = make(Kind.NEW_TERM, steps=2, timespan=0 * MINUTE, realert=0 * MINUTE, history=20 * MINUTE)
-SPIKE = make(Kind.SPIKE, windows=2, factor=2.0, minimum=2)
+TERM = make(CorrelationType.NEW_TERM, steps=2, timespan=0 * MINUTE, realert=0 * MINUTE, history=20 * MINUTE)
+SPIKE = make(CorrelationType.SPIKE, windows=2, factor=2.0, minimum=2)
 
 
 def shapes(state: Fold) -> list[tuple[float | None, list[float | None]]]:
@@ -109,7 +109,7 @@ def test_what_is_due_first_fires_first() -> None:
     """Of two patterns that wait, the one that began later fires, and takes the hits of the other along."""
     patterns = (Pattern((0,), (2,)), Pattern((1,), (3,)))
     for order in (patterns, patterns[::-1]):
-        state = new_fold(make(Kind.TEMPORAL, steps=4, patterns=order), START)
+        state = new_fold(make(CorrelationType.TEMPORAL, steps=4, patterns=order), START)
         _push(state, (0, 0), (5, 1))
         assert shapes(state) == [(10, [0, 5])]
         _push(state, (10.5, 1))
@@ -126,7 +126,7 @@ def test_what_nothing_can_undo_is_told_at_once(rule: Correlation) -> None:
 
 def test_the_first_that_completes_a_pattern_fires_it() -> None:
     """A later hit that completes the same chain is taken for what fired the alert."""
-    state = new_fold(make(Kind.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 1, 2), (3,)),)), START)
+    state = new_fold(make(CorrelationType.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 1, 2), (3,)),)), START)
     # One record is both of the first steps, so that another must be the first of them.
     for each in (hit(1, 0, "k1"), hit(1, 0, "k2"), hit(1, 1, "k1"), hit(2, 2, "k3"), hit(3, 2, "k4")):
         state.push(each)
@@ -166,6 +166,6 @@ def test_what_is_only_learned_is_remembered_at_once() -> None:
 
 def test_a_term_that_is_told_from_the_start_waits_for_nothing() -> None:
     """With `cold-start: alert`, a new term is told only once the past is verified."""
-    state = new_fold(make(Kind.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
+    state = new_fold(make(CorrelationType.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
     state.push(hit(1))
     assert state.alerts()[0].is_judged(None)

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from actionwatch.base.model import RuleName
-from actionwatch.rules.correlations.live.order import in_feeding_order, needs, rooms, waiting
-from actionwatch.rules.model import Correlation, Kind, Pattern, Step, Threshold
+from actionwatch.rules.correlations.live.order import in_feeding_order, lookbacks, needs, waiting
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Step, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, make
 
 
-def over(name: str, *inner: str, kind: Kind = Kind.EVENT_COUNT, span: int = 10, **more: Any) -> Correlation:
+def over(
+    name: str, *inner: str, type_: CorrelationType = CorrelationType.EVENT_COUNT, span: int = 10, **more: Any
+) -> Correlation:
     """Make a rule over others; `r` is one that counts records."""
     steps = tuple(Step(each) for each in inner or ("r",))
     given: dict[str, Any] = {"threshold": Threshold("gte", 2), "realert": 0 * MINUTE, **more}
-    return replace(make(kind, **given), name=RuleName(name, name, name), steps=steps, timespan=span * MINUTE)
+    return replace(make(type_, **given), name=RuleName(name, name, name), steps=steps, timespan=span * MINUTE)
 
 
 def in_minutes(spans: dict[str, timedelta]) -> dict[str, float]:
@@ -40,10 +42,10 @@ def test_a_rule_comes_after_those_that_feed_it() -> None:
     ("rule", "reach"),
     [
         (over("a"), 10),
-        (over("a", kind=Kind.TEMPORAL), 20),  # it may wait for a timespan after one that lies as far back
-        (over("a", kind=Kind.TEMPORAL_ORDERED), 20),
-        (over("a", kind=Kind.NEW_TERM, history=90 * MINUTE), 90),
-        (over("a", kind=Kind.SPIKE, windows=3), 40),  # its own window, and those that it is compared with
+        (over("a", type_=CorrelationType.TEMPORAL), 20),  # it may wait for a timespan after one that lies as far back
+        (over("a", type_=CorrelationType.TEMPORAL_ORDERED), 20),
+        (over("a", type_=CorrelationType.NEW_TERM, history=90 * MINUTE), 90),
+        (over("a", type_=CorrelationType.SPIKE, windows=3), 40),  # its own window, and those that it is compared with
     ],
 )
 def test_reach(rule: Correlation, reach: int) -> None:
@@ -63,22 +65,22 @@ def test_a_rule_must_see_as_far_as_all_below_it() -> None:
 def test_room_covers_what_may_still_be_joined() -> None:
     """An alert that is still open, or one that a rule above still counts, lies further back than a restart reads."""
     alone = [over("a", realert=60 * MINUTE), over("b", realert=2 * MINUTE)]
-    assert in_minutes(rooms(alone)) == {"a": 70, "b": 20}
+    assert in_minutes(lookbacks(alone)) == {"a": 70, "b": 20}
     rules = in_feeding_order([over("top", "low", span=5), over("low")])
-    assert in_minutes(rooms(rules)) == {"low": 30, "top": 30}
+    assert in_minutes(lookbacks(rules)) == {"low": 30, "top": 30}
 
 
 @pytest.mark.parametrize(
     ("rule", "waits"),
     [
         (over("a"), False),
-        (over("a", kind=Kind.SPIKE), True),
-        (over("a", kind=Kind.NEW_TERM, is_learning=True), True),
-        (over("a", kind=Kind.NEW_TERM, is_learning=False), False),
-        (over("a", is_learning=True), False),  # the default of a kind that learns nothing
+        (over("a", type_=CorrelationType.SPIKE), True),
+        (over("a", type_=CorrelationType.NEW_TERM, is_learning=True), True),
+        (over("a", type_=CorrelationType.NEW_TERM, is_learning=False), False),
+        (over("a", is_learning=True), False),  # the default of a type that learns nothing
         (over("a", expected=((),)), True),
-        (over("a", kind=Kind.TEMPORAL, patterns=(Pattern((0,)), Pattern((0,), (1,)))), True),
-        (over("a", kind=Kind.TEMPORAL, patterns=(Pattern((0,)),)), False),
+        (over("a", type_=CorrelationType.TEMPORAL, patterns=(Pattern((0,)), Pattern((0,), (1,)))), True),
+        (over("a", type_=CorrelationType.TEMPORAL, patterns=(Pattern((0,)),)), False),
     ],
 )
 def test_what_waits_for_verified_time(rule: Correlation, waits: bool) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.model import Kind, Pattern
+from actionwatch.rules.model import CorrelationType, Pattern
 from tests.unit.rules.builders import record, rules_in, rules_of
 from tests.unit.rules.correlation.kit import HEAD, record_at, run
 
@@ -317,7 +317,7 @@ _JUNK = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 _BLOCK = st.fixed_dictionaries(
-    {"type": st.sampled_from(list(Kind)) | _JUNK}, optional={key: _JUNK for key in ALL_KEYS if key != "type"}
+    {"type": st.sampled_from(list(CorrelationType)) | _JUNK}, optional={key: _JUNK for key in ALL_KEYS if key != "type"}
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from actionwatch.base.model import Record
-from actionwatch.rules.correlations.live.view import look
+from actionwatch.rules.correlations.live.view import views_of
 from actionwatch.rules.explain import counted, explain
 from tests.unit.rules.correlation.kit import HEAD, START, loaded, record_at, run
 
@@ -31,7 +31,7 @@ def said(text: str, earlier: Sequence[Record], record: Record) -> str:
     rules = loaded(text if text.startswith("title") else HEAD + text)
     (rule,) = [each for each in rules if each.name.name == "t"]
     assert rule.correlation is not None
-    (line,) = counted(rule.correlation, look(rule, rules, earlier, record, START))
+    (line,) = counted(rule.correlation, views_of(rule, rules, earlier, record, START))
     group = ("eve",) if rule.correlation.group_fields else ()
     return line.replace(rule.correlation.alert_id(group, "000.00"), "ID")
 
@@ -78,7 +78,7 @@ def test_a_correlation_of_other_rules() -> None:
     rule = rules[-1]
     earlier = [record_at(0, cluster="c-1")]
     record = record_at(1, cluster="c-2")
-    views = look(rule, rules, earlier, record, START)
+    views = views_of(rule, rules, earlier, record, START)
     lines = list(explain(rule, record, feeders=rules[:1], views=views).lines())
     assert lines[0] == "+ t: T"
     assert lines[1] == "  + a: A"
@@ -92,7 +92,7 @@ def test_a_record_of_no_group() -> None:
     """A record that the rule does not count is told so; without a history nothing is claimed."""
     rules = loaded(HEAD + BURST)
     record = record_at(0, B)
-    views = look(rules[0], rules, [], record, START)
+    views = views_of(rules[0], rules, [], record, START)
     text = "correlation: event_count: gte 3 within 10m"
     assert f"  - {text}   <- this record counts in no group" in explain(rules[0], record, views=views).lines()
     assert f"  ? {text}   <- not known from this record alone" in explain(rules[0], record).lines()
