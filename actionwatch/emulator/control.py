@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 
 class NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """An action to log."""
-
     action: str
     user_name: str = "alice@example.com"
     at: str | int | None = None  # ISO or milliseconds; absent: now

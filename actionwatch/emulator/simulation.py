@@ -41,7 +41,6 @@ class Simulation:
     # The queue
 
     def schedule(self, planned: datetime, step: Step) -> None:
-        """Queue a step for a planned time."""
         heapq.heappush(self._queue, (planned, next(self._numbers), step))
 
     def after(self, delay: timedelta, step: Step) -> None:

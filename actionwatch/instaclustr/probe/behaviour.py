@@ -10,7 +10,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.client import read_accounts
-from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, Refusal, decode, shape_of_body
+from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, decode, refusal, shape_of_body
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
@@ -35,7 +35,7 @@ def accounts(asker: ProbeClient) -> ProbeFinding:
     try:
         response = asker.accounts()
     except SourceError as exc:
-        return costly(subject, f"cannot be listed: {Refusal(exc)}", "actionwatch would not notice an unlinked account")
+        return costly(subject, f"cannot be listed: {refusal(exc)}", "actionwatch would not notice an unlinked account")
     try:
         listed = read_accounts(response.body)
     except BadResponse:
@@ -100,7 +100,7 @@ def refusals(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     try:
         seen = asker.page(sample.window, size=1, index=-1)
     except SourceError as exc:
-        return fine("invalid numbers", f"recordIndex -1: {Refusal(exc)}", "actionwatch sends only valid numbers")
+        return fine("invalid numbers", f"recordIndex -1: {refusal(exc)}", "actionwatch sends only valid numbers")
     says = f"recordIndex -1 is accepted, and returns {'records' if seen.records else 'no records'}"
     return fine("invalid numbers", says, "actionwatch sends only valid numbers")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from actionwatch.base.errors import SourceError
 from actionwatch.base.plurals import counted
-from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, refusal
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
@@ -24,7 +24,6 @@ CONTRADICTED = "they contradict every walk, so that no walk proves anything: rep
 
 
 def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
-    """Describe the envelope of the records."""
     seen, found = sample.large, sample.large.envelopes
     if not found and isinstance(seen.document, list):
         what = "a list of records, with no envelope" if seen.records else "an empty list, with no envelope"
@@ -42,7 +41,7 @@ def emptiness(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     except SourceError as exc:
         return fine(
             "empty answer",
-            f"far past the end, {Refusal(exc)}",
+            f"far past the end, {refusal(exc)}",
             "recordIndex is evaluated; walks do not go past the end",
         )
     if seen.records:

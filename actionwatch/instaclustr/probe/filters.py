@@ -11,7 +11,7 @@ from actionwatch.base.errors import SourceError
 from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION
-from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, refusal
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 from actionwatch.instaclustr.query import Query
@@ -112,7 +112,7 @@ def _check(
     try:
         seen = asker.page([*sample.window, *asked], size=SIZE)
     except SourceError as exc:
-        return costly(subject, f"cannot be requested: {Refusal(exc)}", OURS)
+        return costly(subject, f"cannot be requested: {refusal(exc)}", OURS)
     unwanted = sum(not query.matches(record, accounts) for record in seen.records)
     if unwanted and seen.keys == sample.large.keys[: len(seen.keys)]:
         return costly(subject, "ignored: all records are returned", OURS)

@@ -74,11 +74,9 @@ def index(asker: ProbeClient, sample: Sample) -> ProbeFinding:
 def size(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether `pageSize` is applied, and how large a page can be."""
     small, large = sample.small, sample.large
+    more_requests = "walks advance by the number of received records: more requests, and the same proof"
     if len(small.records) > 1:
-        says = f"ignored: a page of 1 had {len(small.records)} records"
-        return costly(
-            "pageSize", says, "walks advance by the number of received records: more requests, and the same proof"
-        )
+        return costly("pageSize", f"ignored: a page of 1 had {len(small.records)} records", more_requests)
     if sample.is_whole and sample.start is not None:
         large = asker.page(size=LARGE)  # the whole log may have more records than the window
     came, claim = len(large.records), claimed(large)
@@ -89,9 +87,7 @@ def size(asker: ProbeClient, sample: Sample) -> ProbeFinding:
         return fine("pageSize", f"applied, up to {LARGE}", "walks advance by the number of received records")
     if is_cut:
         says = f"applied, but pages have at most {came} records, although {LARGE} were requested"
-        return costly(
-            "pageSize", says, "walks advance by the number of received records: more requests, and the same proof"
-        )
+        return costly("pageSize", says, more_requests)
     if not came:
         return unsettled("pageSize", "the log has no records")
     return unsettled(

@@ -37,12 +37,10 @@ class Sample:
 
     @property
     def window(self) -> Parameters:
-        """The parameters of the window."""
         return within(self.start, self.end)
 
     @property
     def records(self) -> Sequence[Record]:
-        """The records of the large page."""
         return self.large.records
 
     @property

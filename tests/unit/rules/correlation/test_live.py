@@ -32,7 +32,7 @@ from tests.unit.rules.correlation.live import (
     sail,
 )
 
-FEW = settings(max_examples=150)
+FEW = settings(max_examples=100)
 RULES = {"all kinds": ALL, "rules over rules": NESTED}
 BOTH = pytest.mark.parametrize("rules", RULES)
 

@@ -321,7 +321,7 @@ _BLOCK = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(_BLOCK | _JUNK, st.booleans())
 def test_whatever_stands_there_is_told_or_runs(block: Any, is_shorthand: bool) -> None:
     """Any values under any keys: a located fault or a rule that runs, never a crash."""
