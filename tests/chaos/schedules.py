@@ -270,8 +270,8 @@ class Schedule:
             sweeps=SWEEPS,
         )
         self.matcher = Matcher(self.database, KindEngine(*setup.rules), setup.addressing, machine, batch_size=10)
-        self.deliverer = self._deliverer()
-        followers = [self.tail.follow_clock, self.deliverer.follow_clock]
+        self.worker = self._worker()
+        followers = [self.tail.follow_clock, self.worker.follow_clock]
         self.clock_watch = ClockWatch(machine.clock, self.database, self.self_alerts, followers, machine.elapsed)
         with self.database.read() as connection:
             alive_at = waits.read_last_alive(connection)
@@ -280,7 +280,7 @@ class Schedule:
         self.clock_watch.start()
         self.self_alerts.settle_removed([SOURCE], setup.names.values())
 
-    def _deliverer(self) -> DeliveryWorker:
+    def _worker(self) -> DeliveryWorker:
         retry = RetryPolicy(first=timedelta(seconds=1), give_up_after=timedelta(minutes=30))
         channels = [
             Channel(name, self._hook(name), (), retry=retry, concurrency=1, policy=policy)
@@ -339,7 +339,7 @@ class Schedule:
 
     def close(self) -> None:
         """End the process."""
-        for worker in self.deliverer._workers.values():
+        for worker in self.worker._workers.values():
             worker.close()
         self.database.close()
 
@@ -524,16 +524,16 @@ class Schedule:
             self.wrong.append(f"proved through {moved.proved_through.isoformat()}, but missing {missing}")
 
     def _deliver(self) -> None:
-        if not self.deliverer._is_alone:
-            self.deliverer.recover()
+        if not self.worker._is_alone:
+            self.worker.recover()
         for _ in range(3):
             # All that is under way ends first, so that a seed gives the same rounds on every machine.
             wait_until(
-                lambda: self.deliverer._inbox._attempts.qsize() >= self.deliverer.under_way(),
+                lambda: self.worker._inbox._attempts.qsize() >= self.worker.under_way(),
                 "the receivers",
                 pause=0.0005,
             )
-            if not self.deliverer.run_once() and not self.deliverer.under_way():
+            if not self.worker.run_once() and not self.worker.under_way():
                 break
 
     def _settle(self) -> None:
@@ -556,7 +556,7 @@ class Schedule:
         idle_count = 0
         for _ in range(240):
             self._deliver()
-            if self.deliverer.under_way():
+            if self.worker.under_way():
                 continue
             is_unfinished = or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
             with self.database.read() as connection:

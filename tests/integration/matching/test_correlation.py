@@ -215,7 +215,7 @@ def test_a_trailing_not_waits_for_proof(post: Post) -> None:
 
 
 def test_what_waits_outlives_a_restart_however_short_its_realert(post: Post) -> None:
-    """A step that nothing has followed yet is awaited by the next process too, also where alerts are joined briefly."""
+    """The next process also waits for the step that must not follow, even if alerts are joined only briefly."""
     rules = rules_of(UNANSWERED + "alert: {realert: 1s}\n")
     post.store(make_record(1, action_kind="CREATE_CLUSTER"), make_record(2, minutes=8, action_kind="BACKUP"))
     see(post.database, NOON + 8 * MINUTE)
