@@ -297,8 +297,8 @@ class Removal:
         self._round()
         self._act()
         with closing(App(self.settings)) as app:
-            self._report_troubles(app)
             run_once(app, timedelta(0)) if self.chance.random() < 0.5 else app.matcher.run_once()
+            self._report_troubles(app)  # last: a round would settle what is over
             self._leave_as_if_killed(app.database)
 
     def _act(self) -> None:
