@@ -341,8 +341,8 @@ class Removal:
         """Leave what a process leaves that is killed: leases, a backlog, windows that it was still to read again."""
         now = self._now
         with database.write() as connection:
-            pending = outbox.find(connection, limit=1000, status=DeliveryStatus.PENDING)
-            tried = [row for row in pending if row.body is not None]
+            rows = outbox.find(connection, limit=100_000)
+            tried = [row for row in rows if row.status is DeliveryStatus.PENDING and row.body is not None]
             leased = self._choice.sample(tried, self._choice.randint(1, len(tried)))
             delivery_transitions.claim(connection, leased, now + timedelta(minutes=5))
             source, span = self.chance.choice([*self.plan.sources.values()]), timedelta(minutes=5)

@@ -142,13 +142,10 @@ class ProbeClient:
             self.request_count += 1
             try:
                 response = request()
-            except RateLimited as exc:
-                self.limited_count += 1
-                self.has_retry_after = self.has_retry_after or exc.retry_after is not None
-                wait = exc.retry_after or WAIT
-                if attempt == ATTEMPTS or wait > MAX_WAIT:
-                    raise
-            except SourceUnavailable as exc:
+            except (RateLimited, SourceUnavailable) as exc:
+                if isinstance(exc, RateLimited):
+                    self.limited_count += 1
+                    self.has_retry_after = self.has_retry_after or exc.retry_after is not None
                 wait = exc.retry_after or WAIT
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise

@@ -74,30 +74,30 @@ class ProbeReport:
         }
 
 
-def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
+def probe(client: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
     """Run all checks. `aliases` and `known_kinds` come from the configuration.
 
     Raises: SourceError, if the first request is refused: the key, the organisation or the address is wrong.
     """
-    source = asker.reader.source
-    accounts = behaviour.accounts(asker)
+    source = client.reader.source
+    accounts = behaviour.accounts(client)
     try:
-        sample = take_sample(asker)
+        sample = take_sample(client)
     except BadResponse as exc:
         what = exc.what
         found = fatal("envelope", what, "an unreadable response never counts as 'no records': check base_url and proxy")
-        return ProbeReport(source, asker.request_count, [_proof([found]), found, accounts], [])
-    findings = [finding for name, check in _CHECKS for finding in _run(name, check, asker, sample)]
+        return ProbeReport(source, client.request_count, [_proof([found]), found, accounts], [])
+    findings = [finding for name, check in _CHECKS for finding in _run(name, check, client, sample)]
     findings += _of_records(sample, aliases, known_kinds)
-    findings += [accounts, *(check(asker, sample) for check in _FINAL_CHECKS)]
+    findings += [accounts, *(check(client, sample) for check in _FINAL_CHECKS)]
     seen = fields.fields_seen(sample.large.objects, aliases)
-    return ProbeReport(source, asker.request_count, [_proof(findings, sample), *findings], seen)
+    return ProbeReport(source, client.request_count, [_proof(findings, sample), *findings], seen)
 
 
-def _run(name: str, check: Check, asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def _run(name: str, check: Check, client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Run one check. If it fails, that is a finding too, and the other checks still run."""
     try:
-        found = check(asker, sample)
+        found = check(client, sample)
     except SourceError as exc:
         return [unsettled(name, refusal(exc))]
     return found if isinstance(found, list) else [found]
