@@ -17,11 +17,27 @@ from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Event, Level, Match, Message, Record, RuleName
 from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.database import Database
+from actionwatch.store.marks import Marks
 from actionwatch.store.timestamps import to_micros
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RULE = RuleName("rule-1", "cluster_deleted", "Cluster deleted", ("attack.impact",))
 QUARTER = timedelta(minutes=15)
+CLUSTER_DELETED = """\
+title: Cluster deleted
+id: 11111111-1111-4111-8111-111111111111
+name: cluster_deleted
+status: stable
+logsource: {product: instaclustr, service: user_actions}
+detection:
+  selection:
+    actionKind: DELETE_CLUSTER
+  condition: selection
+level: critical
+alert:
+"""
+"""The text of a rule without the keys of its alert, which follow with an indent of two."""
+CLUSTER_DELETED_RULE = CLUSTER_DELETED + "  title: '{{ userName }} deleted {{ cluster.name }}'\n"
 
 
 @dataclass
@@ -138,6 +154,13 @@ def make_message(data: Mapping[str, Any] | None = None, **changes: Any) -> Messa
     """Make a message."""
     values: dict[str, Any] = {"type": "alert.opened", "timestamp": NOON, "data": data or {"title": "t"}}
     return Message(**{"id": "message-1", **values, **changes})
+
+
+def make_marks(**given: Any) -> Marks:
+    """Make the marks of a source that was polled and proved up to noon."""
+    values = {"name": "acme", "organisation": "org", **dict.fromkeys(("begins_at", "alerts_from"), NOON)}
+    marks = {"mark": NOON, "seen_through": NOON, "proved_through": NOON}
+    return Marks(**{**values, **marks, **given})
 
 
 def open_database(folder: Path, name: str = "store.db") -> Database:

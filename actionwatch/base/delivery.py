@@ -17,9 +17,9 @@ from actionwatch.base.model import Event
 ESCALATION = -1
 """The ordinal of an escalation: it is outside the order of its alert's messages. Ask `Delivery.is_escalation`."""
 
-UNTOLD = "untold"
+NOT_NOTIFIED = "untold"
 """Why a resolution is not sent: its receiver did not get the opening."""
-GONE = "no longer configured"
+NOT_CONFIGURED = "no longer configured"
 """Why a message is dead: the configuration does not name its receiver."""
 READDRESSED = "readdressed"
 """Why a row is where it is: a person sent a dead letter to another receiver. `ref` names the other receiver."""

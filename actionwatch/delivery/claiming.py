@@ -1,4 +1,4 @@
-"""Claim what is due for a receiver: check the gates, freeze each message at its first attempt, take a lease."""
+"""Claim the due rows of a receiver: check the gates, freeze each message at its first attempt, take a lease."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from actionwatch.delivery.gate_check import GateCheck
 from actionwatch.delivery.receiver_worker import HELD_ELSEWHERE, Job, ReceiverWorker
 from actionwatch.store import delivery_transitions, outbox, receivers
 
-LEASE = timedelta(minutes=5)  # longer than any send can take; a process that died gives its rows back after it
-ROWS_AT_ONCE = 500  # rows that one transaction takes through the gates: a storm must not hold the store for long
+LEASE = timedelta(minutes=5)  # longer than any send; after it, the rows of a dead process can be claimed again
+ROWS_AT_ONCE = 500  # rows that one transaction checks, so that a storm does not lock the store for long
 
 
 class Claimer:
@@ -39,14 +39,14 @@ class Claimer:
             jobs += _lease(connection, worker, compose(connection, checked.passed, now), now)
             free -= len(checked.passed)
             read_count += len(due)
-            limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read on in larger steps
+            limit = min(limit * 4, ROWS_AT_ONCE)  # rows that gates stop take no slot: read more
         if jobs and worker.interval:
             worker.closed_until = now + worker.interval
             receivers.note_next(connection, channel.name, worker.closed_until)
         return jobs
 
     def freeze_due(self, connection: Connection, receiver: str, policy: ReceiverPolicy, now: datetime) -> None:
-        """Take what is due but not attempted through the gates and freeze it, so that a fallback copies the same text."""
+        """Check and freeze the due rows that were not attempted, so that a fallback copies the same text."""
         due = [each for each in outbox.read_due(connection, receiver, now, ROWS_AT_ONCE) if not each.delivery.is_frozen]
         checked = self._gates.check(connection, policy, due, len(due), now)
         self._fallbacks.copy_ends(connection, checked.ends, now)
@@ -55,7 +55,7 @@ class Claimer:
 
 
 def _free_slots(connection: Connection, worker: ReceiverWorker, now: datetime) -> int:
-    """Return how many more messages a receiver may be handed, counting every process that delivers to it."""
+    """Return how many more messages a receiver can take, counting those of all processes."""
     name, mine = worker.channel.name, len(worker.in_hand)
     worker.follow_shared(*receivers.read_closed(connection, name))
     leased = outbox.count_leased(connection, name, now, mine + worker.channel.concurrency)
@@ -69,7 +69,7 @@ def _lease(connection: Connection, worker: ReceiverWorker, composed: list[Compos
     claimed = delivery_transitions.claim(connection, [each.delivery for each in composed], now + LEASE)
     references = receivers.read_references(connection, [each.alert_id for each in claimed], worker.channel.name)
     composed_by_id = {each.delivery.id: each for each in composed}
-    # A send that outlasts its lease is not started a second time beside itself: claiming it renewed the lease.
+    # A send that outlasts its lease is not started twice: claiming it has renewed the lease.
     return [
         Job(each, composed_by_id[each.id].message, references.get(each.alert_id), composed_by_id[each.id].alert)
         for each in claimed

@@ -1,4 +1,4 @@
-"""Fallback: send what does not reach a receiver to its fallback receiver, as a copy with another id.
+"""Fallback: send a copy, with another id, of what does not reach a receiver to its fallback receiver.
 
 The opening and the resolution of an alert are copied, each once: when the original becomes a dead letter, or when its receiver
 has failed for `fallback_after`. The original stays as it is, and may still arrive late.
@@ -40,7 +40,7 @@ class Fallbacks:
         ]
 
     def fall_back(self, connection: Connection, delivery: Delivery, why: str, now: datetime) -> None:
-        """Copy a row to the fallback of its receiver, unless the same event of its alert was copied before."""
+        """Copy a row to the fallback of its receiver, unless that event of its alert was copied before."""
         policy = self._policies.get(delivery.receiver, ReceiverPolicy())
         if policy.fallback is None or delivery.event not in COPIED:
             return
@@ -64,7 +64,7 @@ class Fallbacks:
         log.warning("fallback_used", delivery=delivery.id, receiver=delivery.receiver, fallback=policy.fallback)
 
     def copy_ends(self, connection: Connection, ends: Sequence[Delivery], now: datetime) -> None:
-        """Copy the ends of alerts whose opening was copied, also where the receiver itself got the opening since."""
+        """Copy the ends of alerts whose opening was copied, even if the receiver got the opening since."""
         for delivery in ends:
             policy = self._policies.get(delivery.receiver, ReceiverPolicy())
             if policy.fallback is not None and fallback_deliveries.is_copied(
@@ -73,7 +73,7 @@ class Fallbacks:
                 self.fall_back(connection, delivery, "it got the opening", now)
 
     def fall_back_all(self, connection: Connection, receiver: str, now: datetime) -> None:
-        """Copy what waits for a receiver that keeps failing."""
+        """Copy what waits for a failing receiver."""
         for delivery in fallback_deliveries.read_uncopied(connection, receiver, ROWS_AT_ONCE):
             is_end = delivery.event is Event.RESOLVED
             if is_end and not fallback_deliveries.is_copied(connection, delivery.alert_id, receiver, Event.OPENED):

@@ -1,6 +1,6 @@
-"""Take due rows through the gates: read what the gates look at, and apply what they decide.
+"""Check due rows against the gates: read what the gates need, and apply their decisions.
 
-Works in the claiming transaction: one batch of matching commits its alerts together, so an inhibiting alert may come second.
+Works in the claiming transaction. A batch of matching commits its alerts together, so an inhibiting alert is never missed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from actionwatch.store.outbox import DueDelivery
 
 @dataclass(frozen=True, slots=True)
 class CheckedRows:
-    """Rows that passed, each with the event it is to its receiver; and all rows that end an alert, stopped or not."""
+    """The rows that passed, each with the event that it is for its receiver; and all rows that end an alert, stopped or not."""
 
     passed: list[DueDelivery]
     ends: list[Delivery]
@@ -41,7 +41,7 @@ class GateCheck:
     def check(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], most: int, now: datetime
     ) -> CheckedRows:
-        """Check due rows of one receiver until `most` have passed; leave the rest as it is. Frozen rows pass."""
+        """Check due rows of one receiver until `most` have passed; the rest is left alone. Frozen rows pass."""
         stopped: list[tuple[Delivery, GateDecision]] = []
         contexts = self._contexts(connection, policy, [each for each in due if _is_gated(each.delivery)], now)
         checked = CheckedRows([], [])
@@ -68,7 +68,7 @@ class GateCheck:
     def _contexts(
         self, connection: Connection, policy: ReceiverPolicy, due: Sequence[DueDelivery], now: datetime
     ) -> dict[str, GateContext]:
-        """Read what the gates look at, by delivery; a row whose alert is not in the store has none."""
+        """Read what the gates need, by delivery id; a row whose alert is not in the store has none."""
         if not due:
             return {}
         known = {each.alert.id: each.alert for each in due if each.alert is not None}

@@ -1,7 +1,7 @@
-"""Gates: what a message passes before its first attempt, in one list. Each lets it through or says what happens instead.
+"""Gates: the checks before the first attempt of a message, in one list. Each lets it pass or decides what happens instead.
 
-Pure: `gate_check.py` reads what they look at. A message that passed is frozen and not checked again; one that a gate stopped is
-never sent later. The rate limit is the receiver worker's.
+Pure: `gate_check.py` reads what they need. A message that passed is frozen and not checked again; one that a gate stopped is
+never sent later. The receiver worker applies the rate limit.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from actionwatch.alerts.inhibition import Labelled, inhibitor_of
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import Labels
 from actionwatch.alerts.silences import silence_for
-from actionwatch.base.delivery import UNTOLD, Delivery
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
 from actionwatch.base.model import Alert, Event, Silence, Status
 from actionwatch.delivery.lifecycle import Collapse, GateDecision, Hold, Suppress
 from actionwatch.text.payloads import instant
 
 
 class GateContext(msgspec.Struct, frozen=True):
-    """What a gate may look at. `event`: what the message is to its receiver; `passed_count`: what a storm counts."""
+    """The input of a gate. `event`: what the message is for its receiver; `passed_count`: what a storm counts."""
 
     delivery: Delivery
     event: Event
@@ -42,7 +42,7 @@ def untold(context: GateContext) -> GateDecision | None:
     """Suppress the end of an alert for a receiver that did not get the opening."""
     if context.is_notified or context.delivery.is_readdressed:
         return None
-    return Suppress(UNTOLD, None, "this receiver did not get the opening")
+    return Suppress(NOT_NOTIFIED, None, "this receiver did not get the opening")
 
 
 def taken_on(context: GateContext) -> GateDecision | None:
@@ -55,7 +55,7 @@ def taken_on(context: GateContext) -> GateDecision | None:
 
 
 def silence(context: GateContext) -> GateDecision | None:
-    """Suppress news of alerts that meet an active silence."""
+    """Suppress news of alerts that match an active silence."""
     found = silence_for(context.labels, context.silences, context.now)
     if found is None:
         return None
@@ -64,7 +64,7 @@ def silence(context: GateContext) -> GateDecision | None:
 
 
 def inhibition(context: GateContext) -> GateDecision | None:
-    """Suppress news of an alert that another alert explains."""
+    """Suppress news of an alert that another alert inhibits."""
     rules = context.global_policy.inhibit_rules
     source = inhibitor_of(Labelled(context.alert, context.labels), rules, context.inhibitors)
     if source is None:
@@ -73,7 +73,7 @@ def inhibition(context: GateContext) -> GateDecision | None:
 
 
 def mute(context: GateContext) -> GateDecision | None:
-    """Suppress news while a mute interval of the route holds."""
+    """Suppress news during a mute interval of the route."""
     name = context.global_policy.active_mute(context.delivery.mutes, context.now)
     if name is None:
         return None
@@ -132,13 +132,13 @@ GATES: tuple[Gate, ...] = (
 )
 """In order; the first that stops a message counts.
 
-Gates that hide news let acknowledgements and resolutions pass to a receiver that was notified: otherwise a page would wake
-people again, and a ticket would stay open.
+Gates that suppress news let acknowledgements and resolutions pass to a receiver that was notified: otherwise a page would keep
+alarming people, or a ticket would stay open.
 """
 
 
 def decide(context: GateContext) -> GateDecision | None:
-    """Return the decision of the first gate that stops a message; None, when it passes them all."""
+    """Return the decision of the first gate that stops a message; None if it passes all."""
     for gate in GATES:
         if context.event in gate.events and (gate.applies_to_fallbacks or not context.delivery.is_fallback):
             decision = gate.decide(context)

@@ -1,7 +1,4 @@
-"""Report dead letters, receivers that keep failing and objectives that are missed, and settle what is over.
-
-`worker.py` calls it now and then, because counting is not free.
-"""
+"""Report dead letters, failing receivers and missed objectives, and resolve what is over. `worker.py` calls it every 5 s."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from datetime import datetime, timedelta
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.base.delivery import GONE
+from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.durations import spell_duration
 from actionwatch.delivery.removed_receivers import bury_unknown_receivers
 from actionwatch.store import delivery_latency, outbox, receivers
@@ -19,14 +16,14 @@ from actionwatch.store.database import Database
 from actionwatch.store.receivers import Health
 from actionwatch.text.payloads import instant
 
-FAILING_AFTER = timedelta(minutes=10)  # a receiver that accepts nothing for this long is reported
-OBJECTIVE_OVER = timedelta(hours=1)  # an objective covers this span, and is met again when the whole span was good
+FAILING_AFTER = timedelta(minutes=10)  # how long a receiver accepts nothing until that is reported
+OBJECTIVE_OVER = timedelta(hours=1)  # the time span of an objective
 SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
 DEAD_REMEDY = (
     "fix the receiver, look at 'actionwatch deliveries list --dead', then 'actionwatch deliveries retry --dead', "
     "or drop what is not worth it: 'actionwatch deliveries drop --dead'"
 )
-GONE_REMEDY = (
+_NOT_CONFIGURED_REMEDY = (
     "'actionwatch deliveries retry --dead --receiver {0} --to NAME' sends them to another receiver, "
     "'actionwatch deliveries drop --dead --receiver {0}' lets them go"
 )
@@ -68,8 +65,8 @@ class ReceiverWatch:
         if name in self._policies:
             self._self_alerts.report("dead_letters", name, what, DEAD_REMEDY)
         else:
-            remedy = GONE_REMEDY.format(shlex.quote(name))
-            self._self_alerts.report("dead_letters", name, f"{what}: the receiver is {GONE}", remedy)
+            remedy = _NOT_CONFIGURED_REMEDY.format(shlex.quote(name))
+            self._self_alerts.report("dead_letters", name, f"{what}: the receiver is {NOT_CONFIGURED}", remedy)
 
     def _check_failing(self, health: Mapping[str, Health], now: datetime) -> None:
         failing = {name: found.failing_since for name, found in health.items() if found.failing_since is not None}

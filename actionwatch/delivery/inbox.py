@@ -1,4 +1,4 @@
-"""The inbox of the delivery worker: attempts that ended, in the receivers' threads, and requests to look at the outbox now."""
+"""The inbox of the delivery worker: attempts that ended in the threads of the receivers, and requests to read the outbox."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Collection
 from actionwatch.delivery.receiver_worker import Attempt, ReceiverWorker
 from actionwatch.store.database import Database
 
-POLL_SECONDS = 1.0  # other processes (a replay by hand, another step) write to the outbox too: look once a second
-GATHER_SECONDS = 0.04  # how long a round waits at most for what a quick receiver has in hand, if nothing new comes
+POLL_SECONDS = 1.0  # other processes write to the outbox too, for example a replay
+GATHER_SECONDS = 0.04  # the longest wait of a round for the next attempts of a quick receiver
 GATHER_STEP = 0.002
 
 
@@ -21,27 +21,27 @@ class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._seen_version: int | None = None
-        """The store's version before the last look at what is due."""
+        """The version of the store before the outbox was last read."""
         self._attempts: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self.ended: list[Attempt] = []
-        """Attempts that ended and are not recorded yet: they stay here while the store is busy."""
+        """Attempts that ended and are not recorded; they stay here while the store is busy."""
 
     def put(self, attempt: Attempt) -> None:
-        """Deliver an attempt that ended."""
+        """Add an attempt that ended."""
         self._attempts.put(attempt)
 
     def wake(self) -> None:
-        """End a `collect` that waits."""
+        """End the wait of `collect`."""
         self._attempts.put(None)
 
     def note_version(self) -> None:
-        """Note the store's version: the next `collect` ends when another process has written since."""
+        """Store the version of the store: the next `collect` ends when another process has written since."""
         self._seen_version = self._database.version()
 
     def collect(self, workers: Collection[ReceiverWorker], patience: float) -> None:
-        """Wait up to `patience` seconds for an attempt or a wake-up, then take all there are.
+        """Wait up to `patience` seconds for an attempt or a wake-up, then take all attempts.
 
-        A quick receiver is waited for a moment longer: it and a round of ours, side by side, both take longer.
+        Wait a little longer for a quick receiver, because its threads and a round of the worker slow each other down.
         """
         patience = 0.0 if self.ended else patience
         by_name = {worker.channel.name: worker for worker in workers}
@@ -53,7 +53,11 @@ class Inbox:
             return
         is_woken = self._take(first, by_name)
         ends_at = time.monotonic() + (GATHER_SECONDS if patience > 0 else 0)
-        while not (self._take_all(by_name) or is_woken) and time.monotonic() < ends_at and _is_any_busy(workers):
+        while (
+            not (self._take_all(by_name) or is_woken)
+            and time.monotonic() < ends_at
+            and any(worker.is_busy for worker in workers)
+        ):
             time.sleep(GATHER_STEP)
 
     def _wait(self, patience: float) -> Attempt | None:
@@ -68,7 +72,7 @@ class Inbox:
                     raise
 
     def _take_all(self, workers: dict[str, ReceiverWorker]) -> bool:
-        """Take all attempts there are. Return whether one of the entries was a wake-up."""
+        """Take all attempts. Return whether there was a wake-up."""
         is_woken = False
         with contextlib.suppress(queue.Empty):
             while True:
@@ -81,7 +85,3 @@ class Inbox:
         workers[attempt.job.delivery.receiver].take_back(attempt)
         self.ended.append(attempt)
         return False
-
-
-def _is_any_busy(workers: Collection[ReceiverWorker]) -> bool:
-    return any(worker.is_busy for worker in workers)

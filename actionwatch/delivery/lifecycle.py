@@ -93,7 +93,7 @@ def apply(connection: Connection, outcomes: Sequence[tuple[Delivery, DeliveryOut
         match outcome:
             case Accepted(message_type, note):
                 accepted[delivery.receiver][delivery.id] = note
-                what = f"{message_type} taken" + (f"; {note}" if note else "")
+                what = f"{message_type} accepted" + (f"; {note}" if note else "")
             case Failed(error, RetryAt(at)):
                 delivery_transitions.retry(connection, delivery, at, error)
                 what = f"{error}; next attempt at {instant(at)}"

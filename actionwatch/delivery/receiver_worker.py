@@ -1,9 +1,9 @@
-"""Send: each receiver has its own threads, rate and backlog, so that one that hangs delays no other.
+"""Send: each receiver has its own threads, rate and backlog, so that a receiver that hangs delays no other.
 
-Rate, pause and concurrency hold for all processes that deliver from the store: each claim reads what the others do. A process
-alone may hold a stock, so that no thread waits; several together hold no more than the receiver takes at once.
+Rate, pause and concurrency apply to all processes that deliver from the store: each claim reads what the others do. A single
+process claims messages in advance, so that no thread waits; several processes together hold at most `concurrency` messages.
 
-Only the delivery worker (`worker.py`) hands jobs in; attempts come back through its inbox.
+Only the delivery worker (`worker.py`) sends jobs; attempts return through its inbox.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from actionwatch.base.model import Alert, Message, Receipt, Rendered
 from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.notifiers.base import Notifier
 
-IN_HAND = 4  # jobs a thread: none waits for the delivery worker's commit, and a commit carries many
+IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
 MOST_IN_HAND = 16  # of a quick receiver: if it hangs now, at 10 s each they all end within their lease
 
@@ -84,15 +84,15 @@ class ReceiverWorker:
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
     in_hand: dict[str, float] = field(default_factory=dict)
-    """The deliveries handed in whose attempt has not ended yet, each with when that was, by the monotonic clock."""
+    """The deliveries whose attempt has not ended, each with the monotonic time at which `send` received it."""
     ended_count: int = 0
     """How many attempts ended during the delivery worker's last round."""
     paused_until: datetime | None = None
     closed_until: datetime | None = None
-    """When the rate allows the next message, or when to check again whether other processes freed their slots."""
+    """When the rate allows the next message, or when to check again whether other processes have free slots."""
 
     def free(self, now: datetime, held_elsewhere: int = 0) -> int:
-        """Return how many more messages may be handed in now, while other processes hold so many of this receiver."""
+        """Return how many more messages the receiver can take now; `held_elsewhere` are being sent by other processes."""
         if self.wait_seconds(now) > 0:
             return 0
         most = self.channel.concurrency - held_elsewhere if held_elsewhere else self._most_in_hand()
@@ -105,7 +105,7 @@ class ReceiverWorker:
         return max(least, min(2 * self.ended_count, most))
 
     def wait_seconds(self, now: datetime) -> float:
-        """Return how long its Retry-After, its rate or other processes keep it closed."""
+        """Return how long a Retry-After, the rate or other processes keep the receiver closed."""
         paused = (self.paused_until - now).total_seconds() if self.paused_until else 0.0
         closed = (self.closed_until - now).total_seconds() if self.closed_until else 0.0
         if closed > max(self.interval, HELD_ELSEWHERE).total_seconds():
@@ -114,23 +114,23 @@ class ReceiverWorker:
 
     @property
     def interval(self) -> timedelta:
-        """How long the rate keeps the receiver closed after each message; zero without a rate."""
+        """How long the rate keeps the receiver closed after a message; zero without a rate."""
         rate = self.channel.rate_per_second
         return timedelta(seconds=1 / rate) if rate else timedelta(0)
 
     def follow_shared(self, paused_until: datetime | None, next_at: datetime | None) -> None:
-        """Take over the pause and the rate that all processes share."""
+        """Apply the pause and the rate that all processes share."""
         if paused_until is not None:
             self.pause(paused_until)
         if next_at is not None and self.interval:
             self.closed_until = next_at
 
     def pause(self, until: datetime) -> None:
-        """Keep the receiver closed until then; a shorter pause does not end a longer one."""
+        """Keep the receiver closed until a time; a shorter pause does not end a longer one."""
         self.paused_until = max(until, self.paused_until or until)
 
     def follow_clock(self, step: timedelta) -> None:
-        """Stay closed for as long as before: the clock was set."""
+        """Move the pauses by a step of the clock."""
         self.paused_until = self.paused_until and self.paused_until + step
         self.closed_until = self.closed_until and self.closed_until + step
 
@@ -155,7 +155,7 @@ class ReceiverWorker:
 
     @property
     def is_busy(self) -> bool:
-        """Whether attempts ended just now, and more jobs wait than its threads are sending."""
+        """Whether attempts ended in this round, and more jobs wait than its threads are sending."""
         return self.ended_count > 0 and len(self.in_hand) > self.channel.concurrency
 
     def take_back(self, attempt: Attempt) -> None:
@@ -174,7 +174,7 @@ class ReceiverWorker:
             self.channel.notifier.close()
 
     def _drop_jobs(self) -> None:
-        """Start no send that would not be recorded: the next start retries what waits behind a send that hangs."""
+        """Drop the jobs behind a send that hangs: nothing would record them. The next start retries them."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self.jobs.get_nowait()

@@ -36,7 +36,7 @@ class Recorder:
         """Record attempts in the order in which they ended."""
         _note_acceptances(connection, [each for each in attempts if each.error is None], now)
         _note_render_failures(connection, attempts, now)
-        # A step of the clock since the claim has moved the stored times.
+        # Read it again: a step of the clock since the claim has moved the stored times.
         failed = [each.job.delivery.id for each in attempts if each.error is not None]
         started = outbox.read_started(connection, failed) if failed else {}
         outcomes = [(each.job.delivery, self._outcome(connection, each, started, now)) for each in attempts]
@@ -59,7 +59,7 @@ class Recorder:
     def _failure(
         self, connection: Connection, delivery: Delivery, error: DeliveryError, started_at: datetime, now: datetime
     ) -> Failed:
-        """Decide what follows an error, and note the receiver's failure and how long it is paused."""
+        """Decide what follows an error, and store the failure and the pause of the receiver."""
         worker, text = self._workers[delivery.receiver], visible(str(error))
         follows = decide(error, delivery.attempts, started_at, now, self._jitter(), worker.channel.retry)
         if isinstance(error, TransientDeliveryError) and error.retry_after:
@@ -71,12 +71,12 @@ class Recorder:
 
 
 def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: datetime) -> None:
-    """Note that receivers work, their references for the messages, and how long the openings took."""
+    """Store that receivers work, their references for the messages, and how long openings took."""
     for name in {each.job.delivery.receiver for each in accepted}:
         receivers.note_success(connection, name, now)
     for each in accepted:
         delivery, reference = each.job.delivery, (each.receipt or Receipt()).reference
-        if reference is not None and delivery.event is not Event.SUMMARY:  # each summary is a message by itself
+        if reference is not None and delivery.event is not Event.SUMMARY:  # a summary is never updated
             # The store refuses lone surrogates, which the JSON of a receiver may hold.
             receivers.write_reference(connection, delivery.alert_id, delivery.receiver, visible(reference))
     opened = [each.job for each in accepted if each.job.delivery.event is Event.OPENED]

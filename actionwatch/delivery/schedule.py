@@ -1,4 +1,4 @@
-"""When there is something to deliver: which receivers can take a message now, and when the next row falls due."""
+"""Decide which receivers can take a message now, and when the next row is due."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from actionwatch.delivery.summary import Summaries
 from actionwatch.store import outbox
 from actionwatch.store.database import Database
 
-IDLE_SECONDS = 5.0  # how late the end of a mute interval, which no row shows, is noticed at most
+IDLE_SECONDS = 5.0  # the longest delay until the end of a mute interval is noticed: no row shows it
 SUMMARIES_EVERY = timedelta(seconds=1)
 
 
 class Schedule:
-    """Reads when the rows of these receivers fall due."""
+    """Reads when the rows of these receivers are due."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Schedule:
         return [worker for worker, due_at in self._next_dues(self.free_workers()) if due_at <= now]
 
     def seconds_until_next(self) -> float:
-        """Return how long there is nothing to do unless somebody writes: no row due, no receiver open, no storm to report."""
+        """Return how long nothing is due, unless a process writes to the store."""
         now = self._clock()
         waits = [seconds for worker in self._workers if (seconds := worker.wait_seconds(now)) > 0]
         waits += [(due_at - now).total_seconds() for _, due_at in self._next_dues(self.free_workers())]
@@ -49,7 +49,7 @@ class Schedule:
         return max(0.0, min([IDLE_SECONDS, *waits]))
 
     def has_work_by(self, deadline: datetime) -> bool:
-        """Return whether anything can be attempted by the deadline, as far as due times and the receivers' pauses go."""
+        """Return whether anything is due by the deadline, at a receiver that is not paused until then."""
         until = max(deadline, self._clock())
         summary_due_at = self._summaries.next_due(until)
         if summary_due_at is not None and summary_due_at <= until:
@@ -58,7 +58,7 @@ class Schedule:
         return any(max(due_at, worker.paused_until or due_at) <= until for worker, due_at in dues)
 
     def _next_dues(self, workers: Sequence[ReceiverWorker]) -> list[tuple[ReceiverWorker, datetime]]:
-        """Return when the next row of each of these receivers falls due; receivers without a row are left out."""
+        """Return when the next row of each of these receivers is due; receivers without a row are left out."""
         if not workers:
             return []
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Summaries: one message that reports the alerts which a storm, a digest, a mute interval or a silence kept back.
+"""Summaries: one message reports the alerts that a storm, a digest, a mute interval or a silence has held back.
 
 All four work the same way: collect the rows that await the same summary, enqueue one `alerts.summary`, and mark the rows as
 reported in it. `worker.py` calls it every second.
@@ -32,7 +32,7 @@ from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.text.payloads import ALERTS_SHOWN, summary_document
 
 REASONS = ("silence", "mute", "storm", "digest")
-ENDED_BY_TIME = ("silence", "mute")  # at their end, alerts about what still lasts are delivered
+ENDED_BY_TIME = ("silence", "mute")  # at their end, alerts about something that still lasts are delivered
 
 A_MOMENT = timedelta(seconds=1)
 
@@ -48,7 +48,7 @@ class Summaries:
         self._policies = policies
 
     def make_due(self, now: datetime) -> int:
-        """Enqueue every summary that is due. Return how many. Costs a few reads where none is due."""
+        """Enqueue every summary that is due. Return how many. Without any, this takes only a few reads."""
         with self._database.read() as connection:
             if not any(True for _ in self._due(connection, now)):
                 return 0
@@ -59,18 +59,14 @@ class Summaries:
         return len(due)
 
     def next_due(self, now: datetime) -> datetime | None:
-        """Return when the next summary of a storm is due; None where none waits. The other summaries can wait for a round."""
+        """Return when the next summary of a storm is due; None if there is none. Other summaries can wait for a round."""
         dues: list[datetime] = []
         with self._database.read() as connection:
             for receiver, policy in self._policies.items():
-                storms = [
-                    group
-                    for group in suppressed_deliveries.read_groups(connection, receiver)
-                    if group.awaits == "storm"
-                ]
-                if storms:
-                    least = self._next_storm_summary(connection, receiver, policy, now)
-                    dues.append(max(least, min(group.due_at for group in storms)))
+                groups = suppressed_deliveries.read_groups(connection, receiver)
+                storm_dues = [group.due_at for group in groups if group.awaits == "storm"]
+                if storm_dues:
+                    dues.append(max(self._next_storm_summary(connection, receiver, policy, now), min(storm_dues)))
         return min(dues, default=None)
 
     def _due(self, connection: Connection, now: datetime) -> Iterable[tuple[str, str, list[SummaryGroup]]]:
@@ -111,7 +107,7 @@ class Summaries:
         groups: Sequence[SummaryGroup],
         now: datetime,
     ) -> None:
-        """Enqueue one summary, and the alerts about what still lasts. A digest receiver gets it with its next digest."""
+        """Enqueue one summary, and alerts about something that still lasts. A digest receiver gets it with its next digest."""
         digest = self._policies[receiver].digest
         due_at = digest.next_after(now) if digest and reason != "digest" else now
         summary_id = write_summary(connection, receiver, reason, groups, now, due_at)

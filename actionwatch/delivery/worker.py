@@ -34,8 +34,8 @@ from actionwatch.delivery.summary import Summaries
 from actionwatch.store import delivery_transitions, outbox, receivers
 from actionwatch.store.database import Database
 
-STOP_SECONDS = 8.0  # within the 10 s that a clean end may take; the next start retries what still hangs
-HEALTH_EVERY = timedelta(seconds=5)  # counting what is dead and failing is not free
+STOP_SECONDS = 8.0  # within the 10 s that stopping may take; the next start retries what still hangs
+HEALTH_EVERY = timedelta(seconds=5)  # counting dead letters takes time
 
 log = structlog.get_logger()
 
@@ -86,11 +86,11 @@ class DeliveryWorker:
         self._health_timer = _Timer(HEALTH_EVERY)
 
     def wake(self) -> None:
-        """Look at the outbox now: something was written to it."""
+        """Read the outbox now, because it has changed."""
         self._inbox.wake()
 
     def follow_clock(self, step: timedelta) -> None:
-        """Keep receivers closed for as long as before: the clock was set, and the store has followed it."""
+        """Move the pauses of the receivers by a step of the clock, which the stored times have followed."""
         self._clock_steps.put(step)
         self.wake()
 
@@ -102,7 +102,7 @@ class DeliveryWorker:
         self.finish()
 
     def stop(self) -> None:
-        """End `run`: it claims nothing more, and records what is being sent."""
+        """End `run`: it claims nothing more, and records the attempts that have started."""
         self._stopping.set()
         self.wake()
 
@@ -137,7 +137,7 @@ class DeliveryWorker:
             log.info("outbox_recovered", released=released, buried=buried)
 
     def run_once(self, patience: float = 0.0) -> int:
-        """Run one round; wait up to `patience` seconds for attempts to end. Return how many messages were handed out."""
+        """Run one round; wait up to `patience` seconds for attempts to end. Return how many messages were claimed."""
         self._inbox.collect(self._workers.values(), patience)
         self._follow_clock_steps()
         self._make_summaries()
@@ -165,11 +165,11 @@ class DeliveryWorker:
         self.finish()
 
     def under_way(self) -> int:
-        """Count the messages that were handed out and whose attempt is not recorded."""
+        """Count the messages whose attempt has started and is not recorded."""
         return sum(len(worker.in_hand) for worker in self._workers.values()) + len(self._inbox.ended)
 
     def finish(self) -> None:
-        """Wait for what is being sent, record it, and close the notifiers; `run` and `drain` end with this."""
+        """Wait for the attempts that have started, record them, and close the notifiers; `run` and `drain` end with this."""
         deadline = time.monotonic() + self._stop_seconds
         self._stopping.set()
         while self.under_way() and time.monotonic() < deadline:
@@ -228,7 +228,7 @@ class DeliveryWorker:
 
 
 class _Timer:
-    """Says whether an interval has passed since it last said so."""
+    """Decides whether something that runs at intervals is due."""
 
     def __init__(self, interval: timedelta) -> None:
         self._interval = interval

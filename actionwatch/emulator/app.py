@@ -51,12 +51,10 @@ class Traffic:
     _lock: Lock = field(default_factory=Lock)
 
     def note(self, operation: str, status: int) -> None:
-        """Count one request."""
         with self._lock:
             self._counts[operation, status] += 1
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """Return the counts so far."""
         with self._lock:
             return dict(self._counts)
 
@@ -100,27 +98,18 @@ def create_app(
     """
     playing = Faults(organisation, faults)
     emulator = Emulator(organisation, user_name, api_key, playing, may_write, stages or Stages())
-    operations: list[tuple[str, str, Handler]] = [
-        (f"{BASE}/user-actions", "GET", _user_actions),
-        (f"{BASE}/linked-accounts", "GET", _linked_accounts),
-        (f"{BASE}/linked-accounts", "POST", _link_account),
-        (f"{BASE}/linked-accounts/{{account_id}}", "DELETE", _unlink_account),
-    ]
-    routes = _operation_routes(emulator, operations)
+    operations: dict[str, dict[str, Handler]] = {  # by path, so that a 405 lists all methods in Allow
+        f"{BASE}/user-actions": {"GET": _user_actions},
+        f"{BASE}/linked-accounts": {"GET": _linked_accounts, "POST": _link_account},
+        f"{BASE}/linked-accounts/{{account_id}}": {"DELETE": _unlink_account},
+    }
+    routes = [Route(path, _guarded(emulator, by), methods=sorted(by)) for path, by in operations.items()]
     routes.append(Route("/openapi.json", lambda _: _json(200, document(organisation.id)), methods=["GET"]))
     routes.extend(control_routes(organisation, playing, emulator.traffic.counts, control_token))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     app.state.emulator = emulator
     app.add_middleware(_DateHeader, clock=organisation.clock)
     return app
-
-
-def _operation_routes(emulator: Emulator, operations: list[tuple[str, str, Handler]]) -> list[Route]:
-    """Make one route per path, because with two routes a 405 would list only half of the methods in Allow."""
-    by_path: dict[str, dict[str, Handler]] = {}
-    for path, method, handler in operations:
-        by_path.setdefault(path, {})[method] = handler
-    return [Route(path, _guarded(emulator, handlers), methods=sorted(handlers)) for path, handlers in by_path.items()]
 
 
 def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Request], object]:

@@ -15,8 +15,6 @@ NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closin
 
 
 class ClientConnection:
-    """One client's connection."""
-
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._holds = 0
@@ -53,7 +51,6 @@ class ClientConnection:
         self._transport.abort()
 
     def abort(self) -> None:
-        """Close at once and discard pending data."""
         self._transport.abort()
 
 

@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +16,7 @@ from actionwatch.emulator import wire
 from actionwatch.emulator.durations import read_duration
 from actionwatch.emulator.faults.fault import FaultError, FaultSpec, plain
 from actionwatch.emulator.faults.playing import Faults
-from actionwatch.emulator.log import Action, EntityRef, from_ms
+from actionwatch.emulator.log import Action, from_ms
 from actionwatch.emulator.query import parse_iso
 from actionwatch.emulator.state import Organisation
 
@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 
 class NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """An action to log."""
-
     action: str
     user_name: str = "alice@example.com"
     at: str | int | None = None  # ISO or milliseconds; absent: now
@@ -131,22 +129,12 @@ def append_all(organisation: Organisation, wanted: Iterable[NewAction]) -> int:
     Raises: `RefusedError`, if an account, a cluster or a time is invalid; then no action is logged.
     """
     made = [_arguments(organisation, one) for one in wanted]
-    for one, at, account, cluster in made:
-        organisation.append(
-            one.action,
-            user_name=one.user_name,
-            at=at,
-            description=one.description,
-            account=account,
-            cluster=cluster,
-            times=one.times,
-        )
-    return sum(one.times for one, *_ in made)
+    for arguments in made:
+        organisation.append(**arguments)
+    return sum(arguments["times"] for arguments in made)
 
 
-def _arguments(
-    organisation: Organisation, one: NewAction
-) -> tuple[NewAction, datetime | None, EntityRef | None, EntityRef | None]:
+def _arguments(organisation: Organisation, one: NewAction) -> dict[str, Any]:
     cluster = organisation.find_cluster(one.cluster) if one.cluster else None
     if one.cluster and cluster is None:
         raise RefusedError(f"cluster: there is no running cluster {one.cluster!r}")
@@ -154,7 +142,15 @@ def _arguments(
     account = organisation.find_account(wanted) if wanted else None
     if wanted and account is None:
         raise RefusedError(f"account: there is no linked account {wanted!r}")
-    return one, None if one.at is None else _time(one.at), account, cluster.named if cluster else None
+    return {
+        "kind": one.action,
+        "user_name": one.user_name,
+        "at": None if one.at is None else _time(one.at),
+        "description": one.description,
+        "account": account,
+        "cluster": cluster and cluster.named,
+        "times": one.times,
+    }
 
 
 def _time(value: str | int) -> datetime:

@@ -19,6 +19,7 @@ from actionwatch.emulator.catalogue import ORGANISATION, domain_type_of, operati
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_MS, LAST_MS = -(2**62), 2**62  # the bounds of an unbounded window, within 64 bits
+DEFAULT_PAGE_SIZE = 10
 _CACHED_SELECTIONS = 4  # a walk requests the pages of one window; a few concurrent walks suffice
 
 T = TypeVar("T", bound=Hashable)
@@ -65,6 +66,18 @@ class LogFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class LogQuery:
+    """What a page shows: filter, window (ms, both bounds included), offset and limit."""
+
+    wanted: LogFilter = LogFilter()
+    start: int = FIRST_MS
+    end: int = LAST_MS
+    offset: int = 0
+    limit: int = DEFAULT_PAGE_SIZE
+    with_counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class LogPage:
     """One page of a selection, newest first, with the size of the selection and, on request, the counts per kind."""
 
@@ -92,7 +105,6 @@ class Interner(Generic[T]):
         self._codes: dict[T, int] = {}
 
     def code(self, value: T) -> int:
-        """Return the number of a value; assign one to a new value."""
         code = self._codes.get(value)
         if code is None:
             code = self._codes[value] = len(self.values)
@@ -161,7 +173,6 @@ class ActionLog:
         )
 
     def time_of(self, row: int) -> int:
-        """Return the time (ms) of a row."""
         return self._row_times[row]
 
     def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":
@@ -170,39 +181,21 @@ class ActionLog:
         window = self._rows[low:high]
         return window if wanted == LogFilter() else self._selected(wanted, start, end, window)
 
-    def arranged(
-        self,
-        wanted: LogFilter,
-        start: int,
-        end: int,
-        offset: int,
-        limit: int,
-        *,
-        with_counts: bool,
-        is_visible: Callable[[int], bool] | None,
-        arrange: Arrange | None,
+    def page(
+        self, query: LogQuery, is_visible: Callable[[int], bool] | None = None, arrange: Arrange | None = None
     ) -> LogPage:
-        """Return a page like `slice`, of visible rows only and in another order. Reads the whole selection."""
-        rows = [row for row in reversed(self.rows(wanted, start, end)) if is_visible is None or is_visible(row)]
+        """Return a page of the matching rows that are visible, newest first or as arranged."""
+        selected: Sequence[int] = self.rows(query.wanted, query.start, query.end)[::-1]
+        if is_visible is not None:
+            selected = [row for row in selected if is_visible(row)]
         if arrange is not None:
-            rows = arrange(rows, self.time_of)
-        page = rows[offset : offset + limit]
-        counts = self._row_counts(rows) if with_counts else None
-        return LogPage([self.action(row) for row in page], len(rows), counts, page)
-
-    def slice(self, wanted: LogFilter, start: int, end: int, offset: int, limit: int, *, with_counts: bool) -> LogPage:
-        """Return a page of the matching actions between two times (ms, both included), newest first."""
-        if wanted == LogFilter():
-            low, high = bisect_left(self._times, start), bisect_right(self._times, end)
-            rows, total = self._rows[max(low, high - offset - limit) : max(low, high - offset)], max(0, high - low)
-            counts = self._class_counts(start, end) if with_counts else None
-        else:
-            selected = self.rows(wanted, start, end)
-            total = len(selected)
-            rows = selected[max(0, total - offset - limit) : max(0, total - offset)]
-            counts = self._row_counts(selected) if with_counts else None
-        page = rows[::-1]
-        return LogPage([self.action(row) for row in page], total, counts, page)
+            selected = arrange(list(selected), self.time_of)
+        rows = selected[query.offset : query.offset + query.limit]
+        counts: dict[str, int] | None = None
+        if query.with_counts:
+            is_window = query.wanted == LogFilter() and is_visible is None
+            counts = self._class_counts(query.start, query.end) if is_window else self._row_counts(selected)
+        return LogPage([self.action(row) for row in rows], len(selected), counts, rows)
 
     def _codes_of(self, action: Action) -> tuple[int, int, int, int, int]:
         of_class = self._classes.code((action.kind, action.with_domain_type()))

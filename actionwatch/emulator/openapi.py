@@ -1,7 +1,8 @@
 """The OpenAPI document of the four operations, for people and for property-based tests of the emulator."""
 
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
-from actionwatch.emulator.query import DEFAULT_PAGE_SIZE, MAX_INT32, MAX_PAGE_SIZE
+from actionwatch.emulator.log import DEFAULT_PAGE_SIZE
+from actionwatch.emulator.query import MAX_INT32, MAX_PAGE_SIZE
 
 Json = dict[str, object]
 

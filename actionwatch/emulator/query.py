@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+
+from starlette.datastructures import QueryParams
 
 from actionwatch.emulator.catalogue import KINDS, OPERATIONS
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, to_ms
+from actionwatch.emulator.log import DEFAULT_PAGE_SIZE, FIRST_MS, LAST_MS, LogFilter, LogQuery, to_ms
 
 MAX_INT32 = 2**31 - 1
 MAX_PAGE_SIZE = 1000
-DEFAULT_PAGE_SIZE = 10
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 
 
@@ -19,31 +18,7 @@ class InvalidParameterError(ValueError):
     """A parameter's value is outside what the documentation allows."""
 
 
-class Parameters(Protocol):
-    """The required part of a parsed query string."""
-
-    def get(self, key: str, /) -> str | None:
-        """Return one value."""
-        ...
-
-    def getlist(self, key: str, /) -> list[str]:
-        """Return all values of a repeated parameter."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    """A parsed request: filter, window (ms, both bounds included) and page."""
-
-    wanted: LogFilter = field(default_factory=LogFilter)
-    start: int = FIRST_MS
-    end: int = LAST_MS
-    offset: int = 0
-    limit: int = DEFAULT_PAGE_SIZE
-    with_counts: bool = True
-
-
-def parse_query(parameters: Parameters) -> LogQuery:
+def parse_query(parameters: QueryParams) -> LogQuery:
     """Parse a query string. Unknown parameters and empty texts are ignored.
 
     Raises: `InvalidParameterError`, if a number is out of range, or a value is not a number, time or boolean.
@@ -58,7 +33,7 @@ def parse_query(parameters: Parameters) -> LogQuery:
     )
 
 
-def _filter(parameters: Parameters) -> LogFilter:
+def _filter(parameters: QueryParams) -> LogFilter:
     return LogFilter(
         kinds=_known(parameters.getlist("actionKinds"), KINDS),
         operations=_known(parameters.getlist("crudOperations"), dict.fromkeys(OPERATIONS)),
@@ -76,7 +51,7 @@ def _known(values: Sequence[str], known: Mapping[str, object]) -> frozenset[str]
     return frozenset(value for value in values if value in known) or None
 
 
-def _integer(parameters: Parameters, name: str, default: int, low: int, high: int) -> int:
+def _integer(parameters: QueryParams, name: str, default: int, low: int, high: int) -> int:
     text = parameters.get(name)
     if text is None:
         return default
@@ -85,7 +60,7 @@ def _integer(parameters: Parameters, name: str, default: int, low: int, high: in
     return int(text)
 
 
-def _boolean(parameters: Parameters, name: str, *, default: bool) -> bool:
+def _boolean(parameters: QueryParams, name: str, *, default: bool) -> bool:
     text = parameters.get(name)
     if text is None:
         return default
@@ -94,7 +69,7 @@ def _boolean(parameters: Parameters, name: str, *, default: bool) -> bool:
     return text.lower() == "true"
 
 
-def _time(parameters: Parameters, name: str, default: int) -> int:
+def _time(parameters: QueryParams, name: str, default: int) -> int:
     text = parameters.get(name)
     if text is None:
         return default

@@ -32,8 +32,6 @@ class ScenarioError(ValueError):
 
 
 class PlannedIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An incident and its start."""
-
     incident: str
     at: Duration
 
@@ -52,8 +50,6 @@ class PlannedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens in a simulation."""
-
     seed: int = 1
     history: Duration = Duration(days=14)
     lapse: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
@@ -84,11 +80,6 @@ def demo_scenario(now: datetime, seed: int = 1) -> Scenario:
         for number, name in enumerate(INCIDENTS)
     )
     return Scenario(seed=seed, lapse=DEMO_LAPSE, head_office=off_hours_zone(now), recur=DEMO_RECUR, incidents=incidents)
-
-
-def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
-    """Return a month without incidents: all matches of rules are noise."""
-    return Scenario(seed=seed, history=Duration(days=days))
 
 
 def build_simulation(scenario: Scenario, clock: Clock = system_clock) -> Simulation:

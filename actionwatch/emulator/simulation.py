@@ -41,7 +41,6 @@ class Simulation:
     # The queue
 
     def schedule(self, planned: datetime, step: Step) -> None:
-        """Queue a step for a planned time."""
         heapq.heappush(self._queue, (planned, next(self._numbers), step))
 
     def after(self, delay: timedelta, step: Step) -> None:
@@ -70,9 +69,8 @@ class Simulation:
 
     def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None, times: int = 1) -> None:
         """Log an action and apply its effect. Actions in an unlinked account are not visible."""
-        cluster = on if isinstance(on, Cluster) else None
-        account = self.account_of(cluster) if cluster else on
-        named = account.named if isinstance(account, Account) else None
+        cluster, account = self._place_of(on)
+        named = account.named if account else None
         if on is not None and (named is None or self.organisation.find_account(named.id) is None):
             return
         self.log(kind, user_name, text, named, cluster.named if cluster else None, times=times)
@@ -105,19 +103,14 @@ class Simulation:
 
     def note(self, incident: str, who: Person, kinds: tuple[str, ...], on: Cluster | Account | None = None) -> None:
         """Note that an incident starts now."""
-        cluster = on if isinstance(on, Cluster) else None
-        account = self.account_of(cluster) if cluster else on
-        self.organisation.note(
-            Planted(
-                incident,
-                self.stamp,
-                who.user_name,
-                kinds,
-                cluster.name if cluster else None,
-                account.name if isinstance(account, Account) else None,
-                who.time_zone,
-            )
-        )
+        cluster, account = self._place_of(on)
+        names = (cluster.name if cluster else None, account.name if account else None)
+        self.organisation.note(Planted(incident, self.stamp, who.user_name, kinds, *names, who.time_zone))
+
+    def _place_of(self, on: Cluster | Account | None) -> tuple[Cluster | None, Account | None]:
+        if isinstance(on, Cluster):
+            return on, self.account_of(on)
+        return None, on
 
     # Choices
 

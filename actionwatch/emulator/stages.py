@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.emulator import wire
-from actionwatch.emulator.log import LogPage
-from actionwatch.emulator.query import LogQuery, Parameters, parse_query
+from actionwatch.emulator.log import LogPage, LogQuery
+from actionwatch.emulator.query import parse_query
 from actionwatch.emulator.state import Organisation
 
 
@@ -19,10 +20,8 @@ class Stages:
 
     gate: Callable[[Request], Response | None] = lambda _: None
     """A response here ends a request of any operation before the API evaluates it."""
-    parse: Callable[[Parameters], LogQuery] = parse_query
-    select: Callable[[Organisation, LogQuery], LogPage] = lambda organisation, query: organisation.page(
-        query.wanted, query.start, query.end, query.offset, query.limit, with_counts=query.with_counts
-    )
+    parse: Callable[[QueryParams], LogQuery] = parse_query
+    select: Callable[[Organisation, LogQuery], LogPage] = Organisation.page
     envelop: Callable[[LogPage, int, Organisation], object] = wire.envelope
     encode: Callable[[object], bytes] = msgspec.json.encode
     respond: Callable[[bytes], Response] = lambda body: Response(body, media_type="application/json")

@@ -10,6 +10,7 @@ from threading import RLock
 
 import msgspec
 
+from actionwatch.emulator.catalogue import KINDS
 from actionwatch.emulator.log import (
     FIRST_MS,
     LAST_MS,
@@ -19,13 +20,14 @@ from actionwatch.emulator.log import (
     EntityRef,
     LogFilter,
     LogPage,
+    LogQuery,
     from_ms,
     to_ms,
 )
-from actionwatch.emulator.synthetic import prototypes
 from actionwatch.emulator.visibility import Arrival, ArrivalHook, Visibility
 
 Clock = Callable[[], datetime]
+_PROTOTYPES = 4999  # a prime, so that no period of the synthetic actions coincides with a page size
 
 
 def system_clock() -> datetime:
@@ -35,8 +37,6 @@ def system_clock() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A linked account."""
-
     id: str
     name: str
     support_contacts: str = ""
@@ -50,8 +50,6 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running cluster."""
-
     id: str
     name: str
     product: str  # KAFKA, CASSANDRA, POSTGRESQL, …
@@ -88,8 +86,6 @@ class Planted:
 
 @dataclass
 class Organisation:
-    """An organisation and its log."""
-
     id: str = "11111111-2222-4333-8444-555555555555"
     name: str = "Acme"
     clock: Clock = system_clock
@@ -166,11 +162,9 @@ class Organisation:
             return account
 
     def find_account(self, id_or_name: str) -> EntityRef | None:
-        """Find a linked account by id or name."""
         return next((one.named for one in self.accounts if id_or_name in (one.id, one.name)), None)
 
     def find_cluster(self, id_or_name: str) -> Cluster | None:
-        """Find a running cluster by id or name."""
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
 
     def new_id(self) -> str:
@@ -238,29 +232,32 @@ class Organisation:
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
             times = array("q", (first + number * span // count for number in range(count)))
-            self._log.extend_cycled(times, prototypes(self.seed, [one.named for one in self.accounts], self.new_id))
+            self._log.extend_cycled(times, self._prototypes())
             self._visibility.arrive(count, to_ms(self.clock()))
 
-    def page(
-        self,
-        wanted: LogFilter,
-        start: int,
-        end: int,
-        offset: int,
-        limit: int,
-        *,
-        with_counts: bool = True,
-        arrange: Arrange | None = None,
-    ) -> LogPage:
+    def _prototypes(self) -> list[Action]:
+        """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
+        chance = random.Random(self.seed)
+        owners = [one.named for one in self.accounts] or [EntityRef(self.new_id(), "synthetic")]
+        clusters = [EntityRef(self.new_id(), f"synthetic-{number}") for number in range(50)]
+        kinds, epoch = list(KINDS), from_ms(0)
+        return [
+            Action(
+                chance.choice(kinds),
+                epoch,
+                f"user{chance.randrange(100)}@example.com",
+                f"Synthetic action {number % 1009}",
+                owners[number % len(owners)],
+                clusters[chance.randrange(50)],
+            )
+            for number in range(_PROTOTYPES)
+        ]
+
+    def page(self, query: LogQuery, arrange: Arrange | None = None) -> LogPage:
         """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
         self._run_read_hooks()
         with self._lock:
-            is_visible = self._visibility.sight(to_ms(self.clock()))
-            if is_visible is None and arrange is None:
-                return self._log.slice(wanted, start, end, offset, limit, with_counts=with_counts)
-            return self._log.arranged(
-                wanted, start, end, offset, limit, with_counts=with_counts, is_visible=is_visible, arrange=arrange
-            )
+            return self._log.page(query, self._visibility.sight(to_ms(self.clock())), arrange)
 
     def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
         """Remove entries up to `until` (ms).
@@ -296,11 +293,9 @@ class Organisation:
 
     @property
     def planted(self) -> list[Planted]:
-        """The incidents so far."""
         with self._lock:
             return list(self._planted)
 
     def note(self, planted: Planted) -> None:
-        """Note an incident."""
         with self._lock:
             self._planted.append(planted)

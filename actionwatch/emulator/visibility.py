@@ -28,7 +28,6 @@ class Visibility:
         self._last_delay = 0
 
     def arrive(self, count: int, now: int) -> None:
-        """Add the arrival time of the next rows."""
         self._arrivals.extend(array("q", [now]) * count)
 
     def delay(self, row: int, until: int) -> None:
@@ -41,7 +40,6 @@ class Visibility:
         self._gone.setdefault(row, at)
 
     def gone_at(self, row: int) -> int | None:
-        """Return when a row disappeared; None if it has not."""
         return self._gone.get(row)
 
     def sight(self, now: int) -> Callable[[int], bool] | None:
@@ -51,5 +49,4 @@ class Visibility:
         return lambda row: self._delays.get(row, now) <= now < self._gone.get(row, now + 1)
 
     def was_visible(self, row: int, at: int) -> bool:
-        """Return whether a row was visible at a time."""
         return max(self._arrivals[row], self._delays.get(row, at)) <= at < self._gone.get(row, at + 1)

@@ -45,7 +45,6 @@ def envelope(page: LogPage, offset: int, organisation: Organisation) -> list[Jso
 
 
 def account(one: Account) -> Json:
-    """Return a linked account."""
     return {
         "accountId": one.id,
         "accountName": one.name,

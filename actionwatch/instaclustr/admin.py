@@ -6,7 +6,6 @@ They are not retried: if the response is lost, the upstream may have executed th
 from __future__ import annotations
 
 import json
-from types import TracebackType
 
 from actionwatch.base.errors import BadRequest, BadResponse, SourceUnavailable
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
@@ -52,15 +51,12 @@ class Admin:
         self._write("DELETE", path, None)
 
     def close(self) -> None:
-        """Close the connections."""
         self._origin.close()
 
     def __enter__(self) -> Admin:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _write(self, method: str, path: str, body: object) -> bytes:

@@ -36,7 +36,6 @@ def normalise_kind(text: str) -> str:
 
 
 def severity_of(kind: str) -> str:
-    """Return the severity of a kind, known or unknown."""
     known = KINDS.get(kind)
     return known.severity if known else _UNKNOWN_SEVERITY
 

@@ -122,7 +122,6 @@ class Origin:
         return text
 
     def close(self) -> None:
-        """Close the pooled connections."""
         self._http.close()
 
     def _is_allowed(self, method: str, path: str) -> bool:

@@ -208,12 +208,19 @@ class RecordReader:
         return plan
 
     def _classify(self, fields: Mapping[str, Any], plan: Plan) -> _Classification:
-        keys = plan.keys
-        classified = _classification(
-            _text(fields, keys["kind"], _KIND_PARTS),
-            _text(fields, keys["domain_type"], ("name",)),
-            _text(fields, keys["operation"], ("name",)),
-            _text(fields, keys["scope"], ("name",)),
+        """Combine the values of the record with the catalogue; the record takes precedence."""
+        kind = normalise_kind(_text(fields, plan.keys["kind"], _KIND_PARTS) or "") or UNNAMED_KIND
+        known = KINDS.get(kind)
+        domain_type = _text(fields, plan.keys["domain_type"], ("name",))
+        operation = (_text(fields, plan.keys["operation"], ("name",)) or "").strip().upper()
+        verb = operation.rpartition("_")[2]
+        scope = _scope(domain_type, operation, _text(fields, plan.keys["scope"], ("name",)))
+        classified = _Classification(
+            kind=kind,
+            severity=severity_of(kind),
+            domain_type=domain_type,
+            operation=verb if verb in OPERATIONS else known.operation if known else None,
+            scope=scope or (known.scope if known else None),
         )
         _remember(plan.classes, plan.class_values(fields), classified, _MAX_VALUES)
         return classified
@@ -314,23 +321,6 @@ def _remember(cache: dict[Any, Any], key: Any, made: object, limit: int) -> None
     if len(cache) >= limit:
         cache.clear()
     cache[key] = made
-
-
-def _classification(
-    kind: str | None, domain_type: str | None, operation: str | None, scope: str | None
-) -> _Classification:
-    """Combine the values of the record with the catalogue; the record takes precedence."""
-    name = normalise_kind(kind or "") or UNNAMED_KIND
-    known = KINDS.get(name)
-    given_operation = (operation or "").strip().upper()
-    last = given_operation.rpartition("_")[2]
-    return _Classification(
-        kind=name,
-        severity=severity_of(name),
-        domain_type=domain_type,
-        operation=last if last in OPERATIONS else known.operation if known else None,
-        scope=_scope(domain_type, given_operation, scope) or (known.scope if known else None),
-    )
 
 
 def _scope(domain_type: str | None, operation: str, scope: str | None) -> str | None:

@@ -74,8 +74,6 @@ def describe(body: bytes) -> str:
 
 
 class _Shape(Generic[Piece]):
-    """The shapes of a page."""
-
     def __init__(self, parts: JsonParts[Piece], reader: RecordReader, seen_at: datetime) -> None:
         self._parts = parts
         self._reader = reader

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import resolve
-from actionwatch.base.delivery import GONE
+from actionwatch.base.delivery import NOT_CONFIGURED
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.matching.addressing import Addressing
@@ -109,9 +109,9 @@ class SelfAlertStore:
             opened = self_alerts.read_all(connection)
         for found in opened:
             if found.trouble in OF_SOURCES and found.subject not in sources:
-                self.settle(found.trouble, found.subject, f"the source {found.subject} is {GONE}")
+                self.settle(found.trouble, found.subject, f"the source {found.subject} is {NOT_CONFIGURED}")
             if found.trouble in OF_RECEIVERS and found.subject not in receivers:
-                self.settle(found.trouble, found.subject, f"the receiver {found.subject} is {GONE}")
+                self.settle(found.trouble, found.subject, f"the receiver {found.subject} is {NOT_CONFIGURED}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> None:
         alert = self_alert(trouble, subject, what, remedy, now)

@@ -5,10 +5,12 @@ Not in http.py, so that modules that need only these types do not import httpx.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from actionwatch import __version__
 
@@ -28,6 +30,14 @@ class HttpResponse:
     def excerpt(self, limit: int = 500) -> str:
         """Return the first `limit` characters of the body, for error messages."""
         return self.body[: limit * 4].decode("utf-8", "replace")[:limit].strip()
+
+    def json_object(self) -> Mapping[str, Any]:
+        """Return the JSON object in the body; empty if there is none, as in the maintenance page of a proxy."""
+        try:
+            data = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return data if isinstance(data, dict) else {}
 
     @property
     def date(self) -> datetime | None:

@@ -107,10 +107,7 @@ class SlackActions:
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
 
     def reach(self) -> None:
-        """Ask Slack for the address to connect to, and do not connect.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
+        """Ask Slack for the address to connect to, and do not connect."""
         self._app.call("apps.connections.open", {})
 
     def start(self) -> None:
@@ -125,17 +122,12 @@ class SlackActions:
         self._http.close()
 
     def check(self) -> None:
-        """Check that presses are heard.
+        """Check that the listener is connected.
 
         Raises: DeliveryError.
         """
-        if not self.is_connected:
-            raise DeliveryError(f"not connected to Slack: presses of the buttons of {self.receiver} are not heard")
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the listener is connected."""
-        return self._client is not None and self._client.is_connected()
+        if self._client is None or not self._client.is_connected():
+            raise DeliveryError(f"not connected to Slack: the buttons of {self.receiver} have no effect")
 
     def _watch(self) -> None:
         """Listen until `close`, whatever is raised: a thread that ended would leave the buttons dead."""
@@ -240,10 +232,6 @@ class _Client(SocketModeClient):
         self.socket_mode_request_listeners.append(take)
 
     def issue_new_wss_url(self) -> str:
-        """Ask Slack for the address to connect to.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
         url = str(self._app.call("apps.connections.open", {}).get("url") or "")
         parts = urlsplit(url)
         if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):

@@ -73,10 +73,7 @@ class SlackApi:
         self._remedies = APP_REMEDIES if is_app else REMEDIES
 
     def test(self, scope: str) -> None:
-        """Test the token, and check that it has this scope if Slack lists the scopes in a header.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
+        """Test the token, and check that it has this scope if Slack lists the scopes in a header."""
         scopes = self._exchange("auth.test", {})[0].headers.get("x-oauth-scopes")
         if scopes is not None and scope not in re.split(r"[,\s]+", scopes):
             raise PermanentDeliveryError(f"the token lacks the scope {scope}: add it to the app and install it again")
@@ -101,7 +98,7 @@ class SlackApi:
             response = self._http.post(f"{self._base_url}{method}", headers=headers, content=content)
         except TransportError as exc:
             raise TransientDeliveryError(f"cannot reach Slack: {self._redact(str(exc))}") from exc
-        data = _object(response)
+        data = response.json_object()
         if response.status != 200 or not data.get("ok"):
             raise self._refusal(response, data)
         return response, data
@@ -133,15 +130,6 @@ def escaped(text: str) -> str:
     """Escape what Slack would read as a mention or a link (docs.slack.dev, formatting message text)."""
     shown = one_line(text)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _object(response: HttpResponse) -> Mapping[str, Any]:
-    """Read the JSON object of a response; empty if there is none, as in the maintenance page of a proxy."""
-    try:
-        data = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _by_status(response: HttpResponse, redact: Redactor) -> Exception:

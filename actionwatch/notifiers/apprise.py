@@ -65,7 +65,6 @@ class Options(words.Options):
 
 
 def build(options: Options, *, receiver: str) -> AppriseNotifier:
-    """Build the notifier of one receiver. Opens no connection."""
     return AppriseNotifier(options, receiver=receiver)
 
 
@@ -95,11 +94,7 @@ class AppriseNotifier:
         self._redact = Redactor(*options.targets, *(part for url in options.targets for part in _parts(url)))
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Send the message once to each service.
-
-        Returns: a receipt, if at least one service accepted it. `note` names the services that refused; there is no retry.
-        Raises: TransientDeliveryError, PermanentDeliveryError, if no service accepted it.
-        """
+        """Send the message once to each service. If at least one accepts it, a note names those that refused."""
         title, body = _texts(message, rendered)
         failures = [failure for service in self._services if (failure := self._notify(service, title, body, message))]
         if len(failures) < len(self._services):
@@ -117,9 +112,9 @@ class AppriseNotifier:
         if result:
             return None
         entries = [entry.message for outcome in result.results for entry in outcome.logs()]
-        said = self._redact("; ".join(str(entry)[:_ENTRY_CHARS] for entry in entries)) or "no reason given"
+        reasons = self._redact("; ".join(str(entry)[:_ENTRY_CHARS] for entry in entries)) or "no reason given"
         statuses = [int(found[1]) for entry in entries if (found := _STATUS.search(str(entry)))]
-        return _Failure(f"{service[0].service_name}: {said}", statuses[-1] if statuses else None)
+        return _Failure(f"{service[0].service_name}: {reasons}", statuses[-1] if statuses else None)
 
 
 def _service(url: str, timeout: timedelta) -> Any:

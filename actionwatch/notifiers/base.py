@@ -186,10 +186,7 @@ class AddressNotifier:
         self._unreachable = unreachable
 
     def reach(self) -> None:
-        """Connect as `send` would.
-
-        Raises: TransientDeliveryError.
-        """
+        """Connect as `send` would."""
         with self._translated():
             self._http.reach(self._url)
 
@@ -197,13 +194,13 @@ class AddressNotifier:
         """Close the connections."""
         self._http.close()
 
-    def post(self, headers: Mapping[str, str], content: bytes) -> HttpResponse:
-        """Post once and return the response, whatever its status.
+    def post(self, headers: Mapping[str, str], content: bytes, path: str = "") -> HttpResponse:
+        """Post once, to a path below the URL, and return the response, whatever its status.
 
         Raises: TransientDeliveryError.
         """
         with self._translated():
-            return self._http.post(self._url, headers=headers, content=content)
+            return self._http.post(self._url + path, headers=headers, content=content)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

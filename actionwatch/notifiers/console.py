@@ -27,7 +27,7 @@ class Options(words.Options):
 
 
 def build(options: Options, *, receiver: str, stream: TextIO | None = None) -> ConsoleNotifier:  # noqa: ARG001
-    """Build the notifier of one receiver. `stream` defaults to standard output."""
+    """`stream` defaults to standard output."""
     return ConsoleNotifier(stream)
 
 
@@ -45,10 +45,6 @@ class ConsoleNotifier:
         self._stream = stream
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Print the card of the message.
-
-        Raises: PermanentDeliveryError if the stream is closed; TransientDeliveryError if writing fails.
-        """
         # Import rich with the first message: commands that only read the configuration do not need it.
         from actionwatch.notifiers._card import Card, CardConsole
 

@@ -91,15 +91,11 @@ class Options(words.Options):
 
 
 def build(options: Options, *, receiver: str) -> EmailNotifier:
-    """Build the notifier of one receiver. Opens no connection."""
     return EmailNotifier(options, receiver=receiver)
 
 
 def verify(options: Options) -> None:
-    """Connect, start TLS, log in, and send NOOP, but no mail.
-
-    Raises: TransientDeliveryError, PermanentDeliveryError.
-    """
+    """Connect, start TLS, log in, and send NOOP, but no mail."""
     EmailNotifier(options, receiver="verify").reach()
 
 
@@ -126,11 +122,7 @@ class EmailNotifier:
         self._recipients = [_parse(value) for value in options.to]
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Send the message once to all recipients.
-
-        Returns: a receipt. `reference` is the Message-ID of the first mail of an alert; `note` names refused recipients.
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
+        """Send one mail. `reference` is the Message-ID of the first mail of the alert; a note names refused recipients."""
         mail = compose(message, rendered, reference, self.receiver, self._sender, self._recipients)
         try:
             refused = self._transmit(mail.as_bytes(policy=policy.SMTP))
@@ -140,10 +132,7 @@ class EmailNotifier:
         return Receipt(str(mail["Message-ID"]) if message.type == "alert.opened" else None, note)
 
     def reach(self) -> None:
-        """Do everything that `send` does before the MAIL command.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
+        """Do everything that `send` does before the MAIL command."""
         try:
             server = self._connect()
             try:

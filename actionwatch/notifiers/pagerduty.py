@@ -6,6 +6,7 @@ incident. A summary of a digest, a mute or a silence becomes a change event, whi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -15,11 +16,18 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
-from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
+from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers._formats import encode
-from actionwatch.notifiers.base import RESPONSE_CHARS, HttpOptions, Redactor, Rendered, check_response
+from actionwatch.notifiers.base import (
+    RESPONSE_CHARS,
+    AddressNotifier,
+    HttpOptions,
+    Redactor,
+    Rendered,
+    check_response,
+)
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
@@ -65,22 +73,13 @@ class Options(HttpOptions):
 
 
 def build(options: Options, *, receiver: str) -> PagerDutyNotifier:
-    """Build the notifier of one receiver. Opens no connection."""
     return PagerDutyNotifier(options, receiver=receiver)
 
 
 def verify(options: Options) -> None:
-    """Connect to PagerDuty, TLS included, and send nothing. Only an event can show whether the routing key is valid.
-
-    Raises: TransientDeliveryError.
-    """
-    http = options.http_client()
-    try:
-        http.reach(options.base_url)
-    except TransportError as exc:
-        raise TransientDeliveryError(f"cannot reach PagerDuty: {exc}") from exc
-    finally:
-        http.close()
+    """Connect to PagerDuty, TLS included, and send nothing. Only an event can show whether the routing key is valid."""
+    with contextlib.closing(PagerDutyNotifier(options, receiver="verify")) as notifier:
+        notifier.reach()
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
@@ -89,33 +88,21 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
     return {"pagerduty.json": json.dumps(events, ensure_ascii=False, indent=2, default=str)}
 
 
-class PagerDutyNotifier:
+class PagerDutyNotifier(AddressNotifier):
     """Sends events to one integration."""
 
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
         self._key = words.secret(options.routing_key, options.routing_key_file) or ""
-        self._base_url = options.base_url
-        self._redact = Redactor(self._key)
-        self._http = options.http_client()
+        redact = Redactor(self._key)
+        super().__init__(options.base_url, options.http_client(), redact, unreachable="cannot reach PagerDuty: ")
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Send the event of the message. A repeat is harmless, because the dedup key is the alert id.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
+        """Send the event of the message. A repeat is harmless, because the dedup key is the alert id."""
         headers = {"content-type": "application/json", "idempotency-key": message.id}
         for path, event in events_of(message, self.receiver, self._key):
-            try:
-                response = self._http.post(f"{self._base_url}{path}", headers=headers, content=encode(event))
-            except TransportError as exc:
-                raise TransientDeliveryError(f"cannot reach PagerDuty: {self._redact(str(exc))}") from exc
-            self._check(response)
+            self._check(self.post(headers, encode(event), path))
         return Receipt()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def _check(self, response: HttpResponse) -> None:
         """Check the status; the body of a 400 explains what is wrong with the event."""
@@ -238,12 +225,7 @@ def _line(text: str, limit: int = MAX_SUMMARY_CHARS) -> str:
 
 def _reasons(response: HttpResponse) -> str:
     """Read `{"message", "errors": [...]}`; return an empty text for another body."""
-    try:
-        said = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(said, dict):
-        return ""
-    given = said.get("errors")
+    body = response.json_object()
+    given = body.get("errors")
     errors: list[Any] = given if isinstance(given, list) else []
-    return "; ".join(str(part) for part in (said.get("message"), *errors) if part)
+    return "; ".join(str(part) for part in (body.get("message"), *errors) if part)

@@ -7,6 +7,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage and chat.update.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -72,7 +73,6 @@ class Options(HttpOptions):
 
 
 def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhookNotifier:
-    """Build the notifier of one receiver. Opens no connection."""
     url = words.secret(options.webhook_url, options.webhook_url_file)
     if url is not None:
         return IncomingWebhookNotifier(options, url, receiver=receiver)
@@ -80,21 +80,13 @@ def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhook
 
 
 def verify(options: Options) -> None:
-    """Test the tokens and their scopes; for an incoming webhook, only connect. Post nothing.
-
-    Raises: TransientDeliveryError, PermanentDeliveryError.
-    """
-    notifier = build(options, receiver="verify")
-    try:
+    """Test the tokens and their scopes; for an incoming webhook, only connect. Post nothing."""
+    with contextlib.closing(build(options, receiver="verify")) as notifier:
         notifier.reach()
-    finally:
-        notifier.close()
     actions = listener(options, lambda *_: Decision("", is_new=False), receiver="verify")
     if actions is not None:
-        try:
+        with contextlib.closing(actions):
             actions.reach()
-        finally:
-            actions.close()
 
 
 def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
@@ -159,10 +151,7 @@ class SlackNotifier:
         return Receipt(note=note)
 
     def reach(self) -> None:
-        """Test the token.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
+        """Test the token."""
         self._api.test("chat:write")
 
     def close(self) -> None:
@@ -188,9 +177,7 @@ class SlackNotifier:
         try:
             return self._api.call(method, payload), None
         except BlocksRefused as refused:
-            plain = {
-                name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
-            }
+            plain = _without_blocks(payload)
             if method == "chat.update":
                 plain |= {"blocks": [], "attachments": []}  # without these keys, Slack keeps the old ones
             return self._api.call(method, plain), f"sent as plain text: Slack refused the template's blocks ({refused})"
@@ -204,17 +191,10 @@ class IncomingWebhookNotifier(AddressNotifier):
         self.receiver = receiver
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Post the message once.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
         payload = {**_payload(message, rendered), "unfurl_links": False, "unfurl_media": False, "link_names": False}
         response = self._send(payload)
         if response.status == 400 and response.excerpt() in BLOCK_ERRORS:
-            plain = {
-                name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")
-            }
-            check_response(self._send(plain), self._redact)
+            check_response(self._send(_without_blocks(payload)), self._redact)
             return Receipt(note=f"sent as plain text: Slack refused the template's blocks ({response.excerpt()})")
         check_response(response, self._redact)
         return Receipt()
@@ -230,6 +210,10 @@ def _payload(message: Message, rendered: Rendered) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError):
         given = {}
     return {**bounded(given if isinstance(given, dict) else {}, fallback=_plain(message)), **_metadata(message)}
+
+
+def _without_blocks(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name not in ("blocks", "attachments", "metadata")}
 
 
 def _metadata(message: Message) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import math
 import re
@@ -147,20 +148,13 @@ def _check_identity(options: Options) -> None:
 
 
 def build(options: Options, *, receiver: str) -> WebhookNotifier:
-    """Build the notifier of one receiver. Opens no connection."""
     return WebhookNotifier(options, receiver=receiver)
 
 
 def verify(options: Options) -> None:
-    """Connect to the receiver, TLS included, and send nothing.
-
-    Raises: TransientDeliveryError.
-    """
-    notifier = WebhookNotifier(options, receiver="verify")
-    try:
+    """Connect to the receiver, TLS included, and send nothing."""
+    with contextlib.closing(WebhookNotifier(options, receiver="verify")) as notifier:
         notifier.reach()
-    finally:
-        notifier.close()
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
@@ -182,10 +176,6 @@ class WebhookNotifier(AddressNotifier):
         super().__init__(url, options.http_client(options.identity), redact)
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        """Post the message once.
-
-        Raises: TransientDeliveryError, PermanentDeliveryError.
-        """
         content_type, body = _body(self._options.format, message, rendered, self.receiver)
         check_response(self.post(self._sign(message.id, content_type, body), body), self._redact)
         return Receipt()

@@ -26,7 +26,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 FindTemplate = Callable[[str], tuple[str, str, Callable[[], bool]] | None]
-"""Finds a template by file name. Returns its text, its path, and a function that says whether both are current."""
+"""Finds a template by file name. Returns its text, its path, and a function that returns whether both are current."""
 
 
 def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> SandboxedEnvironment:

@@ -1,4 +1,4 @@
-"""The `tests` block of a rule: events and expectations. `check.py` runs the tests."""
+"""The `tests` block of a rule: events and expectations. `case_runner.py` runs the tests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test. None stands for a missing key; `check.py` defines the defaults."""
+    """One test. None means that the key is missing; `case_runner.py` defines the defaults."""
 
     name: str
     events: tuple[TestEvent, ...]
@@ -243,7 +243,7 @@ def _read_moment(value: Mapping[str, Any], key: str, place: Place, report: Repor
     try:
         if text in (0, "0") and not isinstance(text, bool):
             return timedelta(0)
-        if isinstance(text, str) and "T" in text.upper()[:20] and ":" in text:
+        if isinstance(text, str) and ":" in text:
             at = datetime.fromisoformat(text.strip().upper())
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
             if _EARLIEST <= at <= _LATEST:

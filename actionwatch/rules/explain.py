@@ -219,7 +219,7 @@ def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
     parts = tuple(_items(value, subject, lists))
-    return Explanation(name, _try(value, subject, lists), None, parts)
+    return Explanation(name, _met(value, subject, lists), None, parts)
 
 
 def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:
@@ -227,17 +227,17 @@ def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:
     if isinstance(value, dict):
         for key, item in value.items():
             text = f"{key}: {_shorten(item)}"
-            yield Explanation(text, _try({key: item}, subject, lists), _held(key, item, subject))
+            yield Explanation(text, _met({key: item}, subject, lists), _shown(key, item, subject))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for number, item in enumerate(value, 1):
             yield Explanation(
-                f"either {number}", _try([item], subject, lists), None, tuple(_items(item, subject, lists))
+                f"either {number}", _met([item], subject, lists), None, tuple(_items(item, subject, lists))
             )
     else:
-        yield Explanation(f"words: {_shorten(value)}", _try(value, subject, lists), _shorten(list(keywords(subject))))
+        yield Explanation(f"words: {_shorten(value)}", _met(value, subject, lists), _shorten(list(keywords(subject))))
 
 
-def _held(key: str, item: Any, subject: Subject) -> str:
+def _shown(key: str, item: Any, subject: Subject) -> str:
     name, *modifiers = key.split("|")
     if not name:
         return _shorten(list(keywords(subject)))
@@ -253,7 +253,7 @@ def _value(name: str, subject: Subject) -> str:
     return ", ".join(_shorten(spell(value)) or "''" for value in values) if values else "absent"
 
 
-def _try(selection: Any, subject: Subject, lists: Lists) -> bool | None:
+def _met(selection: Any, subject: Subject, lists: Lists) -> bool | None:
     try:
         condition = compile_detection({"s": selection, "condition": "s"}, lists).condition
         return predicate(condition)(subject)

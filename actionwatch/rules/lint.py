@@ -140,12 +140,12 @@ def _lint_reach(rule: Rule, document: Document, known_kinds: Collection[str]) ->
     if known_kinds and not admitted_kinds(rule.condition, known_kinds):
         what = "this rule matches no known kind"
         yield document.fault(("detection",), what, "fix actionKind, or add your own kinds to 'extra_kinds'")
-    for name in _torn(rule.condition):
+    for name in _contradictions(rule.condition):
         what = f"no record can match this rule: it requires two different values of '{name}'"
         yield document.fault(("detection",), what, "join the selections with 'or', or list the values in one selection")
 
 
-def _torn(condition: Condition) -> Iterator[str]:
+def _contradictions(condition: Condition) -> Iterator[str]:
     """Yield the single-valued fields for which an AND demands different texts."""
     demanded: dict[str, frozenset[str]] = {}
     for part in condition.parts if isinstance(condition, Every) else ():

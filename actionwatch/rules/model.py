@@ -159,7 +159,7 @@ class Pattern:
 
 
 Group = tuple[str | None, ...]
-"""The values of a correlation's group fields, in their order. None stands for records that lack the field."""
+"""The values of a correlation's group fields, in their order. None means that the field is absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

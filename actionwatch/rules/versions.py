@@ -60,13 +60,13 @@ def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
 
 
 def _own(rule: Rule, lists: Lists) -> str:
-    said = [str(rule.mode is Mode.OFF), repr(rule.when)]
+    parts = [str(rule.mode is Mode.OFF), repr(rule.when)]
     if rule.document is not None:
-        said += [digest(rule.document.value), repr(lists_of(rule.document.value, lists.values))]
+        parts += [digest(rule.document.value), repr(lists_of(rule.document.value, lists.values))]
     for each in rule.filters:
         value = each.report.document.value
-        said += [repr(value["filter"]), repr(each.expires), repr(lists_of(value, lists.values))]
-    return _hash(*said)
+        parts += [repr(value["filter"]), repr(each.expires), repr(lists_of(value, lists.values))]
+    return _hash(*parts)
 
 
 def _hash(*texts: str) -> str:

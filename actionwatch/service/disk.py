@@ -19,8 +19,12 @@ log = structlog.get_logger()
 def check_disk(store: Path, self_alerts: SelfAlerts, low_bytes: int = LOW_BYTES, low_share: float = LOW_SHARE) -> None:
     """Report a disk with little room for the store. The log reports it too, because a full disk stores no alert."""
     what = find_shortage(store, low_bytes, low_share)
+    self_alerts.settle_others(
+        "store_nearly_full",
+        {store.name} if what else set(),
+        lambda name: "" if name == store.name else f"the store is {store.name} now",
+    )
     if what is None:
-        self_alerts.settle("store_nearly_full", store.name)
         return
     log.error("store_nearly_full", store=str(store), what=what)
     self_alerts.report("store_nearly_full", store.name, what, REMEDY)

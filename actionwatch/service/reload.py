@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from actionwatch.base.errors import Fault
+from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
@@ -186,11 +187,13 @@ class Reloader:
         settings = self._app.settings
         names = [source.name for source in settings.sources]
         self._app.self_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
+        organisations = {canonical_organisation(source.organisation_id) for source in settings.sources}
         with self._app.database.read() as connection:
             opened = [each for each in self_alerts.read_all(connection) if each.trouble == "unknown_kind"]
             kinds = {each.subject for each in opened} - set(known_kinds(settings))
-            is_any_removed = bool(marks.read_all(connection).keys() - set(names))
-            stray = {kind for kind in kinds if is_any_removed and not records.has_kind(connection, kind, names)}
+            # Not by name: a source that was renamed continues under its new name.
+            removed = marks.names_of_others(connection, organisations)
+            stray = {kind for kind in kinds if removed and not records.has_kind(connection, kind, besides=removed)}
         why = "no configured source has records of this kind"
         self._app.self_alerts.settle_others("unknown_kind", kinds - stray, lambda kind: why if kind in stray else "")
 

@@ -41,10 +41,10 @@ def load_settings(
     data = expansion.value
     if not isinstance(data, dict):
         raise ConfigError(document.fault((), "the file must contain keys and values", "start from `actionwatch init`"))
-    names = [str(item["name"]).strip() for item in _mappings(data, "receivers") if "name" in item]
+    names = [str(item["name"]).strip() for _, item in _items(data, "receivers") if "name" in item]
     context = {
         "receiver_names": list(dict.fromkeys(names)),
-        "interval_names": [str(item["name"]).strip() for item in _mappings(data, "time_intervals") if "name" in item],
+        "interval_names": [str(item["name"]).strip() for _, item in _items(data, "time_intervals") if "name" in item],
         "check_matcher": check_matcher,
         "record_fields": list(record_fields) if record_fields is not None else None,
     }
@@ -121,8 +121,8 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
         faults.append(document.fault(("sources",), "no source is configured", "add one, as `actionwatch init` shows"))
     for section in ("sources", "receivers", "time_intervals"):
         seen: set[str] = set()
-        for index, item in enumerate(data[section] if isinstance(data.get(section), list) else []):
-            name = item.get("name") if isinstance(item, dict) else None
+        for index, item in _items(data, section):
+            name = item.get("name")
             if isinstance(name, str) and name.strip() in seen:
                 what = f"'{name.strip()}' is already used in {section}"
                 faults.append(document.fault((section, index, "name"), what, "choose another name"))
@@ -150,11 +150,10 @@ def _short_retention(settings: Settings, document: Document) -> list[Fault]:
 
 def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:
     """Refuse cycles of fallbacks: a failed message would be copied for ever."""
-    listed = data.get("receivers") if isinstance(data.get("receivers"), list) else []
     fallbacks: dict[str, str] = {}
     places: dict[str, int] = {}
-    for index, item in enumerate(listed or []):
-        if isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("fallback"), str):
+    for index, item in _items(data, "receivers"):
+        if isinstance(item.get("name"), str) and isinstance(item.get("fallback"), str):
             fallbacks[item["name"].strip()], places[item["name"].strip()] = item["fallback"].strip(), index
     faults: list[Fault] = []
     reported: set[str] = set()
@@ -172,6 +171,8 @@ def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:
     return faults
 
 
-def _mappings(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
+def _items(data: dict[str, Any], section: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the mappings in a list, each with its index."""
     listed = data.get(section)
-    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    found = enumerate(listed) if isinstance(listed, list) else ()
+    return [(index, item) for index, item in found if isinstance(item, dict)]

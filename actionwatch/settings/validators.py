@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.text.options import ConfigPath, Options, check_url
-from actionwatch.text.suggestions import did_you_mean, suggest
+from actionwatch.text.suggestions import did_you_mean
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
@@ -94,7 +94,7 @@ def _time(value: object) -> datetime | None:
     if isinstance(value, datetime) or not isinstance(value, str):
         return value if isinstance(value, datetime) else None
     try:
-        return datetime.fromisoformat(value.strip().upper()) if "T" in value.upper() else None
+        return datetime.fromisoformat(value.strip().upper()) if ":" in value else None
     except ValueError:
         return None
 
@@ -175,14 +175,15 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _among(key: str, what: str, remedy: str) -> AfterValidator:
-    """Accept only the names that the loader passes as `key` of the context; `what` says that a name is not one of them."""
+def _among(key: str, what: str, remedy: str = "") -> AfterValidator:
+    """Accept only the names that the loader passes as `key` of the context; `what` is the error for other names."""
 
     def check(name: str, info: ValidationInfo) -> str:
         names: list[str] | None = (info.context or {}).get(key)
         if names is None or name in names:
             return name
-        raise ValueError(f"{what.format(name)}: {suggest(name, names, 'there are') or remedy}")
+        known = f"there are: {', '.join(names)}" if names else remedy
+        raise ValueError(f"{what.format(name)}: {did_you_mean(name, names) or known}")
 
     return AfterValidator(check)
 
@@ -206,7 +207,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 Existing = Annotated[ConfigPath, AfterValidator(_existing)]
 """A file or folder that must exist when the configuration is loaded."""
-RecordField = Annotated[str, _among("record_fields", "a record has no field '{}'", "see docs/configuration.md")]
+RecordField = Annotated[str, _among("record_fields", "a record has no field '{}'")]
 KnownReceiver = Annotated[Word, _among("receiver_names", "no receiver has the name '{}'", "add it under receivers")]
 KnownInterval = Annotated[
     Word, _among("interval_names", "no time interval has the name '{}'", "add it under time_intervals")

@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, or_, select
 from actionwatch.base.delivery import (
     BURY,
     DROP,
+    NOT_NOTIFIED,
     READDRESS,
     READDRESSED,
     SUMMARISE,
-    UNTOLD,
     Delivery,
     DeliveryStatus,
     Transition,
@@ -84,10 +84,10 @@ _STOP = (
         leased_until=None,
     )
 )
-_UNTOLD_ENDS = (
+_SUPPRESSED_ENDS = (
     DELIVERY.c.status == DeliveryStatus.SUPPRESSED.value,
     DELIVERY.c.event == Event.RESOLVED.value,
-    DELIVERY.c.why == UNTOLD,
+    DELIVERY.c.why == NOT_NOTIFIED,
     exists().where(
         _EARLIER.c.alert_id == DELIVERY.c.alert_id,
         _EARLIER.c.receiver == DELIVERY.c.receiver,
@@ -233,7 +233,7 @@ def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> in
     again = {**_afresh(now), "why": None}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
     count = connection.execute(DELIVERY.update().where(*dead).values(again)).rowcount
-    connection.execute(DELIVERY.update().where(*_UNTOLD_ENDS).values(again))
+    connection.execute(DELIVERY.update().where(*_SUPPRESSED_ENDS).values(again))
     return count
 
 

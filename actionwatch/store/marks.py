@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,6 +79,11 @@ def former_names(connection: Connection, name: str) -> list[str]:
         found += earlier
         pending += earlier
     return found
+
+
+def names_of_others(connection: Connection, organisations: Collection[str]) -> list[str]:
+    """Return every name that a source of any other organisation has or had."""
+    return list(connection.execute(select(SOURCE.c.name).where(SOURCE.c.organisation.not_in(organisations))).scalars())
 
 
 def _rows(connection: Connection) -> list[Row[Any]]:

@@ -151,17 +151,9 @@ class DeliveryFilter:
         return conditions
 
 
-def find(
-    connection: Connection,
-    *,
-    limit: int,
-    is_dead: bool = False,
-    receiver: str | None = None,
-    since: datetime | None = None,
-    status: DeliveryStatus | None = None,
-) -> list[Delivery]:
+def find(connection: Connection, *, limit: int, is_dead: bool = False, receiver: str | None = None) -> list[Delivery]:
     """Read the newest rows, newest first."""
-    wanted = DeliveryFilter(receiver=receiver, since=since, status=DeliveryStatus.DEAD if is_dead else status)
+    wanted = DeliveryFilter(receiver=receiver, status=DeliveryStatus.DEAD if is_dead else None)
     statement = _DELIVERIES.where(*wanted.conditions()).order_by(DELIVERY.c.created_at.desc(), DELIVERY.c.id)
     return [delivery_of(row) for row in connection.execute(statement.limit(limit))]
 

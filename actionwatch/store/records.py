@@ -334,9 +334,9 @@ def newest_time(connection: Connection, up_to_id: int) -> datetime | None:
     return max((at for at in found if at is not None), default=None)
 
 
-def has_kind(connection: Connection, kind: str, sources: Collection[str]) -> bool:
-    """Return whether any of these sources has a record of a kind. It may read all records."""
-    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.in_(sources)).limit(1)
+def has_kind(connection: Connection, kind: str, *, besides: Collection[str]) -> bool:
+    """Return whether any source besides these has a record of a kind. It may read all records."""
+    some = select(RECORD.c.id).where(RECORD.c.action_kind == kind, RECORD.c.source.not_in(besides)).limit(1)
     return connection.execute(some).first() is not None
 
 

@@ -131,8 +131,8 @@ SWEEP = Table(
     Column("asked_at", Instant, nullable=False),
 )
 
-# Windows that the sweeps must check again, or could not prove. `failure_count` counts the failures in a row. `must_read`:
-# counts are not enough, the records themselves are compared.
+# Windows that the sweeps must check again, or could not prove. `failure_count` counts the failures in a row.
+# `must_read`: counts are not enough, the records themselves are compared.
 UNPROVED_WINDOW = Table(
     "unproved_window",
     METADATA,

@@ -14,7 +14,7 @@ from typing import Any
 
 from actionwatch.base.model import Alert, Cause, Entity, Level, Record
 
-RECORDS_SHOWN = 50  # the contract: `records` holds the newest 50, `count` says how many there are
+RECORDS_SHOWN = 50  # the contract: `records` contains the newest 50, `count` is their total number
 ALERTS_SHOWN = 50  # in a summary
 _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
 _RULES_SHOWN = 10  # of each cause

@@ -1,7 +1,7 @@
 """Parse YAML with the line and column of each value. All rules and settings are read by this module.
 
 It builds nodes from the events of libyaml, with limits on size, depth and the number of nodes after expanding aliases. Then it
-converts the nodes into plain values by YAML 1.2: `yes` is text, `010` is ten, and a duplicate key is an error.
+converts the nodes into plain values by YAML 1.2: `yes` and times are text, `010` is ten, and a duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -31,7 +30,7 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: plain dicts, lists and scalars, with their positions. Dates are ISO texts."""
+    """One YAML document: plain dicts, lists and scalars, with their positions. Times are text, as written."""
 
     file: str
     value: Any
@@ -203,8 +202,7 @@ class _Builder:
         if node.kind is list:
             self.positions.update(((*place, index), item.at) for index, item in enumerate(node.items))
             return [self._value(item, (*place, index)) for index, item in enumerate(node.items)]
-        value = self._scalar(node, self.positions.get(place, (1, 1)))
-        return value.isoformat() if isinstance(value, date) else value
+        return self._scalar(node, self.positions.get(place, (1, 1)))
 
     def _mapping(self, node: _Node, place: Place) -> dict[str | int | float | bool, Any]:
         mapping: dict[str | int | float | bool, Any] = {}
@@ -228,7 +226,7 @@ class _Builder:
 
     def _key(self, node: _Node) -> str | int | float | bool:
         key = self._scalar(node, node.at) if node.kind is str else None
-        if key is None or isinstance(key, date):
+        if key is None:
             raise self._fault(node.at, "a key must be a plain word", "quote it")
         return key
 
@@ -249,7 +247,7 @@ class _Builder:
         below = {where: at for where, at in other.positions.items() if len(where) > depth + 1 and where[depth] in names}
         self.positions.update(below)
 
-    def _scalar(self, node: _Node, at: tuple[int, int]) -> str | int | float | bool | date | None:
+    def _scalar(self, node: _Node, at: tuple[int, int]) -> str | int | float | bool | None:
         """Convert a text to its type."""
         if node.tag == "str":
             return node.text
@@ -280,19 +278,14 @@ _WORDS = {
 }
 _INTEGER = re.compile(r"(?!_)[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9_]+)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+][0-9]+)?)")
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
-_INSTANT = re.compile(
-    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})"
-    r"(?:\.(?P<fraction>[0-9]*))?(?:[ \t]*(?:(?P<utc>Z)|(?P<hours>[-+][0-9]{1,2})(?::(?P<minutes>[0-9]{2}))?))?"
-)
 _BASES = {"0b": 2, "0o": 8, "0x": 16}
 _TYPES = {"int": int, "float": float, "bool": bool, "null": NoneType}
 
 
-def _resolve(text: str) -> str | int | float | bool | date | None:
+def _resolve(text: str) -> str | int | float | bool | None:
     """Convert a text without quotes by YAML 1.2.
 
-    Raises: ValueError or OverflowError, if it looks like a number or a time but is not valid.
+    Raises: ValueError or OverflowError, if it looks like a number but is not valid.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -305,22 +298,7 @@ def _resolve(text: str) -> str | int | float | bool | date | None:
         return -number if text[0] == "-" else number
     if _FLOAT.fullmatch(text):
         return float(text.replace("_", ""))
-    if found := _DATE.fullmatch(text):
-        return date(*map(int, found.groups()))
-    if found := _INSTANT.fullmatch(text):
-        return _instant(found)
     return text
-
-
-def _instant(found: re.Match[str]) -> datetime:
-    zone = UTC if found["utc"] else None
-    if found["hours"]:
-        minutes = int(found["minutes"] or 0)
-        zone = timezone(timedelta(hours=int(found["hours"]), minutes=-minutes if found["hours"][0] == "-" else minutes))
-    year, month, day, hour, minute, second = map(int, found.groups()[:6])
-    ten_millionths = int((found["fraction"] or "")[:7].ljust(7, "0"))
-    at = datetime(year, month, day, hour, minute, second, tzinfo=zone)
-    return at + timedelta(microseconds=(ten_millionths + 5) // 10)
 
 
 def _as_tagged(value: object, tag: str) -> Any:

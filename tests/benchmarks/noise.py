@@ -18,7 +18,7 @@ import msgspec
 from actionwatch.base.model import Alert, Level, Mode, Record
 from actionwatch.cli.rules.spool import Spool
 from actionwatch.emulator.log import Action
-from actionwatch.emulator.scenario import build_simulation, quiet_month
+from actionwatch.emulator.scenario import build_simulation
 from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
@@ -28,6 +28,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import TimeInterval
+from tests.emulated import quiet_month
 
 FOLDER = Path(__file__).parents[2] / "rules"
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

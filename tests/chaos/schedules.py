@@ -30,7 +30,7 @@ from actionwatch.matching.matcher import Matcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
-from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts
+from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts, unproved_windows, waits
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import ALERT, ALERT_RECORD, DELIVERY, RECORD
@@ -130,6 +130,8 @@ PASSING = (
 )
 APPEARED = "Appeared between two pages"  # what the emulator calls what it adds during a walk
 SWEEPS = (timedelta(minutes=30), timedelta(hours=2))
+SWEPT_WITHIN = max(SWEEPS) / 10  # docs/proof.md, "The promise": the delay of the last sweep
+VANISHING = "ADD_NODE"  # a kind of which records vanish, which can hide a late one for the reach of a sweep
 
 
 @dataclass
@@ -232,6 +234,9 @@ class Schedule:
         )  # without its Date, ours has to be right
         self._was_stepped = False
         self._late: set[tuple[str, str]] = set()
+        self._first_seen: dict[tuple[str, str, datetime], datetime] = {}
+        self._promised: set[tuple[str, str, datetime]] = set()
+        """What the sweeps must have found by now."""
         self._machine = Machine(self.world.clock)
         self._countdown = 0
         self._visible: Counter[tuple[str, str]] = Counter()
@@ -265,13 +270,17 @@ class Schedule:
             sweeps=SWEEPS,
         )
         self.matcher = Matcher(self.database, KindEngine(*setup.rules), setup.addressing, machine, batch_size=10)
-        self.deliverer = self._deliverer()
-        followers = [self.tail.follow_clock, self.deliverer.follow_clock]
+        self.worker = self._worker()
+        followers = [self.tail.follow_clock, self.worker.follow_clock]
         self.clock_watch = ClockWatch(machine.clock, self.database, self.self_alerts, followers, machine.elapsed)
+        with self.database.read() as connection:
+            alive_at = waits.read_last_alive(connection)
+        if alive_at is not None and machine() - alive_at <= -clock.STEP:
+            self._was_stepped = True  # back: even a process that starts after it can tell
         self.clock_watch.start()
         self.self_alerts.settle_removed([SOURCE], setup.names.values())
 
-    def _deliverer(self) -> DeliveryWorker:
+    def _worker(self) -> DeliveryWorker:
         retry = RetryPolicy(first=timedelta(seconds=1), give_up_after=timedelta(minutes=30))
         channels = [
             Channel(name, self._hook(name), (), retry=retry, concurrency=1, policy=policy)
@@ -330,7 +339,7 @@ class Schedule:
 
     def close(self) -> None:
         """End the process."""
-        for worker in self.deliverer._workers.values():
+        for worker in self.worker._workers.values():
             worker.close()
         self.database.close()
 
@@ -452,7 +461,27 @@ class Schedule:
             self.wrong.append("a poll neither proved nor told")
         self._check_proof(known, now, visible)
         self._check_reports(report)
+        self._note_promised(now, visible)
         return report
+
+    def _note_promised(self, now: datetime, visible: Sequence[Action]) -> None:
+        """Note what this poll's sweeps must have found: it appeared long enough ago, and they reach back to it."""
+        for one in visible:
+            self._first_seen.setdefault((one.kind, one.description, one.at), now)
+        with self.database.read() as connection:
+            is_in_doubt = bool(unproved_windows.read(connection, SOURCE))  # reported as `window_unproved`
+        if self._is_proved and not is_in_doubt:
+            reach = self._reach()
+            self._promised |= {
+                (kind, description, at)
+                for (kind, description, at), first_seen in self._first_seen.items()
+                if kind != VANISHING and at >= reach and now - first_seen >= SWEPT_WITHIN
+            }
+
+    def _reach(self) -> datetime:
+        """Return how far back the sweeps read."""
+        known = self._marks() or marks_missing()
+        return max(known.begins_at, known.mark - self._overlap - sum(SWEEPS, timedelta(0)))
 
     def _check_reports(self, report: PollReport) -> None:
         """What the poll could not do must have been reported by the time it ends."""
@@ -495,16 +524,16 @@ class Schedule:
             self.wrong.append(f"proved through {moved.proved_through.isoformat()}, but missing {missing}")
 
     def _deliver(self) -> None:
-        if not self.deliverer._is_alone:
-            self.deliverer.recover()
+        if not self.worker._is_alone:
+            self.worker.recover()
         for _ in range(3):
             # All that is under way ends first, so that a seed gives the same rounds on every machine.
             wait_until(
-                lambda: self.deliverer._inbox._attempts.qsize() >= self.deliverer.under_way(),
+                lambda: self.worker._inbox._attempts.qsize() >= self.worker.under_way(),
                 "the receivers",
                 pause=0.0005,
             )
-            if not self.deliverer.run_once() and not self.deliverer.under_way():
+            if not self.worker.run_once() and not self.worker.under_way():
                 break
 
     def _settle(self) -> None:
@@ -527,7 +556,7 @@ class Schedule:
         idle_count = 0
         for _ in range(240):
             self._deliver()
-            if self.deliverer.under_way():
+            if self.worker.under_way():
                 continue
             is_unfinished = or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
             with self.database.read() as connection:
@@ -561,8 +590,9 @@ class Schedule:
         self.tally.records += held.total()
         self.tally.doubled += doubled.total()
         if not self._is_proved:
-            # Twins and late ones wait for a poll that is proved, which `proof_lagging` reports.
-            lost = Counter({one: n for one, n in lost.items() if one not in held and one not in self._late})
+            # Twins wait for a proved poll, which `proof_lagging` reports; so do late ones that no sweep should have found.
+            waiting = self._late - {(kind, description) for kind, description, _ in self._promised}
+            lost = Counter({one: n for one, n in lost.items() if one not in held and one not in waiting})
         self.tally.lost += lost.total()
         if lost:
             self.wrong.append(f"lost {lost}")
@@ -574,9 +604,7 @@ class Schedule:
 
     def _judge_vanished(self) -> None:
         """Each stored record that the upstream no longer shows must be marked and reported, as far as the sweeps reach."""
-        known = self._marks() or marks_missing()
-        since = max(known.begins_at, known.mark - self._overlap - sum(SWEEPS, timedelta(0)))
-        now = self.world.clock()
+        since, now = self._reach(), self.world.clock()
         gone = {seen_as(one) for one in self.world.organisation.truth() if one.gone_at is not None and one.at >= since}
         with self.database.read() as connection:
             rows = connection.execute(select(RECORD.c.action_kind, RECORD.c.description, RECORD.c.vanished_at)).all()
@@ -591,7 +619,8 @@ class Schedule:
     def _is_beyond_sweeps(self, action: Action, begins_at: datetime) -> bool:
         """Say whether an action appeared so late that no sweep reaches back to it: at the begin of the first window."""
         is_at_begin = action.at < begins_at + timedelta(minutes=15)
-        return action.description == APPEARED and self._start == max(SWEEPS) and is_at_begin
+        is_promised = (action.kind, action.description, action.at) in self._promised
+        return action.description == APPEARED and self._start == max(SWEEPS) and is_at_begin and not is_promised
 
     def _judge_receipts(self) -> None:
         with self.database.read() as connection:
@@ -665,10 +694,10 @@ class Schedule:
                 self._note_stuck(f"{row.receiver} {row.event} {row.status} in the summary {reported}")
             if row.status == "sent" and row.id not in {message.id for message in self._hook(row.receiver).taken}:
                 self.wrong.append("a delivery counts as sent that never was")
-        # What a fallback or a person sent in another's place is a message more, and says so.
-        firsts = [row for row in rows if row.event == "opened" and not row.fallback_of and not row.ref]
-        opened = Counter((row.alert_id, row.receiver) for row in firsts if row.status == "sent")
-        doubled = [place for place, count in opened.items() if count > 1]
+        # What a fallback or a person sent in another's place is a message more, and says so: one for each that it replaces.
+        firsts = [row for row in rows if row.event == "opened" and row.status == "sent"]
+        opened = Counter((row.alert_id, row.receiver, row.fallback_of, row.ref) for row in firsts)
+        doubled = [place[:2] for place, count in opened.items() if count > 1]
         self.tally.doubled += len(doubled)
         self.wrong += [f"alert {alert} was opened more than once at {name}" for alert, name in doubled]
         unaddressed = alert_ids - {row.alert_id for row in rows}

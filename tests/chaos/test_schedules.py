@@ -13,7 +13,7 @@ from actionwatch.base.delivery import DeliveryStatus
 from tests.chaos.killing import MortalDatabase
 from tests.chaos.schedules import NATURES, Tally, play
 
-DEFAULT = 160  # about 30 s; what a change to the tail breaks shows within a few dozen
+DEFAULT = 80  # about 20 s; what a change to the tail breaks shows within a few dozen
 
 
 @pytest.fixture

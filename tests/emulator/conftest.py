@@ -19,7 +19,7 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 @dataclass
 class FakeClock:
-    """A clock that stands until it is set."""
+    """A clock that moves only when it is set."""
 
     now: datetime = NOON
 

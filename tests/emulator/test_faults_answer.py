@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from actionwatch.emulator.faults.fault import every_variant, parse_fault
+from actionwatch.emulator.faults.fault import parse_fault
 from actionwatch.emulator.faults.table import FAULTS
 from tests import http_client
+from tests.emulated import every_variant
 from tests.emulator.conftest import World, a_world
 from tests.emulator.test_user_actions import NOON_MS
 
@@ -79,7 +80,7 @@ QUERIES: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize("fault", QUERIES)
 def test_question_is_read_in_another_way(ask: Callable[..., Any], fault: str) -> None:
-    """The page holds what the fault makes of the question."""
+    """A page is the one of the query as the fault changes it."""
     query, expected = QUERIES[fault]
     (envelope,) = ask(fault, query=query)
     assert [record["action"] for record in envelope["resources"]] == expected
@@ -130,7 +131,7 @@ NAMES = {
 
 @pytest.mark.parametrize("fault", [one for one in every_variant() if one.partition(":")[0] in NAMES])
 def test_field_has_another_name(ask: Callable[..., Any], fault: str) -> None:
-    """The value is under the new name, in an object if it says so, and no longer under the old one."""
+    """The value has the new name, in an object if the name has a dot, and no longer the old name."""
     kind, _, name = fault.partition(":")
     field, value = NAMES[kind]
     record = _record(ask(fault))
@@ -258,7 +259,7 @@ def test_record_has_another_form(ask: Callable[..., Any], logged: World, fault: 
 
 
 def test_ids_are_unique_and_stay(ask: Callable[..., Any]) -> None:
-    """Each record keeps its id whatever the question, equal ones have different ids; repeated ids are shared by two."""
+    """A record has the same id in every response, equal records have different ids, and two share a repeated id."""
     ids = [record["id"] for record in ask("id")[0]["resources"]]
     assert len(set(ids)) == 6
     assert [record["id"] for record in ask("id", query="pageSize=2&recordIndex=3")[0]["resources"]] == ids[3:5]
@@ -266,7 +267,7 @@ def test_ids_are_unique_and_stay(ask: Callable[..., Any]) -> None:
 
 
 def test_nulls_are_left_out(ask: Callable[..., Any]) -> None:
-    """What a record has not, its fields do not mention."""
+    """Fields without a value are missing."""
     assert "clusterId" not in _record(ask("nulls_dropped"), number=3)
 
 
@@ -346,7 +347,7 @@ def test_envelope_is_wrapped_in_another_way(ask: Callable[..., Any], fault: str)
 
 
 def test_faults_compose(ask: Callable[..., Any], logged: World) -> None:
-    """Several faults at once are all seen, in the table's order whatever theirs."""
+    """Several faults all apply, in the order of the table and not in that of the request."""
     shape = ("envelope:bare", "resources:Resources", "counts:kind_total", "counts_name:tally", "total:string")
     record_form = ("user_name:user.email", "time_form:s", "time_name:date", "account:object")
     envelope = ask(*shape, *record_form, "order:ascending", "page_clamped:3", query="pageSize=100")
@@ -370,7 +371,7 @@ def test_faults_of_the_answer_leave_the_other_operations_alone(logged: World) ->
 
 
 def test_truth_is_untouched(ask: Callable[..., Any], logged: World) -> None:
-    """Whatever is shown, the truth is what happened."""
+    """Faults do not change the truth."""
     ask("time_form:unreadable", "names_rewritten", "user_name:absent", "order:ascending", "total:zero")
     truth = http_client.get(f"{logged.url}/_emulator/truth").text.splitlines()
     assert len(truth) == 6

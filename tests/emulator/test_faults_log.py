@@ -1,4 +1,4 @@
-"""Faults of the log: what comes late, in between, doubled or disappears; and that the truth knows."""
+"""Faults of the log: late, inserted, doubled and vanished records, and the truth about them."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from actionwatch.emulator.log import LogFilter
+from actionwatch.emulator.log import LogFilter, LogQuery
 from tests import http_client
 from tests.emulator.conftest import NOON, World
 from tests.emulator.test_user_actions import NOON_MS
@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def test_twins_are_real(world: World) -> None:
-    """Each record logged meanwhile is there several times, equal in all, and so the truth says."""
+    """Each record that is logged while the fault is active exists several times, identical, also in the truth."""
     world.log("RESTORE")
     world.faults.set("twins:3")
     world.log("BACKUP")
@@ -50,7 +50,7 @@ def test_late_record_is_seen_only_after_a_while(world: World) -> None:
 
 
 def test_late_records_come_out_of_order(world: World) -> None:
-    """Between two spans the delay is drawn anew for each record, and again the same for the same seed."""
+    """With two durations, each record has its own random delay, and the same seed repeats the delays."""
     orders = []
     for start in (0, 100):
         world.faults.set("late:1s,60s,seed=4")
@@ -60,7 +60,7 @@ def test_late_records_come_out_of_order(world: World) -> None:
         seen: list[str] = []
         for _ in range(75):
             world.clock.now += timedelta(seconds=1)
-            page = world.organisation.page(LogFilter(), NOON_MS + start * 60_000, 2**62, 0, 10)
+            page = world.organisation.page(LogQuery(LogFilter(), NOON_MS + start * 60_000, 2**62, 0, 10))
             seen += [action.description for action in page.actions if action.description not in seen]
         orders.append(seen)
     assert orders[0] == orders[1]
@@ -95,7 +95,7 @@ def test_entries_disappear_at_an_age(world: World) -> None:
 
 
 def test_entries_disappear_by_what_they_are(world: World) -> None:
-    """Each field narrows what disappears, at once; `times` says how many at most."""
+    """Each field restricts which records disappear; `times` limits their number."""
     for minute in range(3):
         world.log("BACKUP", minute, user_name="eve")
     world.log("BACKUP", 3, account=world.account.named, cluster=world.cluster.named, description="nightly")
@@ -112,7 +112,7 @@ def test_entries_disappear_by_what_they_are(world: World) -> None:
 
 
 def test_entries_disappear_for_a_while(world: World) -> None:
-    """After `for`, nothing disappears any more; what came of age before that has gone at its time, seen or not."""
+    """After `for`, no more records disappear; those that reached the age before have disappeared at that time."""
     world.log("BACKUP", 0)
     world.log("RESTORE", 8)
     world.faults.set("vanish:10m,for=15m")
@@ -122,7 +122,7 @@ def test_entries_disappear_for_a_while(world: World) -> None:
 
 
 def test_visible_at_any_time(world: World) -> None:
-    """What could be seen at a time, in a window, is known afterwards: arrivals, delays and disappearances count."""
+    """The records visible at an earlier time account for arrivals, delays and disappearances."""
     world.log("BACKUP", 0, description="old")
     world.faults.set("late:3m,times=1", "vanish:10m,kind=BACKUP")
     world.log("RESTORE", 1, description="late")
@@ -146,7 +146,7 @@ def test_visible_at_any_time(world: World) -> None:
 
 
 def test_another_process_can_ask_for_the_truth(world: World) -> None:
-    """The control API marks what disappeared, and tells what was visible when."""
+    """The control API marks records that disappeared, and returns those visible at a time."""
     world.log("BACKUP", 0)
     world.log("RESTORE", 0)
     world.faults.set("vanish:10m,kind=BACKUP")

@@ -11,11 +11,12 @@ import pytest
 from actionwatch.emulator.app import create_app
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.answers import Limited
-from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, every_variant, parse_fault
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, described, parse_fault
 from actionwatch.emulator.scenario import ScenarioError, load_scenario
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.emulated import every_variant
 from tests.emulator.conftest import World
 from tests.waiting import beside
 
@@ -81,7 +82,7 @@ def test_setting_counts_anew_and_adding_does_not(world: World) -> None:
 
 
 def test_wrong_fault_changes_nothing(world: World) -> None:
-    """If one of several is wrong, what played still plays."""
+    """If one of several new faults is invalid, the active faults do not change."""
     world.faults.set("error:503")
     with pytest.raises(FaultError):
         world.faults.set("order:ascending", "ordr")
@@ -95,7 +96,7 @@ def test_wrong_fault_changes_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("text", every_variant())
 def test_every_variant_reads(text: str) -> None:
-    """What the table offers is accepted, with and without limits."""
+    """Every fault of the table is accepted, with and without limits."""
     kind = parse_fault(text).kind
     limited = parse_fault(f"{text}{',' if ':' in text else ':'}times=3,every=2,for=10s,seed=4")
     assert (limited.times, limited.every, limited.for_, limited.seed) == (3, 2, Duration(seconds=10), 4)
@@ -103,7 +104,7 @@ def test_every_variant_reads(text: str) -> None:
 
 
 def test_text_and_object_mean_the_same() -> None:
-    """A structure is told by place, by name, or as an object; a lone value means its first field."""
+    """A structure is given by position, by name, or as an object; a single value is its first field."""
     expected = FaultSpec("rate_limited", Limited(Duration(seconds=5), "date"), times=3)
     assert parse_fault("rate_limited:5s,date,times=3") == expected
     assert parse_fault(" rate_limited:times=3, form=date, retry_after=5s ") == expected
@@ -139,7 +140,7 @@ def test_text_and_object_mean_the_same() -> None:
     ],
 )
 def test_wrong_text_is_told_clearly(text: str, told: str) -> None:
-    """The message names the fault, what is wrong, and what would be right."""
+    """The message names the fault, the error, and what is accepted."""
     with pytest.raises(FaultError) as caught:
         parse_fault(text)
     assert told in str(caught.value)
@@ -157,7 +158,7 @@ def test_python_is_checked_as_files_are() -> None:
 
 
 def test_control_lists_sets_adds_and_clears(world: World) -> None:
-    """Each request answers with what plays from then on; what is listed can be set again."""
+    """Each request returns the active faults, and the list can be set again."""
     url = f"{world.url}/_emulator/faults"
     listed: Any = http_client.put(url, json=["error:503,times=1", {"fault": "late", "arg": {"least": "10s"}}]).json()
     assert [(one["fault"], one["played"], one["isOver"]) for one in listed] == [("late", 0, False), ("error", 0, False)]
@@ -229,7 +230,7 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_fault_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
-    """File, place and what would be right."""
+    """The message names the file, the location and what is accepted."""
     path = tmp_path / "scenario.yaml"
     path.write_text(text)
     with pytest.raises(ScenarioError) as caught:

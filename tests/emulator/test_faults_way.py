@@ -1,4 +1,4 @@
-"""Faults of the way, and answers in place of the API's: what a client sees on its own socket."""
+"""Faults of the transport, and responses instead of the API's, as a client sees them on its socket."""
 
 import gzip
 import http.client
@@ -16,11 +16,11 @@ import pytest
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.answers import BODIES
-from actionwatch.emulator.faults.fault import every_variant
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.emulated import every_variant
 from tests.emulator.conftest import NOON, World, a_world
 from tests.waiting import LIMIT, at_least, stopwatch, wait_until
 
@@ -35,7 +35,7 @@ def served() -> Iterator[World]:
 
 @pytest.fixture
 def faulty(served: World) -> Iterator[World]:
-    """Give the world, and end its faults."""
+    """Return the world without faults."""
     yield served
     served.faults.clear()
 
@@ -56,7 +56,7 @@ def test_rate_limited(faulty: World) -> None:
 @pytest.mark.parametrize("status", [500, 502, 503])
 @pytest.mark.parametrize("form", BODIES)
 def test_error_has_each_form_of_body(faulty: World, status: int, form: str) -> None:
-    """Each status comes with each form of body, and the form is what its name says."""
+    """Each status has each form of body, and the form matches its name."""
     faulty.faults.set(f"error:{status},{form}")
     answer = faulty.client.get("/user-actions")
     assert answer.status_code == status
@@ -124,7 +124,7 @@ WRONG = {
 
 @pytest.mark.parametrize("form", WRONG)
 def test_wrong_answer_is_a_200(faulty: World, form: str) -> None:
-    """What is no log comes as a success."""
+    """A body that is not a log has status 200."""
     faulty.faults.set(f"wrong_answer:{form}")
     answer = faulty.client.get("/user-actions")
     assert answer.status_code == 200
@@ -147,7 +147,7 @@ def test_date_is_wrong_or_not_there(faulty: World) -> None:
 
 @pytest.mark.parametrize("form", ["sound", "cut", "checksum", "plain", "garbage"])
 def test_gzip(faulty: World, form: str) -> None:
-    """A body that says it is packed unpacks only if it is sound."""
+    """A body with `Content-Encoding: gzip` decompresses only in the form `sound`."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set(f"gzip:{form}")
     with faulty.client.stream("GET", "/user-actions") as answer:
@@ -217,7 +217,7 @@ def test_reset_is_a_reset(faulty: World, where: str, begins: bytes) -> None:
 
 
 def test_dropped_is_closed_without_a_byte(faulty: World) -> None:
-    """The connection ends in an orderly way, and nothing was said; the traffic counts it under 0."""
+    """The connection ends in an orderly way without a response; the traffic counts it as status 0."""
     before = _unanswered(faulty)
     faulty.faults.set("dropped")
     with _raw(faulty) as raw:
@@ -255,7 +255,7 @@ def test_slow_body_drips(faulty: World) -> None:
 
 @pytest.mark.parametrize("where", ["request", "headers", "body"])
 def test_hang_for_a_while_or_for_good(faulty: World, where: str) -> None:
-    """The answer stops where it is told: it comes in the end, or until the client gives up."""
+    """The response stops at the given place, for the given time or until the client disconnects."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set(f"hang:100ms,{where}")
     with at_least(0.1):
@@ -312,7 +312,7 @@ def test_every_fault_of_the_way_is_tested() -> None:
 
 
 def _unanswered(world: World) -> int:
-    """Give how many answers never left."""
+    """Return the number of suppressed responses."""
     traffic: dict[str, int] = http_client.get(f"{world.url}/_emulator/traffic").json().get("user_actions", {})
     return traffic.get("0", 0)
 

@@ -17,16 +17,16 @@ from actionwatch.emulator.scenario import (
     Scenario,
     build_simulation,
     demo_scenario,
-    quiet_month,
 )
 from actionwatch.emulator.simulation import Simulation
+from tests.emulated import quiet_month
 from tests.emulator.conftest import NOON, FakeClock
 
 DAY = Duration(days=1)
 
 
 def live(simulation: Simulation, clock: FakeClock, seconds: float) -> list[Action]:
-    """Set the clock from step to step for a while, and give the records of that while."""
+    """Advance the clock from step to step, and return the new records."""
     before, end = len(simulation.organisation), clock.now + timedelta(seconds=seconds)
     while (due := simulation.next_due()) is not None and due <= end:
         clock.now = max(due, clock.now)
@@ -57,7 +57,7 @@ def test_other_seed_other_organisation() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_organisation_is_plausible(seed: int) -> None:
-    """Every seed gives enough accounts, products, stages and people of each kind."""
+    """Every seed produces enough accounts, products, stages and people of each kind."""
     organisation = create_organisation(seed)
     assert 4 <= len(organisation.accounts) <= 6
     assert {"prod", "staging"} == {cluster.stage for cluster in organisation.clusters}
@@ -76,7 +76,7 @@ def test_history_keeps_to_its_window_and_order() -> None:
 
 
 def test_people_work_in_the_day_of_their_own_zone_only() -> None:
-    """Nobody but services and support acts at night or at the weekend."""
+    """Only services and the support act at night or at the weekend."""
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     zones = {person.user_name: person.time_zone for person in organisation.people if person.time_zone != "UTC"}
     local = [a.at.astimezone(ZoneInfo(zones[a.user_name])) for a in organisation.truth() if a.user_name in zones]
@@ -86,7 +86,7 @@ def test_people_work_in_the_day_of_their_own_zone_only() -> None:
 
 
 def test_quiet_month_holds_no_incident() -> None:
-    """What rules find in a quiet month is noise: only the reaper deletes, only CI clusters, and no firewall bursts."""
+    """In a quiet month only the reaper deletes clusters, only those of CI, and there are no firewall bursts."""
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     truth = organisation.truth()
     assert organisation.planted == []
@@ -109,7 +109,7 @@ def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
             assert max(gaps) < timedelta(hours=7)
 
 
-@pytest.mark.parametrize("hour", range(24))
+@pytest.mark.parametrize("hour", range(0, 24, 3))
 @pytest.mark.parametrize("day", [0, 5])  # a working day and a Saturday
 def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
     """At any hour the first incident comes within 3 s, all within 45 s, among plenty of ordinary records."""
@@ -128,7 +128,7 @@ def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
 
 def test_demo_key_is_revoked_at_night_in_the_head_office() -> None:
     """The rule on office hours can be checked against the head office's zone."""
-    for hour in range(24):
+    for hour in range(1, 24, 3):
         clock = FakeClock(datetime(2026, 7, 1, hour, tzinfo=UTC))
         simulation = build_simulation(demo_scenario(clock.now), clock)
         live(simulation, clock, 45)
@@ -151,7 +151,7 @@ def test_incidents_recur_and_the_organisation_survives_them() -> None:
 
 
 def test_unlinked_account_falls_silent() -> None:
-    """What is done in an account after its unlinking leaves no record."""
+    """Actions in an account after its unlinking leave no record."""
     clock = FakeClock()
     incident = PlannedIncident("account_unlinked", Duration(seconds=1))
     simulation = build_simulation(Scenario(lapse=3000.0, incidents=(incident,)), clock)
@@ -164,7 +164,7 @@ def test_unlinked_account_falls_silent() -> None:
 
 
 def test_time_lapse_moves_steps_and_keeps_stamps_honest() -> None:
-    """What is planned for 10 min happens after 1 s at a lapse of 600, and bears the clock's time."""
+    """At a lapse of 600, an action planned for 10 min happens after 1 s, and has the time of the clock."""
     clock = FakeClock()
     plan = Scenario(
         history=DAY,

@@ -18,7 +18,7 @@ def test_linked_accounts_have_every_field_seen(world: World) -> None:
 
 
 def test_linking_adds_an_account_and_is_logged(world: World) -> None:
-    """A new account is there at once, under the id that was returned, and the log says who did it."""
+    """A new account is listed at once with the returned id, and the log contains who linked it."""
     answer = world.client.post("/linked-accounts", json={"accountName": "orders", "validationMessages": {}})
     assert answer.status_code == 200
     names = {account["accountId"]: account["accountName"] for account in world.client.get("/linked-accounts").json()}
@@ -46,7 +46,7 @@ def test_linking_adds_an_account_and_is_logged(world: World) -> None:
     ],
 )
 def test_linking_with_invalid_parameters_is_400(shared: World, body: bytes) -> None:
-    """What is no usable account name, or is taken, changes nothing."""
+    """An invalid or taken account name changes nothing."""
     answer = shared.client.post("/linked-accounts", content=body)
     assert (answer.status_code, answer.json()["status"]) == (400, 400)
     assert (len(shared.organisation.accounts), len(shared.organisation)) == (1, 0)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionwatch.emulator.log import Action, ActionLog, EntityRef, LogFilter, from_ms
+from actionwatch.emulator.log import Action, ActionLog, EntityRef, LogFilter, LogQuery, from_ms
 from actionwatch.emulator.state import Organisation
 
 ACCOUNTS = (None, EntityRef("a1", "one"), EntityRef("a2", "two"))
@@ -46,13 +46,13 @@ filters = st.builds(
 def test_slices_mean_what_a_plain_walk_means(
     logged: list[Action], asked: list[tuple[LogFilter, int, int]], offset: int, limit: int
 ) -> None:
-    """Whatever is logged, in whatever order, and asked in between: order, page, total and counts are those of a walk."""
+    """For any log and any query, order, page, total and counts are those of a simple walk."""
     log, seen = ActionLog(), list[Action]()
     for step, (wanted, start, end) in enumerate(asked):
         for action in logged[step * 6 : step * 6 + 6]:
             log.append(action)
             seen.append(action)
-        found = log.slice(wanted, start, end, offset, limit, with_counts=True)
+        found = log.page(LogQuery(wanted, start, end, offset, limit))
         in_order = sorted((a for a in seen if from_ms(start) <= a.at <= from_ms(end)), key=lambda a: a.at)
         expected = [action for action in reversed(in_order) if _is_wanted(action, wanted)]
         assert [_plain(action) for action in found.actions] == [_plain(a) for a in expected[offset : offset + limit]]
@@ -67,26 +67,26 @@ def test_million_actions() -> None:
     organisation.extend_synthetic(MILLION, start, start + timedelta(milliseconds=MILLION))
     organisation.append("LOGIN", at=start + timedelta(milliseconds=500_000))
     first = int(start.timestamp() * 1000)
-    whole = organisation.page(LogFilter(), first, first + MILLION, 0, 1)
+    whole = organisation.page(LogQuery(LogFilter(), first, first + MILLION, 0, 1))
     assert (whole.total, sum((whole.counts or {}).values())) == (MILLION + 1, MILLION + 1)
-    middle = organisation.page(LogFilter(), first + 499_999, first + 500_000, 0, 10)
+    middle = organisation.page(LogQuery(LogFilter(), first + 499_999, first + 500_000, 0, 10))
     assert (middle.total, middle.actions[0].kind) == (3, "LOGIN")
-    last = organisation.page(LogFilter(), first, first + MILLION, MILLION - 4, 1000, with_counts=False)
+    last = organisation.page(LogQuery(LogFilter(), first, first + MILLION, MILLION - 4, 1000, with_counts=False))
     assert [action.at for action in last.actions] == [start + timedelta(milliseconds=n) for n in (4, 3, 2, 1, 0)]
-    backups = organisation.page(LogFilter(kinds=frozenset(["BACKUP"])), first, first + MILLION, 0, 1000)
+    backups = organisation.page(LogQuery(LogFilter(kinds=frozenset(["BACKUP"])), first, first + MILLION, 0, 1000))
     assert whole.counts is not None
     assert backups.total == whole.counts["BACKUP"] > 1000
     assert backups.counts == {"BACKUP": backups.total}
 
 
 def test_synthetic_actions_join_those_before_and_after() -> None:
-    """A bulk takes its place in time among what was logged before it and comes after."""
+    """Synthetic actions are in order of time with the actions before and after them."""
     organisation = Organisation()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     organisation.append("LOGIN", at=start + timedelta(seconds=5))
     organisation.extend_synthetic(10, start, start + timedelta(seconds=10))
     organisation.append("LOGIN", at=start)
-    actions = organisation.page(LogFilter(), 0, 2**62, 0, 100).actions
+    actions = organisation.page(LogQuery(LogFilter(), 0, 2**62, 0, 100)).actions
     assert len(actions) == len(organisation) == 12
     assert [action.at for action in actions] == sorted((action.at for action in actions), reverse=True)
     assert [number for number, action in enumerate(actions) if action.kind == "LOGIN"] == [5, 10]

@@ -48,5 +48,5 @@ def test_every_answer_is_documented(api: Any, path: str, method: str, mode: sche
 
 
 def test_document_lists_the_four_operations(api: Any) -> None:
-    """The document describes what is emulated, and nothing of the control API."""
+    """The document describes the emulated operations, and nothing of the control API."""
     assert sorted((one.ok().path, one.ok().method.upper()) for one in api.get_all_operations()) == sorted(OPERATIONS)

@@ -1,4 +1,4 @@
-"""Scenario files: what they can say, and how they are refused."""
+"""Scenario files: their keys, and how errors are reported."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ actions:
 
 
 def test_file_says_everything(tmp_path: Path) -> None:
-    """Each key reaches the scenario, and JSON says the same as YAML."""
+    """Each key reaches the scenario, from JSON as from YAML."""
     expected = Scenario(
         seed=7,
         history=Duration(days=2),
@@ -87,7 +87,7 @@ def test_empty_file_is_the_default(tmp_path: Path) -> None:
     ],
 )
 def test_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> None:
-    """Whatever is wrong is told with the file and the place in it."""
+    """Every error names the file and the location in it."""
     path = _file(tmp_path, text)
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
@@ -96,13 +96,13 @@ def test_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> 
 
 
 def test_missing_file_is_a_scenario_error(tmp_path: Path) -> None:
-    """A file that is not there is told in the same way."""
+    """A missing file is reported in the same way."""
     with pytest.raises(ScenarioError, match="No such file"):
         load_scenario(tmp_path / "none.yaml")
 
 
 def test_actions_of_a_file_are_played(tmp_path: Path) -> None:
-    """A written-out action happens at its time, as often and as late as it says, on things nobody knew of."""
+    """A listed action happens at its time, as often and as late as given, also on unknown accounts and clusters."""
     clock = FakeClock()
     simulation = build_simulation(load_scenario(_file(tmp_path, WHOLE.replace("recur: 90m", ""))), clock)
     clock.now = NOON + Duration(seconds=5) / 60

@@ -39,7 +39,7 @@ def test_nothing_is_left_behind() -> None:
 
 
 def test_taken_port_is_an_error_at_once() -> None:
-    """A port in use is told to the caller, and leaves no thread."""
+    """A port in use is an error for the caller, and leaves no thread."""
     before = set(threading.enumerate())
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -66,7 +66,7 @@ def test_organisation_lives_in_a_thread_by_the_wall_clock() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_served_until_a_signal(number: signal.Signals) -> None:
-    """The command's server tells its URL, answers, and returns at a signal, so that its caller can clean up."""
+    """The server announces its URL, responds, and returns at a signal, so that its caller can clean up."""
     code = (
         "from actionwatch.emulator.server import serve_forever\n"
         "from actionwatch.emulator.state import Organisation\n"
@@ -132,7 +132,7 @@ def test_control_appends_and_tells_the_truth(world: World) -> None:
     ],
 )
 def test_control_refuses_and_logs_nothing(shared: World, body: object) -> None:
-    """A request that is wrong in one part does nothing at all, and is told why."""
+    """A request with one invalid part changes nothing, and the response says why."""
     answer = _post(shared, "/actions", body)
     assert answer.status_code == 400
     assert answer.json()["message"]
@@ -147,7 +147,7 @@ def test_control_appends_in_bulk(world: World) -> None:
 
 
 def test_traffic_counts_each_operation_and_status(world: World) -> None:
-    """What the API was asked is known by operation and answer; control requests are no part of it."""
+    """The traffic counts requests by operation and status, without control requests."""
     world.client.get("/user-actions")
     world.client.get("/user-actions?pageSize=0")
     world.client.delete("/linked-accounts/x")
@@ -160,7 +160,7 @@ def test_traffic_counts_each_operation_and_status(world: World) -> None:
 
 
 def test_planted_incidents_can_be_read() -> None:
-    """The incidents played so far are told, one line each."""
+    """The incidents so far are listed, one per line."""
     simulation = build_simulation(Scenario(history=Duration(days=1), ordinary=False))
     simulation.note("firewall_burst", simulation.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
     with running(simulation.organisation) as url:

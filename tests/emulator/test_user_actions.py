@@ -87,7 +87,7 @@ def test_record_has_the_fields_of_the_documentation(world: World) -> None:
 
 
 def test_empty_log_is_an_envelope_without_resources(world: World) -> None:
-    """Nothing found is said with an envelope, not with an empty list."""
+    """A response without records is an envelope and not an empty list."""
     assert world.ask() == {"totalResults": 0, "startIndex": 0, "itemsPerPage": 0, "resources": [], "actionCounts": {}}
 
 
@@ -107,7 +107,7 @@ def test_empty_log_is_an_envelope_without_resources(world: World) -> None:
     ],
 )
 def test_page_within_its_bounds(paged: World, query: str, page: int) -> None:
-    """Every documented size and offset gives its page, and the total is that of the log."""
+    """Every documented size and offset returns its page, and the total is that of the log."""
     envelope = paged.ask(query)
     assert (envelope["itemsPerPage"], envelope["totalResults"]) == (page, 1001)
 
@@ -228,7 +228,7 @@ def test_counts_are_sent_unless_declined(world: World) -> None:
 
 
 def test_equal_actions_stay_equal_and_separate(world: World) -> None:
-    """Two identical actions in one instant are two records that nothing tells apart."""
+    """Two identical actions at one time are two identical records."""
     world.log("BACKUP", times=2)
     first, second = world.client.get("/user-actions").json()[0]["resources"]
     assert first == second

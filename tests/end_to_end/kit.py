@@ -19,6 +19,7 @@ from typing import IO, Any
 from standardwebhooks import Webhook
 
 from tests import http_client
+from tests.builders import CLUSTER_DELETED_RULE
 from tests.children import Process, child, exit_status, kill, run_child
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.waiting import LIMIT, stopwatch, wait_until
@@ -26,20 +27,6 @@ from tests.waiting import LIMIT, stopwatch, wait_until
 COMMAND = Path(sys.executable).with_name("actionwatch")
 KEY = "whsec_c2VjcmV0LXNpZ25pbmcta2V5LW9mLTMyLWJ5dGVz"
 QUIET = "history: 0s\nordinary: false\n"  # nothing happens but what a test appends
-
-RULE = """\
-title: Cluster deleted
-id: 11111111-1111-4111-8111-111111111111
-name: cluster_deleted
-logsource: {product: instaclustr, service: user_actions}
-detection:
-  selection:
-    actionKind: DELETE_CLUSTER
-  condition: selection
-level: critical
-alert:
-  title: '{{ userName }} deleted {{ cluster.name }}'
-"""
 
 
 def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Process]:
@@ -171,7 +158,7 @@ class Post:
     def write(self, webhook: HttpEnd, more_receivers: str = "", rules: dict[str, str] | None = None) -> Post:
         """Write the configuration and the rules."""
         (self.folder / "rules").mkdir(parents=True, exist_ok=True)
-        for name, text in {"cluster_deleted.yml": RULE, **(rules or {})}.items():
+        for name, text in {"cluster_deleted.yml": CLUSTER_DELETED_RULE, **(rules or {})}.items():
             (self.folder / "rules" / name).write_text(text)
         up = self.upstream
         (self.folder / "actionwatch.yaml").write_text(

@@ -133,7 +133,7 @@ class PlainRenderer:
 
 @dataclass
 class Post:
-    """Receivers and routes over one store, and the steps that use them; a fresh deliverer is a restarted process."""
+    """Receivers and routes over one store, and the steps that use them; a fresh worker is a restarted process."""
 
     database: Database
     clock: Clock = field(default_factory=Clock)
@@ -161,7 +161,7 @@ class Post:
         """Make the matching step."""
         return Matcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
 
-    def deliverer(self, **changes: Any) -> DeliveryWorker:
+    def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
         channels = [Channel(name, sender, ("t.txt",), **self.channel) for name, sender in self.senders.items()]
         return DeliveryWorker(
@@ -217,27 +217,27 @@ class Post:
     @contextmanager
     def delivering(self, **changes: Any) -> Iterator[DeliveryWorker]:
         """Be the delivering process for a while; what hangs is let go at the end, all threads ended."""
-        deliverer = self.deliverer(**changes)
-        deliverer.recover()
+        worker = self.worker(**changes)
+        worker.recover()
         try:
-            yield deliverer
+            yield worker
         finally:
             for sender in self.senders.values():
                 sender.gate.set()
-            deliverer.finish()
+            worker.finish()
 
     def deliver(self) -> None:
         """Deliver what is due now, as a process that starts and ends."""
-        with self.delivering() as deliverer:
-            settle(deliverer)
+        with self.delivering() as worker:
+            settle(worker)
 
 
-def settle(deliverer: DeliveryWorker, rounds: int = 1000) -> None:
+def settle(worker: DeliveryWorker, rounds: int = 1000) -> None:
     """Deliver what is due now, and what that makes due, until nothing is under way."""
     for _ in range(rounds):
-        handed = deliverer.run_once(0.0)
-        while deliverer.under_way():
-            deliverer.run_once(LIMIT)
+        handed = worker.run_once(0.0)
+        while worker.under_way():
+            worker.run_once(LIMIT)
             handed += 1
         if not handed:
             return

@@ -81,7 +81,6 @@ def rate_limited(_: Request, play: Play) -> Response:
 
 
 def redirect(request: Request, play: Play) -> Response:
-    """Redirect to another host."""
     elsewhere: Elsewhere = play.arg
     query = f"?{request.url.query}" if request.url.query else ""
     return Response(status_code=elsewhere.status, headers={"location": f"{elsewhere.origin}{request.url.path}{query}"})

@@ -28,7 +28,7 @@ def read_argument(kind: FaultKind, given: object) -> object:
         return given
     if (fields := _fields(kind.argument)) is not None and not isinstance(given, dict):
         given = {} if given is None else {next(iter(fields)): given}  # a single value is the first field
-    if given in (None, {}) and not _has_defaults(kind.argument):
+    if given in (None, {}) and _needs_value(kind.argument):
         raise ValueError(f"needs {describe(kind)}")
     try:
         return msgspec.convert(given, kind.argument, strict=not isinstance(given, str | dict), dec_hook=read_duration)
@@ -70,15 +70,6 @@ def describe(kind: FaultKind) -> str:
     return " ".join(_names(kind)) + default
 
 
-def examples(kind: FaultKind) -> list[str]:
-    """Return example arguments for a command line, with each name once, for tests of all faults."""
-    if isinstance(kind.argument, Mapping | tuple):
-        return [f":{name}" for name in _names(kind)]
-    if kind.default is REQUIRED and kind.argument is not None and not _has_defaults(kind.argument):
-        return [":10s"]  # the other required arguments are durations
-    return [""]
-
-
 def _placed(exc: msgspec.ValidationError) -> str:
     """Put the field first, because msgspec appends the location of the whole fault."""
     text, _, place = str(exc).partition(" - at `$.")
@@ -103,15 +94,9 @@ def _fields(form: object) -> dict[str, msgspec.structs.FieldInfo] | None:
     return None
 
 
-def _has_defaults(form: object) -> bool:
-    return all(not field.required for field in (_fields(form) or {"": _REQUIRED}).values())
-
-
-class _Needed(msgspec.Struct):
-    needed: int
-
-
-(_REQUIRED,) = msgspec.structs.fields(_Needed)
+def _needs_value(form: object) -> bool:
+    fields = _fields(form)
+    return fields is None or any(field.required for field in fields.values())
 
 
 def _describe_field(field: msgspec.structs.FieldInfo) -> str:

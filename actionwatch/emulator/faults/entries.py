@@ -10,8 +10,7 @@ import msgspec
 
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play, Select
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogPage, from_ms, to_ms
-from actionwatch.emulator.query import LogQuery
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogPage, LogQuery, from_ms, to_ms
 from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.visibility import Arrival
 
@@ -69,23 +68,13 @@ ORDERS: Final[dict[str, Callable[[Rows, TimeOf, Play], Rows]]] = {
 
 
 def order(_: Select, organisation: Organisation, query: LogQuery, play: Play) -> LogPage:
-    """Return the records in another order."""
-    return organisation.page(
-        query.wanted,
-        query.start,
-        query.end,
-        query.offset,
-        query.limit,
-        with_counts=query.with_counts,
-        arrange=lambda rows, time_of: ORDERS[play.arg](rows, time_of, play),
-    )
+    return organisation.page(query, lambda rows, time_of: ORDERS[play.arg](rows, time_of, play))
 
 
 # New records
 
 
 def delay(arrival: Arrival, play: Play) -> list[Arrival]:
-    """Delay the visibility of a record."""
     late: Late = play.arg
     wait = late.least + play.chance.random() * ((late.most or late.least) - late.least)
     return [Arrival(arrival.action, to_ms(arrival.action.at + wait))]

@@ -23,7 +23,6 @@ TOTALS: Final[dict[str, Callable[[int, LogPage], object]]] = {
 
 
 def total(envelope: Json, page: LogPage, form: str) -> Json:
-    """Change or remove the total."""
     if form == ABSENT:
         return without(envelope, "totalResults")
     return {**envelope, "totalResults": TOTALS[form](page.total, page)}
@@ -73,12 +72,10 @@ ODD_RECORDS: Final[dict[str, object]] = {"null": None, "text": "record", "number
 
 
 def move_resources(envelope: Json, form: str) -> Json:
-    """Rename or remove the records."""
     return RESOURCES[form](without(envelope, "resources"), envelope.get("resources"))
 
 
 def add_odd_record(envelope: Json, form: str) -> Json:
-    """Add an item that is not a record."""
     records = envelope.get("resources")
     return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[form]]}
 

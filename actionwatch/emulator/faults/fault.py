@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from actionwatch.emulator.durations import Duration, format_duration, read_duration
-from actionwatch.emulator.faults.arguments import arrange_tokens, describe, examples, read_argument, suggest
+from actionwatch.emulator.faults.arguments import arrange_tokens, describe, read_argument, suggest
 from actionwatch.emulator.faults.kinds import FaultKind
 from actionwatch.emulator.faults.table import FAULTS
 
@@ -91,22 +91,9 @@ def find_kind(name: str) -> FaultKind:
     return FAULTS[name]
 
 
-def as_faults(given: "tuple[FaultSpec | str, ...]") -> list[FaultSpec]:
-    """Parse faults that are texts.
-
-    Raises: `FaultError`.
-    """
-    return [parse_fault(one) if isinstance(one, str) else one for one in given]
-
-
 def described() -> list[tuple[str, str, str, str]]:
     """Return the table for people: name, argument, effect, and what the limits count."""
     return [(name, describe(kind), kind.does, kind.effect.counts) for name, kind in FAULTS.items()]
-
-
-def every_variant() -> list[str]:
-    """Return all faults, with each of their named variants, for `parse_fault`."""
-    return [f"{name}{example}" for name, kind in FAULTS.items() for example in examples(kind)]
 
 
 def plain(fault: FaultSpec) -> dict[str, object]:

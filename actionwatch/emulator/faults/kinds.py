@@ -1,16 +1,16 @@
 """The kinds of faults: what they change, their arguments, and what their limits count."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from actionwatch.emulator.faults.transport import Carrier, FaultyResponse
-from actionwatch.emulator.log import LogFilter, LogPage
-from actionwatch.emulator.query import LogQuery
+from actionwatch.emulator.log import LogFilter, LogPage, LogQuery
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
 from actionwatch.emulator.visibility import Arrival
@@ -34,6 +34,9 @@ class Play:
     memory: dict[object, int]  # kept between applications
     clock: Clock
     draw: Callable[[], bool]  # for faults that do not count requests
+
+
+Carrier = Callable[[Play, Response, Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,27 @@ def instead(respond: Callable[[Request, Play], Response], operations: tuple[str,
     return OnRequest(lift, operations)
 
 
-def on_the_way(carry: Callable[[Play], Carrier], *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
+def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
     """Change the transmission of a response; one that never arrives counts as status 0."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         def carried(response: Response) -> Response:
             before = stages.carry(response)
-            return FaultyResponse(before, carry(play), before.status_code if is_answered(play.arg) else 0)
+            return _FaultyResponse(before, partial(carry, play), before.status_code if is_answered(play.arg) else 0)
 
         return replace(stages, carry=carried)
 
     return OnRequest(lift, OPERATIONS)
+
+
+class _FaultyResponse(Response):
+    """A response that a fault transmits; several faults are nested responses."""
+
+    def __init__(
+        self, inner: Response, carry: Callable[[Response, Scope, Receive, Send], Awaitable[None]], status_code: int
+    ) -> None:
+        super().__init__(status_code=status_code)
+        self._inner, self._carry = inner, carry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._carry(self._inner, scope, receive, send)

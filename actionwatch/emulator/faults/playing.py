@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
-from actionwatch.emulator.faults.fault import FaultError, FaultSpec, as_faults
-from actionwatch.emulator.faults.kinds import FaultKind, OnArrival, OnEntries, OnRequest, Play
+from actionwatch.emulator.faults.fault import FaultError, FaultSpec, parse_fault
+from actionwatch.emulator.faults.kinds import OnArrival, OnEntries, OnRequest, Play
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.log import LAST_MS, to_ms
 from actionwatch.emulator.stages import Stages
@@ -26,11 +26,6 @@ class ActiveFault:
     asked: int = 0
     played: int = 0
     memory: dict[object, int] = field(default_factory=dict)
-
-    @property
-    def kind(self) -> FaultKind:
-        """Return the line of the table."""
-        return self.fault.kind
 
     def is_over(self, now: datetime) -> bool:
         """Return whether it will not be applied again."""
@@ -57,14 +52,14 @@ class Faults:
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        self._put(as_faults(faults), is_added=False)
+        self._put(faults, is_added=False)
 
     def add(self, *faults: FaultSpec | str) -> None:
         """Add faults.
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        self._put(as_faults(faults), is_added=True)
+        self._put(faults, is_added=True)
 
     def clear(self, name: str | None = None) -> int:
         """End all faults, or those with one name, and return their number. Their changes to the log remain.
@@ -87,8 +82,10 @@ class Faults:
         """Return the stages of one request, changed by the faults that apply to it."""
         now = self._organisation.clock()
         for running in self._running:
-            effect = running.kind.effect
-            if not isinstance(effect, OnRequest) or not _plays_on(running, operation):
+            effect = running.fault.kind.effect
+            if not isinstance(effect, OnRequest) or operation not in effect.operations:
+                continue
+            if running.fault.operation not in (None, operation):
                 continue
             if effect.counts != "requests":
                 stages = effect.change(stages, self._play(running, now, running.asked))
@@ -96,10 +93,11 @@ class Faults:
                 stages = effect.change(stages, self._play(running, now, number))
         return stages
 
-    def _put(self, faults: list[FaultSpec], *, is_added: bool) -> None:
+    def _put(self, faults: Iterable[FaultSpec | str], *, is_added: bool) -> None:
         now = self._organisation.clock()
+        added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
         with self._lock:
-            running = [*(self._running if is_added else ()), *(ActiveFault(fault, now) for fault in faults)]
+            running = [*(self._running if is_added else ()), *added]
             self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
         self._settle()
 
@@ -128,7 +126,7 @@ class Faults:
     def _arrive(self, arrival: Arrival) -> list[Arrival]:
         arrivals = [arrival]
         for running in self._running:
-            if isinstance(effect := running.kind.effect, OnArrival):
+            if isinstance(effect := running.fault.kind.effect, OnArrival):
                 arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
         return arrivals
 
@@ -140,8 +138,8 @@ class Faults:
     def _settle(self) -> None:
         """Remove the entries that are due. The organisation calls this before each read."""
         for running in self._running:
-            if isinstance(running.kind.effect, OnEntries):
-                self._take_away(running, running.kind.effect)
+            if isinstance(running.fault.kind.effect, OnEntries):
+                self._take_away(running, running.fault.kind.effect)
 
     def _take_away(self, running: ActiveFault, effect: OnEntries) -> None:
         """Remove the entries of a fault that have reached its age; decide once per entry."""
@@ -159,7 +157,3 @@ class Faults:
             return max(at + age, to_ms(running.since)) if age else to_ms(moment)
 
         self._organisation.take_away(wanted, to_ms(moment) - age if age else LAST_MS, gone_at)
-
-
-def _plays_on(running: ActiveFault, operation: str) -> bool:
-    return operation in running.kind.effect.operations and running.fault.operation in (None, operation)

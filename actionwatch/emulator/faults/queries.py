@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter
-from actionwatch.emulator.query import LogQuery
+from actionwatch.emulator.log import FIRST_MS, LAST_MS, LogFilter, LogQuery
 
 Change = Callable[[LogQuery], LogQuery]
 
@@ -36,6 +35,5 @@ UNFILTERED: Final[dict[str, Callable[[LogFilter], LogFilter]]] = {
 
 
 def truncate_bounds(query: LogQuery, unit: timedelta) -> LogQuery:
-    """Round both bounds down to a unit."""
     unit_ms = max(1, unit // timedelta(milliseconds=1))
     return replace(query, start=query.start // unit_ms * unit_ms, end=query.end // unit_ms * unit_ms)

@@ -44,7 +44,6 @@ def rename(field: str) -> Callable[[Json, str], Json]:
 
 
 def without(fields: Json, *names: str) -> Json:
-    """Remove fields."""
     return {key: value for key, value in fields.items() if key not in names}
 
 
@@ -60,7 +59,6 @@ OPERATION_NAMES: Final = ("crudOperation", "operation", "crud", "bare")
 
 
 def label(record: Json, form: str) -> Json:
-    """Convert the kind into a label."""
     return {**record, "action": LABELS[form](str(record["action"]))}
 
 
@@ -98,7 +96,6 @@ def name(what: str) -> Callable[[Json, str], Json]:
 
 
 def name_organisation(record: Json, stem: str) -> Json:
-    """Rename the fields of the organisation."""
     rest = without(record, "organisationId", "organisationName")
     if stem == ABSENT:
         return rest
@@ -111,7 +108,6 @@ def rewrite_names(record: Json, suffix: str) -> Json:
 
 
 def new_id(name: object) -> str:
-    """Return the UUID of a name."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, str(name)))
 
 
@@ -154,7 +150,6 @@ TIME_FORMS: Final[dict[str, Callable[[datetime], object]]] = {
 
 
 def write_time(record: Json, form: str) -> Json:
-    """Change the form of the time."""
     return {**record, "timestamp": TIME_FORMS[form](datetime.fromisoformat(str(record["timestamp"])))}
 
 

@@ -23,7 +23,7 @@ from actionwatch.emulator.faults.kinds import (
     on_shape,
     on_the_way,
 )
-from actionwatch.emulator.query import DEFAULT_PAGE_SIZE
+from actionwatch.emulator.log import DEFAULT_PAGE_SIZE
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Few = Annotated[int, msgspec.Meta(ge=2, le=1000)]
@@ -85,15 +85,15 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "redirect": FaultKind(instead(answers.redirect), "a redirect to the same path on another host", answers.Elsewhere),
     "wrong_answer": FaultKind(instead(answers.wrong_answer), "200 with a body that is not a page", answers.WRONG_ANSWERS),
     # The transport
-    "clock": FaultKind(on_the_way(lambda play: transport.dated(play.clock, play.arg)), "the offset of `Date` (`-90s`: behind)", Duration),
-    "no_date": FaultKind(on_the_way(lambda play: transport.dated(play.clock, None)), "no `Date`"),
-    "gzip": FaultKind(on_the_way(lambda play: transport.packed(play.arg)), "the body is compressed, with or without errors", transport.PACKINGS),
-    "oversize": FaultKind(on_the_way(lambda play: transport.oversize(play.arg)), "this many MiB of spaces before the body; `packed`: a gzip bomb", transport.Oversize),
-    "truncated": FaultKind(on_the_way(lambda play: transport.truncated(play.arg)), "the connection closes after half the body", ("length", "chunked"), "length"),
-    "reset": FaultKind(on_the_way(lambda play: transport.reset(play.arg), is_answered=lambda where: where != "request"), "the connection is reset", ("request", "headers", "body"), "request"),
-    "dropped": FaultKind(on_the_way(lambda _: transport.ended(b""), is_answered=lambda _: False), "the connection closes without a response"),
-    "not_http": FaultKind(on_the_way(lambda _: transport.ended(b"SSH-2.0-OpenSSH_9.9\r\n"), is_answered=lambda _: False), "the response is not HTTP"),
-    "slow": FaultKind(on_the_way(lambda play: transport.dripping(play.arg)), "the body is sent slowly", transport.Drip),
-    "hang": FaultKind(on_the_way(lambda play: transport.hanging(play.arg), is_answered=transport.is_answered), "the response stops for some time, or permanently", transport.Hang),
+    "clock": FaultKind(on_the_way(transport.dated), "the offset of `Date` (`-90s`: behind)", Duration),
+    "no_date": FaultKind(on_the_way(transport.dated), "no `Date`"),
+    "gzip": FaultKind(on_the_way(transport.packed), "the body is compressed, with or without errors", transport.PACKINGS),
+    "oversize": FaultKind(on_the_way(transport.oversize), "this many MiB of spaces before the body; `packed`: a gzip bomb", transport.Oversize),
+    "truncated": FaultKind(on_the_way(transport.truncated), "the connection closes after half the body", ("length", "chunked"), "length"),
+    "reset": FaultKind(on_the_way(transport.reset, is_answered=lambda where: where != "request"), "the connection is reset", ("request", "headers", "body"), "request"),
+    "dropped": FaultKind(on_the_way(transport.dropped, is_answered=lambda _: False), "the connection closes without a response"),
+    "not_http": FaultKind(on_the_way(transport.not_http, is_answered=lambda _: False), "the response is not HTTP"),
+    "slow": FaultKind(on_the_way(transport.dripping), "the body is sent slowly", transport.Drip),
+    "hang": FaultKind(on_the_way(transport.hanging, is_answered=transport.is_answered), "the response stops for some time, or permanently", transport.Hang),
 }
 # fmt: on

@@ -1,10 +1,10 @@
 """Faults of the transport, which the client sees on its socket."""
 
 import asyncio
+import contextlib
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
 from email.utils import format_datetime
 from typing import Annotated, Final, Literal
 
@@ -15,24 +15,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from actionwatch.emulator.connection import connection_of
 from actionwatch.emulator.durations import Duration
-from actionwatch.emulator.state import Clock
+from actionwatch.emulator.faults.kinds import Play
 
 RESET_DELAY_SECONDS = 0.05  # a reset directly after data may overtake it in the kernel of the client
 CHUNK = b" " * 65_536
 
-Carrier = Callable[[Response, Scope, Receive, Send], Awaitable[None]]
 Where = Literal["request", "headers", "body"]
-
-
-class FaultyResponse(Response):
-    """A response that a fault transmits; several faults are nested responses."""
-
-    def __init__(self, inner: Response, carrier: Carrier, status_code: int) -> None:
-        super().__init__(status_code=status_code)
-        self.inner, self.carrier = inner, carrier
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.carrier(self.inner, scope, receive, send)
 
 
 class Oversize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,8 +31,6 @@ class Oversize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How slowly a body is sent."""
-
     pause: Duration = Duration(milliseconds=100)
     count_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1
 
@@ -59,19 +45,16 @@ class Hang(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # What is sent
 
 
-def dated(clock: Clock, offset: timedelta | None) -> Carrier:
+async def dated(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Send a `Date` with an offset; None: no `Date` (an empty one keeps the app from adding it)."""
-    text = "" if offset is None else format_datetime(clock() + offset, usegmt=True)
+    text = "" if play.arg is None else format_datetime(play.clock() + play.arg, usegmt=True)
 
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_dated(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["date"] = text
-            await send(message)
+    async def send_dated(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["date"] = text
+        await send(message)
 
-        await inner(scope, receive, send_dated)
-
-    return carry
+    await inner(scope, receive, send_dated)
 
 
 def _broken_checksum(body: bytes) -> bytes:
@@ -88,43 +71,34 @@ PACKINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 
 
-def packed(form: str) -> Carrier:
+async def packed(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Send a body as `Content-Encoding: gzip`, with valid or invalid compression."""
-
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_packed(start: Message, body: bytes) -> None:
-            await _send_whole(send, start, PACKINGS[form](body), {"content-encoding": "gzip"})
-
-        await inner(scope, receive, _whole(send_packed))
-
-    return carry
+    if (whole := await _collect(inner, scope, receive)) is not None:
+        start, body = whole
+        await _send_packed(send, start, PACKINGS[play.arg](body))
 
 
-def oversize(size: Oversize) -> Carrier:
+async def oversize(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Put spaces before a body, so that it is valid JSON but too large."""
-
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_plain(start: Message, body: bytes) -> None:
-            blanks = size.mib * 2**20
-            _set_headers(start, {"content-length": str(blanks + len(body))})
-            await send(start)
-            for _ in range(blanks // len(CHUNK)):
-                if connection_of(scope).is_gone:
-                    return
-                await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
-            await send({"type": "http.response.body", "body": body})
-
-        async def send_packed(start: Message, body: bytes) -> None:
-            await _send_whole(send, start, b"".join(_bomb(size.mib, body)), {"content-encoding": "gzip"})
-
-        await inner(scope, receive, _whole(send_plain if size.form == "plain" else send_packed))
-
-    return carry
+    if (whole := await _collect(inner, scope, receive)) is None:
+        return
+    start, body = whole
+    chunk_count = play.arg.mib * 2**20 // len(CHUNK)
+    if play.arg.form == "packed":
+        await _send_packed(send, start, b"".join(_bomb(chunk_count, body)))
+        return
+    MutableHeaders(scope=start)["content-length"] = str(chunk_count * len(CHUNK) + len(body))
+    await send(start)
+    for _ in range(chunk_count):
+        if connection_of(scope).is_gone:
+            return
+        await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+    await send({"type": "http.response.body", "body": body})
 
 
-def _bomb(mib: int, body: bytes) -> Iterator[bytes]:
+def _bomb(chunk_count: int, body: bytes) -> Iterator[bytes]:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    for _ in range(mib * 2**20 // len(CHUNK)):
+    for _ in range(chunk_count):
         yield packer.compress(CHUNK)
     yield packer.compress(body) + packer.flush()
 
@@ -132,80 +106,63 @@ def _bomb(mib: int, body: bytes) -> Iterator[bytes]:
 # How the connection ends
 
 
-def truncated(form: str) -> Carrier:
+async def truncated(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Close the connection after half the body, with the full Content-Length or without the last chunk."""
-
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_half(start: Message, body: bytes) -> None:
-            if form == "chunked":
-                del MutableHeaders(scope=start)["content-length"]
-            await send(start)
-            await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-            connection_of(scope).close()
-            await _until_gone(receive)
-
-        await inner(scope, receive, _whole(send_half))
-
-    return carry
+    if (whole := await _collect(inner, scope, receive)) is None:
+        return
+    start, body = whole
+    if play.arg == "chunked":
+        del MutableHeaders(scope=start)["content-length"]
+    await send(start)
+    await _send_half(send, body)
+    connection_of(scope).close()
+    await _until_gone(receive)
 
 
-def reset(where: Where) -> Carrier:
+async def reset(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Reset the connection before the response, after its headers, or within its body."""
-
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = connection_of(scope)
-        if where == "request":
-            connection.reset()
-            await _until_gone(receive)
+    if play.arg != "request":
+        if (whole := await _collect(inner, scope, receive)) is None:
             return
-
-        async def send_part(start: Message, body: bytes) -> None:
-            await send(start)
-            if where == "body":
-                await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-            await asyncio.sleep(RESET_DELAY_SECONDS)
-            connection.reset()
-            await _until_gone(receive)
-
-        await inner(scope, receive, _whole(send_part))
-
-    return carry
+        start, body = whole
+        await send(start)
+        if play.arg == "body":
+            await _send_half(send, body)
+        await asyncio.sleep(RESET_DELAY_SECONDS)
+    connection_of(scope).reset()
+    await _until_gone(receive)
 
 
-def ended(farewell: bytes) -> Carrier:
-    """Close the connection instead of a response, after some bytes that are not HTTP."""
+async def dropped(_play: Play, _inner: Response, scope: Scope, receive: Receive, _send: Send) -> None:
+    connection_of(scope).close()
+    await _until_gone(receive)
 
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        del inner, send
-        connection_of(scope).close(farewell)
-        await _until_gone(receive)
 
-    return carry
+async def not_http(_play: Play, _inner: Response, scope: Scope, receive: Receive, _send: Send) -> None:
+    """Send bytes that are not HTTP instead of a response, and close the connection."""
+    connection_of(scope).close(b"SSH-2.0-OpenSSH_9.9\r\n")
+    await _until_gone(receive)
 
 
 # When the response is sent
 
 
-def dripping(drip: Drip) -> Carrier:
+async def dripping(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Send a body a few bytes at a time."""
+    connection = connection_of(scope)
 
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = connection_of(scope)
+    async def send_slowly(message: Message) -> None:
+        body = message.get("body", b"")
+        for at in range(0, len(body), play.arg.count_bytes):
+            if connection.is_gone:
+                return
+            part = body[at : at + play.arg.count_bytes]
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await asyncio.sleep(play.arg.pause.total_seconds())
+        await send({**message, "body": b""} if body else message)
 
-        async def send_slowly(message: Message) -> None:
-            body = message.get("body", b"")
-            for at in range(0, len(body), drip.count_bytes):
-                if connection.is_gone:
-                    return
-                part = body[at : at + drip.count_bytes]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-                await asyncio.sleep(drip.pause.total_seconds())
-            await send({**message, "body": b""} if body else message)
-
-        with connection.held():
-            await inner(scope, receive, send_slowly)
-
-    return carry
+    with connection.held():
+        await inner(scope, receive, send_slowly)
 
 
 def is_answered(hang: Hang) -> bool:
@@ -213,64 +170,56 @@ def is_answered(hang: Hang) -> bool:
     return hang.lasts is not None or hang.at != "request"
 
 
-def hanging(hang: Hang) -> Carrier:
+async def hanging(play: Play, inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Stop for some time, or until the client disconnects: before the response, after its headers, or within its body."""
+    hang: Hang = play.arg
+    connection = connection_of(scope)
+    seconds = None if hang.lasts is None else hang.lasts.total_seconds()
 
-    async def carry(inner: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = connection_of(scope)
-        seconds = None if hang.lasts is None else hang.lasts.total_seconds()
+    async def send_halted(message: Message) -> None:
+        body = message.get("body", b"")
+        if message["type"] == "http.response.body" and hang.at == "body" and len(body) > 1:
+            await _send_half(send, body)
+            await wait()
+            message = {**message, "body": body[len(body) // 2 :]}
+        if not connection.is_gone:
+            await send(message)
+        if message["type"] == "http.response.start" and hang.at == "headers":
+            await wait()
 
-        async def send_halted(message: Message) -> None:
-            body = message.get("body", b"")
-            if message["type"] == "http.response.body" and hang.at == "body" and len(body) > 1:
-                await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-                await wait()
-                message = {**message, "body": body[len(body) // 2 :]}
-            if not connection.is_gone:
-                await send(message)
-            if message["type"] == "http.response.start" and hang.at == "headers":
-                await wait()
+    async def wait() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_until_gone(receive), seconds)
 
-        async def wait() -> None:
-            try:
-                await asyncio.wait_for(_until_gone(receive), seconds)
-            except TimeoutError:
-                return
-
-        with connection.held():
-            if hang.at == "request":
-                await wait()
-            if not connection.is_gone:
-                await inner(scope, receive, send_halted)
-
-    return carry
+    with connection.held():
+        if hang.at == "request":
+            await wait()
+        if not connection.is_gone:
+            await inner(scope, receive, send_halted)
 
 
-def _whole(then: Callable[[Message, bytes], Awaitable[None]]) -> Send:
-    """Collect a response and pass it on as a whole; responses of the emulator are small."""
-    start: Message = {}
-    parts: list[bytes] = []
+async def _collect(inner: Response, scope: Scope, receive: Receive) -> tuple[Message, bytes] | None:
+    """Return the start and the body of a response, which is small; None if another fault broke the connection."""
+    messages: list[Message] = []
 
     async def collect(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            start.update(message)
-            return
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            await then(start, b"".join(parts))
+        messages.append(message)
 
-    return collect
+    await inner(scope, receive, collect)
+    if not messages or messages[-1].get("more_body") or messages[-1]["type"] == "http.response.start":
+        return None
+    return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
 
 
-async def _send_whole(send: Send, start: Message, body: bytes, headers: dict[str, str]) -> None:
-    _set_headers(start, {**headers, "content-length": str(len(body))})
+async def _send_packed(send: Send, start: Message, body: bytes) -> None:
+    headers = MutableHeaders(scope=start)
+    headers["content-encoding"], headers["content-length"] = "gzip", str(len(body))
     await send(start)
     await send({"type": "http.response.body", "body": body})
 
 
-def _set_headers(start: Message, headers: dict[str, str]) -> None:
-    for name, value in headers.items():
-        MutableHeaders(scope=start)[name] = value
+async def _send_half(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -10,7 +10,7 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.client import read_accounts
-from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, Refusal, decode, shape_of_body
+from actionwatch.instaclustr.probe.client import MAX_SKEW, ProbeClient, decode, refusal, shape_of_body
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
@@ -29,19 +29,19 @@ DOCUMENTED = (
 )
 
 
-def accounts(asker: ProbeClient) -> ProbeFinding:
+def accounts(client: ProbeClient) -> ProbeFinding:
     """Describe the listing of linked accounts, and use it for the other checks."""
     subject = "linked accounts"
     try:
-        response = asker.accounts()
+        response = client.accounts()
     except SourceError as exc:
-        return costly(subject, f"cannot be listed: {Refusal(exc)}", "actionwatch would not notice an unlinked account")
+        return costly(subject, f"cannot be listed: {refusal(exc)}", "actionwatch would not notice an unlinked account")
     try:
         listed = read_accounts(response.body)
     except BadResponse:
         says = f"cannot be read: {shape_of_body(response.body)}"
         return costly(subject, says, "actionwatch would not notice an unlinked account")
-    asker.reader.know_accounts({account.id: account.name for account in listed})
+    client.reader.know_accounts({account.id: account.name for account in listed})
     items = decode(response.body)
     if not items:
         return unsettled(subject, "the list is empty")
@@ -54,9 +54,9 @@ def accounts(asker: ProbeClient) -> ProbeFinding:
     return fine(subject, says, "names are resolved to ids, and changes become records that rules can match")
 
 
-def clock(asker: ProbeClient, _: Sample) -> ProbeFinding:
+def clock(client: ProbeClient, _: Sample) -> ProbeFinding:
     """Compare the clock of the upstream with the local clock."""
-    date, at = asker.dates[-1]
+    date, at = client.dates[-1]
     if date is None:
         return costly("clock", "responses have no Date header", "windows end by the local clock, which must be right")
     skew = date + timedelta(milliseconds=500) - at
@@ -67,26 +67,26 @@ def clock(asker: ProbeClient, _: Sample) -> ProbeFinding:
     return fine("clock", says, "windows end by the clock of the upstream; synchronise the local clock (NTP)")
 
 
-def limits(asker: ProbeClient, _: Sample) -> ProbeFinding:
+def limits(client: ProbeClient, _: Sample) -> ProbeFinding:
     """Describe the rate limits that the probe has met."""
-    names = sorted(name for name in asker.headers if LIMITS.search(name))
+    names = sorted(name for name in client.headers if LIMITS.search(name))
     headers = f"responses have {', '.join(names)}" if names else "no header mentions one"
-    if not asker.limited_count:
+    if not client.limited_count:
         return fine(
             "rate limit",
-            f"not reached with {counted(asker.request_count, 'request')}; {headers}",
+            f"not reached with {counted(client.request_count, 'request')}; {headers}",
             "after a 429, actionwatch waits as long as Retry-After says",
         )
-    wait = "with Retry-After" if asker.has_retry_after else "without Retry-After"
-    says = f"reached {counted(asker.limited_count, 'time')} with {counted(asker.request_count, 'request')}, {wait}; {headers}"
+    wait = "with Retry-After" if client.has_retry_after else "without Retry-After"
+    says = f"reached {counted(client.limited_count, 'time')} with {counted(client.request_count, 'request')}, {wait}; {headers}"
     return costly("rate limit", says, "after a 429, actionwatch waits; find out what else uses the key of this user")
 
 
-def latency(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def latency(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Describe how long responses took."""
-    if not asker.took:
+    if not client.took:
         return unsettled("latency", "there was no response")
-    seconds = [took.total_seconds() for took in asker.took]
+    seconds = [took.total_seconds() for took in client.took]
     large = sample.large.response.took.total_seconds()
     says = f"median {_seconds(median(seconds))}, maximum {_seconds(max(seconds))}"
     says += f"; a page of {counted(len(sample.records), 'record')} took {_seconds(large)}"
@@ -95,12 +95,12 @@ def latency(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     return fine("latency", says)
 
 
-def refusals(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def refusals(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Send an invalid parameter: is it refused?"""
     try:
-        seen = asker.page(sample.window, size=1, index=-1)
+        seen = client.page(sample.window, size=1, index=-1)
     except SourceError as exc:
-        return fine("invalid numbers", f"recordIndex -1: {Refusal(exc)}", "actionwatch sends only valid numbers")
+        return fine("invalid numbers", f"recordIndex -1: {refusal(exc)}", "actionwatch sends only valid numbers")
     says = f"recordIndex -1 is accepted, and returns {'records' if seen.records else 'no records'}"
     return fine("invalid numbers", says, "actionwatch sends only valid numbers")
 

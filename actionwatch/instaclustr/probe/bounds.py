@@ -29,33 +29,33 @@ HONOURED = "adjacent windows share a bound, so both are safe"
 class BoundTest:
     """A test record, and how to check whether a window contains it. `unit` is the resolution of times in records."""
 
-    asker: ProbeClient
+    client: ProbeClient
     key: str
     at: datetime
     unit: timedelta
 
     def is_in(self, start: datetime, end: datetime) -> bool:
         """Return whether the upstream returns the record for a window."""
-        return self.key in self.asker.page(within(start, end), size=SIZE).keys
+        return self.key in self.client.page(within(start, end), size=SIZE).keys
 
 
-def bounds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def bounds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Check both bounds, or report why this is not possible."""
-    test = _choose(asker, sample)
+    test = _choose(client, sample)
     if test is None:
         why = "no record has a readable time" if sample.records else "the log has no records"
         return [unsettled("bounds", why, "adjacent windows share a bound; a record near a bound proves nothing")]
-    ignored = _ignored(asker)
+    ignored = _ignored(client)
     if ignored:
         means = "responses contain more than requested: a poll reads the whole log, and still proves the window"
         return [
             costly(name, "ignored: the upstream returns records from outside the window", means) for name in ignored
         ]
-    seen = asker.page(within(test.at - AROUND, test.at + AROUND), size=SIZE)
+    seen = client.page(within(test.at - AROUND, test.at + AROUND), size=SIZE)
     if test.key not in seen.keys:
         if len(seen.records) >= SIZE:
             return [unsettled("bounds", f"there are more than {SIZE} records around each instant")]
-        if test.key in asker.page(within(_floor(test.at, DAY), _next(test.at, DAY)), size=MOST).keys:
+        if test.key in client.page(within(_floor(test.at, DAY), _next(test.at, DAY)), size=MOST).keys:
             return [
                 costly("bounds", "rounded to more than a minute: a record is only returned for its whole day", COARSE)
             ]
@@ -66,7 +66,7 @@ def bounds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     return [_start(test), _end(test)]
 
 
-def _choose(asker: ProbeClient, sample: Sample) -> BoundTest | None:
+def _choose(client: ProbeClient, sample: Sample) -> BoundTest | None:
     """Choose the most isolated record whose time is not a multiple of a coarser unit."""
     records = [record for record in sample.records if record.is_time_readable]
     times = sorted({record.occurred_at for record in records})
@@ -80,7 +80,7 @@ def _choose(asker: ProbeClient, sample: Sample) -> BoundTest | None:
 
     best = max(records, key=merit)
     unit = next((unit for unit in SHOWN if all(_floor(at, unit) == at for at in times)), MILLISECOND)
-    return BoundTest(asker, best.key, best.occurred_at, unit)
+    return BoundTest(client, best.key, best.occurred_at, unit)
 
 
 def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[datetime]]]:
@@ -88,10 +88,10 @@ def _neighbours(times: Sequence[datetime]) -> Iterator[tuple[datetime, list[date
         yield at, [*times[max(place - 1, 0) : place], *times[place + 1 : place + 2]]
 
 
-def _ignored(asker: ProbeClient) -> list[str]:
+def _ignored(client: ProbeClient) -> list[str]:
     """Request the future and the distant past: neither may return a record."""
-    ahead = asker.page(within(asker.server_now() + AHEAD, None), size=1)
-    long_ago = asker.page(within(None, LONG_AGO), size=1)
+    ahead = client.page(within(client.server_now() + AHEAD, None), size=1)
+    long_ago = client.page(within(None, LONG_AGO), size=1)
     return ["startTime"] * bool(ahead.records) + ["endTime"] * bool(long_ago.records)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -38,22 +37,18 @@ class ProbedPage:
 
     @property
     def records(self) -> Sequence[Record]:
-        """The records, in the order of the response."""
         return self.page.records
 
     @cached_property
     def keys(self) -> list[str]:
-        """The keys of the records, in the order of the response."""
         return [record.key for record in self.page.records]
 
     @cached_property
     def document(self) -> Any:
-        """The decoded body."""
         return decode(self.response.body)
 
     @cached_property
     def objects(self) -> list[Mapping[str, Any]]:
-        """The decoded objects of the records."""
         return [json.loads(record.raw) for record in self.page.records]
 
     @cached_property
@@ -66,11 +61,8 @@ class ProbedPage:
 
     def member(self, name: str) -> Any:
         """Return a member of the first envelope, ignoring case; None if it has none."""
-        return (
-            next((held for key, held in self.envelopes[0].items() if key.lower() == name), None)
-            if self.envelopes
-            else None
-        )
+        members = self.envelopes[0] if self.envelopes else {}
+        return next((held for key, held in members.items() if key.lower() == name), None)
 
     @property
     def total(self) -> int | None:
@@ -80,29 +72,6 @@ class ProbedPage:
         if isinstance(text, bool) or not str(text).removesuffix(".0").isdigit():
             return None
         return int(float(text))
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Describes an error without texts of the upstream, which may contain names."""
-
-    error: SourceError
-
-    def __str__(self) -> str:
-        """Describe the error."""
-        match self.error:
-            case RateLimited():
-                return "the upstream limits the request rate (429)"
-            case AccessDenied():
-                return "the upstream denies access (401, 403 or 404)"
-            case BadRequest():
-                return "the upstream refuses the request (4xx)"
-            case SourceUnavailable():
-                return "no whole response arrived (5xx, or a broken connection)"
-            case UnreadableResponse():
-                return self.error.what
-            case _:
-                return "the response cannot be read"
 
 
 class UnreadableResponse(BadResponse):
@@ -134,7 +103,6 @@ class ProbeClient:
 
     @property
     def reader(self) -> RecordReader:
-        """The reader of the records."""
         return self._client.reader
 
     def server_now(self) -> datetime:
@@ -174,13 +142,10 @@ class ProbeClient:
             self.request_count += 1
             try:
                 response = request()
-            except RateLimited as exc:
-                self.limited_count += 1
-                self.has_retry_after = self.has_retry_after or exc.retry_after is not None
-                wait = exc.retry_after or WAIT
-                if attempt == ATTEMPTS or wait > MAX_WAIT:
-                    raise
-            except SourceUnavailable as exc:
+            except (RateLimited, SourceUnavailable) as exc:
+                if isinstance(exc, RateLimited):
+                    self.limited_count += 1
+                    self.has_retry_after = self.has_retry_after or exc.retry_after is not None
                 wait = exc.retry_after or WAIT
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise
@@ -196,6 +161,23 @@ class ProbeClient:
         self.dates.append((response.date, self._clock()))
 
 
+def refusal(error: SourceError) -> str:
+    """Describe an error without texts of the upstream, which may contain names."""
+    match error:
+        case RateLimited():
+            return "the upstream limits the request rate (429)"
+        case AccessDenied():
+            return "the upstream denies access (401, 403 or 404)"
+        case BadRequest():
+            return "the upstream refuses the request (4xx)"
+        case SourceUnavailable():
+            return "no whole response arrived (5xx, or a broken connection)"
+        case UnreadableResponse() | RequestBudgetExceeded():
+            return error.what
+        case _:
+            return "the response cannot be read"
+
+
 def decode(body: bytes) -> Any:
     """Decode JSON as leniently as the tail does.
 
@@ -205,7 +187,6 @@ def decode(body: bytes) -> Any:
 
 
 def shape_of_body(body: bytes) -> str:
-    """Describe the shape of a body without its values."""
     text = body[:200].decode("utf-8", "replace").strip()
     if not text:
         return "an empty body"

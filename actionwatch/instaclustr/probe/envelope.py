@@ -7,7 +7,7 @@ from typing import Any
 
 from actionwatch.base.errors import SourceError
 from actionwatch.base.plurals import counted
-from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, refusal
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, unsettled
 from actionwatch.instaclustr.probe.sample import Sample
 from actionwatch.instaclustr.probe.shapes import field_name, types
@@ -24,7 +24,6 @@ CONTRADICTED = "they contradict every walk, so that no walk proves anything: rep
 
 
 def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
-    """Describe the envelope of the records."""
     seen, found = sample.large, sample.large.envelopes
     if not found and isinstance(seen.document, list):
         what = "a list of records, with no envelope" if seen.records else "an empty list, with no envelope"
@@ -35,14 +34,14 @@ def envelope(_: ProbeClient, sample: Sample) -> ProbeFinding:
     return fine("envelope", f"{what}, whose members besides {_resources(seen)} are {members or 'none'}", "supported")
 
 
-def emptiness(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def emptiness(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Request a page far past the end: what does an empty page look like, and is `recordIndex` evaluated?"""
     try:
-        seen = asker.page(sample.window, size=1, index=FAR)
+        seen = client.page(sample.window, size=1, index=FAR)
     except SourceError as exc:
         return fine(
             "empty answer",
-            f"far past the end, {Refusal(exc)}",
+            f"far past the end, {refusal(exc)}",
             "recordIndex is evaluated; walks do not go past the end",
         )
     if seen.records:
@@ -59,7 +58,7 @@ def emptiness(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     )
 
 
-def totals(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def totals(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether there are totals, whether they cover the window, and whether they are right."""
     small, large = sample.small, sample.large
     given, subject = large.member("totalresults"), "totals"
@@ -80,14 +79,14 @@ def totals(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     if small.total == len(small.records):
         return costly(subject, f"{form}, but they count the page and not the window", f"not used: {TWO_WALKS}")
     if small.total != large.total:
-        small = asker.page(sample.window, size=1)
+        small = client.page(sample.window, size=1)
     if small.total is None or small.total != large.total:
         says = f"{form}, but differ between responses: they depend on the page, or the window is changing"
         return costly(subject, says, f"not used: {TWO_WALKS}")
-    return _exactness(asker, sample, small.total, form)
+    return _exactness(client, sample, small.total, form)
 
 
-def counts(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def counts(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Check whether there are counts, in which form, what they cover, and whether they add up to the totals."""
     small, large = sample.small, sample.large
     found = _counts(large)
@@ -95,29 +94,29 @@ def counts(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
         means = "the proof uses the method 'totals' instead of 'counts'; sweeps compare totals and not kinds"
         return [costly("counts", "missing, although requested", means)]
     form = f"{'a map of kind to number' if isinstance(found[1], dict) else 'a list of objects'} under {field_name(found[0])}"
-    declined = asker.page(sample.window, size=1, is_counted=False)
+    declined = client.page(sample.window, size=1, is_counted=False)
     when_declined = "absent on request" if _counts(declined) is None else "present even if declined"
     findings = [fine("counts form", f"{form}, {when_declined}", "supported")]
-    return [*findings, _coverage(asker, small, large, sample)]
+    return [*findings, _coverage(client, small, large, sample)]
 
 
-def _exactness(asker: ProbeClient, sample: Sample, total: int, form: str) -> ProbeFinding:
+def _exactness(client: ProbeClient, sample: Sample, total: int, form: str) -> ProbeFinding:
     """Request the last record according to the total, and the one after it: exactly one must be returned."""
-    last = asker.page(sample.window, size=2, index=total - 1)
+    last = client.page(sample.window, size=2, index=total - 1)
     if len(last.records) == 1:
         return fine("totals", f"{form}, cover the window, and equal the number of records", ONE_REQUEST)
     if not last.records:
         return fatal("totals", f"{form}, but higher than the number of records", CONTRADICTED)
     is_moved = last.keys != sample.large.keys[: len(last.keys)]
-    if is_moved and asker.page(sample.window, size=1).total == total:
+    if is_moved and client.page(sample.window, size=1).total == total:
         return costly("totals", f"{form}, but lower than the number of records", f"not used: {TWO_WALKS}")
     return unsettled("totals", f"{form}, and cover the window; it is unknown whether they are right", ONE_REQUEST)
 
 
-def _coverage(asker: ProbeClient, small: ProbedPage, large: ProbedPage, sample: Sample) -> ProbeFinding:
+def _coverage(client: ProbeClient, small: ProbedPage, large: ProbedPage, sample: Sample) -> ProbeFinding:
     of_small, of_large = small.page.counts, large.page.counts
     if of_small != of_large:
-        of_small = asker.page(sample.window, size=1).page.counts
+        of_small = client.page(sample.window, size=1).page.counts
     if of_small is None or of_large is None:
         return costly("counts", "missing in some responses", "the proof uses the method 'totals'")
     if len(large.records) <= len(small.records) and sum(of_large.values()) == len(large.records):

@@ -38,10 +38,6 @@ class FieldSeen:
     share: str
     ours: str
 
-    def document(self) -> dict[str, str]:
-        """Return the field as JSON."""
-        return {"name": self.name, "types": self.types, "share": self.share, "ours": self.ours}
-
 
 def fields_seen(objects: Sequence[Mapping[str, Any]], aliases: Mapping[str, Sequence[str]]) -> list[FieldSeen]:
     """List all top-level fields in the order of their first occurrence."""

@@ -11,7 +11,7 @@ from actionwatch.base.errors import SourceError
 from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION
-from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, Refusal
+from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, refusal
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
 from actionwatch.instaclustr.query import Query
@@ -49,19 +49,19 @@ _CHECKS = (
 )
 
 
-def filters(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def filters(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Check every filter with one value."""
-    findings = [_try(asker, sample, check) for check in _CHECKS]
-    return [*findings, _keyword(asker, sample), *_undocumented(asker, sample), *_several_kinds(asker, sample)]
+    findings = [_try(client, sample, check) for check in _CHECKS]
+    return [*findings, _keyword(client, sample), *_undocumented(client, sample), *_several_kinds(client, sample)]
 
 
-def partition(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def partition(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Request the log of the organisation and that of the accounts: together they must be the whole log."""
     subject = "organisationLogsOnly, accountLogsOnly"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
     size = SIZE if sample.is_size_known else LARGE
-    parts = [asker.page([*sample.window, (name, "true")], size=size) for name in subject.split(", ")]
+    parts = [client.page([*sample.window, (name, "true")], size=size) for name in subject.split(", ")]
     if sample.is_size_known:
         organisation, account = (claimed(part) or 0 for part in parts)
         whole = sample.size or claimed(sample.small) or 0
@@ -74,12 +74,12 @@ def partition(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     return [_compare_partition(subject, organisation, account, whole, is_sum=is_sum), *_scopes(parts)]
 
 
-def operations(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def operations(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Request each value of `crudOperations`: is it applied, and how does the upstream classify the kinds?"""
     subject = "crudOperations"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
-    seen = {value: asker.page([*sample.window, (subject, value)], size=SIZE) for value in CRUD}
+    seen = {value: client.page([*sample.window, (subject, value)], size=SIZE) for value in CRUD}
     sizes = [claimed(part) if sample.is_size_known else len(part.records) for part in seen.values()]
     whole = sample.size if sample.is_size_known else min(len(sample.records), SIZE)
     if all(size == whole for size in sizes):
@@ -92,7 +92,7 @@ def operations(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     return [*findings, _classes(seen)]
 
 
-def _try(asker: ProbeClient, sample: Sample, check: FilterCheck) -> ProbeFinding:
+def _try(client: ProbeClient, sample: Sample, check: FilterCheck) -> ProbeFinding:
     """Request the rarest value of the field of a filter."""
     values = Counter(value for record in sample.records if (value := check.value(record)))
     if not values:
@@ -100,19 +100,19 @@ def _try(asker: ProbeClient, sample: Sample, check: FilterCheck) -> ProbeFinding
     value, count = values.most_common()[-1]
     if count == len(sample.records):
         return unsettled(check.subject, "all records of the sample have the same value")
-    return _check(asker, sample, check.subject, [(check.parameter, value)], check.query(value))
+    return _check(client, sample, check.subject, [(check.parameter, value)], check.query(value))
 
 
 def _check(
-    asker: ProbeClient, sample: Sample, subject: str, asked: list[tuple[str, str]], query: Query
+    client: ProbeClient, sample: Sample, subject: str, asked: list[tuple[str, str]], query: Query
 ) -> ProbeFinding:
     """Compare the records that a filter returns with those of the sample that satisfy it."""
-    accounts = asker.reader.known_accounts
+    accounts = client.reader.known_accounts
     expected = sum(query.matches(record, accounts) for record in sample.records)
     try:
-        seen = asker.page([*sample.window, *asked], size=SIZE)
+        seen = client.page([*sample.window, *asked], size=SIZE)
     except SourceError as exc:
-        return costly(subject, f"cannot be requested: {Refusal(exc)}", OURS)
+        return costly(subject, f"cannot be requested: {refusal(exc)}", OURS)
     unwanted = sum(not query.matches(record, accounts) for record in seen.records)
     if unwanted and seen.keys == sample.large.keys[: len(seen.keys)]:
         return costly(subject, "ignored: all records are returned", OURS)
@@ -125,7 +125,7 @@ def _check(
     return fine(subject, "applied", OURS)
 
 
-def _keyword(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def _keyword(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Request a word that is in only some descriptions."""
     subject, records = "descriptionKeyword", sample.records[:200]
     words = {word for record in records for word in WORD.findall(record.description or "")}
@@ -137,10 +137,10 @@ def _keyword(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     if not fitting:
         return unsettled(subject, "no word is in only some descriptions")
     word = min(fitting, key=lambda one: shares[one])
-    return _check(asker, sample, subject, [(subject, word)], Query(keyword=word))
+    return _check(client, sample, subject, [(subject, word)], Query(keyword=word))
 
 
-def _undocumented(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def _undocumented(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Request an undocumented kind of the sample: is the filter applied?"""
     kinds = Counter(
         r.action_kind for r in sample.records if r.action_kind not in KINDS and r.action_kind.isidentifier()
@@ -149,10 +149,10 @@ def _undocumented(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
         return []
     kind = kinds.most_common()[-1][0]
     query = Query(kinds=(kind,))
-    return [_check(asker, sample, "actionKinds, undocumented", [("actionKinds", kind)], query)]
+    return [_check(client, sample, "actionKinds, undocumented", [("actionKinds", kind)], query)]
 
 
-def _several_kinds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def _several_kinds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Request two kinds."""
     kinds = [
         kind
@@ -162,10 +162,10 @@ def _several_kinds(asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     if len(kinds) < 3:
         return []
     query, asked = Query(kinds=tuple(kinds[:2])), [("actionKinds", kind) for kind in kinds[:2]]
-    found = _check(asker, sample, "actionKinds, several", asked, query)
+    found = _check(client, sample, "actionKinds, several", asked, query)
     if found.says != "applied":
         return [found]
-    seen = asker.page([*sample.window, *asked], size=SIZE)
+    seen = client.page([*sample.window, *asked], size=SIZE)
     came = {record.action_kind for record in seen.records}
     if len(seen.records) < SIZE and came != set(kinds[:2]):
         return [costly(found.subject, "only one of several kinds is applied", f"{OURS}: they would miss records")]

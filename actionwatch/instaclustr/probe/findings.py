@@ -31,7 +31,6 @@ class ProbeFinding:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Return the finding as JSON."""
         return {
             "subject": self.subject,
             "settled": self.is_settled,
@@ -63,6 +62,5 @@ def unsettled(subject: str, why: str, means: str = "") -> ProbeFinding:
 
 
 def joined(words: Sequence[str], most: int = 60) -> str:
-    """List names, and how many more there are."""
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

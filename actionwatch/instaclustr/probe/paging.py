@@ -17,12 +17,12 @@ ENOUGH = 4  # records: fewer may be in order by chance
 SIZE, INDEX = 3, 2  # a short page within the first: a page of three that begins at the third record
 
 
-def order(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def order(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check in which order records are returned, and whether it is stable."""
     records = sample.records
     if len(records) < ENOUGH:
         return unsettled("order", f"the log has only {counted(len(records), 'record')}", "none is assumed")
-    base, again = asker.page(sample.window, size=10), asker.page(sample.window, size=10)
+    base, again = client.page(sample.window, size=10), client.page(sample.window, size=10)
     found = direction(records)
     if base.keys == again.keys:
         if found is None:
@@ -46,13 +46,13 @@ def direction(records: Sequence[Record]) -> str | None:
     return "ascending by time" if all(one <= other for one, other in pairwise(times)) else "not by time"
 
 
-def index(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def index(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether `recordIndex` works, and what it counts."""
     subject = "recordIndex"
-    base = asker.page(sample.window, size=10)
+    base = client.page(sample.window, size=10)
     if len(base.records) <= INDEX + SIZE:
         return unsettled(subject, f"the log has only {counted(len(base.records), 'record')}")
-    page = asker.page(sample.window, size=SIZE, index=INDEX)
+    page = client.page(sample.window, size=SIZE, index=INDEX)
     if not page.keys:
         return fatal(subject, "a page in the middle of the log is empty", "only first pages can be read")
     count = min(len(page.keys), len(base.keys) - INDEX)
@@ -71,27 +71,23 @@ def index(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     return unsettled(subject, "unknown, because the order changes between requests")
 
 
-def size(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def size(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check whether `pageSize` is applied, and how large a page can be."""
     small, large = sample.small, sample.large
+    more_requests = "walks advance by the number of received records: more requests, and the same proof"
     if len(small.records) > 1:
-        says = f"ignored: a page of 1 had {len(small.records)} records"
-        return costly(
-            "pageSize", says, "walks advance by the number of received records: more requests, and the same proof"
-        )
+        return costly("pageSize", f"ignored: a page of 1 had {len(small.records)} records", more_requests)
     if sample.is_whole and sample.start is not None:
-        large = asker.page(size=LARGE)  # the whole log may have more records than the window
+        large = client.page(size=LARGE)  # the whole log may have more records than the window
     came, claim = len(large.records), claimed(large)
     is_cut = not sample.is_whole
     if large is not sample.large:
-        is_cut = claim is not None and claim > came and bool(asker.page(size=1, index=came).records)
+        is_cut = claim is not None and claim > came and bool(client.page(size=1, index=came).records)
     if came >= LARGE:
         return fine("pageSize", f"applied, up to {LARGE}", "walks advance by the number of received records")
     if is_cut:
         says = f"applied, but pages have at most {came} records, although {LARGE} were requested"
-        return costly(
-            "pageSize", says, "walks advance by the number of received records: more requests, and the same proof"
-        )
+        return costly("pageSize", says, more_requests)
     if not came:
         return unsettled("pageSize", "the log has no records")
     return unsettled(
@@ -99,18 +95,18 @@ def size(asker: ProbeClient, sample: Sample) -> ProbeFinding:
     )
 
 
-def retention(asker: ProbeClient, sample: Sample) -> ProbeFinding:
+def retention(client: ProbeClient, sample: Sample) -> ProbeFinding:
     """Check how far the log reaches back."""
     claim, found = claimed(sample.first), direction(sample.records)
     if not sample.records or not found:
         return unsettled("retention", "too few records")
     oldest: ProbedPage | None = sample.first if found.startswith("ascending") else None
     if found.startswith("descending") and claim is not None and claim > len(sample.first.records):
-        oldest = asker.page(size=1, index=claim - 1)
+        oldest = client.page(size=1, index=claim - 1)
     times = [record.occurred_at for record in oldest.records if record.is_time_readable] if oldest else []
     if not times:
         return unsettled("retention", "without an order and a right total, the oldest record cannot be requested")
-    age = max(asker.server_now() - min(times), timedelta(0))
+    age = max(client.server_now() - min(times), timedelta(0))
     reach = spell_duration(timedelta(days=age.days) if age.days else timedelta(seconds=age.seconds // 60 * 60 or 60))
     means = "it is unknown whether older records were deleted; a window that shrinks after its proof raises an alert"
     return fine("retention", f"records reach back at least {reach}", means)

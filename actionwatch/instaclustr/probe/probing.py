@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.instaclustr.probe import behaviour, bounds, envelope, fields, filters, paging, records
-from actionwatch.instaclustr.probe.client import (
-    MAX_REQUESTS,
-    ProbeClient,
-    Refusal,
-    RequestBudgetExceeded,
-    UnreadableResponse,
-)
+from actionwatch.instaclustr.probe.client import MAX_REQUESTS, ProbeClient, refusal
 from actionwatch.instaclustr.probe.fields import FieldSeen
 from actionwatch.instaclustr.probe.findings import ProbeFinding, ProofImpact, costly, fatal, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import Sample, take_sample
@@ -54,7 +48,6 @@ class ProbeReport:
 
     @property
     def is_proof_prevented(self) -> bool:
-        """Whether a finding makes the proof impossible."""
         return any(finding.weight is ProofImpact.PREVENTS for finding in self.findings)
 
     @property
@@ -70,51 +63,49 @@ class ProbeReport:
         return merged
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON."""
         return {
             "source": self.source,
             "requests": self.request_count,
             "most_requests": MAX_REQUESTS,
             "is_provable": not self.is_proof_prevented,
             "findings": [finding.document() for finding in self.findings],
-            "fields": [field.document() for field in self.fields],
+            "fields": [asdict(field) for field in self.fields],
             "configuration": self.configuration,
         }
 
 
-def probe(asker: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
+def probe(client: ProbeClient, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]) -> ProbeReport:
     """Run all checks. `aliases` and `known_kinds` come from the configuration.
 
     Raises: SourceError, if the first request is refused: the key, the organisation or the address is wrong.
     """
-    source = asker.reader.source
-    accounts = behaviour.accounts(asker)
+    source = client.reader.source
+    accounts = behaviour.accounts(client)
     try:
-        sample = take_sample(asker)
+        sample = take_sample(client)
     except BadResponse as exc:
-        what = str(Refusal(exc)) if isinstance(exc, UnreadableResponse) else exc.what
+        what = exc.what
         found = fatal("envelope", what, "an unreadable response never counts as 'no records': check base_url and proxy")
-        return ProbeReport(source, asker.request_count, [_proof([found]), found, accounts], [])
-    findings = [finding for name, check in _CHECKS for finding in _run(name, check, asker, sample)]
+        return ProbeReport(source, client.request_count, [_proof([found]), found, accounts], [])
+    findings = [finding for name, check in _CHECKS for finding in _run(name, check, client, sample)]
     findings += _of_records(sample, aliases, known_kinds)
-    findings += [accounts, *(check(asker, sample) for check in _FINAL_CHECKS)]
+    findings += [accounts, *(check(client, sample) for check in _FINAL_CHECKS)]
     seen = fields.fields_seen(sample.large.objects, aliases)
-    return ProbeReport(source, asker.request_count, [_proof(findings, sample), *findings], seen)
+    return ProbeReport(source, client.request_count, [_proof(findings, sample), *findings], seen)
 
 
-def _run(name: str, check: Check, asker: ProbeClient, sample: Sample) -> list[ProbeFinding]:
+def _run(name: str, check: Check, client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     """Run one check. If it fails, that is a finding too, and the other checks still run."""
     try:
-        found = check(asker, sample)
+        found = check(client, sample)
     except SourceError as exc:
-        return [unsettled(name, exc.what if isinstance(exc, RequestBudgetExceeded) else str(Refusal(exc)))]
+        return [unsettled(name, refusal(exc))]
     return found if isinstance(found, list) else [found]
 
 
 def _of_records(
     sample: Sample, aliases: Mapping[str, Sequence[str]], known_kinds: Collection[str]
 ) -> list[ProbeFinding]:
-    """Check the records of the sample."""
     large, objects = sample.large, sample.large.objects
     again = {record.key: record.upstream_id for record in sample.small.records}
     counted = (sample.first.page.counts or {}) if sample.is_size_known else {}

@@ -32,7 +32,6 @@ Aliases = Mapping[str, Sequence[str]]
 
 
 def time_form(objects: Objects, aliases: Aliases) -> ProbeFinding:
-    """Check the form of times."""
     given = _values(objects, aliases, "time")
     if not objects:
         return unsettled("time", "the log has no records")
@@ -82,12 +81,10 @@ def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> Prob
         return fine("upstream id", f"missing; {same}", means)
     if len(ids) < len(records):
         return fine("upstream id", f"only some records have one; {same}", "used if present")
-    if any(record.key in again and again[record.key] != record.upstream_id for record in records):
+    is_changed = any(again.get(record.key, record.upstream_id) != record.upstream_id for record in records)
+    if is_changed or (len(records) > 1 and again and not any(record.key in again for record in records)):
         return costly("upstream id", "changes between responses", "every poll would treat all records as new")
-    is_unique = len(set(ids)) == len(ids)
-    if len(records) > 1 and not any(record.key in again for record in records) and again:
-        return costly("upstream id", "changes between responses", "every poll would treat all records as new")
-    if not is_unique:
+    if len(set(ids)) < len(ids):
         return fine(
             "upstream id",
             f"present, but not unique; {same}",
@@ -116,17 +113,10 @@ def kinds(
     hidden = len(seen - documented) - len(shown)
     given = [value for value in _values(objects, aliases, "kind") if isinstance(value, str)]
     is_label = any(value != normalise_kind(value) for value in given)
-    findings = (
-        [
-            fine(
-                "kind form",
-                "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER",
-                "supported",
-            )
-        ]
-        if given
-        else []
-    )
+    findings = []
+    if given:
+        form = "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER"
+        findings.append(fine("kind form", form, "supported"))
     says = f"{len(documented)} of the {len(KINDS)} documented kinds found"
     if shown:
         says += f"; undocumented: {joined(shown, MAX_SHOWN_KINDS)}"

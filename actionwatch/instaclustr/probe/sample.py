@@ -37,12 +37,10 @@ class Sample:
 
     @property
     def window(self) -> Parameters:
-        """The parameters of the window."""
         return within(self.start, self.end)
 
     @property
     def records(self) -> Sequence[Record]:
-        """The records of the large page."""
         return self.large.records
 
     @property
@@ -59,22 +57,22 @@ class Sample:
         return claimed(self.small) if self.is_size_known else None
 
 
-def take_sample(asker: ProbeClient) -> Sample:
+def take_sample(client: ProbeClient) -> Sample:
     """Request the shortest window with enough records.
 
     Raises: SourceError, if a response is unreadable.
     """
-    first = asker.page(size=1)
-    end = asker.server_now() - SETTLED
+    first = client.page(size=1)
+    end = client.server_now() - SETTLED
     start, large = None, first
     for reach in REACHES:
         start = None if reach is None else end - reach
-        large = asker.page(within(start, end), size=LARGE)
+        large = client.page(within(start, end), size=LARGE)
         if len(large.records) >= WANTED:
             break
     window = within(start, end)
-    small = asker.page(window, size=1)
-    rest = asker.page(window, size=1, index=len(large.records)) if large.records else large
+    small = client.page(window, size=1)
+    rest = client.page(window, size=1, index=len(large.records)) if large.records else large
     return Sample(first, large, small, start, end, is_whole=not rest.records)
 
 

@@ -22,7 +22,6 @@ def field_name(name: str) -> str:
 
 
 def type_word(value: Any) -> str:
-    """Return the name of a JSON type."""
     match value:
         case None:
             return "null"
@@ -51,17 +50,10 @@ def shape(value: Any, depth: int = MAX_DEPTH) -> str:
         items = dict.fromkeys(shape(item, depth - 1) if depth else type_word(item) for item in value[:100])
         return "[" + " | ".join(list(items)[:4]) + "]"
     if isinstance(value, str):
-        return text_form(value)
+        if not value.strip():
+            return "blank text"
+        return "UUID" if _UUID.fullmatch(value.strip()) else "text"
     return type_word(value)
-
-
-def text_form(value: str) -> str:
-    """Describe the form of a text without its content."""
-    if not value.strip():
-        return "blank text"
-    if _UUID.fullmatch(value.strip()):
-        return "UUID"
-    return "text"
 
 
 def types(values: Iterable[Any]) -> str:

@@ -18,26 +18,13 @@ from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Account, Cluster, Organisation
+from tests.builders import CLUSTER_DELETED_RULE
 from tests.fixtures import logs_left_alone
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import LIMIT
 
 __all__ = ["logs_left_alone"]
 
-RULE = """\
-title: Cluster deleted
-id: 11111111-1111-4111-8111-111111111111
-name: cluster_deleted
-status: stable
-logsource: {product: instaclustr, service: user_actions}
-detection:
-  selection:
-    actionKind: DELETE_CLUSTER
-  condition: selection
-level: critical
-alert:
-  title: '{{ userName }} deleted {{ cluster.name }}'
-"""
 BROKEN_RULE = """\
 title: Broken
 id: 22222222-2222-4222-8222-222222222222
@@ -115,7 +102,7 @@ class Desk:
     def write(self, **source: str) -> Desk:
         """Write the configuration, with other values for the source's keys."""
         (self.folder / "rules").mkdir(exist_ok=True)
-        (self.folder / "rules" / "cluster_deleted.yml").write_text(RULE)
+        (self.folder / "rules" / "cluster_deleted.yml").write_text(CLUSTER_DELETED_RULE)
         keys = {
             "name": "acme",
             "organisation_id": self.organisation.id,

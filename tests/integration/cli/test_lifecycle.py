@@ -8,47 +8,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.conftest import Desk as CommandDesk
-from tests.integration.cli.conftest import a_desk
+from tests.builders import CLUSTER_DELETED
+from tests.integration.cli.conftest import Desk, a_desk
 from tests.integration.notifiers.http_end import Reply
 
-GROUPED = """\
-title: Cluster deleted
-id: 11111111-1111-4111-8111-111111111111
-name: cluster_deleted
-logsource: {product: instaclustr, service: user_actions}
-detection:
-  selection:
-    actionKind: DELETE_CLUSTER
-  condition: selection
-level: critical
-alert:
+GROUPED = f"""\
+{CLUSTER_DELETED}\
   group_by: [userName]
   realert: 1d
-  escalate: {after: 1h, unless: acked, to: soar}
+  escalate: {{after: 1h, unless: acked, to: soar}}
 """
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[CommandDesk]:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     """A new desk whose rule groups by user and escalates."""
     with a_desk(tmp_path) as fresh:
         (fresh.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED)
         yield fresh
 
 
-def types(desk: CommandDesk) -> list[str]:
+def types(desk: Desk) -> list[str]:
     """Return the types of the messages that the webhook received."""
     return [json.loads(request.body)["type"] for request in desk.webhook.requests]
 
 
-def run(desk: CommandDesk, status: int = 0) -> None:
+def run(desk: Desk, status: int = 0) -> None:
     """Run one round."""
     called = desk.call("run", "--once")
     assert called.status == status, called.err
 
 
-def test_silences(desk: CommandDesk) -> None:
+def test_silences(desk: Desk) -> None:
     """Silences can be added, listed and expired. A silenced alert is suppressed with its reason, and reported at the end."""
     run(desk)
     added = desk.call(
@@ -89,15 +80,15 @@ def test_silences(desk: CommandDesk) -> None:
         (["a=b", "--for", "2h", "--comment", "c", "--author", " "], "needs an author"),
     ],
 )
-def test_no_silence(desk: CommandDesk, arguments: list[str], reason: str) -> None:
+def test_no_silence(desk: Desk, arguments: list[str], reason: str) -> None:
     """A silence without a comment, an end or a matcher is a usage error."""
     called = desk.call("silences", "add", *arguments)
     assert called.status == 2
     assert reason in called.err
 
 
-def test_reviewed_silences(desk: CommandDesk) -> None:
-    """Silences can come from files. A broken file is reported and does not affect others. A removed silence ends."""
+def test_reviewed_silences(desk: Desk) -> None:
+    """Files are silences; a broken one is located and leaves the others alone; what is taken out of its file ends."""
     folder = desk.folder / "silences"
     folder.mkdir()
     text = "matchers: ['rule=\"cluster_deleted\"']\nauthor: sam\ncomment: planned\nends_at: 2999-01-01T00:00:00Z\n"
@@ -121,7 +112,7 @@ def test_reviewed_silences(desk: CommandDesk) -> None:
     assert types(desk) == ["alerts.summary"]
 
 
-def test_ack_and_resolve(desk: CommandDesk) -> None:
+def test_ack_and_resolve(desk: Desk) -> None:
     """Both record the author, notify the webhook, and appear in `alerts show`."""
     desk.act("DELETE_CLUSTER", 5)
     run(desk)
@@ -137,7 +128,7 @@ def test_ack_and_resolve(desk: CommandDesk) -> None:
     assert types(desk) == ["alert.opened", "alert.resolved"]
 
 
-def test_dead_letters(desk: CommandDesk) -> None:
+def test_dead_letters(desk: Desk) -> None:
     """They can be dropped by id and by filter. Then there is no trouble left."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400))
@@ -152,7 +143,7 @@ def test_dead_letters(desk: CommandDesk) -> None:
     assert desk.call("status", "-o", "json").json["troubles"] == []
 
 
-def test_explain(desk: CommandDesk) -> None:
+def test_explain(desk: Desk) -> None:
     """`explain` prints the history of an alert and of a record in order, from the poll to the receipt."""
     desk.act("DELETE_CLUSTER", 6)
     desk.act("DELETE_CLUSTER", 5)
@@ -187,7 +178,7 @@ def test_explain(desk: CommandDesk) -> None:
     assert desk.call("explain", "nothing").status == 1
 
 
-def test_explain_says_why_not(desk: CommandDesk) -> None:
+def test_explain_says_why_not(desk: Desk) -> None:
     """`explain` reports that no rule matches a record."""
     desk.act("CREATE_CLUSTER", 5)
     run(desk)
@@ -196,7 +187,7 @@ def test_explain_says_why_not(desk: CommandDesk) -> None:
     assert any("no current rule" in line["what"] for line in story)
 
 
-def test_configured_wishes(desk: CommandDesk) -> None:
+def test_configured_wishes(desk: Desk) -> None:
     """The options of a receiver in the configuration reach the gates."""
     desk.more = (
         "time_intervals: [{name: always, time_intervals: [{}]}]\n"
@@ -210,7 +201,7 @@ def test_configured_wishes(desk: CommandDesk) -> None:
     assert alert["suppressed"] == [{"receiver": "soar", "by": "mute", "ref": "always"}]
 
 
-def test_an_escalation_to_nobody_is_a_fault(desk: CommandDesk) -> None:
+def test_an_escalation_to_nobody_is_a_fault(desk: Desk) -> None:
     """`check` reports a rule that escalates to an unknown receiver."""
     assert desk.call("check").status == 0
     (desk.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED.replace("to: soar", "to: nobody"))

@@ -14,12 +14,13 @@ import pytest
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
-from tests.integration.cli.conftest import RULE, Called, call
+from tests.builders import CLUSTER_DELETED_RULE
+from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import LIMIT
 
 ONE, OTHER = "11111111-2222-4333-8444-55555555aaaa", "11111111-2222-4333-8444-55555555bbbb"
-GROUPED = RULE + "  group_by: [userName]\n  realert: 1d\n"
+GROUPED = CLUSTER_DELETED_RULE + "  group_by: [userName]\n  realert: 1d\n"
 BURST = """\
 title: Burst
 id: 33333333-3333-4333-8333-333333333333
@@ -40,7 +41,7 @@ class Site:
     urls: dict[str, str]
     webhook: HttpEnd
 
-    def write(self, sources: dict[str, str], rule: str = RULE, **more: str) -> None:
+    def write(self, sources: dict[str, str], rule: str = CLUSTER_DELETED_RULE, **more: str) -> None:
         """Write the configuration: which source reads which organisation."""
         (self.folder / "rules").mkdir(exist_ok=True)
         (self.folder / "rules" / "rule.yml").write_text(rule)
@@ -105,7 +106,7 @@ def test_twins_in_two_organisations_are_two_alerts(site: Site) -> None:
     assert len(keys) == 2
 
 
-@pytest.mark.parametrize(("rule", "counts"), [(RULE, [1, 1]), (GROUPED, [2]), (BURST, [2])])
+@pytest.mark.parametrize(("rule", "counts"), [(CLUSTER_DELETED_RULE, [1, 1]), (GROUPED, [2]), (BURST, [2])])
 def test_two_sources_of_one_organisation_make_one_alert(site: Site, rule: str, counts: list[int]) -> None:
     """An action that two sources of one organisation read alerts and counts once, and `explain` shows that both read it."""
     site.delete(ONE, ago(5))

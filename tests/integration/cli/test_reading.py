@@ -169,7 +169,7 @@ def test_an_alert_is_shown_with_all_that_belongs_to_it(filled: Desk) -> None:
     assert [line["stage"] for line in shown["history"]] == ["opened", "routed", "delivery to soar"]
     assert [list(line) for line in shown["history"]] == [["at", "stage", "what"]] * 3
     text = filled.call("alerts", "show", alert["id"]).out
-    for part in (alert["id"], alert["title"], "cluster_deleted", "DELETE_CLUSTER", "alert.opened taken"):
+    for part in (alert["id"], alert["title"], "cluster_deleted", "DELETE_CLUSTER", "alert.opened accepted"):
         assert part in text
 
 

@@ -44,7 +44,7 @@ class Desk(Post):
     global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
     number: int = 0
 
-    def deliverer(self, **changes: Any) -> DeliveryWorker:
+    def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
         channels = [
             Channel(name, sender, ("t.txt",), policy=self.policies.get(name, ReceiverPolicy()), **self.channel)
@@ -84,7 +84,7 @@ class Desk(Post):
 
     def deliver(self) -> None:
         """Deliver what is due now, as a process that starts and ends."""
-        self.deliverer().drain()
+        self.worker().drain()
 
     def later(self, **span: float) -> None:
         """Move on, and deliver what is due then."""

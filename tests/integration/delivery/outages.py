@@ -233,7 +233,7 @@ class Hour(Desk):
     make: Callable[[], Notifier] = field(default=lambda: Sender())
     templates: tuple[str, ...] = ()
 
-    def deliverer(self, **changes: Any) -> DeliveryWorker:
+    def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
         notifiers: dict[str, Notifier] = {"main": self.make(), **self.senders}
         channels = [
@@ -250,15 +250,15 @@ class Hour(Desk):
 
     def die(self) -> None:
         """Deliver until nothing more can be but what hangs, then be gone without a word about that."""
-        deliverer = self.deliverer(stop_seconds=0.0)
-        deliverer.recover()
+        worker = self.worker(stop_seconds=0.0)
+        worker.recover()
 
         def are_others_sent() -> bool:
-            deliverer.run_once(0.02)
+            worker.run_once(0.02)
             return not self._owes_others()
 
         wait_until(are_others_sent, "what is owed to the other receivers")
-        deliverer.finish()
+        worker.finish()
 
     def _owes_others(self) -> bool:
         rows = self.all_rows()

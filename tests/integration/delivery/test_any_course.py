@@ -107,8 +107,8 @@ class Course(RuleBasedStateMachine):
             self.matches(2000)
             for _ in range(4):
                 self.post.clock.advance(minutes=20)
-                with self.post.delivering() as deliverer:
-                    settle(deliverer)
+                with self.post.delivering() as worker:
+                    settle(worker)
             self.check()
         finally:
             self.post.database.close()

@@ -79,12 +79,12 @@ def side_by_side(post: Post) -> Iterator[None]:
     """Have two processes deliver from the store, none of which takes it for its own."""
     is_over = threading.Event()
 
-    def work(deliverer: DeliveryWorker) -> None:
+    def work(worker: DeliveryWorker) -> None:
         while not is_over.is_set():
-            deliverer.run_once(0.005)
-        deliverer.finish()
+            worker.run_once(0.005)
+        worker.finish()
 
-    one, other = post.deliverer(), post.deliverer()
+    one, other = post.worker(), post.worker()
     with beside(lambda: work(one), is_over.set), beside(lambda: work(other), is_over.set):
         yield
 
@@ -109,7 +109,7 @@ def test_message(post: Post) -> None:
     )
     assert hook(post).texts[0].texts == {"t.txt": "alert.opened"}
     assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.SENT, 1, post.clock())
-    assert story_of(post, row.alert_id) == ["attempt 1: alert.opened taken"]
+    assert story_of(post, row.alert_id) == ["attempt 1: alert.opened accepted"]
     assert hook(post).is_closed
 
 
@@ -130,7 +130,7 @@ def test_reference(post: Post) -> None:
     post.deliver()
     assert hook(post).references == [None, "ts-1"]
     assert post.rows()[0].why == "bob was refused"
-    assert story_of(post, post.rows()[0].alert_id)[0] == "attempt 1: alert.opened taken; bob was refused"
+    assert story_of(post, post.rows()[0].alert_id)[0] == "attempt 1: alert.opened accepted; bob was refused"
 
 
 def test_template_failure(post: Post) -> None:
@@ -164,21 +164,21 @@ def test_alert_that_cannot_be_written(post: Post) -> None:
 def test_updates_are_coalesced(post: Post) -> None:
     """After `opened`, later matches make one `updated` per `updates` span, with the newest state."""
     happen(post)
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         for number in range(2, 7):
             happen(post, number, minutes=number / 10)
-            settle(deliverer)
+            settle(worker)
         assert hook(post).types == ["alert.opened"]
         post.clock.advance(seconds=10)
-        settle(deliverer)
+        settle(worker)
         assert [message.data["count"] for message in hook(post).sent] == [1, 6]
         happen(post, 7, minutes=1)
         post.clock.advance(seconds=9)
-        settle(deliverer)
+        settle(worker)
         assert len(hook(post).sent) == 2
         post.clock.advance(seconds=1)
-        settle(deliverer)
+        settle(worker)
     assert hook(post).types == ["alert.opened", "alert.updated", "alert.updated"]
     assert len(set(hook(post).ids)) == 3
 
@@ -282,14 +282,14 @@ def test_backoff(post: Post) -> None:
     hook(post).answer = lambda message: answers.pop() if answers else None
     post.owe("one")
     waits = []
-    with post.delivering() as deliverer:
+    with post.delivering() as worker:
         for _ in range(4):
-            settle(deliverer)
+            settle(worker)
             (row,) = post.rows()
             if row.status is DeliveryStatus.PENDING:
                 waits.append(round((row.due_at - post.clock()).total_seconds()))
                 post.clock.now = row.due_at - timedelta(microseconds=1)
-                settle(deliverer)
+                settle(worker)
                 post.clock.now = row.due_at
     assert waits == [1, 2, 4]
     assert len(hook(post).sent) == 4
@@ -297,7 +297,7 @@ def test_backoff(post: Post) -> None:
     assert row.attempts == 4
     assert [line.split(";")[0] for line in story_of(post, "one")] == [
         *(f"attempt {n}: the receiver answered 503" for n in (1, 2, 3)),
-        "attempt 4: alert.opened taken",
+        "attempt 4: alert.opened accepted",
     ]
 
 
@@ -308,12 +308,12 @@ def test_retry_after_pauses_the_receiver(post: Post) -> None:
     post.channel = {"concurrency": 1}
     post.senders["other"] = Sender()
     hook(post).answer = lambda message: answers.pop() if answers else None
-    with post.delivering() as deliverer:
+    with post.delivering() as worker:
         post.owe("one", "two", "three")
-        settle(deliverer)
+        settle(worker)
         post.owe("four")
         post.owe("five", receiver="other")
-        settle(deliverer)
+        settle(worker)
     assert len(hook(post).sent) == 3  # what was in hand when it asked
     assert len(post.senders["other"].sent) == 1
     post.clock.advance(seconds=100)
@@ -354,20 +354,20 @@ def test_failing_receiver(post: Post) -> None:
     """A receiver that takes nothing for long is a trouble, once, and over with its first success."""
     hook(post).answer = lambda message: DOWN
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         post.clock.advance(seconds=FAILING_AFTER.total_seconds() - 1)
-        settle(deliverer)
+        settle(worker)
         assert post.open_troubles() == []
         for _ in range(3):
             post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-            settle(deliverer)
+            settle(worker)
         assert post.open_troubles() == ["receiver_failing hook"]
         hook(post).answer = lambda message: None
         post.clock.advance(minutes=10)
-        settle(deliverer)
+        settle(worker)
         post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-        settle(deliverer)
+        settle(worker)
         assert post.open_troubles() == []
 
 
@@ -391,12 +391,12 @@ def test_receiver_that_is_gone(post: Post) -> None:
     post.deliver()
     (row,) = post.rows()
     assert (row.status, row.why) == (DeliveryStatus.DEAD, "no longer configured")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         with post.database.write() as connection:
             assert delivery_transitions.requeue(connection, DeliveryFilter(), post.clock()) == 1
         post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-        settle(deliverer)
+        settle(worker)
     assert post.rows()[0].status is DeliveryStatus.DEAD
 
 
@@ -432,11 +432,11 @@ def test_hanging_receiver_delays_no_other(post: Post) -> None:
     """While one receiver hangs in all its threads, hundreds of messages reach another."""
     post.senders["hanging"] = Sender()
     post.senders["hanging"].gate.clear()
-    with post.delivering() as deliverer:
+    with post.delivering() as worker:
         post.owe(*(f"h{n}" for n in range(100)), receiver="hanging")
         post.owe(*(f"f{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
-            deliverer.run_once(0.05)
+            worker.run_once(0.05)
         wait_until(lambda: len(post.senders["hanging"].sent) == 4, "what each of its threads hangs in")
     assert post.senders["hanging"].most_at_once == 4
 
@@ -461,13 +461,13 @@ def test_stock(post: Post) -> None:
     post.senders["hanging"].gate.clear()
     post.owe(*(f"a{n}" for n in range(20)), receiver="hanging")
     handed: list[int] = []
-    with post.delivering() as deliverer:
-        assert deliverer.run_once(0.0) == deliverer.under_way() == 2 * IN_HAND
+    with post.delivering() as worker:
+        assert worker.run_once(0.0) == worker.under_way() == 2 * IN_HAND
         post.owe(*(f"b{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             wait_until(lambda: len(hook(post).sent) == sum(handed), "the first round, then the others")
-            handed.append(deliverer.run_once(0.01))
-        assert deliverer.under_way() >= 2 * IN_HAND
+            handed.append(worker.run_once(0.01))
+        assert worker.under_way() >= 2 * IN_HAND
     assert handed[0] == 2 * IN_HAND < max(handed) <= 2 * MOST_IN_HAND
     assert len(post.senders["hanging"].sent) == 2 * IN_HAND
 
@@ -478,7 +478,7 @@ def test_rate(post: Post) -> None:
     post.channel = {"rate_per_second": 50.0}
     post.owe(*(f"a{n}" for n in range(6)))
     with at_least(5 / 50):
-        post.deliverer().drain()
+        post.worker().drain()
     assert len(hook(post).sent) == 6
 
 
@@ -504,16 +504,16 @@ def test_places_held_elsewhere(post: Post) -> None:
     with post.database.write() as connection:
         assert len(lease_due(connection, "hook", post.clock(), 1)) == 1
     hook(post).gate.clear()
-    deliverer = post.deliverer()
-    assert deliverer.run_once() == 2
-    assert deliverer.run_once() == 0
+    worker = post.worker()
+    assert worker.run_once() == 2
+    assert worker.run_once() == 0
     with post.database.write() as connection:
         delivery_transitions.release(connection)
     post.clock.advance(seconds=1)
-    assert deliverer.run_once() > 3
+    assert worker.run_once() > 3
     hook(post).gate.set()
-    settle(deliverer)
-    deliverer.finish()
+    settle(worker)
+    worker.finish()
     assert len(set(hook(post).ids)) == 9
 
 
@@ -531,7 +531,7 @@ def test_processes_share_a_pause(post: Post) -> None:
     """What one process was told (Retry-After) keeps the other from trying, and a failure without a wish does not undo it."""
     hook(post).answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=5))
     post.owe("one")
-    one, other = post.deliverer(), post.deliverer()
+    one, other = post.worker(), post.worker()
     settle(one)
     with post.database.write() as connection:
         receivers.note_failure(connection, "hook", post.clock(), "another error", None)
@@ -552,11 +552,11 @@ def test_clock_set_back_keeps_no_receiver_closed(post: Post) -> None:
     with post.database.write() as connection:
         receivers.note_next(connection, "hook", post.clock() + timedelta(hours=1))
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         post.clock.advance(hours=-2)
         post.owe("two")
-        settle(deliverer)
+        settle(worker)
     assert post.states() == ["hook opened sent"] * 2
 
 
@@ -579,8 +579,8 @@ def test_idle_is_quiet(post: Post) -> None:
             return self.now
 
     post.clock = CountingClock(clock.now)
-    deliverer = post.deliverer(stop_seconds=0.05)
-    with beside(deliverer.run, stop=deliverer.stop):
+    worker = post.worker(stop_seconds=0.05)
+    with beside(worker.run, stop=worker.stop):
         wait_until(lambda: post.states().count("hook opened sent") == 1, "the message to the receiver that is well")
         wait_until(lambda: post.senders["paused"].sent and post.senders["hanging"].sent, "what the others are sent")
         before, passed = readings, stopwatch()
@@ -598,11 +598,11 @@ def test_wake(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that was owed while the loop waits goes out when the loop is woken, not when it looks by itself."""
     monkeypatch.setattr(inbox, "POLL_SECONDS", 2 * LIMIT)
     monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
-    deliverer = post.deliverer()
-    with beside(deliverer.run, stop=deliverer.stop):
+    worker = post.worker()
+    with beside(worker.run, stop=worker.stop):
         for number in range(20):
             post.owe(f"a{number}")
-            deliverer.wake()
+            worker.wake()
             wait_until(lambda number=number: len(hook(post).sent) > number, "what was owed")  # type: ignore[misc]
     assert post.states() == ["hook opened sent"] * 20
 
@@ -612,10 +612,10 @@ def test_stop_records_what_ends(post: Post) -> None:
     post.channel = {"concurrency": 1}
     hook(post).gate.clear()
     post.owe("one")
-    deliverer = post.deliverer()
-    with beside(deliverer.run, stop=deliverer.stop):
+    worker = post.worker()
+    with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "a message to hold")
-        deliverer.stop()
+        worker.stop()
         post.owe("two")
         pause(0.02)
         hook(post).gate.set()
@@ -628,8 +628,8 @@ def test_stop_is_bounded(post: Post) -> None:
     post.channel = {"concurrency": 1}
     hook(post).gate.clear()
     post.owe("one", "two")
-    deliverer = post.deliverer(stop_seconds=0.1)
-    with beside(deliverer.run, stop=deliverer.stop):
+    worker = post.worker(stop_seconds=0.1)
+    with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "a message to hold")
     assert not hook(post).is_closed
     hook(post).gate.set()
@@ -644,13 +644,13 @@ def test_lease_of_a_dead_process(post: Post) -> None:
     post.owe("one")
     with post.database.write() as connection:
         assert lease_due(connection, "hook", post.clock())
-    with post.delivering(stop_seconds=0.1) as deliverer:
+    with post.delivering(stop_seconds=0.1) as worker:
         pass
     assert hook(post).sent == []
     post.clock.advance(minutes=6)
-    deliverer = post.deliverer()
-    settle(deliverer)
-    deliverer.finish()
+    worker = post.worker()
+    settle(worker)
+    worker.finish()
     assert post.states() == ["hook opened sent"]
 
 
@@ -658,13 +658,13 @@ def test_slow_send_is_not_begun_twice(post: Post) -> None:
     """A send that outlasts its lease is not begun again beside itself."""
     hook(post).gate.clear()
     post.owe("one")
-    with post.delivering() as deliverer:
-        deliverer.run_once(0.0)
+    with post.delivering() as worker:
+        worker.run_once(0.0)
         for _ in range(3):
             post.clock.advance(minutes=6)
-            deliverer.run_once(0.0)
+            worker.run_once(0.0)
         hook(post).gate.set()
-        settle(deliverer)
+        settle(worker)
         assert len(hook(post).sent) == 1
         assert post.states() == ["hook opened sent"]
 
@@ -684,9 +684,9 @@ class Fatal(Sender):
 
 post = Post(open_database(Path(sys.argv[1])))
 post.senders["hook"] = Fatal()
-deliverer = post.deliverer()
-deliverer.recover()
-settle(deliverer)
+worker = post.worker()
+worker.recover()
+settle(worker)
 """
 
 
@@ -724,14 +724,14 @@ def test_busy_store_forgets_no_outcome(post: Post, tmp_path: Path) -> None:
     database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
     busy = Post(database, post.clock, post.senders)
     post.owe("one")
-    with busy.delivering() as deliverer:
-        deliverer.run_once(0.0)
+    with busy.delivering() as worker:
+        worker.run_once(0.0)
         database.refusals = 2
         for _ in range(2):
             with pytest.raises(StoreBusy):
-                deliverer.run_once(LIMIT)
-        assert deliverer.under_way() == 1
-        settle(deliverer)
+                worker.run_once(LIMIT)
+        assert worker.under_way() == 1
+        settle(worker)
     assert len(hook(post).sent) == 1
     assert post.states() == ["hook opened sent"]
     database.close()
@@ -743,8 +743,8 @@ def test_busy_store_at_the_start(post: Post, tmp_path: Path) -> None:
     database.refusals = 1
     busy = Post(database, post.clock, post.senders)
     post.owe("one")
-    deliverer = busy.deliverer()
-    with beside(deliverer.run, stop=deliverer.stop):
+    worker = busy.worker()
+    with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "the message")
     database.close()
     assert post.states() == ["hook opened sent"]
@@ -758,7 +758,7 @@ def test_drain(post: Post) -> None:
     post.owe(*(f"a{n}" for n in range(30)))
     answers = [DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.deliverer().drain()
+    post.worker().drain()
     assert sorted(post.states()) == ["hook opened pending"] + ["hook opened sent"] * 29
     assert hook(post).is_closed
 
@@ -776,7 +776,7 @@ def test_drain_waits_for_retries(database: Database) -> None:
     answers = [DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
     post.owe("one")
-    post.deliverer().drain(PATIENT)
+    post.worker().drain(PATIENT)
     assert post.states() == ["hook opened sent"]
     assert post.rows()[0].attempts == 3
 
@@ -788,7 +788,7 @@ def test_drain_does_not_wait_for_a_paused_receiver(post: Post) -> None:
     hook(post).answer = lambda message: busy
     post.owe(*(f"a{n}" for n in range(20)))
     for _ in range(2):
-        post.deliverer().drain(timedelta(minutes=1))
+        post.worker().drain(timedelta(minutes=1))
     assert len(hook(post).sent) == 4
 
 
@@ -797,20 +797,20 @@ def test_drain_tells_of_dead_letters(post: Post) -> None:
     post.senders["ops"] = Sender()
     hook(post).answer = lambda message: REFUSED
     post.owe("one")
-    post.deliverer().drain()
+    post.worker().drain()
     assert [message.data["title"] for message in post.senders["ops"].sent] == ["Alerts did not reach hook"]
 
 
 def test_sent_while_another_process_looks(post: Post) -> None:
-    """A deliverer for one receiver alone leaves the others' rows and leases as they are."""
+    """A worker for one receiver alone leaves the others' rows and leases as they are."""
     post.owe("one", receiver="elsewhere")
     post.owe("two")
-    deliverer = post.deliverer()
-    settle(deliverer)
+    worker = post.worker()
+    settle(worker)
     post.clock.advance(minutes=1)
-    settle(deliverer)
-    deliverer.stop()
-    deliverer.finish()
+    settle(worker)
+    worker.stop()
+    worker.finish()
     assert post.states() == ["elsewhere opened pending", "hook opened sent"]
     assert all(row.event is Event.OPENED for row in post.rows())
 
@@ -830,11 +830,11 @@ def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: Bas
 
     post.senders["hook"].answer = answer
     post.owe("a")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         assert post.states() == ["hook opened pending"]
         post.clock.advance(hours=1)
-        settle(deliverer)
+        settle(worker)
     assert post.states() == ["hook opened sent"]
 
 
@@ -879,11 +879,11 @@ def test_a_send_that_hangs_is_reported(post: Post) -> None:
     """A send that never ends is not reported, or one that has just begun is."""
     post.senders["hook"].gate.clear()
     post.owe("a")
-    with post.delivering() as deliverer:
-        deliverer.run_once()
-        deliverer.check_sends()
-        line = deliverer._workers["hook"]
+    with post.delivering() as worker:
+        worker.run_once()
+        worker.check_sends()
+        line = worker._workers["hook"]
         line.in_hand = {name: began - LEASE.total_seconds() - 1 for name, began in line.in_hand.items()}
         with pytest.raises(DeliveryError, match="hook have been under way for more than 5m"):
-            deliverer.check_sends()
-    deliverer.check_sends()
+            worker.check_sends()
+    worker.check_sends()

@@ -13,7 +13,7 @@ from actionwatch.alerts.inhibition import InhibitRule, Labelled
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import make_silence
-from actionwatch.base.delivery import ESCALATION
+from actionwatch.base.delivery import ESCALATION, READDRESSED
 from actionwatch.base.model import Event, Level, Status
 from actionwatch.delivery.gates import GATES, GateContext, decide
 from actionwatch.delivery.lifecycle import Collapse, Hold, Suppress
@@ -74,6 +74,7 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("min_level", context(**LOW), "min_level critical"),
     ("min_level, reached", context(alert={"level": Level.CRITICAL}, **LOW), None),
     ("min_level, end", context(Event.RESOLVED, **LOW), None),
+    ("min_level, sent here by a person", context(**LOW, row={"why": READDRESSED}), None),
     ("storm", context(**STORM), "collapse"),
     ("storm, one less", context(**{**STORM, "passed_count": 29}), None),
     ("storm, update", context(Event.UPDATED, **STORM), None),
@@ -85,6 +86,11 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("copy, silence", context(**SILENCED, row={"fallback_of": "x"}), None),
     ("copy, storm", context(**STORM, row={"fallback_of": "x"}), None),
     ("untold", context(Event.RESOLVED, is_notified=False), "untold None"),
+    (
+        "untold, sent here by a person",
+        context(Event.RESOLVED, is_notified=False, row={"why": READDRESSED}),
+        None,
+    ),
     ("untold copy", context(Event.RESOLVED, is_notified=False, row={"fallback_of": "x"}), "untold None"),
     ("escalation", context(**ESCALATING), None),
     ("escalation, acked", context(alert={"status": Status.ACKED, "acked_by": "sam"}, **ESCALATING), "acked sam"),

@@ -22,7 +22,7 @@ from actionwatch.text.crontab import parse_crontab
 from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, is_ours, summaries
 from tests.integration.kit import DOWN, REFUSED, Sender, settle
 
-GONE = "no longer configured"
+NOT_CONFIGURED = "no longer configured"
 EIGHT = parse_crontab("0 8 * * *")
 DEAD, SUPPRESSED = DeliveryStatus.DEAD, DeliveryStatus.SUPPRESSED
 
@@ -203,8 +203,8 @@ def test_no_row_stays_where_nobody_moves_it_on(desk: Desk, reach: Callable[[Desk
         assert "hook" not in receivers.read_all(connection)
     assert ("dead_letters hook" in desk.open_troubles()) is bool(dead)
     for row in dead:
-        if row.why == GONE and row.event is not Event.SUMMARY:
-            assert any(GONE in line for line in desk.why(row.alert_id))
+        if row.why == NOT_CONFIGURED and row.event is not Event.SUMMARY:
+            assert any(NOT_CONFIGURED in line for line in desk.why(row.alert_id))
     told = [message for message in desk.senders["new"].sent if message.data.get("group") == {"subject": "hook"}]
     assert len(told) == (bool(dead) and reach is not a_dead_letter)  # that trouble was open before
 
@@ -239,7 +239,10 @@ def test_the_summary_of_what_was_hidden_is_what_is_lost(desk: Desk) -> None:
     rename(desk)
     desk.deliver()
     assert desk.rows(hidden.alert_id)[0].status is SUPPRESSED
-    assert any(f"to hook: silence: its summary is a dead letter: {GONE}" in line for line in desk.why(hidden.alert_id))
+    assert any(
+        f"to hook: silence: its summary is a dead letter: {NOT_CONFIGURED}" in line
+        for line in desk.why(hidden.alert_id)
+    )
     readdress(desk)
     desk.deliver()
     (summary,) = summaries(desk.senders["new"].sent)
@@ -314,7 +317,7 @@ def test_the_end_of_a_page_reaches_the_renamed_pager(desk: Desk) -> None:
     desk.people.resolve(alert_id, "sam")
     desk.deliver()
     (letter,) = [row for row in desk.rows(alert_id) if row.status is DEAD]
-    assert (letter.event, letter.receiver, letter.why) == (Event.RESOLVED, "hook", GONE)
+    assert (letter.event, letter.receiver, letter.why) == (Event.RESOLVED, "hook", NOT_CONFIGURED)
     readdress(desk)
     desk.deliver()
     assert desk.told("new") == ["resolved x1"]
@@ -353,7 +356,7 @@ def test_an_end_that_falls_due_while_it_drains(desk: Desk) -> None:
     desk.senders = {"new": Sender(), "other": Sender()}
     desk.deliver()
     ended = [row for row in desk.all_rows() if row.receiver == "hook" and row.event is Event.RESOLVED]
-    assert [(row.status, row.why) for row in ended] == [(DEAD, GONE)]
+    assert [(row.status, row.why) for row in ended] == [(DEAD, NOT_CONFIGURED)]
 
 
 def test_the_remedy_follows(desk: Desk) -> None:
@@ -421,13 +424,13 @@ def test_while_it_runs(desk: Desk) -> None:
     """What is owed to a receiver that is gone while the process runs, an escalation too, ends within moments."""
     rename(desk)
     desk.destinations = {"hook": Destination("hook")}
-    with desk.delivering() as deliverer:
-        settle(deliverer)
+    with desk.delivering() as worker:
+        settle(worker)
         desk.happen(Rule(escalation=Escalation(timedelta(hours=1), "nobody")))
         desk.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-        settle(deliverer)
+        settle(worker)
     rows = [row for row in desk.rows() if row.ordinal == ESCALATION]
-    assert [(row.receiver, row.status, row.why) for row in rows] == [("nobody", DEAD, GONE)]
+    assert [(row.receiver, row.status, row.why) for row in rows] == [("nobody", DEAD, NOT_CONFIGURED)]
 
 
 def test_no_longer_routed(desk: Desk) -> None:

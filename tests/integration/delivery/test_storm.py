@@ -105,12 +105,12 @@ def test_what_is_under_way_counts(desk: Desk) -> None:
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(3))
     desk.hook.gate.clear()
     desk.happen(SINGLE, count=10)
-    with desk.delivering() as deliverer:
-        deliverer.run_once()
-        deliverer.run_once()
+    with desk.delivering() as worker:
+        worker.run_once()
+        worker.run_once()
         assert len([row for row in desk.rows() if row.status == "collapsed"]) == 7
         desk.hook.gate.set()
-        settle(deliverer)
+        settle(worker)
     assert desk.told() == ["opened x1"] * 3
 
 
@@ -154,8 +154,8 @@ def test_restarts_between_everything(desk: Desk) -> None:
     desk.senders["other"] = Sender()
     desk.happen(SINGLE, count=40)
     for _ in range(60):
-        with desk.delivering() as deliverer:
-            deliverer.run_once()
+        with desk.delivering() as worker:
+            worker.run_once()
     desk.later(seconds=10)
     assert desk.told() == ["opened x1"] * 5 + ["storm: 35"]
     assert desk.told("other") == ["opened x1"] * 40

@@ -24,7 +24,7 @@ def test_an_account_is_created() -> None:
 
 
 def test_an_account_is_unlinked() -> None:
-    """The id is one segment of the path, whatever it holds."""
+    """Any id is one segment of the path."""
     with Upstream(lambda _: answer([{"id": "org-1"}])) as upstream, Admin(upstream.connection()) as admin:
         admin.unlink_account("a/../b?c")
         (asked,) = upstream.asked

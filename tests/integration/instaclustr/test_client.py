@@ -36,7 +36,7 @@ SWOLLEN = gzip.compress(b" " * (65 * 1024 * 1024), 1)
 
 
 def failure(answering: Answering, retry: RetryOptions = ONCE, **changes: Any) -> tuple[SourceError, list[Asked]]:
-    """Ask once; gives the error and the requests that it took."""
+    """Send a query, and return the error and the number of requests."""
     with Upstream(answering) as upstream, upstream.client(retry, **changes) as client:
         with pytest.raises(SourceError) as caught:
             client.counts(Query())
@@ -81,7 +81,7 @@ def test_a_request_is_what_the_documentation_says() -> None:
     ],
 )  # fmt: skip
 def test_every_refusal_has_its_error(answered: Answered, error: type[SourceError], said: str) -> None:
-    """Each failure has its type, and its text holds the upstream's own words and what to do."""
+    """Each failure has its type, and its text contains the explanation of the upstream and the remedy."""
     caught, asked = failure(lambda _: answered)
     assert type(caught) is error
     assert said in str(caught)
@@ -95,7 +95,7 @@ def test_a_long_story_is_cut() -> None:
 
 
 def test_an_echoed_secret_is_not_told() -> None:
-    """An upstream that shows what it was sent must not bring the key into our log."""
+    """The key is not in the error if the upstream echoes the request."""
 
     def echo(asked: Asked) -> Answered:
         return answer({"message": f"{asked.headers['authorization']} {API_KEY}"}, 500)
@@ -154,7 +154,7 @@ def test_a_wait_that_fits_is_kept(status: int) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_wait_that_is_too_long_is_told(status: int) -> None:
-    """Whoever polls decides what an hour means; the client does not sleep through it."""
+    """The client does not wait for a long Retry-After; the caller decides."""
     caught, asked = failure(lambda _: Answered(status, b"", {"retry-after": "3600"}), IMPATIENT)
     assert isinstance(caught, RateLimited | SourceUnavailable)
     assert caught.retry_after == timedelta(hours=1)
@@ -225,7 +225,7 @@ def babble(handler: Any) -> None:
     ],
 )
 def test_no_whole_answer_is_unavailable(wire: Any, said: str) -> None:
-    """Whatever breaks on the way, it may pass, and no part of an answer is taken for one."""
+    """Every broken connection is a temporary error, and no partial response counts as a response."""
     timeout = timedelta(seconds=0.3) if wire in (drip, hang) else PATIENT
     caught, _ = failure(lambda _: Answered(wire=wire), timeout=timeout)
     assert type(caught) is SourceUnavailable
@@ -233,7 +233,7 @@ def test_no_whole_answer_is_unavailable(wire: Any, said: str) -> None:
 
 
 def test_nobody_there_is_unavailable() -> None:
-    """A closed port is tried again, then told with what to check."""
+    """A closed port is retried, then reported with what to check."""
     with (
         dead_port() as port,
         Client(ConnectionOptions(f"http://127.0.0.1:{port}", "o", "u", "k"), source="acme", retry=IMPATIENT) as client,
@@ -261,7 +261,7 @@ def test_the_client_can_only_read() -> None:
 
 
 def test_a_closed_client_asks_nothing() -> None:
-    """And says so in a typed error."""
+    """A closed client sends nothing and raises an error of its type."""
     with Upstream(lambda _: answer([])) as upstream:
         client = upstream.client()
         client.counts(Query())
@@ -307,7 +307,7 @@ def test_a_base_url_may_have_a_path() -> None:
 
 
 def test_linked_accounts_are_listed_and_known() -> None:
-    """Their ids and names serve from then on to read an account told as one string."""
+    """After the listing, an account given as one string is resolved by the known ids and names."""
     listed: list[dict[str, Any]] = [
         {"accountId": "acc-1", "accountName": "Payments", "isAccountInvoiced": True},
         {"accountId": "acc-2"},

@@ -22,7 +22,7 @@ from tests.waiting import pause, wait_for_event, wait_until
 def walk(
     answering: Answering, page_size: int = 10, in_flight: int = 4, walks: int = 1
 ) -> tuple[list[Page], list[Asked]]:
-    """Walk, the last time of `walks`; gives its pages and its requests."""
+    """Walk `walks` times, and return the pages and the requests of the last walk."""
     pages: list[Page] = []
     with Upstream(answering) as upstream, upstream.client() as client:
         for _ in range(walks):
@@ -44,7 +44,7 @@ def expected(count: int) -> list[str]:
 @pytest.mark.parametrize("clamp", [1000, 7, 1])
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 20, 43])
 def test_every_record_comes_once_in_order(count: int, clamp: int, has_total: bool, in_flight: int) -> None:
-    """Whatever the clamp and the total, a walk brings each record once, in the order of the listing."""
+    """With any page limit and total, a walk returns each record once, in the order of the listing."""
     pages, _ = walk(listing(actions(count), clamp=clamp, has_total=has_total), in_flight=in_flight)
     assert ids(pages) == expected(count)
     assert [page.record_index for page in pages] == [
@@ -87,7 +87,7 @@ def test_a_total_of_what_came_so_far_loses_nothing() -> None:
 
 
 def test_a_short_page_in_the_middle_proves_nothing() -> None:
-    """A page that comes shorter than its offset predicted is followed by what it left out."""
+    """After a page that is shorter than predicted, the walk returns the records that it left out."""
     records = actions(60)
 
     def answering(asked: Asked) -> Answered:
@@ -100,7 +100,7 @@ def test_a_short_page_in_the_middle_proves_nothing() -> None:
 
 
 def test_a_longer_page_in_the_middle_repeats_nothing() -> None:
-    """A page that comes longer than page one is followed by what comes after it."""
+    """After a page that is longer than the first, the walk continues after its last record."""
     records = actions(60)
 
     def answering(asked: Asked) -> Answered:

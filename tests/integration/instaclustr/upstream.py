@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass
 class Answered:
-    """One answer to give; `wire` replaces all of it by raw bytes."""
+    """One response; `wire` replaces all of it by raw bytes."""
 
     status: int = 200
     body: bytes = b""

@@ -22,9 +22,8 @@ from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.store import alert_history, alerts, marks, records
 from actionwatch.store.database import Database
-from actionwatch.store.marks import Marks
 from actionwatch.text.yaml_document import read_text
-from tests.builders import NOON, make_record, open_database
+from tests.builders import NOON, make_marks, make_record, open_database
 from tests.integration.kit import Post
 from tests.unit.rules.builders import KINDS
 from tests.unit.rules.correlation.live import RULES
@@ -77,14 +76,11 @@ def see(
     with database.write() as connection:
         marks.write(
             connection,
-            Marks(
+            make_marks(
                 name=name,
-                organisation="org",
                 begins_at=begins,
                 alerts_from=alerts_from,
-                mark=proved,
-                seen_through=proved,
-                proved_through=proved,
+                **dict.fromkeys(("mark", "seen_through", "proved_through"), proved),
             ),
         )
 
@@ -219,7 +215,7 @@ def test_a_trailing_not_waits_for_proof(post: Post) -> None:
 
 
 def test_what_waits_outlives_a_restart_however_short_its_realert(post: Post) -> None:
-    """A step that nothing has followed yet is awaited by the next process too, also where alerts are joined briefly."""
+    """The next process also waits for the step that must not follow, even if alerts are joined only briefly."""
     rules = rules_of(UNANSWERED + "alert: {realert: 1s}\n")
     post.store(make_record(1, action_kind="CREATE_CLUSTER"), make_record(2, minutes=8, action_kind="BACKUP"))
     see(post.database, NOON + 8 * MINUTE)

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from actionwatch.base.errors import TransportError
-from actionwatch.net.http import MAX_IDLE_SECONDS, HttpClient
+from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import ClientCertificate, tls_context
 from tests.integration.notifiers.conftest import CA
@@ -299,11 +299,12 @@ def test_what_follows_a_response_without_a_body_is_not_used_either(said: bytes) 
     assert len(accepted) == 2
 
 
-def test_connections_expire() -> None:
+def test_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that a load balancer has forgotten long ago is used again."""
+    monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", 0.1)
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         made.post(f"{server.url}/", headers={}, content=b"")
-        pause(MAX_IDLE_SECONDS + 0.1)
+        pause(0.2)
         made.post(f"{server.url}/", headers={}, content=b"")
         assert server.connection_count == 2
 

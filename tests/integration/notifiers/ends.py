@@ -72,8 +72,26 @@ class End(Protocol):
         """Fail if something in the last message would act."""
 
 
+class HttpNotifierEnd:
+    """The far end of a notifier that sends over HTTP."""
+
+    server: HttpEnd
+    notifier: Notifier
+
+    def start(self, notifier: Notifier) -> None:
+        self.notifier = notifier
+        self.transient = http_transient(self.server)
+        self.permanent = http_permanent(self.server)
+
+    def hang(self) -> None:
+        self.server.queue.append(Reply(fault="hang"))
+
+    def heal(self) -> None:
+        self.server.queue.clear()
+
+
 @dataclass
-class WebhookEnd:
+class WebhookEnd(HttpNotifierEnd):
     """A webhook's receiver."""
 
     server: HttpEnd
@@ -83,15 +101,7 @@ class WebhookEnd:
     notifier: Notifier = field(init=False)
 
     def __post_init__(self) -> None:
-        self.notifier = webhook.build(self.options, receiver="soar")
-        self.transient = http_transient(self.server)
-        self.permanent = http_permanent(self.server)
-
-    def hang(self) -> None:
-        self.server.queue.append(Reply(fault="hang"))
-
-    def heal(self) -> None:
-        self.server.queue.clear()
+        self.start(webhook.build(self.options, receiver="soar"))
 
     def ids(self) -> list[str]:
         return [request.headers["webhook-id"] for request in self.server.requests]
@@ -106,7 +116,7 @@ class WebhookEnd:
 
 
 @dataclass
-class PagerDutyEnd:
+class PagerDutyEnd(HttpNotifierEnd):
     """PagerDuty's Events API."""
 
     server: HttpEnd
@@ -116,15 +126,7 @@ class PagerDutyEnd:
     notifier: Notifier = field(init=False)
 
     def __post_init__(self) -> None:
-        self.notifier = pagerduty.build(self.options, receiver="on-call")
-        self.transient = http_transient(self.server)
-        self.permanent = http_permanent(self.server)
-
-    def hang(self) -> None:
-        self.server.queue.append(Reply(fault="hang"))
-
-    def heal(self) -> None:
-        self.server.queue.clear()
+        self.start(pagerduty.build(self.options, receiver="on-call"))
 
     def ids(self) -> list[str]:
         return [request.headers["idempotency-key"] for request in self.server.requests]
@@ -142,7 +144,7 @@ class PagerDutyEnd:
 
 
 @dataclass
-class AppriseEnd:
+class AppriseEnd(HttpNotifierEnd):
     """One of Apprise's services: a server that takes JSON."""
 
     server: HttpEnd
@@ -152,15 +154,7 @@ class AppriseEnd:
     notifier: Notifier = field(init=False)
 
     def __post_init__(self) -> None:
-        self.notifier = apprise.build(self.options, receiver="anything-else")
-        self.transient = http_transient(self.server)
-        self.permanent = http_permanent(self.server)
-
-    def hang(self) -> None:
-        self.server.queue.append(Reply(fault="hang"))
-
-    def heal(self) -> None:
-        self.server.queue.clear()
+        self.start(apprise.build(self.options, receiver="anything-else"))
 
     def ids(self) -> list[str]:
         return [request.json["title"] for request in self.server.requests]
@@ -177,7 +171,7 @@ class AppriseEnd:
 
 
 @dataclass
-class SlackEnd:
+class SlackEnd(HttpNotifierEnd):
     """Slack, by a bot's token or by an incoming webhook."""
 
     server: HttpEnd
@@ -188,20 +182,12 @@ class SlackEnd:
     notifier: Notifier = field(init=False)
 
     def __post_init__(self) -> None:
-        self.notifier = slack.build(self.options, receiver="security-slack")
-        self.transient = http_transient(self.server)
-        self.permanent = http_permanent(self.server)
+        self.start(slack.build(self.options, receiver="security-slack"))
         if not self.is_incoming:
             for error in ("ratelimited", "internal_error", "service_unavailable", "fatal_error"):
                 self.transient[error] = slack_says(self.server, error)
             for error in ("invalid_auth", "channel_not_found", "not_in_channel", "is_archived", "msg_too_long"):
                 self.permanent[error] = slack_says(self.server, error)
-
-    def hang(self) -> None:
-        self.server.queue.append(Reply(fault="hang"))
-
-    def heal(self) -> None:
-        self.server.queue.clear()
 
     def ids(self) -> list[str]:
         return [request.json["metadata"]["event_payload"]["id"] for request in self.server.requests]

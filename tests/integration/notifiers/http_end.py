@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 
+from tests.integration.notifiers.listener import FarEnd
 from tests.waiting import LIMIT, join
 
 
@@ -41,7 +41,7 @@ class Request:
         return json.loads(self.body)
 
 
-class HttpEnd:
+class HttpEnd(FarEnd):
     """Serves until closed. `reply` decides each answer; tests replace it, or set `queue` for the next answers."""
 
     def __init__(self, reply: Callable[[Request], Reply], context: ssl.SSLContext | None = None) -> None:
@@ -67,14 +67,6 @@ class HttpEnd:
         self._server.break_connections()
         self._server.server_close()
         join(self._thread)
-
-    def __enter__(self) -> HttpEnd:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Server(ThreadingHTTPServer):

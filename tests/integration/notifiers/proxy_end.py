@@ -6,52 +6,26 @@ import contextlib
 import select
 import socket
 import threading
-from types import TracebackType
 
-from tests.waiting import join
+from tests.integration.notifiers.listener import Listener
 
 
-class ProxyEnd:
+class ProxyEnd(Listener):
     """Serves until closed. `seen` holds the heads of what came; `answer` takes the place of a tunnel where it is set."""
 
     def __init__(self, answer: bytes | None = None) -> None:
         self.seen: list[str] = []
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://user:p%40ss@127.0.0.1:{self._listener.getsockname()[1]}"
         self._closing = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._start(self._serve)
+        super().__init__()
+        self.url = f"http://user:p%40ss@127.0.0.1:{self.port}"
 
     def close(self) -> None:
         self._closing.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            join(thread)
+        super().close()
 
-    def __enter__(self) -> ProxyEnd:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _start(self, work: object, *args: object) -> None:
-        self._threads.append(threading.Thread(target=work, args=args))  # type: ignore[arg-type]
-        self._threads[-1].start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self._start(self._treat, client)
-
-    def _treat(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
+    def treat(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
             head = b""
             while b"\r\n\r\n" not in head:
                 head += client.recv(65_536)

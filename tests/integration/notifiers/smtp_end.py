@@ -13,13 +13,13 @@ import threading
 from collections.abc import Awaitable, Callable
 from email import policy
 from email.message import EmailMessage
-from types import TracebackType
 from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.waiting import LIMIT, join
+from tests.integration.notifiers.listener import FarEnd, Listener
+from tests.waiting import LIMIT
 
 PASSWORD = "s3cret-smtp-password"
 
@@ -68,7 +68,7 @@ class _Controller(Controller):
         return self.loop.create_server(self._factory_invoker, sock=self._listener, ssl=self.ssl_context)
 
 
-class SmtpEnd:
+class SmtpEnd(FarEnd):
     """Serves until closed. Give a context for STARTTLS, or for TLS from the first byte with `is_implicit`."""
 
     def __init__(
@@ -108,50 +108,26 @@ class SmtpEnd:
     def close(self) -> None:
         self._controller.stop()
 
-    def __enter__(self) -> SmtpEnd:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class RawEnd:
+class RawEnd(Listener):
     """Accepts connections and lets a function treat each: for servers that hang, reset, or talk nonsense."""
 
     def __init__(self, treat: Callable[[socket.socket, threading.Event], None]) -> None:
         self._treat = treat
         self.released = threading.Event()
         self._closed = threading.Semaphore(0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
+        super().__init__()
+
+    def treat(self, connection: socket.socket) -> None:
+        self._treat(connection, self.released)
 
     def close(self) -> None:
         self.released.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        join(self._thread)
+        super().close()
 
-    def __enter__(self) -> RawEnd:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                self._treat(connection, self.released)
-            self._closed.release()
+    def _treat_and_close(self, connection: socket.socket) -> None:
+        super()._treat_and_close(connection)
+        self._closed.release()
 
     def wait_for_a_close(self) -> None:
         """Wait until it has closed one more connection."""

@@ -7,20 +7,19 @@ import hashlib
 import json
 import socket
 import struct
-import threading
-from types import TracebackType
 from typing import Any
 
 from tests.integration.notifiers.ends import slack_error, slack_reply
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
-from tests.waiting import join, wait_until
+from tests.integration.notifiers.listener import Listener
+from tests.waiting import wait_until
 
 APP_TOKEN = "xapp-1-A0-s3cret-app-token"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
-class SocketEnd:
+class SocketEnd(Listener):
     """Serves until closed. `acks` holds the envelopes that were acknowledged, `connections` how often somebody came."""
 
     def __init__(self) -> None:
@@ -29,10 +28,8 @@ class SocketEnd:
         self.opening: list[Reply] = []
         """What to answer `apps.connections.open` with, before it works."""
         self.api = HttpEnd(self._reply)
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self._live: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._serve)]
-        self._threads[0].start()
+        super().__init__()
 
     def press(self, *names: str, envelope_id: str, value: str = "alert-1", **user: Any) -> None:
         """Send what Slack sends when somebody presses a button."""
@@ -56,21 +53,12 @@ class SocketEnd:
         self._live[-1].shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self._live:
-            connection.close()
-        for thread in self._threads:
-            join(thread)
+        super().close()
         self.api.close()
 
-    def __enter__(self) -> SocketEnd:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def close_connections(self) -> None:
+        for connection in self._live:
+            connection.close()
 
     def _reply(self, request: Request) -> Reply:
         if not request.path.endswith("apps.connections.open"):
@@ -79,35 +67,25 @@ class SocketEnd:
             return self.opening.pop(0)
         if request.headers.get("authorization") != f"Bearer {APP_TOKEN}":
             return slack_error("invalid_auth")
-        url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/link/?ticket=abc"
+        url = f"ws://127.0.0.1:{self.port}/link/?ticket=abc"
         return Reply(200, json.dumps({"ok": True, "url": url}).encode(), {"content-type": "application/json"})
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._threads.append(threading.Thread(target=self._treat, args=(connection,)))
-            self._threads[-1].start()
-
-    def _treat(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                stream = connection.makefile("rb")
-                self._shake_hands(connection, stream)
-                while True:
-                    opcode, data = _read_frame(stream)
-                    if opcode == PING:
-                        connection.sendall(_frame(PONG, data))
-                    elif opcode == TEXT:
-                        self.acks.append(json.loads(data)["envelope_id"])
-                    elif opcode == CLOSE:
-                        return
-            except (OSError, ValueError, EOFError):
-                return
-            finally:
-                stream.close()
+    def treat(self, connection: socket.socket) -> None:
+        try:
+            stream = connection.makefile("rb")
+            self._shake_hands(connection, stream)
+            while True:
+                opcode, data = _read_frame(stream)
+                if opcode == PING:
+                    connection.sendall(_frame(PONG, data))
+                elif opcode == TEXT:
+                    self.acks.append(json.loads(data)["envelope_id"])
+                elif opcode == CLOSE:
+                    return
+        except (OSError, ValueError, EOFError):
+            return
+        finally:
+            stream.close()
 
     def _shake_hands(self, connection: socket.socket, stream: Any) -> None:
         lines = iter(stream.readline, b"\r\n")

@@ -51,6 +51,15 @@ def made_of(server: SocketEnd) -> slack.Options:
     return made
 
 
+def is_connected(actions: SlackActions) -> bool:
+    """Return whether the check of the listener passes."""
+    try:
+        actions.check()
+    except DeliveryError:
+        return False
+    return True
+
+
 @contextmanager
 def listening(server: SocketEnd, pressed: Pressed) -> Iterator[SlackActions]:
     """Post an alert and listen for what is pressed under it."""
@@ -62,7 +71,7 @@ def listening(server: SocketEnd, pressed: Pressed) -> Iterator[SlackActions]:
     assert listener is not None
     listener.start()
     try:
-        wait_until(lambda: listener.is_connected, "the connection")
+        wait_until(lambda: is_connected(listener), "the connection")
         yield listener
     finally:
         listener.close()
@@ -191,7 +200,7 @@ def test_a_lost_connection_is_made_again(server: SocketEnd) -> None:
     pressed = Pressed()
     with listening(server, pressed) as listener:
         server.hang_up()
-        wait_until(lambda: server.connections == 2 and listener.is_connected, "a second connection")
+        wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: pressed.calls, "a press")
         server.say({"type": "disconnect", "reason": "refresh_requested"})
@@ -207,7 +216,7 @@ def test_a_slack_that_is_down_at_the_start_is_asked_again(server: SocketEnd) -> 
     assert listener
     with at_least(2):
         listener.start()
-        wait_until(lambda: listener.is_connected, "the connection")
+        wait_until(lambda: is_connected(listener), "the connection")
     listener.close()
 
 
@@ -217,10 +226,10 @@ def test_a_listener_outlives_any_exception(server: SocketEnd) -> None:
     with listening(server, pressed) as listener:
         listener.check()
         strike("slack-actions-security-slack", SystemExit)
-        wait_until(lambda: server.connections == 2 and listener.is_connected, "a second connection")
+        wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: pressed.calls, "a press")
-    with pytest.raises(DeliveryError, match="presses of the buttons of security-slack are not heard"):
+    with pytest.raises(DeliveryError, match="the buttons of security-slack have no effect"):
         listener.check()
 
 
@@ -241,7 +250,7 @@ def test_proxies_of_the_environment_are_not_used(server: SocketEnd, monkeypatch:
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with listening(server, Pressed()) as listener:
-        assert listener.is_connected
+        assert is_connected(listener)
 
 
 def test_the_tokens_stay_secret(server: SocketEnd, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What tests of commands get."""
+"""The fixtures of these tests."""
 
 from __future__ import annotations
 

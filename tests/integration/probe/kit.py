@@ -89,11 +89,11 @@ def probe_at(
 
 
 def found(report: ProbeReport, subject: str) -> ProbeFinding:
-    """Give the only finding on a subject."""
+    """Return the only finding on a subject."""
     (one,) = [finding for finding in report.findings if finding.subject == subject]
     return one
 
 
 def printed(report: ProbeReport) -> str:
-    """Give everything that a report could print."""
+    """Return everything that a report could print."""
     return json.dumps(report.document())

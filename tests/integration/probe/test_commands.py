@@ -75,7 +75,7 @@ def test_probe_json(tmp_path: Path, world: World) -> None:
 
 
 def test_probe_prevented(tmp_path: Path, world: World) -> None:
-    """What makes the proof impossible makes exit status 1."""
+    """A finding that makes the proof impossible results in exit status 1."""
     config = configure(tmp_path, world)
     world.faults.set("index_ignored")
     try:
@@ -87,7 +87,7 @@ def test_probe_prevented(tmp_path: Path, world: World) -> None:
 
 
 def test_probe_refused(tmp_path: Path, world: World) -> None:
-    """A refused key is said with its remedy, and an unknown source is a usage error."""
+    """A refused key is reported with its remedy, and an unknown source is a usage error."""
     config = configure(tmp_path, world, api_key="wrong")
     called = run(config, "probe")
     assert (called.status, "whether the key was revoked" in called.err) == (1, True)
@@ -95,7 +95,7 @@ def test_probe_refused(tmp_path: Path, world: World) -> None:
 
 
 def test_live_all_well(tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path) -> None:
-    """Every end is tried without anything being sent, and all is well."""
+    """The source and every receiver are checked without a message, and all checks pass."""
     with (
         HttpEnd(lambda _: Reply(200, b'{"ok": true}')) as web,
         HttpEnd(lambda _: Reply(204), server_context) as hook,
@@ -144,7 +144,7 @@ def receivers(
 def test_live_all_broken(
     tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path
 ) -> None:
-    """Each end that fails says why and what to do; no secret is shown."""
+    """Each failed check has its cause and remedy, and no secret is shown."""
     refusal = Reply(200, b'{"ok": false, "error": "token_revoked"}')
     with (
         HttpEnd(lambda _: refusal) as web,
@@ -190,7 +190,7 @@ def test_live_all_broken(
     ],
 )
 def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> None:
-    """What is wrong with the upstream is told apart."""
+    """Different errors of the upstream have different texts."""
     world.faults.set(fault)
     try:
         called = run(configure(tmp_path, world), "check", "--live")
@@ -201,7 +201,7 @@ def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> N
 
 
 def test_live_interrupted(tmp_path: Path, world: World) -> None:
-    """Ctrl-C waits for no end that hangs, however long its timeout."""
+    """Ctrl-C does not wait for a receiver that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as end:
         base_url = f"http://127.0.0.1:{end.getsockname()[1]}/"
         slack = {"token": TOKEN, "channel": "C1", "base_url": base_url, "timeout": "1h"}

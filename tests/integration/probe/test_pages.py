@@ -1,4 +1,4 @@
-"""The pages for operators and auditors say what the code does."""
+"""The pages for operators and auditors match the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODE = "\n".join(path.read_text() for path in sorted((ROOT / "actionwatch").rglo
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
-    """Give the cells of the tables of a section."""
+    """Return the cells of the tables of a section."""
     section = re.split(r"^#+ ", page.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if not line.startswith("| ---")][
@@ -32,7 +32,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 
 def names(cell: str) -> list[str]:
-    """Give the code words of a cell."""
+    """Return the code words of a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -62,7 +62,7 @@ def test_log_events(event: str) -> None:
 
 
 def test_what_the_proof_rests_on() -> None:
-    """What the page says `probe` calls an assumption is what `probe` calls it."""
+    """The page names the subjects of `probe` as `probe` does."""
     with a_world(30) as world:
         subjects = {finding.subject for finding in world.probe().findings} | {"bounds"}
     assert {name for row in rows(PROOF, "Assumptions") for name in names(row[2])} <= subjects

@@ -1,4 +1,4 @@
-"""What the emulator does not play: upstreams that a test answers for by hand."""
+"""Upstreams that the emulator cannot simulate, with responses written by hand."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_rival_times() -> None:
 
 
 def test_kinds_that_are_sentences() -> None:
-    """What stands where a kind should is not shown unless it looks like one; only new kinds are suggested."""
+    """A value that does not look like a kind is not shown, and only new kinds are suggested."""
     kinds = ["Zebediah deleted 3 things!", "LOGIN_FAILED", "LOGIN", "BACKUP"]
     with Upstream(listing([record(n, action=kinds[n % 4]) for n in range(20)])) as upstream:
         report = probe_at(upstream.url, known_kinds=["LOGIN"])
@@ -121,7 +121,7 @@ def test_kinds_that_are_sentences() -> None:
 
 
 def test_names_that_are_values() -> None:
-    """A field that is named by somebody's data stays unnamed, in a record and in an answer that cannot be read."""
+    """A field name that looks like data is not shown, neither of a record nor of an unreadable response."""
     hostile = {"x-2024-55": 1, "bob@acme.example": {"a": 1}, "fine": 2}
     with Upstream(listing([record(n, **hostile) for n in range(9)])) as upstream:
         assert "bob@" not in printed(probe_at(upstream.url))
@@ -141,7 +141,7 @@ def test_long_log() -> None:
 
 
 def test_limits_that_are_told() -> None:
-    """The headers that tell of limits are named, without what they say."""
+    """Headers about rate limits are named without their values."""
     with Upstream(listing([record(1)], X_RateLimit_Remaining="8371")) as upstream:
         report = probe_at(upstream.url)
     assert "responses have x-ratelimit-remaining" in found(report, "rate limit").says
@@ -175,7 +175,7 @@ def test_limit_that_stays() -> None:
 
 
 def test_budget() -> None:
-    """However often requests have to be repeated, the probe asks no more than it may, and reports what it has."""
+    """With repeated requests too, the probe stays within its budget, and reports the checks that it finished."""
     rest = listing([record(n) for n in range(30)])
     numbers = iter(range(10_000))
     with Upstream(lambda asked: Answered(429) if next(numbers) % 3 else rest(asked)) as upstream:

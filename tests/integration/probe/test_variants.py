@@ -21,7 +21,7 @@ def world() -> Iterator[World]:
 
 
 def assert_keeps_quiet(report: ProbeReport, world: World) -> None:
-    """Nothing that a record, an account or the key holds is in a report."""
+    """A report contains no value of a record, of an account or of the key."""
     text = printed(report)
     ids = [account.id for account in world.organisation.accounts] + [one.id for one in world.organisation.clusters]
     shown = [secret for secret in (*SECRETS, *ids, world.organisation.id) if secret in text]
@@ -113,7 +113,7 @@ VARIANTS: list[tuple[str, Expected]] = [
 
 @pytest.mark.parametrize(("faults", "expected"), VARIANTS, ids=[faults for faults, _ in VARIANTS])
 def test_variant(world: World, faults: str, expected: Expected) -> None:
-    """Each variant is named for what it is, weighed, and no value slips out."""
+    """Each variant has its finding and its effect on the proof, and no value is shown."""
     report = world.probe(*faults.split())
     for subject, (says, weight) in expected.items():
         finding = found(report, subject)
@@ -125,7 +125,7 @@ def test_variant(world: World, faults: str, expected: Expected) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_few_records(count: int) -> None:
-    """With too few records the probe says what stays open, and claims nothing."""
+    """With too few records, the probe reports what is unknown, and claims nothing."""
     with a_world(count) as world:
         report = world.probe()
     assert not found(report, "order").is_settled or count > 3

@@ -10,9 +10,13 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.base.model import Status
+from actionwatch.emulator.app import create_app
+from actionwatch.emulator.server import running
+from actionwatch.emulator.state import Organisation
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
+from tests.builders import CLUSTER_DELETED_RULE
 from tests.end_to_end import kit
 from tests.end_to_end.conftest import bytecode_kept, post, soar, up, webhook
 from tests.integration.reload.kit import CREATED, Site, put, rule
@@ -95,7 +99,7 @@ def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar
         service.wait_until_up()
         for _ in range(20):
             service.process.send_signal(signal.SIGHUP)
-        path.write_text(kit.RULE.replace("deleted {{", "removed {{"))
+        path.write_text(CLUSTER_DELETED_RULE.replace("deleted {{", "removed {{"))
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: '"changed": ["cluster_deleted"]' in service.log.read_text(), "the reload")
         post.upstream.delete_cluster("alice")
@@ -113,7 +117,7 @@ def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar
         config.write_text(config.read_text().replace("level: info", "level: debug") + "extra_kinds: [NEW_KIND]\n")
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: service.log.read_text().count('"service_started"') == 2, "a second start")
-        path.write_text(kit.RULE)
+        path.write_text(CLUSTER_DELETED_RULE)
         soar.wait_for(trouble="rule_broken", type="alert.resolved")
         post.upstream.delete_cluster("carol")
         soar.wait_for(user="carol")
@@ -135,7 +139,7 @@ def _has(site: Site, count: int) -> bool:
 
 
 def test_a_removed_source_and_a_removed_file(site: Site) -> None:
-    """What was wrong with them is over at the next start, and says why; a kind that another source has too stays open."""
+    """A trouble of a source or a file that was removed stays open, or does not say why it resolved."""
     site.write({"rules/one.yml": rule(), "rules/two.yml": rule("two", key="actionKnd")})
     site.act("BRAND_NEW_KIND")
     site.act("ANOTHER_NEW_KIND")
@@ -144,16 +148,32 @@ def test_a_removed_source_and_a_removed_file(site: Site) -> None:
         app.self_alerts.report("key_refused", "acme", "401", "")
     assert {alert.labels["trouble"] for alert in site.self_alerts()} == {"key_refused", "rule_broken", "unknown_kind"}
     (site.rules / "two.yml").unlink()
-    site.config.write_text(site.config.read_text().replace("name: acme", "name: beta"))
-    with contextlib.closing(App(read_settings(site.config, {}))) as app:
-        run_once(app, timedelta(0))  # the same organisation: beta has both kinds
-        assert [alert.status for alert in site.self_alerts()].count(Status.RESOLVED) == 4
+    other = Organisation(id="99999999-2222-4333-8444-555555555555")
+    with running(create_app(other)) as url:
+        site.organisation, site.url = other, url
+        site.write()
+        site.config.write_text(site.config.read_text().replace("name: acme", "name: beta"))
+        with contextlib.closing(App(read_settings(site.config, {}))) as app:
+            run_once(app, timedelta(0))
     over = {alert.labels["trouble"]: alert.body for alert in site.self_alerts() if alert.status is Status.RESOLVED}
     assert over["key_refused"] == "401\n\nResolved: the source acme is no longer configured"
     assert over["rule_broken"].endswith("Resolved: the file was removed")
     assert over["unknown_kind"].endswith("Resolved: no configured source has records of this kind")
-    reopened = [alert for alert in site.self_alerts() if alert.status is not Status.RESOLVED]
-    assert {alert.labels["trouble"] for alert in reopened} == {"unknown_kind"}
+    assert {alert.status for alert in site.self_alerts()} == {Status.RESOLVED}
+
+
+def test_a_renamed_source_keeps_its_unknown_kinds(site: Site) -> None:
+    """A kind counts as gone though the source only has another name, and reads the same organisation."""
+    site.write({"rules/one.yml": rule()})
+    site.act("BRAND_NEW_KIND", minutes_ago=60)  # before what the next poll reads again
+    site.act(minutes_ago=10)
+    for name in ("acme", "beta", "beta"):
+        site.write()
+        site.config.write_text(site.config.read_text().replace("name: acme", f"name: {name}"))
+        with contextlib.closing(App(read_settings(site.config, {}))) as app:
+            run_once(app, timedelta(0))
+    assert [alert.labels["trouble"] for alert in site.self_alerts()] == ["unknown_kind"]
+    assert site.self_alerts()[0].status is Status.OPEN
 
 
 def test_a_receiver_that_is_renamed_while_messages_wait(site: Site) -> None:

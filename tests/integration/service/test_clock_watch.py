@@ -72,18 +72,18 @@ def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: t
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         assert len(sender.sent) == 1
         sender.answer = lambda message: None
         machine.advance(seconds=1)
         machine.now += step
-        watch(post, deliverer).run_once()
+        watch(post, worker).run_once()
         machine.advance(seconds=8)
-        settle(deliverer)
+        settle(worker)
         assert len(sender.sent) == 1
         machine.advance(seconds=1.5)
-        settle(deliverer)
+        settle(worker)
     assert len(sender.sent) >= 2
     assert row(post).status is DeliveryStatus.SENT
 
@@ -94,13 +94,13 @@ def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timed
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         machine.now += step
-        settle(deliverer)
+        settle(worker)
         assert len(sender.sent) == 1
         machine.advance(seconds=10)
-        settle(deliverer)
+        settle(worker)
         assert len(sender.sent) == 2
     assert row(post).status is DeliveryStatus.PENDING
 
@@ -109,19 +109,19 @@ def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Mach
     """A message that fails before and after a step of a day is still retried. It is given up after a day of attempts."""
     post.senders["hook"].answer = lambda message: DOWN
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         machine.set_clock(hours=25)
-        watch(post, deliverer).run_once()
+        watch(post, worker).run_once()
         machine.advance(seconds=11)
-        settle(deliverer)
+        settle(worker)
         assert row(post).status is DeliveryStatus.PENDING
         assert row(post).attempts == 2
         machine.advance(hours=23)
-        settle(deliverer)
+        settle(worker)
         assert row(post).status is DeliveryStatus.PENDING
         machine.advance(hours=1)
-        settle(deliverer)
+        settle(worker)
     assert row(post).status is DeliveryStatus.DEAD
 
 
@@ -132,19 +132,19 @@ def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> 
     sender.answer = lambda message: DOWN
     sender.gate.clear()
     post.owe("one")
-    with post.delivering() as deliverer:
-        deliverer.run_once()
+    with post.delivering() as worker:
+        worker.run_once()
         machine.now += step
-        watch(post, deliverer).run_once()
+        watch(post, worker).run_once()
         machine.advance(seconds=1)
         with post.database.read() as connection:
             assert outbox.count_leased(connection, "hook", machine(), 9) == 1
-        deliverer.run_once()
+        worker.run_once()
         machine.advance(minutes=3)
         with post.database.read() as connection:
             assert outbox.count_leased(connection, "hook", machine(), 9) == 1
         sender.gate.set()
-        settle(deliverer)
+        settle(worker)
         assert len(sender.sent) == 1
     assert (row(post).attempts, row(post).status) == (1, DeliveryStatus.PENDING)
     assert row(post).due_at - machine() <= timedelta(seconds=10)
@@ -156,17 +156,17 @@ def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machin
     sender = post.senders["hook"]
     sender.answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=30))
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         sender.answer = lambda message: None
         machine.now += step
-        watch(post, deliverer).run_once()
+        watch(post, worker).run_once()
         post.owe("two")
         machine.advance(minutes=29)
-        settle(deliverer)
+        settle(worker)
         assert len(sender.sent) == 1
         machine.advance(minutes=2)
-        settle(deliverer)
+        settle(worker)
     assert {found.status for found in post.rows()} == {DeliveryStatus.SENT}
 
 
@@ -175,19 +175,19 @@ def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
     """A receiver with a rate of one message per ten minutes gets one per ten minutes."""
     post.channel["rate_per_second"] = 1 / 600
     post.owe("one", "two")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         machine.now += step
-        watch(post, deliverer).run_once()
+        watch(post, worker).run_once()
         with post.database.read() as connection:  # for other processes
             _, next_at = receivers.read_closed(connection, "hook")
         assert next_at is not None
         assert timedelta(minutes=9) < next_at - machine() <= timedelta(minutes=10)
         machine.advance(minutes=9)
-        settle(deliverer)
+        settle(worker)
         assert len(post.senders["hook"].sent) == 1
         machine.advance(minutes=2)
-        settle(deliverer)
+        settle(worker)
     assert len(post.senders["hook"].sent) == 2
 
 
@@ -196,16 +196,16 @@ def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> N
     """A step does not make a failure of a minute look like a day. A long failure is still reported."""
     post.senders["hook"].answer = lambda message: DOWN
     post.owe("one")
-    with post.delivering() as deliverer:
-        settle(deliverer)
+    with post.delivering() as worker:
+        settle(worker)
         machine.now += step
-        watch(post, deliverer).run_once()
+        watch(post, worker).run_once()
         machine.advance(seconds=60)
-        settle(deliverer)
+        settle(worker)
         assert "receiver_failing hook" not in post.open_troubles()
         machine.advance(seconds=FAILING_AFTER.total_seconds())
-        settle(deliverer)
-        deliverer.run_once()
+        settle(worker)
+        worker.run_once()
     assert "receiver_failing hook" in post.open_troubles()
 
 

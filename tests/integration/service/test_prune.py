@@ -18,10 +18,9 @@ from actionwatch.store import (
     records,
     unproved_windows,
 )
-from actionwatch.store.marks import Marks
 from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.unproved_windows import UnprovedWindow
-from tests.builders import NOON, make_record
+from tests.builders import NOON, make_marks, make_record
 from tests.integration.kit import REFUSED, KindRule, Post
 
 HOUR = timedelta(hours=1)
@@ -112,15 +111,7 @@ def test_a_clock_that_is_years_ahead(post: Post) -> None:
     """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
     post.store(make_record())
     post.matcher(KindRule("OTHER")).run_once()
-    begun = Marks(
-        name="acme",
-        organisation="o",
-        begins_at=NOON,
-        alerts_from=NOON,
-        mark=NOON,
-        seen_through=NOON,
-        proved_through=NOON,
-    )
+    begun = make_marks()
     with post.database.write() as connection:
         marks.write(connection, begun)
     post.clock.advance(days=3000)

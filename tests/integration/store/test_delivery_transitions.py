@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select
 
 import actionwatch
 from actionwatch.base.delivery import (
+    NOT_NOTIFIED,
     OWNERS,
     TRANSITIONS,
-    UNTOLD,
     Delivery,
     DeliveryState,
     DeliveryStatus,
@@ -57,7 +57,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         lambda c, row: delivery_transitions.bury_all(c, row.receiver, "no longer configured"),
     ),
     "suppress": (
-        lambda c, row: delivery_transitions.suppress(c, [Suppression(row, UNTOLD)]),
+        lambda c, row: delivery_transitions.suppress(c, [Suppression(row, NOT_NOTIFIED)]),
         lambda c, row: delivery_transitions.suppress(c, [Suppression(row, "silence", "s1", "silence")]),
         lambda c, row: delivery_transitions.suppress_escalations(c, row.receiver),
     ),

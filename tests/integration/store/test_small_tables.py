@@ -22,19 +22,10 @@ from actionwatch.store import (
     sweeps,
 )
 from actionwatch.store.database import Database
-from actionwatch.store.marks import Marks
-from tests.builders import NOON
+from tests.builders import NOON, make_marks
 
 LATER = NOON + timedelta(hours=1)
-MARKS = Marks(
-    name="acme",
-    organisation="org",
-    begins_at=NOON,
-    alerts_from=NOON,
-    mark=NOON,
-    seen_through=LATER,
-    proved_through=NOON,
-)
+MARKS = make_marks(seen_through=LATER)
 
 
 def test_marks(database: Database) -> None:

@@ -15,9 +15,8 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
 from actionwatch.store import receipts
 from actionwatch.store.database import Database
-from actionwatch.store.marks import Marks
 from actionwatch.tail.bounds import choose_record, find_unit
-from tests.builders import NOON, make_record
+from tests.builders import NOON, make_marks, make_record
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles
 
@@ -95,17 +94,9 @@ class Empty(Client):
 
 
 def test_an_answer_that_was_empty_once_settles_nothing() -> None:
-    """One empty answer has windows asked for in coarser units from then on."""
+    """After one empty response, requests cover coarser units from then on."""
     shown = at(timedelta(hours=3, minutes=5, seconds=7, microseconds=345_600))
-    known = Marks(
-        name=SOURCE,
-        organisation="org",
-        begins_at=NOON,
-        alerts_from=NOON,
-        mark=NOON,
-        seen_through=NOON,
-        proved_through=NOON,
-    )
+    known = make_marks(name=SOURCE)
     settled, _ = find_unit(Empty(shown), shown, known, NOON)
     assert settled == replace(known, bounds_asked_at=NOON)
     assert find_unit(Empty(), shown, known, NOON)[0].bounds_unit is None
@@ -127,12 +118,12 @@ def at(moment: timedelta) -> Record:
     ],
 )
 def test_choose_record(moment: timedelta, is_telling: bool) -> None:
-    """A record settles what its time cannot tell: one on the hour would have windows asked in hours."""
+    """A record on the full hour makes requests cover whole hours, although its time is inconclusive."""
     assert (choose_record([at(moment)]) is not None) is is_telling
 
 
 def test_the_most_choose_record() -> None:
-    """Of several records one is chosen that tells less than another."""
+    """Of several records, one is chosen that can tell fewer units apart than another."""
     assert choose_record([at(timedelta(seconds=7)), at(timedelta(seconds=7.5)), at(timedelta(0))]) == at(
         timedelta(seconds=7.5)
     )

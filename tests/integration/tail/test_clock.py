@@ -182,7 +182,7 @@ def test_sweeps_go_on(world: World, database: Database, step: timedelta) -> None
 
 
 def test_sweeps_without_the_upstreams_time(world: World, database: Database) -> None:
-    """Where no answer tells the time, sweeps asked in what is the future now are asked again, not an hour later."""
+    """Without a `Date` in responses, a sweep that was checked in what is now the future waits an hour."""
     world.faults.set("no_date")
     here = site(world, database)
     world.log()
@@ -263,7 +263,7 @@ def test_freshness_outlasts_a_step(world: World, database: Database, step: timed
 
 @pytest.mark.parametrize("skew", [timedelta(0), timedelta(minutes=-30)])
 def test_the_upstreams_time_goes_on(skew: timedelta) -> None:
-    """Our clock is set: the upstream's time as we know it goes on; where we never heard it, ours counts."""
+    """After a step of our clock, the upstream's time steps too, although its `Date` is known."""
     machine, step = Machine(), timedelta(hours=-1)
     heard, unheard = ServerClock(machine), ServerClock(machine)
     heard.compare(Page((), None, None, machine(), server_date=machine() + skew))

@@ -1,4 +1,4 @@
-"""Sweeps over older windows: what came late, what is gone, what is back, and how often they ask."""
+"""Sweeps over older windows: records that appear late, vanish or come back, and how many requests that takes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_record_at_a_bound_hides_no_change(world: World, database: Database, bou
 @pytest.mark.parametrize("faults", ["", "bounds_truncated:1m", "bounds_truncated:1h"])
 @pytest.mark.parametrize("after", [0.3456, 1200.3456])
 def test_late_record_beside_the_begin_is_found(world: World, database: Database, faults: str, after: float) -> None:
-    """What lies beside the stream's begin, or is shorter than an upstream's units, is never looked at again."""
+    """A window next to the beginning of the source, or shorter than the upstream's unit, is never checked again."""
     world.clock.advance(seconds=7517)
     on = bench(world, database, *faults.split(), start="now", overlap=OVERLAP, sweeps=(HOUR / 2, 2 * HOUR))
     on.poll()
@@ -153,7 +153,7 @@ def test_windows_that_hold_a_record_at_their_bound_are_read(world: World, databa
 
 
 def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
-    """Records that stay gone are told of for ever, or again after a person has looked into it."""
+    """Records that stay away are reported for ever, or again after a person resolved the alert."""
     on = seven_hours(world, database)
     world.faults.add("vanish:0s,kind=ADD_NODE")
     for _ in range(8):
@@ -167,7 +167,7 @@ def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
 
 
 def test_vanished_and_back(world: World, database: Database) -> None:
-    """Records that disappear upstream go unnoticed, are told of twice, leave the store, or are not forgiven when back."""
+    """Records that vanish upstream are not reported, reported twice, deleted, or still reported when they are back."""
     on = seven_hours(world, database)
     held = len(on.records())
     stages = world.emulator.stages
@@ -335,6 +335,39 @@ def test_a_reading_that_is_due_outlives_a_restart(world: World, database: Databa
 # -- what cannot be proved, and what one poll has no time for
 
 
+class Contradicting(DirectClient):
+    """A client whose upstream claims one record too many for windows that hold a certain instant."""
+
+    contradicted_at: datetime | None = None
+
+    def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
+        """Walk."""
+        at = self.contradicted_at
+        is_wrong = at is not None and (query.start or NOON) <= at <= (query.end or NOON)
+        for page in super().user_actions(query, **options):
+            yield dataclasses.replace(page, total=(page.total or 0) + 1) if is_wrong else page
+
+
+def test_a_window_without_proof_is_narrowed_down(world: World, database: Database) -> None:
+    """One contradiction leaves six hours without proof, or the halves of one poll have no end."""
+    for number in range(84):
+        world.log(ago=300 * number + 20.5)
+    client = Contradicting(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    options: dict[str, Any] = {"start": 8 * HOUR, "overlap": OVERLAP, "sweeps": SWEEPS, "page_size": 1000}
+    on = Bench(world, database, client, tail_of(database, client, world.clock, watch, **options))
+    on.poll()
+    on.poll()
+    client.contradicted_at = world.clock() - 3 * HOUR
+    world.organisation.append("BACKUP", at=client.contradicted_at, description="late")
+    asked = [on.poll(360).request_count for _ in range(7)]
+    assert max(asked) < 120
+    failing = [window for window in waiting(on) if window.failure_count]
+    assert sum((window.ends_at - window.starts_at for window in failing), timedelta(0)) < HOUR / 6
+    assert all(window.starts_at <= client.contradicted_at <= window.ends_at for window in failing)
+    assert on.is_complete()
+
+
 class Refusing(DirectClient):
     """A client whose upstream gives no pages of windows that hold a certain instant, but counts them."""
 
@@ -373,7 +406,7 @@ def doubts(on: Bench) -> list[tuple[int, str]]:
 
 
 def test_older_window_without_proof(world: World, database: Database) -> None:
-    """An older window that cannot be read fails the polls, is told at the first try or twice, or stays a trouble when read."""
+    """An older window that cannot be read fails the polls, is reported too early or twice, or still when it was read."""
     on, client = refusing(world, database)
     client.refused_at = world.clock() - 3 * HOUR
     world.organisation.append("BACKUP", at=client.refused_at, description="late")
@@ -449,7 +482,7 @@ def test_question_that_the_sweeps_left_behind_is_asked(world: World, database: D
 
 
 def test_doubt_that_the_sweeps_leave_behind_is_reported(world: World, database: Database) -> None:
-    """A window that failed once, and that no sweep reaches any more, is in doubt and nobody is notified."""
+    """A window that failed once, and that no sweep reaches any more, is not reported."""
     on = seven_hours(world, database)
     old = world.clock() - 30 * HOUR
     doubt = UnprovedWindow(

@@ -80,7 +80,7 @@ def bench(world: World, database: Database, *faults: str, **options: Any) -> Ben
 )
 @pytest.mark.parametrize("is_alerted", [False, True])
 def test_first_poll(world: World, database: Database, start: Any, kept: int, backlog: int, is_alerted: bool) -> None:
-    """The first poll begins elsewhere than told, or what is from before it alerts though nobody asked for that."""
+    """The first poll begins elsewhere than configured, or older records alert without `alert_backlog`."""
     world.log(ago=1500)
     world.log(ago=300)
     on = bench(world, database, start=start, alert_backlog=is_alerted)
@@ -213,7 +213,7 @@ def test_record_inside_the_frozen_window(world: World, database: Database) -> No
 
 
 def test_late(world: World, database: Database) -> None:
-    """A record that comes after the overlap is not told to be late, or one within it is."""
+    """A record that appears after the overlap is not marked as late, or one within it is."""
     on = bench(world, database, overlap=timedelta(minutes=5), sweeps=(HOUR,))
     on.poll()
     for _ in range(30):
@@ -306,7 +306,7 @@ def test_ignored_bounds_are_not_cut(world: World, database: Database) -> None:
 
 @pytest.mark.parametrize("name", ["organisationLogsOnly", "accountLogsOnly", "all"])
 def test_partition_with_ignored_filters(world: World, database: Database, name: str) -> None:
-    """Where nothing counts and a filter is ignored, nothing is ever proved, or nobody hears of the filter again and again."""
+    """If nothing counts and a filter is ignored, no window is proved, or the filter is not reported at each poll."""
     on = bench(world, database, f"filter_ignored:{name}", "total:absent", "counts:absent", start=HOUR)
     world.log("INVITE_USER")
     world.log("BACKUP")
@@ -349,7 +349,7 @@ def test_backlog_is_cut_and_the_newest_keep_coming(world: World, database: Datab
 
 
 def test_backlog_is_told(world: World, database: Database) -> None:
-    """How far a backlog is goes untold, goes back, or is told on when it is over."""
+    """The progress of a backlog is not reported, goes back, or is still reported when it is over."""
     world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
     told: list[Backlog] = []
     on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=told.append)
@@ -363,7 +363,7 @@ def test_backlog_is_told(world: World, database: Database) -> None:
 
 
 def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
-    """A backlog that a killed process left is begun anew in `status`, or stays there when there is none any more."""
+    """A backlog that a killed process left begins again in `status`, or stays there after its end."""
     world.organisation.extend_synthetic(60_000, NOON - timedelta(hours=10), NOON)
 
     def die(backlog: Backlog) -> None:
@@ -384,7 +384,7 @@ def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
 
 
 def test_stopped_and_resumed(world: World, database: Database) -> None:
-    """Told to stop, a tail reads on, or the next one does not go on where it was."""
+    """A tail that is stopped reads on, or the next one does not continue."""
     for number in range(50):
         world.log(ago=600 - number)
     on = bench(world, database, start=HOUR, page_size=7)
@@ -401,7 +401,7 @@ def test_stopped_and_resumed(world: World, database: Database) -> None:
 
 @pytest.mark.parametrize("skew", ["-1h", "-3m", "3m", "1h"])
 def test_clock_skew(world: World, database: Database, skew: str) -> None:
-    """Where the upstream's clock is not ours, records are lost or the skew is not told; or it is told on and on."""
+    """If the upstream's clock differs from ours, records are lost, or the skew is not reported, or for ever."""
     on = bench(world, database, f"clock:{skew}", start=timedelta(hours=2))
     for _ in range(4):
         world.log()

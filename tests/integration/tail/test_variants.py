@@ -1,4 +1,4 @@
-"""Every variant and fault of the upstream over real HTTP: nothing is lost, nothing doubled, and what is not proved is told."""
+"""Every variant and fault of the upstream over real HTTP: nothing is lost or doubled, and what is not proved is reported."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from actionwatch.emulator.faults.fault import every_variant
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
 from actionwatch.store import marks, records
 from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
+from tests.emulated import every_variant
 from tests.upstreams import SOURCE, Switch, World, client_of, self_watch, tail_of
 from tests.waiting import PATIENT
 

@@ -1,4 +1,4 @@
-"""When the tail has the matcher look: never at half of a listing, and at once where a page is all there is."""
+"""When the tail wakes the matcher: never in the middle of a listing, and at once if one page is everything."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def matched(
 def test_pages_alert_as_one_batch_does(
     world: World, database: Database, tmp_path: Path, page_size: int, faults: str, batch_size: int
 ) -> None:
-    """Which page comes first, or who has the matcher look meanwhile, decides which record an alert begins with."""
+    """The order of pages, or a matcher that runs during the walk, decides which record opens an alert."""
     world.faults.set(*faults.split())
     for minutes in MINUTES_AGO:
         world.log(ago=minutes * 60)

@@ -1,4 +1,4 @@
-"""What people hear: linked accounts, troubles opened once and settled, the heartbeat that stops."""
+"""What is reported: changes of linked accounts, self-alerts that open once and resolve, the heartbeat that stops."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_first_account_of_all(database: Database) -> None:
 
 
 def test_names_have_a_history(database: Database) -> None:
-    """An old record is shown with the name of today, or a name that a record tells itself is replaced by an older one."""
+    """An old record shows the current name of its account, or an older name replaces the one in the record."""
     clock, listing = Clock(), Listing(a="Old")
     watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
@@ -251,7 +251,7 @@ def history(database: Database) -> list[str]:
     ],
 )
 def test_trouble(world: World, database: Database, fault: str, trouble: str, polls: int) -> None:
-    """A trouble is told too early, too late, more than once, or is not over when it is."""
+    """A self-alert opens too early, too late or twice, or does not resolve."""
     world.log(ago=7200)
     on = bench(world, database, start=HOUR)
     world.log()
@@ -273,7 +273,7 @@ def test_trouble(world: World, database: Database, fault: str, trouble: str, pol
 
 
 def test_unknown_field(world: World, database: Database) -> None:
-    """A field that comes later is not told where the first records had none but those we know, or told for ever."""
+    """A new field is not reported if the first records had only known fields, or is reported for ever."""
     on = bench(world, database)
     on.poll()
     world.log()
@@ -315,7 +315,7 @@ def test_added_field_makes_no_new_records(world: World, database: Database) -> N
 
 
 def test_unknown_kind(world: World, database: Database) -> None:
-    """The first sight of a kind is not told, or told for each record."""
+    """A new kind is not reported, or is reported for each record."""
     on = bench(world, database)
     on.poll()
     for _ in range(3):

@@ -82,14 +82,14 @@ def test_names_beside_ids_stay_out(name: str) -> None:
 
 
 def test_names_without_ids_count() -> None:
-    """Where there is no id, the name is all that tells accounts apart."""
+    """Without an id, only the name distinguishes accounts."""
     nameless = {name: value for name, value in ACTION.items() if name != "accountId"}
     assert key(nameless) != key({**nameless, "accountName": "Other"})
     assert key({**ACTION, "accountId": None}) != key({**ACTION, "accountId": None, "accountName": "Other"})
 
 
 def test_names_inside_objects_stay_out() -> None:
-    """An account told as an object is its id."""
+    """Of an account given as an object, the id counts."""
     plain = {name: value for name, value in ACTION.items() if not name.startswith("account")}
     one = {**plain, "account": {"id": "a-1", "name": "Payments"}}
     assert key(one) == key({**plain, "account": {"name": "renamed", "id": "a-1"}})
@@ -100,13 +100,13 @@ def test_names_inside_objects_stay_out() -> None:
 @pytest.mark.parametrize("name", ["action", "timestamp", "userName", "description", "accountId", "clusterId"])
 @pytest.mark.parametrize("upstream_id", [{}, {"id": "7"}])
 def test_the_core_counts(name: str, upstream_id: dict[str, Any]) -> None:
-    """An id that is not unique in fact loses nothing: whatever differs in the core is another record."""
+    """With an id that is not unique, records that differ in a core field are different records."""
     other = "2024-01-01T00:00:00Z" if name == "timestamp" else "other"
     assert key({**ACTION, **upstream_id, name: other}) != key({**ACTION, **upstream_id})
 
 
 def test_with_an_id_a_mutable_field_makes_no_double() -> None:
-    """What the upstream adds later to a record with an id changes nothing."""
+    """A field that the upstream adds later to a record with an id does not change its key."""
     one = {**ACTION, "id": "7"}
     assert key({**one, "status": "done", "retries": 3}) == key(one)
     assert key({**one, "id": "8"}) != key(one)
@@ -120,7 +120,7 @@ def test_without_an_id_every_field_counts() -> None:
 
 @pytest.mark.parametrize("upstream_id", [{}, {"id": "7"}])
 def test_what_we_know_of_accounts_changes_no_key(upstream_id: dict[str, Any]) -> None:
-    """Listing the linked accounts anew does not double the records."""
+    """A new listing of the linked accounts does not double the records."""
     fields = {"action": "X", "timestamp": 1699190130, "account": "acc-1", **upstream_id}
     assert (
         read(fields).key
@@ -140,7 +140,7 @@ def test_the_order_of_members_does_not_matter(fields: dict[str, Any], random: An
 
 @given(objects)
 def test_a_null_is_an_absent_field(fields: dict[str, Any]) -> None:
-    """Whether the upstream leaves out what it does not know or says null makes no double."""
+    """A missing field and null result in the same key."""
     assert key({**fields, "extra": None}) == key(fields)
     assert key({name: value for name, value in fields.items() if value is not None}) == key(fields)
 
@@ -157,12 +157,12 @@ def test_values_cannot_trade_places(fields: dict[str, str], data: Any) -> None:
 
 @given(st.lists(texts, max_size=4), st.lists(texts, max_size=4))
 def test_content_is_unambiguous(one: list[str], other: list[str]) -> None:
-    """No two sequences of texts share a spelling, whatever separators they hold."""
+    """Different sequences of texts have different encodings, with any separators in them."""
     assert (content(one) == content(other)) == (one == other)
 
 
 def test_content_takes_lone_surrogates() -> None:
-    """What has no UTF-8 is spelt all the same."""
+    """Texts without a UTF-8 form have different encodings."""
     assert content(["\ud800"]) != content(["\ud801"])
 
 

@@ -65,7 +65,7 @@ def test_what_is_no_time_is_none(value: object) -> None:
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 30)), st.integers(-14 * 60, 14 * 60))
 def test_iso_is_read_exactly(naive: datetime, minutes: int) -> None:
-    """Whatever its zone, an ISO time loses no microsecond."""
+    """In any zone, an ISO time loses no microsecond."""
     at = naive.replace(tzinfo=UTC)
     spelt = (naive + timedelta(minutes=minutes)).isoformat() if naive.year > 1970 else None
     if spelt:
@@ -106,7 +106,7 @@ def test_nothing_raises(value: object) -> None:
     )
 )
 def test_many_at_once_are_read_as_one_by_one(values: list[object]) -> None:
-    """Times of the usual spelling are read together as each by itself; where one is not, nothing is said."""
+    """Times in the usual form are parsed together as one by one; if one has another form, the result is None."""
     found = usual_instants(values)
     assert found is None or found == [parse_instant(value) for value in values]
 

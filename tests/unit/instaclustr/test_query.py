@@ -1,4 +1,4 @@
-"""Questions: what is sent, and what is filtered again."""
+"""Queries: the parameters that are sent, and the filters on our side."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,7 +56,7 @@ def test_filters_become_parameters(query: Query, parameters: dict[str, list[str]
 
 
 def test_counts_are_asked_for_or_refused() -> None:
-    """Their default is true upstream, which costs it work that nobody wants."""
+    """The default of the upstream is true, which costs it needless work."""
     assert ("getActionCounts", "false") in Query().parameters()
     assert ("getActionCounts", "true") in Query(with_counts=True).parameters()
 

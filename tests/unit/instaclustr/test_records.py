@@ -18,7 +18,7 @@ UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
 
 def read(fields: dict[str, Any], reader: RecordReader | None = None) -> Record:
-    """Read twice through one reader: the second time what it remembers must give the same."""
+    """Read twice with one reader: the caches of the second time must return the same."""
     reader = reader or RecordReader("acme", organisation_id="org", known_accounts={"acc-1": "Payments"})
     first, second = reader.read_all([fields, dict(fields)], [json.dumps(fields)] * 2, SEEN)
     assert first == second
@@ -87,7 +87,7 @@ def test_any_object_is_a_record() -> None:
     ],
 )
 def test_every_alias_is_found(field: str, attribute: str, value: Any, expected: Any) -> None:
-    """Every documented name is found, whatever its case."""
+    """Every documented name is found in any case."""
     for alias in ALIASES[field]:
         for name in (alias, alias.upper(), alias.lower()):
             assert getattr(read({name: value}), attribute) == expected, name
@@ -106,7 +106,7 @@ def test_configured_aliases_come_first() -> None:
 
 
 def test_the_first_alias_that_holds_something_wins() -> None:
-    """A null, a blank or an unreadable time under a likelier name does not hide what a later one holds."""
+    """A null, a blank or an unreadable time under a likelier name does not hide the value of a later one."""
     record = read(
         {
             "userName": None,
@@ -134,7 +134,7 @@ def test_the_first_alias_that_holds_something_wins() -> None:
     ],
 )
 def test_a_user_may_be_an_object(user: Any, name: str | None) -> None:
-    """Its name, user name or e-mail address stands for it."""
+    """A user given as an object is its name, user name or e-mail address."""
     assert read({"user": user}).user_name == name
 
 
@@ -170,7 +170,7 @@ def test_what_is_told_wins_over_the_catalogue(
     ],
 )
 def test_the_domain_is_what_its_type_says(domain_type: str, account: Entity, cluster: Entity) -> None:
-    """`domainId` and `domainName` name an account or a cluster, as the domain type says."""
+    """`domainId` and `domainName` name an account or a cluster, depending on the domain type."""
     record = read({"domainType": domain_type, "domainId": "d", "domainName": "n"})
     assert (record.account, record.cluster) == (account, cluster)
 
@@ -208,7 +208,7 @@ names = st.sampled_from(sorted({alias for aliases in ALIASES.values() for alias 
 
 @given(st.lists(st.dictionaries(names, json_values, max_size=8), max_size=5))
 def test_nothing_makes_the_reader_fail(objects: list[dict[str, Any]]) -> None:
-    """Whatever the values, every object makes one record, and the same one alone as among others."""
+    """Every object results in one record, alone and among others, with any values."""
     reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
     records = reader.read_all(objects, ["{}"] * len(objects), SEEN)
     alone = [
@@ -251,7 +251,7 @@ one_odd = st.builds(
 
 @given(st.lists(usual | one_odd, max_size=8), st.booleans())
 def test_columns_and_single_objects_are_read_alike(objects: list[dict[str, Any]], is_settled: bool) -> None:
-    """What is read column by column, since all values are the usual ones, is what reading each object by itself gives."""
+    """Reading usual values column by column returns the same records as reading one object after the other."""
     reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
     if is_settled:
         reader.settle_identity(["known"])

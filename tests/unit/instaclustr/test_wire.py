@@ -81,7 +81,7 @@ def test_every_shape_is_read(body: Any, count: int, total: int | None) -> None:
     ],
 )
 def test_anything_else_is_an_error(body: Any, found: str) -> None:
-    """A 200 that fits no shape is never "no records", and says what was found."""
+    """A 200 of an unknown shape is an error that describes it, and never "no records"."""
     with pytest.raises(BadResponse) as caught:
         parse(body)
     assert found in str(caught.value)
@@ -174,7 +174,7 @@ json_values = st.recursive(
 
 @given(st.lists(st.dictionaries(texts, json_values, max_size=4), max_size=4))
 def test_both_ways_of_reading_agree(objects: list[dict[str, Any]]) -> None:
-    """A page that needs the patient reader gives the same records as one that does not, so that no record changes its key."""
+    """The lenient parser returns the same records as the fast one, so that no record changes its key."""
     fast = parse([{"totalResults": 10, "resources": objects}])
     patient = parse(json.dumps([{"totalResults": 10, "note": float("nan"), "resources": objects}]))
     assert fast.records == patient.records

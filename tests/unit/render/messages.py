@@ -1,4 +1,4 @@
-"""Messages to render and to send: name only what a test is about. `HOSTILE` holds what audit text must never do."""
+"""Messages to render and to send. `HOSTILE` contains what audit text must never do."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def summary(
 
 
 def hostile_message(text: str, event: str = "alert.opened") -> Message:
-    """Put a text wherever audit text can come to stand."""
+    """Put a text into every value that can contain audit text."""
     if event == "alerts.summary":
         causes = [Cause(text, {text: 1}, text, text), Cause(text, {text: 1})]
         labels, group = {"label": text}, {"userName": text}

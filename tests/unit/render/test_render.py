@@ -1,4 +1,4 @@
-"""render.py: templates from folders, escaped by channel, failing into something that cannot fail."""
+"""Rendering: templates from folders, escaping for each channel, and texts that cannot fail."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ NAMES = ("email.html", "email.txt", "email.subject", "slack.json", "apprise.subj
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An operator's folder."""
+    """The operator's folder."""
     made = tmp_path / "templates"
     made.mkdir()
     return made
 
 
 def fill(folder: Path, name: str, text: str, sent: object = None) -> str:
-    """Fill one template; it must not fail."""
+    """Fill in one template, which must not fail."""
     (folder / f"{name}.j2").write_text(text, encoding="utf-8")
     rendered, failures = Renderer([folder]).render((name,), message() if sent is None else sent)  # type: ignore[arg-type]
     assert failures == []
     return rendered.texts[name]
 
 
-def test_the_shipped_templates_are_in_order() -> None:
-    """A shipped template fails with some message."""
+def test_the_shipped_templates_render() -> None:
+    """The shipped templates render every message."""
     assert Renderer([SHIPPED]).check() == []
 
 
 def test_the_operators_folder_comes_first(folder: Path) -> None:
-    """An override is ignored, or takes the other templates with it."""
+    """A template in the operator's folder replaces the shipped one, and no others."""
     (folder / "email.subject.j2").write_text("mine: {{ alert.title }}")
     rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, message())
     assert failures == []
@@ -48,8 +48,8 @@ def test_the_operators_folder_comes_first(folder: Path) -> None:
     assert "DELETE_CLUSTER" in rendered.texts["email.txt"]
 
 
-def test_a_changed_file_is_read_anew(folder: Path) -> None:
-    """An operator must restart the service to see a change."""
+def test_a_changed_file_is_read_again(folder: Path) -> None:
+    """A changed template takes effect without a restart."""
     renderer = Renderer([folder])
     for text in ("first", "the second"):
         (folder / "email.subject.j2").write_text(text)
@@ -57,7 +57,7 @@ def test_a_changed_file_is_read_anew(folder: Path) -> None:
 
 
 def test_a_type_without_templates_costs_nothing() -> None:
-    """A webhook waits for templates that it does not use."""
+    """A webhook needs no templates."""
     rendered, failures = Renderer([SHIPPED]).render((), message())
     assert (rendered.texts, failures) == ({}, [])
 
@@ -77,8 +77,8 @@ def test_a_type_without_templates_costs_nothing() -> None:
         ("{{ alert.level | nonsense }}", "No filter named 'nonsense'"),
     ],
 )
-def test_a_failing_template_gives_way_and_is_told(folder: Path, text: str, fault: str) -> None:
-    """A bad template costs the alert, or nobody learns of it, or where it is wrong."""
+def test_a_failing_template_is_replaced_and_reported(folder: Path, text: str, fault: str) -> None:
+    """If a template fails, another text is sent, and the failure is reported with its location."""
     (folder / "email.txt.j2").write_text(text)
     rendered, failures = Renderer([folder, SHIPPED]).render(("email.txt",), message())
     assert len(failures) == 1
@@ -91,7 +91,7 @@ def test_a_failing_template_gives_way_and_is_told(folder: Path, text: str, fault
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a": {{ alert.title }}}', ""])
 def test_slack_must_be_one_json_object(folder: Path, text: str) -> None:
-    """Slack is sent something that it cannot read."""
+    """A Slack template must produce one JSON object."""
     (folder / "slack.json.j2").write_text(text)
     rendered, failures = Renderer([folder]).render(("slack.json",), message())
     assert len(failures) == 1
@@ -99,7 +99,7 @@ def test_slack_must_be_one_json_object(folder: Path, text: str) -> None:
 
 
 def test_a_missing_template_gives_the_plain_text() -> None:
-    """A folder that was not mounted costs the alert."""
+    """If a template is missing, the plain text is sent."""
     rendered, failures = Renderer([Path("/nowhere")]).render(NAMES, message())
     assert len(failures) == len(NAMES)
     assert all("Cluster payments-prod deleted" in text for text in rendered.texts.values())
@@ -108,7 +108,7 @@ def test_a_missing_template_gives_the_plain_text() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
-    """What is left when all else failed fails too."""
+    """The plain text can be made of every message."""
     text = plain(channel, hostile_message(HOSTILE[name]))
     assert text.encode()
     if channel.endswith("json"):
@@ -123,7 +123,7 @@ def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_shipped_templates_take_any_text(name: str) -> None:
-    """Some audit text makes a shipped template fail."""
+    """The shipped templates render any audit text."""
     for event in ("alert.opened", "alerts.summary"):
         rendered, failures = Renderer([SHIPPED]).render(NAMES, hostile_message(HOSTILE[name], event))
         assert failures == []
@@ -141,14 +141,14 @@ def test_the_shipped_templates_take_any_text(name: str) -> None:
         ("a.txt", "{{ 7 * 7 }}", "{{ 7 * 7 }}"),
     ],
 )
-def test_each_channel_escapes_in_its_way(folder: Path, name: str, value: str, printed: str) -> None:
-    """Audit text acts in one of the channels."""
+def test_each_channel_escapes(folder: Path, name: str, value: str, printed: str) -> None:
+    """Audit text has no effect in any channel."""
     assert fill(folder, name, "{{ alert.title }}", message(title=value)) == printed
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_json_holds_the_text_itself(folder: Path, name: str) -> None:
-    """A text breaks out of its quotes, or arrives changed."""
+    """JSON contains the text unchanged, within its quotes."""
     value = HOSTILE[name][:1_000]
     mended = value.replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
     text = fill(folder, "own.json", '{"a": "{{ alert.title }}", "b": {{ alert.title | tojson }}}', message(title=value))
@@ -156,7 +156,7 @@ def test_json_holds_the_text_itself(folder: Path, name: str) -> None:
 
 
 def test_json_prints_other_values_as_json(folder: Path) -> None:
-    """A number, a list or nothing needs a filter to be JSON."""
+    """Numbers, lists and None are printed as JSON without a filter."""
     text = fill(
         folder,
         "own.json",
@@ -167,7 +167,7 @@ def test_json_prints_other_values_as_json(folder: Path) -> None:
 
 
 def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
-    """Dates are shown as markup, or audit text is read as markup."""
+    """Slack dates are markup, and audit text is not."""
     text = fill(
         folder,
         "slack.json",
@@ -208,13 +208,13 @@ def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
     ],
 )
 def test_variables_and_filters_are_as_documented(folder: Path, expression: str, printed: str) -> None:
-    """The page on templates is wrong."""
+    """Variables and filters give the documented results."""
     assert fill(folder, "a.txt", f"{{{{ {expression} }}}}") == printed
 
 
 @pytest.mark.parametrize("name", ["email.html", "email.txt", "slack.json", "apprise.txt"])
-def test_the_time_is_told_once_and_for_people(name: str) -> None:
-    """The default fields tell a time in the API's form beside the one in the channel's own."""
+def test_the_time_is_shown_once(name: str) -> None:
+    """The default templates show the time once, in the format of the channel."""
     fields = (("timestamp", "2026-11-25T09:00:43.770Z"), ("userName", "eve@example.com"))
     rendered, _ = Renderer([SHIPPED]).render((name,), replace(message(), fields=fields))
     assert "09:00:43.770" not in rendered.texts[name]
@@ -222,8 +222,8 @@ def test_the_time_is_told_once_and_for_people(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["email.html", "email.txt", "slack.json", "apprise.txt"])
-def test_a_test_is_not_told_as_resolved(name: str) -> None:
-    """Whoever gets a test wonders what was resolved: its alert is over before it is sent."""
+def test_a_test_message_is_not_shown_as_resolved(name: str) -> None:
+    """A test message is not shown as resolved, although its alert is."""
     sent = message("receiver.test", status=Status.RESOLVED, resolved_by="actionwatch")
     rendered, _ = Renderer([SHIPPED]).render((name,), sent)
     assert "resolved" not in rendered.texts[name].lower()
@@ -231,25 +231,25 @@ def test_a_test_is_not_told_as_resolved(name: str) -> None:
 
 
 def test_the_webhooks_message_can_be_written_as_a_template(folder: Path) -> None:
-    """An operator's form that repeats the contract's says something else than the contract's."""
+    """A template can produce the message of the contract."""
     text = '{"type": "{{ type }}", "timestamp": "{{ timestamp }}", "data": {{ data | tojson }}}'
     assert json.loads(fill(folder, "own.json", text)) == message_document(message())
 
 
 def test_every_variable_is_documented() -> None:
-    """A variable cannot be found in the documentation."""
+    """The documentation names every variable."""
     page = (Path(__file__).parents[3] / "docs" / "templates.md").read_text(encoding="utf-8")
     assert [name for name in variables(message()) if f"`{name}`" not in page] == []
 
 
 def test_records_come_newest_first() -> None:
-    """A message that shows ten records shows the oldest."""
+    """`records` is newest first."""
     records = [record(n) for n in reversed(range(3))]
     assert [item["key"] for item in variables(message(records=records))["records"]] == ["key-0", "key-1", "key-2"]
 
 
 def test_check_finds_every_fault_of_every_folder(folder: Path) -> None:
-    """Faults come to light one by one."""
+    """`check` reports all faults of all folders at once."""
     (folder / "email.txt.j2").write_text("{{ nothing }}")
     (folder / "email.html.j2").write_text("\n{% bad %}")
     (folder / "email.nonsense.j2").write_text("x")
@@ -261,7 +261,7 @@ def test_check_finds_every_fault_of_every_folder(folder: Path) -> None:
 
 
 def test_a_part_can_be_included(folder: Path) -> None:
-    """Templates cannot share a footer."""
+    """Templates can include a shared part."""
     (folder / "_footer.txt.j2").write_text("-- {{ alert.rule.name }}")
     assert fill(folder, "email.txt", "{% include '_footer.txt.j2' %}") == "-- cluster_deleted"
 
@@ -270,7 +270,7 @@ def test_a_part_can_be_included(folder: Path) -> None:
 
 
 def test_a_summary_has_templates_of_its_own(folder: Path) -> None:
-    """An operator's template for alerts, which knows nothing of summaries, fails with each of them."""
+    """A summary is rendered with its own template, even if the operator replaced the one for alerts."""
     (folder / "email.txt.j2").write_text("mine: {{ alert.title }}")
     rendered, failures = Renderer([folder, SHIPPED]).render(NAMES, summary("mute", alerts=[alert()] * 3))
     assert failures == []
@@ -282,8 +282,8 @@ def test_a_summary_has_templates_of_its_own(folder: Path) -> None:
     assert [str(fault) for fault in Renderer([folder, SHIPPED]).check()] == []
 
 
-def test_a_template_without_a_twin_is_checked_with_summaries_too(folder: Path) -> None:
-    """A template of one's own fails at the first summary, which comes months later."""
+def test_a_template_without_a_summary_variant_is_checked_with_summaries(folder: Path) -> None:
+    """A template without a summary variant is also checked with summaries."""
     (folder / "own.json.j2").write_text('{"what": "{{ alert.title }}"}')
     [fault] = Renderer([folder, SHIPPED]).check()
     assert "alerts.summary" in fault.what
@@ -293,7 +293,7 @@ def test_a_template_without_a_twin_is_checked_with_summaries_too(folder: Path) -
 
 
 def test_the_plain_text_of_a_summary_names_its_alerts() -> None:
-    """When templates fail, a summary says nothing."""
+    """The plain text of a summary lists its alerts."""
     text = plain("email.txt", summary("silence", alerts=[alert(id=f"a{n}", level=Level.HIGH) for n in range(60)]))
     assert text.startswith("[high] Silenced: 60 alerts\n")
     assert "[high] Cluster payments-prod deleted (a49)" in text
@@ -314,7 +314,7 @@ def test_the_plain_text_of_a_summary_names_its_alerts() -> None:
 def test_the_timeline_counts_in_equal_steps(
     folder: Path, minutes: list[int], step: int | None, counts: list[int]
 ) -> None:
-    """The chart of a digest leaves alerts or empty spans out, or has more bars than a phone is wide."""
+    """The timeline contains all alerts in equal steps, with empty steps, and at most 24 of them."""
     half_past_nine = AT + timedelta(minutes=30)
     alerts = [alert(first_at=half_past_nine - timedelta(minutes=each)) for each in minutes]
     text = fill(
@@ -327,7 +327,7 @@ def test_the_timeline_counts_in_equal_steps(
 
 
 def test_bars_are_by_level_the_worst_first(folder: Path) -> None:
-    """The chart of a digest hides the few that matter behind the many that do not."""
+    """The bars are in the order of levels, the most severe first."""
     alerts = [alert(level=Level.CRITICAL), *[alert(level=Level.LOW)] * 199]
     text = fill(
         folder,
@@ -339,7 +339,7 @@ def test_bars_are_by_level_the_worst_first(folder: Path) -> None:
 
 
 def test_the_samples_have_every_type() -> None:
-    """A template is checked with fewer types of message than it will meet."""
+    """Templates are checked with every type of message."""
     assert {sent.type for sent in sample_messages()} == {
         "alert.opened", "alert.updated", "alert.resolved", "alerts.summary", "receiver.test",
     }  # fmt: skip
@@ -347,7 +347,7 @@ def test_the_samples_have_every_type() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_services_of_any_markup_get_inert_text(folder: Path, name: str) -> None:
-    """One of a hundred services reads audit text as a mention or a link."""
+    """Text for Apprise contains no mentions, links or tags."""
     sent = message(title=HOSTILE[name][:1_000])
     for channel in ("apprise.txt", "apprise.subject"):
         text = fill(folder, channel, "{{ alert.title }}", sent)

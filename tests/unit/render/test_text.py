@@ -1,4 +1,4 @@
-"""text.py: safe to look at, and shortened honestly."""
+"""Escaping and shortening of untrusted text."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from actionwatch.text.escaping import one_line, shorten, steps, visible
         ("\ud800x", "\ufffdx"),
     ],
 )
-def test_what_acts_unseen_is_shown(text: str, shown: str) -> None:
-    """A text looks like another one, or an honest one is mangled."""
+def test_invisible_characters_are_escaped(text: str, shown: str) -> None:
+    """Characters that act invisibly are escaped, and all others are unchanged."""
     assert visible(text) == shown
 
 
 @given(st.text(st.characters()))
 def test_one_line_is_one_line(text: str) -> None:
-    """Some character still ends a line or moves a cursor."""
+    """No character ends the line or moves a cursor."""
     shown = one_line(text)
     assert len(shown.splitlines()) <= 1
     assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")]
@@ -41,7 +41,7 @@ def test_one_line_is_one_line(text: str) -> None:
 
 @given(st.text(), st.integers(0, 60))
 def test_shortening_keeps_its_limit_and_counts_right(text: str, limit: int) -> None:
-    """A text outgrows its limit, or the count of what was cut is wrong."""
+    """A shortened text is within its limit, and the count of cut characters is right."""
     cut = shorten(text, limit)
     assert len(cut) <= limit
     if cut == text:
@@ -66,5 +66,5 @@ def test_shortening_keeps_its_limit_and_counts_right(text: str, limit: int) -> N
     ],
 )
 def test_the_steps_of_a_runbook(runbook: str, expected: list[str]) -> None:
-    """A step that was wrapped becomes two, or two become one."""
+    """A wrapped step is one step, and two steps are two."""
     assert steps(runbook) == expected

@@ -1,4 +1,4 @@
-"""Makes valid records and rules: a test names only what it is about."""
+"""Make valid records and rules. A test names only what it is about."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def rules_in(text: str, lists: Lists | None = None) -> Rules:
 
 
 def is_met(item: Mapping[str, Any] | list[Any], by: Record, lists: Mapping[str, tuple[str, ...]] | None = None) -> bool:
-    """Say whether a record meets one selection."""
+    """Check whether a record meets one selection."""
     rules = rules_of(detection_rule({"s": item, "condition": "s"}), lists=lists)
     assert rules.faults == ()
     return bool(Engine(rules.rules).evaluate([by]))
 
 
 def only_match(text: str, by: Record) -> Match:
-    """Give the one match that the one rule of a YAML text makes of a record."""
+    """Return the only match of a rule, given as YAML, with a record."""
     rules = rules_in(text)
     assert rules.faults == ()
     (match,) = Engine(rules.rules).evaluate([by])

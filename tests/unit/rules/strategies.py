@@ -1,4 +1,4 @@
-"""Random rules and records, small enough to collide: most of what is drawn matches something."""
+"""Random rules and records from few values, so that most of them match something."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ string_modifiers = st.sampled_from(
 
 
 def one_or_more(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Give a value, or a list of some."""
+    """Draw a value, or a list of values."""
     return st.one_of(values, st.lists(values, min_size=1, max_size=3))
 
 

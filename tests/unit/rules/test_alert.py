@@ -20,7 +20,7 @@ EVE = record(
 
 
 def test_defaults() -> None:
-    """Without an alert block the title is the rule's, and the body says who did what where and when."""
+    """Without an alert block, the title is that of the rule, and the body names user, action, place and time."""
     match = only_match(RULE, EVE)
     assert match.title == "T"
     assert (
@@ -36,12 +36,12 @@ def test_defaults() -> None:
 
 
 def test_default_body_of_a_bare_record() -> None:
-    """What is absent is left out."""
+    """The body omits what the record lacks."""
     assert only_match(RULE, record(user=None)).body == "Someone did DELETE_CLUSTER at 2026-03-04T05:06:07.000Z."
 
 
 def test_whole_block() -> None:
-    """Everything the block says is on the match."""
+    """The match has every value of the block."""
     match = only_match(
         RULE
         + "alert:\n  title: '{{ userName }}: {{ actionKind }}'\n  body: b\n  level: low\n  fields: [userName, raw.x.y]\n"
@@ -58,7 +58,7 @@ def test_whole_block() -> None:
 
 
 def test_realert_has_a_default() -> None:
-    """A grouped rule gathers for 15 minutes unless it says otherwise."""
+    """A grouped rule collects matches for 15 minutes by default."""
     assert only_match(RULE + "alert: {group_by: [userName]}\n", EVE).realert == timedelta(minutes=15)
 
 
@@ -94,13 +94,13 @@ def test_realert_has_a_default() -> None:
     ],
 )
 def test_templates(template: str, expected: str) -> None:
-    """A template sees the record's fields, the rule, the level and the group; a title is one line."""
+    """A template can use the fields of the record, the rule, the level and the group. A title is one line."""
     text = RULE + f"alert:\n  group_by: [userName]\n  title: |-\n    {template.replace(chr(10), chr(10) + '    ')}\n"
     assert only_match(text, EVE).title == expected
 
 
 def test_audit_text_is_never_a_template() -> None:
-    """What the upstream records is shown as it stands."""
+    """Text of the upstream is printed and never executed."""
     match = only_match(RULE + "alert: {title: '{{ userName }}'}\n", record(user="{{ 7 * 7 }}"))
     assert match.title == "{{ 7 * 7 }}"
 
@@ -123,7 +123,7 @@ def test_audit_text_is_never_a_template() -> None:
      "{% set ns = namespace(x='a' * 99) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}"],
 )  # fmt: skip
 def test_a_failing_template_falls_back(template: str) -> None:
-    """The alert is sent with a plain text, and the failure is recorded once."""
+    """The alert gets a plain text, and the failure is recorded once."""
     rules = rules_in(RULE + f'alert:\n  title: "{template}"\n  body: "{template}"\n')
     engine = Engine(rules.rules)
     (match,) = engine.evaluate([EVE])
@@ -145,7 +145,7 @@ def test_a_failing_template_falls_back(template: str) -> None:
     ],
 )
 def test_level_map(by: Record, level: Level) -> None:
-    """The highest level whose selection is met wins, else the rule's own."""
+    """The highest level whose selection matches applies, otherwise the level of the rule."""
     text = (
         RULE
         + "alert:\n  level:\n    low: {userName: root}\n    critical: [{actionKind: BACKUP}, {actionKind: DELETE_CLUSTER}]\n"
@@ -154,6 +154,6 @@ def test_level_map(by: Record, level: Level) -> None:
 
 
 def test_long_titles_are_cut() -> None:
-    """A title stays short whatever the upstream records."""
+    """A title is short for every record."""
     match = only_match(RULE + "alert: {title: '{{ userName }}'}\n", record(user="x" * 5000))
     assert len(match.title) == 300

@@ -1,4 +1,4 @@
-"""Tests in rule files: how they are read, what they run on, and what a failing one says."""
+"""Tests in rule files: how they are read and run, and what a failed test reports."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def results(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None 
     ],
 )  # fmt: skip
 def test_what_passes(rule: str, test: str) -> None:
-    """What is so passes: by count, group, texts, level, lateness and time, for plain rules and correlations."""
+    """These tests pass: by count, group, texts, level, lateness and time, for plain rules and correlations."""
     (result,) = results(rule, test, lists={"prod": ("other",)})
     assert result.problems == ()
 
@@ -134,7 +134,7 @@ def test_what_passes(rule: str, test: str) -> None:
     ],
 )
 def test_what_fails(test: str, problem: str) -> None:
-    """A failing test says what was expected and what came, and what each selection said of the record, with its value."""
+    """A failed test reports the expected and the actual result, and for each selection the value of the record."""
     (result,) = results(GROUPED, test)
     assert len(result.problems) == 1
     assert result.problems[0].startswith(problem)
@@ -143,7 +143,7 @@ def test_what_fails(test: str, problem: str) -> None:
 
 
 def test_all_keys_must_hold_for_one_alert() -> None:
-    """It is not enough that each key holds for some alert."""
+    """All expectations must hold for the same alert."""
     events = "{actionKind: DELETE_CLUSTER, userName: eve}, {repeat: 2, actionKind: DELETE_CLUSTER, userName: eva}"
     fine, wrong = results(
         GROUPED,
@@ -186,20 +186,20 @@ def test_all_keys_must_hold_for_one_alert() -> None:
     ],
 )
 def test_faults(test: str, fault: str) -> None:
-    """What is wrong in a test stands at its place."""
+    """A fault in a test is reported with its location."""
     loaded = load(RULE + f"x-a: 1\ntests:\n  - {test}\n")
     faults = [str(each) for each in loaded.faults]
     assert [each for each in faults if each.startswith(fault)], faults
 
 
 def test_a_misspelt_kind_in_a_test_is_noted() -> None:
-    """A record of a kind that nobody knows may be meant, and is more often misspelt."""
+    """An unknown kind in a test is a note, because it is probably misspelt."""
     loaded = load(RULE + "tests: [{event: {actionKind: DELETE_CLUSTR}, expect: nothing}]\n")
     assert [note.remedy for note in loaded.notes] == ["did you mean 'DELETE_CLUSTER'?"]
 
 
 def test_records_are_as_the_catalogue_says() -> None:
-    """Operation, scope and severity come with the kind; every field can be set; each record has its own key."""
+    """Operation, scope and severity come from the catalogue, a test can set every field, and each record has its own key."""
     fields: dict[str, Any] = {
         "account": "Payments", "cluster.id": "c-1", "cluster.name": "prod", "organisation": "o", "raw.a.b": 5, "source": "s",
         "domainType": "D", "description": "d", "raw.a.c": [1],
@@ -219,22 +219,22 @@ def test_records_are_as_the_catalogue_says() -> None:
 
 
 def test_what_is_missing() -> None:
-    """A rule needs one test of each sort, or as many as are asked for."""
+    """A rule needs one test of each kind, or as many as required."""
     (rule,) = load(RULE + f"tests: [{{event: {HIT}, expect: alert}}]\n").rules
     assert missing_tests(rule, 0) == ""
     assert missing_tests(rule, 1) == "needs at least 1 test with expect: nothing"
     assert missing_tests(rule, 2) == "needs at least 2 test with expect: alert and expect: nothing"
 
 
-def test_a_rule_that_is_off_or_a_shadow_is_tested_all_the_same() -> None:
-    """Tests show what a rule would do once it is live."""
+def test_rules_that_are_off_or_in_shadow_mode_are_tested() -> None:
+    """Rules that are off or in shadow mode are tested as if they were live."""
     for mode in ("off", "shadow"):
         (result,) = results(RULE + f"mode: {mode}\n", f"{{event: {HIT}, expect: alert}}")
         assert not result.problems
 
 
-def test_a_start_with_zone() -> None:
-    """An absolute time is taken with its zone, and is where durations count from."""
+def test_a_start_with_a_zone() -> None:
+    """The durations of a test count from its absolute time, with its zone."""
     text = RULE + "tests: [{events: [{at: '2026-03-07T10:00:00+11:00'}, {at: 1h}], expect: alert}]\n"
     records = make_records(load(text).rules[0].tests[0], KINDS)
     assert [record.occurred_at for record in records] == [

@@ -1,4 +1,4 @@
-"""What each modifier and each kind of value means, one line a case."""
+"""The meaning of each modifier and each type of value, one line per case."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ CASES: list[tuple[dict[str, Any] | list[Any], bool]] = [
 
 @pytest.mark.parametrize(("item", "expected"), CASES, ids=str)
 def test_modifiers(item: dict[str, Any] | list[Any], expected: bool) -> None:
-    """A selection means what the Sigma specification says."""
+    """A selection has the meaning of the Sigma specification."""
     assert is_met(item, FULL) is expected
 
 
@@ -198,7 +198,7 @@ def test_absence(item: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_conditions(condition: str | list[str], expected: bool) -> None:
-    """Conditions combine selections; several conditions are alternatives."""
+    """Conditions combine selections. Several conditions are alternatives."""
     rules = rules_of(detection_rule({"a": {"userName": "eve"}, "b": {"userName": "bob"}, "condition": condition}))
     assert rules.faults == ()
     assert bool(Engine(rules.rules).evaluate([FULL])) is expected
@@ -221,19 +221,19 @@ def test_conditions(condition: str | list[str], expected: bool) -> None:
     ],
 )
 def test_expand(item: dict[str, Any], user: str, expected: bool) -> None:
-    """`expand` stands for the values of a list, whose wildcards count except in patterns."""
+    """`expand` inserts the values of a list. Their wildcards count, except in patterns."""
     lists = {"admins": ("root", "svc-*"), "names": ("a.b",)}
     assert is_met(item, record(user=user), lists) is expected
 
 
 def test_expand_takes_long_lists() -> None:
-    """A list of thousands of names works, though pySigma's own expansion stops at 200."""
+    """A list of thousands of names works, although pySigma's own expansion stops at 200."""
     names = tuple(f"c-{number}" for number in range(9000))
     assert is_met({"cluster|expand": "%all%"}, record(cluster=Entity(id="c-8999")), {"all": names})
 
 
-def test_lists_multiply_what_a_rule_says_up_to_a_limit() -> None:
-    """A rule that names a long list over and over is refused before it fills the memory."""
+def test_lists_multiply_values_up_to_a_limit() -> None:
+    """A rule that names a long list many times is refused before it fills the memory."""
     lists = Lists({"all": tuple(f"c-{number}" for number in range(10_000))})
     with pytest.raises(ValueError, match="more than 100000 values together"):
         compile_item("cluster|expand", ["%all%"] * 11, lists)
@@ -257,13 +257,13 @@ HOSTILE: list[Record] = [
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
 def test_conditions_are_total(hostile: Record) -> None:
-    """No condition raises, whatever the record holds."""
+    """No condition raises for any record."""
     for item, _ in CASES:
         assert is_met(item, hostile) in (True, False)
 
 
 def test_a_huge_number_hides_nothing() -> None:
-    """A number that Python does not convert leaves the rest of the record readable."""
+    """A number that Python does not convert does not prevent the rest of the record from being read."""
     assert is_met({"raw.ip|cidr": "10.0.0.0/8"}, HOSTILE[5])
 
 
@@ -279,5 +279,5 @@ def test_case_is_folded_not_lowered() -> None:
 
 
 def test_at_is_what_the_cases_assume() -> None:
-    """The time cases above are about this instant."""
+    """The cases above about time use this time."""
     assert AT.isocalendar().week == 10

@@ -1,4 +1,4 @@
-"""The same rules on the same records as pySigma's SQLite backend: two evaluators that share only the parser."""
+"""The same rules on the same records as in pySigma's SQLite backend: two evaluators that share only the parser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[sqlite3.Connection]:
-    """Hold the records as rows, absent fields as NULL."""
+    """Store the records as rows, absent fields as NULL."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.create_function(
             "REGEXP", 2, lambda pattern, text: text is not None and re.search(pattern, text) is not None
@@ -48,7 +48,7 @@ def database() -> Iterator[sqlite3.Connection]:
 def test_agrees_with_the_sqlite_backend(
     database: sqlite3.Connection, drawn: list[dict[str, Any]], stored: list[Record]
 ) -> None:
-    """Every decision on every record is the oracle's."""
+    """Both evaluators decide the same for every record."""
     _store(database, stored)
     documents = [detection_rule(each, name=f"r{number}", title=f"r{number}") for number, each in enumerate(drawn)]
     rules = rules_of(*documents)

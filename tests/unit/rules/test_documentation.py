@@ -1,4 +1,4 @@
-"""What the documents on rules show is so."""
+"""The examples in the documentation of rules are correct."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _load(text: str, count: int, lists: Mapping[str, tuple[str, ...]] | None = N
 
 
 def test_examples_load() -> None:
-    """Every example is a rule, or a filter, without faults and notes."""
+    """Every example is a rule or a filter without faults and notes."""
     _load(TEXT, 5)
 
 
 def test_examples_of_tests_pass() -> None:
-    """Every test that the page on tests shows passes, and every rule there has enough of them."""
+    """Every test on the page about tests passes, and every rule on it has enough tests."""
     loaded = _load(TESTS, 3, {"production-clusters": ("c",)})
 
     def rebuild(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
@@ -56,13 +56,13 @@ def test_examples_of_tests_pass() -> None:
 
 
 def test_every_key_of_a_test_is_named() -> None:
-    """The page on tests names each key of a test, an event and an expectation."""
+    """The page about tests names each key of a test, an event and an expectation."""
     words = set(re.findall(r"\w+", TESTS))
     assert {*cases.KEYS, *cases.EVENT_KEYS, *cases.EXPECT_KEYS} <= words
 
 
 def test_everything_is_named() -> None:
-    """Each field, modifier, variable and key of the alert block is in the document."""
+    """The page about rules names each field, modifier, variable and key of the alert block."""
     words = set(re.findall(r"[\w.]+", TEXT))
     names = {*FIELDS, *modifier_mapping, *VARIABLES, *KEYS} - LONG_NAMES
     parts = {"account.id", "cluster.id", "organisation.id", "account.name", "cluster.name", "organisation.name"}

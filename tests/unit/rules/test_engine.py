@@ -1,4 +1,4 @@
-"""The engine: order, failures, and an index that never changes an answer."""
+"""The engine: order, failures, and an index that never changes the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _rules(*items: dict[str, Any]) -> Any:
 
 
 def test_order() -> None:
-    """Matches come in the order of the records, then of the rules."""
+    """Matches are in the order of the records, then of the rules."""
     rules = _rules({"userName": "*"}, {"actionKind": "BACKUP"}, {"userName": "eve"})
     stored = [record("BACKUP", user="bob", key="1"), record(user=None, key="2"), record("BACKUP", key="3")]
     found = [(match.record.key, match.rule.name) for match in Engine(rules).evaluate(stored)]
@@ -38,13 +38,13 @@ def test_order() -> None:
 
 
 def test_no_rules_and_no_records() -> None:
-    """Nothing gives nothing."""
+    """No rules or no records give no matches."""
     assert Engine(()).evaluate([record()]) == []
     assert Engine(_rules({"userName": "eve"})).evaluate([]) == []
 
 
 def test_a_rule_error_stops_nothing() -> None:
-    """Were a condition to raise, the other rules would go on, and the failure be told."""
+    """If a condition raises, the other rules continue and the failure is reported."""
 
     def broken(_: object) -> bool:
         raise ValueError("broken")
@@ -60,8 +60,8 @@ def test_a_rule_error_stops_nothing() -> None:
 
 @settings(max_examples=150)
 @given(st.lists(detections(), min_size=1, max_size=8), st.lists(records(), max_size=30))
-def test_the_index_changes_no_answer(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
-    """The engine finds exactly what running every rule on every record finds."""
+def test_the_index_changes_no_result(drawn: list[dict[str, Any]], stored: list[Record]) -> None:
+    """The engine finds exactly the matches that running every rule on every record finds."""
     rules = rules_of(*[detection_rule(each, title=f"r{number}") for number, each in enumerate(drawn)]).rules
     assert len(rules) == len(drawn)
     tests = [predicate(rule.condition) for rule in rules]
@@ -83,7 +83,7 @@ def _numbered(stored: Record, number: int) -> Record:
 
 
 def test_memory_is_bounded(monkeypatch: Any) -> None:
-    """However many users there are, a column remembers only so many."""
+    """A column caches a limited number of values."""
     monkeypatch.setattr(index, "MAX_REMEMBERED", 10)
     engine = Engine(_rules({"userName": "user-*7"}))
     matches = engine.evaluate(record(user=f"user-{number}") for number in range(100))
@@ -127,10 +127,10 @@ hostile = st.lists(
     st.sampled_from([1, 3, 9]),
     st.sampled_from([10, 100, 65_536]),
 )
-def test_what_is_looked_for_together_changes_no_answer(
+def test_searching_in_many_texts_at_once_changes_no_result(
     drawn: list[tuple[str, list[str]]], values: list[str | None], times: int, size: int
 ) -> None:
-    """Whatever the texts hold, patterns looked for in many at once are found where each by itself is, in whatever batches."""
+    """Searching for patterns in many texts at once finds the same as searching in each text, for any batch."""
     rules = _rules(*({f"{name}|re": patterns} for name, patterns in drawn))
     stored = [
         record(description=value, raw={} if value is None else {"n": [value, "b"]}, key=f"{number}")
@@ -147,8 +147,8 @@ def test_what_is_looked_for_together_changes_no_answer(
     assert one_by_one == expected
 
 
-def test_what_is_in_no_text_is_not_tried() -> None:
-    """Of ten thousand records, a pattern is tried on those alone that can have it."""
+def test_a_pattern_in_no_text_is_not_tried() -> None:
+    """Of ten thousand records, a pattern is tried only on those that can contain it."""
     tried: Counter[str] = Counter()
     rules = _rules(*({"description|re": f"{word} .*node"} for word in ("moved", "opened", "shut")))
     counted = [dataclasses.replace(rule, condition=_counting(rule.condition, tried)) for rule in rules]
@@ -158,8 +158,8 @@ def test_what_is_in_no_text_is_not_tried() -> None:
     assert tried.total() == 100
 
 
-def test_what_is_in_most_texts_costs_no_more_than_to_try_it() -> None:
-    """A pattern that is nearly everywhere, and looks as far as the end each time, is tried on each record once."""
+def test_a_pattern_in_most_texts_is_tried_once_per_record() -> None:
+    """A pattern that most texts contain is tried once on each record."""
     tried: Counter[str] = Counter()
     (rule,) = _rules({"description|re": "(?s)opened.*nowhere|opened"})
     counted = dataclasses.replace(rule, condition=_counting(rule.condition, tried))
@@ -168,7 +168,7 @@ def test_what_is_in_most_texts_costs_no_more_than_to_try_it() -> None:
 
 
 def _counting(condition: Condition, tried: Counter[str]) -> Leaf:
-    """Count how often the one test of a condition is run."""
+    """Count the calls of the only test of a condition."""
     assert isinstance(condition, Leaf)
     leaf = condition
 
@@ -180,14 +180,14 @@ def _counting(condition: Condition, tried: Counter[str]) -> Leaf:
 
 
 def test_a_rule_that_demands_nothing_is_always_run() -> None:
-    """Rules on the description, the raw record or negations alone are not lost in the index."""
+    """The index does not exclude rules on the description, on the raw record, or with negations only."""
     rules = _rules({"description|contains": "x"}, {"raw.n": 1}, {"userName|neq": "bob"}, {"account": None})
     found = Engine(rules).evaluate([record(description="xx", raw={"n": 1}, cluster=Entity(id="c"))])
     assert [match.rule.name for match in found] == ["r0", "r1", "r2", "r3"]
 
 
 def test_equal_demands_are_shared() -> None:
-    """A thousand rules with one user pattern test it once per user."""
+    """A thousand rules with the same user pattern test it once per user."""
     rules = _rules(*[{"userName": "svc-*x", "description|contains": str(number)} for number in range(100)])
     (column,) = Engine(rules)._index.columns
     assert len(column._tests) == 1

@@ -1,4 +1,4 @@
-"""Explanations: every line agrees with the engine, and shows what the record holds."""
+"""Explanations: every line agrees with the engine and shows the value of the record."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ EXPECTED = """\
 
 
 def test_the_whole_tree() -> None:
-    """Condition, selections, fields, time, filters and mode, each with its verdict and the record's value."""
+    """The tree has condition, selections, fields, time, filters and mode, each with its result and the value of the record."""
     lists = Lists({"robots": ("svc-*",)})
     loaded = build_rules(read_text(TEXT, "r.yml"), lists=lists, known_kinds=KINDS, time_intervals={"office": OFFICE})
     assert loaded.faults == ()
@@ -83,8 +83,8 @@ def test_the_whole_tree() -> None:
     assert (document["holds"], document["parts"][1]["found"]) == (False, "2026-03-04T05:06:07.000Z")
 
 
-def test_lists_that_are_not_given_leave_lines_undecided() -> None:
-    """Without the list nobody knows, and the line says so; what does not depend on it is known all the same."""
+def test_lines_that_depend_on_a_missing_list_are_unknown() -> None:
+    """Without a list, lines that depend on it are unknown. The other lines are known."""
     text = HEAD + "detection:\n  a: {userName|expand: '%x%'}\n  b: {userName: bob}\n  condition: a or b\n"
     (rule,) = build_rules(read_text(text, "r.yml"), lists=Lists({"x": ("eve",)}), known_kinds=KINDS).rules
     tree = explain(rule, record(user="eve")).parts[0].parts[0]
@@ -96,7 +96,7 @@ def test_lists_that_are_not_given_leave_lines_undecided() -> None:
 @settings(max_examples=150)
 @given(detections(), st.lists(records(), min_size=1, max_size=3))
 def test_the_tree_agrees_with_the_engine(drawn: dict[str, Any], stored: list[Record]) -> None:
-    """Whatever the rule and the record, the condition's line says what the engine finds."""
+    """For any rule and record, the line of the condition agrees with the engine."""
     (rule,) = rules_of(detection_rule(drawn)).rules
     for each in stored:
         finding = explain(rule, each)
@@ -105,7 +105,7 @@ def test_the_tree_agrees_with_the_engine(drawn: dict[str, Any], stored: list[Rec
 
 
 def test_long_values_are_cut() -> None:
-    """A tree stays readable, whatever the upstream records."""
+    """Long values are cut, so that the tree stays readable."""
     text = HEAD + "detection:\n  a: {description|contains: x}\n  condition: a\n"
     (rule,) = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS).rules
     at = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The one table of fields, and what people and grouping keys are shown of it."""
+"""The table of fields: their values for people and for grouping keys."""
 
 from __future__ import annotations
 
@@ -45,40 +45,43 @@ FULL = record(
     ],
 )
 def test_shown_values(name: str, text: str, group: str | None) -> None:
-    """People see a name before an id; a grouping key holds the id before the name, None where the field is absent."""
+    """People see the name rather than the id.
+
+    A grouping key has the id rather than the name, and None if the field is absent.
+    """
     assert (dict(shown_texts(FULL, [name])).get(name, ""), group_value(FULL, name)) == (text, group)
 
 
 def test_every_slot_is_an_attribute() -> None:
-    """The index reads each slot straight from the record."""
+    """The index reads each slot directly from the record."""
     assert {field.slot for field in FIELDS.values() if field.slot} <= set(Record.__struct_fields__)
 
 
 def test_description_and_time_are_not_remembered() -> None:
-    """Fields whose values hardly repeat have no slot."""
+    """Fields whose values rarely repeat have no slot."""
     assert [name for name, field in FIELDS.items() if field.slot is None] == ["description", "timestamp"]
 
 
 def test_a_raw_path_needs_a_path() -> None:
-    """`raw.` alone names nothing."""
+    """`raw.` alone is not a field."""
     assert field_named("raw.") is None
     assert field_named("raw") is None
 
 
 def test_every_variable_can_be_read() -> None:
-    """A bare record gives every template variable a value or None."""
+    """Every template variable has a value or None for a record without optional values."""
     subject = Subject(record(user=None))
     assert {name: variable(subject, name) for name in VARIABLES}["userName"] is None
 
 
 def test_raw_is_decoded_once() -> None:
-    """The same object is given again."""
+    """The raw record is parsed once."""
     subject = Subject(FULL)
     assert subject.raw is subject.raw
 
 
 def test_entities_in_templates() -> None:
-    """An entity prints as its name, else its id, and is false where it has neither."""
+    """An entity prints as its name, otherwise its id, and is false if it has neither."""
     assert str(NamedEntity(Entity(id="i", name="n"))) == "n"
     assert str(NamedEntity(Entity(id="i"))) == "i"
     assert not NamedEntity(Entity())

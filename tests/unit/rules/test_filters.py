@@ -1,4 +1,4 @@
-"""Filters: what they take away, from which rules, until when, and which are refused."""
+"""Filters: what they hide, from which rules, until when, and which are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def filter_text(rules: str = "[one]", condition: str = "not s", **more: Any) -> str:
-    """Write a filter."""
+    """Write a filter document."""
     keys = {"owner": "dba", "reason": "nightly job", "expires": "2026-12-31", **more}
     lines = "".join(f"{key}: {value}\n" for key, value in keys.items() if value is not None)
     return (
@@ -39,7 +39,7 @@ def load(text: str, now: datetime | None = NOW) -> Rules:
 
 
 def names(loaded: Rules, *records: Record) -> list[tuple[str, str]]:
-    """Give rule and record of each match."""
+    """Return rule and record of each match."""
     return [(match.rule.name, match.record.key) for match in Engine(loaded.rules).evaluate(records)]
 
 
@@ -58,7 +58,7 @@ EVE, BOB = record("BACKUP", user="eve", key="eve"), record("BACKUP", user="bob",
 )
 @pytest.mark.parametrize("is_first", [True, False])
 def test_excludes_by_rule(rules: str, expected: list[tuple[str, str]], is_first: bool) -> None:
-    """A filter takes records from the rules it names by name or id, wherever it stands."""
+    """A filter hides records from the rules that it names by name or id, in any order of the documents."""
     text = f"{filter_text(rules)}---\n{RULES}" if is_first else RULES + filter_text(rules)
     loaded = load(text)
     assert (loaded.faults, loaded.notes) == ((), ())
@@ -67,7 +67,7 @@ def test_excludes_by_rule(rules: str, expected: list[tuple[str, str]], is_first:
 
 @pytest.mark.parametrize("condition", ["not s", "not (s and t)", "not 1 of them", "not s and not t", "not all of them"])
 def test_conditions_that_exclude(condition: str) -> None:
-    """Whatever the words, a record that no selection matches is kept."""
+    """A record that no selection matches is not hidden, however the condition is written."""
     loaded = load(RULES + filter_text(condition=condition))
     assert loaded.faults == ()
     assert ("one", "eve") not in names(loaded, EVE)
@@ -76,7 +76,7 @@ def test_conditions_that_exclude(condition: str) -> None:
 
 @pytest.mark.parametrize("condition", ["s", "s or t", "s and not t", "1 of them", "not (not s)"])
 def test_reversed_polarity_is_refused(condition: str) -> None:
-    """A filter that would keep its selections and hide all else is a fault, and does nothing."""
+    """A filter that would hide everything but its selections is a fault and hides nothing."""
     loaded = load(RULES + filter_text(condition=condition))
     assert [fault.what for fault in loaded.faults] == ["this filter hides everything that its selections do not match"]
     assert loaded.faults[0].remedy == f"write: condition: not ({condition})"
@@ -84,7 +84,7 @@ def test_reversed_polarity_is_refused(condition: str) -> None:
 
 
 def test_it_ends_with_its_last_day_on_the_time_of_the_event() -> None:
-    """Records of the last day are hidden, later ones are not, however late either is looked at."""
+    """Records of the last day are hidden and later ones are not, by the time of the event."""
     loaded = load(RULES + filter_text(expires="2026-12-31"), now=datetime(2030, 1, 1, tzinfo=UTC))
     last = record("BACKUP", at=datetime(2026, 12, 31, 23, 59, tzinfo=UTC), key="last")
     after = record("BACKUP", at=datetime(2027, 1, 1, tzinfo=UTC), key="after")
@@ -94,7 +94,7 @@ def test_it_ends_with_its_last_day_on_the_time_of_the_event() -> None:
 
 
 def test_an_instant_may_be_given() -> None:
-    """`expires` may be a time with its zone."""
+    """`expires` can be a time with its zone."""
     loaded = load(RULES + filter_text(expires="2026-12-31T12:00:00+02:00"))
     assert loaded.filters[0].expires == datetime(2026, 12, 31, 10, tzinfo=UTC)
 
@@ -124,7 +124,7 @@ def test_an_instant_may_be_given() -> None:
     ],
 )
 def test_faults(text: str, expected: str) -> None:
-    """What is wrong with a filter stands at its place, and the rules run without it."""
+    """A fault of a filter is reported with its location, and the rules run without the filter."""
     loaded = load(RULES + text)
     found = [str(fault) for fault in loaded.faults]
     assert len(found) == 1
@@ -134,7 +134,7 @@ def test_faults(text: str, expected: str) -> None:
 
 
 def test_a_filter_needs_its_own_name() -> None:
-    """A filter and a rule of one name cannot both be meant."""
+    """A filter and a rule with the same name are a fault."""
     loaded = load(RULES + filter_text().replace("name: f", "name: one"))
     assert [fault.what for fault in loaded.faults] == ["the name 'one' is already used by the rule at r.yml:1"]
 
@@ -146,7 +146,10 @@ CORRELATED = (
 
 
 def test_a_correlation_of_other_rules_cannot_be_filtered() -> None:
-    """As in Sigma a filter is for what finds records: one that names a correlation of others is told which rules to name."""
+    """As in Sigma, a filter applies to rules that find records.
+
+    A filter of a correlation of other rules is a fault that names these rules.
+    """
     loaded = load(CORRELATED + filter_text("[both]"))
     assert [str(fault) for fault in loaded.faults] == [
         "r.yml:24:11: 'both' is a correlation of other rules and finds no records itself: name the rules that feed it: one, two"
@@ -155,7 +158,7 @@ def test_a_correlation_of_other_rules_cannot_be_filtered() -> None:
 
 
 def test_a_filter_for_any_reaches_what_feeds_a_correlation() -> None:
-    """`any` stands for all rules that find records, those that feed a correlation among them."""
+    """`any` includes the rules that feed a correlation."""
     loaded = load(CORRELATED + filter_text("any"))
     assert loaded.faults == ()
     assert {rule.name.name: len(rule.filters) for rule in loaded.rules} == {"one": 1, "two": 1, "both": 0}

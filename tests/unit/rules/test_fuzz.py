@@ -1,4 +1,4 @@
-"""Broken input of every kind: reported, never a crash, never a hang."""
+"""Broken input of every kind is reported and causes no crash and no hang."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SOUND = {
 @settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), st.booleans(), values)
 def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None:
-    """Whatever a document holds, it becomes a rule that runs, a fault or a note."""
+    """Every document becomes a rule that runs, a fault or a note."""
     value = {**SOUND, **parts} if is_based else parts
     in_detection = {**SOUND, "detection": {"s": inner, "condition": "s"}, "alert": {"level": {"high": inner}}}
     in_extras = {**SOUND, "when": inner, "mode": inner, "tests": [{"event": {"userName": "a"}, "expect": inner}, inner]}
@@ -77,7 +77,7 @@ def test_any_document(parts: dict[str, Any], is_based: bool, inner: Any) -> None
 @settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(CASE_KEYS), values, max_size=4), st.dictionaries(keys, values, max_size=4))
 def test_any_test(parts: dict[str, Any], event: dict[Any, Any]) -> None:
-    """Whatever a test in a rule file holds, it runs or is a fault."""
+    """Every test in a rule file runs or is a fault."""
     _use(
         {
             **SOUND,
@@ -87,7 +87,7 @@ def test_any_test(parts: dict[str, Any], event: dict[Any, Any]) -> None:
 
 
 def _use(value: Any) -> None:
-    """Do with a document, beside a sound rule, all that any command does."""
+    """Do with a document, next to a valid rule, everything that commands do."""
     documents = [Document("f.yml", value), Document("s.yml", {**SOUND, "title": "Sound", "name": "sound"})]
     lists = Lists({"x": ("a",)})
     loaded = build_rules(documents, lists=lists, known_kinds=KINDS, time_intervals=INTERVALS, now=AT)
@@ -107,7 +107,7 @@ def _use(value: Any) -> None:
 @settings(max_examples=300)
 @given(st.data())
 def test_any_text(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """A rule file with characters changed, cut out or put in loads or is reported."""
+    """A rule file with changed, removed or inserted characters loads or is reported."""
     text = GOOD_TEXT
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(text)))
@@ -141,7 +141,7 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_documents(name: str, tmp_path: Path) -> None:
-    """What is built to take for ever, or all of the memory, is refused, or is cheap."""
+    """A document that is made to use endless time or memory is refused or cheap."""
     hostile = HOSTILE[name]
     if isinstance(hostile, dict):
         loaded = build_rules([Document("f.yml", hostile)], lists=Lists(), known_kinds=KINDS)

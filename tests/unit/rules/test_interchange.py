@@ -1,4 +1,4 @@
-"""Export, coverage and reach: what other tools, people and upstream filters are told of the rules."""
+"""Export, coverage and prefilters: what other tools, people and filters of the upstream get from the rules."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def load(*texts: str) -> Rules:
 
 
 def exported(loaded: Rules) -> tuple[str, list[str]]:
-    """Give the Sigma text, and what is lost."""
+    """Return the exported Sigma text and what it omits."""
     found = list(export_rules(loaded.rules, loaded.filters, NOW))
     documents = [document for each in found for document in each.documents]
     return yaml.safe_dump_all(documents, sort_keys=False), [lost for each in found for lost in each.lost]
 
 
 def test_the_shipped_rules_are_plain_sigma() -> None:
-    """pySigma parses every one without an error, and so do we: each matches what it matched."""
+    """pySigma parses every exported rule without an error, and it matches the same records as before."""
     loaded = load_rules([ROOT / "rules"], lists=None, known_kinds=KINDS, time_intervals=INTERVALS)
     text, _ = exported(loaded)
     collection = SigmaCollection.from_yaml(text)
@@ -74,7 +74,7 @@ def test_the_shipped_rules_are_plain_sigma() -> None:
 
 
 def test_correlations_are_split_for_sigma() -> None:
-    """The shorthand becomes Sigma's multi-document form, which pySigma resolves."""
+    """A short correlation becomes Sigma's multi-document form, which pySigma resolves."""
     text, lost = exported(load(BURST, SEQUENCE))
     collection = SigmaCollection.from_yaml(text)
     collection.resolve_rule_references()
@@ -83,8 +83,11 @@ def test_correlations_are_split_for_sigma() -> None:
     assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
 
 
-def test_what_sigma_cannot_say_is_told() -> None:
-    """`when`, `mode`, expiry and our own correlations are left out loudly; what is off or expired is left out."""
+def test_omissions_are_reported() -> None:
+    """The export reports that it omits `when`, `mode`, expiry and our own correlations.
+
+    Rules that are off or expired are omitted.
+    """
     when = DELETION + "when: {outside: [business-hours]}\nmode: shadow\n"
     off = DELETION.replace("name: d", "name: o").replace("title: T", "title: O") + "mode: off\n"
     expired = FILTER.replace("name: f", "name: g").replace("2026-12-31", "2026-01-01")
@@ -94,8 +97,8 @@ def test_what_sigma_cannot_say_is_told() -> None:
     assert rule.name == "d"
 
 
-def test_what_feeds_on_what_is_left_out_is_left_out() -> None:
-    """No exported correlation names a rule that is not there, however far away that is."""
+def test_rules_that_depend_on_an_omitted_rule_are_omitted() -> None:
+    """No exported correlation names a rule that is not exported, even indirectly."""
     off = DELETION + "mode: off\n"
     over = "title: V\nname: v\ncorrelation: {type: event_count, rules: [d], timespan: 5m, condition: {gte: 2}}\n"
     above = "title: W\nname: w\ncorrelation: {type: temporal, rules: [v, b], timespan: 5m}\n"
@@ -110,13 +113,13 @@ def test_what_feeds_on_what_is_left_out_is_left_out() -> None:
 
 
 def test_absence_without_groups_is_not_sigma() -> None:
-    """Elsewhere a count below one means something else, or nothing."""
+    """Rules about absence are not exported, because a count below one has another meaning in other tools."""
     absence = BURST.replace("group-by: [userName], ", "").replace("gte: 5", "lt: 1")
     assert exported(load(absence))[1] == ["b: Sigma has no absence: the rule is not exported"]
 
 
 def test_a_filter_of_a_correlation_reaches_its_parts() -> None:
-    """Sigma filters what finds records: the parts into which a shorthand correlation is split."""
+    """An exported filter names the parts of a short correlation."""
     text, _ = exported(load(DELETION, BURST, SEQUENCE, FILTER.replace("[d]", "[d, b, q]")))
     SigmaCollection.from_yaml(text)
     *_, found = yaml.safe_load_all(text)
@@ -124,7 +127,7 @@ def test_a_filter_of_a_correlation_reaches_its_parts() -> None:
 
 
 def test_parts_have_names_and_ids_of_their_own() -> None:
-    """A part takes no other rule's name, and is the same part in every export."""
+    """A part has a name that no other rule has, and the same id in every export."""
     text, _ = exported(load(DELETION.replace("name: d", "name: b_events"), BURST))
     assert text == exported(load(DELETION.replace("name: d", "name: b_events"), BURST))[0]
     documents = list(yaml.safe_load_all(text))
@@ -134,7 +137,7 @@ def test_parts_have_names_and_ids_of_their_own() -> None:
 
 
 def test_conditions_of_sigma_can_hold_every_name() -> None:
-    """Names with dashes, dots or a digit first are called otherwise, wherever they stand; fields are not, alike as they are."""
+    """Names with dashes, dots or a leading digit are replaced wherever they occur. Fields with equal names are not."""
     one = DELETION.replace("name: d", "name: d-1.x")
     two = DELETION.replace("name: d", "name: '9'")
     over = (
@@ -156,7 +159,7 @@ def test_conditions_of_sigma_can_hold_every_name() -> None:
 
 
 def test_the_level_of_the_alert_is_the_rules_for_sigma() -> None:
-    """One level is given, and that it could have been another is told."""
+    """One level is exported, and the omission of the others is reported."""
     text, lost = exported(
         load(DELETION + "alert: {level: critical}\n", BURST + "alert: {level: {low: {userName: eve}}}\n")
     )
@@ -164,21 +167,21 @@ def test_the_level_of_the_alert_is_the_rules_for_sigma() -> None:
     assert lost == ["b: Sigma has one level for a rule: it will always be high"]
 
 
-def test_keys_of_ones_own_are_left_out() -> None:
-    """pySigma refuses `x-…` in a correlation."""
+def test_x_keys_are_omitted() -> None:
+    """`x-…` keys of a correlation are omitted, because pySigma refuses them."""
     text, _ = exported(load(BURST.replace("gte: 5", "gte: 5, x-why: five").replace("timespan", "x-mine: 1, timespan")))
     SigmaCollection.from_yaml(text)
     assert "x-" not in text
 
 
-def test_a_selection_may_begin_as_a_key_of_ones_own() -> None:
-    """In a detection `x-…` names a selection like any other."""
+def test_a_selection_can_begin_with_x() -> None:
+    """In a detection, `x-…` names a selection."""
     text, _ = exported(load(HEAD + "detection: {x-s: {actionKind: BACKUP}, condition: x-s}\n"))
     assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
 
 
-def test_a_filter_goes_on_filtering() -> None:
-    """Sigma's filter documents come out as they went in."""
+def test_filters_are_exported() -> None:
+    """An exported filter document hides the same records."""
     text, _ = exported(load(DELETION, FILTER))
     again = build_rules(
         read_text(text.replace("filter:", "owner: a\nreason: b\nexpires: 2027-01-01\nfilter:"), "s.yml"),
@@ -190,7 +193,7 @@ def test_a_filter_goes_on_filtering() -> None:
 
 
 def test_coverage() -> None:
-    """Each kind and technique has the rules that watch it, correlations among them; rules that are off watch nothing."""
+    """Each kind and technique has the rules that detect it, including correlations. Rules that are off detect nothing."""
     off = DELETION.replace("name: d", "name: o").replace("title: T", "title: O") + "mode: off\n"
     anything = HEAD + "name: any\ndetection: {s: {userName: eve}, condition: s}\n"
     rules = load(DELETION, BURST, off, anything).rules
@@ -217,13 +220,13 @@ def test_coverage() -> None:
     ],
 )
 def test_reach(texts: list[str], kinds: tuple[str, ...] | None, cluster: str | None, account: str | None) -> None:
-    """Filters for the upstream never leave out a record that a rule could be about."""
+    """A prefilter for the upstream never excludes a record that a rule can match."""
     reach = prefilter_of(load(*texts).rules)
     assert (reach.kinds, reach.cluster_id, reach.account_id) == (kinds, cluster, account)
 
 
 def test_names_of_rules_that_ask_for_a_kind() -> None:
-    """A rule that asks for a kind by name, wildcard or correlation is left out; or one that is off, or for any kind, is in."""
+    """Running rules that demand a kind by name, wildcard or correlation are named; rules for any kind are not."""
     removed = HEAD + "name: removed\ndetection: {s: {actionKind: _LINKED_ACCOUNT_REMOVED}, condition: s}\n"
     wildcard = HEAD + "name: wildcard\ndetection: {s: {actionKind: '*_ACCOUNT_REMOVED'}, condition: s}\n"
     anything = HEAD + "name: anything\ndetection: {s: {userName: eve}, condition: s}\n"

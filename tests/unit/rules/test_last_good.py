@@ -1,4 +1,4 @@
-"""What runs in place of what is broken."""
+"""The last good versions of broken documents."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(files: dict[str, str], last: Sequence[Version] = (), lists: Lists | None
 
 
 def kinds(running: Running) -> dict[str, str]:
-    """Give what each rule that runs looks for."""
+    """Return the kinds that each running rule looks for."""
     return {
         each.name.name: each.document.value["detection"]["selection"].get("actionKind", "")
         for each in running.rules.rules
@@ -60,7 +60,7 @@ BOTH = {"one.yml": f"{rule('a')}---\n{rule('b')}"}
 
 
 def test_a_broken_document_drops_only_itself() -> None:
-    """Its last good version runs, and what stands beside it is taken up as it is now."""
+    """The last good version of a broken document runs, and the other documents of the file are updated."""
     last = run(BOTH).versions
     broken = {"one.yml": f"{rule('a', key='actionKin')}---\n{rule('b', 'CREATE_CLUSTER')}"}
     running = run(broken, last)
@@ -72,7 +72,7 @@ def test_a_broken_document_drops_only_itself() -> None:
 
 
 def test_a_file_that_cannot_be_parsed_keeps_all_it_had() -> None:
-    """Both of its rules run; one that moved to another file meanwhile runs as it is there."""
+    """All rules of the file continue. A rule that moved to another file runs as it is there."""
     last = run(BOTH).versions
     running = run({"one.yml": "title: [", "two.yml": rule("b", "CREATE_CLUSTER")}, last)
     assert kinds(running) == {"a": "DELETE_CLUSTER", "b": "CREATE_CLUSTER"}
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_parsed_keeps_all_it_had() -> None:
 
 @pytest.mark.parametrize("files", [{}, {"one.yml": rule("b")}, {"one.yml": f"{rule('c', key='x y')}---\n{rule('b')}"}])
 def test_what_is_removed_is_gone(files: dict[str, str]) -> None:
-    """A rule that is not there any more does not run; a new one that is broken brings back nothing."""
+    """A removed rule does not run, and a new broken rule does not bring it back."""
     assert "a" not in kinds(run(files, run(BOTH).versions))
 
 
@@ -95,16 +95,16 @@ def test_what_is_removed_is_gone(files: dict[str, str]) -> None:
         "[]",
     ],
 )
-def test_a_document_may_not_even_say_which_rule_it_is(text: str) -> None:
-    """It is known by name or title, or by being the one that is missing."""
+def test_a_document_without_an_identity(text: str) -> None:
+    """A broken document is identified by its name or title, or as the only rule that is missing."""
     running = run({"one.yml": f"{text}\n---\n{rule('b')}"}, run(BOTH).versions)
     assert sorted(kinds(running)) == ["a", "b"]
     assert running.held == {"one.yml": ("a",)}
     assert len(running.rules.faults) >= 1
 
 
-def test_what_falls_with_another_stands_with_it() -> None:
-    """A correlation whose feeder broke goes on, over the feeder's last good version, and is not told as broken."""
+def test_a_correlation_keeps_its_broken_feeder() -> None:
+    """A correlation whose feeding rule is broken continues with the last good version of it, and is not reported as broken."""
     good = {"a.yml": rule("a"), "c.yml": counting("c", "a")}
     running = run({**good, "a.yml": rule("a", key="actionKin")}, run(good).versions)
     assert {each.name.name for each in running.rules.rules} == {"a", "c"}
@@ -112,8 +112,8 @@ def test_what_falls_with_another_stands_with_it() -> None:
     assert {fault.file for fault in running.rules.faults} == {"a.yml"}
 
 
-def test_a_correlation_over_what_is_not_there_goes_on_as_it_was() -> None:
-    """One that came to name a rule that is not there counts what it counted."""
+def test_a_correlation_of_a_missing_rule_keeps_its_version() -> None:
+    """A correlation that newly names a missing rule continues with its last version."""
     good = {"a.yml": rule("a"), "c.yml": counting("c", "a")}
     running = run({**good, "c.yml": counting("c", "zzz")}, run(good).versions)
     assert {each.name.name for each in running.rules.rules} == {"a", "c"}
@@ -124,8 +124,8 @@ def test_a_correlation_over_what_is_not_there_goes_on_as_it_was() -> None:
     assert [fault.file for fault in gone.rules.faults] == ["c.yml"]
 
 
-def test_what_stands_in_never_ousts_what_is_sound() -> None:
-    """A rule that took the name of a broken one keeps it; the broken one then is off."""
+def test_a_replacement_never_displaces_a_valid_rule() -> None:
+    """A valid rule that took the name of a broken one keeps the name, and the broken one does not run."""
     last = run({"one.yml": rule("a"), "two.yml": rule("b")}).versions
     taken = rule("b").replace("name: b", "name: a")
     running = run({"one.yml": rule("a", key="actionKin"), "two.yml": taken}, last)
@@ -133,7 +133,7 @@ def test_what_stands_in_never_ousts_what_is_sound() -> None:
 
 
 def test_lists_keep_what_they_had() -> None:
-    """A broken list keeps its values, for new rules too; one that is gone has them for the rules that break without it."""
+    """A broken list keeps its values, also for new rules. A removed list keeps them for the rules that need it."""
     text = rule("a", "x").replace("actionKind: x", "userName|expand: '%admins%'")
     had = Lists({"admins": ("eve",)})
     last = run({"one.yml": text}, lists=had).versions
@@ -150,8 +150,8 @@ def test_lists_keep_what_they_had() -> None:
     assert not other.versions[0].is_as(last[0])
 
 
-def test_a_stamp_changes_with_all_that_matters() -> None:
-    """A correlation is another version when its feeder, a list of that, a filter or its mode is; not when a title is."""
+def test_what_changes_a_version() -> None:
+    """A version changes with the feeding rules, their lists, the filters and the mode, but not with the title."""
 
     def stamp(files: dict[str, str], lists: Lists | None = None) -> str:
         running = run(files, lists=lists)

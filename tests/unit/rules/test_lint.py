@@ -1,4 +1,4 @@
-"""Lint: what a rule says without meaning it, at its place; and nothing where all is well."""
+"""Lint: probable mistakes with their locations, and no notes about good rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELETION = HEAD + "  s: {actionKind: DELETE_CLUSTER, userName: [eve, eva]}\n  co
 
 
 def notes(text: str) -> list[str]:
-    """Give the lint's notes on a text that loads."""
+    """Return the notes about a text that loads."""
     documents = read_text(text, "r.yml")
     loaded = build_rules(documents, lists=Lists({"x": ("a",)}), known_kinds=[*KINDS], time_intervals=OFFICE)
     assert loaded.faults == ()
@@ -91,7 +91,7 @@ def notes(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_notes(text: str, expected: str) -> None:
-    """Each thing is found, where it stands."""
+    """Each mistake is found at its location."""
     found = notes(text)
     assert [note for note in found if note.startswith(expected)], found
 
@@ -118,8 +118,8 @@ def test_notes(text: str, expected: str) -> None:
         DELETION + FILTER + "  s: {actionKind: DELETE_CLUSTER, cluster: x}\n  condition: not s\n",
     ],
 )
-def test_what_is_well(text: str) -> None:
-    """What is meant as it stands is left alone."""
+def test_good_rules_have_no_notes(text: str) -> None:
+    """A good rule has no notes."""
     assert notes(text) == []
 
 

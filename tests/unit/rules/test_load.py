@@ -1,4 +1,4 @@
-"""Loading: every fault with its place, all at once, and what is sound is used."""
+"""Loading rules: every fault with its location at once, and all valid rules are used."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ LOCATED: list[tuple[str, list[str]]] = [
 
 @pytest.mark.parametrize(("text", "expected"), LOCATED, ids=range(len(LOCATED)))
 def test_faults_are_located(text: str, expected: list[str], tmp_path: Path) -> None:
-    """Each fault stands at its line and column and says what is wrong."""
+    """Each fault has its line, its column and a message."""
     file = tmp_path / "r.yml"
     file.write_text(text)
     loaded = load_rules([file], lists=None, known_kinds=KINDS)
@@ -175,8 +175,8 @@ NOTED: list[tuple[str, str | None]] = [
 
 
 @pytest.mark.parametrize(("text", "expected"), NOTED, ids=range(len(NOTED)))
-def test_what_is_doubtful_is_noted(text: str, expected: str | None) -> None:
-    """A value that nothing known meets is noted with a suggestion, and the rule is used all the same."""
+def test_unlikely_values_are_noted(text: str, expected: str | None) -> None:
+    """A value that matches no known value is noted with a suggestion, and the rule runs."""
     loaded = rules_in(text)
     assert (len(loaded.rules), loaded.faults) == (1, ())
     assert len(loaded.notes) == (expected is not None)
@@ -188,7 +188,7 @@ def test_what_is_doubtful_is_noted(text: str, expected: str | None) -> None:
     ["{product: windows}", "{product: instaclustr, service: billing}", "{category: process_creation}"],
 )
 def test_rules_for_others_are_skipped(logsource: str) -> None:
-    """A rule for another log source is skipped with a note, whatever fields it names."""
+    """A rule for another log source is skipped with a note, and its fields are not checked."""
     loaded = rules_in(f"title: T\nlogsource: {logsource}\ndetection:\n  s: {{EventID: 1}}\n  condition: s\n")
     assert (loaded.rules, loaded.faults) == ((), ())
     assert [(note.line, note.column) for note in loaded.notes] == [(2, 1)]
@@ -204,15 +204,15 @@ def test_rules_for_others_are_skipped(logsource: str) -> None:
         ),
     ],
 )
-def test_a_misspelt_log_source_is_told_from_another_product(logsource: str, expected: str) -> None:
-    """A rule that was to run here is not skipped in silence for a slip of the pen."""
+def test_a_misspelt_log_source_is_a_fault(logsource: str, expected: str) -> None:
+    """A misspelt log source is a fault."""
     loaded = rules_in(f"title: T\nlogsource: {logsource}\n")
     assert [str(fault) for fault in loaded.faults] == [f"r.yml:{expected}"]
     assert loaded.notes == ()
 
 
 def test_a_bad_document_drops_only_itself() -> None:
-    """The documents around a bad one are used."""
+    """The other documents of the file are used."""
     text = (
         GOOD
         + "---\n"
@@ -226,8 +226,8 @@ def test_a_bad_document_drops_only_itself() -> None:
     assert [(fault.line, fault.column) for fault in loaded.faults] == [(12, 1)]
 
 
-def test_namesakes_are_faults() -> None:
-    """The second rule of a name or id is refused, and the fault names the first."""
+def test_equal_names_are_faults() -> None:
+    """The second rule with the same name or id is refused, and the fault names the first."""
     identity = "id: 1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01\n"
     first, second = GOOD + identity + "name: n\n", GOOD + identity.upper().replace("ID:", "id:") + "name: m\n"
     loaded = rules_in(f"{first}---\n{second}---\n{GOOD}name: n\n")
@@ -239,7 +239,7 @@ def test_namesakes_are_faults() -> None:
 
 
 def test_sigma_metadata_loads_unchanged() -> None:
-    """A rule as the Sigma world writes it needs no change."""
+    """A rule with all metadata of Sigma loads without changes."""
     text = GOOD + (
         "id: 1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a01\nname: n\nstatus: experimental\ndescription: d\nauthor: a\n"
         "date: 2025-01-02\nmodified: 2025/02/03\nreferences: [https://example.com]\nlicense: MIT\nlevel: informational\n"
@@ -254,7 +254,7 @@ def test_sigma_metadata_loads_unchanged() -> None:
 
 
 def test_defaults() -> None:
-    """Without level, id and name a rule is medium and called after its title."""
+    """Without level, id and name, a rule is medium and its name is made from its title."""
     (rule,) = rules_in(GOOD.replace("title: T", "title: 'Cluster  deleted!'")).rules
     assert (rule.level, rule.name.name, rule.name.id, rule.name.title) == (
         Level.MEDIUM, "cluster_deleted", "cluster_deleted", "Cluster deleted!",
@@ -262,14 +262,14 @@ def test_defaults() -> None:
 
 
 def test_selections_can_be_run_alone() -> None:
-    """Each selection of a rule is kept by name, for explanations."""
+    """Each selection of a rule can be run separately, for explanations."""
     text = HEAD + "detection:\n  a: {userName: x}\n  b: {userName: y}\n  condition: a and not b\n"
     (rule,) = rules_in(text).rules
     assert list(rule.selections) == ["a", "b"]
 
 
 def test_folders(tmp_path: Path) -> None:
-    """Folders are read deep, in order, without hidden folders and without reading a file twice."""
+    """Folders are read recursively in order, without hidden folders, and each file once."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "..data").mkdir()
     for name, title in (("b.yml", "B"), ("sub/a.yaml", "A"), ("..data/b.yml", "Hidden"), ("c.txt", "Other")):
@@ -280,7 +280,7 @@ def test_folders(tmp_path: Path) -> None:
 
 
 def test_missing_and_broken_files(tmp_path: Path) -> None:
-    """A path that is not there is a fault, an empty folder a note, and a broken file hides no other."""
+    """A missing path is a fault, an empty folder a note, and a broken file hides no other."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "good.yml").write_text(GOOD)
     (tmp_path / "bad.yml").write_text("a: [\n")
@@ -294,8 +294,8 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["nothing.yml", "r.yml"])
-def test_a_link_to_nothing_is_told(target: str, tmp_path: Path) -> None:
-    """A rule file that is a link to nothing, or to itself, is a fault; what is no file at all is none."""
+def test_a_broken_link_is_a_fault(target: str, tmp_path: Path) -> None:
+    """A broken link, or a link to itself, is a fault. A name that is no file is ignored."""
     (tmp_path / "r.yml").symlink_to(target)
     (tmp_path / "folder.yml").mkdir()
     os.mkfifo(tmp_path / "pipe.yml")
@@ -303,8 +303,8 @@ def test_a_link_to_nothing_is_told(target: str, tmp_path: Path) -> None:
     assert (Path(fault.file).name, fault.what[:22]) == ("r.yml", "cannot read the file: ")
 
 
-def test_rules_bring_lists_along(tmp_path: Path) -> None:
-    """A folder of rules may hold its lists, which are no rules; one of the operator counts instead, even where it is broken."""
+def test_rules_can_include_lists(tmp_path: Path) -> None:
+    """A folder of rules can contain its lists. A list of the operator replaces them, even if it is broken."""
     brought, own = tmp_path / "rules" / "lists", tmp_path / "lists"
     brought.mkdir(parents=True)
     own.mkdir()
@@ -332,7 +332,7 @@ def test_rules_bring_lists_along(tmp_path: Path) -> None:
 
 
 def test_lists_are_read(tmp_path: Path) -> None:
-    """Lists come as YAML, text and CSV, and a broken one is located."""
+    """Lists can be YAML, text or CSV, and a fault has its location."""
     (tmp_path / "a.yml").write_text("- root\n- 5\n")
     (tmp_path / "b.txt").write_text("# comment\nx\n\n y \n")
     (tmp_path / "c.csv").write_text('first,second\n"q, r",2\n')
@@ -352,9 +352,16 @@ def test_lists_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_a_list_is_not_read_beyond_what_is_taken(tmp_path: Path) -> None:
-    """A file of 64 GiB is refused as any that is too large, at once."""
+def test_a_huge_list_is_not_read(tmp_path: Path) -> None:
+    """A file of 64 GiB is refused without being read completely."""
     with (tmp_path / "a.txt").open("wb") as file:
         file.truncate(1 << 36)
     (fault,) = read_lists([tmp_path]).faults
     assert fault.what == f"the file is larger than {MAX_BYTES} bytes"
+
+
+def test_a_time_without_quotes_is_text() -> None:
+    """A condition on `timestamp` matches the text of the time, as with quotes."""
+    rules = rules_in(HEAD + "detection:\n  s: {timestamp: 2026-03-04T05:06:07.000Z}\n  condition: s\n")
+    assert rules.faults == ()
+    assert len(Engine(rules.rules).evaluate([record()])) == 1

@@ -1,4 +1,4 @@
-"""Names of selections: what pySigma accepts loads here, and means the same; what it refuses is refused."""
+"""Names of selections: actionwatch accepts what pySigma accepts, with the same meaning, and refuses the others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KEYWORDS = ("any", "all", "of", "them", "and", "1", "a.b", "Not", "not", "_x", "
 
 
 def holds(tree: Any, true: str) -> bool:
-    """Run pySigma's own tree, where one selection holds: each looks for its own name in `userName`."""
+    """Run pySigma's own tree for one selection; each looks for its name in `userName`."""
     match tree:
         case ConditionAND():
             return all(holds(part, true) for part in tree.args)
@@ -55,14 +55,14 @@ def holds(tree: Any, true: str) -> bool:
 
 
 def user_of(name: str) -> str:
-    """Give each selection a user of its own, whatever the case of its name."""
+    """Give each selection a different user, even if their names differ only in case."""
     return f"user{NAMES.index(name)}"
 
 
 @pytest.mark.parametrize("condition", CASES)
 @pytest.mark.parametrize("names", [NAMES, ("a", "of"), ("any", "a"), ("them",), ("not_x", "1st", "a")], ids=len)
 def test_names_are_those_of_pysigma(names: tuple[str, ...], condition: str) -> None:
-    """A condition over these selections loads here and not in pySigma, or the other way, or means something else."""
+    """A condition on these selections loads in both or in neither, with the same meaning."""
     detection: dict[str, Any] = {name: {"userName": user_of(name)} for name in names} | {"condition": condition}
     try:
         (parsed,) = SigmaDetections.from_dict(detection).parsed_condition
@@ -83,7 +83,7 @@ def test_names_are_those_of_pysigma(names: tuple[str, ...], condition: str) -> N
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.pairwise(KEYWORDS)))
 def test_shorthand_takes_the_same_names(one: str, other: str) -> None:
-    """A correlation cannot count selections that are called like keywords."""
+    """A correlation can count selections with the names of keywords."""
     detection = {one: {"userName": "a"}, other: {"userName": "b"}}
     block = {"type": "temporal", "rules": [one, other], "group-by": ["clusterId"], "timespan": "5m"}
     loaded = rules_of(detection_rule(detection, name="n", correlation=block))
@@ -94,7 +94,7 @@ def test_shorthand_takes_the_same_names(one: str, other: str) -> None:
 
 
 def test_a_part_never_takes_the_place_of_a_selection() -> None:
-    """`baseline: any` counts the selection that is named 'any', or the selection 'detection' becomes the whole condition."""
+    """`baseline: any` is refused next to a selection 'any', and a selection 'detection' is not the whole condition."""
     detection = {"any": {"userName": "a"}, "detection": {"userName": "b"}, "condition": "any or detection"}
     block = {"type": "new_term", "fields": ["userName"], "history": "1d"}
     loaded = rules_of(detection_rule(detection, name="n", correlation={**block, "baseline": "any"}))

@@ -1,4 +1,4 @@
-"""Patterns in many texts at once: never fewer than in each by itself."""
+"""Patterns in joined texts: they find at least what they find in each text."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ many_texts = st.lists(texts, min_size=1, max_size=12)
 
 @settings(max_examples=400)
 @given(st.sampled_from(PATTERNS), many_texts)
-def test_a_search_in_joined_texts_passes_none_over(pattern: str, drawn: list[str]) -> None:
-    """Every text that a pattern is in is among those in which it is found when they are joined; each once, in order."""
+def test_a_search_in_joined_texts_misses_none(pattern: str, drawn: list[str]) -> None:
+    """A search in joined texts finds every text that contains the pattern, each once and in order."""
     search = pattern_search(pattern)
     if search is None:
         return
@@ -57,8 +57,8 @@ def test_a_search_in_joined_texts_passes_none_over(pattern: str, drawn: list[str
 
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=8), many_texts)
-def test_the_filter_passes_none_over(patterns: list[str], drawn: list[str]) -> None:
-    """Every pattern that is in one of the joined texts is possible in the whole."""
+def test_the_filter_misses_none(patterns: list[str], drawn: list[str]) -> None:
+    """Every pattern that occurs in one of the joined texts is possible in the whole."""
     possible = PatternFilter(patterns).possible(JoinedTexts(drawn).whole)
     found = {place for place, pattern in enumerate(patterns) if any(map(pattern_check(pattern), drawn))}
     assert found <= set(possible)
@@ -66,19 +66,19 @@ def test_the_filter_passes_none_over(patterns: list[str], drawn: list[str]) -> N
 
 @pytest.mark.parametrize("text", [b"x", b""])
 def test_more_literals_than_re2_can_hold_are_all_possible(text: bytes) -> None:
-    """A list of ten thousand words in a pattern makes nothing impossible, and stops nothing."""
+    """With a pattern of ten thousand words, all patterns count as possible."""
     patterns = [f"^{sha256(b'%d' % number).hexdigest()}$" for number in range(10_000)]
     assert list(PatternFilter(patterns).possible(text)) == list(range(len(patterns)))
 
 
 @pytest.mark.parametrize("pattern", [r"\Aa", r"b\z", "(?-m)^b", "(?i-m:^B$)", "(?s-U)a"])
-def test_what_speaks_of_the_whole_is_not_searched_for_in_joined_texts(pattern: str) -> None:
-    """`\\A` is not at the beginning of every text once they are joined."""
+def test_patterns_for_whole_texts_are_not_searched_for_in_joined_texts(pattern: str) -> None:
+    """A pattern with `\\A` is not searched for in joined texts, because it is not at the beginning of each."""
     assert pattern_search(pattern) is None
 
 
 def test_words_end_where_texts_do() -> None:
-    """What joins texts is no part of a word, and no gap of a pattern reaches over it."""
+    """The separator of texts is part of no word, and no gap of a pattern extends over it."""
     texts = JoinedTexts(["node", "nodes", "a node", "no", "de"])
     whole_word, gap = pattern_search(r"\bnode\b"), pattern_search("n.*d")
     assert whole_word is not None

@@ -1,4 +1,4 @@
-"""The JSON Schemas: they take what loads, refuse what is misspelt, and name every key."""
+"""The JSON Schemas accept what loads, refuse what is misspelt, and name every key."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ Is = Callable[[Any], bool]
 
 @pytest.fixture(scope="module")
 def rule_schema() -> Is:
-    """Say whether the rules' schema takes a value."""
+    """Check a value with the schema of rules."""
     return jsonschema_rs.validator_for(configuration.rule_schema()).is_valid
 
 
 @pytest.fixture(scope="module")
 def config_schema() -> Any:
-    """Make the validator of the configuration's schema."""
+    """Make the validator of the configuration."""
     return jsonschema_rs.validator_for(configuration.config_schema())
 
 
 def test_shipped_rules_are_valid(rule_schema: Is) -> None:
-    """The schema takes every shipped rule."""
+    """The schema accepts every shipped rule."""
     for file in (ROOT / "rules").rglob("*.yml"):
         for document in read_file(file):
             assert rule_schema(document.value), file
 
 
 def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
-    """The schema takes every rule that the documents show."""
+    """The schema accepts every rule in the documentation."""
     for name in ("rules.md", "correlation.md", "rule-tests.md", "rule-tools.md"):
         for example in re.findall(r"```yaml\n(title.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL):
             for document in read_text(example, name):
@@ -79,7 +79,7 @@ def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
     ],
 )
 def test_what_is_misspelt_is_refused(text: str, rule_schema: Is) -> None:
-    """An editor underlines what the loader would refuse."""
+    """The schema refuses what the loader would refuse."""
     assert not rule_schema(read_text(text, "r.yml")[0].value)
 
 
@@ -103,13 +103,13 @@ def test_what_is_misspelt_is_refused(text: str, rule_schema: Is) -> None:
         "expect-groups: {cluster: [a, b]}}\n",
     ],
 )  # fmt: skip
-def test_what_is_fine_is_taken(text: str, rule_schema: Is) -> None:
-    """An editor does not underline what loads."""
+def test_valid_documents_are_accepted(text: str, rule_schema: Is) -> None:
+    """The schema accepts what loads."""
     assert rule_schema(read_text(text, "r.yml")[0].value)
 
 
 def test_the_configuration_that_init_writes_is_valid(config_schema: Any) -> None:
-    """As it stands, and with every commented option."""
+    """The schema accepts the file of `init` as written, and with every commented option."""
     text = (files("actionwatch") / "_init" / "actionwatch.yaml").read_text()
     assert text.startswith("# yaml-language-server: $schema=schemas/config.schema.json\n")
     for each in (text, re.sub(r"(?m)^( *)#(?! \S|$)", r"\1", text)):
@@ -130,5 +130,5 @@ def test_the_configuration_that_init_writes_is_valid(config_schema: Any) -> None
     ],
 )
 def test_what_is_wrong_in_a_configuration_is_refused(text: str, config_schema: Any) -> None:
-    """Misspelt keys and words that mean nothing are underlined."""
+    """The schema refuses misspelt keys and invalid words."""
     assert not config_schema.is_valid(read_text(text, "c.yaml")[0].value)

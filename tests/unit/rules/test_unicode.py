@@ -1,4 +1,4 @@
-"""Unicode: one name in two normal forms is one name, wherever names are compared. Case counts where it is documented to."""
+"""Unicode: comparisons ignore the normal form of names, and ignore case where this is documented."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIRS = list(itertools.product(FORMS, FORMS))
 
 @given(st.text())
 def test_forms_are_equal(text: str) -> None:
-    """Two forms of one text compare as two, with case or without, or the comparison depends on how often it is applied."""
+    """Two normal forms of a text are equal, with and without case, however often they are normalised."""
     texts = {normalize(form, text) for form in ("NFC", "NFD")} | {text}
     assert len({canonical(each) for each in texts}) == 1
     assert len({fold(each) for each in texts}) == 1
@@ -38,7 +38,7 @@ def test_forms_are_equal(text: str) -> None:
 
 @given(st.text(alphabet=st.characters(codec="ascii")))
 def test_ascii_is_left_alone(text: str) -> None:
-    """ASCII is copied or changed."""
+    """ASCII text is returned unchanged and not copied."""
     assert canonical(text) is text
 
 
@@ -53,7 +53,7 @@ ITEMS: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("told", "written"), PAIRS)
 @pytest.mark.parametrize(("key", "value"), ITEMS)
 def test_matching(key: str, value: str, told: str, written: str) -> None:
-    """A condition misses a name because the rule and the record write it in different normal forms."""
+    """A condition matches a name in another normal form."""
     wanted = value.format(written if "J?s" not in value else written[3:])
     by = record(user=told, description=f"by {told}", cluster=Entity(None, written), raw={"who": told})
     assert is_met({key: wanted}, by)
@@ -62,19 +62,19 @@ def test_matching(key: str, value: str, told: str, written: str) -> None:
 
 @pytest.mark.parametrize(("told", "written"), PAIRS)
 def test_keywords_and_lists(told: str, written: str) -> None:
-    """A keyword or an item of a list misses a name in another normal form."""
+    """Keywords and items of lists match names in another normal form."""
     assert is_met([written], record(user="eve", description=f"by {told}"))
     assert is_met({"userName|expand": "%people%"}, record(user=told), lists={"people": (written,)})
 
 
 def test_case() -> None:
-    """A plain text matches without case, `cased` with it."""
+    """Plain text matches without case, `cased` with case."""
     assert is_met({"userName": FORMS[0].upper()}, record(user=FORMS[1]))
     assert not is_met({"userName|cased": FORMS[0].upper()}, record(user=FORMS[1]))
 
 
 def test_a_group_of_a_plain_rule() -> None:
-    """Two normal forms of a user make two groups, two cases make one, or the alert does not show the user as written."""
+    """Two normal forms of a user are one group, two cases are two, and the alert shows the user as written."""
     keys = [grouping_key(make_match(make_record(user_name=name))) for name in (*FORMS, NAME.lower())]
     assert keys[0] == keys[1] != keys[2]
     loaded = rules_of(detection_rule({"s": {"source": "acme"}, "condition": "s"}, alert={"group_by": ["userName"]}))
@@ -92,12 +92,12 @@ def fired(records: list[Record], **correlation: Any) -> list[Any]:
 
 
 def of_users(*names: str) -> list[Record]:
-    """Have each of these users delete a cluster, a minute apart."""
+    """Make a deletion by each of these users, one minute apart."""
     return [make_record(n, minutes=n, user_name=name) for n, name in enumerate(names)]
 
 
 def test_groups_of_a_correlation() -> None:
-    """A burst in two normal forms stays below its threshold, or does not show the user as the newest record writes it."""
+    """A burst in two normal forms reaches its threshold, and shows the user as the newest record writes it."""
     burst: dict[str, Any] = {
         "type": "event_count",
         "group-by": ["userName"],
@@ -111,7 +111,7 @@ def test_groups_of_a_correlation() -> None:
 
 
 def test_values_and_terms() -> None:
-    """A second normal form of a value is another value, or of a known term a new term."""
+    """A second normal form of a value is the same value, and of a known term the same term."""
     distinct = {"type": "value_count", "timespan": "10m", "condition": {"field": "userName", "gte": 2}}
     assert fired(of_users(*FORMS), **distinct) == []
     assert len(fired(of_users(NAME, NAME.lower()), **distinct)) == 1
@@ -120,7 +120,7 @@ def test_values_and_terms() -> None:
 
 
 def test_expected_groups() -> None:
-    """A group that is expected in one normal form is missing though it acts in another."""
+    """An expected group matches records in another normal form."""
     for expected, told in PAIRS:
         absence = {"type": "event_count", "group-by": ["userName"], "timespan": "2h", "condition": {"lt": 1},
                    "expect-groups": {"userName": [expected]}}  # fmt: skip
@@ -130,7 +130,7 @@ def test_expected_groups() -> None:
 
 @pytest.mark.parametrize(("told", "written"), PAIRS)
 def test_matchers(told: str, written: str) -> None:
-    """A route or a silence misses a label in another normal form."""
+    """Routes and silences match labels in another normal form."""
     labels: Labels = {"userName": told, "account": ("acc-1", told)}
     for text in (f'userName="{written}"', f'userName=~"J.*{written[3:]}"', f'account="{written}"'):
         assert parse_matcher(text).is_met(labels)
@@ -140,7 +140,7 @@ def test_matchers(told: str, written: str) -> None:
 
 @pytest.mark.parametrize(("told", "written"), PAIRS)
 def test_inhibition(told: str, written: str) -> None:
-    """Labels that must be equal are not, because their normal forms differ."""
+    """Labels that must be equal are equal in different normal forms."""
     rule = InhibitRule((parse_matcher('rule="a"'),), (parse_matcher('rule="b"'),), ("userName",))
     source = Labelled(make_alert("1"), {"rule": "a", "userName": told})
     assert inhibitor_of(Labelled(make_alert("2"), {"rule": "b", "userName": written}), [rule], [source])

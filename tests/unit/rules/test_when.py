@@ -1,4 +1,4 @@
-"""`when` and `mode`: which records count, and who hears of them."""
+"""`when` and `mode`: which records count, and who is notified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SATURDAY_NOON, SATURDAY_NIGHT = "2026-03-07T12:00:00Z", "2026-03-07T23:00:00Z"
 
 
 def matches(text: str, *times: str) -> list[Match]:
-    """Run the one rule of a text over records at these times."""
+    """Run the only rule of a text on records at these times."""
     loaded = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=INTERVALS)
     assert loaded.faults == ()
     return Engine(loaded.rules).evaluate([record(at=datetime.fromisoformat(at), key=at) for at in times])
@@ -41,13 +41,13 @@ def matches(text: str, *times: str) -> list[Match]:
     ],
 )
 def test_when(when: str, expected: list[str]) -> None:
-    """A rule counts within one of `during` and within none of `outside`, by the time of the event."""
+    """A rule matches within one of `during` and within none of `outside`, by the time of the event."""
     found = matches(RULE + f"when: {when}\n", WEDNESDAY_NOON, WEDNESDAY_NIGHT, SATURDAY_NOON, SATURDAY_NIGHT)
     assert [match.record.key for match in found] == expected
 
 
 def test_a_misspelt_interval_is_suggested() -> None:
-    """An unknown name stands where it is, with the one that was meant."""
+    """An unknown interval is a fault at its location, with a suggestion."""
     text = RULE + "when:\n  outside: [office, weekedn]\n"
     loaded = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=INTERVALS)
     assert [str(fault) for fault in loaded.faults] == [
@@ -66,20 +66,20 @@ def test_a_misspelt_interval_is_suggested() -> None:
     ],
 )
 def test_modes(mode: str, count: int, labels: dict[str, str] | None) -> None:
-    """A live rule matches, a shadow rule matches and says so, one that is off does not run."""
+    """A live rule matches, a rule in shadow mode matches with a label, and a rule that is off does not run."""
     found = matches(RULE + f"mode: {mode}\n", WEDNESDAY_NOON)
     assert [dict(match.labels) for match in found] == [labels] * count
 
 
 def test_rules_that_are_off_are_still_listed() -> None:
-    """The pack holds them, with their mode; the engine does not."""
+    """Rules that are off are loaded with their mode, and the engine omits them."""
     loaded = build_rules(read_text(RULE + "mode: off\n", "r.yml"), lists=Lists(), known_kinds=KINDS)
     assert [rule.mode for rule in loaded.rules] == [Mode.OFF]
     assert Engine(loaded.rules).rules == ()
 
 
 def test_only_actionwatch_says_that_an_alert_is_a_shadow() -> None:
-    """A rule cannot set the label itself, so that nothing is silenced by it unseen."""
+    """A rule cannot set the label `mode` itself."""
     text = RULE + "alert: {labels: {mode: shadow}}\n"
     loaded = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS)
     assert [fault.what for fault in loaded.faults] == ["the label 'mode' is set by actionwatch"]

@@ -1,4 +1,4 @@
-"""Receiver types of the tests' own, so that they know no notifier; and a loader that takes the text of a configuration."""
+"""Receiver types for tests, which need no notifier, and a loader for the text of a configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TYPES: dict[str, type[Options]] = {"chat": ChatOptions, "screen": ScreenOptions}
 
 
 def load(text: str | bytes, folder: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Write a configuration into a folder that has rules, and load it."""
+    """Write a configuration into a folder with rules, and load it."""
     (folder / "rules").mkdir(exist_ok=True)
     path = folder / "actionwatch.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -47,7 +47,7 @@ def load(text: str | bytes, folder: Path, environ: Mapping[str, str] | None = No
 
 
 def load_file(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Load a configuration that knows the types of the tests."""
+    """Load a configuration with the receiver types of the tests."""
     return load_settings(
         path,
         environ=environ or {},
@@ -59,7 +59,7 @@ def load_file(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def faults(text: str | bytes, folder: Path, environ: Mapping[str, str] | None = None) -> list[str]:
-    """Give the faults of a configuration as `line:column: what: remedy`; empty if it loads."""
+    """Return the faults of a configuration as `line:column: what: remedy`; empty if it loads."""
     try:
         load(text, folder, environ)
     except ConfigError as exc:

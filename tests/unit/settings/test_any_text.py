@@ -1,4 +1,4 @@
-"""Whatever stands in the file, loading ends in `Settings` or in `ConfigError`."""
+"""Loading any file ends in `Settings` or in `ConfigError`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_any_text(text: str | bytes) -> None:
 @given(st.data())
 @FUZZ
 def test_any_change_of_a_good_file(data: st.DataObject) -> None:
-    """A good file with a piece cut out and something put in its place."""
+    """A good file in which a piece was replaced."""
     good = (
         SOURCE + "receivers:\n- {name: a, chat: {token: t}}\nroute:\n  routes: [{matchers: ['a=\"b\"'], receiver: a}]\n"
     )

@@ -1,4 +1,4 @@
-"""What is wrong in a configuration is said all at once, at its line and column, in plain words, with a remedy."""
+"""All faults of a configuration are reported at once, with line, column and remedy, in plain words."""
 
 from __future__ import annotations
 
@@ -182,31 +182,31 @@ SOURCES = [
 
 @pytest.mark.parametrize(("text", "expected"), TOP)
 def test_a_fault_outside_sources(text: str, expected: str, tmp_path: Path) -> None:
-    """Each is the one fault of its file, at its key, with the remedy."""
+    """Each fault is the only one of its file, at its key, with the remedy."""
     assert [fault[: len(expected)] for fault in faults(SOURCE + text, tmp_path)] == [expected]
 
 
 @pytest.mark.parametrize(("line", "expected"), SOURCES)
 def test_a_fault_of_a_source(line: str, expected: str, tmp_path: Path) -> None:
-    """Each is the one fault of its file, at its key, with the remedy."""
+    """Each fault is the only one of its file, at its key, with the remedy."""
     assert [fault[: len(expected)] for fault in faults(f"{SOURCE_LINES}    {line}\n", tmp_path)] == [expected]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "sources: []\n", "sources:\n", "{}"])
 def test_no_source_is_a_fault(text: str, tmp_path: Path) -> None:
-    """A configuration that watches nothing says so, once."""
+    """A configuration without a source is one fault."""
     (fault,) = faults(text, tmp_path)
     assert fault.endswith("no source is configured: add one, as `actionwatch init` shows")
 
 
 @pytest.mark.parametrize("text", ["- a", "word", "5"])
-def test_a_file_that_is_no_mapping(text: str, tmp_path: Path) -> None:
-    """A list or a scalar is refused as a whole."""
+def test_a_file_without_a_mapping(text: str, tmp_path: Path) -> None:
+    """A file with a list or a scalar is refused."""
     assert faults(text, tmp_path) == ["1:1: the file must contain keys and values: start from `actionwatch init`"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """The remedy names `-c` and `init`."""
+    """The remedy for a missing file names `-c` and `init`."""
     with pytest.raises(
         ConfigError, match=r"no\.yaml: there is no such file: name it with -c, or run `actionwatch init`"
     ):
@@ -214,7 +214,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_source_without_a_key(tmp_path: Path) -> None:
-    """Neither key nor key file is a fault of its own, beside other faults of the same source."""
+    """A source without a key and a key file is a separate fault, next to other faults of the source."""
     text = "sources:\n  - name: a\n    username: u\n    overlap: 5\n"
     assert faults(text, tmp_path) == [
         "2:5: the key 'organisation_id' is missing: add it",
@@ -223,22 +223,22 @@ def test_a_source_without_a_key(tmp_path: Path) -> None:
     ]
 
 
-def test_both_twins(tmp_path: Path) -> None:
-    """A secret given twice is refused at the second."""
+def test_a_secret_given_twice(tmp_path: Path) -> None:
+    """If a secret is given twice, the second is the fault."""
     (tmp_path / "key").write_text("k\n")
     (fault,) = faults(f"{SOURCE_LINES}    api_key_file: key\n", tmp_path)
     assert fault == "6:5: api_key_file: api_key is set too: keep one of the two"
 
 
 def test_rules_that_are_not_there_by_default(tmp_path: Path) -> None:
-    """The default rules folder has to exist, too."""
+    """The default folder of rules must exist too."""
     (tmp_path / "a.yaml").write_text(SOURCE)
     with pytest.raises(ConfigError, match=r"a\.yaml:1:1: rules: there is no .*/rules: create it, or correct the path"):
         load_file(tmp_path / "a.yaml")
 
 
 def test_every_fault_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    """Faults of every kind and section stand in one report."""
+    """Faults of every kind and section are in one report."""
     text = """\
 sources:
   - name: acme
@@ -277,7 +277,7 @@ logs: {}
     ],
 )  # fmt: skip
 def test_no_value_is_repeated(text: str, tmp_path: Path) -> None:
-    """A secret in a wrong value, or in the value of the wrong key, does not reach the report."""
+    """The report contains no secret, neither from an invalid value nor from the value of a wrong key."""
     found = faults(text, tmp_path)
     assert found
     if "matchers" not in text:  # a matcher is no secret, and its report quotes the regular expression

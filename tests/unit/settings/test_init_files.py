@@ -1,4 +1,4 @@
-"""What `actionwatch init` writes loads as it stands, and again with every commented option taken in."""
+"""The files of `actionwatch init` load as written, and with every commented option."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def _load(text: str, folder: Path) -> Settings:
 
 
 def _uncommented() -> str:
-    """Take the `#` away wherever it stands right before a key or an item; prose has one blank after it."""
+    """Remove the `#` before keys and items. In prose, a blank follows it."""
     return re.sub(r"(?m)^( *)#(?! \S|$)", r"\1", TEMPLATE.read_text())
 
 
 def test_the_template_loads_as_it_stands(tmp_path: Path) -> None:
-    """Three environment variables are all it needs, and what it shows is the defaults."""
+    """The file needs only three environment variables, and shows the defaults."""
     settings = _load(TEMPLATE.read_text(), tmp_path)
     assert settings.store.path == tmp_path / "actionwatch.db"
     assert [receiver.type for receiver in settings.receivers] == ["console"]
 
 
 def test_the_template_loads_with_every_option(tmp_path: Path) -> None:
-    """No commented line is broken; those that show a default show the true one."""
+    """Every commented line is valid, and those that show a default show the real one."""
     plain = _load(TEMPLATE.read_text(), tmp_path)
     (tmp_path / "all").mkdir()
     full = _load(_uncommented(), tmp_path / "all")
@@ -67,7 +67,7 @@ def test_the_template_loads_with_every_option(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", [Settings, Source, Store, Retention, ReceiverOptions, Retry, RouteOptions, Web, Log])
 def test_template_and_reference_name_every_key(model: type[Options]) -> None:
-    """A key that is added to the settings is added to the template and to the reference."""
+    """The file of `init` and the reference contain every key of the settings."""
     reference = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
     for name, field in model.model_fields.items():
         key = field.alias or name
@@ -76,7 +76,7 @@ def test_template_and_reference_name_every_key(model: type[Options]) -> None:
 
 
 def test_the_examples_are_well_formed() -> None:
-    """The compose file is YAML that runs the image as it is, read-only, and the unit has its sections."""
+    """The compose file is YAML that runs the image read-only, and the unit has its sections."""
     compose = yaml.safe_load((files("actionwatch") / "_init" / "compose.yaml").read_text())
     service = compose["services"]["actionwatch"]
     assert "command" not in service

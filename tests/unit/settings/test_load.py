@@ -1,4 +1,4 @@
-"""What a good configuration becomes: defaults, paths, environment, secrets, receivers, routes."""
+"""A valid configuration: defaults, paths, environment, secrets, receivers, routes."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:
-    """Nothing can be assigned after loading."""
+    """Settings are immutable."""
     settings = load(SOURCE, tmp_path)
     with pytest.raises(ValidationError, match="frozen"):
         settings.sources[0].name = "b"
 
 
 def test_a_receiver_of_each_kind_of_value(tmp_path: Path) -> None:
-    """The options are the type's own model, and every key beside them is parsed."""
+    """The options are the model of the receiver's type, and every other key is parsed."""
     text = """\
 receivers:
   - name: c
@@ -94,7 +94,7 @@ receivers:
     ],
 )
 def test_start(written: str, expected: Any, tmp_path: Path) -> None:
-    """A start is `now`, a span back, or an instant in UTC."""
+    """A start is `now`, a duration before now, or a time in UTC."""
     text = SOURCE.replace("api_key: k3y", f"api_key: k, start: {written}")
     assert load(text, tmp_path).sources[0].start == expected
 
@@ -107,14 +107,14 @@ def test_start(written: str, expected: Any, tmp_path: Path) -> None:
     ],
 )
 def test_a_store_starts_at_the_file(url: str, expected: str, tmp_path: Path) -> None:
-    """A relative database lies in the folder of the configuration, an absolute one where it says."""
+    """A relative database path is relative to the folder of the configuration."""
     store = load(f"{SOURCE}store: {{url: '{url}'}}", tmp_path).store
     assert store.path == Path(expected.format(folder=tmp_path))
     assert store.url == f"sqlite:///{store.path}"
 
 
 def test_relative_paths_do_not_depend_on_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration named by a relative path still gives absolute paths."""
+    """A configuration with a relative path has absolute paths."""
     load(SOURCE, tmp_path)
     monkeypatch.chdir(tmp_path.parent)
     settings = load_file(Path(tmp_path.name) / "actionwatch.yaml")
@@ -139,26 +139,26 @@ def test_relative_paths_do_not_depend_on_the_current_folder(tmp_path: Path, monk
     ],
 )
 def test_environment(written: str, environ: dict[str, str], expected: str, tmp_path: Path) -> None:
-    """A variable is text within a value: it cannot become YAML, and is not expanded again."""
+    """A variable is text within a value: it is not parsed as YAML and not expanded again."""
     text = SOURCE.replace("o-1", f"'{written}'")
     assert load(text, tmp_path, environ).sources[0].organisation_id == expected
 
 
 def test_environment_in_numbers_and_flags(tmp_path: Path) -> None:
-    """Numbers, flags and durations may come from the environment, too."""
+    """Numbers, flags and durations can come from the environment."""
     text = SOURCE.replace("api_key: k3y", "api_key: k, page_size: '${N}', alert_backlog: '${F}', overlap: '${D}'")
     (source,) = load(text, tmp_path, {"N": "10", "F": "true", "D": "1h30m"}).sources
     assert (source.page_size, source.alert_backlog, source.overlap) == (10, True, timedelta(minutes=90))
 
 
 def test_a_variable_that_is_missing_is_reported_once(tmp_path: Path) -> None:
-    """What the value would have to be is not held against its placeholder."""
+    """A value with a missing variable is not also reported as invalid."""
     text = SOURCE.replace("api_key: k3y", "api_key: k, page_size: '${N}'")
     assert len(faults(text, tmp_path)) == 1
 
 
 def test_a_proxy_may_hold_a_password(tmp_path: Path) -> None:
-    """It is given to the client, and shown nowhere."""
+    """The client gets the password of a proxy, and nothing shows it."""
     text = SOURCE.replace("api_key: k3y", "api_key: k, proxy: 'http://eve:s3cret@proxy:3128'")
     (source,) = load(text, tmp_path).sources
     assert source.proxy_url == "http://eve:s3cret@proxy:3128"
@@ -166,7 +166,7 @@ def test_a_proxy_may_hold_a_password(tmp_path: Path) -> None:
 
 
 def test_secret_files(tmp_path: Path) -> None:
-    """The first line of a file is the secret, without the blanks around it, and no `repr` shows it."""
+    """The first line of a file is the secret, without surrounding blanks, and no `repr` shows it."""
     (tmp_path / "key").write_text(" s3cret \nsecond\n")
     text = SOURCE.replace("api_key: k3y", "api_key_file: key") + "web: {listen: '0.0.0.0:80', token_file: key}"
     settings = load(text, tmp_path)
@@ -181,14 +181,14 @@ def test_secret_files(tmp_path: Path) -> None:
      (b"a\x01b", "control characters"), (b"x" * 100_000, "more than 65536 characters")],
 )  # fmt: skip
 def test_unusable_secret_files(content: bytes, reason: str, tmp_path: Path) -> None:
-    """A secret file that cannot hold the secret says why."""
+    """The fault of an invalid secret file contains the reason."""
     (tmp_path / "key").write_bytes(content)
     (fault,) = faults(SOURCE.replace("api_key: k3y", "api_key_file: key"), tmp_path)
     assert reason in fault
 
 
 def test_a_secret_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A file that the system refuses to open is a fault with the system's reason, not a traceback."""
+    """A file that cannot be opened is a fault with the system's reason."""
     (tmp_path / "key").mkdir()
     (fault,) = faults(SOURCE.replace("api_key: k3y", "api_key_file: key"), tmp_path)
     assert "Is a directory" in fault
@@ -196,12 +196,12 @@ def test_a_secret_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
 def test_loopback_needs_no_token(host: str, tmp_path: Path) -> None:
-    """Only what leaves this machine needs a token."""
+    """Only addresses that are not loopback need a token."""
     assert load(f"{SOURCE}web: {{listen: '{host}:80'}}", tmp_path).web.listen == Address(host.strip("[]"), 80)
 
 
 def test_routes_become_the_tree(tmp_path: Path) -> None:
-    """`alerts.routes.build` takes the settings' routes as they are."""
+    """`alerts.routes.build` accepts the routes of the settings."""
     text = """\
 receivers: [{name: a, screen: }, {name: b, screen: }, {name: c, screen: }]
 route:
@@ -219,14 +219,14 @@ route:
 
 
 def test_yaml_merge_keys_share_options(tmp_path: Path) -> None:
-    """Anchors and `<<` work as people use them."""
+    """Anchors and `<<` share options between entries."""
     text = "receivers: [{name: a, screen: , retry: &r {first: 2s}}, {name: b, screen: , retry: {<<: *r, max: 1h}}]"
     first, second = load(SOURCE + text, tmp_path).receivers
     assert first.retry.first == second.retry.first == timedelta(seconds=2)
 
 
 def test_settings_can_be_made_in_code() -> None:
-    """The demo composes settings without a file."""
+    """The demo can make settings without a file."""
     source = Source.model_validate({"name": "demo", "organisation_id": "o", "username": "u", "api_key": "k"})
     receiver = Receiver(name="screen", type="screen", options=ScreenOptions())
     settings = Settings(sources=(source,), rules=(Path("/"),), receivers=(receiver,))

@@ -1,4 +1,4 @@
-"""`time_intervals` of the configuration: read as Alertmanager's, refused with line and column."""
+"""`time_intervals` of the configuration: the format of Alertmanager, with line and column of each fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Any(Options, extra="allow"):
 
 
 def load(text: str, folder: Path) -> Settings:
-    """Load a configuration with this in it."""
+    """Load a configuration that contains this."""
     (folder / "rules").mkdir(exist_ok=True)
     path = folder / "a.yaml"
     path.write_text(HEAD + text)
@@ -38,7 +38,7 @@ def load(text: str, folder: Path) -> Settings:
 
 
 def test_they_are_read(tmp_path: Path) -> None:
-    """Every key of the format counts."""
+    """Every key of the format is used."""
     (options,) = load(OFFICE, tmp_path).time_intervals
     interval = options.interval
     assert interval.name == "office"
@@ -63,7 +63,7 @@ def test_they_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_faults(text: str, expected: str, tmp_path: Path) -> None:
-    """What is wrong stands at its place."""
+    """Each fault has its location."""
     with pytest.raises(ConfigError) as caught:
         load(text, tmp_path)
     found = [str(fault).removeprefix(f"{tmp_path / 'a.yaml'}:") for fault in caught.value.faults]

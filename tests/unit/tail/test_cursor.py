@@ -90,7 +90,7 @@ def test_halving_ends(start, length) -> None:  # type: ignore[no-untyped-def]
     [(timedelta(0), False), (2 * MIN_WINDOW - MICRO, False), (2 * MIN_WINDOW, True), (timedelta(days=9), True)],
 )
 def test_divisible(length: timedelta, is_divisible: bool) -> None:
-    """A window that cannot be asked for in parts is cut, or one that can is not."""
+    """A window that cannot be requested in parts is cut, or one that can is not."""
     assert Window(NOON, NOON + length).is_divisible() is is_divisible
 
 
@@ -133,7 +133,7 @@ def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-
 
 @given(instants, spans, st.sampled_from(CUTS[1:]))
 def test_widened_by_less_than_a_unit(start, length, unit) -> None:  # type: ignore[no-untyped-def]
-    """A poll asks for more than a unit beside the window, or an upstream that rounds the start up leaves out some of it."""
+    """A request covers more than a unit outside the window, or an upstream that rounds the start up leaves out some of it."""
     window = Window(start, start + length)
     asked = window.widened(unit)
     assert window.start - asked.start < unit + EDGE

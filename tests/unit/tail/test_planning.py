@@ -1,4 +1,4 @@
-"""What polls and sweeps ask, as time passes: together everything, and nothing later than promised."""
+"""What polls and sweeps cover as time passes: together everything, and nothing later than promised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.tail.bounds import UNITS
-from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window, next_window
+from actionwatch.tail.cursor import EDGE, MIN_WINDOW, Window, next_window, round_down
 from actionwatch.tail.planning import (
     CHECKS_PER_REACH,
     GRACE,
@@ -126,7 +126,7 @@ def test_everything_is_read_again_within_what_is_promised(swept, overlap, unit, 
 
 @given(st.lists(reaches, max_size=4), units, spans, spans, st.lists(spans, max_size=60))
 def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:  # type: ignore[no-untyped-def]
-    """Between two sweeps, between the first one and the polls, or beside the begin is a strip that none of them asks for."""
+    """Nothing covers a strip between two sweeps, between the first one and the polls, or next to the beginning."""
     polled_from = NOON + age
     stored = sorted(NOON + span for span in records)
 
@@ -178,6 +178,8 @@ def test_a_bound_moves_to_where_no_record_is_near(unit: timedelta, busy: int) ->
     bounds = Bounds(unit, is_quiet)
     assert bounds.before(NOON) < stored[0] - step
     assert bounds.after(NOON, NOON + 9 * step) > stored[-1] + step
+    whole = round_down(NOON, unit)
+    assert Bounds(unit, lambda *_: True).after(whole, NOON + 9 * step) == whole
 
 
 def test_a_bound_moves_by_up_to_a_minute() -> None:
@@ -196,17 +198,22 @@ def test_counts_are_compared_where_no_request_reaches_before_the_begin(unit, age
 
 @given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))
 def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  # type: ignore[no-untyped-def]
-    """What could not be proved hides a strip beside it from the sweep, or a part is too short to be asked for."""
+    """What could not be proved hides a strip beside it, is checked twice, or leaves a part too short to be requested."""
     whole = Window(NOON + start, NOON + start + length)
     taken = [Window(NOON + at, NOON + at + span) for at, span in others]
     parts = without(whole, taken)
     assert all(part.end - part.start >= MIN_WINDOW for part in parts)
-    if any(window.start <= whole.start and whole.end <= window.end for window in taken):
-        assert parts == [] or whole.start == whole.end
+    assert all(part.end <= whole.end for part in parts)
     edges = sorted({whole.start, whole.end, *(edge for window in taken for edge in (window.start, window.end))})
+    gap_count = 0
     for one, other in pairwise(edge for edge in edges if whole.start <= edge <= whole.end):
         middle = one + (other - one) / 2
-        assert any(window.start <= middle <= window.end for window in [*parts, *taken])
+        is_taken = any(window.start <= middle <= window.end for window in taken)
+        gap_count += not is_taken
+        covering = [part for part in parts if part.start <= middle <= part.end]
+        assert is_taken or covering
+        assert not is_taken or all(part.end - part.start == MIN_WINDOW for part in covering), "it is checked twice"
+    assert len(parts) <= gap_count
 
 
 def test_reach_that_is_due_brings_those_before_it_along() -> None:

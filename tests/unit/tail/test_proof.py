@@ -159,7 +159,7 @@ def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> Non
     ],
 )
 def test_totals_refuted(walk: Walk, is_refuted: bool) -> None:
-    """A total smaller than what came goes on being trusted, or one that may be right does not."""
+    """A total smaller than what came is still trusted, or one that may be right is not."""
     assert refutes_totals(walk) is is_refuted
 
 
@@ -172,7 +172,7 @@ Change = Callable[[Listing], None]
 
 @dataclass(frozen=True)
 class Upstream:
-    """How a simulated upstream pages and what it tells."""
+    """How a simulated upstream pages and counts."""
 
     tells_total: bool = True
     tells_counts: bool = True

@@ -1,4 +1,4 @@
-"""When a crontab line comes round."""
+"""The next times of crontab lines."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BERLIN = "Europe/Berlin"  # clocks change at 01:00 UTC: forward on 29 March 2026
     ],
 )
 def test_next_time(text: str, after: str, expected: str) -> None:
-    """A digest comes at another time than the line means to everybody who knows crontab."""
+    """A crontab line has the meaning of Debian's cron."""
     at = datetime.fromisoformat(f"{after}+00:00")
     assert parse_crontab(text).next_after(at) == datetime.fromisoformat(f"{expected}+00:00")
 
@@ -75,7 +75,7 @@ def test_next_time(text: str, after: str, expected: str) -> None:
     ],
 )
 def test_next_time_on_a_clock_that_changes(text: str, location: str, after: str, expected: str) -> None:
-    """A digest is left out or sent twice in the night in which clocks are changed."""
+    """When daylight saving time starts or ends, each digest is due once."""
     crontab = parse_crontab(text, ZoneInfo(location))
     assert crontab.next_after(datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
 
@@ -86,7 +86,7 @@ def test_next_time_on_a_clock_that_changes(text: str, location: str, after: str,
     at=st.datetimes(datetime(2025, 1, 1), datetime(2030, 1, 1), timezones=st.just(ZoneInfo("UTC"))),
 )
 def test_the_next_time_is_later(line: str, location: str, at: datetime) -> None:
-    """A digest is due in the past, so that it is sent again at once."""
+    """The next time is always in the future."""
     following = parse_crontab(line, ZoneInfo(location)).next_after(at)
     assert following > at
     assert following.utcoffset() == timedelta(0)
@@ -115,6 +115,6 @@ def test_the_next_time_is_later(line: str, location: str, at: datetime) -> None:
     ],
 )
 def test_no_crontab_line(text: str, fault: str) -> None:
-    """A wrong line is accepted, fails when the first digest is due, or does not say what is wrong with it."""
+    """An invalid line is refused with the reason."""
     with pytest.raises(ValueError, match=f"crontab line.*{fault}"):
         parse_crontab(text)

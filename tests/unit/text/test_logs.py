@@ -1,4 +1,4 @@
-"""Secrets never reach a log line, and a line is JSON or text as asked."""
+"""Log lines contain no secrets, and are JSON or text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET = "hunter2-with-ünicode"
 
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
-    """Leave logging as it was."""
+    """Restore the configuration of logging."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     yield
@@ -34,7 +34,7 @@ def restored_logging() -> Iterator[None]:
 
 
 def lines_of(form: Any, act: Callable[[], object], secrets: tuple[str, ...] = (SECRET,), level: str = "debug") -> str:
-    """Give what is printed while something happens."""
+    """Return the lines that a function logs."""
     with redirect_stderr(io.StringIO()) as out:
         set_up(level, form, secrets)
         act()
@@ -42,12 +42,12 @@ def lines_of(form: Any, act: Callable[[], object], secrets: tuple[str, ...] = (S
 
 
 def fail(text: str) -> None:
-    """Raise with a text."""
+    """Raise an error with a text."""
     raise ValueError(text)
 
 
 def log_failure() -> None:
-    """Log an exception, and one that caused it."""
+    """Log an exception with a cause."""
     try:
         try:
             fail(f"first {SECRET}")
@@ -83,7 +83,7 @@ EVENTS: dict[str, Callable[[], object]] = {
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("name", EVENTS)
 def test_no_secret(name: str, form: str) -> None:
-    """No part of a line shows a secret, whoever logged it, however deep it lies."""
+    """No part of a line contains a secret, at any depth and from any logger."""
     printed = lines_of(form, EVENTS[name], (SECRET, "plain-secret"))
     assert printed.strip()
     assert SECRET not in printed
@@ -101,19 +101,19 @@ def test_no_secret(name: str, form: str) -> None:
     ],
 )
 def test_spellings(secret: str, printed: str) -> None:
-    """A secret is found in the spellings that other layers give it: in quotes, or in a URL."""
+    """A secret is redacted in the encodings of other layers: JSON and URLs."""
     clean = redactor([secret])
     assert clean(None, "", {"event": f"<{printed}>"}) == {"event": f"<{REDACTED}>"}
 
 
 def test_longest_first() -> None:
-    """A secret that holds another is blanked out whole."""
+    """A secret that contains another one is redacted as a whole."""
     clean = redactor(["hunter", "hunter2-long"])
     assert clean(None, "", {"event": "hunter2-long"}) == {"event": REDACTED}
 
 
 def test_short_words_stay() -> None:
-    """What is too short to be a secret does not eat the log."""
+    """Texts that are too short to be secrets are not redacted."""
     clean = redactor(["", "a", "abc"])
     assert clean(None, "", {"event": "abc a", "count": 3, "is_new": True, "none": None}) == {
         "event": "abc a",
@@ -124,7 +124,7 @@ def test_short_words_stay() -> None:
 
 
 def test_json_lines() -> None:
-    """JSON is one object a line: event, level, time and the fields, of ours and of libraries alike."""
+    """JSON is one object per line with event, level, time and fields, also for libraries."""
 
     def act() -> None:
         structlog.get_logger().info("page_stored", new=3, deep={"a": [1, None]})
@@ -142,19 +142,19 @@ def test_json_lines() -> None:
 
 
 def test_exception_is_one_line_of_json() -> None:
-    """An exception in JSON stays within its line, with its traceback."""
+    """An exception in JSON is one line with its traceback."""
     (line,) = lines_of("json", log_failure).splitlines()
     assert "RuntimeError: second" in json.loads(line)["exception"]
 
 
 def test_library_exception_is_one_line_of_json() -> None:
-    """A library's exception in JSON stays within its line too."""
+    """An exception of a library in JSON is one line too."""
     (line,) = lines_of("json", log_library_failure).splitlines()
     assert "ValueError: deep" in json.loads(line)["exception"]
 
 
 def test_text() -> None:
-    """Text names event and fields for people, without colours where nobody looks."""
+    """Text has the event and its fields, without colours if it is not on a terminal."""
     printed = lines_of("text", lambda: structlog.get_logger().warning("delivery_failed", receiver="hook"))
     assert "delivery_failed" in printed
     assert "receiver=hook" in printed
@@ -162,7 +162,7 @@ def test_text() -> None:
 
 
 def test_level() -> None:
-    """Lines below the level are not printed, nor the small talk of noisy libraries at any."""
+    """Lines below the level are not printed. Of noisy libraries, only errors are."""
 
     def act() -> None:
         structlog.get_logger().info("page_stored")
@@ -174,7 +174,7 @@ def test_level() -> None:
 
 
 def test_auto() -> None:
-    """Away from a terminal, `auto` is JSON."""
+    """`auto` is JSON if it is not on a terminal."""
     assert json.loads(lines_of("auto", lambda: structlog.get_logger().info("hello")))["event"] == "hello"
 
 
@@ -195,7 +195,7 @@ class Outer(BaseModel):
 
 
 def test_secrets_in() -> None:
-    """Every secret of a configuration is found, and nothing else."""
+    """Exactly the secrets of a configuration are found."""
     outer = Outer(
         one=Inner(token=SecretStr("a")),
         many=(Inner(token=SecretStr("b")), Inner(token=SecretStr("c"))),
@@ -205,7 +205,7 @@ def test_secrets_in() -> None:
 
 
 def test_stderr_alone() -> None:
-    """Logs go to stderr, so that they never mix with what a command prints."""
+    """Logs go only to stderr, so that they do not mix with the output of commands."""
     before = sys.stdout
     with redirect_stderr(io.StringIO()) as err:
         set_up("info", "json", ())

@@ -1,4 +1,4 @@
-"""Durations, secrets, paths and URLs of the configuration mean one thing everywhere."""
+"""The types of the configuration: durations, secrets, paths and URLs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _reason(folder: Path = Path("/nowhere"), **keys: Any) -> str:
      ("1.5h", 5400), ("0.25s", 0.25), (" 1s ", 1), ("1d1d", 172_800), ("36525d", 3_155_760_000)],
 )  # fmt: skip
 def test_durations(text: str, seconds: float) -> None:
-    """A duration is a run of numbers with units."""
+    """A duration is a sequence of numbers with units."""
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
@@ -62,21 +62,21 @@ def test_durations(text: str, seconds: float) -> None:
     ["", "5", 5, 5.0, None, True, "s", "1 s", "-1s", "+1s", "1S", "1ms", "1y", "1e3s", ".5s", "1.s", "1s 2m", "٣s", "1s\n2s",
      ["1s"], {}, "inf", "nan"],
 )  # fmt: skip
-def test_what_is_no_duration(text: object) -> None:
-    """A number without a unit, and whatever else could be misread, is refused with an example of what is accepted."""
+def test_invalid_durations(text: object) -> None:
+    """A number without a unit, and other ambiguous values, are refused with an example."""
     with pytest.raises(ValueError, match="not a duration: write a number with its unit, such as 30s, 15m, 26h or 7d"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["36526d", "9" * 5000 + "d", "36525d1s"])
 def test_durations_have_an_end(text: str) -> None:
-    """What datetime arithmetic cannot hold is refused, however long the number is."""
+    """A duration that is too long for datetime arithmetic is refused."""
     with pytest.raises(ValueError, match="longer than a century"):
         parse_duration(text)
 
 
 def test_a_positive_duration() -> None:
-    """Nothing is not enough, nor is what rounds to it."""
+    """Zero is refused, and so is what rounds to zero."""
     assert _make(span="0s").span == timedelta(0)
     assert _reason(wait="0s") == _reason(wait="0.0000001s") == "must be longer than 0s"
 
@@ -87,19 +87,19 @@ def test_a_positive_duration() -> None:
      (93_661, "1d2h"), (-90, "-1m30s"), (3601, "1h1s")],
 )  # fmt: skip
 def test_spelling(span: float, text: str) -> None:
-    """People read the two largest units."""
+    """A duration is shown with its two largest units."""
     assert spell_duration(timedelta(seconds=span)) == text
 
 
 @given(st.integers(1, 59), st.sampled_from("smhdw"))
-def test_what_is_spelt_reads_back(number: int, unit: str) -> None:
-    """One unit survives a round trip."""
+def test_a_shown_duration_can_be_parsed(number: int, unit: str) -> None:
+    """A duration of one unit can be parsed again."""
     span = parse_duration(f"{number}{unit}")
     assert parse_duration(spell_duration(span)) == span
 
 
 def test_secrets(tmp_path: Path) -> None:
-    """A pair gives the secret of whichever is set, and shows neither."""
+    """The secret is the one that is set, and `repr` shows neither."""
     (tmp_path / "t").write_text(" s3cret \r\nnext\n")
     made = _make(tmp_path, token_file="t")
     assert secret(made.token, made.token_file) == "s3cret"
@@ -109,8 +109,8 @@ def test_secrets(tmp_path: Path) -> None:
     assert "s3cret" not in str(made)
 
 
-def test_what_is_no_secret(tmp_path: Path) -> None:
-    """The reason names the file, never what stands in it."""
+def test_invalid_secrets(tmp_path: Path) -> None:
+    """The reason names the file and never its content."""
     assert _reason(token="") == _reason(token="a\nb") == "a secret must not be empty or contain control characters"
     assert _reason(tmp_path, token_file=5) == "must be the path of a file"
     assert _reason(tmp_path, token_file="t") == (
@@ -126,12 +126,12 @@ def test_what_is_no_secret(tmp_path: Path) -> None:
 
 
 def test_an_endless_secret_file() -> None:
-    """A device that never ends is not read to its end."""
+    """An endless device is not read to its end."""
     assert "first line" in _reason(token_file="/dev/zero")
 
 
 def test_paths() -> None:
-    """Relative paths start at the folder of the configuration."""
+    """Relative paths are relative to the folder of the configuration."""
     assert _make(Path("/srv"), path="a/b").path == Path("/srv/a/b")
     assert _make(Path("/srv"), path="/a").path == Path("/a")
     assert _make(Path("/srv"), path="~/a").path == Path.home() / "a"
@@ -140,7 +140,7 @@ def test_paths() -> None:
 
 
 def test_unknown_keys_and_changes_are_refused() -> None:
-    """Options are closed and frozen."""
+    """Options refuse unknown keys and are immutable."""
     with pytest.raises(ValidationError, match="Extra inputs"):
         _make(tokn="x")
     with pytest.raises(ValidationError, match="frozen"):
@@ -148,7 +148,7 @@ def test_unknown_keys_and_changes_are_refused() -> None:
 
 
 def test_pairs() -> None:
-    """Exactly one, or at most one, of a pair."""
+    """Exactly one key of a pair must be set, or at most one."""
     both = Some(token=SecretStr("a"), path=Path("b"))
     require_one(both, "token", "token_file")
     refuse_both(both, "token", "token_file")
@@ -166,7 +166,7 @@ def test_pairs() -> None:
      ("http://[::1]/", False), ("HTTPS://A/", False), ("http://a", True)],
 )  # fmt: skip
 def test_urls(url: str, is_plain_allowed: bool) -> None:
-    """https anywhere; http on loopback, or where it is allowed."""
+    """https is accepted everywhere, http for loopback or where it is allowed."""
     assert check_url(url, is_plain_allowed=is_plain_allowed) == url
 
 
@@ -176,14 +176,14 @@ def test_urls(url: str, is_plain_allowed: bool) -> None:
      "https://u@a", "https://a b", "https://a\n", "https://a\tb", "https://a\0", "https://a:x", "https://a:99999",
      "https://[::1", "http://127.0.0.1.example.com", "http://localhost.example.com", "javascript:alert(1)"],
 )  # fmt: skip
-def test_what_is_no_url(url: str) -> None:
-    """The reason does not show the URL, which may hold a secret."""
+def test_invalid_urls(url: str) -> None:
+    """The reason does not contain the URL, which may contain a secret."""
     with pytest.raises(ValueError) as caught:
         check_url(url)
     assert "s3cret" not in str(caught.value)
 
 
 def test_loopback() -> None:
-    """Only what can be nothing but this machine."""
+    """Only names and addresses that are always this machine are loopback."""
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"))
     assert not any(is_loopback(host) for host in ("", "0.0.0.0", "::", "10.0.0.1", "localhost.a", "127.1", "a"))

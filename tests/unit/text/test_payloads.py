@@ -1,4 +1,4 @@
-"""Records and alerts leave in the shapes of the contract."""
+"""Records and alerts have the format of the contract."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.builders import NOON, make_alert, make_record
     ],
 )
 def test_instant(at: datetime, expected: str) -> None:
-    """A time is RFC 3339 in UTC, with milliseconds, and loses no microsecond."""
+    """A time is RFC 3339 in UTC with milliseconds, or with microseconds if it has any."""
     assert instant(at) == expected
 
 
 def test_record() -> None:
-    """A record carries the contract's keys, in its order, and the upstream's own object as it was."""
+    """A record has the keys of the contract in their order, and the unchanged object of the upstream."""
     record = make_record(
         raw='{"a":1.0,"b":"\\ud800"}',
         account=Entity("a-1", "Acme"),
@@ -52,20 +52,20 @@ def test_record() -> None:
 
 @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e999", "NaN", "Infinity", "-Infinity"])
 def test_a_number_that_nothing_holds_is_text(number: str) -> None:
-    """A number beyond what Python converts or JSON knows is told as it was spelt, in JSON that all can read."""
+    """A number that Python or JSON cannot represent becomes its text."""
     document = record_document(make_record(raw=f'{{"odd":[{number}],"plain":1}}'))
     assert document["raw"] == {"odd": [number], "plain": 1}
     assert json.loads(json.dumps(document, allow_nan=False))["raw"] == document["raw"]
 
 
 def test_nesting_that_python_cannot_follow_is_text() -> None:
-    """An object nested deeper than Python follows is told as its text."""
+    """An object that is nested too deeply becomes its text."""
     raw = '{"a":' * 100_000 + "1" + "}" * 100_000
     assert record_document(make_record(raw=raw))["raw"] == raw
 
 
 def test_alert() -> None:
-    """An alert carries exactly the contract's keys, in its order."""
+    """An alert has exactly the keys of the contract, in their order."""
     alert = make_alert(
         group={"userName": "eve"}, late_by=timedelta(seconds=90.5), status=Status.RESOLVED, resolved_by="eve", count=3
     )
@@ -86,13 +86,13 @@ def test_alert() -> None:
 
 
 def test_plain_alert() -> None:
-    """What an alert does not have is null, false or empty, never missing."""
+    """What an alert lacks is null, false or empty, and never missing."""
     found = alert_document(make_alert(), [])
     assert (found["late"], found["late_by_seconds"], found["group"], found["records"]) == (False, None, {}, [])
 
 
 def test_newest_records() -> None:
-    """Of more than fifty records the newest fifty are shown, the newest last."""
+    """Of more than fifty records, the newest fifty are included, the newest last."""
     records = [make_record(n, minutes=n) for n in range(60)]
     shown = alert_document(make_alert(count=60), records)["records"]
     assert [item["key"] for item in shown] == [record.key for record in records[10:]]

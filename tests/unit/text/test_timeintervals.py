@@ -1,4 +1,4 @@
-"""Time intervals: which instants lie within, on which clock, and which words are refused."""
+"""Time intervals: which times they contain, in which time zone, and which values are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OFFICE = Period(weekdays=(parse_weekdays("monday:friday"),), times=(parse_times(
 
 
 def at(text: str) -> datetime:
-    """Read an instant."""
+    """Parse a time."""
     return datetime.fromisoformat(text)
 
 
@@ -49,12 +49,12 @@ def at(text: str) -> datetime:
     ],
 )
 def test_business_hours(text: str, expected: bool) -> None:
-    """Hours are those of the clock on the wall, whatever daylight saving does."""
+    """Hours are local time, with daylight saving."""
     assert OFFICE.holds(at(text)) is expected
 
 
 def test_the_hour_that_comes_twice_and_the_one_that_does_not() -> None:
-    """Both halves of a repeated hour lie within; a skipped hour is nobody's."""
+    """Both halves of a repeated hour are in the interval; a skipped hour is in none."""
     night = Period(times=(parse_times("02:00", "03:00"),), location=ZoneInfo("Europe/Berlin"))
     twice = [at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z")]
     assert [night.holds(each) for each in twice] == [True, True]
@@ -75,14 +75,14 @@ def test_the_hour_that_comes_twice_and_the_one_that_does_not() -> None:
     ],
 )
 def test_days_of_the_month(days: str, inside: list[str], outside: list[str]) -> None:
-    """Days count from either end, and never run over into another month."""
+    """Days count from both ends of the month, and never extend into another month."""
     period = Period(days_of_month=(parse_days_of_month(days),))
     assert all(period.holds(at(f"{day}T12:00:00Z")) for day in inside)
     assert not any(period.holds(at(f"{day}T12:00:00Z")) for day in outside)
 
 
 def test_all_kinds_must_hold_and_one_range_of_each() -> None:
-    """A period is the AND of its kinds of ranges, an interval the OR of its periods."""
+    """A period requires one range of each kind; an interval requires one of its periods."""
     period = Period(
         months=(parse_months("december:december"), parse_months("1:2")),
         years=(parse_years("2026:2027"),),
@@ -98,7 +98,7 @@ def test_all_kinds_must_hold_and_one_range_of_each() -> None:
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)))
 def test_a_day_split_in_two_is_the_day(instant: datetime) -> None:
-    """Whatever the instant, it lies in exactly one half of the day."""
+    """Every time is in exactly one half of the day."""
     halves = [Period(times=(parse_times(*ends),), location=SYDNEY) for ends in (("00:00", "13:37"), ("13:37", "24:00"))]
     assert sum(half.holds(instant) for half in halves) == 1
 
@@ -130,7 +130,7 @@ def test_a_day_split_in_two_is_the_day(instant: datetime) -> None:
     ],
 )
 def test_what_is_refused(parse: Callable[[object], object], text: object) -> None:
-    """A word that means nothing is refused, with what would be accepted."""
+    """An invalid value is refused with what is accepted."""
     with pytest.raises(ValueError, match=r": |from its end|or its name"):
         parse(text)
 
@@ -139,6 +139,6 @@ def test_what_is_refused(parse: Callable[[object], object], text: object) -> Non
     "ends", [("08:00", "08:00"), ("18:00", "08:00"), ("8:00", "9:00"), ("08:00", "24:01"), (480, 500)]
 )
 def test_times_that_are_refused(ends: tuple[str, str]) -> None:
-    """A stretch of the day needs two times, the later one last."""
+    """Times need a start and a later end."""
     with pytest.raises(ValueError):
         parse_times(*ends)

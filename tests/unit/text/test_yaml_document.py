@@ -1,4 +1,4 @@
-"""YAML is read as 1.2, every value knows its place, and no text is too hostile: a document or a fault, quickly."""
+"""YAML 1.2 with positions: every text, even a hostile one, quickly becomes a document or a fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _fault(text: str) -> str:
 
 
 def _count_calls(text: str) -> int:
-    """Count the calls that reading a text takes: a measure of its cost that is the same on every machine."""
+    """Count the calls that reading a text needs: a measure of its cost that is the same on every machine."""
     count = 0
 
     def note(*_: object) -> None:
@@ -47,7 +47,7 @@ def _count_calls(text: str) -> int:
 
 @pytest.fixture(scope="module")
 def most_calls() -> int:
-    """Count the calls that the largest accepted file takes."""
+    """Count the calls that reading the largest accepted file needs."""
     return _count_calls("- 1\n" * (MAX_NODES - 1))
 
 
@@ -70,8 +70,9 @@ def _value(text: str) -> Any:
         ("1e3", 1000.0),
         ("12:30", "12:30"),
         ("2026-11-25", "2026-11-25"),
-        ("2026-11-25T09:00:00Z", "2026-11-25T09:00:00+00:00"),
-        ("2026-11-25 09:00:00+10:00", "2026-11-25T09:00:00+10:00"),
+        ("2026-11-25T09:00:00.000Z", "2026-11-25T09:00:00.000Z"),
+        ("2026-11-25 9:00:00+10:00", "2026-11-25 9:00:00+10:00"),
+        ("2026-13-45", "2026-13-45"),
         ("'5'", "5"),
         ("! 5", 5),
         ("!!str 5", "5"),
@@ -79,20 +80,20 @@ def _value(text: str) -> Any:
     ],
 )
 def test_scalars(text: str, value: Any) -> None:
-    """Scalars are YAML 1.2's; times are kept as ISO text with their zone."""
+    """Scalars have the types of YAML 1.2, which has no times: they are text as written."""
     found = _value(f"a: {text}")["a"]
     assert (found, type(found)) == (value, type(value))
 
 
 def test_values_are_plain() -> None:
-    """No type of the parser's own leaves this module."""
+    """No value has a type of the parser."""
     value = _value("a: [1, 1.5, x, 'y', {b: 0x10}]\nc: &d {e: 1}\nf: {<<: *d, e: 2, g: *d}")
     assert value == {"a": [1, 1.5, "x", "y", {"b": 16}], "c": {"e": 1}, "f": {"e": 2, "g": {"e": 1}}}
     assert {type(item) for item in (value, value["a"], *value["a"], *value)} == {dict, list, int, float, str}
 
 
 def test_positions() -> None:
-    """A key stands where its name does, an item where its value does; what is unknown stands where its parent does."""
+    """The position of a key is that of its name, of an item that of its value, and of an unknown path that of its parent."""
     (document,) = read_text("a: 1\nb:\n  - x\n  - c: [1, 2]\n    5: z\n", "f")
     at = document.position
     assert [at(()), at(("a",)), at(("b", 0)), at(("b", 1, "c"))] == [(1, 1), (1, 1), (3, 5), (4, 5)]
@@ -102,7 +103,7 @@ def test_positions() -> None:
 
 
 def test_documents_keep_their_lines() -> None:
-    """Several documents are told apart; an empty one is left out."""
+    """Several documents are separate, and an empty one is omitted."""
     documents = read_text("a: 1\n---\n---\nb: 2\n", "f")
     assert [document.value for document in documents] == [{"a": 1}, {"b": 2}]
     assert documents[1].position(("b",)) == (4, 1)
@@ -130,7 +131,6 @@ def test_documents_keep_their_lines() -> None:
         ("%YAML 1.1\n---\na: yes", "f:1:1: YAML 1.1 is not supported: its yes and no are not text: remove %YAML"),
         ("%YAML 3.0\n---\na: yes", "f:1:1: not YAML: found incompatible YAML document"),
         ("a: \0", "f:1:1: not YAML: "),
-        ("a: 2026-13-45", "f:1:1: not YAML: month must be in 1..12"),
         ("a: !!bool x", "f:1:1: not YAML: "),
         ("a: !!int ''", "f:1:1: not YAML: "),
         ("a: 0x_", "f:1:1: not YAML: "),
@@ -142,7 +142,6 @@ def test_documents_keep_their_lines() -> None:
         ("a:\n  <<: [{b: 1}, 2]", "f:2:16: not YAML: << takes a mapping or a list of mappings"),
         ("a:\n  b: !!int x", "f:2:3: not YAML: this is no int"),
         ("a: !!str [b]", "f:1:4: the tag tag:yaml.org,2002:str is not allowed: write the plain value"),
-        ("a:\n  - 2026-02-30", "f:2:5: not YAML: day is out of range for month"),
         ("a: " + "9" * 5000, "f:1:1: not YAML: "),
         ("a:\n- 0x" + "f" * 5000, "f:2:3: the number is too large: quote it"),
         ("[" * 20_000, "f:1:"),
@@ -157,25 +156,25 @@ def test_documents_keep_their_lines() -> None:
     ids=lambda value: value[:24] if isinstance(value, str) else None,
 )
 def test_refusals(text: str, expected: str, most_calls: int) -> None:
-    """Each is refused with one fault at its place, for no more work than the largest file takes that is accepted."""
+    """Each text is refused with one fault at its location, for no more work than the largest accepted file."""
     assert _fault(text)[: len(expected)] == expected
     assert _count_calls(text) <= most_calls
 
 
 def test_a_duplicate_key_does_not_show_its_values() -> None:
-    """Both values may be secrets."""
+    """The fault of a duplicate key contains no values, because they may be secrets."""
     assert "s3cret" not in _fault("api_key: s3cret-1\napi_key: s3cret-2\n")
 
 
 def test_an_anchor_may_be_used_again() -> None:
-    """YAML 1.2 allows it; the latest counts, and nothing is printed."""
+    """An anchor can be redefined, as YAML 1.2 allows, and nothing is printed."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert _value("a: &x 1\nb: &x 2\nc: *x") == {"a": 1, "b": 2, "c": 2}
 
 
 def test_files(tmp_path: Path) -> None:
-    """A file is read from disk; one that cannot be read says why."""
+    """A file is read, and the fault of an unreadable file contains the reason."""
     path = tmp_path / "a.yaml"
     path.write_text("a: 1")
     assert [document.value for document in read_file(path)] == [{"a": 1}]
@@ -201,7 +200,7 @@ def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
 @given(st.text("{}[]:,-#&*!|>'\"%@` \n\tab01~=<?.xe_") | st.text())
 @settings(max_examples=500)
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """No other exception, and no warning, comes out."""
+    """Reading a text raises no other exception and no warning."""
     try:
         documents = read_text(text, "f")
     except ConfigError:

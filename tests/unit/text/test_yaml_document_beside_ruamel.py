@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError
 
 from actionwatch.base.errors import ConfigError, Fault
@@ -32,9 +32,17 @@ _MISREAD = re.compile(r"""\t|[&*]\w+:|['"]:[]},]""")
 Read = tuple[Any, Mapping[Place, tuple[int, int]]]
 
 
+class _Constructor(RoundTripConstructor):
+    """Keeps times as text: YAML 1.2 has none."""
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: node.value)
+
+
 def _ruamel(text: str) -> list[Read] | int:
-    """Give what ruamel makes of a text: its documents, or the line of its error, 0 where it does not tell."""
+    """Return the documents that ruamel reads, or the line of its error; 0 if it is unknown."""
     reader = YAML(typ="rt")
+    reader.Constructor = _Constructor
     reader.composer.warn_double_anchors = False
     try:
         return [_located(node) for node in reader.load_all(text) if node is not None]
@@ -61,7 +69,7 @@ def _located(root: Any) -> Read:
             for index in range(len(node)):
                 positions[(*place, index)] = _from_one(node.lc.item(index))
             return [plain(value, (*place, index)) for index, value in enumerate(node)]
-        return node.isoformat() if isinstance(node, date) else scalar(node)
+        return scalar(node)
 
     def scalar(node: Any) -> Any:
         if isinstance(node, TaggedScalar):
@@ -86,7 +94,7 @@ def _ours(text: str) -> list[Read] | Fault:
 
 
 def _same(text: str, *, is_first_error_told: bool = True) -> None:
-    """Compare: the same documents, or an error in the same line; of several errors each may tell another."""
+    """Compare documents, or the lines of errors. If there are several errors, each reader may report another one."""
     ours, theirs = _ours(text), _ruamel(text)
     if isinstance(ours, Fault):
         assert isinstance(theirs, int), (str(ours), theirs)
@@ -99,7 +107,7 @@ def _same(text: str, *, is_first_error_told: bool = True) -> None:
 
 
 def _is_comparable(text: str) -> bool:
-    """Say whether libyaml reads a text, which comes first for both, and whether ruamel reads it right."""
+    """Check whether libyaml, which both use, reads a text, and whether ruamel reads it correctly."""
     try:
         return _MISREAD.search(text) is None and bool(list(yaml.parse(text, Loader=yaml.CSafeLoader)))
     except yaml.YAMLError:
@@ -108,7 +116,7 @@ def _is_comparable(text: str) -> bool:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 def test_files_that_come_with_actionwatch(file: Path) -> None:
-    """Each has the same values at the same places."""
+    """Each shipped file has the same values at the same positions."""
     _same(file.read_text())
 
 
@@ -154,7 +162,7 @@ _SCALARS = st.one_of(_NUMBERS, _NAMED, _TIMES, _WORDS)
 
 @given(_SCALARS)
 def test_scalars(text: str) -> None:
-    """Whatever a text without quotes looks like, it is the same number, time, truth, text or nothing."""
+    """Every text without quotes is the same number, boolean, text or null."""
     document = f"a:\n  - {text}\n"
     assume(_is_comparable(document))
     _same(document)
@@ -183,7 +191,7 @@ _FLOWS_WITH_ALIASES = st.recursive(_LEAVES | st.sampled_from(["*x", "*y", "*z"])
 
 @st.composite
 def _blocks(draw: st.DrawFn, indent: int = 2) -> str:
-    """Make a block of keys or items: over further blocks, texts of several lines, flows, merged mappings."""
+    """Draw a block of keys or items with nested blocks, texts of several lines, flows and merged mappings."""
     is_list = draw(st.booleans())
     margin, lines = " " * indent, []
     for _ in range(draw(st.integers(1, 3))):
@@ -220,14 +228,14 @@ def _blocks(draw: st.DrawFn, indent: int = 2) -> str:
 @example("a: {<<: {b: 1}, <<: {c: 2}}")
 @example("- a: {b: 1,\n    b: 2}")
 def test_documents(text: str) -> None:
-    """Mappings, lists, aliases, merges and texts in each other have the same values at the same places, or are refused."""
+    """Mappings, lists, aliases and merges have the same values at the same positions, or are refused."""
     assume(_is_comparable(text))
     _same(text, is_first_error_told=False)
 
 
 @given(st.sampled_from(FILES), st.data())
 def test_broken_files(file: Path, data: st.DataObject) -> None:
-    """A file in which a character or a line is lost, doubled or put elsewhere is read the same, or refused in the same line."""
+    """A file with a lost, doubled or moved character or line is read the same, or refused in the same line."""
     lines = file.read_text().splitlines(keepends=True)
     index = data.draw(st.integers(0, len(lines) - 1))
     line = lines[index]

@@ -108,6 +108,6 @@ def _plain(rule: Correlation, found: FoundAlert, records: Sequence[Record], grou
     if len(records) == 1:
         return plain_body(records[0])
     if not records:  # it counts alerts of rules that watch for absence
-        return f"Nothing came{where} where it was awaited, from {instant(found.first_at)} to {instant(found.fired_at)}."
+        return f"No expected records came{where} from {instant(found.first_at)} to {instant(found.fired_at)}."
     many = f"{len(records)} records{where} from {instant(found.first_at)} to {instant(records[-1].occurred_at)}"
     return f"{many}. The newest: {plain_body(records[-1])}"

@@ -29,34 +29,34 @@ def read_expected(
     if type_ is not CorrelationType.EVENT_COUNT:
         return None
     place = (*PLACE, "expect-groups")
-    awaited = value.get("expect-groups")
+    choices_by_field = value.get("expect-groups")
     if not is_absence(threshold):
         if "expect-groups" in value and threshold is not None:
             report.fault(place, "'expect-groups' is only for absence", "write: condition: {lt: 1}")
         return None
-    if awaited is None and not group_by:
+    if choices_by_field is None and not group_by:
         return ((),)
     example = f"expect-groups: {{{', '.join(f'{name}: {{list: NAME}}' for name in group_by)}}}"
-    if not isinstance(awaited, dict):
+    if not isinstance(choices_by_field, dict):
         what = "absence in groups needs 'expect-groups': a missing group does not appear in the log"
         report.fault(place if "expect-groups" in value else PLACE, what, example)
         return ()
     choices = []
-    for name in awaited:
+    for name in choices_by_field:
         if name not in group_by:
             report.fault((*place, str(name)), f"'{name}' is not in 'group-by'", suggest(str(name), group_by, "it has"))
     for name in group_by:
-        if name not in awaited:
+        if name not in choices_by_field:
             report.fault(place, f"'expect-groups' does not contain '{name}'", example)
         else:
-            choices.append(_read_awaited(awaited[name], (*place, name), context, report))
+            choices.append(_read_choice(choices_by_field[name], (*place, name), context, report))
     if prod(map(len, choices)) > _MAX_EXPECTED:
         report.fault(place, f"there are more than {_MAX_EXPECTED} groups", "use fewer groups per rule")
         return ()
     return tuple(dict.fromkeys(itertools.product(*(map(canonical, choice) for choice in choices))))
 
 
-def _read_awaited(value: Any, place: Place, context: ReadContext, report: Report) -> tuple[str, ...]:
+def _read_choice(value: Any, place: Place, context: ReadContext, report: Report) -> tuple[str, ...]:
     lists = context.lists
     if isinstance(value, list) and value and not any(isinstance(each, dict | list | bool | None) for each in value):
         return tuple(map(str, value))

@@ -20,7 +20,7 @@ HEAD = "title: T\nname: t\nlogsource: {product: instaclustr}\n"
 
 
 def at(minutes: float) -> datetime:
-    """Give a time some minutes after the start."""
+    """Return a time some minutes after the start."""
     return START + minutes * MINUTE
 
 
@@ -45,7 +45,7 @@ def hit(minutes: float, step: int = 0, key: str = "", value: Any = None) -> Hit:
 
 
 def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) -> list[FoundAlert]:
-    """Give the alerts of a group from all its hits, in any order, with all time verified since `begin`."""
+    """Return the alerts of a group from all its hits, in any order, with all time verified since `begin`."""
     state = new_fold(rule, begin)
     for each in sorted(hits, key=lambda each: each.order):
         state.push(each)
@@ -56,7 +56,7 @@ def fold(rule: Correlation, group: Group, hits: Iterable[Hit], begin: datetime) 
 
 
 def record_at(minutes: float, kind: str = "BACKUP", *, key: str = "", seen: float | None = None, **more: Any) -> Record:
-    """Make a record some minutes after the start; `user`, `cluster` and what else a record has may be named."""
+    """Make a record some minutes after the start; other fields of a record are optional arguments."""
     moment = at(minutes)
     values: dict[str, Any] = {
         "key": key or f"{int(moment.timestamp() * 1e6):016x}-{kind}-{more.get('user', 'eve')}",
@@ -73,7 +73,7 @@ def record_at(minutes: float, kind: str = "BACKUP", *, key: str = "", seen: floa
 
 
 def loaded(text: str, lists: Mapping[str, tuple[str, ...]] | None = None) -> Sequence[Rule]:
-    """Load rules that have neither faults nor notes worth a word."""
+    """Load rules that have no faults."""
     from actionwatch.rules.lists import Lists
 
     rules = rules_in(text, Lists(lists or {}))
@@ -101,7 +101,7 @@ def outcome_of(
     begin: float | None = None,
     until: float = 10_000,
 ) -> SimulationResult:
-    """Run rules as `run` does, and give the records of the alerts too."""
+    """Run rules as `run` does, and return the records of the alerts too."""
     outcome = simulate(
         rules,
         list(records),
@@ -115,10 +115,10 @@ def outcome_of(
 
 
 def minutes(moment: datetime | None) -> float | None:
-    """Give a time as minutes after the start."""
+    """Return a time as minutes after the start."""
     return None if moment is None else (moment - START) / MINUTE
 
 
 def shapes(alerts: Iterable[Alert]) -> list[tuple[int, float | None, float | None]]:
-    """Give of each alert how many records it holds, and its first and last minute."""
+    """Return the count of each alert, and its first and last minute."""
     return [(alert.count, minutes(alert.first_at), minutes(alert.last_at)) for alert in alerts]

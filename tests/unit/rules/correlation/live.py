@@ -1,4 +1,4 @@
-"""What the service is around a correlator, rules over rules, and the runs that both are sent through."""
+"""A model of the service around a correlator, rules over rules, and random runs for both."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ END = at(1000)
 
 @dataclass
 class Service:
-    """What `matching/` is around a correlator: it remembers records, what was found, and what people were told."""
+    """The part of `matching/` around a correlator: it keeps records, what was found, and what was reported."""
 
     rules: Sequence[Rule]
     keep: timedelta | None = 5 * MINUTE
@@ -157,7 +157,7 @@ class Service:
         self.correlator = self._make({})
 
     def take(self, batch: Sequence[Record], verified: datetime, *, is_interrupted: bool = False) -> None:
-        """Take a batch in, in event order, as the matching step does; interrupted, it loses all before it is written down."""
+        """Take a batch in event order, as the matching step does; if interrupted, lose the state before anything is stored."""
         numbered = [msgspec.structs.replace(each, id=len(self.records) + n + 1) for n, each in enumerate(batch)]
         numbered.sort(key=in_event_order)
         self.correlator.take(numbered)
@@ -172,7 +172,7 @@ class Service:
         self.judge(verified)
 
     def judge(self, verified: datetime) -> None:
-        """Write down what changes."""
+        """Store the changes."""
         self.verified = verified
         for change in self.correlator.changes(verified):
             self.rows[change.known.id] = copy.deepcopy(change.known)
@@ -189,7 +189,7 @@ class Service:
             self.judge(verified)
 
     def restart(self) -> None:
-        """Lose all memory."""
+        """Lose the state in memory."""
         self._rebuild(None)
 
     def _rebuild(self, target: datetime | None) -> None:
@@ -246,7 +246,7 @@ def records(draw: st.DrawFn) -> list[Record]:
 
 
 def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[Correlation, FoundAlert]]:
-    """Fold every group of every rule once, from all its hits in order, those that feed others first."""
+    """Fold every group of every rule once, from all its hits in order, inner rules first."""
     correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
     feed = Feed(rules, correlations)
     hits: list[dict[Group, list[Hit]]] = [{group: [] for group in rule.expected or ()} for rule in correlations]
@@ -268,18 +268,18 @@ def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[
 
 
 class Fate(Enum):
-    """What befalls the process with a batch."""
+    """What happens to the process with a batch."""
 
     NOTHING = auto()
     RESTARTED = auto()
-    """It loses its memory after the batch."""
+    """It loses its state after the batch."""
     INTERRUPTED = auto()
-    """It loses its memory, and what the batch made, before that is written down."""
+    """It loses its state and the result of the batch before anything is stored."""
 
 
 @dataclass(frozen=True)
 class Leg:
-    """A part of a run: a batch, how far verified time lags behind it, and what befalls the process."""
+    """A part of a run: a batch, how far verified time lags behind it, and what happens to the process."""
 
     batch: tuple[Record, ...]
     lag: timedelta
@@ -288,7 +288,7 @@ class Leg:
 
 @st.composite
 def courses(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
-    """Draw a run, in batches; in order, records of one instant come together: verified time has passed it then."""
+    """Draw a run in batches; in order, the records of one instant are in one batch, because verified time passes it."""
     drawn = draw(records())
     left = sorted(drawn, key=in_event_order) if is_in_order else draw(st.permutations(drawn))
     legs: list[Leg] = []
@@ -304,7 +304,7 @@ def courses(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
 
 
 def sail(rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iterable[datetime]], datetime]) -> Service:
-    """Send the service through a run, until all is verified."""
+    """Run the service until all is verified."""
     service = Service(rules)
     for leg in legs:
         moment = verified_by(each.occurred_at for each in leg.batch) - leg.lag
@@ -317,5 +317,5 @@ def sail(rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iter
 
 
 def in_event_order(record: Record) -> tuple[datetime, str]:
-    """Give the order in which records happened."""
+    """Return the sort key of event order."""
     return record.occurred_at, record.key

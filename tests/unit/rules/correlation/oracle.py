@@ -1,4 +1,4 @@
-"""The specification read naively: slow, without state, written apart from the fold it checks."""
+"""A naive reading of the specification: slow, without state, independent of the fold that it checks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ COMPARE = {
 }
 
 Shape = tuple[str, datetime, datetime, tuple[tuple[str, int], ...]]
-"""Of an alert: the key its id comes from, first time, time of firing, and its hits as (key, step)."""
+"""The origin of an alert's id, its first time, its firing time, and its hits as (key, step)."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way in which the condition becomes true."""
+    """One way in which the condition becomes true."""
 
     fired_at: datetime
     is_waiting: bool
@@ -37,7 +37,7 @@ class Candidate:
 
 
 def expected(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> list[Shape]:
-    """Give the alerts of a group from all its hits, with all time verified since `begin`."""
+    """Return the alerts of a group from all its hits, with all time verified since `begin`."""
     ordered = sorted(hits, key=lambda hit: hit.order)
     if rule.is_absence:
         return list(_missing(rule, ordered, begin))
@@ -52,7 +52,7 @@ def expected(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> list[Sh
 
 
 def _missing(rule: Correlation, hits: Sequence[Hit], begin: datetime) -> Iterator[Shape]:
-    """Give what is missing for longer than the timespan; what holds no hits is told apart by who ends it."""
+    """Return the absences that are longer than the timespan; the hit that ends it identifies an alert without hits."""
     matches = [(begin, ""), *((hit.at, hit.key) for hit in hits)]
     for (at, key), following in itertools.zip_longest(matches, hits):
         due = at + rule.timespan
@@ -173,7 +173,7 @@ def _candidates(rule: Correlation, pattern: Pattern, fresh: Sequence[Hit], hits:
 
 
 def _firsts(rule: Correlation, pattern: Pattern, last: Hit, fresh: Sequence[Hit], hits: Sequence[Hit]) -> list[Hit]:
-    """Give every hit with which a window can begin that `last` completes."""
+    """Return every hit that can begin a window that `last` completes."""
     window = [hit for hit in fresh if hit.order <= last.order and hit.at >= last.at - rule.timespan]
     if rule.type is CorrelationType.TEMPORAL:
         inside = [hit for hit in window if hit.step in pattern.wanted]

@@ -1,4 +1,4 @@
-"""The fold against a naive reading of the specification, on many small cases."""
+"""The fold compared with a naive reading of the specification, on many small cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, F
 from tests.unit.rules.correlation.kit import MINUTE, START, at, fold, make
 from tests.unit.rules.correlation.oracle import Shape, expected
 
-MANY = settings(max_examples=1500)
+MANY = settings(max_examples=500)
 
 
 def _shape(found: FoundAlert) -> Shape:
@@ -104,7 +104,7 @@ def _spikes(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
 @MANY
 @given(_counts())
 def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
-    """Whatever is counted or measured, the alerts are those of the specification, with their hits."""
+    """Counts and measures give the alerts of the specification, with their hits."""
     rule, hits = case
     assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
 
@@ -112,23 +112,23 @@ def test_counts(case: tuple[Correlation, list[Hit]]) -> None:
 @MANY
 @given(_sequences())
 def test_sequences(case: tuple[Correlation, list[Hit]]) -> None:
-    """In order or not, with whatever must be missing, the alerts are those of the specification, with their hits."""
+    """Sequences and sets, with unwanted steps, give the alerts of the specification, with their hits."""
     rule, hits = case
     assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
 
 
 @MANY
 @given(st.one_of(_absences(), _news(), _spikes()))
-def test_what_stands_still_appears_or_soars(case: tuple[Correlation, list[Hit]]) -> None:
-    """What is missing, new, or more than usual is what the specification says, with what ends it or its hits."""
+def test_absences_new_terms_and_spikes(case: tuple[Correlation, list[Hit]]) -> None:
+    """Absences, new terms and spikes are those of the specification, with their hits or ends."""
     rule, hits = case
     assert [_shape(found) for found in fold(rule, (), hits, START)] == expected(rule, hits, START)
 
 
 @MANY
 @given(st.one_of(_counts(), _sequences(), _absences(), _news(), _spikes()), st.integers(0, 14))
-def test_a_copy_goes_its_own_way(case: tuple[Correlation, list[Hit]], cut: int) -> None:
-    """A state copied in the middle gives the same alerts, and leaves the first as it was."""
+def test_a_copy_is_independent(case: tuple[Correlation, list[Hit]], cut: int) -> None:
+    """A copy of a state gives the same alerts and does not change the original."""
     rule, hits = case
     ordered = sorted(hits, key=lambda hit: hit.order)
     whole, part = new_fold(rule, START), new_fold(rule, START)

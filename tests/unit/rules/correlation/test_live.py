@@ -1,4 +1,4 @@
-"""Live: any order, any batches, restarts in between, and a bounded memory give the alerts of the plain run."""
+"""Any order, any batches, restarts and a bounded memory give the alerts of the plain run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.unit.rules.correlation.live import (
     sail,
 )
 
-FEW = settings(max_examples=150)
+FEW = settings(max_examples=100)
 RULES = {"all kinds": ALL, "rules over rules": NESTED}
 BOTH = pytest.mark.parametrize("rules", RULES)
 
@@ -41,7 +41,7 @@ BOTH = pytest.mark.parametrize("rules", RULES)
 @FEW
 @given(courses(is_in_order=True))
 def test_in_order(rules: str, legs: list[Leg]) -> None:
-    """In any batches, with restarts between them and whatever lag of verified time, the alerts are those of the plain run."""
+    """Any batches, restarts and lags of verified time give the alerts of the plain run."""
     plain = _plain(RULES[rules], [each for leg in legs for each in leg.batch])
     service = sail(RULES[rules], legs, max)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
@@ -53,10 +53,10 @@ def test_in_order(rules: str, legs: list[Leg]) -> None:
 @FEW
 @given(courses(is_in_order=False))
 def test_out_of_order(rules: str, legs: list[Leg]) -> None:
-    """Whatever comes late, the alerts that stand in the end are those of the plain run: the same ids, times and records.
+    """If records come late, the final alerts are those of the plain run: the same ids, times and records.
 
-    People may have been told more. Each that stands is told to them, with its records, as itself or as one whose place it took;
-    and nothing is told twice.
+    More alerts may have been reported. Each final alert is reported with its records, under its own id or under that of the
+    alert that it replaced, and nothing is reported twice.
     """
     service = sail(RULES[rules], legs, min)
     plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
@@ -66,23 +66,23 @@ def test_out_of_order(rules: str, legs: list[Leg]) -> None:
     for keys in service.held.values():
         assert len(set(keys)) == len(keys)
     for name, (rule, found) in plain.items():
-        told = standing[name]
-        end = told.resolved_at if rule.is_absence else told.until
-        assert (told.first_at, told.fired_at, end) == (
+        row = standing[name]
+        end = row.resolved_at if rule.is_absence else row.until
+        assert (row.first_at, row.fired_at, end) == (
             found.first_at,
             found.fired_at,
             found.resolved_at if rule.is_absence else found.until,
         )
         if rule.is_silent or found.is_quiet:
             continue
-        told_as = {told.alert_id}
-        if rule.is_merging:  # groups that were told one by one are not told as one later
-            told_as = {row.alert_id for row in service.rows.values() if row.rule_id == rule.name.id}
-        assert told.is_reported
+        reported_as = {row.alert_id}
+        if rule.is_merging:  # groups that were reported separately do not share an alert later
+            reported_as = {row.alert_id for row in service.rows.values() if row.rule_id == rule.name.id}
+        assert row.is_reported
         assert {record.key for hit in found.hits for record in hit.records} <= {
-            key for each in told_as for key in service.held.get(each, ())
+            key for each in reported_as for key in service.held.get(each, ())
         }
-        if told.reported_as is None and not rule.is_merging:
+        if row.reported_as is None and not rule.is_merging:
             assert (service.resolved.get(name) is None) == (found.resolved_at is None)
 
 
@@ -90,7 +90,7 @@ def test_out_of_order(rules: str, legs: list[Leg]) -> None:
 @FEW
 @given(records().flatmap(st.permutations))
 def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
-    """All at once, in whatever order, the alerts are exactly those of the plain run, and those of every group folded once."""
+    """One batch in any order gives exactly the alerts of the plain run, and those of every group folded once."""
     service = Service(RULES[rules], keep=None)
     service.correlator.take(drawn)
     service.judge(END)
@@ -100,7 +100,7 @@ def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
 
 
 def _two_of(inner: str) -> Sequence[Rule]:
-    """Make a rule that counts two alerts of an inner rule within ten minutes, both heard."""
+    """Make a rule that counts two alerts of an inner rule within ten minutes; both rules alert."""
     outer = "type: event_count, rules: inner, timespan: 10m, condition: {gte: 2}, generate: true"
     feeds = [FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER")]
     return loaded("---\n".join([*feeds, ABOVE.format("inner", inner), ABOVE.format("outer", outer)]))
@@ -115,7 +115,7 @@ def _backups(*minutes: float) -> list[Record]:
 
 
 def test_a_late_record_changes_the_hit_that_an_inner_alert_is() -> None:
-    """An inner alert that a late record lets fire earlier keeps its id, and counts in the outer window where it fires now."""
+    """An inner alert that fires earlier because of a late record keeps its id, and the outer rule counts it at its new time."""
     service = Service(BURSTS, keep=None)
     service.take(_backups(0, 1, 5), at(5))  # fires at 5, open to 10
     service.take(_backups(11, 12, 15.5), at(15.5))  # fires at 15.5: more than ten minutes later
@@ -126,7 +126,7 @@ def test_a_late_record_changes_the_hit_that_an_inner_alert_is() -> None:
 
 
 def test_a_late_record_changes_what_an_inner_alert_holds() -> None:
-    """A record that comes late into an inner alert that was counted already is counted in the outer one, too."""
+    """The outer alert gets the late records of an inner alert that it already counts."""
     service = Service(ORDERS, keep=None)
     creates = [record_at(minute, "CREATE_CLUSTER", key=f"b{minute}") for minute in (4, 12)]
     service.take([*_backups(0, 10), *creates], at(12))
@@ -137,8 +137,8 @@ def test_a_late_record_changes_what_an_inner_alert_holds() -> None:
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-def test_an_alert_that_a_late_record_lets_fire_earlier_is_over_earlier(is_restarted: bool) -> None:
-    """How long it is joined hangs on when it fires now, not on when it did when it was told; after a restart too."""
+def test_an_alert_that_fires_earlier_ends_earlier(is_restarted: bool) -> None:
+    """An alert that fires earlier because of a late record also ends earlier, after a restart too."""
     service = Service(BURSTS, keep=0 * MINUTE)
     service.take(_backups(0, 1, 4), at(4))
     service.take(_backups(2), at(4))  # fires at 2 now: open to 7
@@ -151,7 +151,7 @@ def test_an_alert_that_a_late_record_lets_fire_earlier_is_over_earlier(is_restar
 
 @pytest.mark.parametrize("shown", ["userName, clusterId", "userName"])
 def test_an_alert_is_joined_after_a_restart_that_lacks_its_first_record(shown: str) -> None:
-    """What joins an alert opens another one, where the records read after a restart begin within the alert's window."""
+    """After a restart, an alert is joined even if its first record is not read again."""
     text = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 10m, condition: {gte: 2}"
     rules = loaded(
         "---\n".join([FEED.format("a", "BACKUP"), ABOVE.format("burst", text)])
@@ -172,7 +172,7 @@ def test_an_alert_is_joined_after_a_restart_that_lacks_its_first_record(shown: s
 
 
 def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the cap the group touched least recently goes, and is counted; hits kept are bounded too."""
+    """Beyond the limit, the least recently used group is dropped and counted; the kept hits are bounded too."""
     monkeypatch.setattr(correlator, "MAX_KEPT", 100)
     past = StreamBounds(begin=lambda _: START)
     capped = Correlator(ALL, past, keep=timedelta(days=1), max_groups=10)
@@ -184,8 +184,8 @@ def test_groups_are_capped_with_a_counter(monkeypatch: pytest.MonkeyPatch) -> No
     assert capped.count_hits() < 1000
 
 
-def test_a_late_record_of_a_group_that_came_back_has_all_rebuilt() -> None:
-    """A group dropped as idle, and touched again since, does not take a record from before for a new beginning."""
+def test_a_late_record_of_a_dropped_group_leads_to_a_rebuild() -> None:
+    """A late record of a group that was dropped as idle and came back leads to a rebuild."""
     service = Service(ALL, keep=5 * MINUTE)
     moments = [(57, "k1"), (150, "k2"), (155, "k3"), (52, "k4")]
     for minute, key in moments:
@@ -197,7 +197,7 @@ def test_a_late_record_of_a_group_that_came_back_has_all_rebuilt() -> None:
 
 
 def test_idle_groups_are_dropped() -> None:
-    """A group in which nothing can go on any more takes no room, however many there were."""
+    """A group in which nothing can change any more uses no memory."""
     correlator = Correlator(ALL, StreamBounds(begin=lambda _: START), keep=5 * MINUTE)
     for number in range(3000):
         correlator.take([record_at(number, "BACKUP", user=f"u{number}", key=f"k{number:05}")])
@@ -208,7 +208,7 @@ def test_idle_groups_are_dropped() -> None:
 
 
 def test_a_rebuild_does_not_hold_what_it_learns_from() -> None:
-    """However many records a rule learns from, a rebuild holds those alone whose windows are not over."""
+    """A rebuild keeps only the hits whose windows are not over, however many records a rule learns from."""
     past = StreamBounds(begin=lambda _: START, since=lambda rule: at(2000) - rule.reach)
     correlator = Correlator(ALL, past, keep=5 * MINUTE)
     most = 0
@@ -227,7 +227,7 @@ def test_a_rebuild_does_not_hold_what_it_learns_from() -> None:
 @FEW
 @given(records())
 def test_a_replay_gives_what_a_simulation_gives(drawn: list[Record]) -> None:
-    """A backtest, which holds no more than it needs, finds the same alerts with the same counts and ends."""
+    """A backtest, which keeps only what it needs, finds the same alerts with the same counts and ends."""
     ordered = sorted(drawn, key=in_event_order)
     replayed = replay(ALL, ordered, begin=START, end=END)
     simulated = simulate(ALL, ordered, begin=START, start=START, until=END, verified_until=END)

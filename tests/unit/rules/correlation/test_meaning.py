@@ -1,4 +1,4 @@
-"""What correlations mean, sentence by sentence, through the code of the service on a virtual clock."""
+"""The meaning of correlations, sentence by sentence, with the code of the service on a virtual clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 BURST = "correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 3}}\n"
 SELECTIONS = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, c: {actionKind: DELETE_CLUSTER}}\n"
 A, B, C = "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER"
-AWAITED = (
+EXPECTED = (
     "correlation: {type: event_count, group-by: [cluster], timespan: 60m, condition: {lt: 1},"
     " expect-groups: {cluster: {list: prod}}}\n"
 )
@@ -30,7 +30,7 @@ Times = Sequence[float]
 
 
 def fired(text: str, records: Sequence[Record], lists: Any = None, **how: Any) -> list[tuple[int, Any, Any]]:
-    """Run one document, and give each alert's count, first and last minute."""
+    """Run one document, and return each alert's count, first and last minute."""
     return shapes(run(loaded(HEAD + text, lists), records, **how))
 
 
@@ -46,14 +46,14 @@ def fired(text: str, records: Sequence[Record], lists: Any = None, **how: Any) -
     ],
 )
 def test_windows(times: Times, expected: list[Any]) -> None:
-    """Windows slide and include both ends; the alert is open for realert from firing, then all starts afresh."""
+    """Windows slide and include both ends; the alert stays open for `realert`, then the next window starts empty."""
     records = [record_at(time, key=f"k{number}") for number, time in enumerate(times)]
     assert fired(BACKUP + BURST, records) == expected
     assert fired(BACKUP + BURST, records[::-1]) == expected
 
 
 def test_groups() -> None:
-    """Groups are told apart with case; records without the field are a group of their own."""
+    """Groups differ by case; records without the field form a separate group."""
     users = ["eve", "Eve", None, "eve", "Eve", None, "eve", "Eve", None]
     records = [record_at(number, user=user, key=f"k{number}") for number, user in enumerate(users)]
     alerts = run(loaded(HEAD + BACKUP + BURST), records)
@@ -80,14 +80,14 @@ def test_groups() -> None:
     ],
 )
 def test_values(condition: str, kind: str, values: list[Any], is_met: bool) -> None:
-    """Missing values and non-numbers are left out; the rest is measured exactly."""
+    """Missing values and non-numbers do not count; the others are measured exactly."""
     text = f"correlation: {{type: {kind}, timespan: 1h, condition: {{field: raw.v, {condition}}}}}\n"
     records = [record_at(n, raw=json.dumps({"v": value}), key=f"k{n}") for n, value in enumerate(values)]
     assert bool(fired(BACKUP + text, records)) is is_met
 
 
 def test_several_fields_count_together() -> None:
-    """A value_count over two fields counts combinations, and leaves out records that lack one."""
+    """A value_count over two fields counts combinations, without records that lack one of the fields."""
     text = "correlation: {type: value_count, timespan: 1h, condition: {field: [userName, source], gte: 2}}\n"
     records = [record_at(0), record_at(1), record_at(2, user=None), record_at(3, source="other")]
     assert fired(BACKUP + text, records) == [(3, 0, 3)]
@@ -130,7 +130,7 @@ def test_several_fields_count_together() -> None:
     ],
 )
 def test_sequences(kind: str, condition: str, events: list[tuple[float, str]], expected: list[Any]) -> None:
-    """Order, ties, and what must be missing before, between, after or anywhere."""
+    """Order, ties, and unwanted steps before, between, after or anywhere."""
     more = f", condition: {condition}" if condition else ""
     text = f"correlation: {{type: {kind}, rules: [a, b, c], group-by: [userName], timespan: 10m{more}}}\n"
     records = [record_at(minute, action, key=f"k{n}") for n, (minute, action) in enumerate(events)]
@@ -138,7 +138,7 @@ def test_sequences(kind: str, condition: str, events: list[tuple[float, str]], e
 
 
 def test_one_record_is_one_step_of_an_order_and_two_of_a_set() -> None:
-    """A record that meets both rules completes `temporal` alone; `temporal_ordered` needs a second one."""
+    """One record that meets both rules completes `temporal`; `temporal_ordered` needs a second record."""
     both = "detection: {a: {actionKind: BACKUP}, b: {userName: eve}}\n"
     text = both + "correlation: {type: temporal_ordered, rules: [a, b], timespan: 10m}\n"
     assert fired(text, [record_at(0)]) == []
@@ -148,7 +148,7 @@ def test_one_record_is_one_step_of_an_order_and_two_of_a_set() -> None:
 
 @pytest.mark.parametrize(("verified", "count"), [(9.9, 0), (10, 1)])
 def test_a_trailing_not_is_judged_on_verified_time(verified: float, count: int) -> None:
-    """Not before verified time reaches the first step + timespan, whatever the clock says."""
+    """The alert opens when verified time reaches the first step + timespan; the clock does not matter."""
     text = SELECTIONS + "correlation: {type: temporal_ordered, rules: [a, b], timespan: 10m, condition: a and not b}\n"
     assert len(fired(text, [record_at(0, A), record_at(50, C)], verified=verified)) == count
 
@@ -166,17 +166,17 @@ def test_a_trailing_not_is_judged_on_verified_time(verified: float, count: int) 
     ],
 )
 def test_absence(times: Times, verified: float, expected: list[Any]) -> None:
-    """Due at the last match + timespan, count 0, opened once, resolved by the next match, on verified time only."""
+    """An absence is due at the last match + timespan in verified time, has count 0, opens once, and ends with a match."""
     records = [record_at(time, cluster="c-1", cluster_name="prod-eu") for time in times]
     for name in ("c-1", "prod-eu"):  # an id or a name
-        alerts = run(loaded(HEAD + BACKUP + AWAITED, {"prod": (name,)}), records, verified=verified, begin=0)
+        alerts = run(loaded(HEAD + BACKUP + EXPECTED, {"prod": (name,)}), records, verified=verified, begin=0)
         assert [(minutes(alert.first_at), minutes(alert.resolved_at)) for alert in alerts] == expected
         assert all(alert.count == 0 and alert.group == {"cluster": name} for alert in alerts)
 
 
 def test_absence_of_several_fields_and_of_none() -> None:
-    """Every combination is awaited; without groups the whole stream is one."""
-    text = BACKUP + AWAITED.replace("[cluster]", "[cluster, userName]").replace("prod}", "prod}, userName: [eve, bob]")
+    """Every combination is expected; without groups the whole stream is one group."""
+    text = BACKUP + EXPECTED.replace("[cluster]", "[cluster, userName]").replace("prod}", "prod}, userName: [eve, bob]")
     alerts = run(loaded(HEAD + text, {"prod": ("c-1", "c-2")}), [record_at(30, cluster="c-1")], verified=80, begin=0)
     assert [tuple((alert.group or {}).values()) for alert in alerts].count(("c-1", "eve")) == 0
     assert len(alerts) == 3
@@ -196,7 +196,7 @@ def test_absence_of_several_fields_and_of_none() -> None:
     ],
 )
 def test_new_terms(block: str, events: list[tuple[float, str, Any]], expected: list[float]) -> None:
-    """A term is new where neither baseline nor alert made it known within `history`."""
+    """A term is new if neither the baseline nor an alert made it known within `history`."""
     detection = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, condition: a}\n"
     text = detection + f"correlation: {{type: new_term, fields: [userName], history: 60m{block}}}\n"
     records = [record_at(minute, action, user=user) for minute, action, user in events]
@@ -205,7 +205,7 @@ def test_new_terms(block: str, events: list[tuple[float, str, Any]], expected: l
 
 
 def test_a_baseline_is_known_at_any_hour() -> None:
-    """`when` says at which hours a term may be new, not at which hours one becomes known; what it names is not new outside."""
+    """`when` limits the hours in which a term can be new, not the hours in which a term becomes known."""
     detection = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, condition: a}\n"
     text = (
         "when: {during: [noon]}\n"
@@ -226,21 +226,21 @@ def test_a_baseline_is_known_at_any_hour() -> None:
 
 
 def test_a_term_is_needed_and_its_group_is_not() -> None:
-    """A record without the term is a new one, or a record is left out that lacks only a field of `group-by`."""
+    """A record without the term is ignored; a record that lacks only a field of `group-by` counts."""
     block = "{type: new_term, fields: [clusterId], group-by: [userName], history: 9h, cold-start: alert}"
     records = [record_at(0, user=None, cluster="x"), record_at(1, user="eve")]
     assert fired(f"{BACKUP}correlation: {block}\n", records) == [(1, 0, 0)]
 
 
 def test_what_is_expected_by_the_field_of_an_id_may_be_named() -> None:
-    """A cluster that is expected by its name under `clusterId` counts as missing, though it is there."""
-    block = AWAITED.replace("[cluster]", "[clusterId]").replace("{cluster: {list: prod}}", "{clusterId: [prod-eu]}")
+    """A cluster that is expected by its name under `clusterId` is found by its name."""
+    block = EXPECTED.replace("[cluster]", "[clusterId]").replace("{cluster: {list: prod}}", "{clusterId: [prod-eu]}")
     records = [record_at(minute, cluster="c-1", cluster_name="prod-eu") for minute in (0, 50)]
     assert fired(BACKUP + block, records, verified=60, begin=0) == []
 
 
 def test_whole_numbers_are_exact() -> None:
-    """A whole number that a float cannot hold is rounded before it is compared."""
+    """A whole number that a float cannot hold is compared exactly."""
     block = "{type: value_sum, timespan: 1h, condition: {field: raw.v, eq: 9007199254740993}}"
     record = record_at(0, raw=json.dumps({"v": "9007199254740993"}))
     assert fired(f"{BACKUP}correlation: {block}\n", [record]) == [(1, 0, 0)]
@@ -248,14 +248,14 @@ def test_whole_numbers_are_exact() -> None:
 
 @pytest.mark.parametrize(("start", "begin", "count"), [("learn", -59, 0), ("learn", -60, 1), ("alert", -1, 1)])
 def test_cold_start(start: str, begin: float, count: int) -> None:
-    """`learn` is quiet until the whole history is known; what it saw meanwhile is known."""
+    """`learn` opens no alert until the whole history is known; terms that occur until then are known."""
     text = BACKUP + f"correlation: {{type: new_term, fields: [userName], history: 60m, cold-start: {start}}}\n"
     assert len(fired(text, [record_at(0)], begin=begin)) == count
     assert len(fired(text, [record_at(0), record_at(2)], begin=begin)) == count
 
 
 def test_spikes() -> None:
-    """`factor` times the mean of the windows before and at least `min`, once enough of the stream is known."""
+    """A spike is `factor` times the mean of the previous windows and at least `min`, once enough of the stream is known."""
     text = BACKUP + (
         "correlation: {type: spike, group-by: [userName], timespan: 10m, windows: 3, condition: {factor: 2, min: 4}}\n"
     )
@@ -270,14 +270,14 @@ def test_spikes() -> None:
 
 
 def test_late_records() -> None:
-    """A late record is counted in the window it belongs to, and the alert says by how much it was late."""
+    """A late record counts in the window that contains its time, and the alert shows the delay."""
     late = record_at(2.5, seen=45, late_by=timedelta(minutes=42))
     (alert,) = run(loaded(HEAD + BACKUP + BURST), [record_at(0), record_at(1), late])
     assert (alert.count, alert.late_by) == (3, timedelta(minutes=42))
 
 
 def test_a_late_record_joins_what_was_sent() -> None:
-    """Where it makes the alert begin otherwise, the new one takes the sent one's place under its id."""
+    """If a late record changes the first record of a sent alert, the new alert joins the sent one."""
     records = [record_at(5), record_at(6), record_at(7), record_at(1, seen=60)]
     (alert,) = run(loaded(HEAD + BACKUP + BURST), records)
     (plain,) = run(loaded(HEAD + BACKUP + BURST), records[:3])
@@ -285,14 +285,14 @@ def test_a_late_record_joins_what_was_sent() -> None:
 
 
 def test_a_late_match_resolves_what_was_missing() -> None:
-    """An absence told of, for which a match turns up late, is over."""
+    """A reported absence ends if a match for it arrives late."""
     records = [record_at(0, cluster="c-1"), record_at(50, cluster="c-1", seen=100)]
-    (alert, *rest) = run(loaded(HEAD + BACKUP + AWAITED, {"prod": ("c-1",)}), records, verified=105, begin=0)
+    (alert, *rest) = run(loaded(HEAD + BACKUP + EXPECTED, {"prod": ("c-1",)}), records, verified=105, begin=0)
     assert (minutes(alert.first_at), minutes(alert.resolved_at), rest) == (60, 50, [])
 
 
 def test_inner_alerts_are_hits() -> None:
-    """Each inner alert counts once, at its firing time, with the fields of its newest record; its records come along."""
+    """Each inner alert counts once, at its firing time, with the fields of its newest record, and adds its records."""
     block = "{type: event_count, rules: t, group-by: [cluster], timespan: 20m, condition: {gte: 2}}"
     outer = f"title: O\nname: o\ncorrelation: {block}\n"
     records = [record_at(n, cluster=f"c-{min(n, 2)}") for n in (0, 1, 2, 20, 21, 22)]
@@ -301,7 +301,7 @@ def test_inner_alerts_are_hits() -> None:
 
 
 def test_level_title_and_group() -> None:
-    """The highest level among the records counts; texts see the newest record, the count and the group."""
+    """An alert has the highest level of its records; texts use the newest record, the count and the group."""
     block = (
         "alert: {title: '{{ group.userName }} {{ count }} {{ cluster.id }}', level: {critical: {cluster.id: c-0}},"
         " group_by: [userName], labels: {team: dba}}\n"
@@ -319,7 +319,7 @@ def test_ids() -> None:
 
 
 def test_filters_and_when_hold_for_what_is_counted() -> None:
-    """A filter on a shorthand takes records away from its count; `mode: off` takes the rule away."""
+    """A filter on a shorthand removes records from its count; `mode: off` disables the rule."""
     rule = {
         "title": "T", "name": "t", "logsource": {"product": "instaclustr"},
         "detection": {"s": {"actionKind": "BACKUP"}, "condition": "s"},
@@ -338,11 +338,11 @@ def test_filters_and_when_hold_for_what_is_counted() -> None:
 
 
 def test_alerts_of_what_is_missing_are_counted() -> None:
-    """They bring no records, and are hits all the same: two clusters without a backup are an alert of their own."""
-    awaited = AWAITED.replace("{list: prod}", "[a, b]").replace("60m", "10m")
+    """Absence alerts have no records and are hits too: two clusters without a backup open an alert of the outer rule."""
+    missing = EXPECTED.replace("{list: prod}", "[a, b]").replace("60m", "10m")
     many = (
         "---\ntitle: many\nname: many\ncorrelation: {type: event_count, rules: t, timespan: 5m, condition: {gte: 2}}\n"
     )
-    (alert,) = run(loaded(HEAD + BACKUP + awaited + many), [], begin=0, verified=20)
+    (alert,) = run(loaded(HEAD + BACKUP + missing + many), [], begin=0, verified=20)
     assert (alert.rule.name, alert.count, minutes(alert.first_at)) == ("many", 0, 10)
-    assert alert.body.startswith("Nothing came where it was awaited, from ")
+    assert alert.body.startswith("No expected records came from ")

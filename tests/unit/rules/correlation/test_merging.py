@@ -1,4 +1,4 @@
-"""`alert.group_by` narrower than `group-by`: what fires in several groups is told as one alert."""
+"""`alert.group_by` narrower than `group-by`: several groups share one alert."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def on(*happened: tuple[float, str], user: str = "eve") -> list[Record]:
 
 
 def test_several_groups_make_one_alert() -> None:
-    """What fires within `realert` of the first firing joins it; the alert names the shown group and has the id of the first."""
+    """Groups that fire within `realert` of the first one join its alert, which names the shown group and has the first id."""
     records = [*on((0, "a"), (1, "a"), (5, "b"), (6, "b"), (11, "c"), (11.5, "c")), *on((2, "a"), (3, "a"), user="bob")]
     alerts = run(loaded(HEAD + BURST % ""), records)
     assert [(alert.group, *shapes([alert])[0]) for alert in alerts] == [
@@ -40,25 +40,25 @@ def test_several_groups_make_one_alert() -> None:
 
 
 def test_each_group_must_fire_by_itself() -> None:
-    """Records of different groups do not count together, however they are told."""
+    """Records of different groups do not count together, even if the groups share an alert."""
     assert run(loaded(HEAD + BURST % ""), on((0, "a"), (1, "b"), (2, "c"))) == []
 
 
 def test_its_time_is_never_extended() -> None:
-    """`realert` runs from the first firing: what fires after it opens another alert."""
+    """`realert` begins when the first group fires: a group that fires after it opens another alert."""
     records = on((0, "a"), (1, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c"))
     assert shapes(run(loaded(HEAD + BURST % ", realert: 4m"), records)) == [(4, 0, 4), (2, 5, 6)]
 
 
 def test_the_highest_level_of_all_groups_counts() -> None:
-    """A level map takes the highest match, in whichever group."""
+    """A level map uses the highest match of all groups."""
     records = on((0, "a"), (1, "a"), (2, "b"), (3, "b"))
     (alert,) = run(loaded(HEAD + BURST % ", level: {critical: {clusterId: b}}"), records)
     assert alert.level is Level.CRITICAL
 
 
 def test_new_terms_gather_for_realert() -> None:
-    """New terms of one user come as one alert, for 15 minutes unless `realert` says otherwise."""
+    """New terms of one user within 15 minutes, or within `realert`, form one alert."""
     text = BACKUP + "correlation: {type: new_term, fields: [userName, clusterId], history: 1h, cold-start: alert}\n"
     records = on((0, "a"), (1, "b"), (15, "c"), (16, "d"))
     shown = "alert: {group_by: [userName]}\n"
@@ -70,7 +70,7 @@ def test_new_terms_gather_for_realert() -> None:
 
 
 def test_what_is_missing_resolves_when_all_is_back() -> None:
-    """One alert opens with the first group that is missing, and resolves when none is missing any more."""
+    """The alert opens with the first missing group and resolves when no group is missing."""
     text = BACKUP + (
         f"correlation: {{type: event_count, {BOTH}, condition: {{lt: 1}},"
         " expect-groups: {userName: [eve], clusterId: [a, b]}}\nalert: {group_by: [userName]}\n"
@@ -88,7 +88,7 @@ def test_what_is_missing_resolves_when_all_is_back() -> None:
 
 
 def test_what_is_missing_too_is_named() -> None:
-    """The alert says of each group that it is missing, in the order in which they went; beyond twenty that there are more."""
+    """The alert lists up to twenty missing groups in the order of their absence, then that there are more."""
     clusters = [f"c{number:02}" for number in range(30)]
     text = BACKUP + (
         f"correlation: {{type: event_count, {BOTH}, condition: {{lt: 1}},"
@@ -104,7 +104,7 @@ def test_what_is_missing_too_is_named() -> None:
 
 
 def test_an_alias_can_be_shown() -> None:
-    """What `group-by` names may be shown, an alias too."""
+    """An alias in `group-by` can be shown too."""
     text = (
         "detection: {s: {actionKind: BACKUP}, t: {actionKind: CREATE_CLUSTER}}\n"
         "correlation: {type: temporal, rules: [s, t], timespan: 10m, group-by: [who, clusterId],"
@@ -126,7 +126,7 @@ def test_an_alias_can_be_shown() -> None:
     st.sampled_from([2, 7, 30]),
 )
 def test_it_is_what_merging_the_groups_alerts_gives(drawn: Sequence[tuple[int, str, str]], realert: int) -> None:
-    """The alerts are those of each group by itself, put together in the order of firing."""
+    """Merging the alerts of each group, in the order of firing, gives the same alerts."""
     rules = loaded(HEAD + BURST % f", realert: {realert}m")
     records = [
         record_at(minute, user=user, cluster=cluster, key=f"k{number:03}")

@@ -1,4 +1,4 @@
-"""Rules over rules: in which order they are folded, how far back each must see, and which wait for verified time."""
+"""Rules over rules: the order of folding, how far back each rule looks, and which rules wait for verified time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def in_minutes(spans: dict[str, timedelta]) -> dict[str, float]:
 
 
 def test_a_rule_comes_after_those_that_feed_it() -> None:
-    """A rule is folded before a rule that feeds it, or twice, in whatever order the files come."""
+    """Each rule is folded once, after the rules that feed it, in any order of the files."""
     rules = [over("top", "left", "right"), over("left", "low"), over("right", "low", "r"), over("low")]
     for given in permutations(rules):
         order = [rule.name.id for rule in in_feeding_order(given)]
@@ -49,12 +49,12 @@ def test_a_rule_comes_after_those_that_feed_it() -> None:
     ],
 )
 def test_reach(rule: Correlation, reach: int) -> None:
-    """A hit that matters to an alert lies further back than a restart reads."""
+    """A restart reads every hit that matters to an alert."""
     assert rule.reach == reach * MINUTE
 
 
 def test_a_rule_must_see_as_far_as_all_below_it() -> None:
-    """After a restart an inner alert is missing that a rule counts, since its own records were not read."""
+    """A restart also reads the records of the inner alerts that a rule counts."""
     rules = in_feeding_order(
         [over("top", "mid", "r", span=5), over("mid", "low", "near", span=7), over("low"), over("near", span=1)]
     )
@@ -63,7 +63,7 @@ def test_a_rule_must_see_as_far_as_all_below_it() -> None:
 
 
 def test_room_covers_what_may_still_be_joined() -> None:
-    """An alert that is still open, or one that a rule above still counts, lies further back than a restart reads."""
+    """A restart reads alerts that are still open, and those that a rule above still counts."""
     alone = [over("a", realert=60 * MINUTE), over("b", realert=2 * MINUTE)]
     assert in_minutes(lookbacks(alone)) == {"a": 70, "b": 20}
     rules = in_feeding_order([over("top", "low", span=5), over("low")])
@@ -84,6 +84,6 @@ def test_room_covers_what_may_still_be_joined() -> None:
     ],
 )
 def test_what_waits_for_verified_time(rule: Correlation, waits: bool) -> None:
-    """An alert that waits is taken for one that fires at once, in its rule or in those above it."""
+    """A rule waits for verified time if one of its patterns can still be undone, or if a rule below waits."""
     rules = [rule, over("above", "a"), over("top", "r", "above"), over("beside")]
     assert waiting(rules) == ({"a", "above", "top"} if waits else set())

@@ -1,4 +1,4 @@
-"""What an explanation says of a correlation: the groups a record counts in, what counted before it, and what came of it."""
+"""The explanation of a correlation: the groups that count a record, the hits before it, and the resulting alert."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ A, B = "BACKUP", "CREATE_CLUSTER"
 
 
 def said(text: str, earlier: Sequence[Record], record: Record) -> str:
-    """Give the line about the one group that a record counts in."""
+    """Return the line about the only group that counts a record."""
     rules = loaded(text if text.startswith("title") else HEAD + text)
     (rule,) = [each for each in rules if each.name.name == "t"]
     assert rule.correlation is not None
@@ -59,21 +59,21 @@ def on(*minutes: float, kind: str = A) -> list[Record]:
     ],
 )
 def test_groups(text: str, earlier: list[Record], record: list[Record], expected: str) -> None:
-    """Counted before, counted with it, and the alert: opened, joined, awaited, or none and why."""
+    """The line shows the count before and with the record, and the alert: opened, joined, pending, or why there is none."""
     for minute in (2, 10):
         expected = expected.replace(f"{{{minute}}}", f"2026-03-04T12:{minute:02}:00.000Z")
     assert said(text, earlier, record[0]) == f"group userName=eve: {expected}"
 
 
 def test_what_ends_an_absence() -> None:
-    """The record that was missed ends the alert, and the line says since when it was due."""
+    """The missing record ends the alert, and the line shows when it was due."""
     line = said(MISSING, on(0), on(30)[0])
     ended = "resolves the alert ID, due at 2026-03-04T12:10:00.000Z"
     assert line == f"all records: 0 records before it, 1 record with it; {ended}"
 
 
 def test_a_correlation_of_other_rules() -> None:
-    """The rules that feed it are taken apart too, and a value is measured."""
+    """The explanation contains the rules that feed the correlation, and the measured value."""
     rules = loaded(OTHERS)
     rule = rules[-1]
     earlier = [record_at(0, cluster="c-1")]
@@ -89,7 +89,7 @@ def test_a_correlation_of_other_rules() -> None:
 
 
 def test_a_record_of_no_group() -> None:
-    """A record that the rule does not count is told so; without a history nothing is claimed."""
+    """The explanation reports a record that the rule does not count; without a history it claims nothing."""
     rules = loaded(HEAD + BURST)
     record = record_at(0, B)
     views = views_of(rules[0], rules, [], record, START)

@@ -1,4 +1,4 @@
-"""The state of one group at the edges of what is known: nothing verified, hits that fired nothing, an alert to go on from."""
+"""The fold of one group at the edges of what is known: nothing verified, quiet hits, a known alert to continue from."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SPIKE = make(CorrelationType.SPIKE, windows=2, factor=2.0, minimum=2)
 
 
 def shapes(state: Fold) -> list[tuple[float | None, list[float | None]]]:
-    """Give of each alert the minute in which it fired, and those of its hits."""
+    """Return the minute in which each alert fired, and the minutes of its hits."""
     return [(minutes(found.fired_at), [minutes(each.at) for each in found.hits]) for found in state.alerts()]
 
 
 def known(fired: float, *, first: float | None = None, until: float | None = None) -> FoundAlert:
-    """Make an alert that is known from before."""
+    """Make a known alert."""
     begun = fired if first is None else first
     return FoundAlert(f"{begun:06.2f}", at(begun), at(fired), at(fired + 10 if until is None else until), [])
 
 
 @pytest.mark.parametrize("rule", [ABSENCE, TERM, SPIKE])
-def test_nothing_is_missing_new_or_unusual_while_nothing_is_verified(rule: Correlation) -> None:
-    """An alert is told that needs a known past, though not a minute of the past is verified."""
+def test_nothing_is_judged_while_nothing_is_verified(rule: Correlation) -> None:
+    """An alert that needs a verified past waits while nothing is verified."""
     state = new_fold(rule, None)
     assert state.alerts() == []
     for minute in (0, 30, 31, 32):
@@ -59,7 +59,7 @@ def _push(state: Fold, *hits: tuple[float, int], is_quiet: bool = False) -> None
 def test_quiet_hits_fire_nothing_and_are_counted(
     rule: Correlation, quiet: list[Any], then: list[Any], alerts: list[Any]
 ) -> None:
-    """After a restart a hit that once fired nothing fires, or those behind it do not find it."""
+    """After a restart, a quiet hit fires nothing, and later hits count it."""
     state = new_fold(rule, START)
     _push(state, *quiet, is_quiet=True)
     assert [found for found in state.alerts() if found.judged_at is None] == []
@@ -88,7 +88,7 @@ def test_quiet_hits_fire_nothing_and_are_counted(
 def test_a_state_goes_on_from_an_alert(
     rule: Correlation, begun: FoundAlert, hits: list[Any], alerts: list[Any]
 ) -> None:
-    """After a restart an alert that is open is not joined, or what it made known or counted counts again."""
+    """After a restart, hits join the open alert, and what it contains does not count again."""
     state = new_fold(rule, START)
     state.restore(begun)
     _push(state, *hits)
@@ -96,7 +96,7 @@ def test_a_state_goes_on_from_an_alert(
 
 
 def test_a_copy_joins_an_alert_by_itself() -> None:
-    """A hit that joins the open alert of a copy joins that of the state it was copied from, too."""
+    """A hit that joins the open alert of a copy does not join the original."""
     for rule in (COUNT, SPIKE, CHAIN):
         state = new_fold(rule, START)
         state.restore(known(40))
@@ -105,8 +105,8 @@ def test_a_copy_joins_an_alert_by_itself() -> None:
         assert (shapes(state)[0], shapes(copy)[0]) == ((40, []), (40, [41]))
 
 
-def test_what_is_due_first_fires_first() -> None:
-    """Of two patterns that wait, the one that began later fires, and takes the hits of the other along."""
+def test_the_pattern_that_is_due_first_fires() -> None:
+    """Of two pending patterns, the one that is due first fires, with the hits of both."""
     patterns = (Pattern((0,), (2,)), Pattern((1,), (3,)))
     for order in (patterns, patterns[::-1]):
         state = new_fold(make(CorrelationType.TEMPORAL, steps=4, patterns=order), START)
@@ -117,15 +117,15 @@ def test_what_is_due_first_fires_first() -> None:
 
 
 @pytest.mark.parametrize("rule", [COUNT, SET, CHAIN])
-def test_what_nothing_can_undo_is_told_at_once(rule: Correlation) -> None:
-    """An alert that no later record can undo waits for verified time."""
+def test_a_final_alert_does_not_wait(rule: Correlation) -> None:
+    """An alert that no later record can undo does not wait for verified time."""
     state = new_fold(rule, START)
     _push(state, (1, 0), (2, 1))
     assert state.alerts()[0].is_judged(None)
 
 
 def test_the_first_that_completes_a_pattern_fires_it() -> None:
-    """A later hit that completes the same chain is taken for what fired the alert."""
+    """The first hit that completes a chain fires the alert."""
     state = new_fold(make(CorrelationType.TEMPORAL_ORDERED, steps=4, patterns=(Pattern((0, 1, 2), (3,)),)), START)
     # One record is both of the first steps, so that another must be the first of them.
     for each in (hit(1, 0, "k1"), hit(1, 0, "k2"), hit(1, 1, "k1"), hit(2, 2, "k3"), hit(3, 2, "k4")):
@@ -135,7 +135,7 @@ def test_the_first_that_completes_a_pattern_fires_it() -> None:
 
 
 def test_the_newest_record_before_an_absence_is_named() -> None:
-    """An alert of absence names an older record than the newest that came."""
+    """An absence alert names the newest record before the absence."""
     state = new_fold(ABSENCE, START)
     state.push(replace(hit(5), records=(record_at(3), record_at(5))))
     (found,) = state.alerts()
@@ -145,7 +145,7 @@ def test_the_newest_record_before_an_absence_is_named() -> None:
 
 @pytest.mark.parametrize("rule", [TERM, SPIKE])
 def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Correlation) -> None:
-    """What is new or unusual is told before the time is verified in which it could have been seen before."""
+    """An alert about something new or unusual waits until its past is verified."""
     state = new_fold(rule, START)
     needed = rule.reach
     for minute in (41, 42):
@@ -155,8 +155,8 @@ def test_an_alert_that_needs_a_known_past_waits_until_that_is_verified(rule: Cor
     assert (found.is_judged(START + needed - MINUTE), found.is_judged(START + needed)) == (False, True)
 
 
-def test_what_is_only_learned_is_remembered_at_once() -> None:
-    """A term that is new while its rule is learning is remembered only once the whole history is verified."""
+def test_a_learned_term_is_stored_at_once() -> None:
+    """A term that is new while its rule is learning is stored at once."""
     state = new_fold(TERM, START)
     state.push(hit(1))
     (found,) = state.alerts()
@@ -164,8 +164,8 @@ def test_what_is_only_learned_is_remembered_at_once() -> None:
     assert found.is_judged(None)
 
 
-def test_a_term_that_is_told_from_the_start_waits_for_nothing() -> None:
-    """With `cold-start: alert`, a new term is told only once the past is verified."""
+def test_cold_start_alert_does_not_wait() -> None:
+    """With `cold-start: alert`, a new term does not wait for verified time."""
     state = new_fold(make(CorrelationType.NEW_TERM, steps=2, history=20 * MINUTE, is_learning=False), START)
     state.push(hit(1))
     assert state.alerts()[0].is_judged(None)

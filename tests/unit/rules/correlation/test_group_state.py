@@ -1,0 +1,319 @@
+"""The live state of one group: which hits it keeps, what it forgets, when it is judged, and how it begins after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from actionwatch.base.model import CorrelatedAlert
+from actionwatch.rules.alert import AlertBlock
+from actionwatch.rules.correlations.live.context import RuleContext
+from actionwatch.rules.correlations.live.group_state import GroupState, OuterHit
+from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
+from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit, Threshold
+from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes
+
+COUNT = make(threshold=Threshold("gte", 2))
+ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
+MERGED = make(threshold=Threshold("gte", 2), group_by=("userName",), alert=AlertBlock(group_by=()))
+TERM = make(CorrelationType.NEW_TERM, steps=2, timespan=0 * MINUTE, realert=0 * MINUTE, history=20 * MINUTE)
+INSTANT = timedelta(microseconds=1)
+ALL = 1000.0
+
+
+def state_of(rule: Correlation, group: Group = (), **more: Any) -> GroupState:
+    """Make the state of a group, by default of a rule that is given all hits."""
+    values: dict[str, Any] = {
+        "begin": START,
+        "since": None,
+        "complete_from": None,
+        "record_floor": -1,
+        "alerts_from": None,
+        "is_direct": True,
+        "is_waiting": False,
+    }
+    return GroupState(RuleContext(rule=rule, **{**values, **more}), group, None)
+
+
+def keep(state: GroupState, *moments: float) -> None:
+    for minute in moments:
+        assert state.keep(hit(minute))
+
+
+def firings(state: GroupState, verified: float = ALL) -> list[float | None]:
+    """Return the minutes in which the alerts of a group fired."""
+    state.evaluate(at(verified), None)
+    return [minutes(found.fired_at) for found in state.alerts()]
+
+
+def known(
+    rule: Correlation, first: float, *, fired: float | None = None, until: float | None = None
+) -> CorrelatedAlert:
+    """Make a reported alert of the group without fields, as the store holds it."""
+    key = hit(first).key
+    fired = first if fired is None else fired
+    end = at(fired + 10 if until is None else until)
+    return CorrelatedAlert(rule.alert_id((), key), rule.name.id, (), key, at(first), at(fired), end, True)
+
+
+def backlog(minute: float) -> Hit:
+    """Make the hit of a record that may not alert."""
+    plain = hit(minute)
+    return replace(plain, records=tuple(msgspec.structs.replace(each, is_backlog=True) for each in plain.records))
+
+
+def above(group: Group, found: FoundAlert) -> Iterable[OuterHit]:
+    """Return the hit that an alert makes in the rule above."""
+    yield 7, group, Hit(found.fired_at, 0, found.id, ())
+
+
+# -- hits
+
+
+def test_hits_are_kept_once_and_in_order() -> None:
+    """Hits are kept in order, each once, and a hit that comes late counts as if it had come in time."""
+    state = state_of(COUNT)
+    keep(state, 5, 30)
+    assert firings(state) == []
+    keep(state, 2, 31)
+    assert not state.keep(hit(5))
+    assert [minutes(each.at) for each in state.hits] == [2, 5, 30, 31]
+    assert firings(state) == [5, 31]
+
+
+def test_a_hit_in_order_joins_the_fold() -> None:
+    """A hit after all others is pushed into the fold of the group, which is not folded again."""
+    state = state_of(COUNT)
+    keep(state, 1)
+    assert firings(state) == []
+    keep(state, 2)
+    assert firings(state) == [2]
+    keep(state, 3)
+    assert [len(found.hits) for found in state.alerts()] == [3]
+
+
+def test_a_record_that_may_alert_replaces_backlog() -> None:
+    """A hit replaces the same hit from backlog; backlog never replaces a hit, and a hit without records is no backlog."""
+    for first, second, is_replaced in (
+        (backlog(5), hit(5), True),
+        (hit(5), backlog(5), False),
+        (backlog(5), backlog(5), False),
+        (replace(hit(5), records=()), hit(5), False),
+    ):
+        state = state_of(COUNT)
+        assert state.keep(first)
+        assert state.keep(second) is is_replaced
+        assert state.hits == [second if is_replaced else first]
+
+
+def test_a_removed_hit_does_not_count() -> None:
+    """A hit is removed if it is there, and the group is folded again without it."""
+    state = state_of(COUNT)
+    keep(state, 1, 2, 8)
+    assert firings(state) == [2]
+    assert not state.remove(hit(5))
+    assert not state.remove(hit(9))
+    assert state.remove(hit(2))
+    assert firings(state) == [8]
+
+
+@pytest.mark.parametrize(("cutoff", "is_full", "left"), [(0, False, 20), (8, False, 20), (9, False, 11), (0, True, 8)])
+def test_old_hits_are_folded_and_forgotten(cutoff: float, is_full: bool, left: int) -> None:
+    """Hits before the cutoff are dropped, or all but eight without room, unless few; the alerts stay the same."""
+    state = state_of(COUNT)
+    keep(state, *range(20))
+    before = firings(state)
+    state.forget(at(cutoff), is_full=is_full)
+    assert len(state.hits) == left
+    assert state.floor == (None if left == 20 else at(19 - left) + INSTANT)
+    state.remove(hit(19))
+    keep(state, 19)
+    assert firings(state) == before == [1, 13]
+
+
+def test_settled_alerts_are_forgotten_with_their_hits() -> None:
+    """An alert that cannot change any more leaves the fold once its hits are dropped; the others stay."""
+    state = state_of(COUNT)
+    moments = [20 * number + extra for number in range(10) for extra in (0, 1)]
+    keep(state, *moments)
+    evaluation = state.evaluate(at(ALL), None)
+    assert len(evaluation.alerts) == 10
+    state.settle(evaluation.alerts, at(ALL), None)
+    state.forget(at(150), is_full=False)
+    assert [minutes(found.fired_at) for found in state.alerts()] == [141, 161, 181]
+    keep(state, 182)
+    assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [181]
+
+
+# -- when to judge
+
+
+def test_an_alert_over_waiting_alerts_waits_too() -> None:
+    """If inner alerts wait for verified time, an alert waits until its firing is verified."""
+    state = state_of(COUNT, is_waiting=True)
+    keep(state, 1, 2)
+    assert [len(state.evaluate(at(verified), None).judged) for verified in (1, 2)] == [0, 1]
+    assert state_of(COUNT).next_due((), None) == NEVER
+
+
+def test_an_absence_is_judged_when_it_is_due() -> None:
+    """A group is judged next when its alert is due, or once absence may alert, unless that is verified."""
+    for alerts_from, verified, due in ((None, 5, 10), (at(7), 5, 7), (at(7), 7, 10), (None, 10, None)):
+        state = state_of(ABSENCE, alerts_from=alerts_from)
+        expected = NEVER if due is None else at(due)
+        assert state.next_due(state.alerts(), at(verified)) == expected
+    early = state_of(ABSENCE, alerts_from=at(7))
+    assert early.next_due(early.alerts(), None) == at(7)
+    assert state_of(COUNT, alerts_from=at(7)).next_due((), None) == NEVER
+
+
+def test_a_shared_absence_is_judged_when_its_end_is_verified() -> None:
+    """A group that came back is judged when the time of its return is verified, if it shares its alert."""
+    rule = make(threshold=Threshold("lt", 1), group_by=("userName",), expected=(("a",),), alert=AlertBlock(group_by=()))
+    state = state_of(rule, ("a",))
+    keep(state, 15)
+    alerts = state.evaluate(at(12), None).alerts
+    assert [state.next_due(alerts, moment) for moment in (None, at(12), at(15))] == [at(10), at(15), at(25)]
+
+
+def test_a_shared_alert_settles_with_the_alerts_before_it() -> None:
+    """An alert is settled if a later one exists, it is judged, and no earlier alert of another group can still lead it."""
+    shared, state = SharedAlerts(MERGED), state_of(MERGED, ("a",))
+    keep(state, 1, 2, 30, 31)
+    evaluation = state.evaluate(at(ALL), None)
+    first = FoundAlert("b", at(0), at(0), at(10), [], at(ALL + 1), id="b")
+    shared.update(("b",), [first], {}, (), at(ALL))
+    state.settle(evaluation.alerts, at(ALL), shared)
+    assert len(state.evaluate(at(ALL), None).alerts) == 2
+    shared.update(("b",), [], {}, (), at(ALL))
+    state.settle(evaluation.alerts, at(ALL), shared)
+    assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [31]
+
+
+def test_a_group_ends_with_its_last_hit_or_alert() -> None:
+    """The end of a group is its newest hit, or the end of a known alert if that is later."""
+    state = state_of(COUNT)
+    assert state.ended_at() is None
+    keep(state, 9, 5)
+    assert state.ended_at() == at(9)
+    state.restore_alert(known(COUNT, 1))
+    assert state.ended_at() == at(11)
+
+
+# -- after a restart
+
+
+def restored(rule: Correlation, complete_from: float, alerts: Iterable[CorrelatedAlert], *moments: float) -> GroupState:
+    """Make a group after a restart in which all hits are known only from a minute on."""
+    state = state_of(rule, complete_from=at(complete_from), since=START)
+    for each in alerts:
+        state.restore_alert(each)
+    state.begin(None)
+    for minute in moments:
+        state.make_room(hit(minute))
+        state.keep(hit(minute))
+    state.finish_restore()
+    return state
+
+
+def test_a_group_begins_at_its_last_known_alert() -> None:
+    """A group begins at the last alert before all hits are known; hits from then on join it as they did before."""
+    alerts = [known(COUNT, 20, fired=21, until=31), known(COUNT, 1, fired=2, until=12)]
+    state = restored(COUNT, 25, alerts, 20, 21, 30, 32, 33)
+    assert firings(state) == [21, 33]
+    assert [minutes(each.at) for each in state.alerts()[0].hits] == [20, 21, 30]
+    assert state.floor == at(25)
+
+
+def test_an_alert_that_fired_later_moves_the_floor() -> None:
+    """A hit comes too late if it precedes all known hits, or the firing of the alert that a group begins with."""
+    assert restored(COUNT, 25, []).floor == at(25)
+    assert restored(COUNT, 25, [known(COUNT, 20, fired=28)]).floor == at(28) + INSTANT
+    state = state_of(COUNT)
+    keep(state, 1)
+    state.finish_restore()
+    assert (state.floor, len(state.hits)) == (None, 1)
+
+
+def test_old_alerts_are_dropped_after_a_restart() -> None:
+    """Of the alerts that began before all hits are known, only the last one stays known."""
+    alerts = [known(COUNT, 1), known(COUNT, 20), known(COUNT, 26)]
+    state = restored(COUNT, 25, alerts, 26, 27)
+    assert state.evaluate(at(ALL), None).known.keys() == {each.id for each in alerts[1:]}
+
+
+def test_hits_before_all_are_known_fire_nothing() -> None:
+    """Hits before all are known are folded without firing, as far as nothing can still come there."""
+    state = restored(COUNT, 25, [], 1, 2, 24, 26)
+    assert [minutes(each.at) for each in state.hits] == [26]
+    assert firings(state) == [26]
+    direct = state_of(COUNT, complete_from=at(25), since=START)
+    inner = state_of(COUNT, complete_from=at(25), since=START, is_direct=False)
+    for group in (direct, inner):
+        keep(group, 1, 2)
+        group.make_room(hit(2))
+        assert len(group.hits) == 2
+        group.make_room(hit(3))
+    assert (len(direct.hits), len(inner.hits)) == (0, 2)
+
+
+def test_a_restart_publishes_final_and_known_alerts() -> None:
+    """After a restart, the rules above get the hits of alerts that are final, or that were current; not of the first one."""
+    begun = known(COUNT, 20)
+    state = restored(COUNT, 25, [begun], 40, 41)
+    assert [minutes(each.at) for _, _, each in state.republish(above)] == [41]
+    for is_known in (True, False):
+        waiting = state_of(COUNT, is_waiting=True)
+        keep(waiting, 1, 2)
+        if is_known:
+            waiting.restore_alert(known(COUNT, 1, fired=2))
+        assert len(list(waiting.republish(above))) == is_known
+    lost = state_of(COUNT, is_waiting=True)
+    keep(lost, 1, 2)
+    lost.restore_alert(replace(known(COUNT, 1, fired=2), is_current=False))
+    assert list(lost.republish(above)) == []
+
+
+def test_a_changed_alert_replaces_its_hit_above() -> None:
+    """The rules above lose the hit of an alert that changed or is lost, and get the hit of the alert as it is now."""
+    state = state_of(COUNT)
+    keep(state, 1, 5)
+    first = state.evaluate(at(ALL), above).outer
+    assert [(each.is_added, minutes(each.hit[2].at)) for each in first] == [(True, 5)]
+    assert state.evaluate(at(ALL), above).outer == []
+    keep(state, 3)
+    second = state.evaluate(at(ALL), above).outer
+    assert [(each.is_added, minutes(each.hit[2].at)) for each in second] == [(False, 5), (True, 3)]
+    assert state.remove(hit(1))
+    assert state.remove(hit(3))
+    third = state.evaluate(at(ALL), above).outer
+    assert [(each.is_added, minutes(each.hit[2].at)) for each in third] == [(False, 3)]
+
+
+def test_a_learned_term_is_restored_quietly() -> None:
+    """A group that begins with a term from the learning time shares no alert and makes no hit above."""
+    state = state_of(TERM, complete_from=at(15), since=START)
+    alert = CorrelatedAlert(TERM.alert_id((), hit(5).key), TERM.name.id, (), hit(5).key, at(5), at(5), at(5))
+    state.restore_alert(alert)
+    state.begin(SharedAlerts(TERM))
+    state.finish_restore()
+    (found,) = state.alerts()
+    assert (found.id, found.is_quiet, found.fired_at) == (alert.id, True, at(5))
+
+
+def test_a_restored_alert_leads_in_its_shared_alert() -> None:
+    """The current alerts of a group lead others after a restart; lost ones do not."""
+    for is_current in (True, False):
+        shared, state = SharedAlerts(MERGED), state_of(MERGED, ("a",))
+        end: datetime = at(11)
+        state.restore_alert(CorrelatedAlert("a1", "", ("a",), "a1", at(1), at(1), end, True, is_current=is_current))
+        state.begin(shared)
+        other = FoundAlert("b1", at(5), at(5), at(15), [], id="b1")
+        shared.update(("b",), [other], {}, (), at(ALL))
+        leader = shared.shared_with(CorrelatedAlert("b1", "", ("b",), "b1", at(5), at(5), at(15)))
+        assert (leader is not None) is is_current
