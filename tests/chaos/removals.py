@@ -76,7 +76,11 @@ RULES = {
     "correlation: {type: temporal_ordered, rules: [a, b], group-by: [userName], timespan: 10m, condition: a and not b}\n",
 }
 LISTS = {"people": ("eve", "bob"), "robots": ("robot-1", "robot-2")}
-SILENCES = {"planned": "userName=amy", "topics": "rule=topics"}
+SILENCES = {
+    "planned": ("userName=amy", timedelta(hours=3)),
+    "topics": ("rule=topics", timedelta(hours=3)),
+    "holiday": ("userName=nobody", timedelta(days=30)),  # only the removal of its file can end it before the judge looks
+}
 BROKEN = {
     "rules/broken.yml": "title: [\n",
     "silences/broken.yml": "- matchers: [\n",
@@ -147,12 +151,12 @@ class Plan:
             f"rules/{name}.yml": f"title: Rule {name}\nname: {name}\n{LOGSOURCE}{RULES[kind]}"
             for kind, name in self.rules.items()
         }
-        ends_at = (NOON + timedelta(hours=3)).isoformat()
         wanted |= {
             f"silences/{name}.yml": yaml.dump(
-                [{"matchers": [SILENCES[kind]], "author": "sam", "comment": name, "ends_at": ends_at}]
+                [{"matchers": [matcher], "author": "sam", "comment": name, "ends_at": (NOON + length).isoformat()}]
             )
             for kind, name in self.silences.items()
+            for matcher, length in [SILENCES[kind]]
         }
         wanted |= self.files
         for name in ("rules", "lists", "silences", "templates"):
@@ -231,6 +235,8 @@ class Removal:
         self.running: dict[str, Any] = {}
         self._acted = 0
         self._removed_at = NOON
+        self._needless: set[str] = set()
+        """The pending escalations of alerts about which somebody decided before the removal."""
 
     def play(self) -> list[str]:
         """Play it to its end; return what is wrong."""
@@ -298,6 +304,7 @@ class Removal:
         self._act()
         with closing(App(self.settings)) as app:
             run_once(app, timedelta(0)) if self.chance.random() < 0.5 else app.matcher.run_once()
+            self._acknowledge_escalated(app)
             self._report_troubles(app)  # last: a round would settle what is over
             self._leave_as_if_killed(app.database)
 
@@ -322,13 +329,30 @@ class Removal:
                 for alert_id in self._choice.sample(found, min(len(found), 2)):
                     people.act(action, alert_id, "sam")
 
+    def _acknowledge_escalated(self, app: App) -> None:
+        """Acknowledge an alert whose escalation is still to come; note every escalation that a decision ended."""
+        escalations = (
+            select(tables.DELIVERY.c.id, tables.DELIVERY.c.alert_id, tables.ALERT.c.status)
+            .join(tables.ALERT, tables.ALERT.c.id == tables.DELIVERY.c.alert_id)
+            .where(tables.DELIVERY.c.ordinal == -1, tables.DELIVERY.c.status == "pending")
+            .order_by(tables.DELIVERY.c.id)
+        )
+        with app.database.read() as connection:
+            waiting = connection.execute(escalations).all()
+        still_open = [row.alert_id for row in waiting if row.status == Status.OPEN.value]
+        if still_open:
+            app.operator_actions(lambda: None).act("ack", still_open[0], "sam")
+        with app.database.read() as connection:
+            waiting = connection.execute(escalations).all()
+        self._needless = {row.id for row in waiting if row.status != Status.OPEN.value}
+
     def _report_troubles(self, app: App) -> None:
         """Report a few troubles as their steps would: each is over, or its subject is removed next."""
         others = {
             "clock_stepped": "this machine",
             "dead_letters": self.chance.choice([*self.plan.receivers.values()]),
             "rule_broken": str(self.folder / "rules" / "mended.yml"),
-            "step_failing": self.chance.choice(("tail alpha", "match", "buttons oncall", "heartbeat")),
+            "step_failing": self.chance.choice(("tail alpha", "match", "buttons oncall")),
             "store_nearly_full": self.plan.store,
         }
         for trouble in sorted(TITLES.keys() - {"unknown_kind"}):  # which the records of KINDS cause
@@ -336,6 +360,7 @@ class Removal:
                 names = self.plan.sources if trouble in OF_SOURCES else self.plan.receivers
                 subject = others.get(trouble) or self.chance.choice([*names.values()])
                 app.self_alerts.report(trouble, subject, "it failed", "repair it")
+        app.self_alerts.report("step_failing", "heartbeat", "it failed", "repair it")  # no round has this step
 
     def _leave_as_if_killed(self, database: Database) -> None:
         """Leave what a process leaves that is killed: leases, a backlog, windows that it was still to read again."""
@@ -411,6 +436,8 @@ class Removal:
         for hours in (0, 0.4, 1.1, 2.2, 24):
             self.clock.shift(hours * 3600)
             self._round()
+            if not hours:
+                self._judge_leases()
 
     def _resolve_and_drop(self) -> None:
         """Resolve what only people resolve; then drop dead letters until none is left."""
@@ -488,6 +515,12 @@ class Removal:
             self._judge_status(connection)
         self.wrong = [*before, *(f"{when}: {text}" for text in self.wrong)]
 
+    def _judge_leases(self) -> None:
+        """The first start ends each lease of the killed process, long before it expires."""
+        is_leased = select(tables.DELIVERY.c.receiver).where(tables.DELIVERY.c.leased_until.is_not(None))
+        with self._reading() as connection:
+            self._note(connection.execute(is_leased).scalars(), "the start leaves a lease of a message to ")
+
     def _judge_deliveries(self, connection: Connection) -> None:
         """A row that waits must wait for something that is still to come."""
         names, now = {receiver.name for receiver in self.settings.receivers}, self._now
@@ -498,6 +531,8 @@ class Removal:
                 self.wrong.append(
                     f"stuck: {row.receiver} {row.event} {row.status}, due {row.due_at}, awaits {row.awaits}: {row.why}"
                 )
+            if row.status == "dead" and row.id in self._needless:
+                self.wrong.append(f"the escalation to {row.receiver} is dead, though its alert was decided: {row.why}")
             is_kept = row.created_at > now - self.settings.store.retention.deliveries
             if row.reported_in is not None and is_kept and outbox.read(connection, row.reported_in) is None:
                 self.wrong.append(f"{row.receiver} {row.event} is reported in a summary that does not exist")
@@ -581,6 +616,8 @@ class Removal:
         newest = records.newest_id(connection)
         self._note({at for at in positions.read_both(connection) if at != newest}, f"{newest} records, but position ")
         filed = {silence.id for silence in read_silences(self.settings)[0]}
+        stored = set(connection.execute(select(tables.SILENCE.c.id)).scalars())
+        self._note(filed - stored, "the store does not hold the silence ")
         for row in connection.execute(select(tables.SILENCE)):
             if row.file is not None and row.ends_at > self._now and row.id not in filed:
                 self.wrong.append(f"stuck: a silence of {row.file}, which does not hold it")
