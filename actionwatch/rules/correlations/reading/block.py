@@ -114,9 +114,8 @@ def read_correlation(head: RuleHead, report: Report) -> Correlation | None:
     )
     if correlation.is_absence:
         return replace(correlation, realert=timedelta(0))  # the alert ends with the next match
-    if (
-        type_ is CorrelationType.NEW_TERM
-    ):  # an alert has one record: only an alert for several groups needs time to collect them
+    if type_ is CorrelationType.NEW_TERM:
+        # An alert has one record: only an alert for several groups needs time to collect them.
         return replace(correlation, realert=head.alert.realert if correlation.is_merging else timedelta(0))
     return correlation
 
@@ -233,7 +232,7 @@ def _check_fields(
         missing = [rule for rule in rules if rule not in aliases.get(name, {})]
         if field_named(name) is None and name in aliases and missing:
             report.fault(place, f"the alias '{name}' has no field for '{missing[0]}'", "name the field")
-        elif field_named(name) is None and name not in aliases:
+        elif name not in aliases:
             check_field(name, place, report)
 
 
@@ -253,9 +252,9 @@ def _read_names(value: Mapping[str, Any], key: str, report: Report) -> tuple[str
 def _check_alert(alert: AlertBlock, fields: tuple[str, ...], report: Report) -> None:
     for index, name in enumerate(alert.group_by or ()):
         if name not in fields:
-            remedy = f"valid fields: {', '.join(fields)}" if fields else "add 'group-by' to the correlation"
+            remedy = suggest(name, fields, "it has") if fields else "add 'group-by' to the correlation"
             what = f"'{name}' is not in the correlation's 'group-by'"
-            report.fault(("alert", "group_by", index), what, suggest(name, fields, "it has") or remedy)
+            report.fault(("alert", "group_by", index), what, remedy)
 
 
 def _realert(document: Mapping[str, Any], alert: AlertBlock, default: timedelta) -> timedelta:

@@ -39,7 +39,7 @@ def read_expected(
     example = f"expect-groups: {{{', '.join(f'{name}: {{list: NAME}}' for name in group_by)}}}"
     if not isinstance(choices_by_field, dict):
         what = "absence in groups needs 'expect-groups': a missing group does not appear in the log"
-        report.fault(place if "expect-groups" in value else PLACE, what, example)
+        report.fault(place, what, example)
         return ()
     choices = []
     for name in choices_by_field:

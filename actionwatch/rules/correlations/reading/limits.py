@@ -72,7 +72,7 @@ def read_limits(type_: CorrelationType, value: Mapping[str, Any], names: tuple[s
     if not isinstance(condition, dict) or not condition:
         example = "{factor: 3, min: 10}" if type_ is CorrelationType.SPIKE else "{gte: 5}"
         what = f"'{type_}' needs a 'condition'" if "condition" not in value else "'condition' must contain a comparison"
-        report.fault(place if "condition" in value else PLACE, what, f"for example: condition: {example}")
+        report.fault(place, what, f"for example: condition: {example}")
         return Limits()
     if type_ is CorrelationType.SPIKE:
         return _read_spike(condition, report)
@@ -130,7 +130,7 @@ def _check_count(threshold: Threshold | None, report: Report) -> None:
 def _read_value_fields(type_: CorrelationType, condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
     place = (*PLACE, "condition", "field")
     fields = condition.get("field")
-    if fields is None or "field" not in condition:
+    if fields is None:
         report.fault(
             (*PLACE, "condition"),
             f"'{type_}' needs a 'field' in its condition",
@@ -152,7 +152,7 @@ def _read_percentile(type_: CorrelationType, condition: Mapping[str, Any], repor
     if type_ is not CorrelationType.VALUE_PERCENTILE:
         return 50
     if isinstance(percentile, bool) or not isinstance(percentile, int) or not 0 <= percentile <= 100:
-        place = (*PLACE, "condition", *(("percentile",) if "percentile" in condition else ()))
+        place = (*PLACE, "condition", "percentile")
         report.fault(place, "'percentile' must be a whole number from 0 to 100", "for example: percentile: 95")
         return 50
     return percentile
@@ -163,8 +163,7 @@ def _read_spike(condition: Mapping[str, Any], report: Report) -> Limits:
     report.check_keys(condition, place, ("factor", "min"))
     factor, least = condition.get("factor"), condition.get("min", 1)
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not (math.isfinite(factor) and factor > 0):
-        where = (*place, "factor") if "factor" in condition else place
-        report.fault(where, "a spike needs a 'factor' above 0", "for example: {factor: 3, min: 10}")
+        report.fault((*place, "factor"), "a spike needs a 'factor' above 0", "for example: {factor: 3, min: 10}")
         factor = 1
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         report.fault((*place, "min"), "'min' must be a whole number of 1 or more")

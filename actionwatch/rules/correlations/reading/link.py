@@ -83,10 +83,9 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
 def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | int, ...]:
     if correlation.type is CorrelationType.NEW_TERM and index == BASELINE:
         return ("correlation", "baseline")
-    block = report.document.value["correlation"]
-    if isinstance(block.get("rules"), list):
+    if "rules" in report.document.value["correlation"]:
         return ("correlation", "rules", index)
-    return ("correlation", "rules") if "rules" in block else ("correlation", "condition")
+    return ("correlation", "condition")
 
 
 def _without_circles(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:

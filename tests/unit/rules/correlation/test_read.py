@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.model import CorrelationType, Pattern
-from tests.unit.rules.builders import record, rules_in, rules_of
+from actionwatch.rules.load import build_rules
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
+from actionwatch.text.timeintervals import TimeInterval
+from actionwatch.text.yaml_document import read_text
+from tests.unit.rules.builders import KINDS, record, rules_in, rules_of
 from tests.unit.rules.correlation.kit import HEAD, record_at, run
 
 DETECTION = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
@@ -159,6 +163,7 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, f"{WINDOWS}true", "'windows' must be a number from 1 to 1000"),
     (DETECTION, SPIKE.replace("min: 10", "min: 1"), ""),
     (DETECTION, SPIKE.replace("min: 10", "min: true"), "'min' must be a whole number of 1 or more"),
+    (DETECTION, SPIKE.replace("min: 10", "min: 2.5"), "'min' must be a whole number of 1 or more"),
     (DETECTION, SPIKE.replace("factor: 3", "factor: true"), "a spike needs a 'factor' above 0"),
     (DETECTION, SPIKE.replace("factor: 3, min: 10", ""), "'condition' must contain a comparison"),
     (DETECTION, f"{PERCENTILE}0}}", ""),
@@ -175,6 +180,7 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, COUNT.replace("10m", "3660d"), ""),
     (DETECTION, COUNT.replace("10m", "3661d"), "'timespan' is longer than ten years"),
     (TWO, f"{ORDER}, condition: {{gt: 1}}", ""),
+    (TWO, f"{ORDER}, aliases: {{userName: {{a: source}}}}", ""),  # `b` has the field with this name
     (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{ORDER}, condition: ''", "the condition does not name 'a'"),
@@ -202,6 +208,165 @@ def test_no_way_to_meet_a_condition_is_left_out() -> None:
     (rule,) = rules_in(HEAD + TWO + f"correlation: {{{ORDER}, condition: {text}}}\n").rules[:1]
     assert rule.correlation is not None
     assert set(rule.correlation.patterns) == {Pattern((0,)), Pattern((1,)), Pattern((0, 1))}
+
+
+TIMED = "type: temporal, group-by: [userName], timespan: 10m"
+ALERT = "alert: {group_by: [source]}\n"
+EXACT_FAULTS: list[tuple[str, str, int, str, str]] = [
+    # The text before the block, the block, and line, beginning and remedy of the only fault.
+    (DETECTION, f"{COUNT},\n timspan: 5m", 6, "unknown key 'timspan'", "did you mean 'timespan'?"),
+    (DETECTION, f"{COUNT},\n fields: [usrName]", 6, "'fields' is not a key of 'event_count'", "keys: type, rules, "),
+    (DETECTION, f"{COUNT},\n rules: []", 6, "'rules' must list names or ids of rules", "for example: [rule_a"),
+    (DETECTION, f"{COUNT},\n rules: [s, '']", 6, "'rules' must list names or ids of rules", "for example: [rule_a"),
+    (DETECTION, f"{COUNT},\n rules: [s, 5]", 6, "'rules' must list names or ids of rules", "for example: [rule_a"),
+    (DETECTION, COUNT.replace("[userName]", "[userName, 5]"), 5, "'group-by' must be a list of fields", "for example"),
+    (DETECTION, COUNT.replace("[userName]", "[userName, userName]"), 5, "'userName' occurs twice", "remove one"),
+    (DETECTION, f"{TERM},\n baseline: [s]", 6, "'baseline' must be a selection, or any", ""),
+    (DETECTION, "type: new_term, group-by: [source], history: 9d,\n fields: [usrName]", 6, "unknown field 'usrName'",
+     "did you mean 'userName'?"),
+    (DETECTION, f"{TERM},\n group-by: [sourc]", 6, "unknown field 'sourc'", "did you mean"),
+    (TWO, f"{TERM},\n rules: [a, b]", 6, "'new_term' takes one rule", "name one"),
+    (TWO, f"{SPIKE},\n rules: [a, b]", 6, "'spike' takes one rule", "name one"),
+    (TWO, f"{ORDER},\n aliases: 5", 6, "'aliases' must be a mapping", "for example"),
+    (TWO, f"{ORDER},\n aliases: {{who: {{}}}}", 6, "an alias must name a field for each rule", "{rule_a: userName}"),
+    (TWO, f"{ORDER},\n aliases: {{who: userName}}", 6, "an alias must name a field for each rule", "{rule_a: userN"),
+    ("", f"{TIMED}, rules: 5,\n condition: a and b", 4, "'rules' must list names or ids of rules", "for example"),
+    (TWO, f"{ORDER},\n condition: not a and not b", 6, "only 'not' can meet the condition", "use absence: type: event"),
+    (TWO, f"{ORDER},\n condition: a b", 6, "cannot parse the condition", ""),
+    (DETECTION + ALERT, COUNT, 5, "'source' is not in the correlation's 'group-by'", "it has: userName"),
+    (DETECTION + ALERT, COUNT.replace("group-by: [userName], ", ""), 5, "'source' is not in the correlation's",
+     "add 'group-by' to the correlation"),
+    (DETECTION, "type: spike, timespan: 1h", 5, "'spike' needs a 'condition'", "for example: condition: {factor: 3, m"),
+    (DETECTION, "type: spike, timespan: 1h,\n condition: {min: 3}", 6, "a spike needs a 'factor' above 0", "for exam"),
+    (DETECTION, "type: spike, timespan: 1h,\n condition: {factor: .inf}", 6, "a spike needs a 'factor' above 0", "for"),
+    (DETECTION, "type: event_count, timespan: 1h", 5, "'event_count' needs a 'condition'", "for example: condition: {gt"),
+    (DETECTION, "type: event_count, timespan: 1h,\n condition: {}", 6, "'condition' must contain a comparison",
+     "for example: condition: {gte: 5}"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: .inf"), 5, "'inf' is not a number", "for example: gte: 5"),
+    (DETECTION, COUNT.replace("gte: 5", "lte: 5"), 5, "a count below a threshold can only detect absence", "write: con"),
+    (DETECTION, COUNT.replace("gte: 5", "gte: 5, field: raw.n"), 5, "unknown key 'field'", ""),
+    (DETECTION, "type: value_count, timespan: 1h, condition: {gte: 2, field: []}", 5,
+     "'field' must be a field or several", ""),
+    (DETECTION, "type: value_percentile, timespan: 1h, condition: {gte: 2, field: raw.n,\n percentile: 101}", 6,
+     "'percentile' must be a whole number from 0 to 100", "for example: percentile: 95"),
+    (DETECTION, "type: value_percentile, timespan: 1h,\n condition: {gte: 2, field: raw.n}", 6,
+     "'percentile' must be a whole number from 0 to 100", "for example: percentile: 95"),
+    (DETECTION, "type: spike, timespan: 1h, condition: {\n min: 3, factor: 0}", 6, "a spike needs a 'factor' above 0", ""),
+    ("", f"{COUNT}, rules: [\n nobody]", 5, "no rule has the name or id 'nobody'", ""),
+    ("", f"{COUNT},\n rules: nobody", 5, "no rule has the name or id 'nobody'", ""),
+    ("", f"{TIMED},\n condition: nobody", 5, "no rule has the name or id 'nobody'", ""),
+    (DETECTION, f"{TERM},\n baseline: t", 6, "no selection of this document is named 't'", "selections: s"),
+    ("detection: {s: {actionKind: BACKUP}, any: {actionKind: BACKUP}, condition: s}\n", f"{TERM},\n baseline: any", 6,
+     "'baseline: any' means every record", "rename the selection"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rest", "block", "line", "what", "remedy"), EXACT_FAULTS, ids=range(len(EXACT_FAULTS)))
+def test_one_mistake_is_one_fault_at_its_line(rest: str, block: str, line: int, what: str, remedy: str) -> None:
+    """A mistake is reported once, at its line, with the remedy that fits it."""
+    found = rules_in(HEAD + rest + f"correlation: {{{block}}}\n")
+    assert found.rules == ()
+    (fault,) = found.faults
+    assert (fault.line, fault.what[: len(what)], fault.remedy[: len(remedy)]) == (line, what, remedy)
+
+
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    (COUNT, {"threshold": Threshold("gte", 5), "timespan": timedelta(minutes=10), "group_by": ("userName",)}),
+    (TERM, {"fields": ("userName",), "history": timedelta(days=9)}),
+    (TERM + ", cold-start: alert", {"fields": ("userName",), "history": timedelta(days=9), "is_learning": False}),
+    (SPIKE, {"timespan": timedelta(hours=1), "factor": 3, "minimum": 10, "windows": 7}),
+    ("type: spike, timespan: 1h, condition: {factor: 0.5}, windows: 3",
+     {"timespan": timedelta(hours=1), "factor": 0.5, "minimum": 1, "windows": 3}),
+    (f"{PERCENTILE}95}}",
+     {"timespan": timedelta(hours=1), "threshold": Threshold("gte", 2), "value_fields": ("raw.n",), "percentile": 95}),
+    ("type: value_count, timespan: 1h, condition: {field: [raw.n, raw.m], gt: 2}",
+     {"timespan": timedelta(hours=1), "threshold": Threshold("gt", 2), "value_fields": ("raw.n", "raw.m")}),
+    (AWAITED + ", expect-groups: {userName: [eve, bob]}",
+     {"threshold": Threshold("lt", 1), "timespan": timedelta(hours=1), "group_by": ("userName",),
+      "expected": (("eve",), ("bob",))}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("block", "expected"), SETTINGS, ids=range(len(SETTINGS)))
+def test_settings_that_a_type_does_not_use_keep_their_defaults(block: str, expected: dict[str, Any]) -> None:
+    """A correlation has the settings of its block, and the default of every other setting."""
+    (rule,) = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n").rules
+    defaults = {
+        each.name: each.default
+        for each in dataclasses.fields(Correlation)
+        if each.default is not dataclasses.MISSING and each.name not in ("realert", "parts", "version")
+    }
+    assert {name: getattr(rule.correlation, name) for name in defaults} == {**defaults, **expected}
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("", [Pattern((0, 1, 2))]),
+        (", condition: {gte: 1}", [Pattern((0,)), Pattern((1,)), Pattern((2,))]),
+        (", condition: {gt: 1}", [Pattern((0, 1)), Pattern((0, 2)), Pattern((1, 2))]),
+        (", condition: {eq: 2}", [Pattern((0, 1)), Pattern((0, 2)), Pattern((1, 2))]),
+        (", condition: a and (b or not c)", [Pattern((0, 1)), Pattern((0,), (2,))]),
+        (", condition: b and not (a or c)", [Pattern((1,), (0, 2))]),
+        (", condition: c and not (a and b)", [Pattern((2,), (0,)), Pattern((2,), (1,))]),
+        (", condition: (a and not a) or (b and not c)", [Pattern((1,), (2,))]),
+    ],
+)
+def test_the_ways_to_meet_a_condition(condition: str, expected: list[Pattern]) -> None:
+    """A condition over three rules becomes the sets of rules that must and must not match."""
+    three = "detection: {a: {actionKind: BACKUP}, b: {userName: eve}, c: {userName: bob}}\n"
+    found = rules_in(HEAD + three + f"correlation: {{{TIMED}, rules: [a, b, c]{condition}}}\n")
+    assert found.faults == ()
+    (rule,) = found.rules
+    assert rule.correlation is not None
+    assert list(rule.correlation.patterns) == expected
+
+
+def test_an_alias_names_a_field_for_each_rule() -> None:
+    """A step has the field of its rule. The full name of a rule takes precedence over its last part."""
+    own = "aliases: {who: {a: userName, b: description}, other: {b: source}}"
+    shorthand = HEAD + TWO + f"correlation: {{{ORDER.replace('userName', 'who')}, {own}}}\n"
+    both = "aliases: {who: {t.a: userName, a: source}, only: {t.a: source}}"
+    other = f"{{type: temporal, timespan: 1h, rules: [t.a, a], group-by: [who], {both}}}"
+    plain = HEAD.replace("title: T\nname: t", "title: A\nname: a") + DETECTION
+    found = rules_in("---\n".join([shorthand, plain, f"title: O\nname: o\ncorrelation: {other}\n"]))
+    assert found.faults == ()
+    by_name = {rule.name.name: rule.correlation for rule in found.rules if rule.correlation is not None}
+    assert [step.aliases for step in by_name["t"].steps] == [
+        {"who": "userName"},
+        {"who": "description", "other": "source"},
+    ]
+    assert [step.aliases for step in by_name["o"].steps] == [
+        {"who": "userName", "only": "source"},
+        {"who": "source"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_new"),
+    [
+        (("title: T", "title: U"), False),
+        (("level: low", "level: high"), False),
+        (("realert: 3m", "realert: 4m"), False),
+        (("BACKUP", "CREATE_CLUSTER"), True),
+        (("gte: 5", "gte: 6"), True),
+        (("[early]", "[late]"), True),
+    ],
+)
+def test_only_what_decides_about_alerts_makes_a_new_version(changed: tuple[str, str], is_new: bool) -> None:
+    """The version of a correlation changes with its detection, block and times, and not with its wording."""
+    more = "level: low\nalert: {realert: 3m}\nwhen: {during: [early]}\n"
+    text = HEAD + DETECTION + f"correlation: {{{COUNT}}}\n" + more
+    versions = []
+    for each in (text, text.replace(*changed)):
+        times = {name: TimeInterval(name, ()) for name in ("early", "late")}
+        loaded = build_rules(read_text(each, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=times)
+        assert loaded.faults == ()
+        (rule,) = loaded.rules
+        assert rule.correlation is not None
+        versions.append(rule.correlation.version)
+    assert text.replace(*changed) != text
+    assert (versions[0] != versions[1]) is is_new
 
 
 @pytest.mark.parametrize(
@@ -295,6 +460,10 @@ def test_rules_are_found_by_name_and_id_and_selection() -> None:
         (COUNT, "alert: {group_by: [userName]}\n", 10),
         (SPIKE + ", windows: 2", "", 120),
         (TERM, "", 0),
+        (TERM, "alert: {realert: 3m}\n", 0),
+        (TERM, "alert: {group_by: [userName], realert: 3m}\n", 0),
+        (f"{TERM}, group-by: [source]", "alert: {group_by: [source], realert: 3m}\n", 3),
+        (f"{TERM}, group-by: [source]", ALERT, 15),
         (AWAITED + ", expect-groups: {userName: [eve]}", "", 0),
     ],
 )
