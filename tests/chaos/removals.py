@@ -79,7 +79,10 @@ LISTS = {"people": ("eve", "bob"), "robots": ("robot-1", "robot-2")}
 SILENCES = {
     "planned": ("userName=amy", timedelta(hours=3)),
     "topics": ("rule=topics", timedelta(hours=3)),
-    "holiday": ("userName=nobody", timedelta(days=30)),  # only the removal of its file can end it before the judge looks
+    "holiday": (
+        "userName=nobody",
+        timedelta(days=30),
+    ),  # only the removal of its file can end it before the judge looks
 }
 BROKEN = {
     "rules/broken.yml": "title: [\n",
