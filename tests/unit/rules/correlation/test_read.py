@@ -180,6 +180,7 @@ LIMITS: list[tuple[str, str, str]] = [
     (DETECTION, COUNT.replace("10m", "3660d"), ""),
     (DETECTION, COUNT.replace("10m", "3661d"), "'timespan' is longer than ten years"),
     (TWO, f"{ORDER}, condition: {{gt: 1}}", ""),
+    (TWO, f"{ORDER}, aliases: {{userName: {{a: source}}}}", ""),  # `b` has the field with this name
     (TWO, f"{ORDER}, condition: {{gt: 2}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{ORDER}, condition: ''", "the condition does not name 'a'"),
@@ -223,6 +224,7 @@ EXACT_FAULTS: list[tuple[str, str, int, str, str]] = [
     (DETECTION, f"{TERM},\n baseline: [s]", 6, "'baseline' must be a selection, or any", ""),
     (DETECTION, "type: new_term, group-by: [source], history: 9d,\n fields: [usrName]", 6, "unknown field 'usrName'",
      "did you mean 'userName'?"),
+    (DETECTION, f"{TERM},\n group-by: [sourc]", 6, "unknown field 'sourc'", "did you mean"),
     (TWO, f"{TERM},\n rules: [a, b]", 6, "'new_term' takes one rule", "name one"),
     (TWO, f"{SPIKE},\n rules: [a, b]", 6, "'spike' takes one rule", "name one"),
     (TWO, f"{ORDER},\n aliases: 5", 6, "'aliases' must be a mapping", "for example"),
@@ -324,9 +326,8 @@ def test_an_alias_names_a_field_for_each_rule() -> None:
     """A step has the field of its rule. The full name of a rule takes precedence over its last part."""
     own = "aliases: {who: {a: userName, b: description}, other: {b: source}}"
     shorthand = HEAD + TWO + f"correlation: {{{ORDER.replace('userName', 'who')}, {own}}}\n"
-    other = (
-        "{type: temporal, timespan: 1h, rules: [t.a, a], group-by: [who],\n aliases: {who: {t.a: userName, a: source}}}"
-    )
+    both = "aliases: {who: {t.a: userName, a: source}, only: {t.a: source}}"
+    other = f"{{type: temporal, timespan: 1h, rules: [t.a, a], group-by: [who], {both}}}"
     plain = HEAD.replace("title: T\nname: t", "title: A\nname: a") + DETECTION
     found = rules_in("---\n".join([shorthand, plain, f"title: O\nname: o\ncorrelation: {other}\n"]))
     assert found.faults == ()
@@ -335,7 +336,10 @@ def test_an_alias_names_a_field_for_each_rule() -> None:
         {"who": "userName"},
         {"who": "description", "other": "source"},
     ]
-    assert [step.aliases for step in by_name["o"].steps] == [{"who": "userName"}, {"who": "source"}]
+    assert [step.aliases for step in by_name["o"].steps] == [
+        {"who": "userName", "only": "source"},
+        {"who": "source"},
+    ]
 
 
 @pytest.mark.parametrize(
