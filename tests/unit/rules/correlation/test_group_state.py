@@ -150,6 +150,26 @@ def test_settled_alerts_are_forgotten_with_their_hits() -> None:
     assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [181]
 
 
+def test_known_alerts_are_forgotten_with_the_settled_ones() -> None:
+    """Of the known alerts, those still found stay, and those that are lost but end at the floor or later."""
+    state = state_of(COUNT)
+    keep(state, *(20 * number + extra for number in range(10) for extra in (0, 1)))
+    alerts = state.evaluate(at(ALL), None).alerts
+    floor = at(141) + INSTANT
+    forgotten = [known(COUNT, 0), known(COUNT, 20, until=500), replace(known(COUNT, 3), is_current=False)]
+    left = [
+        known(COUNT, 140),
+        replace(known(COUNT, 7, until=500), is_current=False),
+        replace(known(COUNT, 9), until=floor, is_current=False),
+    ]
+    for each in (*forgotten, *left):
+        state.restore_alert(each)
+    state.settle(alerts, at(ALL), None)
+    state.forget(at(150), is_full=False)
+    assert state.floor == floor
+    assert state.evaluate(at(ALL), None).known.keys() == {each.id for each in left}
+
+
 # -- when to judge
 
 
@@ -170,6 +190,22 @@ def test_an_absence_is_judged_when_it_is_due() -> None:
     early = state_of(ABSENCE, alerts_from=at(7))
     assert early.next_due(early.alerts(), None) == at(7)
     assert state_of(COUNT, alerts_from=at(7)).next_due((), None) == NEVER
+
+
+def test_the_end_of_an_absence_that_shares_no_alert_is_not_due() -> None:
+    """A group that came back is judged next when it may be missing again, if it shares no alert."""
+    state = state_of(ABSENCE)
+    keep(state, 15)
+    assert state.next_due(state.evaluate(at(12), None).alerts, at(12)) == at(25)
+
+
+def test_a_hit_in_order_ends_the_wait_of_the_newest_alert() -> None:
+    """A known absence alert is lost when a hit comes in order before it is due."""
+    state = state_of(ABSENCE)
+    (waiting,) = state.evaluate(at(5), None).alerts
+    state.restore_alert(replace(known(ABSENCE, 0), id=waiting.id))
+    keep(state, 5)
+    assert [each.id for each in state.evaluate(at(5), None).turned] == [waiting.id]
 
 
 def test_a_shared_absence_is_judged_when_its_end_is_verified() -> None:
@@ -228,6 +264,13 @@ def test_a_group_begins_at_its_last_known_alert() -> None:
     assert firings(state) == [21, 33]
     assert [minutes(each.at) for each in state.alerts()[0].hits] == [20, 21, 30]
     assert state.floor == at(25)
+
+
+def test_hits_before_the_alert_that_a_group_begins_with_do_not_count() -> None:
+    """Without its first hit, the alert that a group begins with takes only the hits after its begin."""
+    state = restored(COUNT, 25, [known(COUNT, 20, fired=21, until=31)], 5, 22, 30)
+    assert firings(state) == [21]
+    assert [minutes(each.at) for each in state.alerts()[0].hits] == [22, 30]
 
 
 def test_an_alert_that_fired_later_moves_the_floor() -> None:
