@@ -603,17 +603,25 @@ class Schedule:
         self._judge_alerts(held)
 
     def _judge_vanished(self) -> None:
-        """Each stored record that the upstream no longer shows must be marked and reported, as far as the sweeps reach."""
+        """Each stored record that the upstream no longer shows must be marked and reported, as far as the sweeps reach.
+
+        docs/proof.md promises nothing for records without a readable time: no window can show that they vanished.
+        """
         since, now = self._reach(), self.world.clock()
         gone = {seen_as(one) for one in self.world.organisation.truth() if one.gone_at is not None and one.at >= since}
         with self.database.read() as connection:
-            rows = connection.execute(select(RECORD.c.action_kind, RECORD.c.description, RECORD.c.vanished_at)).all()
-        shown = Counter((row.action_kind, row.description or "") for row in rows if row.vanished_at is None)
+            rows = connection.execute(
+                select(RECORD.c.action_kind, RECORD.c.description, RECORD.c.vanished_at, RECORD.c.is_time_readable)
+            ).all()
+        marked = [row for row in rows if row.vanished_at is not None]
+        shown = Counter(
+            (row.action_kind, row.description or "") for row in rows if row.vanished_at is None and row.is_time_readable
+        )
         unmarked = shown - seen(self.world.organisation.visible(now))
         if self._is_proved and (missed := gone & unmarked.keys()):
             self._note_silent(f"vanished: {missed}")
         is_reported = any(each.trouble == "window_shrunk" for each in self._opened_self_alerts())
-        if len(rows) > shown.total() and not is_reported:
+        if marked and not is_reported:
             self._note_silent("records that are marked as vanished")
 
     def _is_beyond_sweeps(self, action: Action, begins_at: datetime) -> bool:

@@ -73,7 +73,7 @@ import os, sys
 from actionwatch import cli
 from actionwatch.service import app, service
 from actionwatch.notifiers import webhook
-from actionwatch.web import health, metrics, server
+from actionwatch.web import metrics, routes, server
 for _ in sys.stdin:
     pid = os.fork()
     if not pid:
