@@ -328,3 +328,73 @@ def test_by_alert(crowded: Database, name: str) -> None:
     """What concerns one alert is found by it, not among all that was ever sent or waits."""
     for statement, plan in plans(crowded, QUESTIONS[name]):
         assert "delivery_by_due" not in plan, (statement, plan)
+
+
+def test_claim_of_rows_that_ended(database: Database) -> None:
+    """A claim leaves out a row that ended before it, which would otherwise be sent twice."""
+    ended, waits = make_delivery("a"), make_delivery("b")
+    put(database, ended, waits)
+    with database.write() as connection:
+        delivery_transitions.sent(connection, "hook", {ended.id: None}, NOON)
+        claimed = delivery_transitions.claim(connection, [ended, waits], NOON + LEASE)
+    assert claimed == [replace(waits, attempts=1)]
+    assert row(database, ended).attempts == 0
+
+
+def test_retry_of_an_escalation(database: Database) -> None:
+    """An escalation that failed does not delay the messages of its alert."""
+    escalation, update = make_delivery(ordinal=-1), make_delivery(ordinal=2, event=Event.UPDATED)
+    put(database, escalation, update)
+    with database.write() as connection:
+        delivery_transitions.retry(connection, escalation, NOON + LEASE, "503")
+    assert row(database, escalation).due_at == NOON + LEASE
+    assert row(database, update) == update
+
+
+@pytest.mark.parametrize(("event", "due_at"), [(Event.ACKED, NOON + LEASE), (Event.RESOLVED, NOON)])
+def test_due_time_of_a_changed_event(database: Database, event: Event, due_at: datetime) -> None:
+    """An acknowledgement keeps the wait of the update that it replaces; a resolution is due at once."""
+    update = make_delivery(event=Event.UPDATED, due_at=NOON + LEASE)
+    put(database, update)
+    with database.write() as connection:
+        assert delivery_transitions.change_event(connection, update.alert_id, "hook", event)
+    assert row(database, update) == replace(update, event=event, due_at=due_at)
+
+
+def test_bury_keeps_the_error(database: Database) -> None:
+    """A dead letter shows the error of its last attempt."""
+    letter = make_delivery()
+    put(database, letter)
+    with database.write() as connection:
+        delivery_transitions.bury(connection, letter.id, "refused", "404")
+    assert row(database, letter) == replace(letter, status=DeliveryStatus.DEAD, why="refused", last_error="404")
+
+
+def test_readdress_keeps_the_copy_of_a_fallback(database: Database) -> None:
+    """A row that is not dead stays as it is; the copy of a fallback names the row in the old place."""
+    letter = make_delivery()
+    copy = make_delivery(receiver="mail", fallback_of=letter.id)
+    put(database, letter, copy)
+    with database.write() as connection:
+        delivery_transitions.readdress(connection, letter, "pager", 1, letter.event, NOON)
+        assert set(outbox.read_of_alert(connection, letter.alert_id)) == {letter, copy}
+        delivery_transitions.bury(connection, letter.id, "refused")
+        delivery_transitions.readdress(connection, letter, "pager", 1, letter.event, NOON)
+    original = row(database, copy).fallback_of
+    assert original not in (None, letter.id)
+    with database.read() as connection:
+        left = outbox.read(connection, str(original))
+    assert left is not None
+    assert (left.receiver, left.status, left.ref) == ("hook", DeliveryStatus.SUPPRESSED, "pager")
+
+
+@pytest.mark.parametrize(("awaits", "reported"), [("digest", {"early"}), ("silence", {"early", "late"})])
+def test_summary_reports(database: Database, awaits: str, reported: set[str]) -> None:
+    """A digest reports only rows that are due; the summary of a silence reports all."""
+    rows = [make_delivery("early"), make_delivery("late", due_at=NOON + LEASE)]
+    put(database, *rows)
+    with database.write() as connection:
+        delivery_transitions.suppress(connection, [Suppression(each, awaits, None, awaits) for each in rows])
+        group = SummaryGroup(awaits, None, (), NOON)
+        delivery_transitions.summarise(connection, "hook", [group], "summary", NOON)
+    assert {each.alert_id for each in rows if row(database, each).awaits is None} == reported
