@@ -29,7 +29,15 @@ from actionwatch.base.delivery import (
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event, Status
 from actionwatch.store.database import bulk_insert, bulk_update, without_index
-from actionwatch.store.outbox import AWAITS_SUMMARY, IS_ESCALATION, IS_FROZEN, IS_LEASED, IS_PENDING, DeliveryFilter
+from actionwatch.store.outbox import (
+    AWAITS_SUMMARY,
+    IS_BEHIND,
+    IS_ESCALATION,
+    IS_FROZEN,
+    IS_LEASED,
+    IS_PENDING,
+    DeliveryFilter,
+)
 from actionwatch.store.suppressed_deliveries import SummaryGroup
 from actionwatch.store.tables import ALERT, DELIVERY
 from actionwatch.store.timestamps import Instant, to_micros
@@ -52,17 +60,16 @@ _COLUMNS = (
     "body",
 )
 # With the index by status, SQLite would read all pending rows of a receiver instead of those with the given ids.
-_IS_PENDING = without_index(DELIVERY.c.status) == DeliveryStatus.PENDING.value
+_IS_STILL_PENDING = without_index(DELIVERY.c.status) == DeliveryStatus.PENDING.value
 _ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
 _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
-_EARLIER = DELIVERY.alias()
 
 _SENT = (
     DELIVERY.update()
     .where(
         DELIVERY.c.id.in_(bindparam("ids", expanding=True)),
         DELIVERY.c.receiver == bindparam("wanted"),
-        _IS_PENDING,
+        _IS_STILL_PENDING,
     )
     .values(
         status=DeliveryStatus.SENT.value,
@@ -74,7 +81,7 @@ _SENT = (
 )
 _STOP = (
     DELIVERY.update()
-    .where(DELIVERY.c.id == bindparam("known_id"), _IS_PENDING, ~IS_FROZEN)
+    .where(DELIVERY.c.id == bindparam("known_id"), _IS_STILL_PENDING, ~IS_FROZEN)
     .values(
         status=bindparam("new_status"),
         why=bindparam("new_why"),
@@ -88,12 +95,7 @@ _SUPPRESSED_ENDS = (
     DELIVERY.c.status == DeliveryStatus.SUPPRESSED.value,
     DELIVERY.c.event == Event.RESOLVED.value,
     DELIVERY.c.why == NOT_NOTIFIED,
-    exists().where(
-        _EARLIER.c.alert_id == DELIVERY.c.alert_id,
-        _EARLIER.c.receiver == DELIVERY.c.receiver,
-        _EARLIER.c.ordinal < DELIVERY.c.ordinal,
-        _EARLIER.c.status == DeliveryStatus.PENDING.value,
-    ),
+    exists().where(*IS_BEHIND),
 )
 """Ends that a gate stopped because the receiver did not get the opening, of alerts that have a pending message now."""
 
@@ -115,7 +117,7 @@ def enqueue(connection: Connection, deliveries: Sequence[Delivery]) -> int:
 
 def change_event(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
     """Make a pending update that was not attempted report `event` instead, a resolution at once. Return whether one exists."""
-    its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _IS_PENDING)
+    its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _IS_STILL_PENDING)
     is_open = (~IS_FROZEN, DELIVERY.c.event.in_(_UPDATES), ~IS_ESCALATION)
     due_at = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
     statement = DELIVERY.update().where(*its, *is_open)
@@ -130,7 +132,7 @@ def claim(connection: Connection, deliveries: Sequence[Delivery], until: datetim
     columns = ("id", "event", "body", "attempts", "leased_until")
     if bulk_update(connection, DELIVERY, columns, rows, only=_ONLY_PENDING) == len(rows):
         return claimed
-    pending = select(DELIVERY.c.id).where(DELIVERY.c.id.in_([each.id for each in claimed]), _IS_PENDING)
+    pending = select(DELIVERY.c.id).where(DELIVERY.c.id.in_([each.id for each in claimed]), _IS_STILL_PENDING)
     held = set(connection.execute(pending).scalars())
     return [each for each in claimed if each.id in held]
 
@@ -159,14 +161,14 @@ def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: s
     _end_attempt(connection, delivery.id, due_at=due_at, last_error=error)
     if delivery.is_escalation:
         return
-    behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _IS_PENDING)
+    behind = (DELIVERY.c.alert_id == delivery.alert_id, DELIVERY.c.receiver == delivery.receiver, _IS_STILL_PENDING)
     is_early = (DELIVERY.c.ordinal > delivery.ordinal, DELIVERY.c.due_at < due_at)
     connection.execute(DELIVERY.update().where(*behind, *is_early).values(due_at=due_at))
 
 
-def bury(connection: Connection, delivery_id: str, why: str, error: str | None = None) -> bool:
-    """Make a pending row a dead letter. Return whether it was pending."""
-    return _end_attempt(connection, delivery_id, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
+def bury(connection: Connection, delivery_id: str, why: str, error: str | None = None) -> None:
+    """Make a pending row a dead letter."""
+    _end_attempt(connection, delivery_id, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
 
 
 def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:
@@ -276,10 +278,10 @@ def _allows(transition: Transition) -> ColumnElement[bool]:
     return or_(*(DELIVERY.c.status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
 
 
-def _end_attempt(connection: Connection, delivery_id: str, **values: Any) -> bool:
-    """Write how an attempt ended and end its lease. Return whether the row was pending."""
-    statement = DELIVERY.update().where(DELIVERY.c.id == delivery_id, _IS_PENDING)
-    return connection.execute(statement.values(leased_until=None, **values)).rowcount > 0
+def _end_attempt(connection: Connection, delivery_id: str, **values: Any) -> None:
+    """Write how the attempt at a pending row ended, and end its lease."""
+    statement = DELIVERY.update().where(DELIVERY.c.id == delivery_id, _IS_STILL_PENDING)
+    connection.execute(statement.values(leased_until=None, **values))
 
 
 def _stop(

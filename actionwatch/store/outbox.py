@@ -35,27 +35,30 @@ _DELIVERIES = select(*READ)
 
 # Built once: building a statement takes as long as running it.
 _NOW = bindparam("now", type_=Instant)
-_EARLIER = DELIVERY.alias()
+_OTHER = DELIVERY.alias()
+_IS_BESIDE = (_OTHER.c.alert_id == DELIVERY.c.alert_id, _OTHER.c.receiver == DELIVERY.c.receiver)
+IS_BEHIND = (
+    *_IS_BESIDE,
+    _OTHER.c.ordinal < DELIVERY.c.ordinal,
+    _OTHER.c.status == DeliveryStatus.PENDING.value,
+)
+"""For `exists`: an earlier row of the same alert and receiver is pending."""
 _CLAIMABLE = (
     IS_PENDING,
     DELIVERY.c.receiver == bindparam("wanted"),
     or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < _NOW),
     ~exists().where(
-        _EARLIER.c.alert_id == DELIVERY.c.alert_id,
-        _EARLIER.c.receiver == DELIVERY.c.receiver,
-        _EARLIER.c.ordinal < DELIVERY.c.ordinal,
+        *IS_BEHIND,
         # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
-        or_(_EARLIER.c.ordinal != ESCALATION, _EARLIER.c.body.is_not(None)),
-        _EARLIER.c.status == DeliveryStatus.PENDING.value,
+        or_(_OTHER.c.ordinal != ESCALATION, _OTHER.c.body.is_not(None)),
     ),
 )
 """No lease holds the row, and no earlier row of its alert and receiver is pending."""
 _IS_NOTIFIED = exists().where(
-    _EARLIER.c.alert_id == DELIVERY.c.alert_id,
-    _EARLIER.c.receiver == DELIVERY.c.receiver,
+    *_IS_BESIDE,
     or_(
-        _EARLIER.c.status == DeliveryStatus.SENT.value,
-        and_(_EARLIER.c.status == DeliveryStatus.HELD.value, _EARLIER.c.reported_in.is_not(None)),
+        _OTHER.c.status == DeliveryStatus.SENT.value,
+        and_(_OTHER.c.status == DeliveryStatus.HELD.value, _OTHER.c.reported_in.is_not(None)),
     ),
 )
 """The receiver accepted a message of the alert, or a digest that listed it."""

@@ -68,8 +68,8 @@ class Pager:
         after: Claim | None = None
         is_whole = True
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
-            self._take(page, counter.asked, report)
-            counter.take(page)
+            ignored = self._take(page, counter.asked, report)
+            counter.take(page, is_unbounded=bool(ignored))
             if self._is_everything(counter, is_short=len(page.records) < size):
                 self._writer.flush(report)  # only what proves that it is everything comes after it
             self._find_unit(page, report)
@@ -88,12 +88,15 @@ class Pager:
         # Every other walk has other page boundaries: it shows what a shifted page hid from the one before.
         return self.page_size if number % 2 == 0 else max(self.page_size * 2 // 3, 1)
 
-    def _take(self, page: Page, asked: Window, report: PollReport) -> None:
+    def _take(self, page: Page, asked: Window, report: PollReport) -> set[str]:
+        """Have the records of a page stored, and return the bounds that the page exceeds."""
+        ignored = ignored_bounds(page, asked)
         report.request_count += 1
-        report.ignored_filters |= ignored_bounds(page, asked)
+        report.ignored_filters |= ignored
         report.kinds.update([record.action_kind for record in page.records])
         self._state.server.compare(page)
         self._writer.hold(page.records, report)
+        return ignored
 
     def _is_everything(self, counter: WalkCounter, *, is_short: bool) -> bool:
         """Return whether as many records came as the upstream counts. An untrusted total needs a page that is not full."""

@@ -66,9 +66,8 @@ class ReceiptWriter:
         """Commit a proof; `request_count` is the number of requests that it took."""
         known, present = self._state.marks, scan.present_keys()
         moved = _advanced(known, scan) if role.is_gapless else known
-        is_left = (
-            role.is_passed or scan.window.start < moved.mark - 2 * self._overlap
-        )  # no poll reads it again, and again
+        # Then no poll reads the window again.
+        is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._overlap
         with self._database.write() as connection:
             new_count = self._writer.insert(connection, _twins(scan))
             judged_at = self._next_time(connection)

@@ -87,12 +87,12 @@ class WalkCounter:
         """The number of records so far."""
         return len(self._order)
 
-    def take(self, page: Page) -> None:
-        """Count a page."""
+    def take(self, page: Page, *, is_unbounded: bool) -> None:
+        """Count a page; `is_unbounded` says whether it exceeds the bounds of the request."""
         self.page_count += bool(page.records)
         self.is_ended = not page.records
         self.claims.append(Claim(page.total, page.counts))
-        self.is_unbounded = self.is_unbounded or bool(ignored_bounds(page, self.asked))
+        self.is_unbounded = self.is_unbounded or is_unbounded
         if self._through is None:
             self._through = min(self.window.end, page.server_date or self.window.end)
         self._count_keys(page.records)

@@ -161,9 +161,13 @@ class Post:
         """Make the matching step."""
         return Matcher(self.database, KindEngine(*rules), self.addressing, self.clock, batch_size)
 
+    def options(self, receiver: str) -> dict[str, Any]:
+        """Return the options of a receiver's channel."""
+        return self.channel
+
     def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
-        channels = [Channel(name, sender, ("t.txt",), **self.channel) for name, sender in self.senders.items()]
+        channels = [Channel(name, sender, ("t.txt",), **self.options(name)) for name, sender in self.senders.items()]
         return DeliveryWorker(
             self.database,
             channels,

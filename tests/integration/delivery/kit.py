@@ -11,14 +11,12 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Escalation, Event, Match, Message, Record, Silence
-from actionwatch.delivery.receiver_worker import Channel
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.store import alert_history, alerts, outbox, records, silences
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import QUARTER, make_record
 from tests.integration.kit import KindRule, Post, Sender
-from tests.waiting import LIMIT
 
 NIGHTS = TimeInterval("nights", (Period(times=((22 * 60, 24 * 60), (0, 6 * 60))),))
 
@@ -44,20 +42,13 @@ class Desk(Post):
     global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
     number: int = 0
 
+    def options(self, receiver: str) -> dict[str, Any]:
+        """Return the options of a receiver's channel, with its policy."""
+        return {"policy": self.policies.get(receiver, ReceiverPolicy()), **self.channel}
+
     def worker(self, **changes: Any) -> DeliveryWorker:
         """Make the delivering step of a process that just started."""
-        channels = [
-            Channel(name, sender, ("t.txt",), policy=self.policies.get(name, ReceiverPolicy()), **self.channel)
-            for name, sender in self.senders.items()
-        ]
-        return DeliveryWorker(
-            self.database,
-            channels,
-            self.renderer,
-            self.troubles,
-            self.clock,
-            **{"jitter": lambda: self.jitter, "stop_seconds": LIMIT, "global_policy": self.global_policy, **changes},
-        )
+        return super().worker(**{"global_policy": self.global_policy, **changes})
 
     @property
     def people(self) -> OperatorActions:

@@ -105,18 +105,22 @@ class GroupState:
         self._is_stale = True
         return True
 
-    def forget(self, cutoff: datetime, *, is_full: bool) -> None:
-        """Drop the hits that are too old to keep, or all but a few if there is no room, after folding them into `_base`."""
+    def forget(self, cutoff: datetime, *, is_full: bool) -> int:
+        """Drop the hits that are too old to keep, or all but a few if there is no room, after folding them into `_base`.
+
+        Returns: how many hits were dropped.
+        """
         count = bisect.bisect_left(self.hits, cutoff, key=lambda each: each.at)
         if is_full:
             count = max(count, len(self.hits) - _FEW)
         if count <= _FEW:
-            return
+            return 0
         for hit in self.hits[:count]:
             self._base.push(hit)
         self.floor = self.hits[count - 1].at + _MICROSECOND
         del self.hits[:count]
         self._drop_settled()
+        return count
 
     def around(self, record: Record) -> tuple[Fold, list[Hit], list[Hit]] | None:
         """Return the fold that the group begins with, the hits before a record, and its own; None if it has none."""
@@ -249,16 +253,20 @@ class GroupState:
             )
             self._base.restore(self._begun)
 
-    def make_room(self, hit: Hit) -> None:
-        """Fold what came before a restored hit, if no hit can follow there: memory is bounded."""
+    def make_room(self, hit: Hit) -> int:
+        """Fold what came before a restored hit, if no hit can follow there: memory is bounded.
+
+        Returns: how many hits were dropped.
+        """
         end = self._context.complete_from
         if self._context.is_direct and end is not None and self.hits and self.hits[-1].at < min(hit.at, end):
-            self._fold_quietly()
+            return self._fold_quietly()
+        return 0
 
-    def finish_restore(self) -> None:
-        """Finish, once all hits from before the restart are restored."""
+    def finish_restore(self) -> int:
+        """Finish, once all hits from before the restart are restored. Return how many hits it drops."""
         context, begun = self._context, self._begun
-        self._fold_quietly()
+        count = self._fold_quietly()
         if context.complete_from is not None:
             # The hits of the alert that it begins with may be folded already.
             end = context.complete_from
@@ -267,6 +275,7 @@ class GroupState:
             self._known = {
                 known.id: known for known in self._known.values() if not context.began_before(known) or known.id in left
             }
+        return count
 
     def republish(self, hits_above: HitsAbove) -> Iterator[OuterHit]:
         """After a restore, return the hits that the alerts of the past make in the rules above."""
@@ -277,14 +286,15 @@ class GroupState:
                 hits = self._published[found.id] = self._hits_above(found, hits_above)
                 yield from hits
 
-    def _fold_quietly(self) -> None:
-        """Fold the hits from before all hits are known: the store holds their alerts."""
+    def _fold_quietly(self) -> int:
+        """Fold and drop the hits from before all hits are known: the store holds their alerts. Return how many."""
         if self._context.complete_from is None:
-            return
+            return 0
         count = bisect.bisect_left(self.hits, self._context.complete_from, key=lambda each: each.at)
         hits, self.hits = self.hits[:count], self.hits[count:]
         for hit in _since(self._context.rule, self._begun, hits):
             self._base.push(hit, is_quiet=True)
+        return count
 
 
 def turned_by(

@@ -147,9 +147,7 @@ class RuleState:
                 shared.hold(state.group, is_held=any(map(shared.is_held, evaluation.judged)))
             self._wait(state, state.next_due(evaluation.alerts, verified))
             if limits.cutoff is not None:
-                before = len(state.hits)
-                state.forget(limits.cutoff, is_full=limits.is_full)
-                self.kept -= before - len(state.hits)
+                self.kept -= state.forget(limits.cutoff, is_full=limits.is_full)
         return changes
 
     def _wait(self, state: GroupState, due: datetime) -> None:
@@ -234,17 +232,13 @@ class RuleState:
         if self._context.since is not None and hit.at < self._context.since:
             return
         state = self._group(group)
-        before = len(state.hits)
-        state.make_room(hit)
-        self.kept -= before - len(state.hits)
+        self.kept -= state.make_room(hit)
         self._keep(state, hit)
 
     def finish_restore(self) -> Iterable[OuterHit]:
         """Finish, once all hits from before the restart are restored. Return the hits that its alerts make above."""
         for state in self._groups.values():
-            before = len(state.hits)
-            state.finish_restore()
-            self.kept -= before - len(state.hits)
+            self.kept -= state.finish_restore()
             self._dirty[state.group] = None
         hits_above = self._hits_above
         if hits_above is None:
