@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from actionwatch.base.model import Record
 from actionwatch.instaclustr.probe.client import ProbeClient
@@ -23,6 +24,8 @@ LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
 AROUND = timedelta(seconds=90)  # more than the coarsest unit that is recognised
 SIZE = 100  # with more records around one instant, the check is not possible
 HONOURED = "adjacent windows share a bound, so both are safe"
+CAUTION = "adjacent windows share a bound; a record near a bound proves nothing"
+AMBIGUOUS = "the next unit after the only usable record starts a coarser unit too, so the check cannot tell them apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def bounds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     test = _choose(client, sample)
     if test is None:
         why = "no record has a readable time" if sample.records else "the log has no records"
-        return [unsettled("bounds", why, "adjacent windows share a bound; a record near a bound proves nothing")]
+        return [unsettled("bounds", why, CAUTION)]
     ignored = _ignored(client)
     if ignored:
         means = "responses contain more than requested: a poll reads the whole log, and still proves the window"
@@ -67,19 +70,24 @@ def bounds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
 
 
 def _choose(client: ProbeClient, sample: Sample) -> BoundTest | None:
-    """Choose the most isolated record whose time is not a multiple of a coarser unit."""
+    """Choose the most isolated record whose time shows to which unit a bound is rounded."""
     records = [record for record in sample.records if record.is_time_readable]
     times = sorted({record.occurred_at for record in records})
     if not times:
         return None
     gaps = {at: min((abs(other - at) for other in around), default=AROUND) for at, around in _neighbours(times)}
 
+    unit = next((unit for unit in SHOWN if all(_floor(at, unit) == at for at in times)), MILLISECOND)
+
+    units = pairwise(_units(unit))
+    comparisons = [(rounded, finer, coarser) for finer, coarser in units for rounded in (_floor, _next)]
+
     def merit(record: Record) -> tuple[bool, bool, timedelta]:
         at = record.occurred_at
-        return at.microsecond % 1000 == 0, at.microsecond // 1000 != 0 and at.second != 0, gaps[at]
+        is_clear = all(rounded(at, finer) != rounded(at, coarser) for rounded, finer, coarser in comparisons)
+        return at.microsecond % 1000 == 0, is_clear, gaps[at]
 
     best = max(records, key=merit)
-    unit = next((unit for unit in SHOWN if all(_floor(at, unit) == at for at in times)), MILLISECOND)
     return BoundTest(client, best.key, best.occurred_at, unit)
 
 
@@ -104,8 +112,10 @@ def _start(test: BoundTest) -> ProbeFinding:
         return unsettled(
             "startTime", "a record is only returned well after the bound: it is rounded up, or stored times are finer"
         )
-    for unit in dict.fromkeys((test.unit, SECOND, MINUTE)):
+    for unit in _units(test.unit):
         if not test.is_in(_next(at, unit), end):
+            if _is_shared(at, unit):
+                return unsettled("startTime", AMBIGUOUS, CAUTION)
             how = "inclusive" if unit == test.unit else "rounded down"
             return _settled("startTime", how, unit, test)
     return costly(
@@ -130,8 +140,10 @@ def _end(test: BoundTest) -> ProbeFinding:
                 "endTime", "inclusive; a record at a whole second cannot show a finer resolution", HONOURED
             )
         return _settled("endTime", "inclusive", test.unit, test)
-    for unit in dict.fromkeys((test.unit, SECOND, MINUTE)):
+    for unit in _units(test.unit):
         if test.is_in(start, _next(at, unit)):
+            if _is_shared(at, unit):
+                return unsettled("endTime", AMBIGUOUS, CAUTION)
             how = "exclusive" if unit == test.unit else "rounded down"
             return _settled("endTime", how, unit, test)
     return costly("endTime", "a record more than a minute before the bound is not returned", COARSE)
@@ -163,6 +175,15 @@ def _floor(at: datetime, unit: timedelta) -> datetime:
     """Round a time down."""
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (at - midnight) // unit * unit
+
+
+def _units(finest: timedelta) -> list[timedelta]:
+    return list(dict.fromkeys((finest, SECOND, MINUTE)))
+
+
+def _is_shared(at: datetime, unit: timedelta) -> bool:
+    """Return whether a coarser unit begins at the same instant after a time, as in the last second of a minute."""
+    return any(_next(at, unit) == _next(at, coarser) for coarser in _units(unit) if coarser > unit)
 
 
 def _next(at: datetime, unit: timedelta) -> datetime:

@@ -47,14 +47,17 @@ class World:
 
 
 @contextmanager
-def a_world(count: int = 130) -> Iterator[World]:
-    """Serve an organisation in which so much was done, from five minutes ago back; the four newest actions share an instant."""
+def a_world(count: int = 130, *, second: int = 30) -> Iterator[World]:
+    """Serve an organisation with `count` actions, the newest some minutes ago, in this second of its minute.
+
+    The four newest actions have the same time.
+    """
     organisation = Organisation()
     accounts = [organisation.add_account(name) for name in ACCOUNTS]
     clusters = [
         organisation.add_cluster(name, account=account) for name, account in zip(CLUSTERS, accounts, strict=True)
     ]
-    newest = datetime.now(UTC).replace(microsecond=137_000) - timedelta(minutes=5)
+    newest = datetime.now(UTC).replace(second=second, microsecond=137_000) - timedelta(minutes=5)
     for number in range(count):
         kind, is_twin = LOGGED[number % len(LOGGED)], number < 4
         is_of_account = kind not in KINDS or KINDS[kind].scope == "account"

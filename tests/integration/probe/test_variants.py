@@ -123,6 +123,16 @@ def test_variant(world: World, faults: str, expected: Expected) -> None:
     assert_keeps_quiet(report, world)
 
 
+def test_record_in_the_last_second_of_a_minute() -> None:
+    """The next whole second after such a record is a whole minute, so it cannot show which of the two a bound is rounded to."""
+    with a_world(130, second=59) as world:
+        report = world.probe("bounds_truncated:1m")
+    assert [found(report, name).weight for name in ("startTime", "endTime")] == [COSTS, COSTS]
+    with a_world(1, second=59) as world:
+        report = world.probe("bounds_truncated:1m")
+    assert [found(report, name).is_settled for name in ("startTime", "endTime")] == [False, False]
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_few_records(count: int) -> None:
     """With too few records, the probe reports what is unknown, and claims nothing."""
