@@ -21,7 +21,6 @@ from actionwatch.emulator.query import parse_iso
 from actionwatch.emulator.state import Organisation
 
 PREFIX = "/_emulator"
-Counts = Mapping[tuple[str, int], int]
 Handler = Callable[[Request, bytes], Response]
 T = TypeVar("T")
 
@@ -49,12 +48,15 @@ class RefusedError(ValueError):
 
 
 def control_routes(
-    organisation: Organisation, faults: Faults, counts: Callable[[], Counts], token: str | None
+    organisation: Organisation, faults: Faults, counts: Mapping[tuple[str, int], int], token: str | None
 ) -> list[Route]:
     """Build the routes: with a token, for clients that send it as `Authorization: Bearer`; without one, for loopback only."""
 
     def append(_: Request, body: bytes) -> Response:
-        return _json({"appended": append_all(organisation, _decode(body, list[NewAction]))})
+        made = [_arguments(organisation, one) for one in _decode(body, list[NewAction])]  # refused before any is logged
+        for arguments in made:
+            organisation.append(**arguments)
+        return _json({"appended": sum(arguments["times"] for arguments in made)})
 
     def append_synthetic(_: Request, body: bytes) -> Response:
         wanted = _decode(body, Synthetic)
@@ -74,7 +76,7 @@ def control_routes(
 
     def traffic(_request: Request, _body: bytes) -> Response:
         answer: dict[str, dict[str, int]] = {}
-        for (operation, status), count in sorted(counts().items()):
+        for (operation, status), count in sorted(counts.items()):
             answer.setdefault(operation, {})[str(status)] = count
         return _json(answer)
 
@@ -121,17 +123,6 @@ def _true(action: Action, organisation: Organisation) -> wire.Json:
 def _moment(request: Request, name: str) -> datetime | None:
     text = request.query_params.get(name)
     return None if text is None else _time(int(text) if text.lstrip("-").isdecimal() else text)
-
-
-def append_all(organisation: Organisation, wanted: Iterable[NewAction]) -> int:
-    """Log actions, each `times` times, and return the number of records.
-
-    Raises: `RefusedError`, if an account, a cluster or a time is invalid; then no action is logged.
-    """
-    made = [_arguments(organisation, one) for one in wanted]
-    for arguments in made:
-        organisation.append(**arguments)
-    return sum(arguments["times"] for arguments in made)
 
 
 def _arguments(organisation: Organisation, one: NewAction) -> dict[str, Any]:
@@ -195,5 +186,4 @@ def _json(content: object, status: int = 200) -> Response:
 
 
 def _lines(items: Iterable[object]) -> Response:
-    encoder = msgspec.json.Encoder()
-    return Response(b"".join(encoder.encode(item) + b"\n" for item in items), media_type="application/x-ndjson")
+    return Response(msgspec.json.Encoder().encode_lines(items), media_type="application/x-ndjson")

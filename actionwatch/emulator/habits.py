@@ -1,6 +1,5 @@
 """The ordinary actions in an organisation: of people at random, of services by schedule."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -90,7 +89,13 @@ def schedule_ordinary_actions(simulation: Simulation, begin: datetime) -> None:
 def schedule_backups(simulation: Simulation, cluster: Cluster, begin: datetime) -> None:
     """Queue the backups of a production cluster, at its own times."""
     if cluster.stage == PROD:
-        simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), _backup(cluster))
+
+        def back_up(simulation: Simulation) -> None:
+            if cluster in simulation.organisation.clusters:
+                simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
+                simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
+
+        simulation.schedule(begin + BACKUP_EVERY * simulation.chance.random(), back_up)
 
 
 def busyness(simulation: Simulation, zone: str) -> float:
@@ -164,13 +169,3 @@ def _run_ci(simulation: Simulation) -> None:
     simulation.after(
         lifetime, lambda simulation: simulation.act("DELETE_CLUSTER", CI_REAPER, f"Deleted cluster {name}", cluster)
     )
-
-
-def _backup(cluster: Cluster) -> Callable[[Simulation], None]:
-    def back_up(simulation: Simulation) -> None:
-        if cluster not in simulation.organisation.clusters:
-            return
-        simulation.act("BACKUP", BACKUP_SCHEDULER, f"Scheduled backup of {cluster.name}", cluster)
-        simulation.after(BACKUP_EVERY + timedelta(seconds=simulation.chance.uniform(-120, 120)), back_up)
-
-    return back_up

@@ -49,7 +49,10 @@ class Simulation:
 
     def next_due(self) -> datetime | None:
         """Return when the next step is due by the wall clock; None if the queue is empty."""
-        return self._wall(self._queue[0][0]) if self._queue else None
+        if not self._queue:
+            return None
+        planned = self._queue[0][0]
+        return planned if planned <= self.start else self.start + (planned - self.start) / self.lapse
 
     def advance(self, now: datetime) -> int:
         """Run all steps that are due by `now`, in order, and return the number of new records."""
@@ -60,20 +63,15 @@ class Simulation:
             step(self)
         return len(self.organisation) - before
 
-    def _wall(self, planned: datetime) -> datetime:
-        if planned <= self.start:
-            return planned
-        return self.start + (planned - self.start) / self.lapse
-
     # Actions
 
-    def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None, times: int = 1) -> None:
+    def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None) -> None:
         """Log an action and apply its effect. Actions in an unlinked account are not visible."""
         cluster, account = self._place_of(on)
         named = account.named if account else None
         if on is not None and (named is None or self.organisation.find_account(named.id) is None):
             return
-        self.log(kind, user_name, text, named, cluster.named if cluster else None, times=times)
+        self.log(kind, user_name, text, named, cluster.named if cluster else None)
 
     def log(
         self,

@@ -2,10 +2,10 @@
 
 import random
 import uuid
-from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
 from threading import RLock
 
 import msgspec
@@ -17,14 +17,16 @@ from actionwatch.emulator.log import (
     Action,
     ActionLog,
     Arrange,
+    Arrival,
+    ArrivalHook,
     EntityRef,
     LogFilter,
     LogPage,
     LogQuery,
+    Visibility,
     from_ms,
     to_ms,
 )
-from actionwatch.emulator.visibility import Arrival, ArrivalHook, Visibility
 
 Clock = Callable[[], datetime]
 _PROTOTYPES = 4999  # a prime, so that no period of the synthetic actions coincides with a page size
@@ -152,13 +154,13 @@ class Organisation:
             self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
             return account
 
-    def unlink_account(self, account_id: str, user_name: str, at: datetime | None = None) -> Account | None:
+    def unlink_account(self, account_id: str, user_name: str) -> Account | None:
         """Unlink an account, and log it; None if it is not linked."""
         with self._lock:
             if (account := self.remove_account(account_id)) is None:
                 return None
             text = f"Unlinked account {account.name}"
-            self.append("UNLINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
+            self.append("UNLINK_ACCOUNT", user_name=user_name, description=text, account=account.named)
             return account
 
     def find_account(self, id_or_name: str) -> EntityRef | None:
@@ -231,8 +233,9 @@ class Organisation:
         """Log many synthetic actions, evenly distributed over [start, end): a million in about two seconds."""
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
-            times = array("q", (first + number * span // count for number in range(count)))
-            self._log.extend_cycled(times, self._prototypes())
+            times = (from_ms(first + number * span // count) for number in range(count))
+            made = zip(cycle(self._prototypes()), times, strict=False)
+            self._log.extend(msgspec.structs.replace(prototype, at=at) for prototype, at in made)
             self._visibility.arrive(count, to_ms(self.clock()))
 
     def _prototypes(self) -> list[Action]:

@@ -10,58 +10,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
-Piece = TypeVar("Piece")
-"""A piece of undecoded JSON: `msgspec.Raw` or `str`."""
+Piece = Any
+"""A piece of undecoded JSON: `msgspec.Raw` of `FastJsonParts`, `str` of `LenientJsonParts`."""
 
 REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
-"""What msgspec raises for JSON that it refuses."""
+"""What the methods of both raise for JSON that they refuse."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class JsonParts(Protocol[Piece]):
-    """A way to split JSON. All methods raise `REFUSALS`."""
-
-    def members(self, piece: Piece) -> Mapping[str, Piece]:
-        """Return the undecoded members of an object."""
-        ...
-
-    def items(self, piece: Piece) -> Sequence[Piece]:
-        """Return the undecoded items of an array."""
-        ...
-
-    def value(self, piece: Piece) -> Any:
-        """Decode a piece, and replace lone surrogates and NULs, so that every store accepts the texts."""
-        ...
-
-    def objects(self, pieces: Sequence[Piece]) -> Sequence[Mapping[str, Any]]:
-        """Decode pieces, all of which must be objects."""
-        ...
-
-    def beginning(self, piece: Piece) -> str:
-        """Return the first characters of a piece; the first one shows its type."""
-        ...
-
-    def texts(self, pieces: Sequence[Piece]) -> Sequence[str]:
-        """Return the exact texts of pieces."""
-        ...
-
-
 class FastJsonParts:
-    """Splits with msgspec."""
+    """Splits with msgspec. Decoded texts have no lone surrogates and NULs, so that every store accepts them."""
 
     def __init__(self, body: bytes) -> None:
         self._has_nul = rb"\u0000" in body
 
     def members(self, piece: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
+        """Return the undecoded members of an object."""
         return _decode_members(piece)
 
     def items(self, piece: msgspec.Raw) -> Sequence[msgspec.Raw]:
+        """Return the undecoded items of an array."""
         return _decode_items(piece)
 
     def value(self, piece: msgspec.Raw) -> Any:
@@ -69,20 +43,23 @@ class FastJsonParts:
         return _storable(value) if self._has_nul else value
 
     def objects(self, pieces: Sequence[msgspec.Raw]) -> Sequence[Mapping[str, Any]]:
+        """Decode pieces, all of which must be objects."""
         objects = [_decode_value(piece) for piece in pieces]  # a decoder for `dict[str, Any]` takes 50 % longer
         if not all(fields.__class__ is dict for fields in objects):
             raise ValueError("not all are objects")
         return [_storable(fields) for fields in objects] if self._has_nul else objects
 
     def beginning(self, piece: msgspec.Raw) -> str:
+        """Return the first characters of a piece; the first one shows its type."""
         return str(memoryview(piece)[:60], "utf-8", "replace")
 
     def texts(self, pieces: Sequence[msgspec.Raw]) -> Sequence[str]:
+        """Return the exact texts of pieces."""
         return [str(piece, "utf-8") for piece in pieces]
 
 
 class LenientJsonParts:
-    """Splits with the standard library, which accepts invalid JSON of other encoders."""
+    """Splits in the same way with the standard library, which accepts invalid JSON of other encoders."""
 
     def members(self, piece: str) -> Mapping[str, str]:
         return {key: piece[start:end] for key, start, end in _walk(piece, "{", "}")}
@@ -105,6 +82,9 @@ class LenientJsonParts:
     def texts(self, pieces: Sequence[str]) -> Sequence[str]:
         """Return the exact texts of pieces; encode a piece again if it is not valid JSON."""
         return [piece if _is_strict(piece) else json.dumps(_DECODER.decode(piece)) for piece in pieces]
+
+
+JsonParts = FastJsonParts | LenientJsonParts
 
 
 def _storable(value: Any) -> Any:

@@ -137,9 +137,8 @@ class RecordReader:
         accounts, clusters, organisations, account_ids, cluster_ids = zip(*located, strict=True)
         micros = [microseconds(at) for at in instants]
         if plan.has_id:
-            stable: Iterable[bytes] = map(
-                _stable_of_id, ids, kinds, micros, users, descriptions, account_ids, cluster_ids
-            )
+            identities = zip(ids, kinds, micros, users, descriptions, account_ids, cluster_ids, strict=True)
+            stable: Iterable[bytes] = map(content, identities)
         else:
             counted = self._counted(plan)
             stable = (counted.layout + content(values) for values in map(counted.identity_values, objects))
@@ -174,9 +173,8 @@ class RecordReader:
         occurred_at, user, description, upstream_id = _read_core(fields, plan)
         instant = None if occurred_at is None else microseconds(occurred_at)
         if upstream_id:
-            stable = _stable_of_id(
-                upstream_id, classified.kind, instant, user, description, place.account_id, place.cluster_id
-            )
+            ids = place.account_id, place.cluster_id
+            stable = _stable_of_id(upstream_id, classified.kind, instant, user, description, *ids)
         else:
             stable = self._stable(fields, plan)
         return Record(
@@ -297,21 +295,13 @@ def _usual_columns(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> tuple[Se
     return instants, users, descriptions, ids, classes, places
 
 
-def _stable_of_id(
-    upstream_id: str,
-    kind: str,
-    instant: int | None,
-    user: str | None,
-    description: str | None,
-    account_id: str | None,
-    cluster_id: str | None,
-) -> bytes:
-    """Encode the identity of a record with an upstream id.
+def _stable_of_id(upstream_id: str, *values: str | int | None) -> bytes:
+    """Encode the identity of a record with an upstream id: also kind, microseconds, user, description, account and cluster id.
 
     It includes more than the id, so that ids that are not unique lose no record, and no other fields, so that a field that
     changes later makes no duplicate.
     """
-    return content((upstream_id, kind, instant, user, description, account_id, cluster_id))
+    return content((upstream_id, *values))
 
 
 def _remember(cache: dict[Any, Any], key: Any, made: object, limit: int) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any
 
 import msgspec
 
@@ -73,8 +73,8 @@ def describe(body: bytes) -> str:
     return f"not a page of user actions ({text[:120]})"
 
 
-class _Shape(Generic[Piece]):
-    def __init__(self, parts: JsonParts[Piece], reader: RecordReader, seen_at: datetime) -> None:
+class _Shape:
+    def __init__(self, parts: JsonParts, reader: RecordReader, seen_at: datetime) -> None:
         self._parts = parts
         self._reader = reader
         self._seen_at = seen_at

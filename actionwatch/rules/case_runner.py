@@ -200,8 +200,7 @@ def _differences(expect: Expectation, alert: Alert, start: datetime) -> Iterator
             yield f"expected label {name}: {text}, got {alert.labels.get(name)}"
     for key, moment in expect.times.items():
         at: datetime | None = getattr(alert, key)
-        if at != _at(moment, start):
-            wanted = _at(moment, start)
+        if at != (wanted := _at(moment, start)):
             yield f"expected {key}: {_spell_at(wanted, start)}, got {_spell_at(at, start)}"
 
 

@@ -6,12 +6,14 @@ Text is compared without case, in the spelling of JSON; numbers as numbers; time
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from math import prod
 from typing import Any
 
 from sigma.conditions import (
@@ -24,6 +26,7 @@ from sigma.conditions import (
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
 from sigma.types import (
     CompareOperators,
+    Placeholder,
     SigmaBool,
     SigmaCasedString,
     SigmaCIDRExpression,
@@ -39,16 +42,18 @@ from sigma.types import (
     SigmaType,
     SpecialChars,
     TimestampPart,
+    special_char_mapping,
 )
 
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, fold, on_text, one_of
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.patterns import POLICY, Check, pattern_check, wildcard_check
-from actionwatch.rules.placeholders import expand
+from actionwatch.rules.patterns import POLICY, Check, pattern_check, quote, wildcard_check
+from actionwatch.text.suggestions import suggest
 
 MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
+_MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 _MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
 
 
@@ -110,7 +115,7 @@ class _Compiler:
         if isinstance(value, SigmaExpansion):  # windash, base64offset: OR, even under `all`
             return any_of(self._value(name, each) for each in value.values)
         if isinstance(value, SigmaString | SigmaRegularExpression) and value.contains_placeholder():
-            return any_of(self._leaf(name, variant) for variant in expand(value, self._lists))
+            return any_of(self._leaf(name, variant) for variant in _expand(value, self._lists))
         return self._leaf(name, value)
 
     def _leaf(self, name: str | None, value: SigmaType) -> Leaf:
@@ -118,6 +123,46 @@ class _Compiler:
         if self._left < 0:
             raise ValueError(f"lists and selections have more than {MAX_VALUES} values together")
         return _keyword_leaf(value) if name is None else _leaf(name, value)
+
+
+def _expand(
+    value: SigmaString | SigmaRegularExpression, lists: Lists
+) -> Iterator[SigmaString | SigmaRegularExpression]:
+    """Replace `%name%` by the items of lists. Items are literal in a regular expression, and can have wildcards elsewhere.
+
+    The replacement of pySigma allows only 200 values, which is too few for a list of production clusters.
+    """
+    source = value.regexp if isinstance(value, SigmaRegularExpression) else value
+    choices: list[list[list[Any]]] = []
+    for part in source.s:
+        if not isinstance(part, Placeholder):
+            choices.append([[part]])
+        elif isinstance(value, SigmaRegularExpression):
+            choices.append([[quote(item)] for item in _list_named(part.name, lists)])
+        else:
+            choices.append([SigmaString(item).s for item in _list_named(part.name, lists)])
+    if prod(map(len, choices)) > _MAX_EXPANSIONS:
+        raise ValueError(f"the lists in this text produce more than {_MAX_EXPANSIONS} values together")
+    for choice in itertools.product(*choices):
+        parts = [part for parts in choice for part in parts]
+        if isinstance(value, SigmaRegularExpression):
+            pattern = "".join(part if isinstance(part, str) else special_char_mapping[part] for part in parts)
+            yield SigmaRegularExpression(pattern, value.flags, POLICY)
+        else:
+            variant = type(value)()
+            variant.s = parts
+            yield variant
+
+
+def _list_named(name: str, lists: Lists) -> tuple[str, ...]:
+    if name in lists.values:
+        if not lists.values[name]:
+            raise ValueError(f"the list '{name}' is empty")
+        return lists.values[name]
+    if name in lists.broken:
+        raise ValueError(f"the list '{name}' has faults")
+    remedy = suggest(name, lists.values, "lists")
+    raise ValueError(f"there is no list named '{name}'{': ' if remedy else ''}{remedy}")
 
 
 def _leaf(name: str, value: SigmaType) -> Leaf:

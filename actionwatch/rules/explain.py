@@ -63,10 +63,8 @@ def explain(
     parts = [*_condition(detection, subject, lists or Lists())]
     fed = [explain(each, record, lists) for each in feeders]
     parts += fed
-    if rule.when is not None:
-        parts.append(
-            Explanation(f"when: {rule.when}", rule.when.holds(record.occurred_at), instant(record.occurred_at))
-        )
+    if (when := rule.when) is not None:
+        parts.append(Explanation(f"when: {when}", when.holds(record.occurred_at), instant(record.occurred_at)))
     parts.extend(_filter(each, subject, lists or Lists()) for each in rule.filters)
     if rule.correlation is not None:
         parts.append(_correlation(rule.correlation, views))
@@ -230,9 +228,8 @@ def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:
             yield Explanation(text, _met({key: item}, subject, lists), _shown(key, item, subject))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for number, item in enumerate(value, 1):
-            yield Explanation(
-                f"either {number}", _met([item], subject, lists), None, tuple(_items(item, subject, lists))
-            )
+            parts = tuple(_items(item, subject, lists))
+            yield Explanation(f"either {number}", _met([item], subject, lists), None, parts)
     else:
         yield Explanation(f"words: {_shorten(value)}", _met(value, subject, lists), _shorten(list(keywords(subject))))
 

@@ -12,12 +12,10 @@ from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Mode
 from actionwatch.rules.condition_text import any_name
 from actionwatch.rules.document import METADATA
-from actionwatch.rules.model import Filter, Rule
+from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, CorrelationType, Filter, Rule
 
 _SIGMA_CORRELATION = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
-_SIGMA_TYPES = (
-    "event_count", "value_count", "value_sum", "value_avg", "value_percentile", "value_median", "temporal", "temporal_ordered",
-)  # fmt: skip
+_SIGMA_TYPES = (CorrelationType.EVENT_COUNT, *VALUE_TYPES, *TEMPORAL_TYPES)
 _NAME = re.compile(r"[^\s()]+")
 _EVENTS = "events"  # the name of the single detection of a correlation
 
@@ -89,7 +87,7 @@ def _lacking(rule: Rule) -> str:
     """Return why Sigma cannot express a rule at all; empty if it can."""
     if rule.mode is Mode.OFF:
         return "is off and is not exported"
-    if rule.correlation is None or (rule.correlation.type.value in _SIGMA_TYPES and not rule.correlation.is_absence):
+    if rule.correlation is None or (rule.correlation.type in _SIGMA_TYPES and not rule.correlation.is_absence):
         return ""
     what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.type.value}'"
     return f"Sigma has no {what}: the rule is not exported"

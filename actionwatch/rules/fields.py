@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from actionwatch.base.model import Entity, Record
@@ -20,6 +20,11 @@ Candidates = tuple[Any, ...]
 
 RAW = "raw."
 _SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BLANK = Record(key="", source="", occurred_at=_EPOCH, seen_at=_EPOCH, action_kind="", raw="{}")
+"""A record without values, from which the checks of conditions make records with some."""
 
 
 class Subject:

@@ -9,10 +9,9 @@ from threading import Lock
 from actionwatch.emulator.faults.fault import FaultError, FaultSpec, parse_fault
 from actionwatch.emulator.faults.kinds import OnArrival, OnEntries, OnRequest, Play
 from actionwatch.emulator.faults.table import FAULTS
-from actionwatch.emulator.log import LAST_MS, to_ms
+from actionwatch.emulator.log import LAST_MS, Arrival, to_ms
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
-from actionwatch.emulator.visibility import Arrival
 
 PLACES = {name: place for place, name in enumerate(FAULTS)}
 

@@ -59,15 +59,21 @@ class ProbedPage:
         found = [] if is_bare and self.records else items
         return [{key: held for key, held in item.items() if key.lower() != "resources"} for item in found]
 
-    def member(self, name: str) -> Any:
-        """Return a member of the first envelope, ignoring case; None if it has none."""
+    @property
+    def first(self) -> Any:
+        """The first item of a list, or else the whole document."""
+        return self.document[0] if isinstance(self.document, list) else self.document
+
+    @property
+    def given_total(self) -> Any:
+        """`totalResults` of the first envelope, of any type; None if it is missing."""
         members = self.envelopes[0] if self.envelopes else {}
-        return next((held for key, held in members.items() if key.lower() == name), None)
+        return next((held for key, held in members.items() if key.lower() == "totalresults"), None)
 
     @property
     def total(self) -> int | None:
         """The total, even if it is wrong; None if it is missing or not a number."""
-        value = self.member("totalresults")
+        value = self.given_total
         text = value.strip() if isinstance(value, str) else value
         if isinstance(text, bool) or not str(text).removesuffix(".0").isdigit():
             return None
@@ -118,15 +124,13 @@ class ProbeClient:
         Raises: SourceError; UnreadableResponse, if the response is not a page.
         """
         asked = [*parameters, ("getActionCounts", "true" if is_counted else "false")]
-        response = self._ask(
-            lambda: self._client.raw_actions([*asked, ("pageSize", str(size)), ("recordIndex", str(index))])
-        )
+        asked += [("pageSize", str(size)), ("recordIndex", str(index))]
+        response = self._ask(lambda: self._client.raw_actions(asked))
         try:
             return ProbedPage(response, parse_page(response.body, self.reader, self._clock()))
         except BadResponse:
-            raise UnreadableResponse(
-                f"a response that is not a page of user actions: {shape_of_body(response.body)}"
-            ) from None
+            what = f"a response that is not a page of user actions: {shape_of_body(response.body)}"
+            raise UnreadableResponse(what) from None
 
     def accounts(self) -> HttpResponse:
         """Request the linked accounts.
@@ -150,15 +154,12 @@ class ProbeClient:
                 if attempt == ATTEMPTS or wait > MAX_WAIT:
                     raise
             else:
-                self._note(response)
+                self.headers |= response.headers.keys()
+                self.took.append(response.took)
+                self.dates.append((response.date, self._clock()))
                 return response
             self._sleep(wait.total_seconds())
         raise AssertionError("an attempt either returns or raises")
-
-    def _note(self, response: HttpResponse) -> None:
-        self.headers |= response.headers.keys()
-        self.took.append(response.took)
-        self.dates.append((response.date, self._clock()))
 
 
 def refusal(error: SourceError) -> str:
