@@ -117,7 +117,6 @@ def _guarded(emulator: Emulator, handlers: dict[str, Handler]) -> Callable[[Requ
 
 
 async def _body(request: Request) -> bytes:
-    """Read the body of a request, up to a limit."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,7 +45,7 @@ class RetryOptions:
     jitter: timedelta = timedelta(milliseconds=500)
 
 
-class Client:
+class Client(AbstractContextManager["Client"]):
     """Reads one organisation. Safe to share between threads.
 
     `source` is the source name of its records. `field_aliases` come from the configuration. `known_accounts` are the linked
@@ -128,9 +129,6 @@ class Client:
         """Stop retries and close the connections."""
         self._is_closed = True
         self._origin.close()
-
-    def __enter__(self) -> Client:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -21,7 +21,7 @@ REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
 """What the methods of both raise for JSON that they refuse."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # UTF-8 has no lone surrogates, and text of PostgreSQL has no NUL
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SIGN = re.compile(r"[ \t\n\r]*([\[\]{}:,])[ \t\n\r]*")
 
 
 class FastJsonParts:
@@ -125,37 +125,27 @@ def _walk(text: str, opening: str, closing: str) -> list[tuple[str, int, int]]:
     Raises: ValueError, if the text is not exactly one array or object.
     """
     found: list[tuple[str, int, int]] = []
-    at = _expect(text, 0, opening)
-    if text[at : at + 1] == closing:
-        return _ended(text, at + 1, found)
-    while True:
+    at = _expect(text, 0, opening)[1]
+    sign = closing if text.startswith(closing, at) else ","
+    at = at + 1 if sign == closing else at
+    while sign == ",":
         key = ""
         if opening == "{":
             key, at = _DECODER.raw_decode(text, at)
             if not isinstance(key, str):
                 raise ValueError(f"no key at character {at}")
-            at = _expect(text, at, ":")
+            at = _expect(text, at, ":")[1]
         _, end = _DECODER.raw_decode(text, at)
         found.append((key, at, end))
-        at = _skip(text, end)
-        if text[at : at + 1] == closing:
-            return _ended(text, at + 1, found)
-        at = _expect(text, at, ",")
-
-
-def _ended(text: str, at: int, found: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
-    if _skip(text, at) != len(text):
+        sign, at = _expect(text, end, "," + closing)
+    if at != len(text):
         raise ValueError(f"unexpected text at character {at}")
     return found
 
 
-def _expect(text: str, at: int, sign: str) -> int:
-    at = _skip(text, at)
-    if text[at : at + 1] != sign:
-        raise ValueError(f"no {sign!r} at character {at}")
-    return _skip(text, at + 1)
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
+def _expect(text: str, at: int, signs: str) -> tuple[str, int]:
+    """Read one of these signs, and the blanks around it. Return the sign and the place after them."""
+    match = _SIGN.match(text, at)
+    if match is None or match[1] not in signs:
+        raise ValueError(f"no {signs!r} at character {at}")
+    return match[1], match.end()

@@ -146,10 +146,7 @@ def _whole_total(totals: Sequence[int], record_count: int) -> int | None:
 
 def _read_total(members: Mapping[str, Any]) -> int | None:
     """Return `totalResults` of an envelope, an integer or a string of digits; None if it is missing or invalid."""
-    for name, value in members.items():
-        if name.lower() == "totalresults":
-            return _whole(value)
-    return None
+    return next((_whole(value) for name, value in members.items() if name.lower() == "totalresults"), None)
 
 
 def read_counts(members: Mapping[str, Any]) -> dict[str, int] | None:

@@ -92,7 +92,6 @@ def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation
 
 
 def _asked(rule: Correlation) -> str:
-    """Return the condition of a correlation and its timespan."""
     asked = [f"{rule.threshold.operator} {rule.threshold.number}"] if rule.threshold is not None else []
     if rule.type is CorrelationType.NEW_TERM:
         asked.append(f"of {', '.join(rule.fields)} in {spell_duration(rule.history)}")

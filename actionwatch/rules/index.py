@@ -199,7 +199,6 @@ def _any_of_these(demanded: Condition) -> Iterator[Leaf]:
 
 
 def _left(records: list[Record], masks: Sequence[int]) -> tuple[list[Record], Sequence[int]]:
-    """Remove the records that cannot meet any condition."""
     if all(masks):
         return records, masks
     return list(compress(records, masks)), list(filter(None, masks))

@@ -82,7 +82,6 @@ def _lint_rule(rule: Rule, document: Document, known_kinds: Collection[str]) -> 
 
 
 def _selections(block: Mapping[str, Any]) -> list[str]:
-    """Return the names of the selections of a detection or a filter."""
     return [name for name in block if name not in ("condition", "rules")]
 
 

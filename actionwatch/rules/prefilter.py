@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from actionwatch.base.ids import UUID
 from actionwatch.base.model import Mode
 from actionwatch.rules.conditions import Condition, Leaf, demand, predicate
 from actionwatch.rules.fields import BLANK, Subject
 from actionwatch.rules.model import Rule
-
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +89,4 @@ def _demanded(conditions: Iterable[Condition], slot: str) -> set[str] | None:
 def _common_id(conditions: Iterable[Condition], slot: str) -> str | None:
     """Return the single id that all conditions demand, if it is a UUID."""
     found = _demanded(conditions, slot) or set()
-    return next((text for text in found if len(found) == 1 and _UUID.fullmatch(text)), None)
+    return next((text for text in found if len(found) == 1 and UUID.fullmatch(text)), None)

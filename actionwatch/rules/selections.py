@@ -205,7 +205,6 @@ def _note_impossible(
 
 
 def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:
-    """Check the syntax of the condition, and that each selection in it is defined."""
     place: Place = (*parent, "condition")
     if "condition" not in detection:
         report.fault(parent, f"a {parent[-1]} needs a 'condition'", "for example: condition: selection")
@@ -227,7 +226,6 @@ def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report
 
 
 def _size(selection: Any) -> int:
-    """Count the values of a selection."""
     if isinstance(selection, dict | list):
         return sum(map(_size, selection.values() if isinstance(selection, dict) else selection))
     return 1

@@ -153,7 +153,6 @@ def _arrange_tokens(kind: FaultKind, tokens: list[str], named: dict[str, str]) -
 
 
 def _suggest(text: str, known: list[str]) -> str:
-    """Suggest a similar name; empty if there is none."""
     near = get_close_matches(text, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -159,7 +159,6 @@ def _resolution(unit: timedelta) -> str:
 
 
 def _floor(at: datetime, unit: timedelta) -> datetime:
-    """Round a time down."""
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (at - midnight) // unit * unit
 
@@ -169,5 +168,4 @@ def _units(finest: timedelta) -> list[timedelta]:
 
 
 def _next(at: datetime, unit: timedelta) -> datetime:
-    """Return the first multiple of a unit after a time."""
     return _floor(at, unit) + unit

@@ -130,7 +130,6 @@ def _coverage(client: ProbeClient, sample: Sample) -> ProbeFinding:
 
 
 def _counts(seen: ProbedPage) -> tuple[str, Any] | None:
-    """Find the member with the counts."""
     for members in seen.envelopes:
         for name, held in sorted(members.items(), key=lambda member: "count" not in member[0].lower()):
             if read_counts({name: held}) is not None:

@@ -151,7 +151,6 @@ def _undocumented(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
 
 
 def _several_kinds(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
-    """Request two kinds."""
     found_kinds = Counter(record.action_kind for record in sample.records if record.action_kind in KINDS)
     if len(found_kinds) < 3:
         return []
@@ -183,7 +182,6 @@ def _compare_partition(subject: str, organisation: int, account: int, whole: int
 
 
 def _scopes(parts: list[ProbedPage]) -> list[ProbeFinding]:
-    """Compare the scope of kinds in the upstream with the catalogue."""
     of_organisation, of_account = (_kinds(part) for part in parts)
     if not of_organisation or not of_account or of_organisation == of_account:
         return []
@@ -195,7 +193,6 @@ def _scopes(parts: list[ProbedPage]) -> list[ProbeFinding]:
 
 
 def _classes(seen: dict[str, ProbedPage]) -> ProbeFinding:
-    """Compare the operation of kinds in the upstream with the catalogue."""
     odd: dict[str, str] = {}
     classed: set[str] = set()
     for value, part in seen.items():

@@ -120,7 +120,6 @@ def _of_records(
 
 
 def _proof(findings: Sequence[ProbeFinding], sample: Sample | None = None) -> ProbeFinding:
-    """Summarise how a window can be proved."""
     reasons = list(dict.fromkeys(finding.subject for finding in findings if finding.weight is ProofImpact.PREVENTS))
     if reasons:
         return fatal("proof", f"not possible: see {joined(reasons)}", "records are still stored and matched")

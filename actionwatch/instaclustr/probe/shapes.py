@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from actionwatch.base.ids import UUID
+
 MAX_NAMES = 40
 MAX_DEPTH = 3
 
 _FIELD_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9_$.-]{0,60}", re.ASCII)
 _DIGITS = re.compile(r"\d{4,}")  # as in ids and dates, but not in field names
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def field_name(name: str) -> str:
     """Return the name of a field, unless it looks like data."""
-    if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not _UUID.search(name):
+    if _FIELD_NAME.fullmatch(name) and not _DIGITS.search(name) and not UUID.search(name):
         return name
     return "(a name that is not shown)"
 
@@ -52,7 +53,7 @@ def shape(value: Any, depth: int = MAX_DEPTH) -> str:
     if isinstance(value, str):
         if not value.strip():
             return "blank text"
-        return "UUID" if _UUID.fullmatch(value.strip()) else "text"
+        return "UUID" if UUID.fullmatch(value.strip()) else "text"
     return type_word(value)
 
 
