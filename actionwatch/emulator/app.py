@@ -75,12 +75,11 @@ def create_app(
     api_key: str = DEMO_KEY,
     may_write: bool = True,
     faults: Iterable[FaultSpec | str] = (),
-    control_token: str | None = None,
 ) -> Starlette:
     """Build the API of one organisation. The shared `Emulator` is `app.state.emulator`.
 
-    `may_write=False` is a key whose user may not create accounts. Without a control token, the control API accepts only
-    loopback clients. Faults are active from now on; those of records affect only new records.
+    `may_write=False` is a key whose user may not create accounts. Faults are active from now on; those of records affect only
+    new records.
 
     Raises: `FaultError`, if a fault is unknown or invalid.
     """
@@ -93,7 +92,7 @@ def create_app(
     }
     routes = [Route(path, _guarded(emulator, by), methods=sorted(by)) for path, by in operations.items()]
     routes.append(Route("/openapi.json", lambda _: _json(200, _openapi(organisation.id)), methods=["GET"]))
-    routes.extend(control_routes(organisation, playing, emulator.traffic, control_token))
+    routes.extend(control_routes(organisation, playing, emulator.traffic))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     app.state.emulator = emulator
     app.add_middleware(_DateHeader, clock=organisation.clock)

@@ -44,13 +44,8 @@ class ClientConnection:
 
 
 def connection_of(scope: Scope) -> ClientConnection:
-    """Return the connection of a request.
-
-    Raises: `RuntimeError`, if the app does not run in the server of `server.py`.
-    """
-    found = scope.get("extensions", {}).get(EXTENSION)
-    if not isinstance(found, ClientConnection):
-        raise RuntimeError("transport faults require the server of the emulator")
+    """Return the connection of a request. The app must run in the server of `server.py`."""
+    found: ClientConnection = scope["extensions"][EXTENSION]
     return found
 
 

@@ -1,9 +1,7 @@
 """Control a running emulator from another process, under `/_emulator/`, which is not part of the emulated API."""
 
-import hmac
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from ipaddress import ip_address
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -47,10 +45,8 @@ class RefusedError(ValueError):
     """A control request that is not possible; the text says why."""
 
 
-def control_routes(
-    organisation: Organisation, faults: Faults, counts: Mapping[tuple[str, int], int], token: str | None
-) -> list[Route]:
-    """Build the routes: with a token, for clients that send it as `Authorization: Bearer`; without one, for loopback only."""
+def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[tuple[str, int], int]) -> list[Route]:
+    """Build the routes. They are as open as the server, which listens on loopback only."""
 
     def append(_: Request, body: bytes) -> Response:
         made = [_arguments(organisation, one) for one in _decode(body, list[NewAction])]  # refused before any is logged
@@ -81,13 +77,13 @@ def control_routes(
         return _json(answer)
 
     return [
-        _route("/actions", {"POST": append}, token),
-        _route("/synthetic", {"POST": append_synthetic}, token),
-        _route("/truth", {"GET": truth}, token),
-        _route("/visible", {"GET": visible}, token),
-        _route("/planted", {"GET": planted}, token),
-        _route("/traffic", {"GET": traffic}, token),
-        _route("/faults", _fault_handlers(organisation, faults), token),
+        _route("/actions", {"POST": append}),
+        _route("/synthetic", {"POST": append_synthetic}),
+        _route("/truth", {"GET": truth}),
+        _route("/visible", {"GET": visible}),
+        _route("/planted", {"GET": planted}),
+        _route("/traffic", {"GET": traffic}),
+        _route("/faults", _fault_handlers(organisation, faults)),
     ]
 
 
@@ -158,10 +154,8 @@ def _decode(body: bytes, form: type[T]) -> T:
         raise RefusedError(str(exc)) from exc
 
 
-def _route(path: str, handlers: Mapping[str, Handler], token: str | None) -> Route:
+def _route(path: str, handlers: Mapping[str, Handler]) -> Route:
     async def endpoint(request: Request) -> Response:
-        if not _is_admitted(request, token):
-            return Response(status_code=403)
         body = await request.body()
         handler = handlers["GET" if request.method == "HEAD" else request.method]
         try:
@@ -170,15 +164,6 @@ def _route(path: str, handlers: Mapping[str, Handler], token: str | None) -> Rou
             return _json({"message": str(exc)}, 400)
 
     return Route(PREFIX + path, endpoint, methods=list(handlers))
-
-
-def _is_admitted(request: Request, token: str | None) -> bool:
-    if token is not None:
-        return hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {token}".encode())
-    try:
-        return request.client is not None and ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
 
 
 def _json(content: object, status: int = 200) -> Response:

@@ -39,12 +39,12 @@ class Action(msgspec.Struct, frozen=True, gc=False):
     description: str = ""
     account: EntityRef | None = None
     cluster: EntityRef | None = None
-    domain_type: str = ""  # empty: determined by the kind
     gone_at: datetime | None = None  # when the entry disappeared; only shown by `/_emulator/truth`
 
-    def with_domain_type(self) -> str:
-        """Return the domain type, by default that of the kind."""
-        return self.domain_type or domain_type_of(self.kind, has_cluster=self.cluster is not None)
+    @property
+    def domain_type(self) -> str:
+        """What the action is about."""
+        return domain_type_of(self.kind, has_cluster=self.cluster is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class ActionLog:
 
 def _is_wanted(wanted: LogFilter, action: Action) -> bool:
     account, cluster = action.account, action.cluster
-    is_organisation = action.with_domain_type() == ORGANISATION
+    is_organisation = action.domain_type == ORGANISATION
     return (
         (wanted.kinds is None or action.kind in wanted.kinds)
         and (wanted.operations is None or operation_of(action.kind) in wanted.operations)

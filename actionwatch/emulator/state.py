@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle
@@ -99,8 +99,8 @@ class Organisation:
         self._lock = RLock()
         self._log = ActionLog()
         self._visibility = Visibility()
-        self._hooks: list[ArrivalHook] = []
-        self._read_hooks: list[Callable[[], None]] = []
+        self._on_arrival: ArrivalHook = lambda arrival: [arrival]
+        self._before_read: Callable[[], None] = lambda: None
         self._accounts: dict[str, Account] = {}
         self._clusters: dict[str, Cluster] = {}
         self._planted: list[Planted] = []
@@ -185,52 +185,30 @@ class Organisation:
         description: str = "",
         account: EntityRef | None = None,
         cluster: EntityRef | None = None,
-        domain_type: str = "",
         times: int = 1,
     ) -> Action:
         """Log an action `times` times. `at` defaults to now; an older action is late and visible only from now on."""
         with self._lock:
-            moment = from_ms(to_ms(at or self.clock()))
-            action = Action(kind, moment, user_name, description, account, cluster, domain_type)
-            self.extend([action] * times)
-            return action
-
-    def extend(self, actions: Iterable[Action]) -> None:
-        """Log several actions atomically: a reader sees all or none."""
-        with self._lock:
-            now = to_ms(self.clock())
-            for arrival in self._arrivals(actions):
+            now = self.clock()
+            moment = from_ms(to_ms(at or now))
+            action = Action(kind, moment, user_name, description, account, cluster)
+            for arrival in [arrived for _ in range(times) for arrived in self._on_arrival(Arrival(action))]:
                 self._log.append(arrival.action)
-                self._visibility.arrive(1, now)
+                self._visibility.arrive(1, to_ms(now))
                 if arrival.visible_from is not None:
                     self._visibility.delay(len(self._log) - 1, arrival.visible_from)
+            return action
 
-    def on_arrival(self, hook: ArrivalHook) -> None:
-        """Pass every new action through a hook, except synthetic ones.
+    def attach(self, on_arrival: ArrivalHook, before_read: Callable[[], None]) -> None:
+        """Pass every new action, except synthetic ones, through a hook, and call another one before each read of the log.
 
-        The organisation holds its lock during the call, so the hook must not wait for a lock whose owner calls it.
+        The organisation holds its lock while it calls the first hook, so that must not wait for a lock whose owner calls the
+        organisation.
         """
-        with self._lock:
-            self._hooks.append(hook)
-
-    def before_read(self, hook: Callable[[], None]) -> None:
-        """Call a hook before each read of the log, without the lock."""
-        with self._lock:
-            self._read_hooks.append(hook)
-
-    def _run_read_hooks(self) -> None:
-        for hook in self._read_hooks:
-            hook()
-
-    def _arrivals(self, actions: Iterable[Action]) -> Iterable[Arrival]:
-        for action in actions:
-            arrivals = [Arrival(action)]
-            for hook in self._hooks:
-                arrivals = [after for before in arrivals for after in hook(before)]
-            yield from arrivals
+        self._on_arrival, self._before_read = on_arrival, before_read
 
     def extend_synthetic(self, count: int, start: datetime, end: datetime) -> None:
-        """Log many synthetic actions, evenly distributed over [start, end): a million in about two seconds."""
+        """Log many synthetic actions, evenly distributed over [start, end): a million in about three seconds."""
         first, span = to_ms(start), to_ms(end) - to_ms(start)
         with self._lock:
             times = (from_ms(first + number * span // count) for number in range(count))
@@ -258,7 +236,7 @@ class Organisation:
 
     def page(self, query: LogQuery, arrange: Arrange | None = None) -> LogPage:
         """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
-        self._run_read_hooks()
+        self._before_read()
         with self._lock:
             return self._log.page(query, self._visibility.sight(to_ms(self.clock())), arrange)
 
@@ -274,13 +252,13 @@ class Organisation:
 
     def truth(self, since: int = 0) -> list[Action]:
         """Return all actions from arrival number `since` on, in order of arrival, removed ones with `gone_at`."""
-        self._run_read_hooks()
+        self._before_read()
         with self._lock:
             return [self._true(row) for row in range(since, len(self._log))]
 
     def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
         """Return what was visible at a time in a window (both bounds included), oldest first."""
-        self._run_read_hooks()
+        self._before_read()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
             rows = self._log.rows(LogFilter(), first, last)

@@ -13,7 +13,7 @@ def record(action: Action, organisation: Organisation) -> Json:
     account, cluster = action.account, action.cluster
     return {
         "action": action.kind,
-        "domainType": action.with_domain_type(),
+        "domainType": action.domain_type,
         "timestamp": time(action.at),
         "userName": action.user_name,
         "description": action.description,

@@ -57,10 +57,5 @@ def record_key(microseconds: int | None, stable: bytes, organisation: bytes) -> 
 
 
 def twin_key(key: str, ordinal: int) -> str:
-    """Return the key of the `ordinal`th of equal records: the key itself for 0, else `key~n`.
-
-    Raises: ValueError, if the ordinal is negative.
-    """
-    if ordinal < 0:
-        raise ValueError("the ordinal of a twin counts from 0")
+    """Return the key of the `ordinal`th of equal records, counted from 0: the key itself for the first, else `key~n`."""
     return f"{key}~{ordinal}" if ordinal else key

@@ -43,7 +43,7 @@ class Query:
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return the query parameters without those for paging. Arrays repeat their name."""
-        return list(self._pairs())
+        return [(name, value) for name, value in self._pairs() if value is not None]
 
     def matches(self, record: Record, accounts: Mapping[str, str] | None = None) -> bool:
         """Return whether a record satisfies the filters, ignoring case. `accounts` are the linked accounts, id to name.
@@ -63,7 +63,7 @@ class Query:
             and not (self.account_only and record.scope == ORGANISATION)
         )
 
-    def _pairs(self) -> Iterator[tuple[str, str]]:
+    def _pairs(self) -> Iterator[tuple[str, str | None]]:
         if self.start is not None:
             yield "startTime", str(microseconds(self.start) // 1000)
         if self.end is not None:
@@ -73,16 +73,12 @@ class Query:
         if all(kind in KINDS for kind in kinds):
             # The upstream may ignore an undocumented kind and so omit its records. Then request all kinds.
             yield from (("actionKinds", kind) for kind in dict.fromkeys(kinds))
-        if self.keyword is not None:
-            yield "descriptionKeyword", self.keyword
-        if self.account is not None:
-            yield "account", self.account
-        if self.cluster_id is not None:
-            yield "clusterId", self.cluster_id
+        yield "descriptionKeyword", self.keyword
+        yield "account", self.account
+        yield "clusterId", self.cluster_id
         yield from (("crudOperations", value) for value in self._crud_values())
-        if self.user_name is not None:
-            yield "userName", self.user_name
-        yield "getActionCounts", _bool_text(self.with_counts)
+        yield "userName", self.user_name
+        yield "getActionCounts", "true" if self.with_counts else "false"
         if self.organisation_only or (self.scope == ORGANISATION and not self.operations):
             yield "organisationLogsOnly", "true"
         if self.account_only or (self.scope == ACCOUNT and not self.operations):
@@ -115,7 +111,3 @@ def _is_cluster(asked: str, cluster: Entity) -> bool:
 
 def _fold(text: str | None) -> str:
     return canonical(canonical(text or "").casefold())
-
-
-def _bool_text(value: bool) -> str:
-    return "true" if value else "false"

@@ -12,7 +12,7 @@ from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, SelectionName, is_met, parse_phrase
 from actionwatch.rules.conditions import predicate
 from actionwatch.rules.correlations.live.view import View, measured
-from actionwatch.rules.fields import Subject, field_named, keywords, spell
+from actionwatch.rules.fields import Subject, candidates_of, keywords, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Hit, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
@@ -206,12 +206,10 @@ def _combined(phrase: Combination, parts: tuple[Explanation, ...]) -> bool | Non
 
 def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
     document = each.report.document.value
-    value = document["filter"]
-    names = [name for name in value if name not in ("condition", "rules")]
-    findings = {name: _selection(name, value[name], subject, lists) for name in names}
-    tree = _phrase(parse_phrase(value["condition"], names), findings)
+    block = {name: value for name, value in document["filter"].items() if name != "rules"}
     who = f"filter {each.name.name} ({each.owner}, until {document['expires']}: {each.reason})"
-    return Explanation(who, not each.excludes(subject), None, (tree,))
+    (tree,) = _condition(block, subject, lists)
+    return Explanation(who, not each.excludes(subject), None, tree.parts)
 
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
@@ -244,8 +242,7 @@ def _shown(key: str, item: Any, subject: Subject) -> str:
 
 
 def _value(name: str, subject: Subject) -> str:
-    field = field_named(name)
-    values = field.read(subject) if field else ()
+    values = candidates_of(subject, name)
     return ", ".join(_shorten(spell(value)) or "''" for value in values) if values else "absent"
 
 

@@ -107,18 +107,12 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     parts, block = names.parts[rule.name.id], value["correlation"]
     exported = {key: _value(key, block[key], {**names.rules, **parts}) for key in _SIGMA_CORRELATION if key in block}
     exported.setdefault("rules", list(parts.values()))
-    split = [
-        {
-            "title": f"{rule.name.title}: {word}"[:256],
-            "id": stable_id("part", rule.name.id, word),
-            "name": parts[word],
-            "level": "informational",
-            "logsource": value["logsource"],
-            "detection": detected,
-        }
-        for word, detected in _split(rule).items()
-    ]
-    return Exported((*split, {**head, "correlation": exported}), tuple(lost))
+    documents = []
+    for word, detected in _split(rule).items():
+        title, identity = f"{rule.name.title}: {word}"[:256], stable_id("part", rule.name.id, word)
+        own = {"title": title, "id": identity, "name": parts[word], "level": "informational"}
+        documents.append({**own, "logsource": value["logsource"], "detection": detected})
+    return Exported((*documents, {**head, "correlation": exported}), tuple(lost))
 
 
 def _split(rule: Rule) -> dict[str, dict[str, Any]]:

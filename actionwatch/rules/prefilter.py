@@ -61,17 +61,18 @@ def admitted_kinds(condition: Condition, known_kinds: Collection[str]) -> list[s
     return [kind for kind in known_kinds if holds(Subject(msgspec.structs.replace(BLANK, action_kind=kind)))]
 
 
+def demanded_kinds(condition: Condition, known_kinds: Collection[str]) -> list[str]:
+    """Return the known kinds for which a condition can hold; none if it can hold for every kind."""
+    return [] if demand(condition, "action_kind") is None else admitted_kinds(condition, known_kinds)
+
+
 def names_demanding(rules: Sequence[Rule], kinds: Collection[str]) -> list[str]:
     """Return the names of the running rules that demand one of these kinds, even by a wildcard. Omit rules for any kind."""
     known = {rule.name.id: rule for rule in rules}
     return [
         rule.name.name
         for rule in rules
-        if rule.mode is not Mode.OFF
-        and any(
-            demand(condition, "action_kind") is not None and admitted_kinds(condition, kinds)
-            for condition in conditions_of(rule, known)
-        )
+        if rule.mode is not Mode.OFF and any(demanded_kinds(each, kinds) for each in conditions_of(rule, known))
     ]
 
 

@@ -42,8 +42,7 @@ class Faults:
         self._organisation = organisation
         self._lock = Lock()
         self._running: tuple[ActiveFault, ...] = ()
-        organisation.on_arrival(self._arrive)
-        organisation.before_read(self._settle)
+        organisation.attach(self._arrive, self._settle)
         self.set(*faults)
 
     def set(self, *faults: FaultSpec | str) -> None:
@@ -51,14 +50,19 @@ class Faults:
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        self._put(faults, is_added=False)
+        self.add(*faults, keeps_others=False)
 
-    def add(self, *faults: FaultSpec | str) -> None:
+    def add(self, *faults: FaultSpec | str, keeps_others: bool = True) -> None:
         """Add faults.
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        self._put(faults, is_added=True)
+        now = self._organisation.clock()
+        added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
+        with self._lock:
+            running = [*(self._running if keeps_others else ()), *added]
+            self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
+        self._settle()
 
     def clear(self, name: str | None = None) -> int:
         """End all faults, or those with one name, and return their number. Their changes to the log remain.
@@ -91,14 +95,6 @@ class Faults:
             elif (number := self._draw(running, now)) is not None:
                 stages = effect.change(stages, self._play(running, now, number))
         return stages
-
-    def _put(self, faults: Iterable[FaultSpec | str], *, is_added: bool) -> None:
-        now = self._organisation.clock()
-        added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
-        with self._lock:
-            running = [*(self._running if is_added else ()), *added]
-            self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
-        self._settle()
 
     def _draw(self, running: ActiveFault, now: datetime) -> int | None:
         """Return the number (from 0) of this application of a fault; None if it does not apply."""

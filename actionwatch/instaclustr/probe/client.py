@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -25,15 +26,22 @@ WAIT = timedelta(seconds=1)
 MAX_SKEW = timedelta(seconds=5)
 MAX_WAIT = timedelta(seconds=20)  # of a Retry-After
 
+_REFUSALS = (
+    (RateLimited, "the upstream limits the request rate (429)"),
+    (AccessDenied, "the upstream denies access (401, 403 or 404)"),
+    (BadRequest, "the upstream refuses the request (4xx)"),
+    (SourceUnavailable, "no whole response arrived (5xx, or a broken connection)"),
+)
+
 Parameters = Sequence[tuple[str, str]]
 
 
+@dataclass
 class ProbedPage:
     """One response of the listing, parsed."""
 
-    def __init__(self, response: HttpResponse, page: Page) -> None:
-        self.response = response
-        self.page = page
+    response: HttpResponse
+    page: Page
 
     @property
     def records(self) -> Sequence[Record]:
@@ -164,19 +172,9 @@ class ProbeClient:
 
 def refusal(error: SourceError) -> str:
     """Describe an error without texts of the upstream, which may contain names."""
-    match error:
-        case RateLimited():
-            return "the upstream limits the request rate (429)"
-        case AccessDenied():
-            return "the upstream denies access (401, 403 or 404)"
-        case BadRequest():
-            return "the upstream refuses the request (4xx)"
-        case SourceUnavailable():
-            return "no whole response arrived (5xx, or a broken connection)"
-        case UnreadableResponse() | RequestBudgetExceeded():
-            return error.what
-        case _:
-            return "the response cannot be read"
+    if isinstance(error, UnreadableResponse | RequestBudgetExceeded):
+        return error.what
+    return next((text for kind, text in _REFUSALS if isinstance(error, kind)), "the response cannot be read")
 
 
 def decode(body: bytes) -> Any:

@@ -164,12 +164,9 @@ def _values(objects: Objects, aliases: Aliases, field: str) -> list[Any]:
     """Return the value of a field in each record, from the first of its names that has one."""
     given: list[Any] = []
     extended = extend_aliases(aliases)
-    names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for item in objects:
-        layout = tuple(item)
-        if layout not in names:
-            names[layout] = plan_for(layout, extended).keys[field]
-        value = next((item[name] for name in names[layout] if item[name] is not None), None)
+        names = plan_for(tuple(item), extended).keys[field]
+        value = next((item[name] for name in names if item[name] is not None), None)
         if isinstance(value, Mapping):
             value = next((held for held in value.values() if isinstance(held, str)), None)
         if value is not None:

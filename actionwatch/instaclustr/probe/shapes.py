@@ -22,20 +22,11 @@ def field_name(name: str) -> str:
     return "(a name that is not shown)"
 
 
+_TYPE_WORDS = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", list: "list"}
+
+
 def type_word(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "text"
-        case list():
-            return "list"
-        case _:
-            return "object"
+    return _TYPE_WORDS.get(type(value), "object")
 
 
 def shape(value: Any, depth: int = MAX_DEPTH) -> str:
