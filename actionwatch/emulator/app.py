@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -91,7 +91,7 @@ def create_app(
         f"{BASE}/linked-accounts/{{account_id}}": {"DELETE": _unlink_account},
     }
     routes = [Route(path, _guarded(emulator, by), methods=sorted(by)) for path, by in operations.items()]
-    routes.append(Route("/openapi.json", lambda _: _json(200, _openapi(organisation.id)), methods=["GET"]))
+    routes.append(Route("/openapi.json", lambda _: JSONResponse(_openapi(organisation.id)), methods=["GET"]))
     routes.extend(control_routes(organisation, playing, emulator.traffic))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     app.state.emulator = emulator
@@ -164,7 +164,7 @@ def _user_actions(emulator: Emulator, request: Request, _: bytes) -> Response:
 
 
 def _linked_accounts(emulator: Emulator, _request: Request, _body: bytes) -> Response:
-    return _json(200, [wire.account(one) for one in emulator.organisation.accounts])
+    return JSONResponse([wire.account(one) for one in emulator.organisation.accounts])
 
 
 def _link_account(emulator: Emulator, _: Request, body: bytes) -> Response:
@@ -177,14 +177,14 @@ def _link_account(emulator: Emulator, _: Request, body: bytes) -> Response:
     account = emulator.organisation.link_account(name, emulator.user_name)
     if account is None:
         return _error(400, f"accountName: {name} is taken")
-    return _json(200, {"accountId": account.id})
+    return JSONResponse({"accountId": account.id})
 
 
 def _unlink_account(emulator: Emulator, request: Request, _: bytes) -> Response:
     account = emulator.organisation.unlink_account(request.path_params["account_id"], emulator.user_name)
     if account is None:
         return _error(404, "Account is not linked to the organization")
-    return _json(200, wire.unlinked(account))
+    return JSONResponse(wire.unlinked(account))
 
 
 def _openapi(organisation_id: str) -> object:
@@ -205,11 +205,7 @@ def _http_error(_: Request, exc: Exception) -> Response:
 
 
 def _error(status: int, message: str) -> Response:
-    return _json(status, wire.error(status, message))
-
-
-def _json(status: int, content: object) -> Response:
-    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json")
+    return JSONResponse(wire.error(status, message), status)
 
 
 class _DateHeader:

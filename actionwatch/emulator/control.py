@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from actionwatch.emulator import wire
@@ -52,12 +52,12 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
         made = [_arguments(organisation, one) for one in _decode(body, list[NewAction])]  # refused before any is logged
         for arguments in made:
             organisation.append(**arguments)
-        return _json({"appended": sum(arguments["times"] for arguments in made)})
+        return JSONResponse({"appended": sum(arguments["times"] for arguments in made)})
 
     def append_synthetic(_: Request, body: bytes) -> Response:
         wanted = _decode(body, Synthetic)
         organisation.extend_synthetic(wanted.count, _time(wanted.start), _time(wanted.end))
-        return _json({"appended": wanted.count})
+        return JSONResponse({"appended": wanted.count})
 
     def truth(_request: Request, _body: bytes) -> Response:
         return _lines(_true(action, organisation) for action in organisation.truth())
@@ -74,7 +74,7 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
         answer: dict[str, dict[str, int]] = {}
         for (operation, status), count in sorted(counts.items()):
             answer.setdefault(operation, {})[str(status)] = count
-        return _json(answer)
+        return JSONResponse(answer)
 
     return [
         _route("/actions", {"POST": append}),
@@ -93,7 +93,7 @@ def _fault_handlers(organisation: Organisation, faults: Faults) -> dict[str, Han
     def listed(_request: Request, _body: bytes) -> Response:
         now = organisation.clock()
         running = [{**plain(one.fault), "played": one.played, "isOver": one.is_over(now)} for one in faults.running]
-        return _json(running)
+        return JSONResponse(running)
 
     def put(request: Request, body: bytes) -> Response:
         faults.set(*_decode(body, list[FaultSpec | str]))
@@ -135,7 +135,7 @@ def _arguments(organisation: Organisation, one: NewAction) -> dict[str, Any]:
         "at": None if one.at is None else _time(one.at),
         "description": one.description,
         "account": account,
-        "cluster": cluster and cluster.named,
+        "cluster": cluster,
         "times": one.times,
     }
 
@@ -161,13 +161,9 @@ def _route(path: str, handlers: Mapping[str, Handler]) -> Route:
         try:
             return await run_in_threadpool(handler, request, body)
         except (RefusedError, FaultError) as exc:
-            return _json({"message": str(exc)}, 400)
+            return JSONResponse({"message": str(exc)}, 400)
 
     return Route(PREFIX + path, endpoint, methods=list(handlers))
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 def _lines(items: Iterable[object]) -> Response:

@@ -105,11 +105,11 @@ def _play_action(action: PlannedAction) -> Callable[[Simulation], None]:
     def play(simulation: Simulation) -> None:
         organisation = simulation.organisation
         cluster = organisation.find_cluster(action.cluster) if action.cluster else None
-        named = cluster.named if cluster else action.cluster and EntityRef(organisation.new_id(), action.cluster)
+        named = cluster or (EntityRef(organisation.new_id(), action.cluster) if action.cluster else None)
         wanted = action.account or (cluster.account_id if cluster else None)
         account = (organisation.find_account(wanted) or EntityRef(organisation.new_id(), wanted)) if wanted else None
         what = (action.action, action.user_name, action.description)
-        simulation.log(*what, account, named or None, times=action.times, late_by=action.late_by)
+        simulation.log(*what, account, named, times=action.times, late_by=action.late_by)
 
     return play
 

@@ -68,10 +68,9 @@ class Simulation:
     def act(self, kind: str, user_name: str, text: str, on: Cluster | Account | None = None) -> None:
         """Log an action and apply its effect. Actions in an unlinked account are not visible."""
         cluster, account = self._place_of(on)
-        named = account.named if account else None
-        if on is not None and (named is None or self.organisation.find_account(named.id) is None):
+        if on is not None and (account is None or self.organisation.find_account(account.id) is None):
             return
-        self.log(kind, user_name, text, named, cluster.named if cluster else None)
+        self.log(kind, user_name, text, account, cluster)
 
     def log(
         self,
@@ -112,12 +111,12 @@ class Simulation:
 
     # Choices
 
-    def pick_person(self, *roles: str, is_awake: bool | None = None, in_zone: str | None = None) -> Person:
+    def pick_person(self, *roles: str, is_awake: bool = False, in_zone: str | None = None) -> Person:
         """Choose a person with one of these roles, but not one of the last few. Ignore criteria that no one satisfies."""
         people = [person for person in self.organisation.people if person.role in roles]
         wishes: list[Callable[[Person], bool]] = []
-        if is_awake is not None:
-            wishes.append(lambda person: (activity(person.time_zone, self.stamp, has_weekend=False) > 0) == is_awake)
+        if is_awake:
+            wishes.append(lambda person: activity(person.time_zone, self.stamp, has_weekend=False) > 0)
         if in_zone is not None:
             wishes.append(lambda person: person.time_zone == in_zone)
         wishes.append(lambda person: person.user_name not in self._recent)

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle
@@ -38,30 +38,16 @@ def system_clock() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    id: str
-    name: str
+class Account(EntityRef):
     support_contacts: str = ""
     is_pci_compliant: bool = False
 
-    @property
-    def named(self) -> EntityRef:
-        """The account as in a record."""
-        return EntityRef(self.id, self.name)
-
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    id: str
-    name: str
+class Cluster(EntityRef):
     product: str  # KAFKA, CASSANDRA, POSTGRESQL, …
     stage: str  # prod, staging or ci
     account_id: str
-
-    @property
-    def named(self) -> EntityRef:
-        """The cluster as in a record."""
-        return EntityRef(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +137,7 @@ class Organisation:
                 return None
             account = self.add_account(name)
             text = f"Linked account {name}"
-            self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account.named)
+            self.append("LINK_ACCOUNT", user_name=user_name, at=at, description=text, account=account)
             return account
 
     def unlink_account(self, account_id: str, user_name: str) -> Account | None:
@@ -160,11 +146,11 @@ class Organisation:
             if (account := self.remove_account(account_id)) is None:
                 return None
             text = f"Unlinked account {account.name}"
-            self.append("UNLINK_ACCOUNT", user_name=user_name, description=text, account=account.named)
+            self.append("UNLINK_ACCOUNT", user_name=user_name, description=text, account=account)
             return account
 
-    def find_account(self, id_or_name: str) -> EntityRef | None:
-        return next((one.named for one in self.accounts if id_or_name in (one.id, one.name)), None)
+    def find_account(self, id_or_name: str) -> Account | None:
+        return next((one for one in self.accounts if id_or_name in (one.id, one.name)), None)
 
     def find_cluster(self, id_or_name: str) -> Cluster | None:
         return next((one for one in self.clusters if id_or_name in (one.id, one.name)), None)
@@ -219,7 +205,7 @@ class Organisation:
     def _prototypes(self) -> list[Action]:
         """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
         chance = random.Random(self.seed)
-        owners = [one.named for one in self.accounts] or [EntityRef(self.new_id(), "synthetic")]
+        owners: Sequence[EntityRef] = self.accounts or [EntityRef(self.new_id(), "synthetic")]
         clusters = [EntityRef(self.new_id(), f"synthetic-{number}") for number in range(50)]
         kinds, epoch = list(KINDS), from_ms(0)
         return [

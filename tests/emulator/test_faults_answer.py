@@ -24,8 +24,8 @@ def logged() -> Iterator[World]:
     three BACKUPs of no account (minute 3), LINK_ACCOUNT (2), DELETE_CLUSTER of eve (1), RESTORE of the account (0.25).
     """
     with a_world() as world:
-        world.log("RESTORE", 0.25, account=world.account.named, description="r")
-        world.log("DELETE_CLUSTER", 1, user_name="eve", account=world.account.named, cluster=world.cluster.named)
+        world.log("RESTORE", 0.25, account=world.account, description="r")
+        world.log("DELETE_CLUSTER", 1, user_name="eve", account=world.account, cluster=world.cluster)
         world.log("LINK_ACCOUNT", 2)
         for number in range(3):
             world.log("BACKUP", 3, description=f"tie {number}")
@@ -200,7 +200,7 @@ def test_account_and_cluster_are_named_in_another_way(
     ask: Callable[..., Any], logged: World, what: str, form: str
 ) -> None:
     """Exactly the fields of that form are there; `domain` only where the record is about that thing."""
-    named = (logged.account if what == "account" else logged.cluster).named
+    named = logged.account if what == "account" else logged.cluster
     record = _record(ask(f"{what}:{form}"), number=5 if (what, form) == ("account", "domain") else 4)
     found = {key: value for key, value in record.items() if key.startswith((what, "domainI", "domainN"))}
     assert (

@@ -16,16 +16,7 @@ from actionwatch.instaclustr.probe.shapes import field_name, types
 
 WANTED = ("kind", "time", "user", "description", "account", "cluster")
 """The fields that rules and alerts need; others are optional."""
-IS_NAMED_LIKE = {
-    "user": re.compile(
-        r"user|principal|actor|login|email|initiat|author|performed|requested|caller|who", re.IGNORECASE
-    ),
-    "description": re.compile(r"desc|detail|message|summary|text|note|reason|comment", re.IGNORECASE),
-    "account": re.compile(r"account|tenant", re.IGNORECASE),
-    "cluster": re.compile(r"cluster", re.IGNORECASE),
-    "domain_type": re.compile(r"domain|level|scope|target.?type|object.?type", re.IGNORECASE),
-    "upstream_id": re.compile(r"(^|_)id$|uuid|[a-z]Id$"),
-}
+_IS_ID_NAME = re.compile(r"(^|_)id$|uuid|[a-z]Id$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +114,8 @@ def _all(test: Callable[[Any], bool]) -> Callable[[str, list[Any]], bool]:
     return lambda _, values: bool(values) and all(map(test, values))
 
 
-def _named(field: str) -> Callable[[str, list[Any]], bool]:
-    pattern = IS_NAMED_LIKE[field]
+def _named(words: str) -> Callable[[str, list[Any]], bool]:
+    pattern = re.compile(words, re.IGNORECASE)
     return lambda name, values: bool(pattern.search(name)) and any(isinstance(value, str | dict) for value in values)
 
 
@@ -133,7 +124,7 @@ def _is_operation(value: Any) -> bool:
 
 
 def _is_distinct(name: str, values: list[Any]) -> bool:
-    if not IS_NAMED_LIKE["upstream_id"].search(name) or not all(isinstance(value, str | int) for value in values):
+    if not _IS_ID_NAME.search(name) or not all(isinstance(value, str | int) for value in values):
         return False
     return max(Counter(map(str, values)).values(), default=2) == 1
 
@@ -142,7 +133,11 @@ _FITS: Mapping[str, Callable[[str, list[Any]], bool]] = {
     "kind": _all(lambda value: isinstance(value, str) and normalise_kind(value) in KINDS),
     "time": _all(lambda value: parse_instant(value) is not None),
     "operation": _all(_is_operation),
-    **{field: _named(field) for field in ("user", "description", "account", "cluster", "domain_type")},
+    "user": _named("user|principal|actor|login|email|initiat|author|performed|requested|caller|who"),
+    "description": _named("desc|detail|message|summary|text|note|reason|comment"),
+    "account": _named("account|tenant"),
+    "cluster": _named("cluster"),
+    "domain_type": _named("domain|level|scope|target.?type|object.?type"),
     "upstream_id": _is_distinct,
 }
 """For each field, a test that recognises it among the unmapped fields."""

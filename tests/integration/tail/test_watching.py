@@ -134,8 +134,8 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     renamed = type(account)(account.id, "payments (renamed)")
     world.organisation._accounts[account.id] = renamed
     watch.run_once()
-    world.log(ago=540, account=renamed.named, description="old")
-    world.log(account=renamed.named, description="new")
+    world.log(ago=540, account=renamed, description="old")
+    world.log(account=renamed, description="new")
     tail.run_once()
     with database.read() as connection:
         found = records.read_after(connection, 0, 9)
