@@ -11,7 +11,7 @@ import pytest
 from actionwatch.base.errors import AccessDenied, RateLimited
 from actionwatch.instaclustr.probe.client import ATTEMPTS, MAX_REQUESTS
 from actionwatch.instaclustr.probe.findings import ProofImpact
-from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, answer
+from tests.integration.instaclustr.upstream import ReceivedRequest, Responder, Response, Upstream, respond
 from tests.integration.probe.kit import found, printed, probe_at
 
 NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -30,21 +30,21 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**plain, **changes}.items() if value is not None}
 
 
-def listing(records: list[dict[str, Any]], step: int = 1, **headers: str) -> Answering:
+def listing(records: list[dict[str, Any]], step: int = 1, **headers: str) -> Responder:
     """Answer as documented, without filters; `step`: by how much `recordIndex` 1 moves, in pages if -1."""
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         if asked.path.endswith("linked-accounts"):
-            return answer([], 200, **headers)
+            return respond([], 200, **headers)
         low, high = (
             int(asked.params.get(name, [str(default)])[0]) for name, default in (("startTime", 0), ("endTime", 10**15))
         )
         inside = [one for one in records if low <= _milliseconds(one) <= high]
         start = asked.index * (asked.size if step == -1 else step)
         page = {"totalResults": len(inside), "resources": inside[start : start + asked.size]}
-        return answer([page], 200, **headers)
+        return respond([page], 200, **headers)
 
-    return answering
+    return responder
 
 
 def _milliseconds(one: dict[str, Any]) -> int:
@@ -63,10 +63,10 @@ def test_index_that_counts_pages() -> None:
 def test_ids_that_change() -> None:
     """An id that is made up for each answer is no id."""
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         return listing([record(n, id=str(uuid.uuid4())) for n in range(40)])(asked)
 
-    with Upstream(answering) as upstream:
+    with Upstream(responder) as upstream:
         finding = found(probe_at(upstream.url), "upstream id")
     assert "changes between responses" in finding.says
     assert finding.weight is ProofImpact.COSTS
@@ -125,7 +125,7 @@ def test_names_that_are_values() -> None:
     hostile = {"x-2024-55": 1, "bob@acme.example": {"a": 1}, "fine": 2}
     with Upstream(listing([record(n, **hostile) for n in range(9)])) as upstream:
         assert "bob@" not in printed(probe_at(upstream.url))
-    with Upstream(lambda asked: answer({"bob@acme.example": {"deeds": ["x"]}})) as upstream:
+    with Upstream(lambda asked: respond({"bob@acme.example": {"deeds": ["x"]}})) as upstream:
         report = probe_at(upstream.url)
     assert "{(a name that is not shown): {deeds: [text]}}" in found(report, "envelope").says
     assert report.is_proof_prevented
@@ -159,7 +159,7 @@ def test_ignored_filters() -> None:
 def test_refused_key() -> None:
     """A refused key is an error with its remedy, not a finding."""
     with (
-        Upstream(lambda asked: Answered(401)) as upstream,
+        Upstream(lambda asked: Response(401)) as upstream,
         pytest.raises(AccessDenied, match="whether the key was revoked"),
     ):
         probe_at(upstream.url)
@@ -168,7 +168,7 @@ def test_refused_key() -> None:
 def test_limit_that_stays() -> None:
     """A limit that does not pass ends the probe after a few waits."""
     waits: list[float] = []
-    with Upstream(lambda asked: Answered(429)) as upstream, pytest.raises(RateLimited):
+    with Upstream(lambda asked: Response(429)) as upstream, pytest.raises(RateLimited):
         probe_at(upstream.url, sleep=waits.append)
     assert len(upstream.asked) == 2 * ATTEMPTS
     assert len(waits) == 2 * (ATTEMPTS - 1)
@@ -178,7 +178,7 @@ def test_budget() -> None:
     """With repeated requests too, the probe stays within its budget, and reports the checks that it finished."""
     rest = listing([record(n) for n in range(30)])
     numbers = iter(range(10_000))
-    with Upstream(lambda asked: Answered(429) if next(numbers) % 3 else rest(asked)) as upstream:
+    with Upstream(lambda asked: Response(429) if next(numbers) % 3 else rest(asked)) as upstream:
         report = probe_at(upstream.url)
     assert len(upstream.asked) == report.request_count == MAX_REQUESTS
     assert any("a probe sends at most" in finding.says for finding in report.findings)
