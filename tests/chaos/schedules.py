@@ -458,7 +458,7 @@ class Schedule:
         self.tally.proved += report.proved_count
         self.tally.unproved += bool(report.unproved)
         if not (report.error or report.unproved or report.proved_count):
-            self.wrong.append("a poll neither proved nor told")
+            self.wrong.append("a poll neither proved nor reported anything")
         self._check_proof(known, now, visible)
         self._check_reports(report)
         self._note_promised(now, visible)

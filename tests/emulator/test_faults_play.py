@@ -114,7 +114,7 @@ def test_text_and_object_mean_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("ordr:ascending", "unknown fault 'ordr'; did you mean 'order'?"),
         ("", "unknown fault ''"),
@@ -139,11 +139,11 @@ def test_text_and_object_mean_the_same() -> None:
         ("twins:2,operation=user_actions", "applies to the log"),
     ],
 )
-def test_wrong_text_is_told_clearly(text: str, told: str) -> None:
+def test_wrong_text_is_told_clearly(text: str, message: str) -> None:
     """The message names the fault, the error, and what is accepted."""
     with pytest.raises(FaultError) as caught:
         parse_fault(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert text.partition(":")[0] in str(caught.value)
 
 
@@ -181,7 +181,7 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (["ordr"], "did you mean 'order'?"),
         ([{"fault": "ordr"}], "did you mean 'order'? - at `$[0]`"),
@@ -192,12 +192,12 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
         ([3], "at `$[0]`"),
     ],
 )
-def test_control_refuses_and_changes_nothing(shared: World, body: object, told: str) -> None:
+def test_control_refuses_and_changes_nothing(shared: World, body: object, message: str) -> None:
     """A wrong fault is a 400 with the reason and the place."""
     for ask in (http_client.put, http_client.post):
         answer = ask(f"{shared.url}/_emulator/faults", json=body)
         assert answer.status_code == 400
-        assert told in answer.json()["message"]
+        assert message in answer.json()["message"]
     assert http_client.delete(f"{shared.url}/_emulator/faults?fault=ordr").status_code == 400
     assert http_client.get(f"{shared.url}/_emulator/faults").json() == []
 
@@ -217,7 +217,7 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("faults: [{fault: order, arg: ascending}, {fault: ordr}]", "did you mean 'order'? - at `$.faults[1]`"),
         ("faults: [{fault: order}]", "needs one of descending, ascending"),
@@ -229,14 +229,14 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
         ("faults: order", "at `$.faults`"),
     ],
 )
-def test_wrong_fault_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_wrong_fault_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, message: str) -> None:
     """The message names the file, the location and what is accepted."""
     path = tmp_path / "scenario.yaml"
     path.write_text(text)
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_app_refuses_a_wrong_fault() -> None:

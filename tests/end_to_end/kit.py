@@ -74,8 +74,8 @@ def upstream(folder: Path) -> Iterator[Upstream]:
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(5)]
-        said = dict(line.strip().split(": ", 1) for line in lines)
-        yield Upstream(said["base_url"], said["organisation_id"], said["username"], said["api_key"])
+        printed = dict(line.strip().split(": ", 1) for line in lines)
+        yield Upstream(printed["base_url"], printed["organisation_id"], printed["username"], printed["api_key"])
         process.send_signal(signal.SIGTERM)
         assert exit_status(process) == 0
 

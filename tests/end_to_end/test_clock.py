@@ -101,9 +101,9 @@ def test_the_clock_is_set(machine: Machine, soar: kit.Soar, step: float) -> None
             "an empty outbox",
         )
 
-        told = soar.find(trouble="clock_stepped", type="alert.opened")[-1]
-        assert told.data["rule"]["name"] == "actionwatch_self"
-        assert ("back by 1h" if step < 0 else "forward by 1d1h") in told.data["body"]
+        alert = soar.find(trouble="clock_stepped", type="alert.opened")[-1]
+        assert alert.data["rule"]["name"] == "actionwatch_self"
+        assert ("back by 1h" if step < 0 else "forward by 1d1h") in alert.data["body"]
         assert abs(events(service, "clock_stepped")[0]["seconds"] - step) < 5
         status = json.loads(machine.run("status", "-o", "json").stdout)
         assert "clock_stepped" in [trouble["trouble"] for trouble in status["troubles"]]

@@ -105,10 +105,10 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
     assert set(truth.values()) == {1}
     assert post.query("SELECT count(*), count(DISTINCT rule_id) FROM alert") == [(len(users), 1)]
     for user in users:
-        told = soar.find(user=user)
-        assert {found.type for found in told} == {"alert.opened"}
-        assert len({found.id for found in told}) == 1
-        assert len({found.body for found in told}) == 1
+        messages = soar.find(user=user)
+        assert {found.type for found in messages} == {"alert.opened"}
+        assert len({found.id for found in messages}) == 1
+        assert len({found.body for found in messages}) == 1
     assert len({found.id for found in soar.arrivals}) == len(users)
     assert all(found.is_genuine for found in soar.arrivals)
 
@@ -135,8 +135,12 @@ def test_troubles_are_told_and_resolved(post: kit.Post, webhook: HttpEnd, soar: 
         soar.wait_for(trouble="key_refused", type="alert.resolved")
         soar.wait_for(user="mallory@example.com")
         service.end()
-    told = soar.find(rule="actionwatch_self")
-    assert [found.data["labels"]["trouble"] for found in told] == ["rule_broken", "key_refused", "key_refused"]
+    messages = soar.find(rule="actionwatch_self")
+    assert [found.data["labels"]["trouble"] for found in messages] == [
+        "rule_broken",
+        "key_refused",
+        "key_refused",
+    ]
     (post.folder / "rules" / "broken.yml").unlink()
     assert kit.finished("run", "--once", folder=post.folder).returncode == 0
     assert soar.find(trouble="rule_broken", type="alert.resolved")

@@ -142,12 +142,12 @@ def test_each_is_complete(pack: Rules) -> None:
     for rule in pack.rules:
         name = rule.name.name
         assert rule.document is not None
-        said = rule.document.value
+        document = rule.document.value
         assert Path(rule.file).stem == name
         assert str(uuid.UUID(rule.name.id)) == rule.name.id, name
-        assert said["description"].endswith("."), name
-        assert said["falsepositives"], name
-        assert {"status", "level", "logsource", "title"} <= set(said), name
+        assert document["description"].endswith("."), name
+        assert document["falsepositives"], name
+        assert {"status", "level", "logsource", "title"} <= set(document), name
         assert rule.alert.title is not None, name
         assert rule.alert.fields, name
         steps = re.findall(r"^(\d+)\. ", rule.alert.runbook or "", re.MULTILINE)

@@ -64,8 +64,8 @@ def folder(tmp_path: Path) -> Path:
 
 def _imported(code: str, names: tuple[str, ...], folder: Path, *arguments: str) -> list[str]:
     """Run code in a child process. Return which of these modules it imported."""
-    told = "\nprint(json.dumps([name for name in json.loads(sys.argv[1]) if sys.modules.get(name)]))"
-    command = [sys.executable, "-c", f"import json, sys\n{code}{told}", json.dumps(names), *arguments]
+    report = "\nprint(json.dumps([name for name in json.loads(sys.argv[1]) if sys.modules.get(name)]))"
+    command = [sys.executable, "-c", f"import json, sys\n{code}{report}", json.dumps(names), *arguments]
     ran = run_child(command, cwd=folder)
     assert ran.returncode == 0, ran.stderr
     found: list[str] = json.loads(ran.stdout.splitlines()[-1])

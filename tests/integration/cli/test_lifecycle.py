@@ -149,10 +149,10 @@ def test_explain(desk: Desk) -> None:
     desk.act("DELETE_CLUSTER", 5)
     run(desk)
     (alert,) = desk.call("alerts", "list", "-o", "json").json
-    told = desk.call("explain", alert["id"], "-o", "json").json
-    assert list(told) == ["subject", "story"]
-    assert told["subject"] == alert["id"]
-    stages = [line["stage"] for line in told["story"]]
+    explained = desk.call("explain", alert["id"], "-o", "json").json
+    assert list(explained) == ["subject", "story"]
+    assert explained["subject"] == alert["id"]
+    stages = [line["stage"] for line in explained["story"]]
     for stage in (
         "happened",
         "seen",
@@ -165,9 +165,9 @@ def test_explain(desk: Desk) -> None:
         "notified",
     ):
         assert stage in stages, (stage, stages)
-    assert all(list(line) == ["at", "alert", "stage", "what"] for line in told["story"])
-    assert [line["at"] for line in told["story"]] == sorted(line["at"] for line in told["story"])
-    (matched, *_) = [line["what"] for line in told["story"] if line["stage"] == "matched"]
+    assert all(list(line) == ["at", "alert", "stage", "what"] for line in explained["story"])
+    assert [line["at"] for line in explained["story"]] == sorted(line["at"] for line in explained["story"])
+    (matched, *_) = [line["what"] for line in explained["story"] if line["stage"] == "matched"]
     assert "cluster_deleted" in matched
     assert "DELETE_CLUSTER" in matched
     key = alert["records"][0]["key"]

@@ -423,8 +423,8 @@ def test_status_shows_a_backlog(desk: Desk) -> None:
     with database.write() as connection:
         backlog_progress.write(connection, backlog)
     database.close()
-    told = desk.call("status", "-o", "json").json["sources"][0]["backlog"]
-    assert {name: told[name] for name in ("share", "records", "records_per_second", "remaining_seconds")} == {
+    shown = desk.call("status", "-o", "json").json["sources"][0]["backlog"]
+    assert {name: shown[name] for name in ("share", "records", "records_per_second", "remaining_seconds")} == {
         "share": 0.4, "records": 5000, "records_per_second": 125.0, "remaining_seconds": 60,
     }  # fmt: skip
     assert "40% done" in desk.call("status").out

@@ -169,9 +169,9 @@ def test_explain_a_stored_record(desk: Desk) -> None:
     desk.act("DELETE_CLUSTER", 5, user="eve")
     desk.call("run", "--once")
     (record,) = desk.call("records", "list", "-o", "json").json
-    told = desk.call("rules", "explain", record["key"], "cluster_deleted")
-    assert told.status == 0
-    assert "+ actionKind: DELETE_CLUSTER   <- DELETE_CLUSTER" in told.out
+    explained = desk.call("rules", "explain", record["key"], "cluster_deleted")
+    assert explained.status == 0
+    assert "+ actionKind: DELETE_CLUSTER   <- DELETE_CLUSTER" in explained.out
     file = desk.folder / "record.json"
     file.write_text(json.dumps(record))
     for arguments, stdin in ((str(file), ""), ("-", json.dumps(record["raw"]))):
@@ -277,20 +277,20 @@ def test_explain_a_correlation(desk: Desk, tmp_path: Path) -> None:
     (alert,) = desk.call("alerts", "list", "-o", "json").json
     exported = desk.call("records", "export").out
     records = sorted(map(json.loads, exported.splitlines()), key=lambda each: each["timestamp"])
-    told = desk.call("rules", "explain", records[2]["key"], "burst").out
-    assert "? before it: 2 records" in told
-    assert "+ with it: 3 records" in told
-    assert f"+ opens the alert {alert['id']}" in told
+    explained = desk.call("rules", "explain", records[2]["key"], "burst").out
+    assert "? before it: 2 records" in explained
+    assert "+ with it: 3 records" in explained
+    assert f"+ opens the alert {alert['id']}" in explained
     assert "- no alert" in desk.call("rules", "explain", records[1]["key"], "burst").out
     file, one = tmp_path / "all.jsonl", tmp_path / "one.json"
     file.write_text(exported)
     one.write_text(json.dumps(records[2]))
     over_file = desk.call("rules", "explain", str(one), "burst", "--records", str(file)).out
-    assert over_file == told
+    assert over_file == explained
     story = desk.call("explain", alert["id"], "-o", "json").json["story"]
-    said = [line["what"] for line in story if line["stage"] == "counted"]
-    assert said[-1] == f"group userName=eve: 2 records before it, 3 records with it; opens the alert {alert['id']}"
-    assert len(said) == 3
+    counted = [line["what"] for line in story if line["stage"] == "counted"]
+    assert counted[-1] == f"group userName=eve: 2 records before it, 3 records with it; opens the alert {alert['id']}"
+    assert len(counted) == 3
 
 
 def _asking(folder: Path) -> contextlib.AbstractContextManager[Terminal]:

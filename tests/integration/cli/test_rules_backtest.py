@@ -182,9 +182,9 @@ def test_a_line_that_is_no_record_is_located(line: str, tmp_path: Path) -> None:
     file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
     file.write_text(f'{{"action": "BACKUP", "timestamp": "2026-03-04T12:00:00Z"}}\n{line}\n')
     rule.write_text("title: D\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n")
-    told = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file))
-    assert told.status == 2
-    assert told.err.startswith(f"{file}:2:1: not a record")
+    called = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file))
+    assert called.status == 2
+    assert called.err.startswith(f"{file}:2:1: not a record")
 
 
 def test_broken_rules_and_unknown_names(busy: Desk) -> None:

@@ -112,16 +112,16 @@ def test_each_gate_stops_only_its_messages(found: GateContext, expected: str | N
     """Each gate stops the messages that it should, and no others."""
     match decide(found):
         case None:
-            said = None
+            action = None
         case Suppress(by, ref):
-            said = f"{by} {ref}"
+            action = f"{by} {ref}"
         case Collapse(until):
-            said = "collapse"
+            action = "collapse"
             assert until == NOON + timedelta(seconds=10)
         case Hold(until):
-            said = "hold"
+            action = "hold"
             assert until == NOON + 20 * HOUR
-    assert said == expected
+    assert action == expected
 
 
 def test_gates_are_evaluated_in_the_documented_order() -> None:

@@ -50,7 +50,7 @@ def test_an_account_needs_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "error", "said"),
+    ("response", "error", "message"),
     [
         (respond({"errors": {"accountName": "is taken"}}, 400), BadRequest, "accountName: is taken"),
         (respond({"message": "no such account"}, 404), BadRequest, "no such account"),
@@ -61,7 +61,7 @@ def test_an_account_needs_a_name() -> None:
         (Response(307, b"", {"location": "https://elsewhere.example/x"}), BadResponse, "elsewhere.example"),
     ],
 )
-def test_refusal_is_reported_and_not_retried(response: Response, error: type[SourceError], said: str) -> None:
+def test_refusal_is_reported_and_not_retried(response: Response, error: type[SourceError], message: str) -> None:
     """A refusal is one request, and an error with the upstream's text."""
     calls: list[Callable[[Admin], object]] = [
         lambda admin: admin.create_account("x"),
@@ -72,7 +72,7 @@ def test_refusal_is_reported_and_not_retried(response: Response, error: type[Sou
             with pytest.raises(error) as caught:
                 call(admin)
             assert len(upstream.asked) == 1
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 def test_request_without_a_response_is_not_retried() -> None:

@@ -59,7 +59,7 @@ def test_request_is_as_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "error", "said"),
+    ("response", "error", "message"),
     [
         (Response(401), AccessDenied, "whether the key was revoked"),
         (respond({"status": 401, "message": "Bad key", "errorDetails": "expired", "code": 7, "link": "x"}, 401),
@@ -82,11 +82,11 @@ def test_request_is_as_documented() -> None:
         (Response(200, b'[{"resources": [{"action": "X"'), BadResponse, "not a page"),
     ],
 )  # fmt: skip
-def test_every_refusal_has_its_error(response: Response, error: type[SourceError], said: str) -> None:
+def test_every_refusal_has_its_error(response: Response, error: type[SourceError], message: str) -> None:
     """Each failure has its type, and its text contains the explanation of the upstream and the remedy."""
     caught, asked = failure(lambda _: response)
     assert type(caught) is error
-    assert said in str(caught)
+    assert message in str(caught)
     assert len(asked) == 1
 
 
@@ -214,7 +214,7 @@ def babble(handler: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "said"),
+    ("wire", "message"),
     [
         (drip, "no response within the timeout"),
         (hang, "no response within the timeout"),
@@ -226,12 +226,12 @@ def babble(handler: Any) -> None:
         (babble, "no valid response"),
     ],
 )
-def test_incomplete_response_is_unavailable(wire: Any, said: str) -> None:
+def test_incomplete_response_is_unavailable(wire: Any, message: str) -> None:
     """Every broken connection is a temporary error, and no partial response counts as a response."""
     timeout = timedelta(seconds=0.3) if wire in (drip, hang) else PATIENT
     caught, _ = failure(lambda _: Response(wire=wire), timeout=timeout)
     assert type(caught) is SourceUnavailable
-    assert said in str(caught)
+    assert message in str(caught)
 
 
 def test_closed_port_is_unavailable() -> None:

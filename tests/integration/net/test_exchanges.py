@@ -71,13 +71,13 @@ def responding(*pieces: bytes) -> Callable[[socket.socket, threading.Event], Non
     return treat
 
 
-def dripping(said: bytes, endless: bytes) -> Callable[[socket.socket, threading.Event], None]:
+def dripping(response: bytes, endless: bytes) -> Callable[[socket.socket, threading.Event], None]:
     """Send the beginning, then a little from time to time until the client or the test ends it."""
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
         take_request(connection)
         with contextlib.suppress(OSError):
-            connection.sendall(said)
+            connection.sendall(response)
             while not released.wait(SHORT / 10):
                 connection.sendall(endless)
 
@@ -106,7 +106,7 @@ def request_from(*pieces: bytes, **given: object) -> HttpResponse:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "body"),
+    ("response", "status", "body"),
     [
         (OK, 200, b"ok"),
         (OK.replace(b"\r\n", b"\n"), 200, b"ok"),
@@ -122,15 +122,15 @@ def request_from(*pieces: bytes, **given: object) -> HttpResponse:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nlate: 1\r\nlater: 2\r\n\r\n", 200, b"x"),
     ],
 )  # fmt: skip
-def test_response_is_parsed_with_any_framing(said: bytes, status: int, body: bytes) -> None:
+def test_response_is_parsed_with_any_framing(response: bytes, status: int, body: bytes) -> None:
     """The response is parsed correctly with any framing, whether it arrives at once or byte by byte."""
-    for pieces in ([said], [said[at : at + 1] for at in range(len(said))]):
+    for pieces in ([response], [response[at : at + 1] for at in range(len(response))]):
         answer = request_from(*pieces)
         assert (answer.status, answer.body) == (status, body)
 
 
 @pytest.mark.parametrize(
-    ("said", "fault"),
+    ("response", "fault"),
     [
         (b"", "disconnected without sending a response"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "illegal status line"),
@@ -151,14 +151,14 @@ def test_response_is_parsed_with_any_framing(said: bytes, status: int, body: byt
         ),
     ],
 )
-def test_broken_response_is_an_error(said: bytes, fault: str) -> None:
+def test_broken_response_is_an_error(response: bytes, fault: str) -> None:
     """A broken response is a TransportError, and uses little time and memory."""
     with pytest.raises(TransportError, match=fault):
-        request_from(said, max_body_bytes=1_000)
+        request_from(response, max_body_bytes=1_000)
 
 
 @pytest.mark.parametrize(
-    ("said", "endless"),
+    ("response", "endless"),
     [
         (b"HTTP/1.1 200", b"x"),
         (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
@@ -169,10 +169,10 @@ def test_broken_response_is_an_error(said: bytes, fault: str) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
     ],
 )
-def test_slow_server_times_out(said: bytes, endless: bytes) -> None:
+def test_slow_server_times_out(response: bytes, endless: bytes) -> None:
     """A server that sends a little from time to time, also in the head, times out."""
     with (
-        RawEnd(dripping(said, endless)) as server,
+        RawEnd(dripping(response, endless)) as server,
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
@@ -270,7 +270,7 @@ def test_sent_message_is_not_repeated_within_an_attempt() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
         OK + FORGED,
@@ -280,19 +280,21 @@ def test_sent_message_is_not_repeated_within_an_attempt() -> None:
         b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ],
 )
-def test_connection_with_surplus_bytes_is_not_reused(said: bytes) -> None:
+def test_connection_with_surplus_bytes_is_not_reused(response: bytes) -> None:
     """A response that arrives too early is not taken for the response to the next message."""
-    accepted, treat = serving(said, FORGED)
+    accepted, treat = serving(response, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
             assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").body == b"ok"
     assert len(accepted) == 2
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 204 No\r\ncontent-length: 6\r\n\r\n"])
-def test_bytes_after_a_response_without_a_body_are_not_used(said: bytes) -> None:
+@pytest.mark.parametrize(
+    "response", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 204 No\r\ncontent-length: 6\r\n\r\n"]
+)
+def test_bytes_after_a_response_without_a_body_are_not_used(response: bytes) -> None:
     """Bytes after a 204 are not taken for the response to the next message."""
-    accepted, treat = serving(said + FORGED, FORGED)
+    accepted, treat = serving(response + FORGED, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
             assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").status == 204
@@ -454,7 +456,7 @@ def test_connect_through_a_proxy_opens_the_tunnel_and_sends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("said", "fault"),
+    ("response", "fault"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407"),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "cannot connect: the proxy sent data of its own"),
@@ -462,9 +464,9 @@ def test_connect_through_a_proxy_opens_the_tunnel_and_sends_nothing(
         (b"nonsense\r\n\r\n", "no valid response"),
     ],
 )
-def test_refusal_of_a_proxy_is_an_error(said: bytes, fault: str) -> None:
+def test_refusal_of_a_proxy_is_an_error(response: bytes, fault: str) -> None:
     """The refusal of a proxy is not taken for a response of the receiver."""
-    with ProxyEnd(said) as proxy, client(proxy=proxy.url) as made, pytest.raises(TransportError, match=fault):
+    with ProxyEnd(response) as proxy, client(proxy=proxy.url) as made, pytest.raises(TransportError, match=fault):
         made.post("https://receiver.example/", headers={}, content=b"{}")
 
 

@@ -107,8 +107,8 @@ def test_storm_is_one_incident(server: HttpEnd, notifier: Any) -> None:
 def test_refused_event_is_permanent_with_the_reason(server: HttpEnd, notifier: Any) -> None:
     """A wrong routing key is a permanent error with the reason."""
     errors = ["'routing_key' is invalid", f"it was {ROUTING_KEY}"]
-    said = {"status": "invalid event", "message": "Event object is invalid", "errors": errors}
-    server.queue.append(Reply(400, json.dumps(said).encode()))
+    body = {"status": "invalid event", "message": "Event object is invalid", "errors": errors}
+    server.queue.append(Reply(400, json.dumps(body).encode()))
     with pytest.raises(PermanentDeliveryError, match="routing key") as caught:
         deliver(notifier, "pagerduty", message())
     assert caught.value.response == "Event object is invalid; 'routing_key' is invalid; it was [secret]"

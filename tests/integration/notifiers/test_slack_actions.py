@@ -148,11 +148,11 @@ def test_failed_action_is_reported_only_to_its_user(server: SocketEnd) -> None:
             pressed.error = error
             server.press("actionwatch_ack", envelope_id=f"e{number}")
             wait_until(lambda: len(server.api.requests) == number + 3, "the answer to the presser")  # noqa: B023
-    said = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
-    texts = [request.json["text"] for request in said]
+    replies = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
+    texts = [request.json["text"] for request in replies]
     assert texts[0] == "Acknowledge failed: the alert is resolved already &lt;!channel&gt;"
     assert texts[1:] == ["Acknowledge failed: busy", "Acknowledge failed: unexpected ZeroDivisionError"]
-    assert {request.json["user"] for request in said} == {"U123"}
+    assert {request.json["user"] for request in replies} == {"U123"}
 
 
 def test_second_press_shows_who_was_first(server: SocketEnd) -> None:
@@ -163,9 +163,9 @@ def test_second_press_shows_who_was_first(server: SocketEnd) -> None:
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: server.api.requests[-1].path.endswith("chat.postEphemeral"), "the answer to the presser")
     assert not [request for request in server.api.requests if request.path.endswith("chat.update")]
-    told = server.api.requests[-1].json
-    assert told["text"] == "Nothing to do. Acknowledged by bob &lt;!channel&gt; (U9)"
-    assert told["user"] == "U123"
+    reply = server.api.requests[-1].json
+    assert reply["text"] == "Nothing to do. Acknowledged by bob &lt;!channel&gt; (U9)"
+    assert reply["user"] == "U123"
 
 
 def test_repeated_envelope_acts_once(server: SocketEnd) -> None:

@@ -49,11 +49,11 @@ CHANNELS: dict[str, Callable[[Message], str]] = {
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_summary_names_silence_author_comment_and_counts(channel: str) -> None:
     """A summary shows which silence suppressed how many alerts of which rules, with author and comment."""
-    said = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
-    assert "10 cluster_deleted, 2 firewall_opened suppressed by silence 3f2a-1 of sam: load test, ask sam" in said
-    said = CHANNELS[channel](summary("mute", alerts=[alert()] * 3, causes=[NIGHTS]))
-    assert "3 cluster_deleted suppressed by mute interval nights" in said
-    assert "None" not in said
+    shown = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
+    assert "10 cluster_deleted, 2 firewall_opened suppressed by silence 3f2a-1 of sam: load test, ask sam" in shown
+    shown = CHANNELS[channel](summary("mute", alerts=[alert()] * 3, causes=[NIGHTS]))
+    assert "3 cluster_deleted suppressed by mute interval nights" in shown
+    assert "None" not in shown
 
 
 @pytest.mark.parametrize("channel", CHANNELS)

@@ -216,7 +216,7 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
 
 def secret(_: Request) -> Response:
     """Return a text."""
-    return PlainTextResponse("told")
+    return PlainTextResponse("secret")
 
 
 PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", secret)]
@@ -246,7 +246,7 @@ def test_answers_from_the_start() -> None:
     """Clients can connect as soon as the address is known."""
     for _ in range(10):
         with serving(PAGES, "127.0.0.1", 0, None) as url:
-            assert http_client.get(f"{url}/page").text == "told"
+            assert http_client.get(f"{url}/page").text == "secret"
 
 
 def test_nothing_listens_afterwards() -> None:
@@ -266,7 +266,7 @@ def test_ipv6() -> None:
         pytest.skip("no IPv6 here")
     with serving(PAGES, "::1", 0, None) as url:
         assert url.startswith("http://[::1]:")
-        assert http_client.get(f"{url}/page").text == "told"
+        assert http_client.get(f"{url}/page").text == "secret"
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a..b", "x" * 70])

@@ -255,7 +255,7 @@ def test_columns_and_single_objects_give_the_same_records(objects: list[dict[str
     reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
     if is_settled:
         reader.settle_identity(["known"])
-    told = [{key: value for key, value in fields.items() if value is not None} for fields in objects]
-    single = [reader._read_one(reader._plan(tuple(fields)), fields, "{}", SEEN) for fields in told]
+    present = [{key: value for key, value in fields.items() if value is not None} for fields in objects]
+    single = [reader._read_one(reader._plan(tuple(fields)), fields, "{}", SEEN) for fields in present]
     assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single
     assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single  # again, from the cache

@@ -151,10 +151,10 @@ def test_names_that_sigma_cannot_parse_are_replaced() -> None:
     text, lost = exported(load(one, two, over, inner))
     assert lost == []
     SigmaCollection.from_yaml(text).resolve_rule_references()
-    told = {document["name"]: document.get("correlation") for document in yaml.safe_load_all(text)}
-    assert list(told) == ["d_1_x", "_9", "v_w", "_1w_cluster", "_1w_1st", "_1w"]
-    assert told["v_w"]["aliases"] == {"who": {"d_1_x": "userName", "_9": "raw.x"}}
-    assert told["_1w"]["group-by"] == ["cluster"]
+    exported_rules = {document["name"]: document.get("correlation") for document in yaml.safe_load_all(text)}
+    assert list(exported_rules) == ["d_1_x", "_9", "v_w", "_1w_cluster", "_1w_1st", "_1w"]
+    assert exported_rules["v_w"]["aliases"] == {"who": {"d_1_x": "userName", "_9": "raw.x"}}
+    assert exported_rules["_1w"]["group-by"] == ["cluster"]
     assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
 
 

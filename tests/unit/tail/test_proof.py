@@ -30,12 +30,12 @@ def a_walk(
     )
 
 
-def a_claim(told: object) -> Claim:
-    match told:
+def a_claim(reported: object) -> Claim:
+    match reported:
         case int():
-            return Claim(told)
+            return Claim(reported)
         case dict():
-            return Claim(None, told)
+            return Claim(None, reported)
         case (int() as total, dict() as counts):
             return Claim(total, counts)
     return Claim()
@@ -48,7 +48,7 @@ AB = {"A": 1, "B": 1}
     ("walk", "earlier", "is_trusted", "method"),
     [
         pytest.param(a_walk("ab", before=2), None, True, "totals", id="as many as the trusted total"),
-        pytest.param(a_walk("", before=0), None, True, "totals", id="nothing, as told"),
+        pytest.param(a_walk("", before=0), None, True, "totals", id="nothing, as reported"),
         pytest.param(a_walk("ab", before=(2, AB)), None, True, "counts", id="counts too"),
         pytest.param(a_walk("ab", before=(2, {**AB, "C": 0})), None, True, "counts", id="a kind counted as none"),
         pytest.param(a_walk("ab", before=AB), None, True, "counts", id="counts alone"),
@@ -78,8 +78,8 @@ AB = {"A": 1, "B": 1}
             "totals",
             id="twins twice",
         ),
-        pytest.param(a_walk("ab"), None, False, None, id="nothing told, one walk"),
-        pytest.param(a_walk("ab"), a_walk("ab"), False, TWO_WALKS, id="nothing told, two walks"),
+        pytest.param(a_walk("ab"), None, False, None, id="nothing reported, one walk"),
+        pytest.param(a_walk("ab"), a_walk("ab"), False, TWO_WALKS, id="nothing reported, two walks"),
         pytest.param(a_walk("ab"), a_walk("ba"), False, TWO_WALKS, id="in another order, without repeats"),
         pytest.param(a_walk("ab"), a_walk("abc"), False, None, id="two walks differ"),
         pytest.param(a_walk("ab"), a_walk("abb"), False, None, id="two walks differ by a twin"),
@@ -176,8 +176,8 @@ Change = Callable[[Listing], None]
 class Upstream:
     """How a simulated upstream divides pages and counts."""
 
-    tells_total: bool = True
-    tells_counts: bool = True
+    reports_total: bool = True
+    reports_counts: bool = True
     clamp: int = 1000
     reorder: Callable[[Listing, int], Listing] = lambda listing, request: listing
 
@@ -210,11 +210,11 @@ class Walker:
         return Walk(Counter(keys), kinds, claims[0], claims[-1], pages, keys, has_repeats, is_ended)
 
     def _ask(self, offset: int, size: int) -> tuple[Listing, Claim]:
-        told = self.upstream
-        shown = told.reorder(list(self.listing), self.requests)
-        page = shown[offset : offset + min(size, told.clamp)]
-        counts = dict(Counter(key[0] for key in self.listing)) if told.tells_counts else None
-        claim = Claim(len(self.listing) if told.tells_total else None, counts)
+        upstream = self.upstream
+        shown = upstream.reorder(list(self.listing), self.requests)
+        page = shown[offset : offset + min(size, upstream.clamp)]
+        counts = dict(Counter(key[0] for key in self.listing)) if upstream.reports_counts else None
+        claim = Claim(len(self.listing) if upstream.reports_total else None, counts)
         self.requests += 1
         if self.changes:
             self.changes.pop(0)(self.listing)
@@ -261,14 +261,14 @@ listings = st.integers(0, 14).flatmap(
     )
 )
 upstreams = st.builds(
-    Upstream, tells_total=st.booleans(), tells_counts=st.booleans(), clamp=st.sampled_from([2, 3, 1000])
+    Upstream, reports_total=st.booleans(), reports_counts=st.booleans(), clamp=st.sampled_from([2, 3, 1000])
 )
 
 
 @given(upstreams, listings, inserts, st.integers(1, 9), st.booleans())
 def test_proof_while_records_appear(upstream, listing, changes, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
     """A walk that is proved contains every record that existed before it, each once."""
-    assume(upstream.tells_total or not is_trusted)
+    assume(upstream.reports_total or not is_trusted)
     walker = Walker(upstream, listing, changes)
     walk, before = read(walker, size, is_trusted=is_trusted)
     if walk is not None:
@@ -279,7 +279,7 @@ def test_proof_while_records_appear(upstream, listing, changes, size, is_trusted
 @given(upstreams, listings, removals, st.integers(1, 9), st.booleans())
 def test_proof_while_records_disappear(upstream, listing, changes, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
     """A walk that is proved contains every record that still exists, each once."""
-    assume(upstream.tells_total or not is_trusted)
+    assume(upstream.reports_total or not is_trusted)
     walker = Walker(upstream, listing, changes)
     walk, before = read(walker, size, is_trusted=is_trusted)
     if walk is not None:
@@ -290,16 +290,16 @@ def test_proof_while_records_disappear(upstream, listing, changes, size, is_trus
 @given(upstreams, listings, st.integers(1, 9), st.booleans())
 def test_listing_that_does_not_change_is_proved(upstream, listing, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
     """A listing that does not change is proved, with exactly its records."""
-    assume(upstream.tells_total or not is_trusted)
+    assume(upstream.reports_total or not is_trusted)
     walk, _ = read(Walker(upstream, list(listing), []), size, is_trusted=is_trusted)
     assert walk is not None
     assert walk.keys == Counter(listing)
 
 
 @given(listings, st.integers(1, 9), st.randoms(use_true_random=False), st.booleans())
-def test_proof_of_a_listing_without_order(listing, size, chance, tells_total) -> None:  # type: ignore[no-untyped-def]
+def test_proof_of_a_listing_without_order(listing, size, chance, reports_total) -> None:  # type: ignore[no-untyped-def]
     """A listing in a different order at each request is not proved with records that are repeated or missing by chance."""
-    upstream = Upstream(tells_total, tells_total, reorder=lambda shown, _: chance.sample(shown, len(shown)))
+    upstream = Upstream(reports_total, reports_total, reorder=lambda shown, _: chance.sample(shown, len(shown)))
     walk, _ = read(Walker(upstream, list(listing), []), size, is_trusted=False, walks=6)
     if walk is not None:
         assert walk.keys == Counter(listing)
