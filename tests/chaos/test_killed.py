@@ -27,7 +27,7 @@ from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT, DELIVERY
 from tests.children import child, run_child
-from tests.upstreams import happened, stored
+from tests.upstreams import logged_actions, stored
 from tests.waiting import beside, pause, wait_until
 
 KILLS = 40
@@ -203,7 +203,7 @@ def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.Captu
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:
             held = stored(database)
-            truth = happened(organisation.truth())
+            truth = logged_actions(organisation.truth())
             with database.read() as connection:
                 statuses = connection.execute(select(DELIVERY.c.id, DELIVERY.c.status)).all()
                 alerts = connection.execute(select(ALERT.c.id).where(ALERT.c.rule_name == "cluster_deleted")).all()

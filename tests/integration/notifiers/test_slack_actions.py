@@ -17,7 +17,7 @@ from actionwatch.notifiers._slack_actions import REFUSED_WAIT, SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
-from tests.threads import is_waiting_in, strike
+from tests.threads import is_waiting_in, raise_in_thread
 from tests.unit.render.messages import message
 from tests.waiting import LIMIT, at_least, beside, wait_until
 
@@ -226,7 +226,7 @@ def test_listener_survives_any_exception(server: SocketEnd) -> None:
     with listening(server, pressed) as listener:
         listener.check()
         wait_until(lambda: is_waiting_in("slack-actions-security-slack", "_listen"), "the end of the connecting")
-        strike("slack-actions-security-slack", SystemExit)
+        raise_in_thread("slack-actions-security-slack", SystemExit)
         wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: pressed.calls, "a press")

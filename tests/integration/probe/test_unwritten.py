@@ -18,7 +18,7 @@ NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
 def record(number: int, **changes: Any) -> dict[str, Any]:
-    """Make a record; a change to None takes a field away."""
+    """Make a record; None removes a field."""
     at = NEWEST - timedelta(seconds=61 * number, milliseconds=17 * number + 3)
     plain = {
         "action": ("CREATE_CLUSTER", "BACKUP", "LINK_USER")[number % 3],
@@ -31,7 +31,7 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def listing(records: list[dict[str, Any]], step: int = 1, **headers: str) -> Responder:
-    """Answer as documented, without filters; `step`: by how much `recordIndex` 1 moves, in pages if -1."""
+    """Respond as documented, without filters. `step` is by how much `recordIndex` 1 moves, in pages if -1."""
 
     def responder(asked: ReceivedRequest) -> Response:
         if asked.path.endswith("linked-accounts"):
@@ -53,7 +53,7 @@ def _milliseconds(one: dict[str, Any]) -> int:
 
 
 def test_index_that_counts_pages() -> None:
-    """An index in pages would make walks skip records: it prevents the proof."""
+    """An index that counts pages would make walks skip records, so it prevents the proof."""
     with Upstream(listing([record(n) for n in range(40)], step=-1)) as upstream:
         report = probe_at(upstream.url)
     assert "counts pages" in found(report, "recordIndex").says
@@ -61,7 +61,7 @@ def test_index_that_counts_pages() -> None:
 
 
 def test_ids_that_change() -> None:
-    """An id that is made up for each answer is no id."""
+    """An id that changes with each response does not count as an id."""
 
     def responder(asked: ReceivedRequest) -> Response:
         return listing([record(n, id=str(uuid.uuid4())) for n in range(40)])(asked)
@@ -72,8 +72,8 @@ def test_ids_that_change() -> None:
     assert finding.weight is ProofImpact.COSTS
 
 
-def test_names_nobody_guessed() -> None:
-    """Fields under other names are suggested as aliases, and with these nothing is missing any more."""
+def test_unknown_field_names_are_suggested_as_aliases() -> None:
+    """Fields with unknown names are suggested as aliases, with which nothing is missing any more."""
     records = []
     for n in range(30):
         one = record(n)
@@ -100,14 +100,14 @@ def test_names_nobody_guessed() -> None:
     assert not after.is_proof_prevented
 
 
-def test_rival_times() -> None:
-    """Two fields that may hold the time are pointed out."""
+def test_two_possible_times_are_reported() -> None:
+    """Two fields that may contain the time are reported."""
     with Upstream(listing([record(n, created=record(n)["timestamp"]) for n in range(9)])) as upstream:
         finding = found(probe_at(upstream.url), "rival fields")
     assert finding.says == "time: timestamp, created"
 
 
-def test_kinds_that_are_sentences() -> None:
+def test_value_that_is_no_kind_is_not_shown() -> None:
     """A value that does not look like a kind is not shown, and only new kinds are suggested."""
     kinds = ["Zebediah deleted 3 things!", "LOGIN_FAILED", "LOGIN", "BACKUP"]
     with Upstream(listing([record(n, action=kinds[n % 4]) for n in range(20)])) as upstream:
@@ -120,7 +120,7 @@ def test_kinds_that_are_sentences() -> None:
     assert "zebediah" not in printed(report).lower()
 
 
-def test_names_that_are_values() -> None:
+def test_field_name_that_looks_like_data_is_not_shown() -> None:
     """A field name that looks like data is not shown, neither of a record nor of an unreadable response."""
     hostile = {"x-2024-55": 1, "bob@acme.example": {"a": 1}, "fine": 2}
     with Upstream(listing([record(n, **hostile) for n in range(9)])) as upstream:
@@ -131,8 +131,8 @@ def test_names_that_are_values() -> None:
     assert report.is_proof_prevented
 
 
-def test_long_log() -> None:
-    """A log of more than a page settles how large pages get and how far back it reaches."""
+def test_long_log_shows_page_size_and_retention() -> None:
+    """A log with more than one page shows the largest page size and how far back the log reaches."""
     with Upstream(listing([record(n) for n in range(1500)])) as upstream:
         report = probe_at(upstream.url)
     assert found(report, "pageSize").says == "applied, up to 1000"
@@ -140,7 +140,7 @@ def test_long_log() -> None:
     assert found(report, "proof").weight is ProofImpact.FINE
 
 
-def test_limits_that_are_told() -> None:
+def test_rate_limit_headers_are_named() -> None:
     """Headers about rate limits are named without their values."""
     with Upstream(listing([record(1)], X_RateLimit_Remaining="8371")) as upstream:
         report = probe_at(upstream.url)
@@ -149,7 +149,7 @@ def test_limits_that_are_told() -> None:
 
 
 def test_ignored_filters() -> None:
-    """A server without any filter is found out, and nothing is taken for honoured."""
+    """A server that ignores every filter is detected, and no filter is reported as honoured."""
     with Upstream(listing([record(n) for n in range(30)])) as upstream:
         report = probe_at(upstream.url)
     for subject in ("actionKinds", "userName", "account by id"):
@@ -157,7 +157,7 @@ def test_ignored_filters() -> None:
 
 
 def test_refused_key() -> None:
-    """A refused key is an error with its remedy, not a finding."""
+    """A refused key is an error with its remedy and not a finding."""
     with (
         Upstream(lambda asked: Response(401)) as upstream,
         pytest.raises(AccessDenied, match="whether the key was revoked"),
@@ -165,8 +165,8 @@ def test_refused_key() -> None:
         probe_at(upstream.url)
 
 
-def test_limit_that_stays() -> None:
-    """A limit that does not pass ends the probe after a few waits."""
+def test_permanent_rate_limit_ends_the_probe() -> None:
+    """A rate limit that does not end stops the probe after a few waits."""
     waits: list[float] = []
     with Upstream(lambda asked: Response(429)) as upstream, pytest.raises(RateLimited):
         probe_at(upstream.url, sleep=waits.append)
@@ -174,8 +174,8 @@ def test_limit_that_stays() -> None:
     assert len(waits) == 2 * (ATTEMPTS - 1)
 
 
-def test_budget() -> None:
-    """With repeated requests too, the probe stays within its budget, and reports the checks that it finished."""
+def test_probe_stays_within_its_budget() -> None:
+    """The probe stays within its request budget, also with retries, and reports the checks that it finished."""
     rest = listing([record(n) for n in range(30)])
     numbers = iter(range(10_000))
     with Upstream(lambda asked: Response(429) if next(numbers) % 3 else rest(asked)) as upstream:

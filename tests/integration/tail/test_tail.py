@@ -17,7 +17,7 @@ from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON
-from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
+from tests.upstreams import SOURCE, DirectClient, World, logged_actions, open_troubles, self_watch, stored, tail_of
 
 HOUR = timedelta(hours=1)
 
@@ -50,7 +50,7 @@ class Bench:
 
     def is_complete(self) -> bool:
         """Return whether the store contains exactly the logged actions."""
-        return stored(self.database) == happened(self.world.organisation.truth())
+        return stored(self.database) == logged_actions(self.world.organisation.truth())
 
 
 def bench(world: World, database: Database, *faults: str, **options: Any) -> Bench:

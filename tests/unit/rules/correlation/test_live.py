@@ -93,7 +93,7 @@ def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
     """One batch in any order gives exactly the alerts of the plain run, and those of every group folded once."""
     service = Service(RULES[rules], keep=None)
     service.correlator.take(drawn)
-    service.judge(END)
+    service.store_changes(END)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == _plain(RULES[rules], drawn)
     assert {name for name, row in service.rows.items() if row.is_current} == folded(RULES[rules], drawn).keys()
