@@ -26,7 +26,7 @@ from tests.waiting import LIMIT, stopwatch, wait_until
 
 COMMAND = Path(sys.executable).with_name("actionwatch")
 KEY = "whsec_c2VjcmV0LXNpZ25pbmcta2V5LW9mLTMyLWJ5dGVz"
-QUIET = "history: 0s\nordinary: false\n"  # nothing happens but what a test appends
+QUIET = "history: 0s\nordinary: false\n"  # nothing happens except what a test appends
 
 
 def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Process]:

@@ -10,7 +10,7 @@ from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.waiting import wait_until
 
 
-def asked(post: kit.Post, *arguments: str) -> Any:
+def json_of(post: kit.Post, *arguments: str) -> Any:
     """Return the JSON output of a command."""
     done = kit.finished(*arguments, "-o", "json", folder=post.folder)
     assert done.returncode == 0, done.stderr
@@ -34,11 +34,11 @@ def about(soar: kit.Soar, user: str) -> list[kit.Arrival]:
 
 
 def types(soar: kit.Soar, user: str) -> list[str]:
-    """Name them."""
+    """Return the types of these messages."""
     return [arrival.type for arrival in about(soar, user)]
 
 
-def test_the_life_of_alerts_beside_a_running_service(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
+def test_operator_actions_while_the_service_runs(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
     """Alerts are acknowledged, resolved, silenced and replayed with commands while the service delivers the messages."""
     with post.service() as service:
         service.wait_until_up()
@@ -66,7 +66,7 @@ def test_the_life_of_alerts_beside_a_running_service(post: kit.Post, webhook: Ht
 
         soar.answer = lambda: Reply(400)
         post.upstream.delete_cluster("amy@example.com")
-        dead = wait_until(lambda: asked(post, "deliveries", "list", "--dead"), "the dead letter")[-1]
+        dead = wait_until(lambda: json_of(post, "deliveries", "list", "--dead"), "the dead letter")[-1]
         output_of(post, "alerts", "resolve", dead["alert"], "--author", "sam")
         wait_until(lambda: post.query("SELECT id FROM delivery WHERE why = 'untold'"), "the suppressed resolve")
         soar.answer = lambda: Reply(204)
