@@ -23,7 +23,7 @@ from tests.upstreams import (
     DirectClient,
     World,
     addressing,
-    happened,
+    logged_actions,
     open_troubles,
     self_watch,
     stored,
@@ -90,7 +90,7 @@ def site(world: World, database: Database, machine: Machine | None = None) -> Si
 
 @pytest.mark.parametrize("step", STEPS)
 def test_clock_step_between_two_polls_loses_nothing(world: World, database: Database, step: timedelta) -> None:
-    """The next poll reads what happened before and after a step, late or not. No mark exceeds the upstream's time."""
+    """The next poll reads what logged_actions before and after a step, late or not. No mark exceeds the upstream's time."""
     here = site(world, database)
     world.log()
     here.poll()
@@ -99,13 +99,13 @@ def test_clock_step_between_two_polls_loses_nothing(world: World, database: Data
     world.log()
     requests = world.requests()
     report = here.poll(1)
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert world.requests() - requests <= 3
     assert not report.unproved
     for _ in range(5):
         world.log()
         here.poll()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     found = here.marks()
     now = world.clock()
     assert now - timedelta(seconds=40) <= found.proved_through <= now
@@ -124,7 +124,7 @@ def test_poll_before_a_step_is_noticed_reads_normally(world: World, database: Da
     here.pass_time(seconds=30)
     world.log()
     here.tail.run_once()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert here.marks().proved_through <= world.clock()
 
 
@@ -141,7 +141,7 @@ def test_process_with_a_wrong_clock_reads_everything(world: World, database: Dat
     again = site(world, database, here.machine)
     again.watch.start()
     again.tail.run_once()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert world.clock() - timedelta(seconds=5) <= again.marks().proved_through <= world.clock()
     with database.read() as connection:
         poll = polls.read_all(connection)[SOURCE]
@@ -160,7 +160,7 @@ def test_cron_runs_on_a_slow_clock_read_each_record_at_once(world: World, databa
         here.watch.start()
         world.log()
         here.poll(300)
-        assert stored(database) == happened(world.organisation.truth())
+        assert stored(database) == logged_actions(world.organisation.truth())
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -178,7 +178,7 @@ def test_sweeps_continue_after_a_clock_step(world: World, database: Database, st
     world.log(ago=9000)
     for _ in range(20):
         here.poll(120)
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
 
 
 def test_sweeps_without_the_upstreams_time(world: World, database: Database) -> None:
@@ -195,7 +195,7 @@ def test_sweeps_without_the_upstreams_time(world: World, database: Database) -> 
     world.log(ago=9000)
     for _ in range(4):
         here.poll(120)
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
 
 
 def test_unproved_window_is_checked_soon_after_a_clock_step(world: World, database: Database) -> None:
@@ -289,7 +289,7 @@ def test_record_keys_survive_a_clock_step_back(world: World, database: Database)
     here.machine.restart()
     again = site(world, database, here.machine)
     again.poll()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert "window_shrunk" not in open_troubles(database)
 
 
