@@ -93,6 +93,17 @@ def from_ms(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A new action, and from when (ms) it is visible; None: at once."""
+
+    action: Action
+    visible_from: int | None = None
+
+
+ArrivalHook = Callable[[Arrival], Iterable[Arrival]]
+
+
 @dataclass(slots=True)
 class _Selection:
     """The rows of a query, oldest first. They stay valid while the window has the same size, because no row is ever removed."""
@@ -103,59 +114,71 @@ class _Selection:
 
 
 class ActionLog:
-    """An append-only log. Rows are numbered by arrival and indexed by time."""
+    """An append-only log. Rows are numbered by arrival and indexed by time. A row can appear late, and disappear."""
 
     def __init__(self) -> None:
         self._actions: list[Action] = []
         self._times = array("q")  # sorted; equal times in order of arrival
         self._rows = array("I")  # the row at each index of `_times`
         self._selections: OrderedDict[tuple[LogFilter, int, int], _Selection] = OrderedDict()
+        self._arrivals = array("q")  # when each row arrived
+        self._delays: dict[int, int] = {}  # row: visible from
+        self._last_delay = 0
+        self._gone: dict[int, int] = {}  # row: no longer visible from
 
     def __len__(self) -> int:
         return len(self._actions)
 
-    def append(self, action: Action) -> None:
-        """Add one action; an older one is a late record, visible only from now on."""
-        ms = to_ms(action.at)
+    def append(self, arrival: Arrival, now: int) -> None:
+        """Add one action; an older one is a late record, visible only from now (ms) on."""
+        row, ms = len(self._actions), to_ms(arrival.action.at)
         place = bisect_right(self._times, ms)
         self._times.insert(place, ms)
-        self._rows.insert(place, len(self._actions))
-        self._actions.append(action)
+        self._rows.insert(place, row)
+        self._actions.append(arrival.action)
+        self._arrivals.append(now)
+        if arrival.visible_from is not None:
+            self._delays[row] = arrival.visible_from
+            self._last_delay = max(self._last_delay, arrival.visible_from)
 
-    def extend(self, actions: Iterable[Action]) -> None:
-        """Add many actions."""
+    def extend(self, actions: Iterable[Action], now: int) -> None:
+        """Add many actions, visible from now (ms) on."""
         self._actions.extend(actions)
+        self._arrivals.extend(array("q", [now]) * (len(self._actions) - len(self._arrivals)))
         times = [to_ms(action.at) for action in self._actions]
         order = sorted(range(len(times)), key=times.__getitem__)  # stable: equal times stay in order of arrival
         self._rows = array("I", order)
         self._times = array("q", map(times.__getitem__, order))
 
     def action(self, row: int) -> Action:
-        """Return the action that arrived as number `row` (0 is the first)."""
-        return self._actions[row]
+        """Return the action that arrived as number `row` (0 is the first), and when it disappeared."""
+        if row not in self._gone:
+            return self._actions[row]
+        return msgspec.structs.replace(self._actions[row], gone_at=from_ms(self._gone[row]))
 
-    def time_of(self, row: int) -> int:
-        return to_ms(self._actions[row].at)
+    def visible(self, at: int, start: int, end: int) -> list[Action]:
+        """Return what was visible at a time in a window (ms, both bounds included), oldest first."""
+        rows = self._select(LogFilter(), start, end).rows
+        return [self.action(row) for row in rows if self._arrivals[row] <= at and self._is_visible(row, at)]
 
-    def rows(self, wanted: LogFilter, start: int, end: int) -> "array[int]":
-        """Return the matching rows between two times (ms, both included), oldest first."""
-        return self._select(wanted, start, end).rows
+    def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
+        """Remove rows up to `until` (ms). `gone_at` receives a row and its time; None: it stays."""
+        for row in self._select(wanted, FIRST_MS, until).rows:
+            if row not in self._gone and (at := gone_at(row, self._time_of(row))) is not None:
+                self._gone[row] = at
 
-    def page(
-        self, query: LogQuery, is_visible: Callable[[int], bool] | None = None, arrange: Arrange | None = None
-    ) -> LogPage:
-        """Return a page of the matching rows that are visible, newest first or as arranged."""
+    def page(self, query: LogQuery, now: int, arrange: Arrange | None = None) -> LogPage:
+        """Return a page of the matching rows that are visible now (ms), newest first or as arranged."""
         selection = self._select(query.wanted, query.start, query.end)
         selected: Sequence[int] = selection.rows[::-1]
-        if is_visible is not None:
-            selected = [row for row in selected if is_visible(row)]
         counts: dict[str, int] | None = None
-        if query.with_counts and is_visible is not None:
-            counts = self._counts(selected)
+        if self._gone or self._last_delay > now:
+            selected = [row for row in selected if self._is_visible(row, now)]
+            counts = self._counts(selected) if query.with_counts else None
         elif query.with_counts:
             counts = selection.counts = selection.counts or self._counts(selected)
         if arrange is not None:
-            selected = arrange(list(selected), self.time_of)
+            selected = arrange(list(selected), self._time_of)
         rows = selected[query.offset : query.offset + query.limit]
         return LogPage([self._actions[row] for row in rows], len(selected), counts, rows)
 
@@ -174,6 +197,12 @@ class ActionLog:
             self._selections.popitem(last=False)
         return found
 
+    def _is_visible(self, row: int, at: int) -> bool:
+        return self._delays.get(row, at) <= at < self._gone.get(row, at + 1)
+
+    def _time_of(self, row: int) -> int:
+        return to_ms(self._actions[row].at)
+
     def _counts(self, rows: Iterable[int]) -> dict[str, int]:
         return dict(sorted(Counter(self._actions[row].kind for row in rows).items()))
 
@@ -191,48 +220,3 @@ def _is_wanted(wanted: LogFilter, action: Action) -> bool:
         and not (wanted.organisation_only and not is_organisation)
         and not (wanted.account_only and is_organisation)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A new action, and from when (ms) it is visible; None: at once."""
-
-    action: Action
-    visible_from: int | None = None
-
-
-ArrivalHook = Callable[[Arrival], Iterable[Arrival]]
-
-
-class Visibility:
-    """The arrival times of all rows, and those of delayed and removed rows, in ms."""
-
-    def __init__(self) -> None:
-        self._arrivals = array("q")
-        self._delays: dict[int, int] = {}  # row: visible from
-        self._gone: dict[int, int] = {}  # row: no longer visible from
-        self._last_delay = 0
-
-    def arrive(self, count: int, now: int) -> None:
-        self._arrivals.extend(array("q", [now]) * count)
-
-    def delay(self, row: int, until: int) -> None:
-        """Hide a row until a time."""
-        self._delays[row] = until
-        self._last_delay = max(self._last_delay, until)
-
-    def take(self, row: int, at: int) -> None:
-        """Note that a row disappeared; only the first call counts."""
-        self._gone.setdefault(row, at)
-
-    def gone_at(self, row: int) -> int | None:
-        return self._gone.get(row)
-
-    def sight(self, now: int) -> Callable[[int], bool] | None:
-        """Return a test for rows that are visible now; None if all rows are."""
-        if not self._gone and self._last_delay <= now:
-            return None
-        return lambda row: self._delays.get(row, now) <= now < self._gone.get(row, now + 1)
-
-    def was_visible(self, row: int, at: int) -> bool:
-        return max(self._arrivals[row], self._delays.get(row, at)) <= at < self._gone.get(row, at + 1)

@@ -23,7 +23,6 @@ from actionwatch.emulator.log import (
     LogFilter,
     LogPage,
     LogQuery,
-    Visibility,
     from_ms,
     to_ms,
 )
@@ -84,7 +83,6 @@ class Organisation:
     def __post_init__(self) -> None:
         self._lock = RLock()
         self._log = ActionLog()
-        self._visibility = Visibility()
         self._on_arrival: ArrivalHook = lambda arrival: [arrival]
         self._before_read: Callable[[], None] = lambda: None
         self._accounts: dict[str, Account] = {}
@@ -179,10 +177,7 @@ class Organisation:
             moment = from_ms(to_ms(at or now))
             action = Action(kind, moment, user_name, description, account, cluster)
             for arrival in [arrived for _ in range(times) for arrived in self._on_arrival(Arrival(action))]:
-                self._log.append(arrival.action)
-                self._visibility.arrive(1, to_ms(now))
-                if arrival.visible_from is not None:
-                    self._visibility.delay(len(self._log) - 1, arrival.visible_from)
+                self._log.append(arrival, to_ms(now))
             return action
 
     def attach(self, on_arrival: ArrivalHook, before_read: Callable[[], None]) -> None:
@@ -199,8 +194,8 @@ class Organisation:
         with self._lock:
             times = (from_ms(first + number * span // count) for number in range(count))
             made = zip(cycle(self._prototypes()), times, strict=False)
-            self._log.extend(msgspec.structs.replace(prototype, at=at) for prototype, at in made)
-            self._visibility.arrive(count, to_ms(self.clock()))
+            actions = (msgspec.structs.replace(prototype, at=at) for prototype, at in made)
+            self._log.extend(actions, to_ms(self.clock()))
 
     def _prototypes(self) -> list[Action]:
         """Return actions of all kinds in these accounts (or in a new one if there are none), all at the epoch."""
@@ -224,7 +219,7 @@ class Organisation:
         """Return a page of the visible actions, newest first or as arranged. A page is a consistent view."""
         self._before_read()
         with self._lock:
-            return self._log.page(query, self._visibility.sight(to_ms(self.clock())), arrange)
+            return self._log.page(query, to_ms(self.clock()), arrange)
 
     def take_away(self, wanted: LogFilter, until: int, gone_at: Callable[[int, int], int | None]) -> None:
         """Remove entries up to `until` (ms).
@@ -232,27 +227,20 @@ class Organisation:
         `gone_at` receives each remaining row and its time, and returns when the row disappeared; None: it stays.
         """
         with self._lock:
-            for row in self._log.rows(wanted, FIRST_MS, until):
-                if self._visibility.gone_at(row) is None and (at := gone_at(row, self._log.time_of(row))) is not None:
-                    self._visibility.take(row, at)
+            self._log.take_away(wanted, until, gone_at)
 
     def truth(self, since: int = 0) -> list[Action]:
         """Return all actions from arrival number `since` on, in order of arrival, removed ones with `gone_at`."""
         self._before_read()
         with self._lock:
-            return [self._true(row) for row in range(since, len(self._log))]
+            return [self._log.action(row) for row in range(since, len(self._log))]
 
     def visible(self, at: datetime, start: datetime | None = None, end: datetime | None = None) -> list[Action]:
         """Return what was visible at a time in a window (both bounds included), oldest first."""
         self._before_read()
         first, last = to_ms(start) if start else FIRST_MS, to_ms(end) if end else LAST_MS
         with self._lock:
-            rows = self._log.rows(LogFilter(), first, last)
-            return [self._true(row) for row in rows if self._visibility.was_visible(row, to_ms(at))]
-
-    def _true(self, row: int) -> Action:
-        action, gone_at = self._log.action(row), self._visibility.gone_at(row)
-        return action if gone_at is None else msgspec.structs.replace(action, gone_at=from_ms(gone_at))
+            return self._log.visible(to_ms(at), first, last)
 
     def __len__(self) -> int:
         with self._lock:

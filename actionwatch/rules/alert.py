@@ -67,7 +67,8 @@ def make_match(
         if wording is None:
             return default
         try:
-            return word(wording, subject, rule, level, group, count).strip() or default
+            ours = {"rule": rule, "level": level.word, "group": dict(group or {}), "count": count}
+            return word(wording, subject, **ours).strip() or default
         except TemplateError as exc:
             on_failure(f"alert.{key}: {'; '.join(fault.what for fault in exc.faults)}")
             return plain()

@@ -74,23 +74,18 @@ class _Names:
 
 def _obstacle(rule: Rule, by_id: Mapping[str, Rule]) -> str:
     """Return why a rule cannot be exported: because of itself, or of a rule that it depends on; empty if it can."""
-    if lacking := _lacking(rule):
-        return lacking
-    for step in rule.correlation.steps if rule.correlation is not None else ():
-        feeder = by_id.get(step.rule_id)
-        if feeder is not None and _obstacle(feeder, by_id):
-            return f"is not exported because it depends on '{feeder.name.name}', which is not"
-    return ""
-
-
-def _lacking(rule: Rule) -> str:
-    """Return why Sigma cannot express a rule at all; empty if it can."""
     if rule.mode is Mode.OFF:
         return "is off and is not exported"
-    if rule.correlation is None or (rule.correlation.type in _SIGMA_TYPES and not rule.correlation.is_absence):
+    correlation = rule.correlation
+    if correlation is None:
         return ""
-    what = "absence" if rule.correlation.is_absence else f"type '{rule.correlation.type.value}'"
-    return f"Sigma has no {what}: the rule is not exported"
+    if correlation.is_absence or correlation.type not in _SIGMA_TYPES:
+        what = "absence" if correlation.is_absence else f"type '{correlation.type.value}'"
+        return f"Sigma has no {what}: the rule is not exported"
+    for feeder in (by_id[step.rule_id] for step in correlation.steps if step.rule_id in by_id):
+        if _obstacle(feeder, by_id):
+            return f"is not exported because it depends on '{feeder.name.name}', which is not"
+    return ""
 
 
 def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:

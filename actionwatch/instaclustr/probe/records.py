@@ -13,6 +13,7 @@ from actionwatch.instaclustr.aliases import ENTITIES, extend_aliases, plan_for
 from actionwatch.instaclustr.instants import parse_instant
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, UNNAMED_KIND, normalise_kind
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fatal, fine, joined, unsettled
+from actionwatch.instaclustr.probe.sample import Sample
 
 KIND = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)  # only what looks like a kind is shown
 MAX_KIND_CHARS = 64
@@ -67,9 +68,10 @@ def form_of_time(value: Any) -> str:
     return f"ISO 8601 {where}, {fraction}" + (", with a space instead of the T" if found[1] == " " else "")
 
 
-def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> ProbeFinding:
-    """Check whether records have an id and whether it is unique. `again` maps keys to the ids of a second response."""
-    subject = "upstream id"
+def identity(sample: Sample) -> ProbeFinding:
+    """Check whether records have an id, and whether it is unique and the same in a second response."""
+    subject, records = "upstream id", sample.records
+    again = {record.key: record.upstream_id for record in sample.small.records}
     if not records:
         return unsettled(subject, "the log has no records")
     ids = [record.upstream_id for record in records if record.upstream_id]
@@ -90,21 +92,17 @@ def identity(records: Sequence[Record], again: Mapping[str, str | None]) -> Prob
     return fine(subject, "present, and unique in the sample", means)
 
 
-def kinds(
-    objects: Objects,
-    records: Sequence[Record],
-    counted_kinds: Collection[str],
-    known: Collection[str],
-    aliases: Aliases,
-) -> list[ProbeFinding]:
-    """Check the form of kinds, and find undocumented ones. `counted_kinds` are those in the counts."""
-    seen = {record.action_kind for record in records if record.action_kind != UNNAMED_KIND} | set(counted_kinds)
+def kinds(sample: Sample, known: Collection[str], aliases: Aliases) -> list[ProbeFinding]:
+    """Check the form of kinds, and find undocumented ones in the records and the counts."""
+    seen = {record.action_kind for record in sample.records if record.action_kind != UNNAMED_KIND}
+    if sample.is_size_known:
+        seen |= (sample.first.page.counts or {}).keys()
     if not seen:
-        return [unsettled("kinds", "no record has one" if objects else "the log has no records")]
+        return [unsettled("kinds", "no record has one" if sample.records else "the log has no records")]
     documented = {kind for kind in seen if kind in KINDS}
     shown = sorted(kind for kind in seen - documented if KIND.fullmatch(kind) and len(kind) <= MAX_KIND_CHARS)
     hidden = len(seen - documented) - len(shown)
-    given = [value for value in _values(objects, aliases, "kind") if isinstance(value, str)]
+    given = [value for value in _values(sample.large.objects, aliases, "kind") if isinstance(value, str)]
     is_label = any(value != normalise_kind(value) for value in given)
     form = "labels, such as 'Create cluster'" if is_label else "names, such as CREATE_CLUSTER"
     findings = [fine("kind form", form, "supported")] if given else []
