@@ -6,7 +6,7 @@ response again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,7 +76,7 @@ class Query:
         yield "descriptionKeyword", self.keyword
         yield "account", self.account
         yield "clusterId", self.cluster_id
-        yield from (("crudOperations", value) for value in self._crud_values())
+        yield from (("crudOperations", value) for value in crud_values(self.operations, self.scope))
         yield "userName", self.user_name
         yield "getActionCounts", "true" if self.with_counts else "false"
         if self.organisation_only or (self.scope == ORGANISATION and not self.operations):
@@ -84,17 +84,19 @@ class Query:
         if self.account_only or (self.scope == ACCOUNT and not self.operations):
             yield "accountLogsOnly", "true"
 
-    def _crud_values(self) -> list[str]:
-        asked = {name.upper() for name in self.operations}
-        scopes = [self.scope] if self.scope else [ACCOUNT, ORGANISATION]
-        values = [_CRUD_PREFIXES[scope] + name for scope in scopes for name in OPERATIONS if name in asked]
-        return [value for value in values if value != _UNDOCUMENTED]
-
     def _is_in_time(self, record: Record) -> bool:
         if not record.is_time_readable:
             return True
         at = record.occurred_at
         return (self.start is None or at >= self.start) and (self.end is None or at <= self.end)
+
+
+def crud_values(operations: Iterable[str], scope: str | None = None) -> list[str]:
+    """Return the values of `crudOperations` for operations in one scope (None: in both)."""
+    asked = {name.upper() for name in operations}
+    scopes = [scope] if scope else [ACCOUNT, ORGANISATION]
+    values = [_CRUD_PREFIXES[each] + name for each in scopes for name in OPERATIONS if name in asked]
+    return [value for value in values if value != _UNDOCUMENTED]
 
 
 def _is_account(asked: str, account: Entity, accounts: Mapping[str, str]) -> bool:

@@ -158,14 +158,13 @@ def _read_names(
     if not isinstance(names, list) or not names:
         report.fault(("alert", key), f"'{key}' must be a list of fields", "name at least one field, or remove the key")
         return None
-    known = [
-        name
-        for index, name in enumerate(names)
-        if (is_alias_allowed and isinstance(name, str)) or check_field(name, ("alert", key, index), report)
-    ]
+    known = []
     for index, name in enumerate(names):
+        place = ("alert", key, index)
+        if (is_alias_allowed and isinstance(name, str)) or check_field(name, place, report):
+            known.append(name)
         if name in names[:index]:
-            report.fault(("alert", key, index), f"'{name}' occurs twice", "remove one of the two")
+            report.fault(place, f"'{name}' occurs twice", "remove one of the two")
     return tuple(known)
 
 

@@ -14,15 +14,11 @@ from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATI
 from actionwatch.instaclustr.probe.client import ProbeClient, ProbedPage, refusal
 from actionwatch.instaclustr.probe.findings import ProbeFinding, costly, fine, joined, unsettled
 from actionwatch.instaclustr.probe.sample import LARGE, Sample, claimed
-from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.query import Query, crud_values
 
 SIZE = 100
 WORD = re.compile(r"[A-Za-z]{4,}")
 OURS = "only `actions` and `backtest --from upstream` use it, and actionwatch filters again; the tail does not use it"
-CRUD = (
-    *(f"ACCOUNT_LEVEL_USER_ACTIONS_{operation}" for operation in OPERATIONS),
-    *(f"ORG_LEVEL_USER_ACTIONS_{operation}" for operation in OPERATIONS if operation != "READ"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ def operations(client: ProbeClient, sample: Sample) -> list[ProbeFinding]:
     subject = "crudOperations"
     if not sample.records:
         return [unsettled(subject, "the log has no records")]
-    seen = {value: client.page([*sample.window, (subject, value)], size=SIZE) for value in CRUD}
+    seen = {value: client.page([*sample.window, (subject, value)], size=SIZE) for value in crud_values(OPERATIONS)}
     sizes = [claimed(part) if sample.is_size_known else len(part.records) for part in seen.values()]
     whole = sample.size if sample.is_size_known else min(len(sample.records), SIZE)
     if all(size == whole for size in sizes):
