@@ -41,7 +41,8 @@ class Faults:
     def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
         self._organisation = organisation
         self._lock = Lock()
-        self._running: tuple[ActiveFault, ...] = ()
+        self.running: tuple[ActiveFault, ...] = ()
+        """All faults, also those that are over, in the order of composition."""
         organisation.attach(self._arrive, self._settle)
         self.set(*faults)
 
@@ -60,31 +61,24 @@ class Faults:
         now = self._organisation.clock()
         added = [ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
         with self._lock:
-            running = [*(self._running if keeps_others else ()), *added]
-            self._running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
+            running = [*(self.running if keeps_others else ()), *added]
+            self.running = tuple(sorted(running, key=lambda one: PLACES[one.fault.fault]))
         self._settle()
 
-    def clear(self, name: str | None = None) -> int:
-        """End all faults, or those with one name, and return their number. Their changes to the log remain.
+    def clear(self, name: str | None = None) -> None:
+        """End all faults, or those with one name. Their changes to the log remain.
 
         Raises: `FaultError`, if the name is unknown.
         """
         if name is not None and name not in FAULTS:
             raise FaultError(f"unknown fault {name!r}")
         with self._lock:
-            before = self._running
-            self._running = tuple(one for one in before if name not in (None, one.fault.fault))
-            return len(before) - len(self._running)
-
-    @property
-    def running(self) -> tuple[ActiveFault, ...]:
-        """All faults, also those that are over, in the order of composition."""
-        return self._running
+            self.running = tuple(one for one in self.running if name not in (None, one.fault.fault))
 
     def compose(self, operation: str, stages: Stages) -> Stages:
         """Return the stages of one request, changed by the faults that apply to it."""
         now = self._organisation.clock()
-        for running in self._running:
+        for running in self.running:
             effect = running.fault.kind.effect
             if not isinstance(effect, OnRequest) or operation not in effect.operations:
                 continue
@@ -120,7 +114,7 @@ class Faults:
 
     def _arrive(self, arrival: Arrival) -> list[Arrival]:
         arrivals = [arrival]
-        for running in self._running:
+        for running in self.running:
             if isinstance(effect := running.fault.kind.effect, OnArrival):
                 arrivals = [after for before in arrivals for after in self._arrive_one(running, effect, before)]
         return arrivals
@@ -132,7 +126,7 @@ class Faults:
 
     def _settle(self) -> None:
         """Remove the entries that are due. The organisation calls this before each read."""
-        for running in self._running:
+        for running in self.running:
             if isinstance(running.fault.kind.effect, OnEntries):
                 self._take_away(running, running.fault.kind.effect)
 
