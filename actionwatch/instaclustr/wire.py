@@ -113,6 +113,7 @@ class _Shape(Generic[Piece]):
             if not all(_is_envelope(members) for members in envelopes):
                 raise ValueError("a list of envelopes and other items")
             return self._join(envelopes)
+        items = parts.flattened(items)
         layouts = {tuple(fields) for fields in parts.objects(items)}
         if any(_is_envelope(dict.fromkeys(layout)) for layout in layouts):
             raise ValueError("a list of records and envelopes")
@@ -149,7 +150,7 @@ class _Shape(Generic[Piece]):
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
-            some = items[start : start + _BATCH_SIZE]
+            some = self._parts.flattened(items[start : start + _BATCH_SIZE])
             records += self._reader.read_all(self._parts.objects(some), self._parts.texts(some), self._seen_at)
         return records
 
