@@ -156,8 +156,7 @@ def _walk(text: str, opening: str, closing: str) -> list[tuple[str, int, int]]:
     """
     found: list[tuple[str, int, int]] = []
     at = _expect(text, 0, opening)[1]
-    sign = closing if text.startswith(closing, at) else ","
-    at = at + 1 if sign == closing else at
+    sign, at = _expect(text, at, closing) if text.startswith(closing, at) else (",", at)
     while sign == ",":
         key = ""
         if opening == "{":
