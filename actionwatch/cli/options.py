@@ -21,8 +21,6 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Parse the value."""
-        # Imported here because it imports pydantic, which would slow `--help` down.
-
         if isinstance(value, datetime):
             return value
         try:
@@ -52,6 +50,9 @@ class Span(click.ParamType[timedelta]):
         except ValueError as exc:
             self.fail(f"{value!r} is {exc}", param, ctx)
 
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)  # may be new
 
 output_option = click.option(
     "-o",

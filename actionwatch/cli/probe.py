@@ -46,11 +46,13 @@ def command(config: str, source: str | None, form: str) -> int:
 
 
 def _print(report: ProbeReport) -> None:
+    from rich.text import Text
+
     out, shown = console(), ""
     for finding in report.findings:
         out.print(hang(_label(finding), finding.says))
         if finding.means and finding.means != shown:
-            out.print(hang(_indent("→"), finding.means))
+            out.print(hang(Text("    →", "dim"), finding.means))
         shown = finding.means or shown
     if report.fields:
         out.print()
@@ -79,9 +81,3 @@ def _label(finding: ProbeFinding) -> Text:
     elif finding.weight is ProofImpact.PREVENTS:
         sign, style = "!", "bold red"
     return Text(f"{sign} {finding.subject}:", style)
-
-
-def _indent(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(f"    {text}", "dim")

@@ -16,7 +16,7 @@ from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import StoreBusy, StoreMissing
 from actionwatch.base.model import Status
 from actionwatch.cli.context import named_receiver, read_settings, reading_store
-from actionwatch.cli.options import output_option
+from actionwatch.cli.options import FOLDER, output_option
 from actionwatch.cli.output import dump, print_items
 
 if TYPE_CHECKING:
@@ -144,12 +144,7 @@ def _is_attempted(delivery: Delivery) -> bool:
 @command.command("preview")
 @click.argument("rule_name", metavar="RULE")
 @click.argument("name", metavar="RECEIVER")
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write files to this folder instead of printing.",
-)
+@click.option("--to", "folder", type=FOLDER, help="Write files to this folder instead of printing.")
 @click.pass_obj
 def preview(config: str, rule_name: str, name: str, folder: Path | None) -> None:
     """Show the message that RECEIVER would get from RULE: the email, the blocks, the body. Sends nothing."""

@@ -84,7 +84,9 @@ def _round(built: App, wait: timedelta) -> int:
         click.echo(f"actionwatch: {failure}", err=True)
     for line in waiting:
         if not _is_late(line, done.due_until):
-            click.echo(f"{line.receiver}: {_messages(line.count)} not due yet, the next at {_time(line.due_at)}")
+            click.echo(
+                f"{line.receiver}: {counted(line.count, 'message')} not due yet, the next at {instant(line.due_at)}"
+            )
     return EXIT_FAILED if failures else 0
 
 
@@ -93,25 +95,16 @@ def _undelivered(waiting: Sequence[Waiting], queues: Mapping[str, Queue], due_un
     for line in waiting:
         if _is_late(line, due_until):
             verb = "is" if line.count == 1 else "are"
-            why = (
-                f"failed and {verb} retried at {_time(line.due_at)}" if line.has_failed else f"{verb} due and not sent"
-            )
-            yield f"{line.receiver}: {_messages(line.count)} {why}: 'actionwatch deliveries list' shows why"
+            retried = f"failed and {verb} retried at {instant(line.due_at)}"
+            why = retried if line.has_failed else f"{verb} due and not sent"
+            yield f"{line.receiver}: {counted(line.count, 'message')} {why}: 'actionwatch deliveries list' shows why"
     for name, queue in queues.items():
         if queue.dead:
-            yield f"{name}: {_messages(queue.dead)} given up: 'actionwatch deliveries retry' or 'drop' them"
+            yield f"{name}: {counted(queue.dead, 'message')} given up: 'actionwatch deliveries retry' or 'drop' them"
 
 
 def _is_late(line: Waiting, due_until: datetime) -> bool:
     return line.has_failed or line.due_at <= due_until
-
-
-def _messages(count: int) -> str:
-    return counted(count, "message")
-
-
-def _time(at: datetime) -> str:
-    return instant(at)
 
 
 @contextlib.contextmanager

@@ -55,14 +55,13 @@ def add(config: str, matchers: tuple[str, ...], span: timedelta, comment: str, a
 @click.pass_obj
 def list_silences(config: str, is_all: bool, form: str) -> int:
     """List the silences of the store and of the reviewed files. Exits with 1 if a file is broken."""
-    from actionwatch.service import configuration
-    from actionwatch.service.silence_files import merge
+    from actionwatch.service.silence_files import merge, read_silences
     from actionwatch.store import silences
 
     now = utc_now()
     with reading_store(config) as (settings, connection):
         stored = silences.read_all(connection)
-    in_files, faults = configuration.read_silences(settings)
+    in_files, faults = read_silences(settings)
     found = merge(stored, in_files, {fault.file for fault in faults}, now)
     shown = [silence for silence in found if is_all or silence.status(now) != "expired"]
     print_items(

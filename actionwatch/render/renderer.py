@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
@@ -222,16 +222,8 @@ def _finish(text: str, channel: str, path: Path) -> str:
 
 def _located(error: TemplateError, path: Path) -> TemplateError:
     """Add the location from the traceback, in which jinja2 names the file and line of the template."""
-    place = _last_frame(error.__cause__.__traceback__ if error.__cause__ else None)
-    file, line = place or (str(path), 0)
+    file, line = str(path), 0
+    for frame, number in traceback.walk_tb(error.__cause__.__traceback__ if error.__cause__ else None):
+        if frame.f_code.co_filename.endswith(SUFFIX):
+            file, line = frame.f_code.co_filename, number
     return TemplateError(*(Fault(file, line, 1 if line else 0, fault.what, fault.remedy) for fault in error.faults))
-
-
-def _last_frame(trace: TracebackType | None) -> tuple[str, int] | None:
-    place = None
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name.endswith(SUFFIX):
-            place = (name, trace.tb_lineno)
-        trace = trace.tb_next
-    return place

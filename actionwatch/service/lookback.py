@@ -51,8 +51,10 @@ def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence
         newest = records.newest_time(connection, records.newest_id(connection))
         proved = [known[name].proved_through for name in asked]
         moment = min([*asked.values(), *proved, *([newest] if newest else [])], default=ALWAYS)
+    by_id = {rule.name.id: rule for rule in rules}
     of_rules = [
-        Needed(moment - span if moment > ALWAYS + span else ALWAYS, kinds=kinds) for span, kinds in _memories(rules)
+        Needed(moment - span if moment > ALWAYS + span else ALWAYS, kinds=prefilter_of([by_id[rule_id]], rules).kinds)
+        for rule_id, span in memories(rules).items()
     ]
     realert = max((rule.correlation.realert for rule in rules if rule.correlation), default=timedelta(0))
     found_since = min((each.since for each in of_rules), default=NEVER)
@@ -73,9 +75,3 @@ def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow
     begin = known.mark - source.overlap - unit - reaches_back(source.sweeps, unit)
     asked = (one for one in unproved if one.reach == SECOND_LOOK or not one.failure_count or one.ends_at > begin)
     return min([begin, *(one.starts_at - unit for one in asked)])
-
-
-def _memories(rules: Sequence[Rule]) -> Iterable[tuple[timedelta, tuple[str, ...] | None]]:
-    by_id = {rule.name.id: rule for rule in rules}
-    for rule_id, span in memories(rules).items():
-        yield span, prefilter_of([by_id[rule_id]], rules).kinds

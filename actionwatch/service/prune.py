@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
 
 from actionwatch.service.lookback import Lookback
+from actionwatch.settings import Retention
 from actionwatch.store import alerts, correlations, marks, positions, receipts, records, retention, unproved_windows
 from actionwatch.store.database import Database
 
@@ -18,25 +18,15 @@ BATCH = 5000  # rows per transaction
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long each kind of data is kept. The records of an alert stay as long as the alert.
-
-    What polls, sweeps and rules can still need stays longer (`lookback.py`).
-    """
-
-    records: timedelta = timedelta(days=400)
-    deliveries: timedelta = timedelta(days=90)
-    receipts: timedelta = timedelta(days=400)
-
-
 def run_once(database: Database, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:  # noqa: B008 - frozen
     """Delete what is older than its retention and no longer needed. Return the number of deleted rows of each kind.
 
+    The records of an alert stay as long as the alert. What polls, sweeps and rules can still need stays longer (`lookback.py`).
     Ages count from the newest time through which a source was seen, so a clock that is years ahead deletes nothing.
     """
     with database.read() as connection:
-        now = min([now, *_newest_seen(connection)])
+        seen = [found.seen_through for found in marks.read_all(connection).values()]  # by the upstream's clock
+    now = min(now, max(seen, default=now))
     forgotten, finished = now - kept.records, now - kept.deliveries
 
     def old_records(connection: Connection) -> int:
@@ -57,12 +47,6 @@ def run_once(database: Database, kept: Retention, now: datetime, back: Lookback 
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted
-
-
-def _newest_seen(connection: Connection) -> list[datetime]:
-    """Return the newest time through which a source was seen, by the upstream's clock; empty before the first poll."""
-    seen = [found.seen_through for found in marks.read_all(connection).values()]
-    return [max(seen)] if seen else []
 
 
 def _in_batches(database: Database, delete: Callable[[Connection], int]) -> int:

@@ -1,4 +1,4 @@
-"""Every key of the configuration file: its name, its type, its default. To add a key, add a line.
+"""Every key of the configuration file and of silence files: its name, its type, its default. To add a key, add a line.
 
 Attribute names are the keys, except `rate` (`rate_per_second`) and `continue` (`is_continued`). Paths are absolute after
 loading. A check that needs two keys is attached to the later one: pydantic skips the checks of a whole section if one of its
@@ -29,6 +29,7 @@ from actionwatch.settings.validators import (
     needs_one_of,
     parse_address,
     parse_heartbeat,
+    parse_instant,
     parse_level,
     parse_origin,
     parse_rate,
@@ -251,3 +252,29 @@ class Settings(Options):
     heartbeat: Heartbeat = Heartbeat()
     web: Web = Field(default_factory=Web)
     log: Log = Log()
+
+
+def _comment(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must state the reason")
+    return text.strip()
+
+
+def _after_start(ends_at: datetime, info: ValidationInfo) -> datetime:
+    starts_at = info.data.get("starts_at")
+    if starts_at is not None and ends_at <= starts_at:
+        raise ValueError("must be after starts_at: correct one of the two")
+    return ends_at
+
+
+_Instant = Annotated[datetime, BeforeValidator(parse_instant)]
+
+
+class SilenceOptions(Options):
+    """One silence in a file of the folder `silences`: its matchers, author, comment and time."""
+
+    matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1)]
+    author: Word
+    comment: Annotated[str, AfterValidator(_comment)]
+    starts_at: _Instant | None = None
+    ends_at: Annotated[_Instant, AfterValidator(_after_start)]

@@ -99,6 +99,19 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def parse_instant(value: object) -> datetime:
+    """Read an RFC 3339 time with its zone. Return it in UTC."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or not EARLIEST < at.replace(tzinfo=UTC) < LATEST:
+        raise ValueError("not a time with its zone: write 2026-11-25T09:00:00Z")
+    return at.astimezone(UTC)
+
+
 def parse_origin(url: str) -> str:
     """Read the upstream's base URL, without a slash at its end."""
     check_url(url)
