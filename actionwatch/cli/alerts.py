@@ -189,43 +189,32 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _print_parts(document: dict[str, Any], out: Console) -> None:
+    """Print the records, deliveries and history. The last column of each table is wrapped."""
     count = len(document["records"])
-    out.print(f"\nrecords{f' (the newest {count})' if 0 < count < document['count'] else ''}", style="bold")
+    head = f"records (the newest {count})" if 0 < count < document["count"] else "records"
     rows = [
-        (_time(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
+        (datetime.fromisoformat(item["timestamp"]), item["actionKind"], item["userName"], item["description"])
         for item in document["records"]
     ]
+    columns = ("time (UTC)", "kind", "user", "description")
+    _print_part(out, head, columns, rows, "none: this is a self-alert", leave_out=("kind",))
+    names = ("receiver", "event", "status", "attempts", "id")
+    sent = [(*(item[name] for name in names), item["last_error"] or item["why"]) for item in document["deliveries"]]
+    _print_part(out, "deliveries", (*names, "last error"), sent, "none: no route selected a receiver")
+    history = [(datetime.fromisoformat(line["at"]), line["stage"], line["what"]) for line in document["history"]]
+    _print_part(out, "history", ("at (UTC)", "stage", "what"), history, "none")
+
+
+def _print_part(
+    out: Console,
+    head: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    nothing: str,
+    leave_out: Sequence[str] = (),
+) -> None:
+    out.print(f"\n{head}", style="bold")
     if rows:
-        print_table(
-            ("time (UTC)", "kind", "user", "description"),
-            rows,
-            cut=("description",),
-            leave_out=("kind",),
-            is_wrapped=True,
-        )
+        print_table(columns, rows, cut=columns[-1:], leave_out=leave_out, is_wrapped=True)
     else:
-        out.print("none: this is a self-alert")
-    out.print("\ndeliveries", style="bold")
-    sent = [
-        (
-            item["receiver"],
-            item["event"],
-            item["status"],
-            item["attempts"],
-            item["id"],
-            item["last_error"] or item["why"],
-        )
-        for item in document["deliveries"]
-    ]
-    if sent:
-        columns = ("receiver", "event", "status", "attempts", "id", "last error")
-        print_table(columns, sent, cut=("last error",), is_wrapped=True)
-    else:
-        out.print("none: no route selected a receiver")
-    out.print("\nhistory", style="bold")
-    history = [(_time(line["at"]), line["stage"], line["what"]) for line in document["history"]]
-    print_table(("at (UTC)", "stage", "what"), history, cut=("what",), is_wrapped=True)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+        out.print(nothing)

@@ -42,10 +42,7 @@ def environment(folders: Sequence[Path], channel: str, look: FindTemplate) -> Sa
 
 def channel_of(name: str) -> str | None:
     """Return the channel of a template; None if its name has no known end."""
-    for channel in CHANNELS:
-        if name == channel or name.endswith(f".{channel}"):
-            return channel
-    return None
+    return next((channel for channel in CHANNELS if name == channel or name.endswith(f".{channel}")), None)
 
 
 def mrkdwn(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError
 
 from actionwatch.base.errors import Fault, TemplateError
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
-from actionwatch.render.channels import CHANNELS, channel_of, environment
-from actionwatch.render.plain import plain
+from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert, mrkdwn
 from actionwatch.render.samples import sample_messages
+from actionwatch.text.escaping import one_line, shorten, visible
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import fill
 
 SUFFIX = ".j2"
 _SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
+_MAX_TEXT_CHARS = 2_000  # of the plain text
+_MAX_ALERTS = 50  # in the plain text
 _SUMMARY_PREFIX = "summary."  # for a summary, `summary.email.html.j2` replaces `email.html.j2`
 
 
@@ -200,6 +203,37 @@ def variables(message: Message) -> dict[str, Any]:
         "causes": message.causes,
         "level": message.level,
     }
+
+
+def plain(name: str, message: Message) -> str:
+    """Describe the message without a template, as is sent if all templates fail, in the format of the channel of `name`."""
+    channel = channel_of(name)
+    head = one_line(f"[{message.level or 'alert'}] {message.headline}")
+    if channel == "json":
+        document = {"type": message.type, "timestamp": instant(message.timestamp), "data": message.data}
+        return dump(document)
+    if channel == "slack.json":
+        return dump({"text": mrkdwn(shorten(head, _MAX_TEXT_CHARS))})
+    if channel == "subject":
+        return shorten(head, 250)
+    if channel == "apprise.subject":
+        return inert(shorten(head, 250))
+    text = "\n".join([head, "", *_lines(message)]) + "\n"
+    if channel == "apprise.txt":
+        return inert(text)
+    return f"<pre style='white-space:pre-wrap'>{escape_html(text)}</pre>" if channel == "html" else text
+
+
+def _lines(message: Message) -> Iterator[str]:
+    for label in ("body", "first_at", "last_at", "count", "source", "runbook", "id"):
+        if value := message.data.get(label):
+            yield f"{label}: {shorten(visible(str(value)), _MAX_TEXT_CHARS)}"
+    for cause in message.causes:
+        yield one_line(shorten(cause, 300))
+    for alert in message.data.get("alerts", ())[:_MAX_ALERTS]:
+        yield one_line(shorten(f"[{alert.get('level')}] {alert.get('title')} ({alert.get('id')})", 300))
+    if omitted := message.data.get("omitted"):
+        yield f"and {omitted} more"
 
 
 def _finish(text: str, channel: str, path: Path) -> str:

@@ -17,7 +17,7 @@ from actionwatch.rules.lint import lint
 from actionwatch.rules.load import load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
-from actionwatch.service.lookback import memories
+from actionwatch.service.prune import memories
 from actionwatch.service.receivers import build_renderer
 from actionwatch.service.silence_files import read_silences
 from actionwatch.settings import Settings

@@ -17,7 +17,6 @@ from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import Heartbeat
-from actionwatch.service.lookback import look_back
 from actionwatch.service.reload import Reloader
 from actionwatch.service.schedule import add_job, catch_up, make_scheduler, start
 from actionwatch.service.step_watch import FAILURES, StepWatch
@@ -152,7 +151,7 @@ class Service:
     def _prune(self) -> None:
         app = self._app
         with app.database.read() as connection:
-            back = look_back(connection, app.settings.sources, app.rules.rules)
+            back = prune.look_back(connection, app.settings.sources, app.rules.rules)
         prune.run_once(app.database, app.settings.store.retention, app.clock(), back)
 
     def _watch_clock(self, scheduler: BlockingScheduler) -> None:

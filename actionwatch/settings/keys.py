@@ -26,7 +26,7 @@ from actionwatch.settings.validators import (
     RecordField,
     WholeNumber,
     Word,
-    needs_one_of,
+    one_of,
     parse_address,
     parse_heartbeat,
     parse_instant,
@@ -36,7 +36,6 @@ from actionwatch.settings.validators import (
     parse_start,
     parse_storm,
     resolve_store,
-    take_one_of,
 )
 from actionwatch.text.options import (
     CaFile,
@@ -59,7 +58,7 @@ class Source(Options):
     organisation_id: Word
     username: Word
     api_key: Secret | None = None
-    api_key_file: Annotated[SecretFile | None, AfterValidator(needs_one_of("api_key"))] = Field(
+    api_key_file: Annotated[SecretFile | None, AfterValidator(one_of("api_key", is_required=True))] = Field(
         default=None, validate_default=True
     )
     base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
@@ -171,7 +170,7 @@ class RouteOptions(Options):
 
     receiver: KnownReceiver | None = None
     receivers: Annotated[
-        Annotated[tuple[KnownReceiver, ...], Field(min_length=1)] | None, AfterValidator(take_one_of("receiver"))
+        Annotated[tuple[KnownReceiver, ...], Field(min_length=1)] | None, AfterValidator(one_of("receiver"))
     ] = None
     matchers: tuple[MatcherText, ...] = ()
     is_continued: Flag = Field(default=False, alias="continue")
@@ -205,7 +204,7 @@ class Web(Options):
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     token: Secret | None = None
-    token_file: Annotated[SecretFile | None, AfterValidator(take_one_of("token")), AfterValidator(_guarded)] = Field(
+    token_file: Annotated[SecretFile | None, AfterValidator(one_of("token")), AfterValidator(_guarded)] = Field(
         default=None, validate_default=True
     )
 
@@ -219,7 +218,7 @@ class Heartbeat(Options):
     """An external dead man's switch that gets requests while the proof of every source is recent."""
 
     url: Annotated[SecretStr, AfterValidator(parse_heartbeat)] | None = None
-    url_file: Annotated[SecretFile | None, AfterValidator(take_one_of("url"))] = None
+    url_file: Annotated[SecretFile | None, AfterValidator(one_of("url"))] = None
     interval: PositiveDuration = timedelta(minutes=1)
 
     @property

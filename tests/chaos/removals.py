@@ -30,7 +30,6 @@ from actionwatch.matching.self_alerts import OF_RECEIVERS, OF_SOURCES, SELF_RULE
 from actionwatch.service import prune
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
-from actionwatch.service.lookback import look_back
 from actionwatch.service.once import run_once
 from actionwatch.service.reload import Reloader
 from actionwatch.service.silence_files import read_silences
@@ -469,7 +468,7 @@ class Removal:
             self._round()
             with closing(App(self.settings)) as app:
                 with app.database.read() as connection:
-                    back = look_back(connection, self.settings.sources, app.rules.rules)
+                    back = prune.look_back(connection, self.settings.sources, app.rules.rules)
                 prune.run_once(app.database, self.settings.store.retention, self._now, back)
         with self._reading() as connection:
             old = self._now - LONG_AGO - timedelta(days=1)

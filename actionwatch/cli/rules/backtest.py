@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -240,10 +241,9 @@ def _show_changes(
         return
     rows = []
     for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):
-        own = [change(key) for key in merged if key[0] == name]
-        counts = {word: own.count(word) for word in ("removed", "same", "added")}
+        counts = Counter(change(key) for key in merged if key[0] == name)
         total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
-        if any(own):
+        if any(total):
             rows.append((name, *total, f"+{counts['added']}", f"-{counts['removed']}"))
     print_table(("rule", "before", "after", "new", "gone"), rows, nothing="no rule opens an alert", cut=("rule",))
 
