@@ -11,11 +11,7 @@ from actionwatch.cli.options import output_option, source_option
 from actionwatch.cli.output import print_items
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-
-
-@click.group()
-def command() -> None:
-    """List, create and unlink the organisation's linked accounts."""
+command = click.Group(help="List, create and unlink the organisation's linked accounts.")
 
 
 @command.command("list")

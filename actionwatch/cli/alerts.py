@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from actionwatch.matching.operator_actions import OperatorActions
 
-
-@click.group()
-def command() -> None:
-    """List, show, acknowledge and resolve alerts."""
+command = click.Group(help="List, show, acknowledge and resolve alerts.")
 
 
 @command.command("list")
@@ -81,7 +78,7 @@ def show(config: str, alert_id: str, form: str) -> None:
 @click.argument("alert_id", metavar="ID")
 @author_option
 @click.pass_obj
-def acknowledge(config: str, alert_id: str, author: str | None) -> None:
+def acknowledge(config: str, alert_id: str, author: str) -> None:
     """Acknowledge an alert. This stops its escalation, but not counting and updates. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda actions, found, who: actions.acknowledge(found, who), author)
     if alert.status.value == "resolved":
@@ -93,23 +90,21 @@ def acknowledge(config: str, alert_id: str, author: str | None) -> None:
 @click.argument("alert_id", metavar="ID")
 @author_option
 @click.pass_obj
-def resolve(config: str, alert_id: str, author: str | None) -> None:
+def resolve(config: str, alert_id: str, author: str) -> None:
     """Resolve an alert. The next match opens a new one. A unique prefix of the id is enough."""
     alert = _decide(config, alert_id, lambda actions, found, who: actions.resolve(found, who), author)
     click.echo(f"{alert.id} is resolved by {alert.resolved_by}")
 
 
-def _decide(
-    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str | None
-) -> Alert:
-    from actionwatch.matching.operator_actions import OperatorActions, login_name
+def _decide(config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str) -> Alert:
+    from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.service.receivers import build_addressing
 
     with changing_store(config) as (settings, database):
         with database.read() as connection:
             found = _find(connection, alert_id)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
-        alert = decision(actions, found.id, author or login_name())
+        alert = decision(actions, found.id, author)
         warn_if_nothing_runs(database)
         return alert
 

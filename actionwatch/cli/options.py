@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,8 +69,20 @@ since_option = click.option(
     "--since", type=Moment(), help="Only at or after this time: RFC 3339, or a duration before now (7d)."
 )
 until_option = click.option("--until", type=Moment(), help="Only at or before this time.")
-author_option = click.option("--author", metavar="NAME", help="Who decides this.  [default: your login name]")
+author_option = click.option(
+    "--author",
+    metavar="NAME",
+    callback=lambda _context, _option, name: name or _login_name(),
+    help="Who decides this.  [default: your login name]",
+)
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return "unknown"
 
 
 def limit_option(noun: str) -> Callable[[FC], FC]:

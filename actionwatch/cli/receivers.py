@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60.0  # for the receiver's response to a test; the running service may retry later
 LOOK_SECONDS = 0.1
-
-
-@click.group()
-def command() -> None:
-    """List, test and preview receivers; print the webhook's schema."""
+command = click.Group(help="List, test and preview receivers; print the webhook's schema.")
 
 
 @command.command("list")

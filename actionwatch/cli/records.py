@@ -61,11 +61,7 @@ def _row(record: Record) -> tuple[object, ...]:
     )
 
 
-@click.group()
-def command() -> None:
-    """List and export the stored records, and the proof that they are complete."""
-
-
+command = click.Group(help="List and export the stored records, and the proof that they are complete.")
 command.add_command(receipts)
 command.add_command(proof)
 

@@ -38,7 +38,8 @@ class Renderer:
         self._folders = tuple(folders)
         self._texts: Mapping[str, str] | None = None
         self._environments = {
-            (folder, channel): environment(self._folders[rank:], channel, self._find if rank == 0 else _find_nothing)
+            # `use` replaces only the first folder: the environments of the others find nothing of it.
+            (folder, channel): environment(self._folders[rank:], channel, self._find if rank == 0 else lambda _: None)
             for rank, folder in enumerate(self._folders)
             for channel in CHANNELS
         }
@@ -174,10 +175,6 @@ def _files(folder: Path) -> list[Path]:
     """List the templates except in hidden folders: a mounted ConfigMap keeps a copy of its files in one."""
     found = folder.glob(f"**/*{SUFFIX}") if folder.is_dir() else ()
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _find_nothing(_: str) -> None:
-    """Find nothing: `use` replaces only the first folder."""
 
 
 def _about(fault: Fault, message: Message, name: str) -> Fault:
