@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,17 +145,14 @@ def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) ->
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     out = console(PIPE_WIDTH)
-    built = _streaming_app(settings, out, ended)
-    started = time.monotonic()
-    try:
+    with closing(_streaming_app(settings, out, ended)) as built:
+        started = time.monotonic()
         running = service.Service(built, on_death=ended.ask)
         with running.running():
             _greet(out, organisation, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
             running.threads.check()
         _summarise(out, built, time.monotonic() - started)
-    finally:
-        built.close()
 
 
 def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:

@@ -71,11 +71,8 @@ def test(config: str, name: str) -> int:
 
     settings = read_settings(config)
     named_receiver(settings, name)
-    built = app.App(settings)
-    try:
+    with closing(app.App(settings)) as built:
         found = _deliver(built, _enqueue(built, name))
-    finally:
-        built.close()
     if found.sent_at:
         click.echo(f"{name} accepted the test message {found.id}" + (f": {found.why}" if found.why else ""))
         return 0
