@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -51,12 +51,7 @@ def command(config: str, subject: str, form: str) -> None:
 
     with reading_store(config) as (settings, connection):
         name, lines = _story(connection, settings, configuration.read_rules(settings), subject)
-    document = {
-        "subject": name,
-        "story": [
-            {"at": instant(line.at), "alert": line.alert, "stage": line.stage, "what": line.what} for line in lines
-        ],
-    }
+    document = {"subject": name, "story": [{**asdict(line), "at": instant(line.at)} for line in lines]}
     rows = [(line.at, line.alert or "", line.stage, line.what) for line in lines]
     print_document(
         document,
