@@ -42,22 +42,17 @@ def print_records(found: Iterable[Record], form: str, nothing: str) -> None:
         form,
         document=record_document,
         columns=("time (UTC)", "kind", "user", "account", "cluster", "description"),
-        row=_row,
+        row=lambda record: (
+            record.occurred_at,
+            record.action_kind,
+            record.user_name,
+            record.account.name or record.account.id,
+            record.cluster.name or record.cluster.id,
+            record.description,
+        ),
         nothing=nothing,
         cut=("description", "user", "kind", "cluster"),
         leave_out=("account", "cluster"),
-    )
-
-
-def _row(record: Record) -> tuple[object, ...]:
-    account, cluster = record.account, record.cluster
-    return (
-        record.occurred_at,
-        record.action_kind,
-        record.user_name,
-        account.name or account.id,
-        cluster.name or cluster.id,
-        record.description,
     )
 
 

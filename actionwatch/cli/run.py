@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from actionwatch.service.app import App
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.outbox import Queue, Waiting
 
@@ -62,23 +61,17 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
 
 def _run_once(config: Path, wait: timedelta) -> int:
-    from actionwatch.service import app, configuration, organisations
+    from actionwatch.service import app, configuration, once, organisations
+    from actionwatch.store import outbox
 
     settings = configuration.read_settings(config)
     app.set_up_logs(settings)
     with contextlib.closing(app.App(settings)) as built:
         organisations.refuse_other_organisations(settings, config, built.database)
-        return _round(built, wait)
-
-
-def _round(built: App, wait: timedelta) -> int:
-    from actionwatch.service import once
-    from actionwatch.store import outbox
-
-    with showing_backlogs() as built.on_backlog:
-        done = once.run_once(built, wait)
-    with built.database.read() as connection:
-        queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
+        with showing_backlogs() as built.on_backlog:
+            done = once.run_once(built, wait)
+        with built.database.read() as connection:
+            queues, waiting = outbox.count_queues(connection), outbox.read_waiting(connection)
     failures = [*done.failures, *_undelivered(waiting, queues, done.due_until)]
     for failure in failures:
         click.echo(f"actionwatch: {failure}", err=True)

@@ -122,6 +122,8 @@ def _before(record: Record, records: Iterable[Record]) -> Iterator[Record]:
 
 
 def _record(config: str, where: str) -> Record:
+    from actionwatch.store import records
+
     if where == "-" or Path(where).is_file():
         text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
         try:
@@ -135,16 +137,10 @@ def _record(config: str, where: str) -> Record:
         return read_object(value)
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")
-    return _stored(config, where)
-
-
-def _stored(config: str, key: str) -> Record:
-    from actionwatch.store import records
-
     with reading_store(config) as (_, connection):
-        found = records.read_by_key(connection, key)
+        found = records.read_by_key(connection, where)
     if found is None:
-        raise click.ClickException(f"no stored record has the key {key!r}: see `actionwatch records list -o jsonl`")
+        raise click.ClickException(f"no stored record has the key {where!r}: see `actionwatch records list -o jsonl`")
     return found
 
 
