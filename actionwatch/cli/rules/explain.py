@@ -122,8 +122,6 @@ def _before(record: Record, records: Iterable[Record]) -> Iterator[Record]:
 
 
 def _record(config: str, where: str) -> Record:
-    from actionwatch.store import records
-
     if where == "-" or Path(where).is_file():
         text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
         try:
@@ -137,6 +135,8 @@ def _record(config: str, where: str) -> Record:
         return read_object(value)
     if "/" in where or Path(where).suffix in (".json", ".jsonl"):
         raise click.UsageError(f"there is no file {where}")
+    from actionwatch.store import records  # takes long, and is not needed for a file
+
     with reading_store(config) as (_, connection):
         found = records.read_by_key(connection, where)
     if found is None:
