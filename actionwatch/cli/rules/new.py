@@ -16,7 +16,7 @@ import click
 from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import LEVELS
 from actionwatch.cli.options import FOLDER
-from actionwatch.cli.rules.loaded_rules import RuleContext, read_context
+from actionwatch.cli.rules.loaded_rules import read_context
 from actionwatch.instaclustr.kinds import KINDS, normalise_kind
 from actionwatch.rules.fields import FIELDS, field_named
 from actionwatch.text.suggestions import suggest
@@ -50,10 +50,13 @@ MAX_HOURS = 366 * 24
 @click.pass_obj
 def command(config: str, /, folder: Path, is_printed: bool, **given: Any) -> None:
     """Write a rule with two tests: one that alerts, one that does not. On a terminal, asks for missing options."""
+    from actionwatch.text.yaml_document import read_text
+
     answers = _ask(given, folder)
     context = read_context(config, [Path()])
     text = render(**answers, at=_outside(context.time_intervals.get(answers["outside"] or "")))
-    _check(text, context)
+    if faults := context.build(read_text(text, "the new rule")).faults:
+        raise ConfigError(*faults)
     if is_printed:
         click.echo(text, nl=False)
         return
@@ -95,7 +98,8 @@ def render(
     hit |= {"actionKind": kinds[0], "userName": _somebody_else(users)}
     if cluster:
         hit["cluster"] = _like(cluster)
-    miss = {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": _something_else(kinds)}
+    other_kind = next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
+    miss = {**hit, "userName": _like(users[0])} if users else {**hit, "actionKind": other_kind}
     lines = [
         SCHEMA_LINE,
         f"title: {flow(title)}",
@@ -142,11 +146,6 @@ def _somebody_else(users: Sequence[str]) -> str:
         if not any(matches(name) for matches in checks):
             return name
     raise click.UsageError(f"the rule can never alert: {', '.join(users)} exclude every user")
-
-
-def _something_else(kinds: Sequence[str]) -> str:
-    """Return a kind that the rule does not match."""
-    return next(kind for kind in ("BACKUP", *KINDS, "SOMETHING_ELSE") if kind not in kinds)
 
 
 def _outside(interval: TimeInterval | None) -> datetime:
@@ -258,11 +257,3 @@ def _doubt(kind: str) -> str:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _check(text: str, context: RuleContext) -> None:
-    """Check that the rule loads. Raises: ConfigError."""
-    from actionwatch.text.yaml_document import read_text
-
-    if faults := context.build(read_text(text, "the new rule")).faults:
-        raise ConfigError(*faults)

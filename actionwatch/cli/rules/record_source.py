@@ -212,7 +212,7 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
             continue
         try:
             value = json.loads(text)
-            if isinstance(value, dict) and not _is_envelope(value):
+            if isinstance(value, dict) and "resources" not in map(str.lower, value):  # not a page
                 found.append(_record(value, reader))
             elif isinstance(value, dict | list):
                 page = parse_page(text, reader, utc_now())
@@ -223,10 +223,6 @@ def _read_lines(lines: Sequence[bytes], reader: RecordReader, file: str, before:
             what = f"not a record: {exc}" if not isinstance(exc, RecursionError) else "not a record: nested too deeply"
             raise ConfigError(Fault(file, number, 1, what[:300], "write one JSON object per line")) from exc
     return found
-
-
-def _is_envelope(value: dict[str, Any]) -> bool:
-    return any(key.lower() == "resources" for key in value)
 
 
 def _record(value: dict[str, Any], reader: RecordReader) -> Record:
