@@ -141,8 +141,13 @@ def _write_junit(results: Sequence[Result], loaded: LoadedRules, path: Path) -> 
         name = _xml(rule.name.name)
         suite = ElementTree.SubElement(root, "testsuite", name=name)
         for result in own:
-            place = {"file": _xml(rule.file), "line": str(result.line)}
-            case = ElementTree.SubElement(suite, "testcase", classname=name, name=_xml(result.name), **place)
+            attributes = {
+                "classname": name,
+                "name": _xml(result.name),
+                "file": _xml(rule.file),
+                "line": str(result.line),
+            }
+            case = ElementTree.SubElement(suite, "testcase", attributes)
             if result.problems:
                 lines = [line for _, finding in result.explained for line in finding.lines()]
                 failure = ElementTree.SubElement(case, "failure", message=_xml("; ".join(result.problems)))
