@@ -18,6 +18,7 @@ import structlog
 
 from actionwatch.base.errors import Fault
 from actionwatch.instaclustr.identity import canonical_organisation
+from actionwatch.render import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
@@ -130,7 +131,7 @@ class Reloader:
         began = time.monotonic()
         for _ in range(READINGS):
             seen = _states(self._folders())
-            reading, texts = self._rules.read(), self._templates.read()
+            reading, texts = self._rules.read(), read_texts(self._app.settings.templates)
             # Files that changed while they were read may not belong together: read them again.
             if _states(self._folders()) == seen:
                 break
