@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import RateLimited, SourceUnavailable
-from actionwatch.base.model import Record
+from actionwatch.base.model import Record, RecordFilter
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, Emulator, _answer, _linked_accounts, _user_actions, create_app
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.log import Action
@@ -257,7 +257,7 @@ def identity(record: Record) -> tuple[str, str]:
 def stored(database: Database) -> Counter[tuple[str, str]]:
     """Count the actions of the upstream in the store."""
     with database.read() as connection:
-        found = list(records.stream(connection, records.RecordFilter()))
+        found = list(records.stream(connection, RecordFilter()))
     return Counter(identity(record) for record in found if not record.action_kind.startswith("_"))
 
 

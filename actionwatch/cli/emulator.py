@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from actionwatch.base.clock import utc_now
+from actionwatch.cli.options import FILE
 from actionwatch.cli.output import print_table
 from actionwatch.emulator.simulation import playing
 
@@ -16,11 +17,7 @@ from actionwatch.emulator.simulation import playing
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port to listen on; 0: a free port."
 )
-@click.option(
-    "--scenario",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The YAML file that describes what happens.",
-)
+@click.option("--scenario", type=FILE, help="The YAML file that describes what happens.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option(
     "--fault", "faults", metavar="FAULT", multiple=True, help="A fault that is active from the start (repeatable)."

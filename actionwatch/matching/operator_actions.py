@@ -5,7 +5,6 @@ Each action is one transaction that changes the alert and enqueues its messages.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -114,14 +113,6 @@ class OperatorActions:
             alert_history.append(connection, [alert_history.Entry(now, alert.id, "silenced", what)])
         log.info("silence_added", silence=made.id, by=who, matchers=list(matchers))
         return Decision(_describe_silence(made), is_new=True)
-
-
-def login_name() -> str:
-    """Return the login name of the user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return "unknown"
 
 
 def _existing(connection: Connection, alert_id: str) -> Alert:

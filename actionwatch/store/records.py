@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-from actionwatch.base.model import NOTHING, Entity, Record
+from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.database import bulk_insert, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD
@@ -120,21 +120,6 @@ _RANKED = (
 )
 # Built once, because every message runs it.
 _OF_ALERTS = select(_RANKED).where(_RANKED.c.rank <= bindparam("most")).order_by(_RANKED.c.rank.desc())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFilter:
-    """The filter of `records list|export`; None and empty mean everything. Entities match by id or name."""
-
-    kinds: Sequence[str] = ()
-    user: str | None = None
-    account: str | None = None
-    cluster: str | None = None
-    operations: Sequence[str] = ()
-    scope: str | None = None
-    keyword: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,10 @@ from actionwatch.emulator.state import Organisation
 from actionwatch.matching.self_alerts import OF_RECEIVERS, OF_SOURCES, SELF_RULE, TITLES
 from actionwatch.service import prune
 from actionwatch.service.app import App
-from actionwatch.service.configuration import read_settings, read_silences
-from actionwatch.service.lookback import look_back
+from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
 from actionwatch.service.reload import Reloader
+from actionwatch.service.silence_files import read_silences
 from actionwatch.settings import Settings
 from actionwatch.store import (
     backlog_progress,
@@ -470,10 +470,8 @@ class Removal:
             self._round()
             with closing(App(self.settings)) as app:
                 with app.database.read() as connection:
-                    back = look_back(connection, self.settings.sources, app.rules.rules)
-                keep = self.settings.store.retention
-                retention = prune.Retention(keep.records, keep.deliveries, keep.receipts)
-                prune.run_once(app.database, retention, self._now, back)
+                    back = prune.look_back(connection, self.settings.sources, app.rules.rules)
+                prune.run_once(app.database, self.settings.store.retention, self._now, back)
         with self._reading() as connection:
             old = self._now - LONG_AGO - timedelta(days=1)
             for table, column in (
