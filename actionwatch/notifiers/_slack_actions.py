@@ -96,7 +96,6 @@ class SlackActions:
         http: HttpClient,
     ) -> None:
         self.receiver = receiver
-        self._app = app
         self._bot = bot
         self._on_action = on_action
         self._http = http
@@ -105,10 +104,6 @@ class SlackActions:
         self._make = functools.partial(_Client, app, context, proxy, self._take)
         self._client: _Client | None = None
         self._thread = threading.Thread(target=self._watch, name=f"slack-actions-{receiver}", daemon=True)
-
-    def reach(self) -> None:
-        """Ask Slack for the address to connect to, and do not connect."""
-        self._app.call("apps.connections.open", {})
 
     def start(self) -> None:
         """Connect and listen in a thread."""

@@ -47,7 +47,11 @@ _REMEDIES = {
 
 
 class Notifier(Protocol):
-    """The code behind a receiver."""
+    """The code behind a receiver.
+
+    If there is a way to test a receiver without sending a message, it also has a method `reach`, which raises what `send` would
+    raise. `check --live` calls it.
+    """
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Send once. `reference` is the one that the last message of the same alert returned; None if there is none.
@@ -78,11 +82,7 @@ class NotifierModule(Protocol):
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:
-        """Build the notifier of one receiver from its validated options. Opens no connection.
-
-        If the protocol has a way to test a receiver without sending, the module also has a function `verify(options)`, which
-        raises what `send` would raise. `check --live` calls it.
-        """
+        """Build the notifier of one receiver from its validated options. Opens no connection."""
         ...
 
     def preview(self, options: Any, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ incident. A summary of a digest, a mute or a silence becomes a change event, whi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -74,12 +73,6 @@ class Options(HttpOptions):
 
 def build(options: Options, *, receiver: str) -> PagerDutyNotifier:
     return PagerDutyNotifier(options, receiver=receiver)
-
-
-def verify(options: Options) -> None:
-    """Connect to PagerDuty, TLS included, and send nothing. Only an event can show whether the routing key is valid."""
-    with contextlib.closing(PagerDutyNotifier(options, receiver="verify")) as notifier:
-        notifier.reach()
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001

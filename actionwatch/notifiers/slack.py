@@ -7,15 +7,14 @@ https://docs.slack.dev/reference/methods/chat.postMessage and chat.update.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError
-from actionwatch.base.model import Decision, Message, Receipt
+from actionwatch.base.model import Message, Receipt
 from actionwatch.base.plurals import counted
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
@@ -25,6 +24,9 @@ from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGo
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
+
+if TYPE_CHECKING:
+    from actionwatch.net.http import HttpClient
 
 TEMPLATES: tuple[str, ...] = ("slack.json",)
 DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack accepts about one message per second and channel
@@ -79,26 +81,14 @@ def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhook
     return SlackNotifier(options, receiver=receiver)
 
 
-def verify(options: Options) -> None:
-    """Test the tokens and their scopes; for an incoming webhook, only connect. Post nothing."""
-    with contextlib.closing(build(options, receiver="verify")) as notifier:
-        notifier.reach()
-    actions = listener(options, lambda *_: Decision("", is_new=False), receiver="verify")
-    if actions is not None:
-        with contextlib.closing(actions):
-            actions.reach()
-
-
 def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
     """Build the listener for pressed buttons; None without an app token. Call `start`, and `close` at the end."""
-    app_token = words.secret(options.app_token, options.app_token_file)
-    if app_token is None:
+    if not options.has_app_token:
         return None
     http = options.http_client()
-    token = words.secret(options.token, options.token_file) or ""
     return SlackActions(
-        SlackApi(app_token, options.base_url, http, is_app=True),
-        SlackApi(token, options.base_url, http),
+        _app_api(options, http),
+        _bot_api(options, http),
         on_action,
         receiver=receiver,
         context=tls_context(options.ca_file),
@@ -121,11 +111,10 @@ class SlackNotifier:
 
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
-        token = words.secret(options.token, options.token_file) or ""
         self._channel = options.channel or ""
-        self._has_buttons = options.has_app_token
         self._http = options.http_client()
-        self._api = SlackApi(token, options.base_url, self._http)
+        self._api = _bot_api(options, self._http)
+        self._app = _app_api(options, self._http) if options.has_app_token else None
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Post the message of an alert, or update it; reply in its thread if the alert is resolved.
@@ -134,7 +123,7 @@ class SlackNotifier:
         Raises: TransientDeliveryError, PermanentDeliveryError.
         """
         payload = _payload(message, rendered)
-        if self._has_buttons:
+        if self._app is not None:
             payload = with_buttons(payload, message)
         head = reference.rpartition(":") if reference and message.type.startswith("alert.") else None
         if head is None or not head[0]:
@@ -151,8 +140,10 @@ class SlackNotifier:
         return Receipt(note=note)
 
     def reach(self) -> None:
-        """Test the token."""
+        """Test the tokens and their scopes. Post nothing."""
         self._api.test("chat:write")
+        if self._app is not None:
+            self._app.call("apps.connections.open", {})
 
     def close(self) -> None:
         """Close the connections."""
@@ -181,6 +172,15 @@ class SlackNotifier:
             if method == "chat.update":
                 plain |= {"blocks": [], "attachments": []}  # without these keys, Slack keeps the old ones
             return self._api.call(method, plain), f"sent as plain text: Slack refused the template's blocks ({refused})"
+
+
+def _bot_api(options: Options, http: HttpClient) -> SlackApi:
+    return SlackApi(words.secret(options.token, options.token_file) or "", options.base_url, http)
+
+
+def _app_api(options: Options, http: HttpClient) -> SlackApi:
+    token = words.secret(options.app_token, options.app_token_file) or ""
+    return SlackApi(token, options.base_url, http, is_app=True)
 
 
 class IncomingWebhookNotifier(AddressNotifier):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
 import math
 import re
@@ -149,12 +148,6 @@ def _check_identity(options: Options) -> None:
 
 def build(options: Options, *, receiver: str) -> WebhookNotifier:
     return WebhookNotifier(options, receiver=receiver)
-
-
-def verify(options: Options) -> None:
-    """Connect to the receiver, TLS included, and send nothing."""
-    with contextlib.closing(WebhookNotifier(options, receiver="verify")) as notifier:
-        notifier.reach()
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:
