@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import httpcore
@@ -34,8 +33,6 @@ from actionwatch.net.tls import ClientCertificate, tls_context
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 1,000 records is about 1 MB; far above it something is wrong
 MAX_IDLE_SECONDS = 4.0  # Node's servers close after 5: a connection that is closed while we use it costs an attempt
 _ORIGINS_KEPT = 4  # a client talks to one origin, or to a few
-
-
 _ENCODINGS = "gzip, deflate"  # what httpx can always decode
 
 # They log every request at DEBUG and INFO, with URLs and headers.
@@ -120,14 +117,6 @@ class HttpClient:
         self._is_closed = True
         while self._idle:
             self._idle.pop().close()
-
-    def __enter__(self) -> HttpClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _request(
         self,

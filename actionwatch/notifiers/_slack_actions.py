@@ -16,7 +16,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,9 +31,6 @@ from actionwatch.base.model import Decision, Message
 from actionwatch.notifiers._slack_api import SlackApi, escaped
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.options import is_loopback
-
-if TYPE_CHECKING:
-    from actionwatch.net.http import HttpClient
 
 OnAction = Callable[[str, str, str], Decision]
 """Called in the listener's thread for each pressed button: action (`ack`, `silence` or `resolve`), alert id, user.
@@ -63,9 +60,8 @@ def with_buttons(payload: Mapping[str, Any], message: Message) -> dict[str, Any]
     """Add buttons to the message of an unresolved alert."""
     alert_id = str(message.data.get("id") or "")
     status = message.data.get("status")
-    if message.type not in ("alert.opened", "alert.updated") or status == "resolved" or not alert_id:
-        return dict(payload)
-    if len(alert_id) > MAX_VALUE_CHARS:
+    is_unresolved = message.type in ("alert.opened", "alert.updated") and status != "resolved"
+    if not is_unresolved or not 0 < len(alert_id) <= MAX_VALUE_CHARS:
         return dict(payload)
     names = [name for name in BUTTONS if name != "ack" or status != "acked"]
     block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
@@ -93,12 +89,10 @@ class SlackActions:
         receiver: str,
         context: ssl.SSLContext,
         proxy: str | None,
-        http: HttpClient,
     ) -> None:
         self.receiver = receiver
         self._bot = bot
         self._on_action = on_action
-        self._http = http
         self._seen: deque[str] = deque(maxlen=SEEN_ENVELOPES)
         self._stopping = threading.Event()
         self._make = functools.partial(_Client, app, context, proxy, self._take)
@@ -114,7 +108,7 @@ class SlackActions:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._http.close()
+        self._bot.close()
 
     def check(self) -> None:
         """Check that the listener is connected.

@@ -1,4 +1,4 @@
-"""The interface of a notifier: a module `notifiers/<type>.py` with `Options`, `build`, `preview` and a few constants.
+"""The interface of a notifier: a module `notifiers/<type>.py` with `TRAITS`, `Options`, `build` and `preview`.
 
 A notifier sends one message once. It returns, or raises a transient or a permanent `DeliveryError`. The outbox retries, orders
 and gives up. Several threads call a notifier at the same time.
@@ -11,7 +11,8 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -65,20 +66,24 @@ class Notifier(Protocol):
         ...
 
 
-class NotifierModule(Protocol):
-    """What a module `notifiers/<type>.py` provides."""
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What holds for all receivers of a type."""
 
-    TEMPLATES: tuple[str, ...]
-    """Names of the templates to fill in for each message, such as `("email.html", "email.txt", "email.subject")`.
-
-    If they depend on the options, the module also has a function `templates(options)`. Use `templates_of`.
-    """
-    DEFAULT_RATE_PER_SECOND: float | None
+    templates: tuple[str, ...] = ()
+    """Names of the templates to fill in for each message. Use `templates_of`: they may depend on the options."""
+    rate_per_second: float | None = None
     """How many messages a second the service accepts; None if it has no limit."""
-    IS_UPDATED_LAST: bool
+    is_updated_last: bool = False
     """Whether updates of an alert wait until nothing more can join it, so that only the last is sent."""
-    IS_READ_BY_PEOPLE: bool
+    is_read_by_people: bool = False
     """Whether a flood of messages harms: storm control is on by default for these receivers. Automation wants every message."""
+
+
+class NotifierModule(Protocol):
+    """What a module `notifiers/<type>.py` provides; also a function `templates(options)`, if they depend on the options."""
+
+    TRAITS: Traits
     Options: type[Options]
 
     def build(self, options: Any, *, receiver: str) -> Notifier:
@@ -106,7 +111,7 @@ def notifier_module(name: str) -> NotifierModule:
 def templates_of(name: str, options: Options) -> tuple[str, ...]:
     """Name the templates that a receiver of this type with these options fills."""
     module: Any = notifier_module(name)
-    names: tuple[str, ...] = module.templates(options) if hasattr(module, "templates") else module.TEMPLATES
+    names: tuple[str, ...] = module.templates(options) if hasattr(module, "templates") else module.TRAITS.templates
     return names
 
 
@@ -176,7 +181,7 @@ class Redactor:
 
 
 class AddressNotifier:
-    """Base class of notifiers that post to one URL. A failed exchange is a transient error, and its text holds no secret."""
+    """Base class of what posts to one URL. A failed exchange is a transient error, and its text holds no secret."""
 
     def __init__(self, url: str, http: HttpClient, redact: Redactor, *, unreachable: str = "") -> None:
         """`unreachable` is a prefix of the text of a failed exchange."""
@@ -210,7 +215,7 @@ class AddressNotifier:
             raise TransientDeliveryError(f"{self._unreachable}{self._redact(str(exc))}") from exc
 
 
-def check_response(response: HttpResponse, redact: Redactor, now: datetime | None = None) -> None:
+def check_response(response: HttpResponse, redact: Redactor) -> None:
     """Return if an HTTP receiver accepted the message; else raise, by the table of statuses in the contract.
 
     Raises: TransientDeliveryError (408, 425, 429, 5xx) with the Retry-After of the response; PermanentDeliveryError (all other
@@ -221,7 +226,7 @@ def check_response(response: HttpResponse, redact: Redactor, now: datetime | Non
         return
     text = redact(response.excerpt(RESPONSE_CHARS))[:RESPONSE_CHARS]
     if status in TRANSIENT_STATUSES or status >= 500:
-        wait = retry_after(response.headers, now or utc_now()) or timedelta(0)
+        wait = retry_after(response.headers, utc_now()) or timedelta(0)
         raise TransientDeliveryError(f"the receiver answered {status}", response=text, retry_after=wait)
     if 300 <= status < 400:
         target = redact(response.headers.get("location", "an unnamed address"))[:RESPONSE_CHARS]

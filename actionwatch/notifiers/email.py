@@ -28,14 +28,12 @@ from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, Trans
 from actionwatch.base.model import Message, Receipt
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Rendered
+from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Rendered, Traits
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
 
-TEMPLATES: tuple[str, ...] = ("email.html", "email.txt", "email.subject")
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = True  # a mail cannot be edited: send the final count once nothing more can join
-IS_READ_BY_PEOPLE = True
+# A mail cannot be edited: send the final count once nothing more can join.
+TRAITS = Traits(templates=("email.html", "email.txt", "email.subject"), is_updated_last=True, is_read_by_people=True)
 DEFAULT_TIMEOUT = timedelta(seconds=30)  # servers that look up senders are slow
 _DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _TIMEOUTS_PER_MAIL = 4  # a mail takes at most two minutes by default, well within the lease of its delivery

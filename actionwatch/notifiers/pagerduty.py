@@ -25,16 +25,14 @@ from actionwatch.notifiers.base import (
     HttpOptions,
     Redactor,
     Rendered,
+    Traits,
     check_response,
 )
 from actionwatch.text import options as words
 from actionwatch.text.escaping import one_line, shorten, steps, visible
 from actionwatch.text.payloads import instant
 
-TEMPLATES: tuple[str, ...] = ()
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = False
+TRAITS = Traits()
 
 MAX_SUMMARY_CHARS = 1_024
 MAX_KEY_CHARS = 255

@@ -21,17 +21,17 @@ from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
 if TYPE_CHECKING:
     from actionwatch.net.http import HttpClient
 
-TEMPLATES: tuple[str, ...] = ("slack.json",)
-DEFAULT_RATE_PER_SECOND: float | None = 1.0  # Slack accepts about one message per second and channel
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = True
+# Slack accepts about one message per second and channel.
+TRAITS = Traits(templates=("slack.json",), rate_per_second=1.0, is_read_by_people=True)
+
+_NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}  # of linked pages
 
 
 def _base_url(value: str) -> str:
@@ -93,7 +93,6 @@ def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackAc
         receiver=receiver,
         context=tls_context(options.ca_file),
         proxy=options.proxy.get_secret_value() if options.proxy else None,
-        http=http,
     )
 
 
@@ -112,9 +111,9 @@ class SlackNotifier:
     def __init__(self, options: Options, *, receiver: str) -> None:
         self.receiver = receiver
         self._channel = options.channel or ""
-        self._http = options.http_client()
-        self._api = _bot_api(options, self._http)
-        self._app = _app_api(options, self._http) if options.has_app_token else None
+        http = options.http_client()
+        self._api = _bot_api(options, http)
+        self._app = _app_api(options, http) if options.has_app_token else None
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
         """Post the message of an alert, or update it; reply in its thread if the alert is resolved.
@@ -147,16 +146,15 @@ class SlackNotifier:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._api.close()
 
     def _post(self, payload: Mapping[str, Any]) -> Receipt:
-        options = {"unfurl_links": False, "unfurl_media": False}
-        data, note = self._deliver("chat.postMessage", {**payload, **options, "channel": self._channel})
+        data, note = self._deliver("chat.postMessage", {**payload, **_NO_PREVIEWS, "channel": self._channel})
         return Receipt(f"{data.get('channel') or self._channel}:{data.get('ts', '')}", note)
 
     def _reply(self, message: Message, channel: str, ts: str) -> str | None:
         """Post a resolution in the thread. A refusal becomes a note, because a retry would repeat the update."""
-        target = {"channel": channel, "thread_ts": ts, "unfurl_links": False, "unfurl_media": False}
+        target = {"channel": channel, "thread_ts": ts, **_NO_PREVIEWS}
         try:
             self._deliver("chat.postMessage", {**_resolution(message), **target})
         except PermanentDeliveryError as exc:
@@ -191,7 +189,7 @@ class IncomingWebhookNotifier(AddressNotifier):
         self.receiver = receiver
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
-        payload = {**_payload(message, rendered), "unfurl_links": False, "unfurl_media": False, "link_names": False}
+        payload = {**_payload(message, rendered), **_NO_PREVIEWS, "link_names": False}
         response = self._send(payload)
         if response.status == 400 and response.excerpt() in BLOCK_ERRORS:
             check_response(self._send(_without_blocks(payload)), self._redact)

@@ -20,16 +20,12 @@ from standardwebhooks import Webhook
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Message, Receipt
-from actionwatch.net.http_response import USER_AGENT
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, Traits, check_response
 from actionwatch.text import options as words
 
-TEMPLATES: tuple[str, ...] = ()
-DEFAULT_RATE_PER_SECOND: float | None = None
-IS_UPDATED_LAST = False
-IS_READ_BY_PEOPLE = False
+TRAITS = Traits()
 _MAX_KEYS = 2  # the old and the new key, during a rotation
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 §5.6.2, token
@@ -179,7 +175,6 @@ class WebhookNotifier(AddressNotifier):
         headers = {
             **self._headers,
             "content-type": content_type,
-            "user-agent": USER_AGENT,
             "idempotency-key": message_id,
             "webhook-id": message_id,
             "webhook-timestamp": str(math.floor(now.timestamp())),
@@ -195,5 +190,5 @@ def _body(name: str, message: Message, rendered: Rendered, receiver: str) -> tup
     text = rendered.texts.get(f"{name}.json")
     if name not in FORMATS and text is not None:
         return "application/json", text.encode("utf-8", "replace")
-    form = FORMATS.get(name, FORMATS["actionwatch"])
-    return form.content_type, encode(form.document(message, receiver))
+    content_type, document = FORMATS.get(name, FORMATS["actionwatch"])
+    return content_type, encode(document(message, receiver))

@@ -37,15 +37,8 @@ def note_listed(connection: Connection, organisation: str, at: datetime) -> None
     """Store when the accounts of an organisation were listed, even if there are none."""
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
     if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
-        values = {
-            "organisation": organisation,
-            "account_id": _LISTED,
-            "name": "",
-            "raw": "{}",
-            "valid_from": at,
-            "valid_to": at,
-        }
-        connection.execute(LINKED_ACCOUNT.insert().values(values))
+        begin(connection, organisation, LinkedAccount(_LISTED, ""), at)
+        end(connection, organisation, _LISTED, at)
 
 
 def listed_at(connection: Connection, organisation: str) -> datetime | None:

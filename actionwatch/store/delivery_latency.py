@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, func, select, type_coerce
-from sqlalchemy.types import BigInteger
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, type_coerce
 
 from actionwatch.base.model import Alert
 from actionwatch.store.database import upsert
@@ -65,11 +64,7 @@ def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime
 
 def read_all(connection: Connection) -> list[Histogram]:
     """Read every histogram."""
-    rows = connection.execute(
-        select(DELIVERY_LATENCY).order_by(
-            DELIVERY_LATENCY.c.rule, DELIVERY_LATENCY.c.receiver, DELIVERY_LATENCY.c.since
-        )
-    )
+    rows = connection.execute(select(DELIVERY_LATENCY).order_by(*DELIVERY_LATENCY.primary_key))
     found: dict[tuple[str, str, str], tuple[dict[int, int], list[int]]] = {}
     for row in rows:
         buckets, totals = found.setdefault((row.rule, row.receiver, row.since), ({}, []))

@@ -36,9 +36,8 @@ def _let_through(status: DeliveryStatus) -> Select[Any]:
         some = some.where(DELIVERY.c.sent_at > bindparam("since", type_=Instant))
         some = some.where(DELIVERY.c.sent_at <= bindparam("now", type_=Instant))
     else:
-        some = some.where(
-            DELIVERY.c.sent_at.is_(None)
-        )  # true of every pending row: it makes SQLite use the partial index
+        # True of every pending row: it makes SQLite use the partial index.
+        some = some.where(DELIVERY.c.sent_at.is_(None))
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 

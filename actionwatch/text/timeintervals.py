@@ -129,14 +129,10 @@ def _is_within(value: int, ranges: Collection[Range]) -> bool:
 
 
 def _is_day(at: datetime, ranges: Collection[Range]) -> bool:
-    """Return whether a date is in one of the ranges, which are clamped to the month, as in Alertmanager."""
-    length = monthrange(at.year, at.month)[1]
-    for first, last in ranges:
-        begin = first if first > 0 else length + first + 1
-        end = last if last > 0 else length + last + 1
-        if begin <= length and end >= 1 and max(begin, 1) <= at.day <= min(end, length):
-            return True
-    return False
+    """Return whether a date is in one of the ranges. A negative day counts from the end of the month, -1 is the last."""
+    after_last = monthrange(at.year, at.month)[1] + 1
+    days = ([day if day > 0 else after_last + day for day in each] for each in ranges)
+    return any(first <= at.day <= last for first, last in days)
 
 
 def _minute(text: object) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from actionwatch.base.model import Message
+from actionwatch.base.model import LEVELS, Message
 
 OCSF_VERSION = "1.4.0"
 API_ACTIVITY = (6003, "API Activity", 6, "Application Activity")
@@ -22,13 +22,7 @@ OTHER = 99
 UNKNOWN = "unknown"
 TIME_UNTIL = 253_402_300_800_000  # the year 10000: many readers fail beyond it
 
-SEVERITIES = {
-    "informational": (1, "Informational"),
-    "low": (2, "Low"),
-    "medium": (3, "Medium"),
-    "high": (4, "High"),
-    "critical": (5, "Critical"),
-}
+SEVERITIES = {word: (number, word.capitalize()) for number, word in enumerate(LEVELS, 1)}  # OCSF has the same five
 OPERATIONS = {"CREATE": (1, "Create"), "READ": (2, "Read"), "UPDATE": (3, "Update"), "DELETE": (4, "Delete")}
 CREATED, ENABLED, DISABLED, DELETED = (1, "Create"), (2, "Enable"), (5, "Disable"), (6, "Delete")
 ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {

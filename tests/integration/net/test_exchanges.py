@@ -29,9 +29,9 @@ FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
 SHORT = 0.3  # seconds, for exchanges that are to end by the timeout
 
 
-def client(timeout: float = LIMIT, **given: object) -> HttpClient:
-    """Make a client."""
-    return HttpClient(timeout=timedelta(seconds=timeout), **given)  # type: ignore[arg-type]
+def client(timeout: float = LIMIT, **given: object) -> contextlib.closing[HttpClient]:
+    """Make a client, which the end of a `with` block closes."""
+    return contextlib.closing(HttpClient(timeout=timedelta(seconds=timeout), **given))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import gzip
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -87,7 +87,7 @@ def hang(connection: socket.socket) -> None:
 
 def test_request() -> None:
     """What is asked is what arrives: method, path with its query, own headers, body; and no header of another's."""
-    with server(answering(OK)) as (url, heads), HttpClient(timeout=PATIENT, headers={"x-own": "1"}) as client:
+    with server(answering(OK)) as (url, heads), closing(HttpClient(timeout=PATIENT, headers={"x-own": "1"})) as client:
         answer = client.request("POST", f"{url}/a?b=c%2Fd", headers={"x-one": "2"}, content=b"body")
         client.request("GET", f"{url}/list", params=[("from", "a b"), ("to", 3)])
     assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"ok", "2")
@@ -103,14 +103,14 @@ def test_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy in the environment is not used."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    with server(answering(OK)) as (url, _), HttpClient(timeout=PATIENT) as client:
+    with server(answering(OK)) as (url, _), closing(HttpClient(timeout=PATIENT)) as client:
         assert client.request("GET", url).status == 200
 
 
 def test_redirect_is_an_answer() -> None:
     """A redirect is given back, not followed."""
     data = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
-    with server(answering(data)) as (url, heads), HttpClient(timeout=PATIENT, auth=("user", "word")) as client:
+    with server(answering(data)) as (url, heads), closing(HttpClient(timeout=PATIENT, auth=("user", "word"))) as client:
         answer = client.request("GET", url)
     assert (answer.status, answer.headers["location"]) == (302, "http://127.0.0.1:1/")
     assert len(heads) == 1
@@ -122,9 +122,9 @@ def test_compressed_answer_is_bounded() -> None:
     head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n".encode()
     with server(answering(head + packed)) as (url, _):
         small = HttpClient(timeout=PATIENT, max_body_bytes=1_000_000)
-        with small, pytest.raises(TransportError, match="larger than 1000000 bytes"):
+        with closing(small), pytest.raises(TransportError, match="larger than 1000000 bytes"):
             small.request("GET", url)
-        with HttpClient(timeout=PATIENT, max_body_bytes=5_000_000) as client:
+        with closing(HttpClient(timeout=PATIENT, max_body_bytes=5_000_000)) as client:
             assert len(client.request("GET", url).body) == 5_000_000
 
 
@@ -150,7 +150,7 @@ def test_faults(name: str) -> None:
     timeout = QUICK if "timeout" in words else PATIENT
     with (
         server(act) as (url, _),
-        HttpClient(timeout=timeout) as client,
+        closing(HttpClient(timeout=timeout)) as client,
         pytest.raises(TransportError, match=words) as caught,
     ):
         client.request("POST", f"{url}/services/T0/SECRET?token=SECRET", content=b"{}")
@@ -170,6 +170,6 @@ def test_faults(name: str) -> None:
 )
 def test_unusable_addresses(url: str) -> None:
     """An address that leads nowhere is an error of ours, without the URL."""
-    with HttpClient(timeout=PATIENT) as client, pytest.raises(TransportError) as caught:
+    with closing(HttpClient(timeout=PATIENT)) as client, pytest.raises(TransportError) as caught:
         client.request("GET", url)
     assert "SECRET" not in str(caught.value)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.notifiers.base import notifier_module, notifier_types, templates_of
+from actionwatch.notifiers.base import Traits, notifier_module, notifier_types, templates_of
 from tests.integration.notifiers.ends import ENDS, RENDERER, End, WebhookEnd, deliver, open_end
 from tests.integration.notifiers.http_end import Reply
 from tests.unit.render.messages import HOSTILE, hostile_message, message
@@ -48,7 +48,7 @@ def test_every_type_is_tried_here() -> None:
 def test_a_module_offers_what_the_registry_promises(name: str) -> None:
     """A type of the configuration has no options, no way to build it, or an option without a default in the docs."""
     module = notifier_module(name)
-    assert tuple(module.TEMPLATES) == module.TEMPLATES
+    assert isinstance(module.TRAITS, Traits)
     assert module.Options.model_config["extra"] == "forbid"
     assert callable(module.build)
     assert callable(module.preview)

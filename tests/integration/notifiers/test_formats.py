@@ -55,7 +55,7 @@ def send(server: HttpEnd, sent: Message, form: str, **given: Any) -> Request:
 
 def shape(sent: Message, form: str) -> Any:
     """Give the body as its reader sees it."""
-    return json.loads(encode(FORMATS[form].document(sent, "soar")))
+    return json.loads(encode(FORMATS[form][1](sent, "soar")))
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "own"])
@@ -236,7 +236,7 @@ def test_a_template_that_fails_gives_way_to_the_contracts_body(
     notifier = webhook.build(made, receiver="soar")
     for texts in (rendered, Rendered()):
         notifier.send(message(), texts, None)
-        assert server.requests[-1].json == json.loads(encode(FORMATS["actionwatch"].document(message(), "soar")))
+        assert server.requests[-1].json == json.loads(encode(FORMATS["actionwatch"][1](message(), "soar")))
     notifier.close()
 
 
