@@ -88,19 +88,10 @@ class HttpClient:
         started = time.monotonic()
         with self._borrowed() as transport:
             response = transport.exchange(self._request(method, url, params, headers, content))
-            try:
+            with contextlib.closing(response):
                 body = self._read(response)
-            finally:
-                response.close()
         took = timedelta(seconds=time.monotonic() - started)
-        return HttpResponse(response.status_code, dict(response.headers.items()), body, took)
-
-    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> HttpResponse:
-        """Post a message.
-
-        Raises: TransportError.
-        """
-        return self.request("POST", url, headers=headers, content=content)
+        return HttpResponse(response.status, dict(httpx.Headers(response.headers).items()), body, took)
 
     def reach(self, url: str) -> None:
         """Open a connection to where a request would go, TLS included, and send nothing.
@@ -148,7 +139,9 @@ class HttpClient:
             # The text of a LocalProtocolError holds the header that it refuses, which may be a secret.
             raise TransportError(_explain(exc)) from (None if isinstance(exc, httpcore.LocalProtocolError) else exc)
         finally:
-            self._give_back(transport)
+            self._idle.append(transport)
+            if self._is_closed:
+                self.close()
 
     def _take_idle(self) -> _Transport | None:
         try:
@@ -156,15 +149,12 @@ class HttpClient:
         except IndexError:
             return None
 
-    def _give_back(self, transport: _Transport) -> None:
-        self._idle.append(transport)
-        if self._is_closed:
-            self.close()
-
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, response: httpcore.Response) -> bytes:
+        """Read and decompress the body."""
+        decoded = httpx.Response(response.status, headers=response.headers, content=response.iter_stream())
         chunks: list[bytes] = []
         size = 0
-        for chunk in response.iter_bytes():
+        for chunk in decoded.iter_bytes():
             size += len(chunk)
             if size > self._max_body_bytes:
                 raise TransportError(f"the response is larger than {self._max_body_bytes} bytes")
@@ -185,7 +175,7 @@ class _Transport:
             network_backend=DeadlineNetwork(self.deadline),
         )
 
-    def exchange(self, request: httpcore.Request) -> httpx.Response:
+    def exchange(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request and read the head of its response; errors are httpcore's."""
         response = self._pool.handle_request(request)
         headers = httpx.Headers(response.headers)
@@ -193,7 +183,7 @@ class _Transport:
         length = headers.get("content-length")
         if length is not None and isinstance(stream, DeadlineStream) and "transfer-encoding" not in headers:
             stream.expect_body(int(length))
-        return httpx.Response(response.status, headers=headers, stream=_Body(response))
+        return response
 
     def close(self) -> None:
         """Close the connections."""
@@ -214,19 +204,6 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 def _core_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-class _Body(httpx.SyncByteStream):
-    """Adapt the body of an httpcore response for httpx."""
-
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
 
 
 class _ConnectedError(Exception):

@@ -135,27 +135,26 @@ class SlackActions:
                 if client.is_connected():
                     wait = FIRST_WAIT
                     self._stopping.wait(WATCH_SECONDS)
-                elif not self._connect(client):
-                    self._stopping.wait(max(wait, client.retry_after))
+                elif (shortest := self._connect(client)) is not None:
+                    self._stopping.wait(max(wait, shortest))
                     wait = min(wait * 2, LONGEST_WAIT)
         finally:
             self._client = None
             client.end()
 
-    def _connect(self, client: _Client) -> bool:
-        client.retry_after = 0.0
+    def _connect(self, client: _Client) -> float | None:
+        """Connect. Return None, or the shortest wait in seconds before the next attempt."""
         try:
             client.connect_to_new_endpoint()
         except (DeliveryError, SlackClientError, OSError, ValueError) as exc:
-            if isinstance(exc, TransientDeliveryError):
-                client.retry_after = exc.retry_after.total_seconds()
-            if isinstance(exc, PermanentDeliveryError):
-                client.retry_after = REFUSED_WAIT
             log.warning("slack_actions_connect_failed", receiver=self.receiver, error=str(exc))
-            return False
-        if client.is_connected():
-            log.info("slack_actions_connected", receiver=self.receiver)
-        return client.is_connected()
+            if isinstance(exc, TransientDeliveryError):
+                return exc.retry_after.total_seconds()
+            return REFUSED_WAIT if isinstance(exc, PermanentDeliveryError) else 0.0
+        if not client.is_connected():
+            return 0.0
+        log.info("slack_actions_connected", receiver=self.receiver)
+        return None
 
     def _take(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
         """Acknowledge one envelope, because Slack waits only three seconds, then handle it."""
@@ -216,7 +215,6 @@ class _Client(SocketModeClient):
         web_client = WebClient(ssl=context, logger=SILENT)
         super().__init__("", SILENT, web_client, auto_reconnect_enabled=False, concurrency=1, proxy=proxy)
         self.proxy = proxy  # without one, the SDK has taken the proxy of the environment
-        self.retry_after = 0.0  # seconds
         self._app = app
         self.socket_mode_request_listeners.append(take)
 

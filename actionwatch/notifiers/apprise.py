@@ -16,8 +16,8 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
-from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Rendered, Traits
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.notifiers.base import DEFAULT_TIMEOUT, RESPONSE_CHARS, TRANSIENT_STATUSES, Redactor, Traits
 from actionwatch.text import options as words
 
 TRAITS = Traits(templates=("apprise.subject", "apprise.txt"), is_read_by_people=True)
@@ -60,8 +60,8 @@ class Options(words.Options):
         return tuple(secret.get_secret_value() for secret in given if secret is not None)
 
 
-def build(options: Options, *, receiver: str) -> AppriseNotifier:
-    return AppriseNotifier(options, receiver=receiver)
+def build(options: Options, *, receiver: str) -> AppriseNotifier:  # noqa: ARG001
+    return AppriseNotifier(options)
 
 
 def preview(options: Options, message: Message, rendered: Rendered, *, receiver: str) -> dict[str, str]:  # noqa: ARG001
@@ -73,8 +73,7 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
 class AppriseNotifier:
     """Sends messages to one or several services. They share one delivery: configure separate receivers for separate retries."""
 
-    def __init__(self, options: Options, *, receiver: str) -> None:
-        self.receiver = receiver
+    def __init__(self, options: Options) -> None:
         self._services = [_service(url, options.timeout) for url in options.targets]
         self._redact = Redactor(*options.targets, *(part for url in options.targets for part in _parts(url)))
 

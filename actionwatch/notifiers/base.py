@@ -20,8 +20,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError, TransportError
-from actionwatch.base.model import Message, Receipt
-from actionwatch.base.model import Rendered as Rendered
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.net.tls import ClientCertificate
 from actionwatch.text.crontab import Crontab, parse_crontab
@@ -124,9 +123,8 @@ class HttpOptions(Options):
 
     def http_client(self, identity: ClientCertificate | None = None) -> HttpClient:
         """Build the client that these keys describe. Opens no connection."""
-        from actionwatch.net.http import (
-            HttpClient,  # here, because commands that only read the configuration need no httpx
-        )
+        # Here, because commands that only read the configuration need no httpx.
+        from actionwatch.net.http import HttpClient
 
         return HttpClient(
             timeout=self.timeout,
@@ -205,7 +203,7 @@ class AddressNotifier:
         Raises: TransientDeliveryError.
         """
         with self._translated():
-            return self._http.post(self._url + path, headers=headers, content=content)
+            return self._http.request("POST", self._url + path, headers=headers, content=content)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -8,8 +8,8 @@ from threading import Lock
 from typing import TextIO
 
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
-from actionwatch.notifiers.base import Rendered, Traits
+from actionwatch.base.model import Message, Receipt, Rendered
+from actionwatch.notifiers.base import Traits
 from actionwatch.text import options as words
 
 TRAITS = Traits(is_read_by_people=True)

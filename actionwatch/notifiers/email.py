@@ -25,10 +25,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
-from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.net.tls import tls_context
-from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Rendered, Traits
+from actionwatch.notifiers.base import RESPONSE_CHARS, DigestOptions, Redactor, Traits
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten, visible
 
@@ -193,9 +193,8 @@ class EmailNotifier:
         return TransientDeliveryError(f"{what} ({code})", response=text)
 
     def _describe(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
-        return "; ".join(
-            f"{address} ({code} {self._text(response, 200)})" for address, (code, response) in refused.items()
-        )
+        answers = refused.items()
+        return "; ".join(f"{address} ({code} {self._text(response, 200)})" for address, (code, response) in answers)
 
     def _text(self, response: str | bytes, limit: int = RESPONSE_CHARS) -> str:
         text = response.decode("utf-8", "replace") if isinstance(response, bytes) else response

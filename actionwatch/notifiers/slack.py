@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from actionwatch.base.errors import PermanentDeliveryError
-from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.base.plurals import counted
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import tls_context
 from actionwatch.notifiers._blocks import bounded, readable
 from actionwatch.notifiers._slack_actions import OnAction, SlackActions, with_buttons
 from actionwatch.notifiers._slack_api import BLOCK_ERRORS, BlocksRefused, HeadGone, SlackApi, escaped
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, Traits, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 from actionwatch.text.escaping import shorten
 
@@ -74,11 +74,9 @@ class Options(HttpOptions):
         return self.app_token is not None or self.app_token_file is not None
 
 
-def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhookNotifier:
+def build(options: Options, *, receiver: str) -> SlackNotifier | IncomingWebhookNotifier:  # noqa: ARG001
     url = words.secret(options.webhook_url, options.webhook_url_file)
-    if url is not None:
-        return IncomingWebhookNotifier(options, url, receiver=receiver)
-    return SlackNotifier(options, receiver=receiver)
+    return SlackNotifier(options) if url is None else IncomingWebhookNotifier(options, url)
 
 
 def listener(options: Options, on_action: OnAction, *, receiver: str) -> SlackActions | None:
@@ -108,8 +106,7 @@ def preview(options: Options, message: Message, rendered: Rendered, *, receiver:
 class SlackNotifier:
     """Posts and updates messages in one channel through Slack's Web API."""
 
-    def __init__(self, options: Options, *, receiver: str) -> None:
-        self.receiver = receiver
+    def __init__(self, options: Options) -> None:
         self._channel = options.channel or ""
         http = options.http_client()
         self._api = _bot_api(options, http)
@@ -184,9 +181,8 @@ def _app_api(options: Options, http: HttpClient) -> SlackApi:
 class IncomingWebhookNotifier(AddressNotifier):
     """Posts messages through an incoming webhook, which cannot update messages or reply in threads."""
 
-    def __init__(self, options: Options, url: str, *, receiver: str) -> None:
+    def __init__(self, options: Options, url: str) -> None:
         super().__init__(url, options.http_client(), Redactor(url=url), unreachable="cannot reach Slack: ")
-        self.receiver = receiver
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:  # noqa: ARG002
         payload = {**_payload(message, rendered), **_NO_PREVIEWS, "link_names": False}

@@ -19,10 +19,10 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from standardwebhooks import Webhook
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.model import Message, Receipt
+from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers._formats import FORMATS, encode
-from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Rendered, Traits, check_response
+from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
 
 TRAITS = Traits()

@@ -53,10 +53,8 @@ def note(connection: Connection, sent: Sequence[tuple[Alert, str]], at: datetime
                 key = (alert.rule.name, receiver, since, _bucket(span))
                 counts[key] += 1
                 totals[key] += span
-    rows = [
-        {**dict(zip(_KEY, key, strict=True)), "message_count": count, "total": totals[key]}
-        for key, count in counts.items()
-    ]
+    columns = (*_KEY, "message_count", "total")
+    rows = [dict(zip(columns, (*key, count, totals[key]), strict=True)) for key, count in counts.items()]
     upsert(connection, DELIVERY_LATENCY, *rows, added=("message_count", "total"))
     if sent:
         connection.execute(_FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})

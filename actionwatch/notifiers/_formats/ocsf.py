@@ -26,24 +26,12 @@ SEVERITIES = {word: (number, word.capitalize()) for number, word in enumerate(LE
 OPERATIONS = {"CREATE": (1, "Create"), "READ": (2, "Read"), "UPDATE": (3, "Update"), "DELETE": (4, "Delete")}
 CREATED, ENABLED, DISABLED, DELETED = (1, "Create"), (2, "Enable"), (5, "Disable"), (6, "Delete")
 ACCOUNT_KINDS: dict[str, tuple[int, str] | None] = {
-    "CREATE_SERVICE_USER": CREATED,
-    "CREATE_BUNDLE_USER": CREATED,
-    "INVITE_USER": CREATED,
-    "ACCOUNT_INVITE_USER": CREATED,
-    "LINK_USER": CREATED,
-    "ACCOUNT_ACCEPT_INVITATION": ENABLED,
-    "REACTIVATE_SCIM_USER": ENABLED,
-    "REACTIVATE_SERVICE_USER": ENABLED,
-    "DEACTIVATE_USER": DISABLED,
-    "DEACTIVATE_SCIM_USER": DISABLED,
-    "DEACTIVATE_SERVICE_USER": DISABLED,
-    "DELETE_BUNDLE_USER": DELETED,
-    "UNLINK_USER": DELETED,
-    "REVOKE_USER_INVITE": DELETED,
-    "ACCOUNT_REVOKE_INVITATION": DELETED,
-    "EDIT_BUNDLE_USER": None,
-    "ADMIN_SET_ACCESS_LEVEL": None,
-    "UPDATE_SSO_LOGIN_TYPE": None,
+    **dict.fromkeys(("CREATE_SERVICE_USER", "CREATE_BUNDLE_USER", "LINK_USER"), CREATED),
+    **dict.fromkeys(("INVITE_USER", "ACCOUNT_INVITE_USER"), CREATED),
+    **dict.fromkeys(("ACCOUNT_ACCEPT_INVITATION", "REACTIVATE_SCIM_USER", "REACTIVATE_SERVICE_USER"), ENABLED),
+    **dict.fromkeys(("DEACTIVATE_USER", "DEACTIVATE_SCIM_USER", "DEACTIVATE_SERVICE_USER"), DISABLED),
+    **dict.fromkeys(("DELETE_BUNDLE_USER", "UNLINK_USER", "REVOKE_USER_INVITE", "ACCOUNT_REVOKE_INVITATION"), DELETED),
+    **dict.fromkeys(("EDIT_BUNDLE_USER", "ADMIN_SET_ACCESS_LEVEL", "UPDATE_SSO_LOGIN_TYPE"), None),
 }
 """Kinds that change a user, and the activity of each; None if the class has no such activity."""
 

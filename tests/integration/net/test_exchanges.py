@@ -102,7 +102,7 @@ def serving(*responses: bytes) -> tuple[list[int], Callable[[socket.socket, thre
 def ask(*pieces: bytes, **given: object) -> HttpResponse:
     """Ask a server that says this."""
     with RawEnd(saying(*pieces)) as server, client(**given) as made:  # type: ignore[arg-type]
-        return made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
+        return made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"{}")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_server_that_drips_is_given_up(said: bytes, endless: bytes) -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
-        made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
+        made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"{}")
 
 
 def test_a_server_that_drips_in_its_handshake_is_given_up() -> None:
@@ -187,7 +187,7 @@ def test_a_server_that_drips_in_its_handshake_is_given_up() -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="no connection within the timeout"),
     ):
-        made.post(f"https://127.0.0.1:{server.port}/", headers={}, content=b"{}")
+        made.request("POST", f"https://127.0.0.1:{server.port}/", content=b"{}")
 
 
 def test_a_server_that_does_not_read_is_given_up() -> None:
@@ -197,7 +197,7 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
-        made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"x" * 32 * 1024 * 1024)
+        made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"x" * 32 * 1024 * 1024)
 
 
 def test_a_server_that_reads_slowly_is_given_up() -> None:
@@ -213,7 +213,7 @@ def test_a_server_that_reads_slowly_is_given_up() -> None:
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
-        made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"x" * 64 * 1024 * 1024)
+        made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"x" * 64 * 1024 * 1024)
 
 
 # -- connections -----------------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_connections_are_kept_per_origin() -> None:
     """Twenty posts to two paths of one host open more than one connection."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         for number in range(20):
-            made.post(f"{server.url}/{number % 2}?n={number}", headers={}, content=b"")
+            made.request("POST", f"{server.url}/{number % 2}?n={number}", content=b"")
         assert len(server.requests) == 20
         assert server.connection_count == 1
 
@@ -240,7 +240,7 @@ def test_threads_have_connections_to_themselves_and_few() -> None:
 
     with HttpEnd(reply) as server, client() as made:
         for _ in range(3):
-            all_at_once(*[lambda: made.post(f"{server.url}/", headers={}, content=b"")] * 4)
+            all_at_once(*[lambda: made.request("POST", f"{server.url}/", content=b"")] * 4)
         assert len(server.requests) == 12
         assert server.connection_count == 4
 
@@ -251,7 +251,7 @@ def test_a_connection_is_replaced_when_the_server_closed_it() -> None:
     accepted, treat = serving(OK, OK)
     with RawEnd(treat) as server, client() as made:
         for number in range(6):
-            assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").body == b"ok"
+            assert made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"").body == b"ok"
             if number % 2:
                 server.wait_for_a_close()
     assert len(accepted) == 3
@@ -263,9 +263,9 @@ def test_a_message_is_not_sent_again_once_it_was_sent() -> None:
     accepted, treat = serving(OK, b"")
     with RawEnd(treat) as server, client() as made:
         url = f"http://127.0.0.1:{server.port}/"
-        assert made.post(url, headers={}, content=b"").status == 200
+        assert made.request("POST", url, content=b"").status == 200
         with pytest.raises(TransportError, match="disconnected without sending a response"):
-            made.post(url, headers={}, content=b"")
+            made.request("POST", url, content=b"")
     assert len(accepted) == 1
 
 
@@ -285,7 +285,7 @@ def test_a_connection_with_more_than_its_response_is_not_used_again(said: bytes)
     accepted, treat = serving(said, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
-            assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").body == b"ok"
+            assert made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"").body == b"ok"
     assert len(accepted) == 2
 
 
@@ -295,7 +295,7 @@ def test_what_follows_a_response_without_a_body_is_not_used_either(said: bytes) 
     accepted, treat = serving(said + FORGED, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
-            assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").status == 204
+            assert made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"").status == 204
     assert len(accepted) == 2
 
 
@@ -303,9 +303,9 @@ def test_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that a load balancer has forgotten long ago is used again."""
     monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", 0.1)
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
-        made.post(f"{server.url}/", headers={}, content=b"")
+        made.request("POST", f"{server.url}/", content=b"")
         pause(0.2)
-        made.post(f"{server.url}/", headers={}, content=b"")
+        made.request("POST", f"{server.url}/", content=b"")
         assert server.connection_count == 2
 
 
@@ -313,16 +313,16 @@ def test_closing_closes_what_is_in_use_too() -> None:
     """A connection that was in use when the service ended stays open, or its message is lost."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         server.reply = lambda _: made.close() or Reply(200)  # type: ignore[func-returns-value]
-        assert made.post(f"{server.url}/", headers={}, content=b"").status == 200
+        assert made.request("POST", f"{server.url}/", content=b"").status == 200
         with pytest.raises(TransportError, match="closed"):
-            made.post(f"{server.url}/", headers={}, content=b"")
+            made.request("POST", f"{server.url}/", content=b"")
 
 
 def test_cookies_are_not_kept() -> None:
     """What one response sets goes along with the next message."""
     with HttpEnd(lambda _: Reply(200, b"", {"set-cookie": "session=abc; path=/"})) as server, client() as made:
         for _ in range(2):
-            made.post(f"{server.url}/", headers={}, content=b"")
+            made.request("POST", f"{server.url}/", content=b"")
         assert [request.headers.get("cookie") for request in server.requests] == [None, None]
 
 
@@ -330,7 +330,7 @@ def test_cookies_are_not_kept() -> None:
 def test_a_redirect_is_a_response(location: str) -> None:
     """A redirect is followed, or one to nowhere is no response."""
     with HttpEnd(lambda _: Reply(302, b"", {"location": location})) as server, client() as made:
-        answer = made.post(f"{server.url}/", headers={}, content=b"")
+        answer = made.request("POST", f"{server.url}/", content=b"")
         assert (answer.status, answer.headers["location"]) == (302, location)
         assert len(server.requests) == 1
 
@@ -341,7 +341,7 @@ def test_a_netrc_of_the_environment_is_not_used(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
-        made.post(f"{server.url}/", headers={}, content=b"")
+        made.request("POST", f"{server.url}/", content=b"")
         assert "authorization" not in server.requests[0].headers
 
 
@@ -351,7 +351,7 @@ def test_a_netrc_of_the_environment_is_not_used(tmp_path: Path, monkeypatch: pyt
 def test_the_request_is_what_was_asked_for() -> None:
     """Host, path, query or length reach the server changed."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
-        made.post(f"{server.url}/a b/é?x=%20&y=ü#part", headers={"X-Own": "e"}, content=b"abc")
+        made.request("POST", f"{server.url}/a b/é?x=%20&y=ü#part", headers={"X-Own": "e"}, content=b"abc")
         [request] = server.requests
     assert request.path == "/a%20b/%C3%A9?x=%20&y=%C3%BC"
     assert request.headers["host"] == server.url.removeprefix("http://")
@@ -365,7 +365,7 @@ def test_a_header_cannot_forge_another(value: str) -> None:
     """A value ends its line and goes on as a header of its own, or stands in the error."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         with pytest.raises(TransportError, match="header") as caught:
-            made.post(f"{server.url}/", headers={"x": value}, content=b"")
+            made.request("POST", f"{server.url}/", headers={"x": value}, content=b"")
         assert value not in str(caught.value)
         assert not server.requests
 
@@ -374,7 +374,7 @@ def test_a_header_cannot_forge_another(value: str) -> None:
 def test_an_address_that_is_none_is_not_shown(url: str) -> None:
     """A wrong address raises something else, or stands in the message."""
     with client() as made, pytest.raises(TransportError) as caught:
-        made.post(url, headers={}, content=b"")
+        made.request("POST", url, content=b"")
     assert url not in str(caught.value) or len(url) < 3
 
 
@@ -385,7 +385,7 @@ def test_a_port_where_nothing_listens_is_an_error() -> None:
         dead_port() as port,
         pytest.raises(TransportError, match=r"cannot connect.*refused.*check host and port"),
     ):
-        made.post(f"http://127.0.0.1:{port}/", headers={}, content=b"")
+        made.request("POST", f"http://127.0.0.1:{port}/", content=b"")
 
 
 def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -> None:
@@ -393,7 +393,7 @@ def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -
     for context in (None, server_context):
         with HttpEnd(lambda _: Reply(204), context) as server, client(ca_file=ca_file) as made:
             made.reach(f"{server.url}/hook")
-            made.post(f"{server.url}/hook", headers={}, content=b"")
+            made.request("POST", f"{server.url}/hook", content=b"")
             assert len(server.requests) == 1
             assert server.connection_count >= 1
 
@@ -423,7 +423,10 @@ def test_a_proxy_tunnels_tls_and_sees_nothing_of_it(server_context: ssl.SSLConte
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken"), server_context) as server:
         with client(proxy=proxy.url, ca_file=ca_file) as made:
             for _ in range(2):
-                assert made.post(f"{server.url}/secret", headers={"x": "s3cret"}, content=b"{}").body == b"taken"
+                assert (
+                    made.request("POST", f"{server.url}/secret", headers={"x": "s3cret"}, content=b"{}").body
+                    == b"taken"
+                )
         place = server.url.removeprefix("https://")
         [seen] = proxy.seen  # one tunnel for both messages
         head, *fields = seen.split("\r\n")
@@ -435,7 +438,7 @@ def test_a_proxy_passes_plain_requests_on() -> None:
     """A plain address is asked for without the proxy, or not in the form that proxies want."""
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken")) as server:
         with client(proxy=proxy.url) as made:
-            assert made.post(f"{server.url}/hook?a=1", headers={}, content=b"{}").body == b"taken"
+            assert made.request("POST", f"{server.url}/hook?a=1", content=b"{}").body == b"taken"
         assert proxy.seen[0].startswith(f"POST {server.url}/hook?a=1 HTTP/1.1\r\n")
         assert "proxy-authorization: basic dxnlcjpwqhnz" in proxy.seen[0].lower()
         assert server.requests[0].path == "/hook?a=1"
@@ -465,7 +468,7 @@ def test_reaching_through_a_proxy_opens_the_tunnel_and_sends_nothing(
 def test_a_proxy_that_refuses_is_an_error(said: bytes, fault: str) -> None:
     """The refusal of a proxy is taken for the response of the receiver."""
     with ProxyEnd(said) as proxy, client(proxy=proxy.url) as made, pytest.raises(TransportError, match=fault):
-        made.post("https://receiver.example/", headers={}, content=b"{}")
+        made.request("POST", "https://receiver.example/", content=b"{}")
 
 
 # -- certificates ----------------------------------------------------------------------------------------------------------
@@ -502,7 +505,7 @@ def test_a_server_that_asks_is_shown_who_we_are(
             HttpEnd(lambda _: Reply(200, b"taken"), wanting_context) as server,
             client(ca_file=ca_file, identity=shown) as made,
         ):
-            assert made.post(f"{server.url}/", headers={}, content=b"{}").body == b"taken"
+            assert made.request("POST", f"{server.url}/", content=b"{}").body == b"taken"
 
 
 def test_without_a_certificate_such_a_server_takes_nothing(
@@ -514,7 +517,7 @@ def test_without_a_certificate_such_a_server_takes_nothing(
     for shown in (None, ClientCertificate(stranger)):
         with HttpEnd(lambda _: Reply(200), wanting_context) as server:
             with client(ca_file=ca_file, identity=shown) as made, pytest.raises(TransportError):
-                made.post(f"{server.url}/", headers={}, content=b"{}")
+                made.request("POST", f"{server.url}/", content=b"{}")
             assert not server.requests
 
 
@@ -530,6 +533,6 @@ def test_mail_does_not_offer_http() -> None:
 
     closes_at_once = RawEnd(lambda connection, released: None)
     with closes_at_once as server, client() as made, pytest.raises(TransportError):
-        made.post(f"https://127.0.0.1:{server.port}/", headers={}, content=b"")
+        made.request("POST", f"https://127.0.0.1:{server.port}/", content=b"")
     assert b"http/1.1" in hello(tls_context(alpn="http/1.1"))
     assert b"http/1.1" not in hello(tls_context())
