@@ -216,7 +216,7 @@ def read_known(
         start = starts.get(rule.name.id)
         if start is not None and rule.is_merging:
             start -= rule.realert  # the leading one of alerts that share an alert may have fired that much earlier
-        found += correlations.read(connection, [rule.name.id], start)
+        found += correlations.read(connection, rule.name.id, start)
     keys: dict[str, set[str]] = {}
     for alert_id, key in correlations.read_keys(connection, [each.alert_id for each in found if each.is_reported]):
         keys.setdefault(alert_id, set()).add(key)

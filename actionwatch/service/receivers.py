@@ -20,7 +20,7 @@ def build_addressing(settings: Settings) -> Addressing:
         receiver.name: Destination(
             receiver.name,
             updates=receiver.updates,
-            is_updated_last=notifier_module(receiver.type).IS_UPDATED_LAST,
+            is_updated_last=notifier_module(receiver.type).TRAITS.is_updated_last,
             min_level=receiver.min_level,
         )
         for receiver in settings.receivers
@@ -38,7 +38,7 @@ def build_channel(receiver: Receiver) -> Channel:
         templates=templates_of(receiver.type, receiver.options),
         retry=RetryPolicy(retry.first, retry.factor, retry.max, retry.give_up_after),
         concurrency=receiver.concurrency,
-        rate_per_second=module.DEFAULT_RATE_PER_SECOND if rate is None else rate,
+        rate_per_second=module.TRAITS.rate_per_second if rate is None else rate,
         policy=_build_policy(receiver),
     )
 
@@ -58,7 +58,7 @@ def _build_policy(receiver: Receiver) -> ReceiverPolicy:
 
 def _storm(receiver: Receiver) -> Storm | None:
     if receiver.storm is None:
-        return Storm() if notifier_module(receiver.type).IS_READ_BY_PEOPLE else None
+        return Storm() if notifier_module(receiver.type).TRAITS.is_read_by_people else None
     return None if receiver.storm == "off" else Storm(receiver.storm.above, receiver.storm.per)
 
 

@@ -59,9 +59,8 @@ def clamp(connection: Connection, now: datetime, longest_pause: timedelta) -> No
 
 def read_last_alive(connection: Connection) -> datetime | None:
     """Return when a process last stored a poll or the progress of a backlog; None before the first."""
-    noted = [
-        connection.execute(select(func.max(column))).scalar() for column in (POLL.c.last_poll_at, BACKLOG.c.noted_at)
-    ]
+    columns = (POLL.c.last_poll_at, BACKLOG.c.noted_at)
+    noted = [connection.execute(select(func.max(column))).scalar() for column in columns]
     return max((at for at in noted if at is not None), default=None)
 
 

@@ -635,7 +635,7 @@ class Schedule:
 
     def _check_receipts(self) -> None:
         with self.database.read() as connection:
-            found = receipts.read(connection, SOURCE, 1000)
+            found = list(receipts.stream(connection, SOURCE))
             again = [receipts.recompute(connection, receipt) for receipt in found]
         self.tally.receipts += len(found)
         for receipt, one in zip(found, again, strict=True):

@@ -310,7 +310,7 @@ def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result
             hour = Hour(database, senders={"other": Sender()})
             far = FarEnd(trouble, hour.clock, hour.clock() + timedelta(hours=1))
             hour.make = maker = stack.enter_context(open_receiver(kind, far))
-            hour.templates = maker.module.TEMPLATES
+            hour.templates = maker.module.TRAITS.templates
             hour.route = Route(("main", "other"))
             hour.destinations["main"] = Destination("main", is_updated_last=kind == "email")
             if is_backed:

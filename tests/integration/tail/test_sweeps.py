@@ -131,10 +131,11 @@ def test_windows_with_equal_counts_are_not_read(world: World, database: Database
     on = seven_hours(world, database)
     world.clock.advance(minutes=10)
     with database.read() as connection:
-        receipt_count = len(receipts.read(connection, SOURCE, 999))
+        receipt_count = len(list(receipts.stream(connection, SOURCE)))
     swept = [on.poll(60).request_count for _ in range(40)]
     with database.read() as connection:
-        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == len(swept)  # the receipts of the polls
+        new_count = len(list(receipts.stream(connection, SOURCE))) - receipt_count
+        assert new_count == len(swept)  # the receipts of the polls
     assert sum(swept) < 2 * len(swept)
 
 
@@ -146,10 +147,10 @@ def test_window_with_inconclusive_counts_is_read(world: World, database: Databas
     on = bench(world, database, start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=(HOUR,))
     on.poll()
     with database.read() as connection:
-        receipt_count = len(receipts.read(connection, SOURCE, 999))
+        receipt_count = len(list(receipts.stream(connection, SOURCE)))
     on.poll(400)
     with database.read() as connection:
-        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == 2
+        assert len(list(receipts.stream(connection, SOURCE))) - receipt_count == 2
 
 
 def test_resolved_alert_about_vanished_records_stays_resolved(world: World, database: Database) -> None:
