@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.base.model import CorrelatedAlert, Record
-from actionwatch.rules.correlations.folds.fold import Fold, new_fold
+from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.live.context import RuleContext
 from actionwatch.rules.correlations.live.shared_alerts import SharedAlerts
 from actionwatch.rules.model import NEVER, Correlation, CorrelationType, FoundAlert, Group, Hit

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actionwatch.rules.correlations.folds.fold import Fold, new_fold
+from actionwatch.rules.correlations.folds import new_fold
+from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.model import Correlation, CorrelationType, FoundAlert, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, record_at
 
