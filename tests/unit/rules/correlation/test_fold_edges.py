@@ -117,6 +117,16 @@ def test_the_pattern_that_is_due_first_fires() -> None:
         assert shapes(state) == [(10, [0, 5, 10.5])]
 
 
+@pytest.mark.parametrize("rule", [COUNT, SET, CHAIN, TERM, SPIKE])
+def test_an_alert_names_the_hit_that_fired_it(rule: Correlation) -> None:
+    """An alert names the hit that fired it: a rule above counts the alert with the newest record of that hit."""
+    state = new_fold(rule, START)
+    _push(state, (41, 0), (42, 1 if len(rule.patterns) else 0))
+    first = state.alerts()[0]
+    assert first.firing is not None
+    assert first.firing.at == first.fired_at
+
+
 @pytest.mark.parametrize("rule", [COUNT, SET, CHAIN])
 def test_a_final_alert_does_not_wait(rule: Correlation) -> None:
     """An alert that no later record can undo does not wait for verified time."""

@@ -150,6 +150,20 @@ def test_settled_alerts_are_forgotten_with_their_hits() -> None:
     assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [181]
 
 
+def test_a_settled_alert_is_not_lost() -> None:
+    """A known alert that cannot change any more is not evaluated again, and does not count as lost."""
+    state = state_of(COUNT)
+    keep(state, 1, 2, 30, 31)
+    for each in (known(COUNT, 1, fired=2), known(COUNT, 30, fired=31)):
+        state.restore_alert(each)
+    evaluation = state.evaluate(at(ALL), above)
+    assert len(evaluation.outer) == 2
+    state.settle(evaluation.alerts, at(ALL), None)
+    again = state.evaluate(at(ALL), above)
+    assert [minutes(found.fired_at) for found in again.alerts] == [31]
+    assert (again.turned, again.outer) == ([], [])
+
+
 def test_known_alerts_are_forgotten_with_the_settled_ones() -> None:
     """Of the known alerts, those still found stay, and those that are lost but end at the floor or later."""
     state = state_of(COUNT)
