@@ -111,8 +111,7 @@ class SharedAlerts:
 
     def is_open(self, alert_id: str) -> bool:
         """Return whether anything is still missing in an alert that people see."""
-        known = (each.known for each in self._members if each.known is not None)
-        return any(known.is_open and known.alert_id == alert_id for known in known)
+        return any(known.is_open and known.alert_id == alert_id for member in self._members if (known := member.known))
 
     def settle(self, group: Group, found: FoundAlert) -> None:
         """Note that an alert does not change any more: the next update does not contain it, and it stays."""

@@ -106,6 +106,21 @@ def test_a_copy_joins_an_alert_by_itself() -> None:
         assert (shapes(state)[0], shapes(copy)[0]) == ((40, []), (40, [41]))
 
 
+def test_a_value_counts_while_a_hit_with_it_is_in_the_window() -> None:
+    """A value counts until the last of its hits leaves the window."""
+    state = new_fold(make(CorrelationType.VALUE_COUNT, threshold=Threshold("gte", 3)), START)
+    for minute, value in ((0, "x"), (9, "x"), (11, "y"), (12, "z")):
+        state.push(hit(minute, value=value))
+    assert shapes(state) == [(12, [9, 11, 12])]
+
+
+def test_a_rule_without_a_threshold_fires_with_each_hit() -> None:
+    """Without a threshold, the first hit fires."""
+    state = new_fold(make(), START)
+    state.push(hit(3))
+    assert shapes(state) == [(3, [3])]
+
+
 def test_the_pattern_that_is_due_first_fires() -> None:
     """Of two pending patterns, the one that is due first fires, with the hits of both."""
     patterns = (Pattern((0,), (2,)), Pattern((1,), (3,)))
