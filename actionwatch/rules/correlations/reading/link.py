@@ -69,7 +69,8 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
         if found is None:
             choices = [name for name, each in names.items() if name == each.name.name and each is not rule]
             what = f"no rule has the name or id '{step.rule_id}'"
-            report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
+            if step not in correlation.steps[:index]:  # by default, the baseline of new terms is the rule itself
+                report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
             continue
         steps.append(Step(found.name.id, step.aliases))
         if found.document is not None:

@@ -435,6 +435,28 @@ def test_fault_in_a_feeding_rule_disables_the_rules_above_it() -> None:
     ]  # fmt: skip
 
 
+def test_unknown_feeding_rule_is_reported_once_where_it_is_named() -> None:
+    """A rule that does not exist is reported once, at the key that names it: `rules`, or the baseline of new terms."""
+    feeder = HEAD.replace("name: t", "name: a").replace("title: T", "title: A") + DETECTION
+    above = "title: b\nname: b\ncorrelation:\n  type: new_term\n  fields: [userName]\n  history: 9d\n"
+    for more, line in (("  rules: nobody\n", 12), ("  rules: a\n  baseline: nobody\n", 13)):
+        found = rules_in(f"{feeder}---\n{above}{more}")
+        assert [rule.name.name for rule in found.rules] == ["a"]
+        assert [(fault.line, fault.what) for fault in found.faults] == [(line, "no rule has the name or id 'nobody'")]
+
+
+def test_version_changes_with_the_rules_below() -> None:
+    """The version of a correlation changes with the detection of a rule that feeds it."""
+    feeder = HEAD.replace("name: t", "name: a").replace("title: T", "title: A") + DETECTION
+    above = "title: b\nname: b\ncorrelation: {type: event_count, rules: [a], timespan: 1h, condition: {gte: 2}}\n"
+    versions = [
+        [rule.correlation.version for rule in rules_in(f"{each}---\n{above}").rules if rule.correlation is not None]
+        for each in (feeder, feeder.replace("BACKUP", "CREATE_CLUSTER"), feeder.replace("title: A", "title: C"))
+    ]
+    assert versions[0] != versions[1]
+    assert versions[0] == versions[2]
+
+
 def test_cycle_of_correlations_is_refused() -> None:
     """Two correlations that feed each other do not load."""
     text = "---\n".join(
