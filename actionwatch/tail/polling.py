@@ -10,8 +10,6 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from actionwatch.store import marks
-from actionwatch.store.database import Database
 from actionwatch.tail.catching_up import CatchingUp
 from actionwatch.tail.cursor import Window, next_window
 from actionwatch.tail.pager import Pager
@@ -34,19 +32,12 @@ class Poller:
         reader: WindowReader,
         sweeper: Sweeper,
         catching_up: CatchingUp,
-        database: Database,
-        *,
-        overlap: timedelta,
-        poll_interval: timedelta,
     ) -> None:
         self._state = state
         self._pager = pager
         self._reader = reader
         self._sweeper = sweeper
         self._catching_up = catching_up
-        self._database = database
-        self._overlap = overlap
-        self._poll_interval = poll_interval.total_seconds()
         self._unproved_polls = 0
 
     def run_once(self, report: PollReport) -> None:
@@ -62,7 +53,7 @@ class Poller:
 
     def _next_window(self) -> Window:
         known = self._state.marks
-        return next_window(known.begins_at, known.mark, self._state.server.now(), self._overlap)
+        return next_window(known.begins_at, known.mark, self._state.server.now(), self._state.options.overlap)
 
     def _read_all(self, pending: list[Window], report: PollReport) -> bool:
         """Read windows, the oldest last in the list, and cut them if needed; return whether all of them were proved."""
@@ -84,7 +75,7 @@ class Poller:
             if not parts and result.method is None:
                 is_gapless = False
                 report.unproved.append(f"{window.start.isoformat()} to {window.end.isoformat()}: {result.reason}")
-            if pending and time.monotonic() - live_at >= self._poll_interval:
+            if pending and time.monotonic() - live_at >= self._state.options.poll_interval.total_seconds():
                 live_at = time.monotonic()
                 self._read_newest(report)
             if not parts:
@@ -98,12 +89,9 @@ class Poller:
     def _note_seen(self, through: datetime) -> None:
         """Note that everything before a time was read though not proved: a record before it that appears later is late."""
         known = self._state.marks
-        seen = replace(known, seen_through=max(known.seen_through, through))
-        with self._database.write() as connection:
-            marks.write(connection, seen)
-        self._state.marks = seen
+        self._state.commit(replace(known, seen_through=max(known.seen_through, through)))
 
     def _read_newest(self, report: PollReport) -> None:
         """Store the newest records while a backlog is read. They prove nothing; only the backlog's windows move the marks."""
         now = self._state.server.now()
-        self._pager.walk(next_window(self._state.marks.begins_at, now, now, self._overlap), report)
+        self._pager.walk(next_window(self._state.marks.begins_at, now, now, self._state.options.overlap), report)

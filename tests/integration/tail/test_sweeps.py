@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actionwatch.base.errors import SourceUnavailable
 from actionwatch.instaclustr.query import Query
@@ -117,9 +118,10 @@ def test_late_record_beside_the_begin_is_found(world: World, database: Database,
     assert [record.description for record in on.records() if record.late_by] == ["late"]
 
 
-def test_sweeps_ask_only_when_due(world: World, database: Database) -> None:
-    """A sweep asks more often than every tenth of its reach, more than one request each, or never."""
-    on = seven_hours(world, database)
+@pytest.mark.parametrize("faults", ["", "counts:absent", "counts:more"])
+def test_sweeps_ask_only_when_due(world: World, database: Database, faults: str) -> None:
+    """A sweep asks more often than every tenth of its reach, or never, or for counts that are known to be unusable."""
+    on = seven_hours(world, database, *faults.split())
     asked = [on.poll(60).request_count for _ in range(72)]
     # 72 minutes: the hour's sweep each six minutes, that of six hours each 36.
     assert sum(asked) - len(asked) == 72 // 6 + 72 // 36
@@ -332,18 +334,57 @@ def test_a_reading_that_is_due_outlives_a_restart(world: World, database: Databa
     assert is_swap_known(on)
 
 
+# -- what it costs
+
+
+def test_only_the_part_that_differs_is_read(world: World, database: Database) -> None:
+    """One late record has a window of several pages read from end to end, or parts of more than a page."""
+    world.organisation.extend_synthetic(5000, NOON - 7 * HOUR, NOON)
+    on = bench(world, database, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
+    on.poll()
+    for _ in range(12):
+        on.poll(180)
+    with database.read() as connection:
+        known = receipts.read(connection, SOURCE, 999)
+    world.log(ago=4.5 * 3600 + 0.3456, description="late")
+    asked = []
+    while not on.is_complete():
+        asked.append(on.poll(400).request_count)
+    with database.read() as connection:
+        read_again = [
+            receipt.record_count
+            for receipt in receipts.read(connection, SOURCE, 999)
+            if receipt not in known and receipt.ends_at < NOON - HOUR
+        ]
+    assert len(read_again) == 1
+    assert 0 < read_again[0] <= 1000
+    assert max(asked) <= 1 + 2 + 2 * 3 + 1  # the poll, both sweeps, three cuts, and the part that differs
+
+
+def test_what_a_poll_has_no_time_for_is_logged(world: World, database: Database) -> None:
+    """The log does not show that windows are left, or reports it though none is left."""
+    on = seven_hours(world, database)
+    for checks, left in ((1, [1]), (1, []), (64, [])):
+        on.tail._poller._sweeper.checks_per_poll = checks
+        with capture_logs() as logs:
+            on.poll(2400 if left else 60)
+        assert [entry["windows_left"] for entry in logs if entry["event"] == "sweep_unfinished"] == left
+
+
 # -- what cannot be proved, and what one poll has no time for
 
 
 class Contradicting(DirectClient):
-    """A client whose upstream claims one record too many for windows that hold a certain instant."""
+    """A client whose upstream claims one record too many for windows that hold a certain instant, or begin before it."""
 
     contradicted_at: datetime | None = None
+    is_all_before_contradicted = False
 
     def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
         """Walk."""
         at = self.contradicted_at
-        is_wrong = at is not None and (query.start or NOON) <= at <= (query.end or NOON)
+        is_wrong = at is not None and (query.start or NOON) <= at
+        is_wrong = is_wrong and (self.is_all_before_contradicted or at <= (query.end or NOON))
         for page in super().user_actions(query, **options):
             yield dataclasses.replace(page, total=(page.total or 0) + 1) if is_wrong else page
 
@@ -366,6 +407,28 @@ def test_a_window_without_proof_is_narrowed_down(world: World, database: Databas
     assert sum((window.ends_at - window.starts_at for window in failing), timedelta(0)) < HOUR / 6
     assert all(window.starts_at <= client.contradicted_at <= window.ends_at for window in failing)
     assert on.is_complete()
+
+
+@pytest.mark.parametrize(("faults", "cut_count"), [("", 12), ("times_ignored:both", 0)])
+def test_one_poll_cuts_few_windows(world: World, database: Database, faults: str, cut_count: int) -> None:
+    """Where nothing older can be proved, one poll cuts windows without end, or windows that all bring everything."""
+    for number in range(84):
+        world.log(ago=300 * number + 20.5)
+    client = Contradicting(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    options: dict[str, Any] = {"start": 8 * HOUR, "overlap": OVERLAP, "sweeps": SWEEPS, "page_size": 1000}
+    on = Bench(world, database, client, tail_of(database, client, world.clock, watch, **options))
+    on.poll()
+    on.poll()
+    world.faults.set(*faults.split())
+    client.contradicted_at = on.marks().mark - OVERLAP - timedelta(minutes=2)
+    client.is_all_before_contradicted = True
+    on.poll(3600)
+    failing = waiting(on)
+    assert len(failing) == len(SWEEPS) + cut_count
+    assert {window.failure_count for window in failing} == {1}
+    on.poll(90)
+    assert len(waiting(on)) == len(SWEEPS) + 2 * cut_count
 
 
 class Refusing(DirectClient):
@@ -505,8 +568,15 @@ class Untiming(DirectClient):
         return dataclasses.replace(answer, body=body)
 
 
-def test_records_without_a_time(world: World, database: Database) -> None:
-    """Records whose time cannot be read have the sweeps over them read again for ever, or hide a late one."""
+@pytest.mark.parametrize(("busy", "most"), [(0, 14 * 3), (2500, 12 * 5 + 2 * 11)])
+def test_records_without_a_time(world: World, database: Database, busy: int, most: int) -> None:
+    """Records whose time cannot be read make the sweeps over them ask without end, or hide a late one.
+
+    A check of a window that one page holds takes two requests: its counts, which differ, and the page. One that is larger is
+    halved down to such windows, each of which is counted and read, and each half that is cut again is counted.
+    """
+    if busy:
+        world.organisation.extend_synthetic(busy, NOON - 7 * HOUR, NOON - HOUR / 60)
     for number in range(84):
         world.log(ago=300 * number + 20.5, description=f"untimed {number}" if number % 9 == 7 else f"timed {number}")
     client = Untiming(world.emulator, world.clock)
@@ -517,8 +587,7 @@ def test_records_without_a_time(world: World, database: Database) -> None:
         on.poll(60)
     assert sum(not record.is_time_readable for record in on.records()) == 9
     asked = [on.poll(60).request_count for _ in range(72)]
-    # 72 / 6 + 72 / 36 sweeps; those whose bound comes near such a record narrow down on which side of it that is.
-    assert sum(asked) - len(asked) <= 14 * 3
+    assert sum(asked) - len(asked) <= most
     world.log(ago=3 * 3600.0, description="late")
     for _ in range(40):
         on.poll(60)
