@@ -75,11 +75,10 @@ class SourceTail:
 
     def run_once(self) -> PollReport:
         """Poll once, and list the linked accounts if that is due. Never raises a SourceError: it is in the report."""
-        now = time.monotonic()
-        is_listing_due = self._accounts is not None and now >= self._accounts_due_at
-        if self._accounts is not None and is_listing_due:
-            self._accounts_due_at = now + ACCOUNTS_EVERY.total_seconds()
-            self._accounts.run_once()
+        accounts = self._accounts if time.monotonic() >= self._accounts_due_at else None
+        if accounts is not None:
+            self._accounts_due_at = time.monotonic() + ACCOUNTS_EVERY.total_seconds()
+            accounts.run_once()
         report = PollReport()
         try:
             self._state.marks = self._read_marks(report)
@@ -89,8 +88,8 @@ class SourceTail:
         except SourceError as exc:
             report.error = exc
         self._note(report)
-        if self._accounts is not None and is_listing_due and report.error is None:
-            self._accounts.note_poll()
+        if accounts is not None and report.error is None:
+            accounts.note_poll()
         return report
 
     # -- where it begins -----------------------------------------------------------------------------------------------
@@ -99,8 +98,7 @@ class SourceTail:
         """Read the marks, or begin: the clock of the first response says what "now" is."""
         with self._state.database.read() as connection:
             known = marks.read(connection, self._state.options.name)
-        if known is None:
-            known = self._take_over()
+        known = known or self._take_over()
         if known is not None:
             return known
         now = self._state.server.now()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from actionwatch.base.errors import SourceUnavailable
+from actionwatch.base.errors import AccessDenied, SourceUnavailable
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import marks, receipts, records, unproved_windows
 from actionwatch.store.database import Database
@@ -120,6 +120,9 @@ def test_older_windows_that_wait_too_long(watched: Watched) -> None:
     watched.clock.now += LAG
     watched.open.found.clear()
     assert watched.poll()["proof_lagging"].startswith("complete only through"), "the newest records matter more"
+    watched.state.commit(make_marks(proved_through=watched.clock()))
+    watched.open.found.clear()
+    assert watched.poll() == {"proof_lagging": since}
 
 
 def test_windows_without_proof_are_reported_once(watched: Watched) -> None:
@@ -156,6 +159,7 @@ def test_filters_kinds_and_their_words(watched: Watched) -> None:
 
 def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
     """The fields of the first records are reported, or later ones are not, for less than a day or for longer."""
+    assert watched.poll() == {}
     read_record(watched, "zone")
     assert watched.poll(kinds={"BACKUP"}) == {}
     read_record(watched, "region", "area")
@@ -167,6 +171,13 @@ def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
     assert watched.poll() == {"unknown_field": what}
     watched.clock.now += SECOND
     assert watched.poll() == {}
+
+
+def test_a_field_after_records_without_any_is_new(watched: Watched) -> None:
+    """The first field beyond the known ones is not reported although earlier records did not have it."""
+    watched.poll(kinds={"BACKUP"})
+    read_record(watched, "zone")
+    assert watched.poll(kinds={"BACKUP"}) == {"unknown_field": "records carry fields never seen before: zone"}
 
 
 def read_record(watched: Watched, *fields: str) -> str:
@@ -241,11 +252,14 @@ def vanish(watched: Watched, number: int, at: datetime) -> None:
         receipts.insert(connection, receipt)
 
 
-def test_failures_are_reported_from_the_third_on(watched: Watched) -> None:
-    """Two failed polls are reported, three are not, or a response does not settle the alert."""
+def test_failures(watched: Watched) -> None:
+    """Two failed polls are reported, three are not, a refusal waits for more, or a response does not settle the alert."""
     error = SourceUnavailable("the line is dead", "look at the line")
     watched.watch.note_failure(error, 2)
     assert watched.open.found == {}
     watched.watch.note_failure(error, 3)
     assert watched.open.found == {("upstream_unreachable", SOURCE): "3 polls failed in a row: the line is dead"}
+    assert watched.poll() == {}
+    watched.watch.note_failure(AccessDenied("the key is wrong", "change it"), 1)
+    assert watched.open.found == {("key_refused", SOURCE): "the key is wrong"}
     assert watched.poll() == {}
