@@ -61,7 +61,7 @@ class Pager:
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
             ignored = self._take(page, scan.asked, report)
-            scan.take(page, is_unbounded=bool(ignored))
+            scan.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
                 self._writer.flush(report)  # only what proves that it is everything comes after it
             self._find_unit(page, report)

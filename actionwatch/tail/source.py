@@ -105,7 +105,7 @@ class SourceTail:
         page = self._upstream.counts(Query(start=now - timedelta(minutes=1), end=now))
         report.request_count += 1
         self._state.server.compare(page)
-        self._state.commit(_first_marks(self._state.options, self._state.server.now()))
+        self._state.commit(_first_marks(self._state.options, self._state.server.passed()))
         return self._state.marks
 
     def _take_over(self) -> marks.Marks | None:

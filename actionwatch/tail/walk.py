@@ -27,7 +27,7 @@ class WindowScan:
     """What is requested: the window, with its bounds widened to whole units of the upstream."""
     walk: Walk = field(default_factory=Walk)
     through: datetime = field(init=False)
-    """The end of the window, or the upstream's clock at the first response if that is earlier."""
+    """The end of the window, or the upstream's clock at the first response if that is earlier, as far as ours confirms it."""
     inner_keys: set[str] = field(default_factory=set)
     outer_kinds: Counter[str] = field(default_factory=Counter)
     """Kinds of the records outside the window, and of those without a readable time."""
@@ -62,10 +62,10 @@ class WindowScan:
         """Return the ordinals of the twins of a record."""
         return range(1, self.walk.keys[key])
 
-    def take(self, page: Page, *, is_unbounded: bool) -> None:
+    def take(self, page: Page, *, is_unbounded: bool, prove_until: datetime) -> None:
         """Count a page; `is_unbounded` says whether it exceeds the bounds of the request."""
-        if not self.walk.claims and page.server_date is not None:
-            self.through = min(self.window.end, page.server_date)
+        if not self.walk.claims:
+            self.through = min(self.window.end, page.server_date or self.window.end, prove_until)
         keys = [record.key for record in page.records]
         self.walk.take(keys, [record.action_kind for record in page.records], Claim(page.total, page.counts))
         self.is_unbounded = self.is_unbounded or is_unbounded

@@ -37,7 +37,7 @@ class Bench:
 
 
 def test_progress(database: Database) -> None:
-    """The progress counts from another place or time than the beginning, begins again with a part, or stays after the end."""
+    """The progress counts from the beginning of the whole window, and is deleted at the end."""
     on = Bench(database)
     on.catching_up.note(NOON, 5)
     assert on.stored() is None
@@ -83,7 +83,7 @@ def test_progress(database: Database) -> None:
     ],
 )
 def test_a_killed_process_leaves_its_progress(database: Database, start: datetime, is_continued: bool) -> None:
-    """A process begins again where the killed one had come far, or continues the progress of another backlog."""
+    """A process continues the progress that a killed one left if its window begins within that."""
     killed = Bench(database)
     killed.catching_up.begin(WHOLE)
     killed.catching_up.note(NOON - 5 * HOUR, 300)
@@ -97,7 +97,7 @@ def test_a_killed_process_leaves_its_progress(database: Database, start: datetim
 
 
 def test_what_a_killed_process_left_ends_with_the_first_poll(database: Database) -> None:
-    """A source that has nothing to catch up with is still shown as catching up after a restart."""
+    """A source that has nothing to catch up with is not shown as catching up after a restart."""
     Bench(database).catching_up.begin(WHOLE)
     on = Bench(database)
     on.catching_up.end()
@@ -106,7 +106,7 @@ def test_what_a_killed_process_left_ends_with_the_first_poll(database: Database)
 
 @pytest.mark.parametrize(("interval", "log_count"), [(timedelta(0), 3), (HOUR, 0)])
 def test_progress_is_logged_once_in_each_poll_interval(database: Database, interval: timedelta, log_count: int) -> None:
-    """Each window of a backlog is logged, or none, or the event lacks what people read in it."""
+    """The progress is logged once in each poll interval, with the rate and what remains."""
     on = Bench(database, interval)
     with capture_logs() as logs:
         on.catching_up.begin(WHOLE)

@@ -87,14 +87,14 @@ def a_window(hour: int = 0, **fields: object) -> UnprovedWindow:
     ],
 )
 def test_clock_skew(watched: Watched, skew: timedelta, what: str | None) -> None:
-    """A clock that is wrong by two minutes is reported, or the alert names the wrong direction."""
+    """A clock that differs by more than two minutes is reported, with the direction."""
     watched.state.server.skew = skew
     assert watched.poll().get("clock_skew") == what
 
 
 @pytest.mark.parametrize(("poll_interval", "limit"), [(SECOND, LAG), (30 * SECOND, LAG), (MINUTE, 20 * MINUTE)])
 def test_proof_that_lags(database: Database, poll_interval: timedelta, limit: timedelta) -> None:
-    """A proof that lags 20 polls, and at least 10 minutes, behind is not reported with its reason, or earlier than that."""
+    """A proof that lags more than 20 polls, and more than 10 minutes, behind is reported with the first reason."""
     watched = Watched(database, poll_interval)
     watched.clock.now = NOON + limit
     assert watched.poll(unproved=["it changes"]) == {}
@@ -108,8 +108,16 @@ def test_proof_that_lags(database: Database, poll_interval: timedelta, limit: ti
     assert watched.poll()["proof_lagging"].endswith("Z")
 
 
+def test_a_mark_in_the_future_is_reported_until_all_is_proved_again(watched: Watched) -> None:
+    """A mark in the future is reported until a poll proves everything up to now."""
+    what = "a stored mark was 2026-11-25T13:00:00.000Z, which is in the future"
+    assert watched.poll(mark_ahead=NOON + HOUR) == {"mark_ahead": what}
+    assert watched.poll(unproved=["it changes"]) == {"mark_ahead": what}
+    assert watched.poll() == {}
+
+
 def test_older_windows_that_wait_too_long(watched: Watched) -> None:
-    """A window that no poll had time for is not reported, too early, or though it failed, which another alert reports."""
+    """A window that no poll had time for is reported after its limit, unless the newest records are not proved either."""
     watched.add(a_window(1), a_window(2, due_at=NOON + MINUTE), a_window(3, due_at=NOON - DAY, failure_count=1))
     watched.clock.now = NOON + GRACE + LAG
     watched.state.commit(make_marks(proved_through=watched.clock()))
@@ -119,14 +127,14 @@ def test_older_windows_that_wait_too_long(watched: Watched) -> None:
     assert watched.poll() == {"proof_lagging": since}
     watched.clock.now += LAG
     watched.open.found.clear()
-    assert watched.poll()["proof_lagging"].startswith("complete only through"), "the newest records matter more"
+    assert watched.poll()["proof_lagging"].startswith("complete only through")
     watched.state.commit(make_marks(proved_through=watched.clock()))
     watched.open.found.clear()
     assert watched.poll() == {"proof_lagging": since}
 
 
 def test_windows_without_proof_are_reported_once(watched: Watched) -> None:
-    """A window is reported before its third failure, or again, or its alert stays when all are proved."""
+    """A window is reported once, at its third failure, until all are proved."""
     windows = [a_window(1, failure_count=3, why="it changes"), a_window(2, failure_count=2)]
     watched.add(*windows)
     what = "1 older window not proved: 2026-11-25T10:00:00.000Z to 2026-11-25T11:00:00.000Z: it changes"
@@ -145,7 +153,7 @@ def test_windows_without_proof_are_reported_once(watched: Watched) -> None:
 
 
 def test_filters_kinds_and_their_words(watched: Watched) -> None:
-    """An ignored filter stays reported, a new kind is reported for each poll, or a known one is reported."""
+    """An ignored filter is reported while it lasts; a new kind is reported once."""
     found = watched.poll(ignored_filters={"startTime", "endTime"}, kinds={"BACKUP", "LOGIN", "LOGOUT"})
     assert found["filter_ignored"] == "the upstream ignored endTime and startTime"
     assert watched.open.found["unknown_kind", "LOGIN"] == (
@@ -158,7 +166,7 @@ def test_filters_kinds_and_their_words(watched: Watched) -> None:
 
 
 def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
-    """The fields of the first records are reported, or later ones are not, for less than a day or for longer."""
+    """Fields that the first records did not have are reported for a day."""
     assert watched.poll() == {}
     read_record(watched, "zone")
     assert watched.poll(kinds={"BACKUP"}) == {}
@@ -174,7 +182,7 @@ def test_new_fields_are_reported_for_a_day(watched: Watched) -> None:
 
 
 def test_a_field_after_records_without_any_is_new(watched: Watched) -> None:
-    """The first field beyond the known ones is not reported although earlier records did not have it."""
+    """The first field beyond the known ones is reported if earlier records did not have it."""
     watched.poll(kinds={"BACKUP"})
     read_record(watched, "zone")
     assert watched.poll(kinds={"BACKUP"}) == {"unknown_field": "records carry fields never seen before: zone"}
@@ -187,7 +195,7 @@ def read_record(watched: Watched, *fields: str) -> str:
 
 
 def test_identity_rests_on_the_fields_of_the_first_records(watched: Watched) -> None:
-    """A field that appears later changes the key of a record, in this process or in the next one."""
+    """A field that appears later does not change the key of a record, in this process or in the next one."""
     read_record(watched, "zone")
     watched.poll(kinds={"BACKUP"})
     key = read_record(watched, "zone")
@@ -201,7 +209,7 @@ def test_identity_rests_on_the_fields_of_the_first_records(watched: Watched) -> 
 
 
 def test_vanished_records_are_reported_once(watched: Watched) -> None:
-    """Records that vanished are reported again at each poll, not all counted, or still when all are back."""
+    """Records that vanished are reported once, with the total, until all are back."""
     store(watched, 1, "BACKUP", 10)
     store(watched, 2, "ADD_NODE", 20)
     vanish(watched, 1, NOON + SECOND)
@@ -253,7 +261,7 @@ def vanish(watched: Watched, number: int, at: datetime) -> None:
 
 
 def test_failures(watched: Watched) -> None:
-    """Two failed polls are reported, three are not, a refusal waits for more, or a response does not settle the alert."""
+    """A refusal is reported at once, other failures from the third in a row on, until a response comes."""
     error = SourceUnavailable("the line is dead", "look at the line")
     watched.watch.note_failure(error, 2)
     assert watched.open.found == {}

@@ -39,7 +39,7 @@ class Bench:
 
 
 def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Database) -> None:
-    """Records are stored in the order of the pages or before the walk is over, or the matcher is called again for nothing."""
+    """Records are stored at the end of a walk, oldest first, and the matcher is called once if any of them is new."""
     on = Bench(database)
     on.writer.hold([make_record(minutes=59), make_record(minutes=58)], on.report)
     on.writer.hold([make_record(minutes=57)], on.report)
@@ -54,7 +54,7 @@ def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Databas
 
 
 def test_what_alerts_nobody_is_stored_at_once(database: Database) -> None:
-    """A page of backlog waits for the end of the walk, or a page with one record that may alert does not."""
+    """A page of backlog is stored at once; a page with a record that may alert waits for the end of the walk."""
     on = Bench(database)
     on.writer.hold([make_record(1, minutes=-2), make_record(2, minutes=-1)], on.report)
     assert len(on.records()) == on.report.new_count == 2
@@ -67,7 +67,7 @@ def test_what_alerts_nobody_is_stored_at_once(database: Database) -> None:
 
 
 def test_no_more_is_kept_than_a_window_holds(database: Database) -> None:
-    """A listing without end fills the memory, or is stored before there is too much of it."""
+    """Records are stored before the end of the walk if they are as many as a window may hold."""
     on = Bench(database)
     found = [make_record(number, minutes=50) for number in range(MAX_WINDOW_RECORDS)]
     on.writer.hold(found[:-1], on.report)
@@ -78,7 +78,7 @@ def test_no_more_is_kept_than_a_window_holds(database: Database) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, record_writer.BATCH, record_writer.BATCH + 1])
 def test_batches(database: Database, count: int) -> None:
-    """The records beyond one transaction are not stored, or stored twice."""
+    """Each record is stored once, however many transactions that takes."""
     on = Bench(database)
     on.writer.hold([make_record(number, minutes=50) for number in range(count)], on.report)
     on.writer.flush(on.report)
@@ -96,7 +96,7 @@ def test_batches(database: Database, count: int) -> None:
     ],
 )
 def test_late_records(database: Database, at: datetime, is_readable: bool, late_by: timedelta | None) -> None:
-    """A record that comes within the overlap is late, or one after it is not, or backlog is."""
+    """A record is late if it comes after the overlap, has a readable time and is no backlog."""
     on = Bench(database)
     on.writer.hold([make_record(occurred_at=at, is_time_readable=is_readable)], on.report)
     on.writer.flush(on.report)
@@ -109,7 +109,7 @@ def test_late_records(database: Database, at: datetime, is_readable: bool, late_
     [(Entity(), None), (Entity(None, "Alpha"), "Alpha"), (Entity("a", "Alpha"), "Alpha"), (Entity("a"), "name of a")],
 )
 def test_accounts_get_the_name_of_the_time(database: Database, account: Entity, name: str | None) -> None:
-    """An account without an id gets a name of another one, or one with an id keeps none."""
+    """An account with an id gets the name of the time; one without an id stays as it is."""
     on = Bench(database)
     on.writer.hold([make_record(account=account)], on.report)
     on.writer.flush(on.report)

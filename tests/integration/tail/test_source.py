@@ -36,7 +36,7 @@ MINUTE = timedelta(minutes=1)
 def test_a_renamed_source_continues(
     world: World, database: Database, left: list[tuple[str, str, int]], taken: str | None
 ) -> None:
-    """A renamed source begins again, or continues another source: an older one, one still configured, or of other people."""
+    """A renamed source continues the source of its organisation that was read last and is not configured."""
     with database.write() as connection:
         for name, organisation, minutes in left:
             at = NOON - minutes * MINUTE
@@ -73,7 +73,7 @@ class Accounts(Client):
 def test_accounts_are_listed_from_time_to_time(
     world: World, database: Database, fault: str, troubles: list[str]
 ) -> None:
-    """Each poll lists the accounts, none does, or their failure is reported beside that of the log itself."""
+    """The second poll lists no accounts. A failed listing is reported unless the poll fails too."""
     world.faults.set(*fault.split())
     accounts = Accounts(AccessDenied("the upstream forbids this", "ask for rights"))
     alerts = SelfAlertStore(database, addressing(), world.clock)

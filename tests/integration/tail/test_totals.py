@@ -29,7 +29,7 @@ def a_walk(keys: str, claim: Claim, *, is_ended: bool = True) -> Walk:
     ],
 )
 def test_trust_in_totals(database: Database, before: bool, walk: Walk, after: bool) -> None:
-    """Totals are trusted that no walk confirmed, or still after a walk that refuted them."""
+    """Totals are trusted from a walk on that confirms them until one refutes them."""
     state = TailState(TailOptions("acme", "org"), database, Clock())
     state.marks = make_marks(totals_cover_pages=before)
     state.weigh_totals(walk)
@@ -37,7 +37,7 @@ def test_trust_in_totals(database: Database, before: bool, walk: Walk, after: bo
 
 
 def test_usable_counts(database: Database) -> None:
-    """Counts that do not add up are asked for again, or counts that do are not after a walk without records."""
+    """Counts are usable if those of the last walk with records added up to its total."""
     state = TailState(TailOptions("acme", "org"), database, Clock())
     state.marks = make_marks()
     assert state.has_kind_counts

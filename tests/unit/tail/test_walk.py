@@ -33,12 +33,12 @@ def a_scan(*pages: Page) -> WindowScan:
     """Walk through pages."""
     scan = WindowScan(WINDOW, ASKED)
     for page in pages:
-        scan.take(page, is_unbounded=False)
+        scan.take(page, is_unbounded=False, prove_until=ASKED.end)
     return scan
 
 
 def test_only_the_records_of_the_window_itself_are_in_the_receipt() -> None:
-    """A record outside the window counts as one of it, one at a bound does not, or the newest one is another."""
+    """The records of a window are those between its bounds, both included, with a readable time."""
     start, end = a_record(1, 0), a_record(2, 60, "ADD_NODE")
     before, after = a_record(3, -0.001), a_record(4, 60.001, "ADD_NODE")
     untimed = a_record(5, 30, "LOGIN", is_time_readable=False)
@@ -51,20 +51,32 @@ def test_only_the_records_of_the_window_itself_are_in_the_receipt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dates", "seconds"), [([None, 10], 60), ([10, 20], 10), ([20, 10], 20), ([90], 60), ([60], 60), ([], 60)]
+    ("dates", "limit", "seconds"),
+    [
+        ([None, 10], 90, 60),
+        ([10, 20], 90, 10),
+        ([20, 10], 90, 20),
+        ([90], 90, 60),
+        ([20], 15, 15),
+        ([None], 15, 15),
+    ],
 )
-def test_the_proof_ends_at_the_upstreams_clock_of_the_first_response(dates: list[int | None], seconds: int) -> None:
-    """A proof covers time that had not passed when the walk began, or less than it read."""
-    pages = [a_page(server_date=None if date is None else NOON + date * SECOND) for date in dates]
-    scan = a_scan(*pages)
+def test_the_proof_ends_at_the_upstreams_clock_of_the_first_response(
+    dates: list[int | None], limit: int, seconds: int
+) -> None:
+    """A proof ends at the end of the window, the `Date` of the first response or the limit at that time: the earliest."""
+    scan = WindowScan(WINDOW, ASKED)
+    for date in dates:
+        page = a_page(server_date=None if date is None else NOON + date * SECOND)
+        scan.take(page, is_unbounded=False, prove_until=NOON + limit * SECOND)
     assert scan.through == NOON + seconds * SECOND
-    scan.take(a_page(a_record(1, seconds), a_record(2, seconds + 0.001)), is_unbounded=False)
+    scan.take(a_page(a_record(1, seconds), a_record(2, seconds + 0.001)), is_unbounded=False, prove_until=NOON)
     assert len(scan.present_keys()) == 1
 
 
 @pytest.mark.parametrize("sizes", [(5,), (1, 4), (2, 3), (2, 2, 1), (1, 1, 1, 1, 1)])
 def test_twins_are_the_records_that_came_again(sizes: tuple[int, ...]) -> None:
-    """A record that came three times has more or fewer twins than two, or the pages on which they came matter."""
+    """A record that came three times has two twins, on whatever pages it came."""
     same, other, outside = a_record(1, 1), a_record(2, 2), a_record(3, -1)
     came = [same, outside, same, outside, same]
     pages = [a_page(*came[sum(sizes[:index]) :][:size]) for index, size in enumerate(sizes)]
@@ -78,7 +90,7 @@ def test_twins_are_the_records_that_came_again(sizes: tuple[int, ...]) -> None:
 
 
 def test_claims_of_a_walk() -> None:
-    """The size of a window, or what the upstream claims before and after, is not that of the first and the last response."""
+    """The claim before a walk is that of the first response, the claim after it that of the last."""
     scan = a_scan(a_page(a_record(1, 1), total=7, counts={"BACKUP": 7}), a_page(a_record(2, 2), total=8))
     assert (scan.walk.before, scan.walk.after) == (Claim(7, {"BACKUP": 7}), Claim(8, None))
     assert scan.size == 7
@@ -87,11 +99,11 @@ def test_claims_of_a_walk() -> None:
 
 
 def test_one_page_beyond_the_bounds_makes_a_walk_unbounded() -> None:
-    """A walk whose pages exceeded the bounds is cut in halves, which all bring everything."""
+    """A walk is unbounded from the first page on that exceeds the bounds."""
     scan = a_scan(a_page())
     assert not scan.is_unbounded
     for is_unbounded in (True, False):
-        scan.take(a_page(), is_unbounded=is_unbounded)
+        scan.take(a_page(), is_unbounded=is_unbounded, prove_until=NOON)
         assert scan.is_unbounded
 
 
@@ -106,7 +118,7 @@ def test_one_page_beyond_the_bounds_makes_a_walk_unbounded() -> None:
     ],
 )
 def test_ignored_bounds(seconds: list[float], ignored: set[str]) -> None:
-    """A bound that a record exceeds by what rounding explains is called ignored, or one exceeded by more is not."""
+    """A bound is ignored if a record with a readable time exceeds it by more than a second."""
     records = [a_record(number, second) for number, second in enumerate(seconds)]
     untimed = a_record(99, 9999, is_time_readable=False)
     assert ignored_bounds(a_page(*records, untimed), ASKED) == ignored
