@@ -27,8 +27,6 @@ class CatchingUp:
         self._state = state
         self._on_backlog = on_backlog
         self._backlog: Backlog | None = None
-        self._may_be_left = True  # by a process that was killed
-        self._logged_at = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -74,12 +72,10 @@ class CatchingUp:
             self._backlog = replace(self._backlog, began_at=self._backlog.began_at + step)
 
     def end(self) -> None:
-        """Delete the progress: the source has caught up."""
-        if self._backlog is None and not self._may_be_left:
-            return
+        """Delete the progress, also that of a process that was killed: the source has caught up."""
         with self._state.database.write() as connection:
             backlog_progress.delete(connection, self._state.source)
-        self._backlog, self._may_be_left = None, False
+        self._backlog = None
 
     def _report(self, backlog: Backlog) -> None:
         self._on_backlog(backlog)

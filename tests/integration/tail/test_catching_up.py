@@ -40,6 +40,7 @@ def test_progress(database: Database) -> None:
     """The progress counts from the beginning of the whole window, and is deleted at the end."""
     on = Bench(database)
     on.catching_up.note(NOON, 5)
+    on.catching_up.follow_clock(HOUR)
     assert on.stored() is None
     assert not on.catching_up.is_active
     on.catching_up.begin(WHOLE)
