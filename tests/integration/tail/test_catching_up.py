@@ -42,9 +42,9 @@ def test_progress(database: Database) -> None:
     on.catching_up.note(NOON, 5)
     on.catching_up.follow_clock(HOUR)
     assert on.stored() is None
-    assert not on.catching_up.is_active
+    is_active = [on.catching_up.is_active]
     on.catching_up.begin(WHOLE)
-    assert on.catching_up.is_active
+    is_active.append(on.catching_up.is_active)
     begun = Backlog(
         source=SOURCE,
         starts_at=WHOLE.start,
@@ -70,7 +70,7 @@ def test_progress(database: Database) -> None:
     assert len(on.reported) == 3
     on.catching_up.end()
     assert on.stored() is None
-    assert not on.catching_up.is_active
+    assert [*is_active, on.catching_up.is_active] == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import AccessDenied, SourceUnavailable
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import marks, receipts, records, unproved_windows
@@ -24,7 +26,7 @@ LAG = 10 * MINUTE
 
 
 @dataclass
-class Open:
+class Open(SelfAlerts):
     """The self-alerts that are open: what is wrong by the problem and its subject."""
 
     found: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class Watched:
         self.state.commit(make_marks(begins_at=NOON - DAY))
         self.watch = SourceWatch(SOURCE, poll_interval, ["BACKUP"], self.reader, database, self.open, self.clock)
 
-    def poll(self, **report: object) -> dict[str, str]:
+    def poll(self, **report: Any) -> dict[str, str]:
         """Report a poll; return the open problems of the source and what is wrong."""
         self.watch.note_poll(PollReport(**report), self.state)
         return {trouble: what for (trouble, _), what in self.open.found.items()}
@@ -70,10 +72,16 @@ def watched(database: Database) -> Watched:
     return Watched(database)
 
 
-def a_window(hour: int = 0, **fields: object) -> UnprovedWindow:
+def a_window(hour: int = 0, **fields: Any) -> UnprovedWindow:
     """Make a window of one hour before noon that is due at noon."""
     start = NOON - (hour + 1) * HOUR
-    values = {"source": SOURCE, "starts_at": start, "ends_at": start + HOUR, "reach": HOUR, "due_at": NOON}
+    values: dict[str, Any] = {
+        "source": SOURCE,
+        "starts_at": start,
+        "ends_at": start + HOUR,
+        "reach": HOUR,
+        "due_at": NOON,
+    }
     return UnprovedWindow(**{**values, **fields})
 
 

@@ -80,9 +80,10 @@ def test_accounts_are_listed_from_time_to_time(
     watch = AccountWatch(SOURCE, accounts, database, world.clock, alerts, organisation="org")
     client = DirectClient(world.emulator, world.clock)
     tail = tail_of(database, client, world.clock, self_watch(database, client, world.clock), start=HOUR, accounts=watch)
-    assert tail.age is None
-    tail.run_once()
-    assert tail.age is not None
-    tail.run_once()
+    is_noted = [tail.age is not None]
+    for _ in range(2):
+        tail.run_once()
+        is_noted.append(tail.age is not None)
+    assert is_noted == [False, True, True]
     assert accounts.listed_count == 1
     assert open_troubles(database) == troubles

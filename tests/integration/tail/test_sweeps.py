@@ -242,12 +242,17 @@ def test_change_in_pages_already_read_is_found_by_a_second_read(world: World, da
     on.poll()
     assert "came" not in [record.description for record in on.records()]
     assert on.marks().proved_through == on.marks().seen_through
+    with database.read() as connection:
+        known = receipts.read(connection, SOURCE, 999)
     for _ in range(20):
         on.poll(60)
     assert "came" in [record.description for record in on.records()]
     assert vanished(on) == 1
     with database.read() as connection:
         assert unproved_windows.read(connection, SOURCE) == []
+        found = [receipt for receipt in receipts.read(connection, SOURCE, 999) if receipt not in known]
+    found = [receipt for receipt in found if receipt.ends_at < NOON - 3 * HOUR - 20 * timedelta(minutes=1)]
+    assert max(receipt.record_count for receipt in found) <= 8, "a second read takes one page at a time"
 
 
 @pytest.mark.parametrize(("after", "is_kept"), [(-2, False), (-1, False), (0, True)])
@@ -388,8 +393,8 @@ class Contradicting(DirectClient):
     def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
         """Return the pages."""
         at = self.contradicted_at
-        is_wrong = at is not None and (query.start or NOON) <= at
-        is_wrong = is_wrong and (self.is_all_before_contradicted or at <= (query.end or NOON))
+        end = None if self.is_all_before_contradicted else query.end
+        is_wrong = at is not None and (query.start or NOON) <= at <= (end or at)
         for page in super().user_actions(query, **options):
             yield dataclasses.replace(page, total=(page.total or 0) + 1) if is_wrong else page
 
@@ -561,6 +566,72 @@ def test_unproved_window_before_the_reach_of_its_sweep_is_reported(world: World,
     on.poll(60)
     assert open_troubles(database) == ["window_unproved"]
     assert [why for _, why in doubts(on)] == ["it changes"]
+
+
+def test_window_that_failed_is_read_although_its_counts_are_equal(world: World, database: Database) -> None:
+    """A window that could not be proved is read again, not only counted."""
+    on = seven_hours(world, database)
+    begin = world.clock() - 3 * HOUR
+    failed = UnprovedWindow(
+        source=SOURCE, starts_at=begin, ends_at=begin + HOUR, reach=6 * HOUR, due_at=world.clock(), failure_count=1
+    )
+    with database.write() as connection:
+        unproved_windows.write(connection, [failed])
+    on.poll(60)
+    assert doubts(on) == []
+    with database.read() as connection:
+        (read,) = [found for found in receipts.read(connection, SOURCE, 9) if found.starts_at == begin]
+    assert (read.ends_at, read.record_count) == (begin + HOUR, 12)
+
+
+def test_sweep_goes_on_beside_a_window_that_failed(world: World, database: Database) -> None:
+    """A sweep checks the rest of its window while a part of it waits to be read again."""
+    on = seven_hours(world, database)
+    begin = world.clock() - 6 * HOUR
+    failed = UnprovedWindow(
+        source=SOURCE,
+        starts_at=begin,
+        ends_at=begin + HOUR,
+        reach=6 * HOUR,
+        due_at=world.clock() + HOUR,
+        failure_count=1,
+    )
+    with database.write() as connection:
+        unproved_windows.write(connection, [failed])
+    world.log(ago=3 * 3600 + 7, description="late")
+    for _ in range(7):
+        on.poll(400)
+    assert on.is_complete()
+    assert waiting(on) == [failed]
+
+
+def test_waits_before_a_window_is_read_again_double(world: World, database: Database) -> None:
+    """A window of a backlog that cannot be read is read again after 1 minute, 2, 4, and so on up to an hour, for ever."""
+    world.log()
+    client = Refusing(world.emulator, world.clock)
+    watch = self_watch(database, client, world.clock)
+    tail = tail_of(database, client, world.clock, watch, start=8 * HOUR, overlap=OVERLAP)
+    on = Bench(world, database, client, tail)
+    on.poll(0)
+    client.refused_at = NOON - 2 * HOUR
+    failing = UnprovedWindow(
+        source=SOURCE,
+        starts_at=NOON - 3 * HOUR,
+        ends_at=NOON - HOUR,
+        reach=unproved_windows.SECOND_LOOK,
+        due_at=NOON,
+        must_read=True,
+    )
+    with database.write() as connection:
+        unproved_windows.write(connection, [failing])
+    for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
+        on.poll((failing.due_at - world.clock()).total_seconds() - 1)
+        assert waiting(on) == [failing]
+        on.poll(1)
+        failure_count = failing.failure_count + 1
+        (failing,) = waiting(on)
+        assert failing.due_at == world.clock() + timedelta(minutes=minutes)
+        assert failing.failure_count == failure_count
 
 
 class Untiming(DirectClient):

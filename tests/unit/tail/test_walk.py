@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,13 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 WINDOW, ASKED = Window(NOON, NOON + MINUTE), Window(NOON - MINUTE, NOON + 2 * MINUTE)
 
 
-def a_page(*records: Record, **fields: object) -> Page:
+def a_page(*records: Record, **fields: Any) -> Page:
     """Make a page of records, without a total unless the fields give one."""
-    return Page(**{"records": records, "total": None, "counts": None, "seen_at": NOON, **fields})
+    values: dict[str, Any] = {"records": records, "total": None, "counts": None, "seen_at": NOON}
+    return Page(**{**values, **fields})
 
 
-def a_record(number: int, seconds: float, kind: str = "BACKUP", **changes: object) -> Record:
+def a_record(number: int, seconds: float, kind: str = "BACKUP", **changes: Any) -> Record:
     """Make a record some seconds after noon."""
     return make_record(number, occurred_at=NOON + timedelta(seconds=seconds), action_kind=kind, **changes)
 
