@@ -39,7 +39,8 @@ from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
-from actionwatch.tail.source import SourceTail, TailOptions
+from actionwatch.tail.source import SourceTail
+from actionwatch.tail.state import TailOptions
 from tests.builders import Clock
 from tests.waiting import PATIENT
 

@@ -131,6 +131,21 @@ def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-
         assert round_down(asked.end, cut) - EDGE >= window.end - EDGE
 
 
+@pytest.mark.parametrize(
+    ("unit", "before", "after"),
+    [
+        (EDGE, EDGE, EDGE),
+        (timedelta(seconds=1), timedelta(seconds=1), EDGE),
+        (timedelta(minutes=1), timedelta(minutes=1), timedelta(seconds=50) + EDGE),
+        (None, EDGE, timedelta(hours=11, minutes=59, seconds=50) + EDGE),
+    ],
+)
+def test_widened_to_whole_units(unit: timedelta | None, before: timedelta, after: timedelta) -> None:
+    """A request begins and ends at the next whole unit outside its window."""
+    window = Window(NOON, NOON + timedelta(seconds=10))
+    assert window.widened(unit) == Window(window.start - before, window.end + after)
+
+
 @given(instants, spans, st.sampled_from(CUTS[1:]))
 def test_widened_by_less_than_a_unit(start, length, unit) -> None:  # type: ignore[no-untyped-def]
     """A request covers less than a unit outside the window, and all of it if the upstream rounds the start up."""
