@@ -41,17 +41,15 @@ IS_BEHIND = (
     *_IS_BESIDE,
     _OTHER.c.ordinal < DELIVERY.c.ordinal,
     _OTHER.c.status == DeliveryStatus.PENDING.value,
+    # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
+    or_(_OTHER.c.ordinal != ESCALATION, _OTHER.c.body.is_not(None)),
 )
 """For `exists`: an earlier row of the same alert and receiver is pending."""
 _CLAIMABLE = (
     IS_PENDING,
     DELIVERY.c.receiver == bindparam("wanted"),
     or_(DELIVERY.c.leased_until.is_(None), DELIVERY.c.leased_until < _NOW),
-    ~exists().where(
-        *IS_BEHIND,
-        # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
-        or_(_OTHER.c.ordinal != ESCALATION, _OTHER.c.body.is_not(None)),
-    ),
+    ~exists().where(*IS_BEHIND),
 )
 """No lease holds the row, and no earlier row of its alert and receiver is pending."""
 _IS_NOTIFIED = exists().where(

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, event
 
-from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
 from actionwatch.base.model import Event
 from actionwatch.store import alerts, delivery_transitions, outbox, receiver_progress, records, retention
 from actionwatch.store.database import Database
@@ -179,6 +179,19 @@ def test_requeue(database: Database) -> None:
     found = row(database, dead)
     assert (found.status, found.attempts, found.body, found.why) == (DeliveryStatus.PENDING, 0, "{}", None)
     assert (found.due_at, found.started_at, found.created_at) == (NOON + LEASE, NOON + LEASE, NOON)
+
+
+@pytest.mark.parametrize(("body", "status"), [(None, DeliveryStatus.SUPPRESSED), ("{}", DeliveryStatus.PENDING)])
+def test_requeued_end_behind_an_escalation(database: Database, body: str | None, status: DeliveryStatus) -> None:
+    """A suppressed end is requeued although only an escalation that was never attempted is pending, or is not otherwise."""
+    escalation = make_delivery(ordinal=-1, event=Event.UPDATED)
+    end = make_delivery(ordinal=2, event=Event.RESOLVED)
+    put(database, escalation, end)
+    with database.write() as connection:
+        delivery_transitions.suppress(connection, [Suppression(end, NOT_NOTIFIED)])
+        delivery_transitions.freeze(connection, [replace(escalation, body=body)])
+        delivery_transitions.requeue(connection, DeliveryFilter(), NOON)
+    assert row(database, end).status is status
 
 
 def test_unknown_receivers(database: Database) -> None:
