@@ -183,7 +183,7 @@ class Post:
             for record in stored:
                 records.insert_new(connection, [record])
 
-    def owe(self, *alert_ids: str, receiver: str = "hook") -> None:
+    def open_alerts(self, *alert_ids: str, receiver: str = "hook") -> None:
         """Open alerts that owe one receiver a message, due now."""
         now = self.clock()
         with self.database.write() as connection:

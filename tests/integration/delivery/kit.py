@@ -51,7 +51,7 @@ class Desk(Post):
         return super().worker(**{"global_policy": self.global_policy, **changes})
 
     @property
-    def people(self) -> OperatorActions:
+    def operator(self) -> OperatorActions:
         """Those who decide."""
         return OperatorActions(self.database, self.addressing, self.clock)
 
@@ -60,7 +60,7 @@ class Desk(Post):
         """The receiver that is there from the beginning."""
         return self.senders["hook"]
 
-    def happen(self, *rules: KindRule, count: int = 1, **changes: Any) -> str:
+    def match_records(self, *rules: KindRule, count: int = 1, **changes: Any) -> str:
         """Let records be stored and matched now; give the id of the alert the last of them is in."""
         made = []
         for _ in range(count):
@@ -90,16 +90,16 @@ class Desk(Post):
             silences.write(connection, made)
         return made
 
-    def told(self, name: str = "hook") -> list[str]:
+    def received(self, name: str = "hook") -> list[str]:
         """Say what a receiver was sent: `opened x3` for the count, `silence: 2` for a summary and how many it tells of."""
-        return [spell(message) for message in self.senders[name].sent if not is_ours(message)]
+        return [describe(message) for message in self.senders[name].sent if not is_self_alert(message)]
 
-    def why(self, alert_id: str) -> list[str]:
+    def history(self, alert_id: str) -> list[str]:
         """Read an alert's story."""
         with self.database.read() as connection:
             return [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, alert_id)]
 
-    def stopped(self) -> list[str]:
+    def gated(self) -> list[str]:
         """Say what gates stopped, in order."""
         return [
             f"{row.receiver} {row.event} {row.status} by {row.why}"
@@ -113,13 +113,13 @@ class Desk(Post):
             return outbox.find(connection, limit=1_000_000)
 
 
-def is_ours(message: Message) -> bool:
+def is_self_alert(message: Message) -> bool:
     """Say whether a message tells of a trouble of actionwatch itself."""
     rule: dict[str, str] = message.data.get("rule", {})
     return rule.get("id") == "actionwatch_self"
 
 
-def spell(message: Message) -> str:
+def describe(message: Message) -> str:
     """Say in short what a message tells."""
     if message.type == "alerts.summary":
         return f"{message.data['reason']}: {message.data['count']}"
@@ -136,4 +136,4 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(f"2026-11-25T{text}:00+00:00")
 
 
-__all__ = ["NIGHTS", "Desk", "Event", "Rule", "at", "is_ours", "spell", "summaries"]
+__all__ = ["NIGHTS", "Desk", "Event", "Rule", "at", "describe", "is_self_alert", "summaries"]

@@ -33,7 +33,7 @@ from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
 from actionwatch.render import Renderer
 from tests.builders import open_database
-from tests.integration.delivery.kit import Desk, is_ours
+from tests.integration.delivery.kit import Desk, is_self_alert
 from tests.integration.kit import Sender
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.integration.notifiers.smtp_end import Inbox, SmtpEnd, part, read_mail
@@ -89,7 +89,7 @@ class Taken:
     """A message as the far end took it: by its id, and what it said."""
 
     id: str
-    said: str
+    text: str
 
 
 @dataclass
@@ -316,7 +316,7 @@ def _live(hour: Hour, is_killed: bool) -> int:
     """Have a record each minute for an hour, delivered by a process of its own; then let all arrive. Gives what was delayed."""
     delayed = 0
     for minute in range(60):
-        hour.happen(user_name=USERS[minute % len(USERS)])
+        hour.match_records(user_name=USERS[minute % len(USERS)])
         hour.clock.advance(minutes=1)
         hour.die() if is_killed else hour.deliver()
         delayed += sum(row.receiver == "other" and row.status is not DeliveryStatus.SENT for row in _due(hour))
@@ -335,9 +335,9 @@ def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool
     rows = [row for row in hour.all_rows() if row.receiver == "main"]
     taken = [message for message in far.taken if not message.id.endswith("thread")]
     ids = [message.id for message in taken]
-    said: dict[str, set[str]] = {}
+    texts: dict[str, set[str]] = {}
     for message in far.taken:
-        said.setdefault(message.id, set()).add(message.said)
+        texts.setdefault(message.id, set()).add(message.text)
     stood_in = hour.senders["mail"].sent if is_backed else []
     return Result(
         trouble=far.trouble,
@@ -347,9 +347,9 @@ def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool
         lost=sum(row.status is not DeliveryStatus.SENT or row.id not in ids for row in rows),
         reordered=_reordered(rows, list(dict.fromkeys(ids))),
         repeated=len(ids) - len(set(ids)),
-        altered=sum(len(words) > 1 for words in said.values()) + len(set(ids) - {row.id for row in rows}),
+        altered=sum(len(found) > 1 for found in texts.values()) + len(set(ids) - {row.id for row in rows}),
         delayed=delayed,
-        stood_in=len({message.data["id"] for message in stood_in if not is_ours(message)}),
+        stood_in=len({message.data["id"] for message in stood_in if not is_self_alert(message)}),
         longest_wait=_longest_wait(hour),
         is_counted=_is_counted(hour, rows),
     )

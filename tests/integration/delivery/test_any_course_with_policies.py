@@ -11,7 +11,7 @@ from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Status
 from actionwatch.text.timeintervals import Period, TimeInterval
-from tests.integration.delivery.kit import Desk, Rule, is_ours, summaries
+from tests.integration.delivery.kit import Desk, Rule, is_self_alert, summaries
 from tests.integration.kit import DOWN
 
 USERS = ("abe", "bob", "eve")
@@ -38,13 +38,13 @@ def _step(desk: Desk, random: Random) -> None:
     match random.randrange(8):
         case 0 | 1 | 2:
             rule = Rule(realert=random.choice((None, timedelta(minutes=15))))
-            desk.happen(rule, count=random.randint(1, 4), user_name=random.choice(USERS))
+            desk.match_records(rule, count=random.randint(1, 4), user_name=random.choice(USERS))
         case 3:
             desk.silence(f"userName={random.choice(USERS)}", minutes=random.randint(1, 30))
         case 4 | 5:
             known = sorted(desk.alerts())
             if known:
-                desk.people.act(random.choice(("ack", "resolve", "silence")), random.choice(known), "sam")
+                desk.operator.act(random.choice(("ack", "resolve", "silence")), random.choice(known), "sam")
         case 6:
             desk.hook.answer = lambda message: DOWN
         case 7:
@@ -55,7 +55,7 @@ def _check(desk: Desk) -> None:
     alerts = desk.alerts()
     assert sum(alert.count for alert in alerts.values()) == desk.number
     taken = {row.id for row in desk.all_rows() if row.status == "sent"}
-    messages = {message.id: message for message in desk.hook.sent if message.id in taken and not is_ours(message)}
+    messages = {message.id: message for message in desk.hook.sent if message.id in taken and not is_self_alert(message)}
     reported = sum(message.data["count"] for message in summaries(list(messages.values())))
     stopped = {row.alert_id for row in desk.rows() if row.status in ("suppressed", "collapsed")}
     told: set[str] = set()

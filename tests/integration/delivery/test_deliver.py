@@ -43,7 +43,7 @@ def hook(post: Post) -> Sender:
     return post.senders["hook"]
 
 
-def happen(post: Post, number: int = 1, *, minutes: float = 0) -> None:
+def match_record(post: Post, number: int = 1, *, minutes: float = 0) -> None:
     """Let eve delete a cluster, and match it."""
     post.store(make_record(number, minutes=minutes))
     post.matcher(GROUPED).run_once()
@@ -58,7 +58,7 @@ def resolve(post: Post) -> None:
         post.addressing.resolve(connection, resolved, post.clock())
 
 
-def story_of(post: Post, alert_id: str) -> list[str]:
+def history_of(post: Post, alert_id: str) -> list[str]:
     """Tell an alert's deliveries."""
     with post.database.read() as connection:
         return [entry.what for entry in alert_history.read(connection, alert_id) if entry.stage.startswith("delivery")]
@@ -94,7 +94,7 @@ def side_by_side(post: Post) -> Iterator[None]:
 
 def test_message(post: Post) -> None:
     """A message says what its alert is, with its records and fields, under the delivery's id, and ends as sent."""
-    happen(post)
+    match_record(post)
     post.clock.advance(seconds=3)
     post.deliver()
     (message,) = hook(post).sent
@@ -109,7 +109,7 @@ def test_message(post: Post) -> None:
     )
     assert hook(post).texts[0].texts == {"t.txt": "alert.opened"}
     assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.SENT, 1, post.clock())
-    assert story_of(post, row.alert_id) == ["attempt 1: alert.opened accepted"]
+    assert history_of(post, row.alert_id) == ["attempt 1: alert.opened accepted"]
     assert hook(post).is_closed
 
 
@@ -123,30 +123,30 @@ def test_frozen_as_sent(odd: object) -> None:
 def test_reference(post: Post) -> None:
     """What a receiver calls its message comes with every later one of that alert; its note is kept."""
     hook(post).answer = lambda message: Receipt(reference="ts-1", note="bob was refused")
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     post.clock.advance(minutes=1)
     post.deliver()
     assert hook(post).references == [None, "ts-1"]
     assert post.rows()[0].why == "bob was refused"
-    assert story_of(post, post.rows()[0].alert_id)[0] == "attempt 1: alert.opened accepted; bob was refused"
+    assert history_of(post, post.rows()[0].alert_id)[0] == "attempt 1: alert.opened accepted; bob was refused"
 
 
 def test_template_failure(post: Post) -> None:
     """A template that failed does not keep a message back, and its failure is in the story."""
     post.renderer.failures = ("t.txt: no such field",)
-    happen(post)
+    match_record(post)
     post.deliver()
     assert post.states() == ["hook opened sent"]
-    assert story_of(post, post.rows()[0].alert_id)[0] == "template: t.txt: no such field"
+    assert history_of(post, post.rows()[0].alert_id)[0] == "template: t.txt: no such field"
 
 
 def test_alert_that_cannot_be_written(post: Post) -> None:
     """An alert that cannot be made a message, or is gone, is a dead letter, and the others go on."""
     post.store(make_record(raw="no json"), make_record(2, user_name="bob"))
     post.matcher(GROUPED).run_once()
-    post.owe("gone")
+    post.open_alerts("gone")
     with post.database.write() as connection:
         delivery_transitions.enqueue(connection, [make_delivery("unknown")])
     post.deliver()
@@ -163,17 +163,17 @@ def test_alert_that_cannot_be_written(post: Post) -> None:
 
 def test_updates_are_coalesced(post: Post) -> None:
     """After `opened`, later matches make one `updated` per `updates` span, with the newest state."""
-    happen(post)
+    match_record(post)
     with post.delivering() as worker:
         settle(worker)
         for number in range(2, 7):
-            happen(post, number, minutes=number / 10)
+            match_record(post, number, minutes=number / 10)
             settle(worker)
         assert hook(post).types == ["alert.opened"]
         post.clock.advance(seconds=10)
         settle(worker)
         assert [message.data["count"] for message in hook(post).sent] == [1, 6]
-        happen(post, 7, minutes=1)
+        match_record(post, 7, minutes=1)
         post.clock.advance(seconds=9)
         settle(worker)
         assert len(hook(post).sent) == 2
@@ -185,10 +185,10 @@ def test_updates_are_coalesced(post: Post) -> None:
 
 def test_updates_are_spaced_from_what_was_sent(post: Post) -> None:
     """An `updated` keeps its distance from a message that itself went out late."""
-    happen(post)
+    match_record(post)
     post.clock.advance(minutes=5)
     post.deliver()
-    happen(post, 2)
+    match_record(post, 2)
     post.clock.advance(seconds=9)
     post.deliver()
     assert hook(post).types == ["alert.opened"]
@@ -200,10 +200,10 @@ def test_updates_are_spaced_from_what_was_sent(post: Post) -> None:
 def test_updated_last(post: Post) -> None:
     """A receiver that takes only the last update gets one, when nothing more can join."""
     post.destinations["hook"] = Destination("hook", is_updated_last=True)
-    happen(post)
+    match_record(post)
     post.deliver()
     for number in (2, 3):
-        happen(post, number, minutes=number)
+        match_record(post, number, minutes=number)
         post.clock.advance(minutes=1)
         post.deliver()
     assert hook(post).types == ["alert.opened"]
@@ -216,10 +216,10 @@ def test_frozen_at_the_first_attempt(post: Post) -> None:
     """A message that was tried says the same on every attempt; what joined meanwhile makes one `updated` after it."""
     answers = [DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    happen(post)
+    match_record(post)
     post.deliver()
     for number in (2, 3):
-        happen(post, number, minutes=number)
+        match_record(post, number, minutes=number)
     for _ in range(4):
         post.clock.advance(seconds=20)
         post.deliver()
@@ -232,9 +232,9 @@ def test_update_to_one_told_nothing(post: Post) -> None:
     """An `updated` whose `opened` was given up says `opened` itself."""
     answers = [REFUSED]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     post.clock.advance(minutes=1)
     post.deliver()
     assert hook(post).types == ["alert.opened", "alert.opened"]
@@ -244,7 +244,7 @@ def test_update_to_one_told_nothing(post: Post) -> None:
 def test_resolved_goes_to_those_told(post: Post) -> None:
     """A resolve reaches who was told, after what they were told; who was told nothing hears nothing."""
     post.senders["down"] = Sender(answer=lambda message: REFUSED)
-    happen(post)
+    match_record(post)
     post.deliver()
     resolve(post)
     post.deliver()
@@ -256,9 +256,9 @@ def test_resolved_goes_to_those_told(post: Post) -> None:
 
 def test_resolve_discards_an_untried_update(post: Post) -> None:
     """A resolve takes the place of an update that was not tried yet, at once; of an `opened` never."""
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     resolve(post)
     post.deliver()
     assert hook(post).types == ["alert.opened", "alert.resolved"]
@@ -267,7 +267,7 @@ def test_resolve_discards_an_untried_update(post: Post) -> None:
 
 def test_resolve_does_not_discard_opened(post: Post) -> None:
     """An alert that was resolved before anybody was told is still told, then resolved."""
-    happen(post)
+    match_record(post)
     resolve(post)
     post.deliver()
     assert hook(post).types == ["alert.opened", "alert.resolved"]
@@ -280,7 +280,7 @@ def test_backoff(post: Post) -> None:
     """A failure is tried again after growing waits, under the same id, until it is taken."""
     answers = [DOWN, DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.owe("one")
+    post.open_alerts("one")
     waits = []
     with post.delivering() as worker:
         for _ in range(4):
@@ -295,7 +295,7 @@ def test_backoff(post: Post) -> None:
     assert len(hook(post).sent) == 4
     assert len(set(hook(post).ids)) == 1
     assert row.attempts == 4
-    assert [line.split(";")[0] for line in story_of(post, "one")] == [
+    assert [line.split(";")[0] for line in history_of(post, "one")] == [
         *(f"attempt {n}: the receiver answered 503" for n in (1, 2, 3)),
         "attempt 4: alert.opened accepted",
     ]
@@ -309,10 +309,10 @@ def test_retry_after_pauses_the_receiver(post: Post) -> None:
     post.senders["other"] = Sender()
     hook(post).answer = lambda message: answers.pop() if answers else None
     with post.delivering() as worker:
-        post.owe("one", "two", "three")
+        post.open_alerts("one", "two", "three")
         settle(worker)
-        post.owe("four")
-        post.owe("five", receiver="other")
+        post.open_alerts("four")
+        post.open_alerts("five", receiver="other")
         settle(worker)
     assert len(hook(post).sent) == 3  # what was in hand when it asked
     assert len(post.senders["other"].sent) == 1
@@ -329,7 +329,7 @@ def test_give_up_replay_and_resolve(post: Post) -> None:
     post.channel = {"retry": IMPATIENT}
     post.senders["ops"] = Sender()
     hook(post).answer = lambda message: DOWN
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     for _ in range(40):
         post.deliver()
         post.clock.advance(seconds=5)
@@ -353,7 +353,7 @@ def test_give_up_replay_and_resolve(post: Post) -> None:
 def test_failing_receiver(post: Post) -> None:
     """A receiver that takes nothing for long is a trouble, once, and over with its first success."""
     hook(post).answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         post.clock.advance(seconds=FAILING_AFTER.total_seconds() - 1)
@@ -375,7 +375,7 @@ def test_bug_in_a_notifier(post: Post) -> None:
     """An exception that no notifier should raise costs nothing but another attempt, and names itself without its text."""
     answers = [ValueError("a secret")]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     post.deliver()
     assert sorted(post.states()) == ["hook opened pending", "hook opened sent"]
     failed = next(row for row in post.rows() if row.status is DeliveryStatus.PENDING)
@@ -387,7 +387,7 @@ def test_bug_in_a_notifier(post: Post) -> None:
 
 def test_receiver_that_is_gone(post: Post) -> None:
     """What waits for a receiver no longer configured is dead at the next start, and stays so when replayed."""
-    post.owe("one", receiver="gone")
+    post.open_alerts("one", receiver="gone")
     post.deliver()
     (row,) = post.rows()
     assert (row.status, row.why) == (DeliveryStatus.DEAD, "no longer configured")
@@ -416,11 +416,11 @@ def test_order_is_kept(post: Post) -> None:
     """While a message waits for another attempt, no later one of its alert overtakes it; other alerts do."""
     answers = [DOWN]
     hook(post).answer = lambda message: answers.pop() if message.data["title"].endswith("eve") and answers else None
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     resolve(post)
-    post.owe("other")
+    post.open_alerts("other")
     post.deliver()
     assert [message.data["title"] for message in hook(post).sent] == ["cluster_deleted by eve", "other"]
     post.clock.advance(minutes=1)
@@ -433,8 +433,8 @@ def test_hanging_receiver_delays_no_other(post: Post) -> None:
     post.senders["hanging"] = Sender()
     post.senders["hanging"].gate.clear()
     with post.delivering() as worker:
-        post.owe(*(f"h{n}" for n in range(100)), receiver="hanging")
-        post.owe(*(f"f{n}" for n in range(300)))
+        post.open_alerts(*(f"h{n}" for n in range(100)), receiver="hanging")
+        post.open_alerts(*(f"f{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             worker.run_once(0.05)
         wait_until(lambda: len(post.senders["hanging"].sent) == 4, "what each of its threads hangs in")
@@ -446,7 +446,7 @@ def test_concurrency(post: Post, concurrency: int) -> None:
     """Never more messages at once than the receiver's concurrency; one at a time keeps the order they were due in."""
     post.channel = {"concurrency": concurrency}
     names = [f"a{n}" for n in range(60)]
-    post.owe(*names)
+    post.open_alerts(*names)
     post.deliver()
     assert hook(post).most_at_once <= concurrency
     assert sorted(message.data["title"] for message in hook(post).sent) == sorted(names)
@@ -459,11 +459,11 @@ def test_stock(post: Post) -> None:
     post.channel = {"concurrency": 2}
     post.senders["hanging"] = Sender()
     post.senders["hanging"].gate.clear()
-    post.owe(*(f"a{n}" for n in range(20)), receiver="hanging")
+    post.open_alerts(*(f"a{n}" for n in range(20)), receiver="hanging")
     handed: list[int] = []
     with post.delivering() as worker:
         assert worker.run_once(0.0) == worker.under_way() == 2 * IN_HAND
-        post.owe(*(f"b{n}" for n in range(300)))
+        post.open_alerts(*(f"b{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             wait_until(lambda: len(hook(post).sent) == sum(handed), "the first round, then the others")
             handed.append(worker.run_once(0.01))
@@ -476,7 +476,7 @@ def test_rate(post: Post) -> None:
     """Messages leave no faster than the receiver's rate, none at once beyond it."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"rate_per_second": 50.0}
-    post.owe(*(f"a{n}" for n in range(6)))
+    post.open_alerts(*(f"a{n}" for n in range(6)))
     with at_least(5 / 50):
         post.worker().drain()
     assert len(hook(post).sent) == 6
@@ -488,7 +488,7 @@ def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
     post.clock = TickingClock(post.clock.now)
     post.channel = {"concurrency": concurrency}
     hook(post).answer = lambda message: pause(0.005)
-    post.owe(*(f"a{n}" for n in range(60)))
+    post.open_alerts(*(f"a{n}" for n in range(60)))
     with side_by_side(post):
         wait_until(lambda: len(hook(post).sent) == 60, "every message", lambda: len(hook(post).sent))
     assert hook(post).most_at_once <= concurrency
@@ -500,7 +500,7 @@ def test_places_held_elsewhere(post: Post) -> None:
     """While another process holds one of a receiver's places, only the others are taken; a stock is for who is alone."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"concurrency": 3}
-    post.owe(*(f"a{n}" for n in range(9)))
+    post.open_alerts(*(f"a{n}" for n in range(9)))
     with post.database.write() as connection:
         assert len(lease_due(connection, "hook", post.clock(), 1)) == 1
     hook(post).gate.clear()
@@ -521,7 +521,7 @@ def test_processes_share_the_rate(post: Post) -> None:
     """Two processes on one store send together no faster than the receiver's rate."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"rate_per_second": 50.0}
-    post.owe(*(f"a{n}" for n in range(11)))
+    post.open_alerts(*(f"a{n}" for n in range(11)))
     with side_by_side(post), at_least(10 / 50):
         wait_until(lambda: len(hook(post).sent) == 11, "every message", lambda: len(hook(post).sent))
     assert len(set(hook(post).ids)) == 11
@@ -530,12 +530,12 @@ def test_processes_share_the_rate(post: Post) -> None:
 def test_processes_share_a_pause(post: Post) -> None:
     """What one process was told (Retry-After) keeps the other from trying, and a failure without a wish does not undo it."""
     hook(post).answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=5))
-    post.owe("one")
+    post.open_alerts("one")
     one, other = post.worker(), post.worker()
     settle(one)
     with post.database.write() as connection:
         receivers.note_failure(connection, "hook", post.clock(), "another error", None)
-    post.owe("two")
+    post.open_alerts("two")
     settle(other)
     assert len(hook(post).sent) == 1
     hook(post).answer = lambda message: None
@@ -551,11 +551,11 @@ def test_clock_set_back_keeps_no_receiver_closed(post: Post) -> None:
     post.channel = {"rate_per_second": 50.0}
     with post.database.write() as connection:
         receivers.note_next(connection, "hook", post.clock() + timedelta(hours=1))
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         post.clock.advance(hours=-2)
-        post.owe("two")
+        post.open_alerts("two")
         settle(worker)
     assert post.states() == ["hook opened sent"] * 2
 
@@ -566,9 +566,9 @@ def test_idle_is_quiet(post: Post) -> None:
     busy = TransientDeliveryError("busy", retry_after=timedelta(hours=1))
     post.senders |= {"hanging": Sender(), "paused": Sender(answer=lambda message: busy)}
     post.senders["hanging"].gate.clear()
-    post.owe(*(f"h{n}" for n in range(9)), receiver="hanging")
-    post.owe(*(f"p{n}" for n in range(9)), receiver="paused")
-    post.owe("one")
+    post.open_alerts(*(f"h{n}" for n in range(9)), receiver="hanging")
+    post.open_alerts(*(f"p{n}" for n in range(9)), receiver="paused")
+    post.open_alerts("one")
     readings = 0
     clock = post.clock
 
@@ -601,7 +601,7 @@ def test_wake(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
         for number in range(20):
-            post.owe(f"a{number}")
+            post.open_alerts(f"a{number}")
             worker.wake()
             wait_until(lambda number=number: len(hook(post).sent) > number, "what was owed")  # type: ignore[misc]
     assert post.states() == ["hook opened sent"] * 20
@@ -611,12 +611,12 @@ def test_stop_records_what_ends(post: Post) -> None:
     """What is being sent when the end comes is finished and recorded; nothing new is begun."""
     post.channel = {"concurrency": 1}
     hook(post).gate.clear()
-    post.owe("one")
+    post.open_alerts("one")
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "a message to hold")
         worker.stop()
-        post.owe("two")
+        post.open_alerts("two")
         pause(0.02)
         hook(post).gate.set()
     assert post.states() == ["hook opened sent", "hook opened pending"]
@@ -627,7 +627,7 @@ def test_stop_is_bounded(post: Post) -> None:
     """A send that hangs does not hold up the end; it goes out again later, under the same id, and so does what it held up."""
     post.channel = {"concurrency": 1}
     hook(post).gate.clear()
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     worker = post.worker(stop_seconds=0.1)
     with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "a message to hold")
@@ -641,7 +641,7 @@ def test_stop_is_bounded(post: Post) -> None:
 
 def test_lease_of_a_dead_process(post: Post) -> None:
     """What a process held that did not come back is delivered after its lease, with no start to release it."""
-    post.owe("one")
+    post.open_alerts("one")
     with post.database.write() as connection:
         assert lease_due(connection, "hook", post.clock())
     with post.delivering(stop_seconds=0.1) as worker:
@@ -657,7 +657,7 @@ def test_lease_of_a_dead_process(post: Post) -> None:
 def test_slow_send_is_not_begun_twice(post: Post) -> None:
     """A send that outlasts its lease is not begun again beside itself."""
     hook(post).gate.clear()
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         worker.run_once(0.0)
         for _ in range(3):
@@ -692,7 +692,7 @@ settle(worker)
 
 def test_killed_between_send_and_record(post: Post, tmp_path: Path) -> None:
     """A process killed after the receiver took a message and before that was recorded sends it again under the same id."""
-    post.owe("one")
+    post.open_alerts("one")
     ended = run_child([sys.executable, "-c", CRASH, str(tmp_path)])
     assert ended.returncode == 9, ended.stderr
     with post.database.read() as connection:
@@ -723,7 +723,7 @@ def test_busy_store_forgets_no_outcome(post: Post, tmp_path: Path) -> None:
     """What was sent while the store was busy is recorded once it is free, and not sent again."""
     database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
     busy = Post(database, post.clock, post.senders)
-    post.owe("one")
+    post.open_alerts("one")
     with busy.delivering() as worker:
         worker.run_once(0.0)
         database.refusals = 2
@@ -742,7 +742,7 @@ def test_busy_store_at_the_start(post: Post, tmp_path: Path) -> None:
     database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
     database.refusals = 1
     busy = Post(database, post.clock, post.senders)
-    post.owe("one")
+    post.open_alerts("one")
     worker = busy.worker()
     with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "the message")
@@ -755,7 +755,7 @@ def test_busy_store_at_the_start(post: Post, tmp_path: Path) -> None:
 
 def test_drain(post: Post) -> None:
     """Everything due is delivered, and what failed is left for later."""
-    post.owe(*(f"a{n}" for n in range(30)))
+    post.open_alerts(*(f"a{n}" for n in range(30)))
     answers = [DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
     post.worker().drain()
@@ -775,7 +775,7 @@ def test_drain_waits_for_retries(database: Database) -> None:
     post.channel = {"retry": RetryPolicy(first=timedelta(milliseconds=20))}
     answers = [DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.owe("one")
+    post.open_alerts("one")
     post.worker().drain(PATIENT)
     assert post.states() == ["hook opened sent"]
     assert post.rows()[0].attempts == 3
@@ -786,7 +786,7 @@ def test_drain_does_not_wait_for_a_paused_receiver(post: Post) -> None:
     busy = TransientDeliveryError("busy", retry_after=timedelta(hours=1))
     post.channel = {"concurrency": 1}
     hook(post).answer = lambda message: busy
-    post.owe(*(f"a{n}" for n in range(20)))
+    post.open_alerts(*(f"a{n}" for n in range(20)))
     for _ in range(2):
         post.worker().drain(timedelta(minutes=1))
     assert len(hook(post).sent) == 4
@@ -796,15 +796,15 @@ def test_drain_tells_of_dead_letters(post: Post) -> None:
     """A dead letter made in a round is alerted on in that round."""
     post.senders["ops"] = Sender()
     hook(post).answer = lambda message: REFUSED
-    post.owe("one")
+    post.open_alerts("one")
     post.worker().drain()
     assert [message.data["title"] for message in post.senders["ops"].sent] == ["Alerts did not reach hook"]
 
 
 def test_sent_while_another_process_looks(post: Post) -> None:
     """A worker for one receiver alone leaves the others' rows and leases as they are."""
-    post.owe("one", receiver="elsewhere")
-    post.owe("two")
+    post.open_alerts("one", receiver="elsewhere")
+    post.open_alerts("two")
     worker = post.worker()
     settle(worker)
     post.clock.advance(minutes=1)
@@ -829,7 +829,7 @@ def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: Bas
             raise raised
 
     post.senders["hook"].answer = answer
-    post.owe("a")
+    post.open_alerts("a")
     with post.delivering() as worker:
         settle(worker)
         assert post.states() == ["hook opened pending"]
@@ -842,14 +842,14 @@ def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: Bas
 def test_what_a_receiver_returns_stops_no_delivery(post: Post, receipt: Receipt) -> None:
     """A receipt with a character that the store refuses cannot be recorded, and nothing is delivered any more."""
     post.senders["hook"].answer = lambda message: receipt
-    post.owe("a", "b")
+    post.open_alerts("a", "b")
     post.deliver()
     assert post.states() == ["hook opened sent"] * 2
 
 
 def test_a_frozen_message_that_cannot_be_read_stops_no_other(post: Post) -> None:
     """A body that can be written but is nested too deeply to be read raises in every round, and nothing is delivered."""
-    post.owe("a", "b")
+    post.open_alerts("a", "b")
     body = '{"data":' + '{"x":' * 2_000 + "0" + "}" * 2_000 + "}"
     with post.database.write() as connection:
         first = replace(post.rows("a")[0], body=body)
@@ -863,7 +863,7 @@ def test_a_frozen_message_that_cannot_be_read_stops_no_other(post: Post) -> None
 
 def test_a_thread_that_cannot_start_keeps_no_message(post: Post) -> None:
     """The system refuses a thread: the claimed messages are under way for ever, or wait for the end of their leases."""
-    post.owe("a", "b")
+    post.open_alerts("a", "b")
     with post.delivering() as worker:
         before = threading.stack_size(1 << 46)  # more than the address space
         try:
@@ -878,7 +878,7 @@ def test_a_thread_that_cannot_start_keeps_no_message(post: Post) -> None:
 def test_a_send_that_hangs_is_reported(post: Post) -> None:
     """A send that never ends is not reported, or one that has just begun is."""
     post.senders["hook"].gate.clear()
-    post.owe("a")
+    post.open_alerts("a")
     with post.delivering() as worker:
         worker.run_once()
         worker.check_sends()

@@ -109,13 +109,13 @@ def test_decisions_reach_the_far_end(
     desk.senders = {"hook": RealSender(end)}  # type: ignore[dict-item]
     desk.destinations["hook"] = Destination("hook", is_updated_last=name.startswith("email"))
     desk.route = Route(("hook",), mutes=("mornings",))
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     if reason == "silence":
         desk.silence("userName=eve", hours=1)
     if reason == "mute":
         desk.global_policy = GlobalPolicy((), {"mornings": MORNING})
-    for decide in (desk.people.acknowledge, desk.people.resolve):
+    for decide in (desk.operator.acknowledge, desk.operator.resolve):
         decide(alert_id, "sam")
         desk.later(seconds=11)
     assert look(end) == expected

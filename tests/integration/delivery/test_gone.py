@@ -19,7 +19,7 @@ from actionwatch.matching.addressing import Destination
 from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
-from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, is_ours, summaries
+from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, is_self_alert, summaries
 from tests.integration.kit import DOWN, REFUSED, Sender, settle
 
 NOT_CONFIGURED = "no longer configured"
@@ -38,28 +38,28 @@ def rename(desk: Desk, new: str = "new") -> None:
 def in_a_digest(desk: Desk) -> None:
     """Hold an opening for a digest."""
     desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
 def in_a_digest_when_over(desk: Desk) -> None:
     """Hold an opening for a digest; the alert is over by then."""
     in_a_digest(desk)
-    desk.people.resolve(desk.rows()[0].alert_id, "sam")
+    desk.operator.resolve(desk.rows()[0].alert_id, "sam")
 
 
 def in_a_storm(desk: Desk) -> None:
     """Collapse an opening into a storm's summary."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
     for user in ("eve", "bob", "amy"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.deliver()
 
 
 def in_a_silence(desk: Desk) -> None:
     """Silence an opening."""
     desk.silence('userName="eve"', hours=2)
-    desk.happen(user_name="eve")
+    desk.match_records(user_name="eve")
     desk.deliver()
 
 
@@ -68,32 +68,32 @@ def in_a_mute(desk: Desk) -> None:
     desk.global_policy = GlobalPolicy(intervals={"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("23:00")
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
 def inhibited_below_its_level(desk: Desk) -> None:
     """Suppress an opening that nothing is to tell of."""
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
 def never_tried(desk: Desk) -> None:
     """Owe an opening."""
-    desk.happen()
+    desk.match_records()
 
 
 def tried(desk: Desk) -> None:
     """Owe an opening that was tried: it is frozen."""
     desk.hook.answer = lambda message: DOWN
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
 def under_way(desk: Desk) -> None:
     """Lease an opening to a process that then dies."""
-    desk.happen()
+    desk.match_records()
     (row,) = desk.rows()
     with desk.database.write() as connection:
         delivery_transitions.claim(connection, [row], desk.clock() + LEASE)
@@ -101,37 +101,37 @@ def under_way(desk: Desk) -> None:
 
 def an_update(desk: Desk) -> None:
     """Owe an update after an opening that was sent."""
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    desk.happen()
+    desk.match_records()
 
 
 def an_end(desk: Desk) -> None:
     """Owe the end of an alert whose opening was sent."""
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    desk.people.resolve(desk.rows()[0].alert_id, "sam")
+    desk.operator.resolve(desk.rows()[0].alert_id, "sam")
 
 
 def an_acknowledgement(desk: Desk) -> None:
     """Owe the news that somebody took an alert on."""
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    desk.people.acknowledge(desk.rows()[0].alert_id, "sam")
+    desk.operator.acknowledge(desk.rows()[0].alert_id, "sam")
 
 
 def an_escalation(desk: Desk) -> None:
     """Owe an escalation that is not due yet."""
     desk.senders["other"] = Sender()
     desk.route = Route(("other",))
-    desk.happen(Rule(escalation=Escalation(timedelta(hours=1), "hook")))
+    desk.match_records(Rule(escalation=Escalation(timedelta(hours=1), "hook")))
     desk.deliver()
 
 
 def an_escalation_that_is_not_needed(desk: Desk) -> None:
     """Owe an escalation of an alert that somebody took on."""
     an_escalation(desk)
-    desk.people.acknowledge(desk.rows()[0].alert_id, "sam")
+    desk.operator.acknowledge(desk.rows()[0].alert_id, "sam")
 
 
 def a_copy(desk: Desk) -> None:
@@ -140,7 +140,7 @@ def a_copy(desk: Desk) -> None:
     desk.policies["other"] = ReceiverPolicy(fallback="hook")
     desk.route = Route(("other",))
     desk.hook.answer = lambda message: DOWN
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
@@ -155,13 +155,13 @@ def a_summary(desk: Desk) -> None:
 def a_dead_letter(desk: Desk) -> None:
     """Give a message up."""
     desk.hook.answer = lambda message: REFUSED
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
 def sent(desk: Desk) -> None:
     """Send a message."""
-    desk.happen()
+    desk.match_records()
     desk.deliver()
 
 
@@ -204,7 +204,7 @@ def test_no_row_stays_where_nobody_moves_it_on(desk: Desk, reach: Callable[[Desk
     assert ("dead_letters hook" in desk.open_troubles()) is bool(dead)
     for row in dead:
         if row.why == NOT_CONFIGURED and row.event is not Event.SUMMARY:
-            assert any(NOT_CONFIGURED in line for line in desk.why(row.alert_id))
+            assert any(NOT_CONFIGURED in line for line in desk.history(row.alert_id))
     told = [message for message in desk.senders["new"].sent if message.data.get("group") == {"subject": "hook"}]
     assert len(told) == (bool(dead) and reach is not a_dead_letter)  # that trouble was open before
 
@@ -241,7 +241,7 @@ def test_the_summary_of_what_was_hidden_is_what_is_lost(desk: Desk) -> None:
     assert desk.rows(hidden.alert_id)[0].status is SUPPRESSED
     assert any(
         f"to hook: silence: its summary is a dead letter: {NOT_CONFIGURED}" in line
-        for line in desk.why(hidden.alert_id)
+        for line in desk.history(hidden.alert_id)
     )
     readdress(desk)
     desk.deliver()
@@ -258,16 +258,16 @@ def test_what_was_held_goes_through_the_gates_of_its_new_receiver(desk: Desk) ->
     desk.clock.advance(minutes=5)
     assert readdress(desk) == 2
     desk.deliver()
-    assert desk.told("new").count("opened x1") + len(desk.stopped()) >= 2
-    assert any("new opened collapsed by storm" in line for line in desk.stopped())
-    assert not any("min_level" in line for line in desk.stopped())
+    assert desk.received("new").count("opened x1") + len(desk.gated()) >= 2
+    assert any("new opened collapsed by storm" in line for line in desk.gated())
+    assert not any("min_level" in line for line in desk.gated())
 
 
 def test_what_was_tried_says_the_same_under_the_same_id(desk: Desk) -> None:
     """A message that its receiver may have got goes on word for word."""
     tried(desk)
     first = desk.hook.sent[0]
-    desk.happen()
+    desk.match_records()
     rename(desk)
     desk.deliver()
     readdress(desk, wanted=DeliveryFilter([first.id]))
@@ -280,9 +280,9 @@ def test_order_and_ordinals(desk: Desk) -> None:
     """Beginning and end arrive in order, beside what the other receiver was told already; numbers are used once."""
     desk.senders["other"] = Sender()
     desk.hook.answer = lambda message: DOWN
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     told = len(desk.senders["other"].sent)
     del desk.senders["hook"]
@@ -299,40 +299,40 @@ def test_one_who_knows_the_alert_gets_an_update(desk: Desk) -> None:
     """An opening that nobody got is news to a receiver that was told the alert, not another opening."""
     desk.senders["other"] = Sender()
     desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     del desk.senders["hook"]
     desk.deliver()
     readdress(desk, "other")
     desk.deliver()
-    assert desk.told("other") == ["opened x1", "updated x1"]
+    assert desk.received("other") == ["opened x1", "updated x1"]
 
 
 def test_the_end_of_a_page_reaches_the_renamed_pager(desk: Desk) -> None:
     """An alert that was told under the old name is ended under the new one, though that one was told nothing."""
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     rename(desk)
     desk.deliver()
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     (letter,) = [row for row in desk.rows(alert_id) if row.status is DEAD]
     assert (letter.event, letter.receiver, letter.why) == (Event.RESOLVED, "hook", NOT_CONFIGURED)
     readdress(desk)
     desk.deliver()
-    assert desk.told("new") == ["resolved x1"]
+    assert desk.received("new") == ["resolved x1"]
 
 
 def test_news_is_not_owed_to_one_that_is_gone(desk: Desk) -> None:
     """Further matches go to whom the routes lead now; one who is gone gets no dead letter of each."""
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     rename(desk)
     desk.deliver()
     for _ in range(3):
-        desk.happen()
+        desk.match_records()
         desk.later(minutes=1)
-    assert desk.told("new") == ["opened x2", "updated x3", "updated x4"]
+    assert desk.received("new") == ["opened x2", "updated x3", "updated x4"]
     assert [row for row in desk.all_rows() if row.status is DEAD] == []
 
 
@@ -341,7 +341,7 @@ def test_the_end_of_what_was_never_told(desk: Desk) -> None:
     in_a_digest(desk)
     rename(desk)
     desk.deliver()
-    desk.people.resolve(desk.rows()[0].alert_id, "sam")
+    desk.operator.resolve(desk.rows()[0].alert_id, "sam")
     desk.deliver()
     assert len([row for row in desk.rows() if row.status is DEAD]) == 1
 
@@ -349,7 +349,7 @@ def test_the_end_of_what_was_never_told(desk: Desk) -> None:
 def test_an_end_that_falls_due_while_it_drains(desk: Desk) -> None:
     """A trouble that the old receiver was told of, and that is over now, leaves nothing waiting when a run ends."""
     desk.senders["other"] = Sender(answer=lambda message: REFUSED)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     with desk.database.write() as connection:
         delivery_transitions.drop(connection, DeliveryFilter(), "sam")
@@ -372,8 +372,8 @@ def test_the_remedy_follows(desk: Desk) -> None:
 def test_one_that_comes_back(desk: Desk) -> None:
     """Under its old name it can have its letters, gets what follows, and no number is used twice."""
     desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    first = desk.happen(user_name="eve")
-    second = desk.happen(user_name="bob")
+    first = desk.match_records(user_name="eve")
+    second = desk.match_records(user_name="bob")
     desk.deliver()
     hook = desk.hook
     rename(desk)
@@ -385,10 +385,10 @@ def test_one_that_comes_back(desk: Desk) -> None:
     with desk.database.write() as connection:
         assert replay.replay(connection, DeliveryFilter(receiver="hook"), {"hook"}, desk.clock()) == 1
     desk.deliver()
-    assert [message.data["id"] for message in hook.sent if not is_ours(message)] == [second]
-    desk.happen(user_name="eve")
+    assert [message.data["id"] for message in hook.sent if not is_self_alert(message)] == [second]
+    desk.match_records(user_name="eve")
     desk.deliver()
-    assert [message.data["id"] for message in hook.sent if not is_ours(message)] == [second, first]
+    assert [message.data["id"] for message in hook.sent if not is_self_alert(message)] == [second, first]
     assert len({row.id for row in desk.all_rows()}) == len(desk.all_rows())
 
 
@@ -399,7 +399,7 @@ def test_the_end_follows_what_was_over_meanwhile(desk: Desk) -> None:
     desk.deliver()
     readdress(desk)
     desk.deliver()
-    assert desk.told("new") == ["opened x1", "resolved x1"]
+    assert desk.received("new") == ["opened x1", "resolved x1"]
 
 
 def test_a_letter_whose_copy_was_taken(desk: Desk) -> None:
@@ -409,15 +409,15 @@ def test_a_letter_whose_copy_was_taken(desk: Desk) -> None:
     desk.policies["hook"] = ReceiverPolicy(fallback="mail")
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     readdress(desk, "other")
     desk.deliver()
     desk.hook.answer = lambda message: None
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.later(minutes=1)
-    assert desk.told("other") == ["opened x1", "resolved x1"]
-    assert desk.told("mail")[0] == "opened x1"
+    assert desk.received("other") == ["opened x1", "resolved x1"]
+    assert desk.received("mail")[0] == "opened x1"
 
 
 def test_while_it_runs(desk: Desk) -> None:
@@ -426,7 +426,7 @@ def test_while_it_runs(desk: Desk) -> None:
     desk.destinations = {"hook": Destination("hook")}
     with desk.delivering() as worker:
         settle(worker)
-        desk.happen(Rule(escalation=Escalation(timedelta(hours=1), "nobody")))
+        desk.match_records(Rule(escalation=Escalation(timedelta(hours=1), "nobody")))
         desk.clock.advance(seconds=HEALTH_EVERY.total_seconds())
         settle(worker)
     rows = [row for row in desk.rows() if row.ordinal == ESCALATION]
@@ -437,24 +437,24 @@ def test_no_longer_routed(desk: Desk) -> None:
     """A receiver that is configured and no longer routed gets what was owed: the digest, the summary of a silence."""
     desk.senders["other"] = Sender()
     desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    desk.happen(user_name="bob")
+    desk.match_records(user_name="bob")
     desk.deliver()
     desk.route = Route(("other",))
     desk.clock.now = at("23:59")
     desk.later(hours=9)
-    assert desk.told() == ["digest: 1"]
+    assert desk.received() == ["digest: 1"]
 
 
 def test_a_silence_that_is_gone(desk: Desk) -> None:
     """Taken out of its file, or expired, its summary is made."""
     made = desk.silence('userName="eve"', hours=2)
-    desk.happen(user_name="eve")
+    desk.match_records(user_name="eve")
     desk.deliver()
     with desk.database.write() as connection:
         silences.write(connection, replace(made, file="planned.yml"))
         silences.replace_of_files(connection, [], set(), desk.clock())
     desk.later(seconds=1)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
 def test_an_interval_that_is_gone(desk: Desk) -> None:
@@ -462,4 +462,4 @@ def test_an_interval_that_is_gone(desk: Desk) -> None:
     in_a_mute(desk)
     desk.global_policy, desk.route = GlobalPolicy(), None
     desk.deliver()
-    assert desk.told() == ["mute: 1"]
+    assert desk.received() == ["mute: 1"]

@@ -16,7 +16,7 @@ SINGLE = Rule(realert=None)
 
 def test_stamps_and_histogram(desk: Desk) -> None:
     """Happened, seen, matched, first delivered: each alert has them, and each arrival is counted once from each."""
-    alert_id = desk.happen(SINGLE, seen_at=NOON + timedelta(seconds=3))
+    alert_id = desk.match_records(SINGLE, seen_at=NOON + timedelta(seconds=3))
     desk.later(seconds=7)
     alert = desk.alerts()[alert_id]
     assert (alert.first_at, alert.seen_at, alert.first_sent_at) == (NOON, NOON + timedelta(seconds=3), desk.clock())
@@ -34,11 +34,11 @@ def test_stamps_and_histogram(desk: Desk) -> None:
 def test_an_objective_that_burns(desk: Desk) -> None:
     """More than one in a hundred too late is a trouble of ours, what still waits included; it is over after a good hour."""
     desk.policies["hook"] = MINUTE
-    desk.happen(SINGLE, count=100)
+    desk.match_records(SINGLE, count=100)
     desk.later(seconds=30)
     assert desk.open_troubles() == []
     desk.hook.answer = lambda message: DOWN
-    desk.happen(SINGLE, count=2)
+    desk.match_records(SINGLE, count=2)
     desk.deliver()
     assert desk.open_troubles() == []
     desk.later(seconds=90)
@@ -53,6 +53,6 @@ def test_an_objective_that_burns(desk: Desk) -> None:
 def test_late_records_burn_nothing(desk: Desk) -> None:
     """What the upstream brought late was not our delay."""
     desk.policies["hook"] = MINUTE
-    desk.happen(SINGLE, late_by=timedelta(hours=2))
+    desk.match_records(SINGLE, late_by=timedelta(hours=2))
     desk.later(minutes=10)
     assert desk.open_troubles() == []

@@ -38,15 +38,15 @@ QUIET = [("silence", _silence), ("mute", _mute)]
 def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
     """Suppressed, never sent later, reported once at the end, and told with the full count at the next match."""
     made = desk.silence("userName=eve", hours=1)
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.happen(count=2)
+    desk.match_records(count=2)
     desk.later(minutes=1)
-    assert desk.told() == []
-    assert set(desk.stopped()) == {"hook opened suppressed by silence"}
-    assert any(made.id in line and "planned" in line and "sam" in line for line in desk.why(alert_id))
+    assert desk.received() == []
+    assert set(desk.gated()) == {"hook opened suppressed by silence"}
+    assert any(made.id in line and "planned" in line and "sam" in line for line in desk.history(alert_id))
     desk.later(hours=1)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
     summary = desk.hook.sent[-1].data
     assert {name: summary[name] for name in ("reason", "receiver", "count", "levels", "omitted")} == {
         "reason": "silence", "receiver": "hook", "count": 1, "levels": {"high": 1}, "omitted": 0,
@@ -58,37 +58,37 @@ def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
     assert summary["alerts"][0]["count"] == 3
     assert "records" not in summary["alerts"][0]
     desk.later(hours=1)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
 def test_the_next_match_tells_the_full_count(desk: Desk) -> None:
     """After the silence, a match of the same alert is an opening to who was never told."""
     desk.silence("userName=eve", minutes=5)
-    desk.happen(count=3)
+    desk.match_records(count=3)
     desk.deliver()
     desk.later(minutes=6)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    assert desk.told() == ["silence: 1", "opened x4"]
+    assert desk.received() == ["silence: 1", "opened x4"]
 
 
 @pytest.mark.parametrize(("reason", "hide"), QUIET)
 def test_decisions_go_to_those_told(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
     """Who was told hears who took it on, and the end, whatever hides news; who was not, does not."""
     desk.route = Route(("hook",), mutes=("nights",))
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     hide(desk)
-    other = desk.happen(Rule(name="other"))
+    other = desk.match_records(Rule(name="other"))
     desk.later(seconds=20)
-    for decide in (desk.people.acknowledge, desk.people.resolve):
+    for decide in (desk.operator.acknowledge, desk.operator.resolve):
         decide(alert_id, "sam")
         decide(other, "sam")
         desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "updated x1", "resolved x1"]
+    assert desk.received() == ["opened x1", "updated x1", "resolved x1"]
     assert [message.data["status"] for message in desk.hook.sent] == ["open", "acked", "resolved"]
     desk.later(hours=8)
-    assert desk.told()[-1] == f"{reason}: 1"
+    assert desk.received()[-1] == f"{reason}: 1"
     assert [alert["id"] for alert in desk.hook.sent[-1].data["alerts"]] == [other]
 
 
@@ -96,33 +96,33 @@ def test_decisions_go_to_those_told(desk: Desk, reason: str, hide: Callable[[Des
 def test_news_that_waits_becomes_the_acknowledgement(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
     """An update not tried yet tells who took the alert on, at its time; what matches after that is hidden again."""
     desk.route = Route(("hook",), mutes=("nights",))
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.happen()
+    desk.match_records()
     hide(desk)
-    desk.people.acknowledge(alert_id, "sam")
+    desk.operator.acknowledge(alert_id, "sam")
     desk.later(seconds=9)
-    assert desk.told() == ["opened x1"]
+    assert desk.received() == ["opened x1"]
     desk.later(seconds=1)
-    desk.happen()
+    desk.match_records()
     desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "updated x2"]
+    assert desk.received() == ["opened x1", "updated x2"]
     assert desk.hook.sent[-1].data["acked_by"] == "sam"
-    assert desk.stopped() == [f"hook updated suppressed by {reason}"]
-    desk.people.resolve(alert_id, "sam")
+    assert desk.gated() == [f"hook updated suppressed by {reason}"]
+    desk.operator.resolve(alert_id, "sam")
     desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "updated x2", "resolved x3"]
+    assert desk.received() == ["opened x1", "updated x2", "resolved x3"]
 
 
 def test_an_early_end(desk: Desk) -> None:
     """A silence that is expired by hand reports at once."""
     made = desk.silence("userName=eve", hours=9)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     with desk.database.write() as connection:
         silences.expire(connection, [made.id], desk.clock())
     desk.later(seconds=2)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
 def test_a_trouble_that_lasts_is_delivered_at_the_end(desk: Desk) -> None:
@@ -145,11 +145,11 @@ def test_a_trouble_that_lasts_is_delivered_at_the_end(desk: Desk) -> None:
 def test_a_match_is_not_reported_at_the_end(desk: Desk) -> None:
     """An alert of records is in the summary only: what it tells of has happened already."""
     desk.silence("userName=eve", hours=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(hours=2)
     desk.later(hours=2)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
 def test_mute_intervals(desk: Desk) -> None:
@@ -161,20 +161,20 @@ def test_mute_intervals(desk: Desk) -> None:
     )
     desk.clock.now = at("23:00")
     for user in ("eve", "bob", "amy"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.deliver()
-    assert desk.told() == []
-    assert desk.told("loud") == ["opened x1"] * 3
+    assert desk.received() == []
+    assert desk.received("loud") == ["opened x1"] * 3
     desk.later(hours=6, minutes=59)
-    assert desk.told() == []
+    assert desk.received() == []
     desk.later(minutes=1)
-    assert desk.told() == ["mute: 3"]
+    assert desk.received() == ["mute: 3"]
     assert desk.hook.sent[-1].data["causes"] == [
         {"ref": "nights", "author": None, "comment": None, "count": 3, "rules": {"cluster_deleted": 3}}
     ]
-    desk.happen(user_name="zoe")
+    desk.match_records(user_name="zoe")
     desk.deliver()
-    assert desk.told() == ["mute: 3", "opened x1"]
+    assert desk.received() == ["mute: 3", "opened x1"]
 
 
 def test_what_opens_and_ends_while_it_is_mute_is_reported_as_over(desk: Desk) -> None:
@@ -182,12 +182,12 @@ def test_what_opens_and_ends_while_it_is_mute_is_reported_as_over(desk: Desk) ->
     desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("23:00")
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     desk.later(hours=8)
-    assert desk.told() == ["mute: 1"]
+    assert desk.received() == ["mute: 1"]
     assert desk.hook.sent[-1].data["alerts"][0]["status"] == "resolved"
 
 
@@ -197,12 +197,12 @@ def test_the_report_of_a_silence_waits_for_the_morning(desk: Desk) -> None:
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("21:00")
     desk.silence("userName=eve", hours=2)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(hours=3)
-    assert desk.told() == []
+    assert desk.received() == []
     desk.later(hours=7)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
 @pytest.mark.parametrize("is_source_first", [True, False])
@@ -210,10 +210,10 @@ def test_inhibition_in_one_batch(desk: Desk, is_source_first: bool) -> None:
     """A source that comes in the same batch inhibits, before or after its target; nobody reports it later."""
     desk.global_policy = BIG_INHIBITS_SMALL
     rules = [Rule(name="big"), Rule(name="small")]
-    desk.happen(*(rules if is_source_first else rules[::-1]))
+    desk.match_records(*(rules if is_source_first else rules[::-1]))
     desk.deliver()
     assert [message.data["rule"]["name"] for message in desk.hook.sent] == ["big"]
-    assert desk.stopped() == ["hook opened suppressed by inhibition"]
+    assert desk.gated() == ["hook opened suppressed by inhibition"]
     desk.later(days=1)
     assert len(desk.hook.sent) == 1
 
@@ -221,32 +221,32 @@ def test_inhibition_in_one_batch(desk: Desk, is_source_first: bool) -> None:
 def test_inhibition_ends_with_its_source(desk: Desk) -> None:
     """A source that is resolved inhibits no longer; nor one that is far away in time."""
     desk.global_policy = BIG_INHIBITS_SMALL
-    source = desk.happen(Rule(name="big"))
-    desk.people.resolve(source, "sam")
-    desk.happen(Rule(name="small"))
+    source = desk.match_records(Rule(name="big"))
+    desk.operator.resolve(source, "sam")
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    assert not desk.stopped()
-    desk.happen(Rule(name="big"))
+    assert not desk.gated()
+    desk.match_records(Rule(name="big"))
     desk.clock.advance(minutes=16)
-    desk.happen(Rule(name="small"))
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    assert not desk.stopped()
+    assert not desk.gated()
 
 
 def test_after_its_source_the_next_match_is_told(desk: Desk) -> None:
     """An alert that was inhibited is told, with its full count, at the next match after its source is over."""
     desk.global_policy = BIG_INHIBITS_SMALL
-    source = desk.happen(Rule(name="big"))
-    desk.happen(Rule(name="small"))
+    source = desk.match_records(Rule(name="big"))
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    desk.happen(Rule(name="small"))
+    desk.match_records(Rule(name="small"))
     desk.later(seconds=11)
-    desk.people.resolve(source, "sam")
+    desk.operator.resolve(source, "sam")
     desk.later(minutes=1)
     assert {message.data["rule"]["name"] for message in desk.hook.sent} == {"big"}
-    desk.happen(Rule(name="small"))
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    assert desk.told()[-1] == "opened x3"
+    assert desk.received()[-1] == "opened x3"
 
 
 def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
@@ -263,7 +263,7 @@ def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
     assert [message.data["id"] for message in desk.hook.sent] == ["absence-c-2"]
     desk.later(hours=1)
     desk.later(seconds=1)
-    assert desk.told() == ["opened x0", "silence: 1", "opened x0"]
+    assert desk.received() == ["opened x0", "silence: 1", "opened x0"]
 
 
 def test_levels(desk: Desk) -> None:
@@ -271,28 +271,28 @@ def test_levels(desk: Desk) -> None:
     desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
     rule = Rule(level=lambda record: Level[record.severity.upper()])
-    desk.happen(rule, severity="low")
+    desk.match_records(rule, severity="low")
     desk.deliver()
-    desk.happen(rule, severity="low")
+    desk.match_records(rule, severity="low")
     desk.later(minutes=1)
-    assert desk.told() == []
-    assert desk.stopped() == ["hook opened suppressed by min_level"]
-    alert_id = desk.happen(rule, severity="high")
+    assert desk.received() == []
+    assert desk.gated() == ["hook opened suppressed by min_level"]
+    alert_id = desk.match_records(rule, severity="high")
     desk.deliver()
-    assert desk.told() == ["opened x3"]
-    assert any("below its min_level high" in line for line in desk.why(alert_id))
+    assert desk.received() == ["opened x3"]
+    assert any("below its min_level high" in line for line in desk.history(alert_id))
 
 
 def test_two_silences_that_end_together(desk: Desk) -> None:
     """One message tells of both, each alert once, and says which of them hid how many of what, who made it and why."""
     eves = desk.silence("userName=eve", hours=1)
     bobs = desk.silence("userName=bob", hours=1)
-    desk.happen(user_name="eve")
+    desk.match_records(user_name="eve")
     for rule in (Rule(), Rule(name="other"), Rule(name="other", realert=None)):
-        desk.happen(rule, user_name="bob")
+        desk.match_records(rule, user_name="bob")
     desk.deliver()
     desk.later(hours=1)
-    assert desk.told() == ["silence: 4"]
+    assert desk.received() == ["silence: 4"]
     (message,) = desk.hook.sent
     assert [(cause["ref"], cause["count"], cause["rules"]) for cause in message.data["causes"]] == [
         (bobs.id, 3, {"other": 2, "cluster_deleted": 1}),
@@ -307,17 +307,17 @@ def test_two_silences_that_end_together(desk: Desk) -> None:
 def test_a_storm_and_a_digest_have_no_causes(desk: Desk) -> None:
     """Nobody asked for quiet there."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
-    desk.happen(Rule(realert=None), count=3)
+    desk.match_records(Rule(realert=None), count=3)
     desk.deliver()
     desk.later(seconds=10)
-    assert desk.told() == ["opened x1", "storm: 2"]
+    assert desk.received() == ["opened x1", "storm: 2"]
     assert desk.hook.sent[-1].data["causes"] == []
 
 
 def test_a_silence_that_is_gone_is_named_by_its_id(desk: Desk) -> None:
     """A cause that the store no longer knows is told all the same."""
     made = desk.silence("userName=eve", hours=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     with desk.database.write() as connection:
         connection.execute(SILENCE.delete())
@@ -329,7 +329,9 @@ def test_more_causes_than_a_message_holds(desk: Desk) -> None:
     """Many silences that end together are bounded, those that hid most first; so are the rules of each."""
     kept = [desk.silence(f"userName=user-{number}", hours=1) for number in range(30)]
     for number in range(30):
-        desk.happen(*(Rule(name=f"rule-{n}") for n in range(12 if number == 29 else 1)), user_name=f"user-{number}")
+        desk.match_records(
+            *(Rule(name=f"rule-{n}") for n in range(12 if number == 29 else 1)), user_name=f"user-{number}"
+        )
     desk.deliver()
     desk.later(hours=1)
     (message,) = desk.hook.sent
@@ -344,18 +346,18 @@ def test_a_receiver_without_updates_is_notified_at_once(desk: Desk) -> None:
     """Mail, which waits for the last update, still hears of an alert by the first match after a silence."""
     desk.destinations["hook"] = Destination("hook", is_updated_last=True)
     desk.silence("userName=eve", minutes=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(minutes=2)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    assert desk.told() == ["silence: 1", "opened x2"]
+    assert desk.received() == ["silence: 1", "opened x2"]
 
 
 def test_what_is_frozen_is_not_judged_again(desk: Desk) -> None:
     """A silence that begins after the first attempt does not stop its repetition."""
     desk.hook.answer = lambda message: DOWN
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.silence("userName=eve", hours=1)
     desk.hook.answer = lambda message: None

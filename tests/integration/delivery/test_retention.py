@@ -46,20 +46,20 @@ def test_the_end_of_a_trouble_that_lasts_for_years(desk: Desk) -> None:
 @pytest.mark.parametrize("kept_days", [91, 399])
 def test_the_end_of_an_alert_that_nobody_took_on(desk: Desk, kept_days: int) -> None:
     """A person may resolve an alert as long as it is kept: an incident that it opened elsewhere does not stay for ever."""
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.happen()
+    desk.match_records()
     desk.later(seconds=11)
     pass_days(desk, kept_days)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
-    assert desk.told() == ["opened x1", "updated x2", "resolved x2"]
+    assert desk.received() == ["opened x1", "updated x2", "resolved x2"]
     assert len(set(desk.hook.ids)) == 3
 
 
 def test_what_was_said_goes_in_its_time(desk: Desk) -> None:
     """Of what stays only for the sake of an end, the words go; and an alert of records goes with its records."""
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     pass_days(desk, 91)
     (row,) = desk.rows(alert_id)
@@ -72,10 +72,10 @@ def test_what_was_said_goes_in_its_time(desk: Desk) -> None:
 def test_who_was_never_told_is_not_told_the_end(desk: Desk) -> None:
     """What was stopped stays stopped, however old."""
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     pass_days(desk, 91)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     assert desk.hook.sent == []
 
@@ -86,29 +86,29 @@ def test_the_end_follows_to_the_fallback(desk: Desk) -> None:
     desk.policies["hook"] = ReceiverPolicy(fallback="mail")
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     pass_days(desk, 91)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
-    assert desk.told("mail") == ["opened x1", "resolved x1"]
+    assert desk.received("mail") == ["opened x1", "resolved x1"]
 
 
 def test_a_silence_longer_than_retention(desk: Desk) -> None:
     """What a long silence kept quiet is in its summary, all of it."""
     desk.silence("userName=eve", days=180)
     for _ in range(3):
-        desk.happen(Rule(realert=None))
+        desk.match_records(Rule(realert=None))
         desk.deliver()
         pass_days(desk, 50)
     desk.later(days=31)
-    assert desk.told() == ["silence: 3"]
+    assert desk.received() == ["silence: 3"]
 
 
 def test_summaries_go_with_their_stories(desk: Desk) -> None:
     """Nothing is left of a summary when its row goes."""
     desk.silence("userName=eve", hours=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(hours=2)
     (summary,) = [row for row in desk.all_rows() if row.event is Event.SUMMARY]

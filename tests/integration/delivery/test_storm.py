@@ -28,11 +28,11 @@ def test_one_grouped_alert(desk: Desk, count: int) -> None:
     """Many matches of one group are one alert that is updated, and the last update has them all."""
     desk.policies["hook"] = STORM
     for _ in range(5):
-        alert_id = desk.happen(count=count // 5)
+        alert_id = desk.match_records(count=count // 5)
         desk.later(seconds=11)
-    assert desk.told()[0] == f"opened x{count // 5}"
-    assert desk.told()[-1] == f"updated x{count}"
-    assert len(desk.told()) == 5
+    assert desk.received()[0] == f"opened x{count // 5}"
+    assert desk.received()[-1] == f"updated x{count}"
+    assert len(desk.received()) == 5
     assert {message.data["id"] for message in desk.hook.sent} == {alert_id}
 
 
@@ -40,13 +40,13 @@ def test_one_grouped_alert(desk: Desk, count: int) -> None:
 def test_many_alerts(desk: Desk, count: int) -> None:
     """Past the limit they collapse into summaries that name and count them; a webhook gets each of them."""
     desk.policies["hook"] = STORM
-    desk.happen(SINGLE, count=count)
+    desk.match_records(SINGLE, count=count)
     desk.deliver()
-    assert desk.told() == ["opened x1"] * 30
+    assert desk.received() == ["opened x1"] * 30
     desk.later(seconds=9)
-    assert len(desk.told()) == 30
+    assert len(desk.received()) == 30
     desk.later(seconds=1)
-    assert desk.told()[30:] == [f"storm: {count - 30}"]
+    assert desk.received()[30:] == [f"storm: {count - 30}"]
     summary = desk.hook.sent[-1].data
     assert len(summary["alerts"]) == 50
     assert summary["omitted"] == count - 80
@@ -58,9 +58,9 @@ def test_many_alerts(desk: Desk, count: int) -> None:
 
 def test_a_webhook_gets_every_alert(desk: Desk) -> None:
     """Where a storm is off, every alert is a message."""
-    desk.happen(SINGLE, count=500)
+    desk.match_records(SINGLE, count=500)
     desk.deliver()
-    assert desk.told() == ["opened x1"] * 500
+    assert desk.received() == ["opened x1"] * 500
 
 
 def test_one_summary_a_minute(desk: Desk) -> None:
@@ -69,7 +69,7 @@ def test_one_summary_a_minute(desk: Desk) -> None:
     at: list[float] = []
     began = desk.clock()
     for _ in range(150):  # two alerts a second
-        desk.happen(SINGLE, count=2)
+        desk.match_records(SINGLE, count=2)
         before = len(summaries(desk.hook.sent))
         desk.later(seconds=1)
         if len(summaries(desk.hook.sent)) > before:
@@ -78,7 +78,7 @@ def test_one_summary_a_minute(desk: Desk) -> None:
     assert all(later - earlier >= 60 for earlier, later in pairwise(at))
     desk.later(minutes=2)
     assert counted(desk) == 300
-    alert_id = desk.happen(SINGLE)
+    alert_id = desk.match_records(SINGLE)
     desk.deliver()
     assert desk.hook.sent[-1].data["id"] == alert_id
 
@@ -86,32 +86,32 @@ def test_one_summary_a_minute(desk: Desk) -> None:
 def test_collapsed_alerts_get_no_updates_and_no_end(desk: Desk) -> None:
     """What went into a summary is told of no more; what was told goes on."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
-    first = desk.happen(user_name="eve")
+    first = desk.match_records(user_name="eve")
     desk.deliver()
-    second = desk.happen(user_name="bob")
+    second = desk.match_records(user_name="bob")
     desk.deliver()
     desk.later(seconds=10)
-    desk.happen(user_name="bob")
-    desk.happen(user_name="eve")
+    desk.match_records(user_name="bob")
+    desk.match_records(user_name="eve")
     desk.later(seconds=10)
-    desk.people.resolve(first, "sam")
-    desk.people.resolve(second, "sam")
+    desk.operator.resolve(first, "sam")
+    desk.operator.resolve(second, "sam")
     desk.later(minutes=5)
-    assert desk.told() == ["opened x1", "storm: 1", "updated x2", "resolved x2"]
+    assert desk.received() == ["opened x1", "storm: 1", "updated x2", "resolved x2"]
 
 
 def test_what_is_under_way_counts(desk: Desk) -> None:
     """Messages that hang count as sent: the limit is of what a person gets to read."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(3))
     desk.hook.gate.clear()
-    desk.happen(SINGLE, count=10)
+    desk.match_records(SINGLE, count=10)
     with desk.delivering() as worker:
         worker.run_once()
         worker.run_once()
         assert len([row for row in desk.rows() if row.status == "collapsed"]) == 7
         desk.hook.gate.set()
         settle(worker)
-    assert desk.told() == ["opened x1"] * 3
+    assert desk.received() == ["opened x1"] * 3
 
 
 def test_an_hour_down_in_a_storm(desk: Desk) -> None:
@@ -119,13 +119,13 @@ def test_an_hour_down_in_a_storm(desk: Desk) -> None:
     desk.policies["hook"] = STORM
     desk.hook.answer = lambda message: DOWN
     for _ in range(60):
-        desk.happen(SINGLE, count=10)
+        desk.match_records(SINGLE, count=10)
         desk.later(minutes=1)
     desk.hook.answer = lambda message: None
     desk.hook.sent.clear()
     for _ in range(5):
         desk.later(minutes=11)
-    assert len([text for text in desk.told() if text.startswith("opened")]) == 30
+    assert len([text for text in desk.received() if text.startswith("opened")]) == 30
     assert len(summaries(desk.hook.sent)) == 2
     assert counted(desk) == 600 + 1  # and the trouble that it kept failing
 
@@ -134,10 +134,10 @@ def test_the_worst_come_first(desk: Desk) -> None:
     """A summary names the highest levels, and counts the others."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
     rule = Rule(realert=None, level=lambda record: Level[record.severity.upper()])
-    desk.happen(rule)
+    desk.match_records(rule)
     desk.deliver()
-    desk.happen(rule, count=60, severity="low")
-    desk.happen(rule, count=2, severity="critical")
+    desk.match_records(rule, count=60, severity="low")
+    desk.match_records(rule, count=2, severity="critical")
     desk.deliver()
     desk.later(seconds=10)
     data = desk.hook.sent[-1].data
@@ -152,10 +152,10 @@ def test_restarts_between_everything(desk: Desk) -> None:
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(5))
     desk.channel = {"concurrency": 1}
     desk.senders["other"] = Sender()
-    desk.happen(SINGLE, count=40)
+    desk.match_records(SINGLE, count=40)
     for _ in range(60):
         with desk.delivering() as worker:
             worker.run_once()
     desk.later(seconds=10)
-    assert desk.told() == ["opened x1"] * 5 + ["storm: 35"]
-    assert desk.told("other") == ["opened x1"] * 40
+    assert desk.received() == ["opened x1"] * 5 + ["storm: 35"]
+    assert desk.received("other") == ["opened x1"] * 40

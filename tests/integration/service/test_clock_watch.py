@@ -71,7 +71,7 @@ def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: t
     """A retry that is due in ten seconds runs after ten seconds, regardless of the clock."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         assert len(sender.sent) == 1
@@ -93,7 +93,7 @@ def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timed
     """Until the step is noticed, the outbox uses the time from before the step."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         machine.now += step
@@ -108,7 +108,7 @@ def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timed
 def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Machine) -> None:
     """A message that fails before and after a step of a day is still retried. It is given up after a day of attempts."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         machine.set_clock(hours=25)
@@ -131,7 +131,7 @@ def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> 
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     sender.gate.clear()
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         worker.run_once()
         machine.now += step
@@ -155,13 +155,13 @@ def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machin
     """A Retry-After of half an hour lasts half an hour."""
     sender = post.senders["hook"]
     sender.answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=30))
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         sender.answer = lambda message: None
         machine.now += step
         watch(post, worker).run_once()
-        post.owe("two")
+        post.open_alerts("two")
         machine.advance(minutes=29)
         settle(worker)
         assert len(sender.sent) == 1
@@ -174,7 +174,7 @@ def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machin
 def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
     """A receiver with a rate of one message per ten minutes gets one per ten minutes."""
     post.channel["rate_per_second"] = 1 / 600
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     with post.delivering() as worker:
         settle(worker)
         machine.now += step
@@ -195,7 +195,7 @@ def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
 def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
     """A step does not make a failure of a minute look like a day. A long failure is still reported."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         machine.now += step
@@ -235,7 +235,7 @@ def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Mach
 
 def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
     """A correction of half a minute is no step: nothing is moved or reported."""
-    post.owe("one")
+    post.open_alerts("one")
     before = row(post)
     machine.set_clock(seconds=-30)
     watch(post).run_once()
@@ -245,7 +245,7 @@ def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
 
 def test_a_busy_store(post: Post, machine: Machine) -> None:
     """While the store cannot be written, the old time continues. The step is logged once and handled later."""
-    post.owe("one")
+    post.open_alerts("one")
     busy = BusyDatabase(f"sqlite:///{post.database.path}")
     watching = ClockWatch(machine.clock, busy, post.troubles, (), machine.elapsed)
     machine.set_clock(hours=5)
@@ -288,23 +288,23 @@ def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Ma
     """A digest does not repeat the previous one although the clock shows its hour twice."""
     policy = ReceiverPolicy(digest=parse_crontab("0 13 * * *"))
     desk = Desk(database, machine, policies={"hook": policy})
-    desk.happen(user_name="abe")
+    desk.match_records(user_name="abe")
     desk.deliver()
     desk.later(hours=1)
-    assert desk.told() == ["digest: 1"]
+    assert desk.received() == ["digest: 1"]
     machine.set_clock(minutes=-10)
     watch(desk).run_once()
-    desk.happen(user_name="bob")
+    desk.match_records(user_name="bob")
     desk.later(minutes=5)
-    assert desk.told() == ["digest: 1"]
+    assert desk.received() == ["digest: 1"]
     desk.later(minutes=5)
-    assert desk.told() == ["digest: 1", "digest: 1"]
-    desk.happen(user_name="dan")
+    assert desk.received() == ["digest: 1", "digest: 1"]
+    desk.match_records(user_name="dan")
     desk.deliver()
     machine.set_clock(hours=25)
     watch(desk).run_once()
     desk.deliver()
-    assert desk.told() == ["digest: 1", "digest: 1", "digest: 1"]
+    assert desk.received() == ["digest: 1", "digest: 1", "digest: 1"]
 
 
 def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> None:
@@ -312,20 +312,20 @@ def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> Non
     policy = ReceiverPolicy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
     desk = Desk(database, machine, policies={"hook": policy})
     for user in ("abe", "bob", "dan", "eve"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.deliver()
-    assert desk.told() == ["opened x1", "opened x1"]
+    assert desk.received() == ["opened x1", "opened x1"]
     machine.set_clock(hours=-1)
     watch(desk).run_once()
     desk.later(minutes=6)
-    assert desk.told()[2:] == ["storm: 2"]
+    assert desk.received()[2:] == ["storm: 2"]
     machine.set_clock(hours=-3)
     watch(desk).run_once()
     for user in ("fay", "gil", "hal"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.later(minutes=11)
     desk.later(minutes=5)
-    assert desk.told()[3:] == ["opened x1", "opened x1", "storm: 1"]
+    assert desk.received()[3:] == ["opened x1", "opened x1", "storm: 1"]
 
 
 # -- between two runs
@@ -335,7 +335,7 @@ def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
     """A retry that was due in ten seconds does not wait an hour because the clock was set back before the start."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     post.deliver()
     poll(post)
     sender.answer = lambda message: None
@@ -356,7 +356,7 @@ def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
 def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
     """A start that is a day later by the clock gives up no message, because the clock may have been set."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     post.deliver()
     poll(post)
     machine.set_clock(hours=25)
@@ -374,7 +374,7 @@ def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
 def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
     """Rounds every half hour give up a message after a day, like a service."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     for _ in range(47):
         machine.restart()
         watch(post).start()
@@ -394,7 +394,7 @@ def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machi
     poll(post)
     machine.set_clock(days=400)
     machine.restart()
-    post.owe("one")
+    post.open_alerts("one")
     with post.database.write() as connection:
         receivers.note_failure(connection, "hook", machine(), "busy", machine() + timedelta(days=1))
     machine.set_clock(days=-400)
