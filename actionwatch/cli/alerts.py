@@ -100,7 +100,7 @@ def resolve(config: str, alert_id: str, author: str | None) -> None:
 
 
 def _decide(
-    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], Alert], author: str | None
+    config: str, alert_id: str, decision: Callable[[OperatorActions, str, str], tuple[Alert, bool]], author: str | None
 ) -> Alert:
     from actionwatch.matching.operator_actions import OperatorActions, login_name
     from actionwatch.service.receivers import build_addressing
@@ -109,7 +109,7 @@ def _decide(
         with database.read() as connection:
             found = _find(connection, alert_id)
         actions = OperatorActions(database, build_addressing(settings), utc_now)
-        alert = decision(actions, found.id, author or login_name())
+        alert, _ = decision(actions, found.id, author or login_name())
         warn_if_nothing_runs(database)
         return alert
 

@@ -12,9 +12,8 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.base.delivery import Delivery
+from actionwatch.base.delivery import Delivery, new_delivery
 from actionwatch.base.model import Event
 from actionwatch.store import alert_history, delivery_transitions, fallback_deliveries, receiver_progress
 from actionwatch.store.receivers import Health

@@ -23,8 +23,8 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.errors import DeliveryError, TransientDeliveryError
 from actionwatch.base.model import Alert, Message, Receipt, Rendered
-from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.notifiers.base import Notifier
+from actionwatch.settings import RetryPolicy
 
 IN_HAND = 4  # jobs per thread, so that no thread waits for a commit, and a commit covers many
 HELD_ELSEWHERE = timedelta(seconds=0.05)  # how soon to check again for slots that another process holds
@@ -56,12 +56,15 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed delivery, ready to send."""
+    """A delivery and its message, which its `body` holds as JSON. The alert is None where the store no longer has it.
+
+    `reference` is what the receiver calls its message about the alert, if it got one.
+    """
 
     delivery: Delivery
     message: Message
-    reference: str | None
     alert: Alert | None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from actionwatch.alerts.new_delivery import new_delivery
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.delivery import DeliveryStatus, new_delivery
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message
 from actionwatch.delivery.compose import freeze

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from actionwatch.alerts.policy import GlobalPolicy
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Message, Receipt, Rendered
-from actionwatch.matching.addressing import Destination
 from actionwatch.notifiers import webhook
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.integration.delivery.kit import Desk
@@ -107,7 +106,7 @@ def test_decisions_reach_the_far_end(
     """Taken on and resolved here is taken on and resolved there, under a silence and in a mute interval as well."""
     end = ends(name)
     desk.senders = {"hook": RealSender(end)}  # type: ignore[dict-item]
-    desk.destinations["hook"] = Destination("hook", is_updated_last=name.startswith("email"))
+    desk.policies["hook"] = ReceiverPolicy(is_updated_last=name.startswith("email"))
     desk.route = Route(("hook",), mutes=("mornings",))
     alert_id = desk.match_records()
     desk.deliver()

@@ -15,7 +15,6 @@ from actionwatch.base.model import Escalation, Event, Level
 from actionwatch.delivery import replay
 from actionwatch.delivery.claiming import LEASE
 from actionwatch.delivery.worker import HEALTH_EVERY
-from actionwatch.matching.addressing import Destination
 from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
@@ -31,7 +30,6 @@ def rename(desk: Desk, new: str = "new") -> None:
     """Have the hook be configured under another name, with other wishes."""
     desk.senders = {new: Sender()}
     desk.policies = {}
-    desk.destinations = {}
     desk.route = None
 
 
@@ -423,7 +421,7 @@ def test_a_letter_whose_copy_was_taken(desk: Desk) -> None:
 def test_while_it_runs(desk: Desk) -> None:
     """What is owed to a receiver that is gone while the process runs, an escalation too, ends within moments."""
     rename(desk)
-    desk.destinations = {"hook": Destination("hook")}
+    desk.policies = {"hook": ReceiverPolicy()}
     with desk.delivering() as worker:
         settle(worker)
         desk.match_records(Rule(escalation=Escalation(timedelta(hours=1), "nobody")))

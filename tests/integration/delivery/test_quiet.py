@@ -10,7 +10,6 @@ from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.model import Level, RuleName
-from actionwatch.matching.addressing import Destination
 from actionwatch.store import alerts, silences
 from actionwatch.store.tables import SILENCE
 from actionwatch.text.timeintervals import Period, TimeInterval
@@ -268,7 +267,6 @@ def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
 
 def test_levels(desk: Desk) -> None:
     """A receiver hears nothing below its level, and `opened` with the full count once the level reaches it."""
-    desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
     rule = Rule(level=lambda record: Level[record.severity.upper()])
     desk.match_records(rule, severity="low")
@@ -344,7 +342,7 @@ def test_more_causes_than_a_message_holds(desk: Desk) -> None:
 
 def test_a_receiver_without_updates_is_notified_at_once(desk: Desk) -> None:
     """Mail, which waits for the last update, still hears of an alert by the first match after a silence."""
-    desk.destinations["hook"] = Destination("hook", is_updated_last=True)
+    desk.policies["hook"] = ReceiverPolicy(is_updated_last=True)
     desk.silence("userName=eve", minutes=1)
     desk.match_records()
     desk.deliver()
