@@ -146,7 +146,7 @@ class Addressing:
 
 def _reports_newest_state(row: Delivery) -> bool:
     """Return whether a row will report the newest state: it is not frozen yet, or its digest is not written yet."""
-    is_open = row.status is DeliveryStatus.PENDING and not row.is_frozen and row.event is not Event.RESOLVED
+    is_open = row.status is DeliveryStatus.PENDING and not row.is_frozen
     return is_open or row.state is DeliveryState.HELD_UNTIL_SUMMARY
 
 

@@ -108,7 +108,7 @@ def read_due(connection: Connection, receiver: str, now: datetime, limit: int) -
 
 def count_leased(connection: Connection, receiver: str, now: datetime, most: int) -> int:
     """Count the rows of a receiver under a lease of any process; stop at `most`."""
-    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar() or 0
+    return connection.execute(_LEASED, {"wanted": receiver, "now": now, "most": most}).scalar_one()
 
 
 def read_leaseholders(connection: Connection) -> list[str]:
@@ -243,7 +243,7 @@ def read_waiting(connection: Connection) -> list[Waiting]:
 
 def count_sent(connection: Connection) -> int:
     """Count the messages that receivers accepted."""
-    return connection.execute(select(func.count()).select_from(DELIVERY).where(IS_SENT)).scalar() or 0
+    return connection.execute(select(func.count()).select_from(DELIVERY).where(IS_SENT)).scalar_one()
 
 
 def delivered_latencies(connection: Connection, limit: int) -> list[tuple[datetime, datetime, datetime]]:
