@@ -1,4 +1,4 @@
-"""Each gate by itself: a table of what it looks at and what it says; and the order in which they are asked."""
+"""Each gate alone: a table of inputs and reasons. Also the order of the gates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGEST = ReceiverPolicy(digest=parse_crontab("0 8 * * *"))
 
 
 def context(event: Event = Event.OPENED, **changes: Any) -> GateContext:
-    """Make the context of a message that every gate lets through."""
+    """Make the context of a message that passes every gate."""
     delivery = make_delivery(event=event, **changes.pop("row", {}))
     alert = make_alert(**changes.pop("alert", {}))
     plain = GateContext(
@@ -54,8 +54,8 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("nothing", context(), None),
     ("silence", context(**SILENCED), f"silence {SILENCE.id}"),
     ("silence, update", context(Event.UPDATED, **SILENCED), f"silence {SILENCE.id}"),
-    ("silence, told of its end", context(Event.RESOLVED, **SILENCED), None),
-    ("silence, told who took it on", context(Event.ACKED, **SILENCED), None),
+    ("silence, notified receiver gets the resolve", context(Event.RESOLVED, **SILENCED), None),
+    ("silence, notified receiver gets the acknowledgement", context(Event.ACKED, **SILENCED), None),
     ("silence of others", context(labels={"userName": "bob"}, **SILENCED), None),
     ("silence yet to come", context(now=NOON - 2 * HOUR, **SILENCED), None),
     ("silence starts now", context(now=NOON - HOUR, **SILENCED), f"silence {SILENCE.id}"),
@@ -108,8 +108,8 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
 
 
 @pytest.mark.parametrize(("found", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_table(found: GateContext, expected: str | None) -> None:
-    """Each gate stops what it should, and nothing else."""
+def test_each_gate_stops_only_its_messages(found: GateContext, expected: str | None) -> None:
+    """Each gate stops the messages that it should, and no others."""
     match decide(found):
         case None:
             said = None
@@ -124,14 +124,14 @@ def test_table(found: GateContext, expected: str | None) -> None:
     assert said == expected
 
 
-def test_the_order_is_the_documented_one() -> None:
-    """The list is the order of the contract, before the rate."""
+def test_gates_are_evaluated_in_the_documented_order() -> None:
+    """The order of the list is the order of the contract, before the rate."""
     names = [gate.decide.__name__ for gate in GATES]
     assert names == ["untold", "taken_on", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
 
 
-def test_only_silence_and_mute_report_at_their_end() -> None:
-    """What inhibits, or is below a level, is never told of later."""
+def test_only_silence_and_mute_are_summarised_at_their_end() -> None:
+    """Messages stopped by inhibition or `min_level` are never reported later."""
     decisions = [decide(context(**some)) for some in (SILENCED, MUTED, INHIBITED, LOW)]
     awaits = [decision.awaits for decision in decisions if isinstance(decision, Suppress)]
     assert awaits == ["silence", "mute", None, None]

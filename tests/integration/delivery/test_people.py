@@ -1,4 +1,4 @@
-"""What people decide: take an alert on, end it, silence it by a button; and who else is told if nobody does."""
+"""Operator actions (acknowledge, resolve, silence with a button), and escalation if nobody acts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
 
 @pytest.fixture
 def escalating(desk: Desk) -> Desk:
-    """Make room for a receiver that only escalations reach."""
+    """Add a receiver that only escalations reach."""
     desk.senders["boss"] = Sender()
     desk.route = Route(("hook",))
     return desk
 
 
-def test_an_acknowledgement_is_told_once(desk: Desk) -> None:
-    """`ack` sends one update to those who can bring theirs up to date, none by mail, and counting goes on."""
+def test_acknowledgement_sends_one_update(desk: Desk) -> None:
+    """`ack` sends one update to receivers that can update their message, none by email, and counting continues."""
     desk.senders["mail"] = Sender()
     desk.policies["mail"] = ReceiverPolicy(is_updated_last=True)
     alert_id = desk.match_records()
@@ -46,8 +46,8 @@ def test_an_acknowledgement_is_told_once(desk: Desk) -> None:
     assert desk.hook.sent[-1].data["status"] == "acked"
 
 
-def test_an_acknowledgement_before_the_first_attempt(desk: Desk) -> None:
-    """A message that was not tried yet says it, and no other is needed."""
+def test_acknowledgement_before_the_first_attempt_is_in_the_opened_message(desk: Desk) -> None:
+    """A message that was not attempted yet contains the acknowledgement, and no other message is needed."""
     alert_id = desk.match_records()
     desk.operator.acknowledge(alert_id, "sam")
     desk.later(minutes=1)
@@ -55,8 +55,8 @@ def test_an_acknowledgement_before_the_first_attempt(desk: Desk) -> None:
     assert desk.hook.sent[0].data["acked_by"] == "sam"
 
 
-def test_an_acknowledgement_while_the_first_message_is_tried_again(desk: Desk) -> None:
-    """What a message says is fixed at its first attempt: who took the alert on is told after it, in an update."""
+def test_acknowledgement_during_retries_follows_in_an_update(desk: Desk) -> None:
+    """A message is frozen at its first attempt, so an acknowledgement after that follows in an update."""
     desk.hook.answer = lambda message: DOWN
     alert_id = desk.match_records()
     desk.deliver()
@@ -69,8 +69,8 @@ def test_an_acknowledgement_while_the_first_message_is_tried_again(desk: Desk) -
     assert [message.data["acked_by"] for message in desk.hook.sent] == [None, "sam"]
 
 
-def test_an_acknowledgement_is_not_told_to_who_heard_nothing(desk: Desk) -> None:
-    """A receiver that a gate spared, or that refused the opening, does not learn that somebody took it on."""
+def test_receiver_that_was_not_notified_gets_no_acknowledgement(desk: Desk) -> None:
+    """A receiver whose opened message was suppressed or refused is not notified of the acknowledgement."""
     desk.senders["other"] = Sender(answer=lambda message: REFUSED)
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
     alert_id = desk.match_records()
@@ -80,8 +80,8 @@ def test_an_acknowledgement_is_not_told_to_who_heard_nothing(desk: Desk) -> None
     assert (desk.received(), desk.received("other")) == ([], ["opened x1"])
 
 
-def test_the_end(desk: Desk) -> None:
-    """`resolve` is told to those told; the next match opens a new alert at once; nothing goes back."""
+def test_resolve_is_final_and_the_next_match_opens_a_new_alert(desk: Desk) -> None:
+    """`resolve` reaches the notified receivers. The next match opens a new alert, and no status moves backward."""
     alert_id = desk.match_records()
     desk.deliver()
     assert desk.operator.resolve(alert_id, "sam")[0].status is Status.RESOLVED
@@ -93,8 +93,8 @@ def test_the_end(desk: Desk) -> None:
     assert sorted(desk.received()) == ["opened x1", "opened x1", "resolved x1"]
 
 
-def test_nobody_takes_it_on(escalating: Desk) -> None:
-    """After its time an open alert is told to who it escalates to, who hears of it from then on."""
+def test_unacknowledged_alert_escalates(escalating: Desk) -> None:
+    """An alert that is still open after its time is sent to the escalation receiver, which then gets its updates."""
     alert_id = escalating.match_records(ESCALATING)
     escalating.deliver()
     escalating.match_records(ESCALATING)
@@ -110,8 +110,8 @@ def test_nobody_takes_it_on(escalating: Desk) -> None:
 
 
 @pytest.mark.parametrize("decision", ["ack", "resolve"])
-def test_somebody_takes_it_on(escalating: Desk, decision: str) -> None:
-    """Taking on, or ending, stops the escalation, and the story says by whom."""
+def test_acknowledged_or_resolved_alert_does_not_escalate(escalating: Desk, decision: str) -> None:
+    """An acknowledgement or a resolve stops the escalation, and the history shows who did it."""
     alert_id = escalating.match_records(ESCALATING)
     escalating.deliver()
     escalating.later(minutes=10)
@@ -121,8 +121,8 @@ def test_somebody_takes_it_on(escalating: Desk, decision: str) -> None:
     assert any("no escalation" in line and "sam" in line for line in escalating.history(alert_id))
 
 
-def test_an_escalation_waits_for_nobody(escalating: Desk) -> None:
-    """It stands outside the order: neither do messages wait for it, nor it for them."""
+def test_escalation_is_exempt_from_the_order(escalating: Desk) -> None:
+    """Messages do not wait for an escalation, and an escalation does not wait for messages."""
     escalating.route = Route(("hook", "boss"))
     escalating.match_records(ESCALATING)
     escalating.deliver()
@@ -134,8 +134,8 @@ def test_an_escalation_waits_for_nobody(escalating: Desk) -> None:
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
-def test_the_end_follows_an_escalation_that_is_tried_again(escalating: Desk, is_taken: bool) -> None:
-    """Who may have been woken up is told when it is over, after the escalation and never before it."""
+def test_resolve_follows_a_retried_escalation(escalating: Desk, is_taken: bool) -> None:
+    """A receiver that may have got the escalation is notified of the resolve, after the escalation and never before it."""
     boss = escalating.senders["boss"]
     boss.answer = lambda message: DOWN
     alert_id = escalating.match_records(ESCALATING)
@@ -151,8 +151,8 @@ def test_the_end_follows_an_escalation_that_is_tried_again(escalating: Desk, is_
     assert escalating.received("boss") == (["opened x1", "resolved x1"] if is_taken else ["opened x1"])
 
 
-def test_an_escalation_passes_the_gates(escalating: Desk) -> None:
-    """Under a silence nobody is told, whoever it is."""
+def test_silence_suppresses_an_escalation(escalating: Desk) -> None:
+    """A silence also suppresses escalations."""
     escalating.silence("userName=eve", hours=1)
     escalating.match_records(ESCALATING)
     escalating.deliver()
@@ -162,8 +162,8 @@ def test_an_escalation_passes_the_gates(escalating: Desk) -> None:
     assert escalating.received("boss") == ["silence: 1"]
 
 
-def test_a_level_that_rises_after_the_escalation_was_owed(escalating: Desk) -> None:
-    """A receiver that is routed to later is told at once, not when its escalation would be due."""
+def test_route_added_by_a_higher_level_does_not_wait_for_the_escalation(escalating: Desk) -> None:
+    """A receiver that the route adds later is notified at once, not when its escalation is due."""
     rule = Rule(escalation=ESCALATING.escalation, level=lambda record: Level[record.severity.upper()])
     from actionwatch.alerts.routes import parse_matcher
 
@@ -175,8 +175,8 @@ def test_a_level_that_rises_after_the_escalation_was_owed(escalating: Desk) -> N
     assert escalating.received("boss") == ["opened x2"]
 
 
-def test_the_silence_button(desk: Desk) -> None:
-    """It silences the alert's rule and group for an hour, in the name of who pressed it."""
+def test_silence_button_silences_rule_and_group_for_an_hour(desk: Desk) -> None:
+    """The button silences the rule and the group of the alert for an hour, with the user of the button as author."""
     alert_id = desk.match_records()
     desk.deliver()
     decision = desk.operator.act("silence", alert_id, "sam")
@@ -190,8 +190,8 @@ def test_the_silence_button(desk: Desk) -> None:
     assert desk.received() == ["opened x1", "opened x1"]
 
 
-def test_buttons_that_cannot_be(desk: Desk) -> None:
-    """An unknown alert or action is an error that can be shown."""
+def test_unknown_alert_or_action_is_an_error(desk: Desk) -> None:
+    """An unknown alert or action is an error with a message that can be shown."""
     with pytest.raises(ActionwatchError, match="no alert has the id x"):
         desk.operator.act("ack", "x", "sam")
     with pytest.raises(ActionwatchError, match="no action 'dance'"):
@@ -199,11 +199,11 @@ def test_buttons_that_cannot_be(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("second", ["sam", "bob"])
-def test_a_button_that_is_pressed_twice(desk: Desk, second: str) -> None:
-    """Whoever presses what has been done learns who did it; nothing is done, and nobody told, a second time."""
+def test_button_pressed_twice_acts_once(desk: Desk, second: str) -> None:
+    """A second press shows who acted first. It changes nothing and sends no second message."""
     alert_id = desk.match_records()
     desk.deliver()
-    for action, said in (
+    for action, expected_text in (
         ("silence", "Silenced until 13:00 UTC by sam: "),
         ("ack", "Acknowledged by sam"),
         ("resolve", "Resolved by sam"),
@@ -211,7 +211,7 @@ def test_a_button_that_is_pressed_twice(desk: Desk, second: str) -> None:
         first, again = desk.operator.act(action, alert_id, "sam"), desk.operator.act(action, alert_id, second)
         assert (first.is_new, again.is_new) == (True, False)
         assert first.text == again.text
-        assert first.text.startswith(said)
+        assert first.text.startswith(expected_text)
         desk.later(seconds=11)
     over = desk.operator.act("ack", alert_id, second)
     assert over == Decision("Resolved by sam", is_new=False)
@@ -221,8 +221,8 @@ def test_a_button_that_is_pressed_twice(desk: Desk, second: str) -> None:
         assert len(silences.read_all(connection)) == 1
 
 
-def test_a_silence_is_pressed_again_when_it_nears_its_end(desk: Desk) -> None:
-    """Only who presses together means one silence: a quarter of an hour later somebody wants another hour."""
+def test_later_press_of_the_silence_button_extends_the_silence(desk: Desk) -> None:
+    """Only presses at about the same time create one silence. A quarter of an hour later, a press adds a new hour."""
     alert_id = desk.match_records()
     desk.operator.act("silence", alert_id, "sam")
     desk.clock.advance(minutes=15)
@@ -230,8 +230,8 @@ def test_a_silence_is_pressed_again_when_it_nears_its_end(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("action", ["ack", "resolve", "silence"])
-def test_two_persons_at_once(desk: Desk, action: str) -> None:
-    """Of those who decide in one instant one is named, by all of them, in the store and in the message."""
+def test_simultaneous_actions_name_one_operator(desk: Desk, action: str) -> None:
+    """If several operators act at the same moment, the replies, the store and the message all name the same one."""
     alert_id = desk.match_records()
     desk.deliver()
     decisions: list[Decision] = []
@@ -249,8 +249,8 @@ def test_two_persons_at_once(desk: Desk, action: str) -> None:
     assert len(stages) == 1
 
 
-def test_taken_on_and_ended_at_once(desk: Desk) -> None:
-    """Whichever comes first, it ends resolved, and who took it on is not told that it is theirs when it is over."""
+def test_simultaneous_acknowledge_and_resolve_end_resolved(desk: Desk) -> None:
+    """In either order the alert ends resolved, and an acknowledgement after the end is rejected."""
     for _ in range(10):
         alert_id = desk.match_records(Rule(realert=None))
         desk.deliver()

@@ -149,7 +149,7 @@ def test_update(
     changes: dict[str, object],
     expected: list[str],
 ) -> None:
-    """A match that joins an alert enqueues another row than the state of its receiver needs."""
+    """A match that joins an alert enqueues what the state of its receiver needs."""
     found = address(
         database, prepare, lambda a, c, alert: a.update(c, [(alert, make_record())], NOW), policies, **changes
     )
@@ -176,7 +176,7 @@ def test_update(
 def test_acknowledge(
     database: Database, prepare: Prepare, policies: dict[str, ReceiverPolicy], expected: list[str]
 ) -> None:
-    """An acknowledgement is enqueued for a receiver that needs none, or not for one that does."""
+    """An acknowledgement is enqueued for the receivers that were or will be notified, except by mail."""
     found = address(database, prepare, lambda a, c, alert: a.acknowledge(c, alert, NOW), policies, acked_by="sam")
     assert found == expected
 
@@ -201,7 +201,7 @@ def test_acknowledge(
 def test_resolve(
     database: Database, prepare: Prepare, policies: dict[str, ReceiverPolicy], expected: list[str]
 ) -> None:
-    """The end of an alert is enqueued for a receiver that needs none, or not for one that does."""
+    """The end of an alert is enqueued for the receivers that were or will be notified."""
     found = address(
         database,
         prepare,
@@ -219,7 +219,7 @@ def history(connection: Connection, alert_id: str) -> list[str]:
 
 
 def test_history(database: Database) -> None:
-    """A step is missing in the history of its alert, or a line reports a step that changed nothing."""
+    """Each step has its line in the history of the alert; an update only if it adds receivers."""
     addressing = Addressing(Route(("hook", "other")), {"hook": ReceiverPolicy(), "other": ReceiverPolicy()})
     alert = replace(ALERT, escalation=Escalation(QUARTER, "boss"))
     with database.write() as connection:
@@ -252,7 +252,7 @@ def test_history(database: Database) -> None:
 
 
 def test_test_message(database: Database) -> None:
-    """A test message has no row, no history, or goes to a receiver that was not asked for."""
+    """A test message is one row for its receiver and one line of the history."""
     with database.write() as connection:
         delivery_id = Addressing(Route(("hook",)), HOOK).test(connection, ALERT, "other", NOW)
         (row,) = outbox.read_of_alert(connection, ALERT.id)
@@ -261,7 +261,7 @@ def test_test_message(database: Database) -> None:
 
 
 def test_every_step_of_a_batch_is_routed(database: Database) -> None:
-    """A receiver that only an earlier match of a batch leads to gets nothing, or the wrong match decides on its mutes."""
+    """Each match of a batch adds its receivers; the first one that names a receiver decides on its mute intervals."""
     from actionwatch.alerts.routes import parse_matcher
 
     children = (
@@ -278,7 +278,7 @@ def test_every_step_of_a_batch_is_routed(database: Database) -> None:
 
 
 def test_rows_that_ended_are_not_counted_again(database: Database) -> None:
-    """A row takes the ordinal, and so the id, of a row that ended before it."""
+    """A row takes no ordinal, and so no id, of a row that ended before it."""
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [OPENED])
         dead(connection)

@@ -1,4 +1,4 @@
-"""What people see when a thread of the service dies, and when its step keeps failing."""
+"""How a dead thread of the service, or a step that keeps failing, is reported."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None
 
     def strike_and_wait() -> bool:
         strike(name, error)
-        return deaths.wait(MATCH_SECONDS + 1)  # no thread waits for longer
+        return deaths.wait(MATCH_SECONDS + 1)  # no thread waits longer
 
     wait_until(strike_and_wait, f"the end of {name}")
 
 
 @pytest.mark.parametrize("error", [SystemExit, MemoryError, Odd])
 @pytest.mark.parametrize("name", ["match", "reload", "clock", "schedule", "web"])
-def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
+def test_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
     """/healthz and the main thread report a dead thread."""
     site.write({"rules/plain.yml": rule()})
     deaths = threading.Event()
@@ -59,7 +59,7 @@ def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseExcept
             assert answer(service, "/healthz") == (503, {"status": "dead", "dead": [name]})
 
 
-def test_a_dead_thread_ends_the_process(site: Site) -> None:
+def test_dead_thread_ends_the_process(site: Site) -> None:
     """A dead thread ends the service with an error that names it."""
     site.write({"rules/plain.yml": rule()})
     raised: list[BaseException] = []
@@ -74,7 +74,7 @@ def test_a_dead_thread_ends_the_process(site: Site) -> None:
 
         def has_ended() -> bool:
             strike("match", Odd)
-            running.join(MATCH_SECONDS + 1)  # it waits for no longer
+            running.join(MATCH_SECONDS + 1)  # it does not wait longer
             return not running.is_alive()
 
         wait_until(has_ended, "the end of the service")
@@ -103,7 +103,7 @@ def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
     return [subject for (subject,) in rows]
 
 
-def test_a_step_that_keeps_failing(site: Site, failing: Service) -> None:
+def test_step_that_keeps_failing_raises_a_self_alert(site: Site, failing: Service) -> None:
     """A step that keeps failing raises a self-alert, which resolves when the step works again."""
     site.act()
     wait_until(lambda: open_steps(site, look_again=True) == ["match"], "the self-alert")

@@ -46,9 +46,9 @@ def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
     """Build a watch of the machine's clock. Its reports go to no receiver."""
     machine = post.clock
     assert isinstance(machine, Machine)
-    told = [follower.follow_clock for follower in followers]
+    follow_methods = [follower.follow_clock for follower in followers]
     troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
-    return ClockWatch(machine.clock, post.database, troubles, told, machine.elapsed)
+    return ClockWatch(machine.clock, post.database, troubles, follow_methods, machine.elapsed)
 
 
 def poll(post: Post) -> None:
@@ -67,7 +67,7 @@ def row(post: Post, alert_id: str = "one") -> Delivery:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_move_a_retry(post: Post, machine: Machine, step: timedelta) -> None:
     """A retry that is due in ten seconds runs after ten seconds, regardless of the clock."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
@@ -89,7 +89,7 @@ def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: t
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timedelta) -> None:
+def test_outbox_uses_the_old_time_until_the_step_is_noticed(post: Post, machine: Machine, step: timedelta) -> None:
     """Until the step is noticed, the outbox uses the time from before the step."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
@@ -105,7 +105,7 @@ def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timed
     assert row(post).status is DeliveryStatus.PENDING
 
 
-def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Machine) -> None:
+def test_clock_step_gives_up_no_message(post: Post, machine: Machine) -> None:
     """A message that fails before and after a step of a day is still retried. It is given up after a day of attempts."""
     post.senders["hook"].answer = lambda message: DOWN
     post.open_alerts("one")
@@ -126,7 +126,7 @@ def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Mach
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_during_an_attempt(post: Post, machine: Machine, step: timedelta) -> None:
     """An attempt that begins before a step and fails after it is neither given up nor sent twice at once."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
@@ -151,7 +151,7 @@ def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_change_a_retry_after(post: Post, machine: Machine, step: timedelta) -> None:
     """A Retry-After of half an hour lasts half an hour."""
     sender = post.senders["hook"]
     sender.answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=30))
@@ -171,7 +171,7 @@ def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machin
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_change_a_rate(post: Post, machine: Machine, step: timedelta) -> None:
     """A receiver with a rate of one message per ten minutes gets one per ten minutes."""
     post.channel["rate_per_second"] = 1 / 600
     post.open_alerts("one", "two")
@@ -192,7 +192,7 @@ def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_change_the_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
     """A step does not make a failure of a minute look like a day. A long failure is still reported."""
     post.senders["hook"].answer = lambda message: DOWN
     post.open_alerts("one")
@@ -209,7 +209,7 @@ def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> N
     assert "receiver_failing hook" in post.open_troubles()
 
 
-def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Machine) -> None:
+def test_clock_step_opens_one_alert_that_resolves_after_an_hour(post: Post, machine: Machine) -> None:
     """A step is logged and opens one alert with both times, which resolves after an hour without another step."""
     machine.set_clock(hours=-1)
     watching = watch(post)
@@ -233,7 +233,7 @@ def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Mach
     assert post.open_troubles() == []
 
 
-def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
+def test_small_correction_is_not_reported(post: Post, machine: Machine) -> None:
     """A correction of half a minute is no step: nothing is moved or reported."""
     post.open_alerts("one")
     before = row(post)
@@ -243,7 +243,7 @@ def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
     assert row(post) == before
 
 
-def test_a_busy_store(post: Post, machine: Machine) -> None:
+def test_clock_step_while_the_store_is_busy(post: Post, machine: Machine) -> None:
     """While the store cannot be written, the old time continues. The step is logged once and handled later."""
     post.open_alerts("one")
     busy = BusyDatabase(f"sqlite:///{post.database.path}")
@@ -262,7 +262,7 @@ def test_a_busy_store(post: Post, machine: Machine) -> None:
     assert [entry["event"] for entry in logs].count("clock_stepped") == 1
 
 
-def test_what_was_written_by_the_time_before(post: Post, machine: Machine) -> None:
+def test_row_with_the_old_time_becomes_due_in_time(post: Post, machine: Machine) -> None:
     """A row that was written with a time from just before a step back still becomes due in time."""
     watching = watch(post)
     before = machine()
@@ -281,10 +281,10 @@ def row_of_test(post: Post) -> Delivery:
         return next(found for found in outbox.find(connection, limit=9) if found.event == "test")
 
 
-# -- wall-clock things
+# -- schedules by wall-clock time
 
 
-def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Machine) -> None:
+def test_digest_is_sent_once_although_its_hour_repeats(database: Database, machine: Machine) -> None:
     """A digest does not repeat the previous one although the clock shows its hour twice."""
     policy = ReceiverPolicy(digest=parse_crontab("0 13 * * *"))
     desk = Desk(database, machine, policies={"hook": policy})
@@ -307,7 +307,7 @@ def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Ma
     assert desk.received() == ["digest: 1", "digest: 1", "digest: 1"]
 
 
-def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> None:
+def test_storm_summary_is_sent_in_time(database: Database, machine: Machine) -> None:
     """A storm's summary is sent at the end of its interval although the clock was set back."""
     policy = ReceiverPolicy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
     desk = Desk(database, machine, policies={"hook": policy})
@@ -331,7 +331,7 @@ def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> Non
 # -- between two runs
 
 
-def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
+def test_clock_set_back_between_two_runs_does_not_delay_a_retry(post: Post, machine: Machine) -> None:
     """A retry that was due in ten seconds does not wait an hour because the clock was set back before the start."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
@@ -349,11 +349,11 @@ def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
     with post.database.read() as connection:
         assert polls.read_all(connection)["acme"].last_poll_at <= machine()
     machine.restart()
-    watch(post).start()  # and once is enough
+    watch(post).start()  # the correction is applied once
     assert row(post).status is DeliveryStatus.SENT
 
 
-def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
+def test_clock_set_forward_between_two_runs_gives_up_no_message(post: Post, machine: Machine) -> None:
     """A start that is a day later by the clock gives up no message, because the clock may have been set."""
     post.senders["hook"].answer = lambda message: DOWN
     post.open_alerts("one")
@@ -371,8 +371,8 @@ def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
     assert row(post).status is DeliveryStatus.DEAD
 
 
-def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
-    """Rounds every half hour give up a message after a day, like a service."""
+def test_cron_runs_give_up_in_time(post: Post, machine: Machine) -> None:
+    """Runs every half hour give up a message after a day, like a service."""
     post.senders["hook"].answer = lambda message: DOWN
     post.open_alerts("one")
     for _ in range(47):
@@ -389,7 +389,7 @@ def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
     assert row(post).status is DeliveryStatus.DEAD
 
 
-def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machine) -> None:
+def test_row_written_by_a_clock_far_ahead_is_due_in_time(post: Post, machine: Machine) -> None:
     """A row that was written by a clock far ahead does not wait until that time."""
     poll(post)
     machine.set_clock(days=400)
@@ -407,7 +407,7 @@ def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machi
     assert row(post).due_at <= machine() + timedelta(seconds=1)
 
 
-def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> None:
+def test_clock_step_alert_survives_a_restart(post: Post, machine: Machine) -> None:
     """A restart within the hour neither removes the report nor extends it."""
     machine.set_clock(hours=-1)
     watch(post).run_once()
@@ -428,7 +428,7 @@ def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> Non
     assert post.open_troubles() == []
 
 
-def test_threads_write_while_the_clock_is_set(post: Post, machine: Machine) -> None:
+def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -> None:
     """A write during a step uses either the old or the new time, never both."""
     watching = watch(post)
     stopping = threading.Event()

@@ -66,7 +66,7 @@ def make_worker(in_hand: int = 0, ended: int = 0, **options: Any) -> ReceiverWor
     ],
 )
 def test_free(in_hand: int, ended: int, held_elsewhere: int, options: dict[str, Any], expected: int) -> None:
-    """A receiver takes more messages than it may, or keeps a thread waiting."""
+    """A receiver takes as many messages as its backlog, its concurrency and its rate allow."""
     assert make_worker(in_hand, ended, **options).free(NOON, held_elsewhere) == expected
 
 
@@ -88,7 +88,7 @@ def test_free(in_hand: int, ended: int, held_elsewhere: int, options: dict[str, 
 def test_wait(
     paused_until: datetime | None, closed_until: datetime | None, rate: float | None, expected: float
 ) -> None:
-    """A pause or a rate keeps a receiver closed for another time, or closes it without keeping it from messages."""
+    """A pause and a rate keep a receiver closed for their time, and it takes nothing until then."""
     worker = make_worker(rate_per_second=rate)
     worker.paused_until, worker.closed_until = paused_until, closed_until
     assert worker.wait_seconds(NOON) == expected
@@ -96,7 +96,7 @@ def test_wait(
 
 
 def test_shared_pause_and_rate() -> None:
-    """A worker does not follow what another process stored, a shorter pause ends a longer one, or a rate exists without one."""
+    """A worker follows the pause and the rate that other processes stored; a shorter pause does not end a longer one."""
     worker = make_worker()
     worker.follow_shared(None, NOON + SECOND)
     assert (worker.paused_until, worker.closed_until) == (None, None)
@@ -113,7 +113,7 @@ def test_shared_pause_and_rate() -> None:
 
 
 def test_clock_step() -> None:
-    """A pause does not move with the clock, or a step makes a pause."""
+    """Pauses move with a step of the clock."""
     worker = make_worker()
     worker.follow_clock(SECOND)
     assert (worker.paused_until, worker.closed_until) == (None, None)
@@ -126,7 +126,7 @@ def test_clock_step() -> None:
 
 
 def test_longest_send() -> None:
-    """The oldest job in hand is not the one that counts."""
+    """The longest send is that of the oldest job in hand; without a job it is zero."""
     assert make_worker().longest_send() == timedelta(0)
     worker = make_worker(in_hand=3)
     worker.in_hand["1"] -= 3600
@@ -135,12 +135,12 @@ def test_longest_send() -> None:
 
 @pytest.mark.parametrize(("in_hand", "ended", "is_busy"), [(5, 1, True), (4, 1, False), (5, 0, False)])
 def test_busy(in_hand: int, ended: int, is_busy: bool) -> None:
-    """The delivery worker waits for a receiver that finishes nothing, or does not wait for a quick one."""
+    """A receiver is busy if attempts end and jobs wait for its threads."""
     assert make_worker(in_hand, ended).is_busy is is_busy
 
 
 def test_ended_attempts_are_counted() -> None:
-    """An attempt that ended stays in hand, or one that was not in hand raises."""
+    """An attempt that ended is no longer in hand, whether its job was or not."""
     worker = make_worker(in_hand=1)
     for delivery in (make_delivery(), replace(make_delivery(), id="0")):
         worker.take_back(Attempt(Job(delivery, make_message(), None), None, None, ()))
