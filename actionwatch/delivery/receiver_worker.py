@@ -69,12 +69,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to send a job, and how it ended: with a receipt or an error."""
+    """One try to send a job, and how it ended: with an error, or without one and with a receipt."""
 
     job: Job
-    receipt: Receipt | None
-    error: DeliveryError | None
-    render_failures: Sequence[str]
+    render_failures: Sequence[str] = ()
+    receipt: Receipt = field(default_factory=Receipt)
+    error: DeliveryError | None = None
 
 
 @dataclass(slots=True)
@@ -192,9 +192,9 @@ class ReceiverWorker:
             rendered, failures = self.renderer.render(self.channel.templates, job.message)
             receipt = self.channel.notifier.send(job.message, rendered, job.reference)
         except DeliveryError as exc:
-            return Attempt(job, None, exc, failures)
+            return Attempt(job, failures, error=exc)
         except BaseException as exc:
             # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
             log.exception("notifier_failed", receiver=self.channel.name, error=type(exc).__name__)
-            return Attempt(job, None, TransientDeliveryError(f"unexpected {type(exc).__name__}"), failures)
-        return Attempt(job, receipt, None, failures)
+            return Attempt(job, failures, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
+        return Attempt(job, failures, receipt)

@@ -143,5 +143,5 @@ def test_ended_attempts_are_counted() -> None:
     """An attempt that ended is no longer in hand, whether its job was or not."""
     worker = make_worker(in_hand=1)
     for delivery in (make_delivery(), replace(make_delivery(), id="0")):
-        worker.take_back(Attempt(Job(delivery, make_message(), None), None, None, ()))
+        worker.take_back(Attempt(Job(delivery, make_message(), None)))
     assert (worker.in_hand, worker.ended_count) == ({}, 2)
