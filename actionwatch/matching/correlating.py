@@ -135,14 +135,10 @@ class Correlating:
         return self._correlator is not None and self._correlator.is_due(verified)
 
     def changes(self, verified: datetime | None) -> list[AlertChange]:
-        """Return what becomes of alerts as of a verified time; call `save` with it."""
+        """Return what becomes of alerts as of a verified time. The caller stores them as the ledger then reports them."""
         if self._correlator is None:
             return []
         return self._correlator.changes(verified)
-
-    def save(self, connection: Connection, changes: Iterable[AlertChange]) -> None:
-        """Write the alerts that changed, as the ledger reports them now."""
-        correlations.write(connection, {change.known.id: change.known for change in changes}.values())
 
     def forget(self) -> None:
         """Discard the state: a transaction did not commit."""
