@@ -1,4 +1,4 @@
-"""Exceptions raised in other threads, as nobody expects them."""
+"""Unexpected exceptions, raised in other threads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 import threading
 
 
-def strike(name: str, error: type[BaseException]) -> None:
-    """Raise an exception in the thread of a name, wherever it is."""
+def raise_in_thread(name: str, error: type[BaseException]) -> None:
+    """Raise an exception in the thread with a name, at any point."""
     found = [thread.ident for thread in threading.enumerate() if thread.name == name]
     for ident in found:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident or 0), ctypes.py_object(error))
 
 
 def is_waiting_in(name: str, function: str) -> bool:
-    """Return whether the thread of a name waits in a function of ours: one that is struck while it starts a thread may hang."""
+    """Return whether the thread with a name waits in a function. An exception while it starts a thread could make it hang."""
     for thread in threading.enumerate():
         if thread.name == name:
             frame = sys._current_frames().get(thread.ident or 0)

@@ -62,13 +62,13 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("silence ended now", context(now=NOON + HOUR, **SILENCED), None),
     ("inhibition", context(**INHIBITED), "inhibition source"),
     ("inhibition, end", context(Event.RESOLVED, **INHIBITED), None),
-    ("inhibition, taken on", context(Event.ACKED, **INHIBITED), None),
+    ("inhibition, acknowledged", context(Event.ACKED, **INHIBITED), None),
     ("inhibition, other user", context(labels={"rule": "cluster_deleted", "userName": "bob"}, **INHIBITED), None),
     ("inhibition, other rule", context(labels={"rule": "x", "userName": "eve"}, **INHIBITED), None),
     ("mute", context(**MUTED), "mute nights"),
     ("mute, update", context(Event.UPDATED, **MUTED), "mute nights"),
     ("mute, end", context(Event.RESOLVED, **MUTED), None),
-    ("mute, taken on", context(Event.ACKED, **MUTED), None),
+    ("mute, acknowledged", context(Event.ACKED, **MUTED), None),
     ("mute, day", context(**{**MUTED, "now": NOON}), None),
     ("mute, gone from the configuration", context(**{**MUTED, "global_policy": GlobalPolicy()}), None),
     ("min_level", context(**LOW), "min_level critical"),
@@ -81,7 +81,7 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("storm, off", context(passed_count=1000), None),
     ("digest", context(policy=DIGEST), "hold"),
     ("digest, end", context(Event.RESOLVED, policy=DIGEST), "hold"),
-    ("digest, taken on", context(Event.ACKED, policy=DIGEST), "hold"),
+    ("digest, acknowledged", context(Event.ACKED, policy=DIGEST), "hold"),
     ("digest, copy", context(policy=DIGEST, row={"fallback_of": "x"}), "hold"),
     ("copy, silence", context(**SILENCED, row={"fallback_of": "x"}), None),
     ("copy, storm", context(**STORM, row={"fallback_of": "x"}), None),
@@ -112,22 +112,22 @@ def test_each_gate_stops_only_its_messages(found: GateContext, expected: str | N
     """Each gate stops the messages that it should, and no others."""
     match decide(found):
         case None:
-            said = None
+            action = None
         case Suppress(by, ref):
-            said = f"{by} {ref}"
+            action = f"{by} {ref}"
         case Collapse(until):
-            said = "collapse"
+            action = "collapse"
             assert until == NOON + timedelta(seconds=10)
         case Hold(until):
-            said = "hold"
+            action = "hold"
             assert until == NOON + 20 * HOUR
-    assert said == expected
+    assert action == expected
 
 
 def test_gates_are_evaluated_in_the_documented_order() -> None:
     """The order of the list is the order of the contract, before the rate."""
     names = [gate.decide.__name__ for gate in GATES]
-    assert names == ["untold", "taken_on", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
+    assert names == ["untold", "handled", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
 
 
 def test_only_silence_and_mute_are_summarised_at_their_end() -> None:

@@ -102,7 +102,7 @@ def test_unacknowledged_alert_escalates(escalating: Desk) -> None:
     assert escalating.received("boss") == []
     escalating.later(seconds=1)
     assert escalating.received("boss") == ["opened x2"]
-    assert escalating.senders["boss"].sent[0].fields[0] == ("escalated", "nobody took it on within 15m")
+    assert escalating.senders["boss"].sent[0].fields[0] == ("escalated", "nobody acknowledged it within 15m")
     escalating.operator.resolve(alert_id, "sam")
     escalating.later(seconds=11)
     assert escalating.received("boss") == ["opened x2", "resolved x2"]

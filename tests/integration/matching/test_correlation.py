@@ -463,9 +463,9 @@ def test_absence_of_a_group_that_is_no_longer_expected_resolves(post: Post, afte
     assert [message.type for message in mine] == ["alert.opened", "alert.resolved"]
     assert why in mine[-1].data["body"]
     with post.database.read() as connection:
-        told = [entry.what for entry in alert_history.read(connection, alert.id) if entry.stage == "resolved"]
-    assert len(told) == 1
-    assert why in told[0]
+        reasons = [entry.what for entry in alert_history.read(connection, alert.id) if entry.stage == "resolved"]
+    assert len(reasons) == 1
+    assert why in reasons[0]
 
 
 def test_group_that_is_expected_again_opens_a_new_alert(post: Post) -> None:

@@ -237,8 +237,8 @@ def test_delivery_below_min_level_is_created(post: Post, batch_size: int) -> Non
     matcher.run_once()
     assert post.states() == ["hook opened pending"]
     with post.database.read() as connection:
-        told = [entry.what for entry in alert_history.read(connection, next(iter(post.alerts())))]
-    assert "hook" in told
+        history = [entry.what for entry in alert_history.read(connection, next(iter(post.alerts())))]
+    assert "hook" in history
     post.store(make_record(2, severity="high"), make_record(3, severity="low"))
     matcher.run_once()
     assert post.states() == ["hook opened pending"]

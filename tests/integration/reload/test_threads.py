@@ -17,7 +17,7 @@ from actionwatch.service.signals import Asked
 from actionwatch.service.threads import ThreadDied
 from tests import http_client
 from tests.integration.reload.kit import Site, rule
-from tests.threads import strike
+from tests.threads import raise_in_thread
 from tests.waiting import beside, wait_until
 
 
@@ -35,11 +35,11 @@ def answer(service: Service, path: str) -> tuple[int, dict[str, object]]:
 def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None:
     """Raise an exception in a thread until the thread is dead. Within a step the thread survives it."""
 
-    def strike_and_wait() -> bool:
-        strike(name, error)
+    def raise_and_wait() -> bool:
+        raise_in_thread(name, error)
         return deaths.wait(MATCH_SECONDS + 1)  # no thread waits longer
 
-    wait_until(strike_and_wait, f"the end of {name}")
+    wait_until(raise_and_wait, f"the end of {name}")
 
 
 @pytest.mark.parametrize("error", [SystemExit, MemoryError, Odd])
@@ -73,7 +73,7 @@ def test_dead_thread_ends_the_process(site: Site) -> None:
     with contextlib.closing(Asked()) as asked, beside(lambda: run(asked)) as running:
 
         def has_ended() -> bool:
-            strike("match", Odd)
+            raise_in_thread("match", Odd)
             running.join(MATCH_SECONDS + 1)  # it does not wait longer
             return not running.is_alive()
 

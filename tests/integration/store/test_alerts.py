@@ -126,7 +126,7 @@ def test_retention_deletes_an_old_alert_without_deliveries(database: Database) -
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 0
         assert sorted(alerts.read_many(connection, ["owing", "gone", "young"])) == ["owing", "young"]
-        told = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
-        assert sorted(told) == ["owing", "young"]
+        found = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
+        assert sorted(found) == ["owing", "young"]
         assert [len(alert_history.read(connection, name)) for name in ("owing", "gone", "young")] == [1, 0, 1]
         assert records.read_of_alerts(connection, ["gone"], 9) == {"gone": []}

@@ -26,7 +26,7 @@ from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 from tests.children import child, printed, run_child
-from tests.threads import strike
+from tests.threads import raise_in_thread
 from tests.waiting import all_at_once, beside, join, wait_for_event, wait_until
 
 
@@ -401,7 +401,7 @@ def test_checkpoints_continue_after_an_exception(database: Database) -> None:
 
     commit()
     (first,) = threads()
-    strike("checkpoints", SystemExit)  # it is raised when the thread wakes up
+    raise_in_thread("checkpoints", SystemExit)  # it is raised when the thread wakes up
     commit()
     join(first)
     commit()

@@ -203,17 +203,17 @@ COPIES = "CORRELATED SCALAR SUBQUERY 1\nSEARCH other USING INDEX record_by_key (
 
 def plans(database: Database, ask: Callable[[Connection], object]) -> str:
     """Return how SQLite executes a query."""
-    told: list[str] = []
+    details: list[str] = []
     with database.read() as connection:
 
         @event.listens_for(connection, "before_cursor_execute")
         def explain(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
             raw = connection.connection.driver_connection
             assert raw is not None
-            told.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            details.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
         ask(connection)
-    return "\n".join(told)
+    return "\n".join(details)
 
 
 @pytest.mark.parametrize(

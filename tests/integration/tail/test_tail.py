@@ -17,7 +17,7 @@ from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON
-from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
+from tests.upstreams import SOURCE, DirectClient, World, logged_actions, open_troubles, self_watch, stored, tail_of
 
 HOUR = timedelta(hours=1)
 
@@ -50,7 +50,7 @@ class Bench:
 
     def is_complete(self) -> bool:
         """Return whether the store contains exactly the logged actions."""
-        return stored(self.database) == happened(self.world.organisation.truth())
+        return stored(self.database) == logged_actions(self.world.organisation.truth())
 
 
 def bench(world: World, database: Database, *faults: str, **options: Any) -> Bench:
@@ -353,13 +353,13 @@ def test_backlog_is_read_in_parts_while_new_records_arrive(world: World, databas
 def test_progress_of_a_backlog_is_reported(world: World, database: Database) -> None:
     """The progress of a backlog is reported, never goes back, and is not reported after its end."""
     world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
-    told: list[Backlog] = []
-    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=told.append)
+    reported: list[Backlog] = []
+    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=reported.append)
     on.poll(0)
-    shares = [backlog.share for backlog in told]
+    shares = [backlog.share for backlog in reported]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
-    assert told[-1].record_count == 50_000
+    assert reported[-1].record_count == 50_000
     with database.read() as connection:
         assert backlog_progress.read_all(connection) == {}
 
@@ -375,11 +375,11 @@ def test_backlog_continues_after_a_kill(world: World, database: Database) -> Non
     on = bench(world, database, start=timedelta(hours=11), on_backlog=die)
     with pytest.raises(SystemExit):
         on.poll(0)
-    told: list[Backlog] = []
-    bench(world, database, start=timedelta(hours=11), on_backlog=told.append).poll(0)
-    assert told[0].share > 0.3
-    assert told[-1].starts_at < NOON - timedelta(hours=10)
-    assert told[-1].record_count >= 60_000
+    reported: list[Backlog] = []
+    bench(world, database, start=timedelta(hours=11), on_backlog=reported.append).poll(0)
+    assert reported[0].share > 0.3
+    assert reported[-1].starts_at < NOON - timedelta(hours=10)
+    assert reported[-1].record_count >= 60_000
     assert on.is_complete()
     with database.read() as connection:
         assert backlog_progress.read_all(connection) == {}
@@ -408,8 +408,8 @@ def test_clock_skew_is_reported_and_loses_nothing(world: World, database: Databa
     for _ in range(4):
         world.log()
         on.poll()
-    assert on.is_complete() or skew.startswith("-")
-    assert open_troubles(database) == ["clock_skew"]
+    assert on.is_complete() or skew == "-3m"  # so close to our clock, the upstream's is trusted
+    assert open_troubles(database) == ["clock_skew", *(["proof_lagging"] if skew == "1h" else [])]
     world.faults.clear()
     on.poll()
     on.poll()

@@ -41,13 +41,13 @@ def arrive(world: World, count: int, spread: int) -> None:
 
 def poll(world: World, tail: SourceTail, visible: Seen, *, by_time: bool) -> PollReport:
     """Poll once. If the window is proved, the store must contain what was visible before the poll."""
-    visible |= told(world.organisation.visible(world.clock()), by_time=by_time)
+    visible |= count_actions(world.organisation.visible(world.clock()), by_time=by_time)
     report = tail.run_once()
-    assert report.error or report.unproved or report.proved_count, "it neither proved nor told"
+    assert report.error or report.unproved or report.proved_count, "the poll neither proved nor reported anything"
     return report
 
 
-def told(actions: list[Action], *, by_time: bool) -> Seen:
+def count_actions(actions: list[Action], *, by_time: bool) -> Seen:
     return Counter((action.kind, action.at if by_time else action.description) for action in actions)
 
 
@@ -100,7 +100,7 @@ def test_variant_loses_and_doubles_nothing(
             assert not reports[-1].error
             assert not reports[-1].unproved
         held = kept(database, by_time=by_time)
-        truth = told(world.organisation.truth(), by_time=by_time)
+        truth = count_actions(world.organisation.truth(), by_time=by_time)
         assert visible - held == Counter(), "lost"
         assert held - truth == Counter(), "doubled"
         with database.read() as connection:
