@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import RateLimited, SourceUnavailable
 from actionwatch.base.model import Record, RecordFilter
@@ -33,7 +34,7 @@ from actionwatch.instaclustr.origin import ConnectionOptions, error_for, explana
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page
-from actionwatch.matching.addressing import Addressing, Destination
+from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import records, self_alerts
@@ -229,7 +230,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
 
 def addressing(**options: Any) -> Addressing:
     """Route everything to `HOOK`."""
-    return Addressing(Route(receivers=(HOOK,)), {HOOK: Destination(HOOK, **options)})
+    return Addressing(Route(receivers=(HOOK,)), {HOOK: ReceiverPolicy(**options)})
 
 
 def tail_of(

@@ -21,7 +21,6 @@ from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryErr
 from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.delivery import replay
 from actionwatch.delivery.receiver_worker import Channel
-from actionwatch.delivery.retry import RetryPolicy
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import KINDS as KNOWN_KINDS
@@ -30,6 +29,7 @@ from actionwatch.matching.matcher import Matcher
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
+from actionwatch.settings import RetryPolicy
 from actionwatch.store import backlog_progress, marks, polls, receipts, receivers, self_alerts, unproved_windows, waits
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.self_alerts import OpenSelfAlert
