@@ -30,7 +30,8 @@ class PollReport:
     unproved: list[str] = field(default_factory=list)
     """Each window of the poll that is not proved, with the reason."""
     ignored_filters: set[str] = field(default_factory=set)
-    kinds: set[str] = field(default_factory=set)
+    has_records: bool = False
+    """Whether any page had a record, new or not."""
     error: SourceError | None = None
 
 
