@@ -17,7 +17,7 @@ from actionwatch.notifiers._slack_actions import REFUSED_WAIT, SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
-from tests.threads import is_waiting_in, strike
+from tests.threads import strike
 from tests.unit.render.messages import message
 from tests.waiting import LIMIT, at_least, beside, wait_until
 
@@ -225,8 +225,8 @@ def test_a_listener_outlives_any_exception(server: SocketEnd) -> None:
     pressed = Pressed()
     with listening(server, pressed) as listener:
         listener.check()
-        wait_until(lambda: is_waiting_in("slack-actions-security-slack", "_listen"), "the end of the connecting")
-        strike("slack-actions-security-slack", SystemExit)
+        struck = "slack-actions-security-slack", "_listen", SystemExit
+        wait_until(lambda: strike(*struck), "the end of the connecting")
         wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: pressed.calls, "a press")

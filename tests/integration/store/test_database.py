@@ -401,7 +401,7 @@ def test_checkpoints_go_on_after_any_exception(database: Database) -> None:
 
     commit()
     (first,) = threads()
-    strike("checkpoints", SystemExit)  # it strikes when the thread wakes up
+    wait_until(lambda: strike("checkpoints", "_run_checkpoints", SystemExit), "the end of the checkpoint")
     commit()
     join(first)
     commit()
