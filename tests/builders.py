@@ -1,4 +1,4 @@
-"""Makes valid objects: a test names only what it is about."""
+"""Builders of valid objects: a test names only the values that matter to it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CLUSTER_DELETED_RULE = CLUSTER_DELETED + "  title: '{{ userName }} deleted {{ cl
 
 @dataclass
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     now: datetime = NOON
 
@@ -50,12 +50,12 @@ class Clock:
         return self.now
 
     def advance(self, **span: float) -> None:
-        """Move on, by what `timedelta` takes."""
+        """Move the clock forward by a `timedelta` with these arguments."""
         self.now += timedelta(**span)
 
 
 class Machine(Clock):
-    """A machine whose clock can be set: as `Clock`, it gives the time as the service takes it to be."""
+    """A machine whose clock can be set. Like `Clock`, it returns the time that the service assumes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Machine(Clock):
         return self.clock()
 
     def elapsed(self) -> float:
-        """Give the seconds that no setting of the clock changes."""
+        """Return the seconds that have passed, independent of changes to the clock."""
         return self.seconds
 
     def advance(self, **span: float) -> None:
@@ -76,16 +76,16 @@ class Machine(Clock):
         self.seconds += timedelta(**span).total_seconds()
 
     def set_clock(self, **step: float) -> None:
-        """Set the clock forward, or back."""
+        """Set the clock forward or back."""
         self.now += timedelta(**step)
 
     def restart(self) -> None:
-        """Begin as a process that just started: it believes what the clock shows."""
+        """Behave like a process that has just started, and that believes the clock."""
         self.clock = clock.Clock(lambda: self.now, self.elapsed)
 
 
 def make_record(number: int = 1, *, minutes: float = 0, **changes: Any) -> Record:
-    """Make a record some minutes after noon; the number tells records of one instant apart."""
+    """Make a record some minutes after noon. The number distinguishes records with the same time."""
     at = changes.pop("occurred_at", NOON + timedelta(minutes=minutes))
     plain = Record(
         key=f"{to_micros(at):016x}-{number:020x}",
@@ -115,7 +115,7 @@ def make_match(record: Record | None = None, **changes: Any) -> Match:
 
 
 def make_alert(alert_id: str = "alert-1", **changes: Any) -> Alert:
-    """Make an open alert of noon."""
+    """Make an open alert from noon."""
     values: dict[str, Any] = {
         "rule": RULE,
         "level": Level.HIGH,
@@ -145,7 +145,7 @@ def make_delivery(alert_id: str = "alert-1", receiver: str = "hook", ordinal: in
 
 
 def lease_due(connection: Connection, receiver: str, now: datetime, limit: int = 10) -> list[Delivery]:
-    """Lease what is due, as a process does that will say nothing of it any more."""
+    """Lease what is due, like a process that dies before it records any outcome."""
     due = outbox.read_due(connection, receiver, now, limit)
     return delivery_transitions.claim(connection, [each.delivery for each in due], now + timedelta(minutes=5))
 
@@ -157,14 +157,14 @@ def make_message(data: Mapping[str, Any] | None = None, **changes: Any) -> Messa
 
 
 def make_marks(**given: Any) -> Marks:
-    """Make the marks of a source that was polled and proved up to noon."""
+    """Make the marks of a source that was polled and proved until noon."""
     values = {"name": "acme", "organisation": "org", **dict.fromkeys(("begins_at", "alerts_from"), NOON)}
     marks = {"mark": NOON, "seen_through": NOON, "proved_through": NOON}
     return Marks(**{**values, **marks, **given})
 
 
 def open_database(folder: Path, name: str = "store.db") -> Database:
-    """Open a store with the newest schema; whoever opens it closes it."""
+    """Open a store with the newest schema. The caller closes it."""
     database = Database(f"sqlite:///{folder / name}")
     database.upgrade()
     return database

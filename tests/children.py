@@ -1,4 +1,4 @@
-"""Child processes of tests: waited for with the limit of tests/waiting.py, and killed with all that they started."""
+"""Child processes of tests. They have the limit of tests/waiting.py, and are killed with all their descendants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REACTED_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def child(command: Command, **options: Any) -> Iterator[Process]:
-    """Start a process in a session of its own; at the end of the block, also after a failure, kill it and its descendants."""
+    """Start a process in its own session. At the end of the block, also after a failure, kill it and its descendants."""
     with _signals_not_ignored():
         started = subprocess.Popen(command, text=True, start_new_session=True, **options)
     with started as process:
@@ -35,10 +35,11 @@ def child(command: Command, **options: Any) -> Iterator[Process]:
 
 @contextmanager
 def _signals_not_ignored() -> Iterator[None]:
-    """Have a child that starts in the block react to signals, as one that a terminal starts.
+    """Make children that start in the block react to signals, like children of a terminal.
 
-    A shell script starts what runs in its background with SIGINT ignored, and nohup ignores SIGHUP. Children inherit that, so
-    that a suite which runs there would press Ctrl-C in vain.
+    A shell script starts its background processes with SIGINT ignored, and nohup ignores SIGHUP. Children inherit that, so
+    that Ctrl-C would have no effect in a suite that runs there.
+
     """
     ignored = [number for number in REACTED_TO if signal.getsignal(number) is signal.SIG_IGN]
     for number in ignored:
@@ -51,7 +52,7 @@ def _signals_not_ignored() -> Iterator[None]:
 
 
 def run_child(command: Command, given: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a process to its end, with `given` as its standard input; return its exit status and what it printed."""
+    """Run a process to its end, with `given` as its standard input. Return its exit status and output."""
     pipe = subprocess.PIPE
     with child(command, stdin=pipe, stdout=pipe, stderr=pipe, **options) as process:
         out, err = printed(process, given)
@@ -59,7 +60,7 @@ def run_child(command: Command, given: str = "", **options: Any) -> subprocess.C
 
 
 def printed(process: Process, given: str | None = None) -> tuple[str, str]:
-    """Wait for the end of a process; return the rest of what it printed to its pipes."""
+    """Wait until a process ends. Return the rest of its output from the pipes."""
     try:
         return process.communicate(given, timeout=LIMIT)
     except subprocess.TimeoutExpired as exc:
@@ -68,7 +69,7 @@ def printed(process: Process, given: str | None = None) -> tuple[str, str]:
 
 
 def exit_status(process: Process) -> int:
-    """Wait for the end of a process that prints to files or little."""
+    """Wait until a process ends that prints to files, or little."""
     try:
         return process.wait(LIMIT)
     except subprocess.TimeoutExpired as exc:
@@ -83,7 +84,7 @@ def kill(process: Process) -> None:
 
 @dataclass
 class Terminal:
-    """A process on a pseudo terminal, and what its screen shows."""
+    """A process on a pseudo terminal, and the content of its screen."""
 
     process: Process
     _end: int
@@ -94,7 +95,7 @@ class Terminal:
         return self._shown.decode(errors="replace").replace("\r\n", "\n")
 
     def type(self, *lines: str) -> None:
-        """Type lines; those that the process does not read yet wait for it."""
+        """Type lines. Lines that the process does not read yet wait for it."""
         os.write(self._end, "".join(f"{line}\n" for line in lines).encode())
 
     def wait_for(self, text: str) -> None:
@@ -103,21 +104,21 @@ class Terminal:
         assert text in self.screen, self.screen
 
     def interrupt(self) -> None:
-        """Press Ctrl-C while the process waits for input: one that comes just before it begins to wait ends no waiting."""
+        """Press Ctrl-C while the process waits for input, because a Ctrl-C just before it waits would not end the wait."""
         wait_until(self._is_asleep, "the process to wait for input", lambda: self.screen)
         self.process.send_signal(signal.SIGINT)
 
     def exit_status(self) -> int:
-        """Wait for the process's end; the screen then shows all that it printed."""
+        """Wait until the process ends. The screen then shows its whole output."""
         wait_until(lambda: not self._read(), "the end of the process", lambda: self.screen)
         return exit_status(self.process)
 
     def _read(self) -> bool:
-        """Read what is there to show; say whether more may come."""
+        """Read what is available. Return whether more may follow."""
         if select.select([self._end], [], [], 0)[0]:
             try:
                 self._shown += os.read(self._end, 65_536)
-            except OSError:  # how Linux says that the other end is closed
+            except OSError:  # the error of Linux if the other end is closed
                 return False
         return True
 
@@ -128,7 +129,7 @@ class Terminal:
 
 @contextmanager
 def on_terminal(command: Command, **options: Any) -> Iterator[Terminal]:
-    """Start a process on a pseudo terminal of its own; kill it at the end of the block."""
+    """Start a process on its own pseudo terminal. Kill it at the end of the block."""
     ours, its = pty.openpty()
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, ours)

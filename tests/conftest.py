@@ -1,6 +1,6 @@
-"""How properties are tested: with the same examples in every run, however slow the machine is.
+"""The settings of property tests: the same examples in every run, and no deadline.
 
-`pytest --hypothesis-profile explore` looks for new ones.
+`pytest --hypothesis-profile explore` searches for new examples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tests ask of the emulator: each variant of each fault, and a month without incidents."""
+"""What tests need of the emulator: each variant of each fault, and a month without incidents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def every_variant() -> list[str]:
 
 
 def quiet_month(seed: int = 1, days: int = 30) -> Scenario:
-    """Return a month without incidents: all matches of rules are noise."""
+    """Return a month without incidents, in which every match of a rule is noise."""
     return Scenario(seed=seed, history=Duration(days=days))
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that the tests of several packages share; the `conftest.py` of each package imports what its tests need."""
+"""Fixtures that several packages share. The `conftest.py` of each package imports those that its tests need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.transitions import guard_transitions
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """Open an empty store; it refuses transitions of deliveries that the table does not have."""
+    """Open an empty store that refuses delivery transitions that are not in the table."""
     opened = open_database(tmp_path)
     guard_transitions(opened)
     yield opened
@@ -27,7 +27,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def post(database: Database) -> Post:
-    """One receiver, `hook`, that takes everything."""
+    """A pipeline with one receiver, `hook`, that accepts everything."""
     return Post(database)
 
 
@@ -40,7 +40,7 @@ def no_thread_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def logs_left_alone() -> Iterator[None]:
-    """Undo what a command sets up for its logs: they go to a stream that ends with the call."""
+    """Undo the log setup of a command, because its stream ends with the call."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

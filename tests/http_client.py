@@ -1,4 +1,4 @@
-"""HTTP requests of tests: each has the limit of tests/waiting.py, and no proxy of the environment is asked."""
+"""HTTP requests of tests: each has the limit of tests/waiting.py, and none uses a proxy of the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exceptions raised in other threads, as nobody expects them."""
+"""Unexpected exceptions, raised in other threads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import threading
 _WAITS = (threading.__file__, selectors.__file__)
 
 
-def strike(name: str, function: str, error: type[BaseException]) -> bool:
-    """Raise an exception in the thread of a name if it waits in a function of ours or of a library. Return whether it does.
+def raise_in_thread(name: str, function: str, error: type[BaseException]) -> bool:
+    """Raise an exception in the thread with a name if it waits in a function. Return whether it does.
 
-    The thread raises it when it wakes up. A thread that is struck while it starts another one can hang.
+    The thread raises it when it wakes up. An exception while it starts a thread could make it hang.
     """
     for thread in threading.enumerate():
         if thread.name == name and _is_waiting_in(thread, function):

@@ -1,4 +1,4 @@
-"""A store that refuses every change of a delivery's state which the table of transitions does not have."""
+"""A store that refuses every change of a delivery's state that is not in the table of transitions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from actionwatch.store.database import Database
 
 
 def guard_transitions(database: Database) -> None:
-    """Make SQLite abort whatever moves a row past the table, no matter which code does it."""
+    """Make SQLite abort every other transition, whatever code causes it."""
     moves = {move for each in TRANSITIONS for move in each.moves}
     updates = " OR ".join(f"({_is('OLD', old)} AND {_is('NEW', new)})" for old, new in moves if old is not None)
     inserts = " OR ".join(_is("NEW", new) for old, new in moves if old is None)

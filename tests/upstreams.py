@@ -1,6 +1,6 @@
-"""The emulator as the far end of a tail: served over HTTP, or asked in process where thousands of polls are wanted.
+"""The emulator as the upstream of a tail: over HTTP, or called in the process if a test needs thousands of polls.
 
-What the log really held is the truth; `Found.differences` holds a store against it.
+The log of the emulator is the truth; `Found.differences` compares a store with it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ HOOK = "hook"
 
 
 class Switch:
-    """An ASGI app that is another one for each test: a server costs 0.2 s, an app nothing."""
+    """An ASGI app that forwards to another one for each test, because starting a server takes 0.2 s."""
 
     app: Starlette
 
@@ -67,7 +67,7 @@ class Switch:
 
 @contextmanager
 def serving() -> Iterator[tuple[Switch, str]]:
-    """Serve whatever app the switch holds; gives it and the base URL."""
+    """Serve the app in the switch. Yields the switch and the base URL."""
     switch = Switch()
     with running(switch) as url:
         yield switch, url
@@ -75,7 +75,7 @@ def serving() -> Iterator[tuple[Switch, str]]:
 
 @dataclass
 class World:
-    """One organisation with a hand-set clock, its faults, and what is logged there."""
+    """An organisation with a clock that a test sets, its faults, and its log."""
 
     clock: Clock = field(default_factory=Clock)
     organisation: Organisation = field(init=False)
@@ -94,11 +94,11 @@ class World:
 
     @property
     def faults(self) -> Faults:
-        """What plays."""
+        """The active faults."""
         return self.emulator.faults
 
     def log(self, kind: str = "BACKUP", *, ago: float = 0, times: int = 1, **fields: Any) -> Action:
-        """Log an action some seconds ago, with a description of its own."""
+        """Log an action some seconds ago, with a unique description."""
         self.logged += 1
         fields.setdefault("description", f"action {self.logged}")
         return self.organisation.append(kind, at=self.clock() - timedelta(seconds=ago), times=times, **fields)
@@ -110,14 +110,14 @@ class World:
 
 @contextmanager
 def client_of(url: str, organisation_id: str, clock: Clock, timeout: timedelta = PATIENT) -> Iterator[Client]:
-    """Give the service's client of an emulator."""
+    """Return the service's client for an emulator."""
     connection = ConnectionOptions(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=timeout)
     with Client(connection, source=SOURCE, retry=IMPATIENT, clock=clock) as client:
         yield client
 
 
 class DirectClient(Client):
-    """The service's client with the emulator's handlers in place of the network: what travels broken is no answer."""
+    """The service's client with the emulator's handlers instead of the network. A broken response counts as none."""
 
     def __init__(self, emulator: Emulator, clock: Callable[[], datetime], attempts: int = 2) -> None:
         self.reader = RecordReader(SOURCE, organisation_id=emulator.organisation.id)
@@ -133,7 +133,7 @@ class DirectClient(Client):
     def user_actions(
         self, query: Query, *, page_size: int = 1000, in_flight: int = 1, trusts_total: bool | None = None
     ) -> Iterator[Page]:
-        """Walk as ever, but page by page: the same seed must give the same requests."""
+        """Read the listing page by page, because the same seed must give the same requests."""
         return super().user_actions(query, page_size=page_size, in_flight=in_flight, trusts_total=trusts_total)
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ _BASIC = b"Basic ZGVtbzpkZW1vLWtleQ=="
 
 
 def _take(response: Response, scope: Scope, now: datetime) -> HttpResponse:
-    """Take an answer as it would arrive; one that a fault breaks on its way is none."""
+    """Receive a response like a client. A response that a fault breaks is an error."""
     messages: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -203,7 +203,7 @@ def _take(response: Response, scope: Scope, now: datetime) -> HttpResponse:
 
 
 def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run what waits for nothing, without a loop."""
+    """Run a coroutine that waits for nothing, without an event loop."""
     try:
         coroutine.send(None)
     except StopIteration:
@@ -214,7 +214,7 @@ def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 def self_watch(database: Database, upstream: Client, clock: Callable[[], datetime], *kinds: str) -> SourceWatch:
-    """Watch a source, with alerts that go to `HOOK`."""
+    """Watch a source, with alerts to `HOOK`."""
     return SourceWatch(
         SOURCE,
         POLL,
@@ -227,7 +227,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
 
 
 def addressing(**options: Any) -> Addressing:
-    """Send everything to `HOOK`."""
+    """Route everything to `HOOK`."""
     return Addressing(Route(receivers=(HOOK,)), {HOOK: Destination(HOOK, **options)})
 
 
@@ -246,27 +246,27 @@ def tail_of(
     return SourceTail(made, upstream, database, watch, clock, accounts, on_backlog=on_backlog)
 
 
-# -- the store against the truth
+# -- the store and the truth
 
 
 def identity(record: Record) -> tuple[str, str]:
-    """Name what tells one action from another here: kind and description."""
+    """Return what identifies an action in these tests: kind and description."""
     return record.action_kind, record.description or ""
 
 
 def stored(database: Database) -> Counter[tuple[str, str]]:
-    """Count what the store holds of the upstream's."""
+    """Count the actions of the upstream in the store."""
     with database.read() as connection:
         found = list(records.stream(connection, records.RecordFilter()))
     return Counter(identity(record) for record in found if not record.action_kind.startswith("_"))
 
 
-def happened(actions: Iterable[Action]) -> Counter[tuple[str, str]]:
-    """Count what was really logged."""
+def logged_actions(actions: Iterable[Action]) -> Counter[tuple[str, str]]:
+    """Count the actions in the log."""
     return Counter((action.kind, action.description) for action in actions)
 
 
 def open_troubles(database: Database) -> list[str]:
-    """List the troubles that are not over."""
+    """Return the open self-alerts."""
     with database.read() as connection:
         return [found.trouble for found in self_alerts.read_all(connection)]

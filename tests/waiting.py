@@ -1,7 +1,7 @@
-"""Waiting in tests: for conditions and threads, with one limit for all, so that no test depends on the speed of the machine.
+"""Waiting in tests: for conditions and threads, with one limit, so that no test depends on the speed of the machine.
 
-No test asserts that something is fast. `LIMIT` only decides how long a test that fails takes to say so. tests/children.py waits
-for processes with the same limit.
+No test asserts that something is fast. `LIMIT` only decides how long a failing test takes to report its failure.
+tests/children.py waits for processes with the same limit.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LIMIT = (
-    120.0  # seconds: a hundred times what the slowest condition takes on an idle machine; pytest's timeout is longer
+    120.0  # seconds: a hundred times what the slowest condition needs on an idle machine; pytest's timeout is longer
 )
-PATIENT = timedelta(seconds=LIMIT)  # for a timeout of the product, where the far end must answer in time
+PATIENT = timedelta(seconds=LIMIT)  # for a timeout of the product, if the far end must respond in time
 LOOK_EVERY = 0.01
 
 
 def wait_until(
     look: Callable[[], T | None], what: str, state: Callable[[], object] | None = None, pause: float = LOOK_EVERY
 ) -> T:
-    """Look until there is something to see, and return it; `state` describes what there is instead, for the failure."""
+    """Poll `look` until it returns a true value, and return that; if it fails, the error shows `state`."""
     deadline = time.monotonic() + LIMIT
     while not (seen := look()):
         if time.monotonic() > deadline:
@@ -36,7 +36,7 @@ def wait_until(
 
 @contextmanager
 def beside(work: Callable[[], object], stop: Callable[[], object] = lambda: None) -> Iterator[threading.Thread]:
-    """Run `work` in a thread during the block; then call `stop`, wait for the thread's end, and raise what it raised."""
+    """Run `work` in a thread during the block. Then call `stop`, wait until the thread ends, and raise its exception."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -57,7 +57,7 @@ def beside(work: Callable[[], object], stop: Callable[[], object] = lambda: None
 
 
 def all_at_once(*works: Callable[[], object]) -> None:
-    """Run each in a thread of its own, all begun in the same moment; wait for their ends, and raise what one of them raised."""
+    """Run each function in its own thread, all started at the same moment. Wait for all, and raise the exception of one."""
     ready = threading.Barrier(len(works))
     raised: list[BaseException] = []
 
@@ -78,7 +78,7 @@ def all_at_once(*works: Callable[[], object]) -> None:
 
 
 def join(thread: threading.Thread) -> None:
-    """Wait for a thread's end."""
+    """Wait until a thread ends."""
     thread.join(LIMIT)
     assert not thread.is_alive(), f"waited {LIMIT:g} s for the end of {thread}"
 
@@ -89,19 +89,25 @@ def wait_for_event(event: threading.Event, what: str) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Let time pass: a far end may be slow on purpose, or what must not happen gets a chance. Nothing may need the time."""
+    """Let time pass, for a far end that is slow on purpose, or to give an unwanted event a chance.
+
+    Nothing may need the time.
+    """
     time.sleep(seconds)
 
 
 def stopwatch() -> Callable[[], float]:
-    """Start a stopwatch; returns what reads its seconds. They may be printed, or divided by, but no test may bound them."""
+    """Start a stopwatch, and return a function that reads its seconds.
+
+    A test may print the seconds or divide by them, but must not assert a bound.
+    """
     started = time.monotonic()
     return lambda: time.monotonic() - started
 
 
 @contextmanager
 def at_least(seconds: float) -> Iterator[None]:
-    """Fail a block that ends sooner, which on no machine, however fast, it may."""
+    """Fail if the block ends sooner than it may on any machine."""
     passed = stopwatch()
     yield
     assert passed() >= seconds

@@ -100,7 +100,7 @@ ENQUEUE = Transition(
     "enqueue", ((None, _S.PENDING),), "matching (an alert opens, changes or ends), summaries, fallbacks"
 )
 CHANGE_EVENT = Transition(
-    "change_event", _STAYS_PENDING, "matching: an update that was not attempted reports newer news"
+    "change_event", _STAYS_PENDING, "matching: an update that was not attempted becomes an acknowledgement or a resolve"
 )
 CLAIM = Transition("claim", _STAYS_PENDING, "the delivery worker: takes a lease, freezes the body, counts the attempt")
 FREEZE = Transition("freeze", _STAYS_PENDING, "the delivery worker: freezes the body for a fallback copy")

@@ -363,7 +363,7 @@ class Silence:
 class Decision:
     """The result of a person's action: a sentence to show, and whether it changed anything (someone may have been faster)."""
 
-    said: str
+    text: str
     is_new: bool
 
 

@@ -45,7 +45,7 @@ def untold(context: GateContext) -> GateDecision | None:
     return Suppress(NOT_NOTIFIED, None, "this receiver did not get the opening")
 
 
-def taken_on(context: GateContext) -> GateDecision | None:
+def handled(context: GateContext) -> GateDecision | None:
     """Suppress an escalation of an alert that is acknowledged or resolved."""
     alert = context.alert
     if not context.delivery.is_escalation or alert.status is Status.OPEN:
@@ -122,7 +122,7 @@ ALL = OPENED | UPDATES | RESOLVED
 
 GATES: tuple[Gate, ...] = (
     Gate(untold, RESOLVED, applies_to_fallbacks=True),
-    Gate(taken_on, NEWS),
+    Gate(handled, NEWS),
     Gate(silence, NEWS),
     Gate(inhibition, NEWS),
     Gate(mute, NEWS),

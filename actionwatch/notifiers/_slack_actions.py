@@ -44,7 +44,7 @@ BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
 PREFIX = "actionwatch_"
 BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
-MAX_SAID_CHARS = 300
+MAX_DECISION_CHARS = 300
 WATCH_SECONDS = 1.0  # how often the connection is checked
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # before connecting again, doubled each time
 UNEXPECTED_WAIT = 5.0  # after an unexpected error
@@ -194,10 +194,10 @@ class SlackActions:
         else:
             log.info("slack_action_taken", receiver=self.receiver, action=name, alert=alert_id, who=who)
             if decision.is_new:
-                self._call("chat.update", _decided(payload, name, decision.said))
+                self._call("chat.update", _decided(payload, name, decision.text))
             else:
                 # The message in the channel may be newer than the one in the payload: do not overwrite it.
-                self._reply_privately(f"Nothing to do. {decision.said}", payload)
+                self._reply_privately(f"Nothing to do. {decision.text}", payload)
 
     def _reply_privately(self, what: str, payload: Mapping[str, Any]) -> None:
         """Show a text only to the user who pressed the button."""
@@ -269,11 +269,11 @@ class _RaisingSocket:
         return data
 
 
-def _decided(payload: Mapping[str, Any], name: str, said: str) -> dict[str, Any]:
+def _decided(payload: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
     """Return the message with the decision in place of the pressed button."""
     message = payload.get("message") or {}
-    text = f":white_check_mark: {escaped(shorten(said, MAX_SAID_CHARS))}"
-    note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": text}]}
+    marked = f":white_check_mark: {escaped(shorten(text, MAX_DECISION_CHARS))}"
+    note = {"type": "context", "elements": [{"type": "mrkdwn", "verbatim": True, "text": marked}]}
     kept = {key: message[key] for key in ("text", "metadata") if message.get(key)}
     attachments = [
         {

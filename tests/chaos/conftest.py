@@ -1,4 +1,4 @@
-"""`--soak N`: play N schedules, with as many kills of the real process as that is worth, instead of the default few."""
+"""`--soak N`: run N schedules, with a matching number of kills of the real process, instead of the default few."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take the length of a soak; `pytest tests/chaos --soak 5000` runs for about a quarter of an hour."""
+    """Add the option. `pytest tests/chaos --soak 5000` runs for about a quarter of an hour."""
     parser.addoption("--soak", type=int, default=0, metavar="N", help="play N schedules of chaos, from --soak-from on")
     parser.addoption("--soak-from", type=int, default=0, metavar="SEED", help="the first seed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let a soak take its time: it alone has no guard against a hang."""
+    """Remove the timeout of a soak."""
     if config.getoption("--soak", 0):
         for item in items:
             if item.path.is_relative_to(Path(__file__).parent):
@@ -23,13 +23,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def soak(request: pytest.FixtureRequest) -> int:
-    """Say how many schedules were asked for; 0: the default."""
+    """Return the requested number of schedules; 0 means the default."""
     found: int = request.config.getoption("--soak", 0)
     return found
 
 
 @pytest.fixture
 def first_seed(request: pytest.FixtureRequest) -> int:
-    """Say where the seeds begin."""
+    """Return the first seed."""
     found: int = request.config.getoption("--soak-from", 0)
     return found

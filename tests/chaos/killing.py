@@ -1,6 +1,6 @@
-"""A process that is killed, as far as the store can tell: at a chosen commit, before or after it, everything ends.
+"""A process that is killed, as the store sees it: at a chosen commit, before or after it, everything ends.
 
-`Killed` is no `Exception`, so that nothing in the pipeline survives it: what comes next is rebuilt from the file alone.
+`Killed` is no `Exception`, so that nothing in the pipeline survives it. The next process is built from the file alone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from actionwatch.store.database import Database
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process was killed."""
 
 
 class MortalDatabase(Database):
-    """A database whose process may die at any commit: `dies` is asked before each, and after it.
+    """A database whose process can die at any commit: `dies` is called before and after each.
 
-    The engines live on, for to compile every statement anew would cost more than what is tested; their connections do not.
+    The engines are reused, because compiling every statement again would take longer than the test. Their connections are not.
+
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,16 +36,16 @@ class MortalDatabase(Database):
 
     @contextlib.contextmanager
     def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
-        """Write as ever, unless it dies before the commit or after it."""
+        """Write, unless the process dies before or after the commit."""
         with super().write(on_commit) as connection:
             yield connection
             if self.dies():
                 raise Killed  # rolled back
         if self.dies():
-            raise Killed  # committed, and nobody knows
+            raise Killed  # committed, and not reported
 
     def renew(self) -> None:
-        """Begin with an empty store, a copy: to make the schema anew would cost more than a schedule."""
+        """Start with an empty store, a copy, because creating the schema would take longer than a schedule."""
         self.close()
         for old in self.path.parent.glob(self.path.name + "*"):
             old.unlink()

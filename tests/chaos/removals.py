@@ -1,8 +1,8 @@
-"""Seeded removals: a store with rows in every state, and then a configuration that lacks a part of what the rows are about.
+"""Seeded removals: a store with rows in every state, then a configuration without a part that the rows refer to.
 
 A `Removal` builds the store with the real service on real sockets. It then removes or renames rules, list entries, silences,
-templates, sources, receivers, a mute interval or the store's file, lets days pass, and reports every row that nobody moves on.
-The judge follows the table "States and their owners" in docs/architecture.md.
+templates, sources, receivers, a mute interval or the store's file, lets days pass, and reports every row that stays unfinished.
+The checks follow the table "States and their owners" in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ SILENCES = {
     "holiday": (
         "userName=nobody",
         timedelta(days=30),
-    ),  # only the removal of its file can end it before the judge looks
+    ),  # only the removal of its file can end it before the checks
 }
 BROKEN = {
     "rules/broken.yml": "title: [\n",
@@ -95,7 +95,7 @@ RECEIVERS = ("hook", "stormy", "relieved", "muted", "oncall", "digest")
 
 @dataclass
 class Tally:
-    """What all removals did together, and the states that rows were in before them."""
+    """The totals of all removals, and the states of rows before them."""
 
     removals: int = 0
     removed: Counter[str] = field(default_factory=Counter)
@@ -103,14 +103,14 @@ class Tally:
     states: set[str] = field(default_factory=set)
 
     def line(self) -> str:
-        """Describe it in one line."""
+        """Describe the totals in one line."""
         parts = ", ".join(f"{count} {kind}" for kind, count in sorted(self.removed.items()))
         return f"{self.removals} stores with {self.rows} rows; removed or renamed: {parts}"
 
 
 @dataclass
 class FarEnds:
-    """What the upstreams and the receivers of all removals are: served once, and told anew by each."""
+    """The upstreams and the receivers of all removals, started once and reset for each."""
 
     upstreams: Sequence[Switch]
     upstream_urls: Sequence[str]
@@ -120,21 +120,21 @@ class FarEnds:
     organisations: list[Organisation] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Let two organisations begin in which nothing happened yet, and receivers that are well."""
+        """Start with two empty organisations and healthy receivers."""
         self.replies.clear()
         self.organisations = [Organisation(id=f"11111111-2222-4333-8444-{number:012}") for number in range(2)]
         for upstream, organisation in zip(self.upstreams, self.organisations, strict=True):
             upstream.app = create_app(organisation)
 
     def reply(self, request: Request) -> Reply:
-        """Answer for the receiver that the path names."""
+        """Respond for the receiver that the path names."""
         _, name, *method = request.path.split("/")
         return self.replies.get(name, POSTED if method else HEALTHY)
 
 
 @dataclass
 class Plan:
-    """What is configured. Each mapping gives a part its name; a part that is not there is not configured."""
+    """The configuration. Each mapping gives a part its name; a part that is missing is not configured."""
 
     sources: dict[str, str] = field(default_factory=lambda: {name: name for name in ("alpha", "beta")})
     receivers: dict[str, str] = field(default_factory=lambda: {name: name for name in RECEIVERS})
@@ -148,7 +148,7 @@ class Plan:
     store: str = "store.db"
 
     def write(self, folder: Path) -> None:
-        """Write the files, and remove those that are not part of it."""
+        """Write the files, and delete those that do not belong to it."""
         wanted = {f"lists/{name}.txt": self._list(kind) for kind, name in self.lists.items()}
         wanted |= {
             f"rules/{name}.yml": f"title: Rule {name}\nname: {name}\n{LOGSOURCE}{RULES[kind]}"
@@ -171,7 +171,7 @@ class Plan:
             put(folder / name, text)
 
     def configure(self, folder: Path, ends: FarEnds) -> Settings:
-        """Write the configuration, and read it."""
+        """Write the configuration, and load it."""
         config = folder / "actionwatch.yaml"
         config.write_text(yaml.dump(self._configuration(ends)))
         return read_settings(config, {})
@@ -223,12 +223,12 @@ class Plan:
 
 
 class Removal:
-    """One store, and what is removed from under it."""
+    """A store, and what is removed from its configuration."""
 
     def __init__(self, seed: int, folder: Path, ends: FarEnds, tally: Tally) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
-        self._choice = random.Random(f"{seed} of rows")  # how many there are can differ from run to run
+        self._choice = random.Random(f"{seed} of rows")  # their number can differ between runs
         self.folder = folder
         self.ends = ends
         self.tally = tally
@@ -242,7 +242,7 @@ class Removal:
         """The pending escalations of alerts about which somebody decided before the removal."""
 
     def play(self) -> list[str]:
-        """Play it to its end; return what is wrong."""
+        """Run it to its end. Return the problems found."""
         self.tally.removals += 1
         with time_machine.travel(NOON, tick=True) as self.clock:
             self.ends.begin()
@@ -251,18 +251,18 @@ class Removal:
             self._remove()
             self._removed_at = self._now
             self._let_time_pass()
-            self._judge("a day later")
+            self._check("a day later")
             self._resolve_and_drop()
-            self._judge("after the decisions of people")
+            self._check("after the decisions of people")
             if self.seed % 2:
                 self._forget()
-                self._judge("after retention")
+                self._check("after retention")
         return [f"seed {self.seed}: {text}" for text in self.wrong]
 
     # -- the process
 
     def _round(self, while_it_runs: Callable[[], None] | None = None) -> None:
-        """Be a process from its start to its end: a round, and perhaps files that change while it runs."""
+        """Run a process from its start to its end: one run, perhaps with files that change meanwhile."""
         with closing(App(self.settings)) as app:
             if while_it_runs is not None:
                 with app.database.owned():
@@ -308,11 +308,11 @@ class Removal:
         with closing(App(self.settings)) as app:
             run_once(app, timedelta(0)) if self.chance.random() < 0.5 else app.matcher.run_once()
             self._acknowledge_escalated(app)
-            self._report_troubles(app)  # last: a round would settle what is over
+            self._report_troubles(app)  # last: a run would settle what has ended
             self._leave_as_if_killed(app.database)
 
     def _act(self) -> None:
-        """Let people act in both organisations; some records appear late."""
+        """Log actions in both organisations; some records appear late."""
         for kind in (KINDS[0], *self.chance.choices(KINDS, k=self.chance.randint(1, 5))):
             self._acted += 1
             self.chance.choice(self.ends.organisations).append(
@@ -325,7 +325,7 @@ class Removal:
     def _decide_about_alerts(self) -> None:
         with closing(App(self.settings)) as app:
             with app.database.read() as connection:
-                others = select(tables.ALERT.c.id).where(tables.ALERT.c.rule_name != "absent")  # these are to stay open
+                others = select(tables.ALERT.c.id).where(tables.ALERT.c.rule_name != "absent")  # these must stay open
                 found = connection.execute(others.order_by(tables.ALERT.c.id)).scalars().all()
             people = app.operator_actions(lambda: None)
             for action in ("ack", "resolve", "silence"):
@@ -333,7 +333,7 @@ class Removal:
                     people.act(action, alert_id, "sam")
 
     def _acknowledge_escalated(self, app: App) -> None:
-        """Acknowledge an alert whose escalation is still to come; note every escalation that a decision ended."""
+        """Acknowledge an alert with a pending escalation. Note every escalation that a decision ended."""
         escalations = (
             select(tables.DELIVERY.c.id, tables.DELIVERY.c.alert_id, tables.ALERT.c.status)
             .join(tables.ALERT, tables.ALERT.c.id == tables.DELIVERY.c.alert_id)
@@ -350,7 +350,7 @@ class Removal:
         self._needless = {row.id for row in waiting if row.status != Status.OPEN.value}
 
     def _report_troubles(self, app: App) -> None:
-        """Report a few troubles as their steps would: each is over, or its subject is removed next."""
+        """Report some problems like their steps would. Each has ended, or its subject is removed next."""
         others = {
             "clock_stepped": "this machine",
             "dead_letters": self.chance.choice([*self.plan.receivers.values()]),
@@ -358,15 +358,15 @@ class Removal:
             "step_failing": self.chance.choice(("tail alpha", "match", "buttons oncall")),
             "store_nearly_full": self.plan.store,
         }
-        for trouble in sorted(TITLES.keys() - {"unknown_kind"}):  # which the records of KINDS cause
+        for trouble in sorted(TITLES.keys() - {"unknown_kind"}):  # caused by the records of KINDS
             if self.chance.random() < 0.5:
                 names = self.plan.sources if trouble in OF_SOURCES else self.plan.receivers
                 subject = others.get(trouble) or self.chance.choice([*names.values()])
                 app.self_alerts.report(trouble, subject, "it failed", "repair it")
-        app.self_alerts.report("step_failing", "heartbeat", "it failed", "repair it")  # no round has this step
+        app.self_alerts.report("step_failing", "heartbeat", "it failed", "repair it")  # no run includes this step
 
     def _leave_as_if_killed(self, database: Database) -> None:
-        """Leave what a process leaves that is killed: leases, a backlog, windows that it was still to read again."""
+        """Leave what a killed process leaves: leases, a backlog, windows that must be read again."""
         now = self._now
         with database.write() as connection:
             rows = outbox.find(connection, limit=100_000)
@@ -403,7 +403,7 @@ class Removal:
                 self.tally.rows += count
                 self.tally.states |= {table.name} if count else set()
 
-    # -- the removal
+    # -- removing
 
     def _remove(self) -> None:
         """Remove or rename a random part; of files perhaps while the process runs."""
@@ -440,10 +440,10 @@ class Removal:
             self.clock.shift(hours * 3600)
             self._round()
             if not hours:
-                self._judge_leases()
+                self._check_leases()
 
     def _resolve_and_drop(self) -> None:
-        """Resolve what only people resolve; then drop dead letters until none is left."""
+        """Resolve what only operators resolve; then drop dead letters until none is left."""
         with closing(App(self.settings)) as app:
             people = app.operator_actions(lambda: None)
             with app.database.read() as connection:
@@ -451,7 +451,7 @@ class Removal:
                 found = connection.execute(select(tables.ALERT.c.id).where(is_theirs)).scalars().all()
             for alert_id in found:
                 people.resolve(alert_id, "sam")
-        for _ in range(3):  # a self-alert that ends can owe its end to a receiver that is gone
+        for _ in range(3):  # a self-alert that ends can create a resolve for a removed receiver
             self.clock.shift(timedelta(hours=1.1).total_seconds())
             self._round()
             with closing(App(self.settings)) as app, app.database.write() as connection:
@@ -460,10 +460,12 @@ class Removal:
         self.wrong.append("dead letters come again and again")
 
     def _forget(self) -> None:
-        """Let retention pass."""
-        for _ in range(3):  # what is about the records that are gone is over with the next start
+        """Let the retention pass."""
+        for _ in range(3):  # self-alerts about deleted records resolve at the next start
             self.clock.shift(LONG_AGO.total_seconds())
-            for organisation in self.ends.organisations:  # else retention keeps what polls and rules can still ask for
+            for (
+                organisation
+            ) in self.ends.organisations:  # otherwise retention keeps what polls and rules can still need
                 organisation.append("BACKUP", user_name="eve")
             self._round()
             with closing(App(self.settings)) as app:
@@ -492,12 +494,12 @@ class Removal:
                 self._note(left, f"retention leaves a row of {table.name}: ")
 
     def _lasting(self, connection: Connection) -> set[str]:
-        """Give the alerts about what still lasts: open self-alerts, and what is still missing."""
+        """Return the alerts about continuing problems: open self-alerts, and open absences."""
         missing = select(func.coalesce(tables.CORRELATED_ALERT.c.reported_as, tables.CORRELATED_ALERT.c.id))
         found = set(connection.execute(missing.where(tables.CORRELATED_ALERT.c.is_open)).scalars())
         return found | {each.alert_id for each in self_alerts.read_all(connection)}
 
-    # -- the judge
+    # -- the checks
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -507,25 +509,25 @@ class Removal:
     def _note(self, found: Iterable[object], what: str) -> None:
         self.wrong += [f"{what}{each}" for each in found]
 
-    def _judge(self, when: str) -> None:
+    def _check(self, when: str) -> None:
         before, self.wrong = self.wrong, []
         with self._reading() as connection:
-            self._judge_deliveries(connection)
-            self._judge_alerts(connection)
-            self._judge_troubles(connection)
-            self._judge_others(connection)
-            self._judge_orphans(connection)
-            self._judge_status(connection)
+            self._check_deliveries(connection)
+            self._check_alerts(connection)
+            self._check_self_alerts(connection)
+            self._check_other_tables(connection)
+            self._check_orphans(connection)
+            self._check_status(connection)
         self.wrong = [*before, *(f"{when}: {text}" for text in self.wrong)]
 
-    def _judge_leases(self) -> None:
+    def _check_leases(self) -> None:
         """The first start ends each lease of the killed process, long before it expires."""
         is_leased = select(tables.DELIVERY.c.receiver).where(tables.DELIVERY.c.leased_until.is_not(None))
         with self._reading() as connection:
             self._note(connection.execute(is_leased).scalars(), "the start leaves a lease of a message to ")
 
-    def _judge_deliveries(self, connection: Connection) -> None:
-        """A row that waits must wait for something that is still to come."""
+    def _check_deliveries(self, connection: Connection) -> None:
+        """A pending row must wait for something that will happen."""
         names, now = {receiver.name for receiver in self.settings.receivers}, self._now
         for row in connection.execute(select(tables.DELIVERY)):
             is_waiting = row.status == "pending" or row.awaits is not None
@@ -540,8 +542,8 @@ class Removal:
             if row.reported_in is not None and is_kept and outbox.read(connection, row.reported_in) is None:
                 self.wrong.append(f"{row.receiver} {row.event} is reported in a summary that does not exist")
 
-    def _judge_alerts(self, connection: Connection) -> None:
-        """Self-alerts and absences must be about what is there; what resolved by itself says why."""
+    def _check_alerts(self, connection: Connection) -> None:
+        """Self-alerts and absences must be about existing subjects. Those that resolved by themselves must have a reason."""
         lasting = self._lasting(connection)
         for row in connection.execute(select(tables.ALERT)):
             is_over = row.status == Status.RESOLVED.value
@@ -553,7 +555,7 @@ class Removal:
                 is_wrong = self._has_kind(connection, kind, row.resolved_at)
                 self._note([kind] if is_wrong else [], "resolved, though there are records: ")
             is_new = row.resolved_by == "actionwatch" and row.resolved_at >= self._removed_at
-            if is_over and is_new and self._is_gone(row) and "Resolved: " not in row.body:
+            if is_over and is_new and self._is_removed(row) and "Resolved: " not in row.body:
                 self.wrong.append(f"{row.title} of {row.group_values} resolved without a reason: {row.body}")
         for row in connection.execute(select(tables.CORRELATED_ALERT).where(tables.CORRELATED_ALERT.c.is_open)):
             rule = self.running.get(row.rule_id)
@@ -562,32 +564,32 @@ class Removal:
                 self.wrong.append(f"stuck: {row.rule_id} misses {group}, which nobody expects")
 
     def _has_kind(self, connection: Connection, kind: str, by: datetime) -> bool:
-        """Say whether an organisation that a configured source reads had records of a kind by a time."""
+        """Return whether an organisation that a configured source reads had records of a kind before a time."""
         read = {source.organisation_id for source in self.settings.sources}
         is_it = (tables.RECORD.c.action_kind == kind, tables.RECORD.c.seen_at < by)
         of_them = select(tables.RECORD.c.id).where(*is_it)
         return connection.execute(of_them.where(tables.RECORD.c.organisation_id.in_(read))).first() is not None
 
-    def _is_any_gone(self, connection: Connection) -> bool:
-        """Say whether an organisation was read that no configured source reads."""
+    def _is_any_removed(self, connection: Connection) -> bool:
+        """Return whether an organisation was read that no configured source reads."""
         known = set(connection.execute(select(tables.SOURCE.c.organisation)).scalars())
         return bool(known - {source.organisation_id for source in self.settings.sources})
 
-    def _is_gone(self, alert: Row[Any]) -> bool:
-        """Say whether the source or the receiver that a self-alert is about is not configured."""
+    def _is_removed(self, alert: Row[Any]) -> bool:
+        """Return whether the source or the receiver of a self-alert is not configured."""
         trouble = yaml.safe_load(alert.labels).get("trouble")
         if trouble in OF_SOURCES:
             return alert.source not in {source.name for source in self.settings.sources}
         return trouble in OF_RECEIVERS and alert.source not in {each.name for each in self.settings.receivers}
 
-    def _judge_troubles(self, connection: Connection) -> None:
-        """What is open is about a subject that is there, and whose trouble lasts."""
+    def _check_self_alerts(self, connection: Connection) -> None:
+        """An open self-alert must be about an existing subject whose problem continues."""
         dead = {name for name, queue in outbox.count_queues(connection).items() if queue.dead}
         lasting: dict[str, Callable[[str], bool]] = {
             "dead_letters": lambda subject: subject in dead,
             "rule_broken": lambda subject: Path(subject).exists(),
             "unknown_kind": lambda subject: (
-                self._has_kind(connection, subject, self._now) or not self._is_any_gone(connection)
+                self._has_kind(connection, subject, self._now) or not self._is_any_removed(connection)
             ),
         }
         opened = self_alerts.read_all(connection)
@@ -598,8 +600,8 @@ class Removal:
         silent = dead - {each.subject for each in opened if each.trouble == "dead_letters"}
         self._note(silent, "silent: dead letters of ")
 
-    def _judge_others(self, connection: Connection) -> None:
-        """The tables whose rows belong to something that is configured, or that runs."""
+    def _check_other_tables(self, connection: Connection) -> None:
+        """The rows of the other tables must belong to something that is configured or running."""
         sources = {source.name for source in self.settings.sources}
         names = {receiver.name for receiver in self.settings.receivers}
         self._note(receivers.read_all(connection).keys() - names, "stuck: the health of ")
@@ -625,8 +627,8 @@ class Removal:
             if row.file is not None and row.ends_at > self._now and row.id not in filed:
                 self.wrong.append(f"stuck: a silence of {row.file}, which does not hold it")
 
-    def _judge_orphans(self, connection: Connection) -> None:
-        """What is deleted with another row must not outlive it."""
+    def _check_orphans(self, connection: Connection) -> None:
+        """A row that belongs to a deleted row must be deleted too."""
         alert_ids = set(connection.execute(select(tables.ALERT.c.id)).scalars())
         summaries = set(connection.execute(select(tables.DELIVERY.c.alert_id)).scalars())
         for table, kept in (
@@ -637,8 +639,8 @@ class Removal:
             found = set(connection.execute(select(table.c.alert_id)).scalars())
             self._note(found - kept, f"stuck: {table.name} of the deleted alert ")
 
-    def _judge_status(self, connection: Connection) -> None:
-        """`status` counts every dead letter, and names the trouble."""
+    def _check_status(self, connection: Connection) -> None:
+        """`status` counts every dead letter, and shows the trouble."""
         with closing(StoreReader.open(self.settings.store.url)) as store:
             shown = status.describe(self.settings, status.take_snapshot(self.settings, store))
         counted = {each["name"]: each["dead"] for each in shown["receivers"] if each["dead"]}

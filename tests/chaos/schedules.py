@@ -1,7 +1,7 @@
-"""Seeded schedules: arrivals, faults, kills, steps of the clock and reloads, against the three steps on one store file.
+"""Seeded schedules: records, faults, kills, clock steps and reloads, against the three steps on one store file.
 
-A schedule is a function of its seed. `play` runs it step by step and gives what went wrong, in words; the emulator's ground
-truth is the judge.
+A schedule is a function of its seed. `play` runs it step by step and returns the problems found. The truth of the emulator
+decides what is right.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
 
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "ADD_NODE")
-# How the upstream is, all along: what changes while it runs would make the same action look like another.
+# The permanent properties of the upstream: a change while it runs would make the same action look different.
 NATURES: tuple[tuple[str, ...], ...] = (
     (),
     (),
@@ -95,7 +95,7 @@ NATURES: tuple[tuple[str, ...], ...] = (
     ("no_date",),
     ("clock:-40s",),
 )
-# What comes and goes.
+# The temporary faults.
 PASSING = (
     "error:503,times=3",
     "error:500,every=3",
@@ -128,15 +128,15 @@ PASSING = (
     "order:reshuffled,every=2",
     "vanish:0s,kind=ADD_NODE,times=2",
 )
-APPEARED = "Appeared between two pages"  # what the emulator calls what it adds during a walk
+APPEARED = "Appeared between two pages"  # the name of records that the emulator adds during a walk
 SWEEPS = (timedelta(minutes=30), timedelta(hours=2))
 SWEPT_WITHIN = max(SWEEPS) / 10  # docs/proof.md, "The promise": the delay of the last sweep
-VANISHING = "ADD_NODE"  # a kind of which records vanish, which can hide a late one for the reach of a sweep
+VANISHING = "ADD_NODE"  # a kind with vanishing records, which can hide a late one for the reach of a sweep
 
 
 @dataclass
 class Tally:
-    """What all schedules did together."""
+    """The totals of all schedules."""
 
     schedules: int = 0
     kills: int = 0
@@ -157,7 +157,7 @@ class Tally:
     """The states that messages were in before the end of a schedule."""
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Describe the totals in one line."""
         return (
             f"{self.schedules} schedules, {self.kills} kills, {self.clock_steps} steps of the clock, {self.reloads} reloads, "
             f"{self.polls} polls ({self.proved} windows proved, {self.unproved} polls with unproved ones), "
@@ -169,14 +169,14 @@ class Tally:
 
 @dataclass
 class Hook:
-    """A receiver that outlives every process; some messages fail by chance, and all while it is down."""
+    """A receiver that survives every process. Some messages fail randomly, and all while it is down."""
 
     chance: random.Random
     taken: list[Message] = field(default_factory=list)
     is_down: bool = False
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Take it, or not."""
+        """Accept the message, or not."""
         draw = self.chance.random()
         if self.is_down or draw < 0.1:
             raise TransientDeliveryError("503")
@@ -186,11 +186,11 @@ class Hook:
         return Receipt()
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class Machine:
-    """The machine that the service runs on: its clock can be set, while the upstream's stays right."""
+    """The machine of the service: its clock can be set, while the upstream's stays right."""
 
     def __init__(self, world: Clock) -> None:
         self._world = world
@@ -199,7 +199,7 @@ class Machine:
         self.restart()
 
     def restart(self) -> None:
-        """Begin as a process that just started: it believes what the clock shows."""
+        """Behave like a process that has just started, and that believes the clock."""
         self.clock = clock.Clock(lambda: self._world() + self.step, self.elapsed)
 
     def __call__(self) -> datetime:
@@ -211,7 +211,7 @@ class Machine:
 
 
 class Schedule:
-    """One schedule while it is played."""
+    """A schedule while it runs."""
 
     def __init__(self, seed: int, database: MortalDatabase, tally: Tally) -> None:
         self.seed = seed
@@ -231,7 +231,7 @@ class Schedule:
         self._is_second_rule_steady = True
         self._steps_left = (
             2 if seed % 2 and "no_date" not in self.nature else 0
-        )  # without its Date, ours has to be right
+        )  # without its Date, our clock must be right
         self._was_stepped = False
         self._late: set[tuple[str, str]] = set()
         self._first_seen: dict[tuple[str, str, datetime], datetime] = {}
@@ -250,7 +250,7 @@ class Schedule:
     # -- the process
 
     def _build(self) -> None:
-        """Start the process anew from the store file."""
+        """Start a new process on the store file."""
         machine, setup = self._machine, self._setup
         machine.restart()
         self.self_alerts = SelfAlertStore(self.database, setup.addressing, machine)
@@ -276,7 +276,7 @@ class Schedule:
         with self.database.read() as connection:
             alive_at = waits.read_last_alive(connection)
         if alive_at is not None and machine() - alive_at <= -clock.STEP:
-            self._was_stepped = True  # back: even a process that starts after it can tell
+            self._was_stepped = True  # back: even a process that starts afterwards detects it
         self.clock_watch.start()
         self.self_alerts.settle_removed([SOURCE], setup.names.values())
 
@@ -293,7 +293,7 @@ class Schedule:
             self.self_alerts,
             self._machine,
             jitter=lambda: 0.5,
-            global_policy=self._setup.house,
+            global_policy=self._setup.global_policy,
         )
 
     def _hook(self, name: str) -> Hook:
@@ -306,11 +306,11 @@ class Schedule:
         return False
 
     def _may_die(self) -> None:
-        self.world.clock.advance(milliseconds=1)  # what is seen by one request is older than what the next one brings
+        self.world.clock.advance(milliseconds=1)  # a record of one request is older than those of the next
         if self._dies():
             raise Killed
 
-    def _bury(self) -> None:
+    def _end_process(self) -> None:
         self.tally.kills += 1
         self._restart()
 
@@ -322,7 +322,7 @@ class Schedule:
     # -- the steps
 
     def play(self) -> list[str]:
-        """Play it to its end; give what went wrong."""
+        """Run it to its end. Return the problems found."""
         self.tally.schedules += 1
         self.world.faults.set(*self.nature)
         for _ in range(self.chance.randint(3, 7)):
@@ -333,7 +333,7 @@ class Schedule:
                 self._disturb()
             self._run()
         self._settle()
-        self._judge()
+        self._check()
         self.close()
         return [f"seed {self.seed} ({', '.join(self.nature) or 'plain'}): {text}" for text in self.wrong]
 
@@ -345,7 +345,7 @@ class Schedule:
 
     def _arrive(self) -> None:
         for _ in range(self.chance.choice((0, 1, 2, 4, 8))):
-            # Mostly fresh; some are late, up to where the sweeps look. Those must not disappear before a sweep is due.
+            # Most are new; some are late, within the reach of the sweeps. These must not disappear before a sweep is due.
             is_late = self.chance.random() < 0.2
             kind = self.chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
             where: dict[str, Any] = (
@@ -358,13 +358,13 @@ class Schedule:
     def _change_faults(self) -> None:
         passing = self.chance.sample(PASSING, self.chance.choice((0, 0, 1, 1, 2)))
         if any(nature.startswith("page_") for nature in self.nature):
-            # Small pages in another order each time and true twins: two walks may agree by chance, and nothing tells.
+            # With small pages in changing order and true twins, two walks may agree by chance, undetected.
             passing = [fault for fault in passing if not fault.startswith("order")]
-        # What does not pass is set anew each time: its limits count from here, and the nature plays on.
+        # Permanent faults are set again each time: their limits count from here, and the properties stay.
         self.world.faults.set(*self.nature, *passing)
 
     def _disturb(self) -> None:
-        """Set the clock, reload another configuration, or do what people do; or nothing."""
+        """Set the clock, reload another configuration, perform operator actions, or do nothing."""
         match self.chance.randrange(8):
             case 0 | 1 if self._steps_left:
                 self._steps_left -= 1
@@ -380,7 +380,9 @@ class Schedule:
     def _set_clock(self, seconds: int) -> None:
         self.tally.clock_steps += 1
         self._machine.step += timedelta(seconds=seconds)
-        if self.chance.random() < 0.5:  # else a poll comes first, or a kill: nobody can tell it from a stop then
+        if (
+            self.chance.random() < 0.5
+        ):  # otherwise a poll or a kill comes first, and it cannot be distinguished from a stop
             self._watch_clock()
 
     def _watch_clock(self) -> None:
@@ -389,7 +391,7 @@ class Schedule:
         self._was_stepped |= is_stepped
 
     def _reload(self) -> None:
-        """Take up another configuration, as the service does on SIGHUP: a clean end, and a start with it."""
+        """Load another configuration, like the service on SIGHUP: a clean stop, and a start with it."""
         self._page_size = self.chance.choice((self._page_size, 4, 20))
         self._take_up(self._setup.changed(self.chance))
 
@@ -401,7 +403,7 @@ class Schedule:
         self._restart()
 
     def _note_states(self) -> None:
-        """Note the states that messages are in, before they end."""
+        """Note the states of messages before they end."""
         columns = DELIVERY.c.status, DELIVERY.c.awaits, DELIVERY.c.leased_until, DELIVERY.c.fallback_of
         with self.database.read() as connection:
             for status, awaits, leased_until, fallback_of in connection.execute(select(*columns)):
@@ -410,7 +412,7 @@ class Schedule:
                 self.tally.states |= {"fallback"} if fallback_of else set()
 
     def _decide(self) -> None:
-        """Be a person who acknowledges, resolves or silences an alert, or who sends dead letters again."""
+        """Acknowledge, resolve or silence an alert like an operator, or replay dead letters."""
         with self.database.read() as connection:
             known = connection.exec_driver_sql(
                 "SELECT id FROM alert WHERE rule_name <> 'actionwatch_self' ORDER BY id"
@@ -431,7 +433,7 @@ class Schedule:
         self.world.clock.advance(seconds=seconds)
 
     def _run(self) -> None:
-        """Poll, match and deliver, perhaps to be killed anywhere; then a restart, and once more."""
+        """Poll, match and deliver, perhaps with a kill at any point; then restart, and do it again."""
         self._countdown = self.chance.choice((0, self.chance.randint(1, 60)))
         try:
             self._poll()
@@ -441,7 +443,7 @@ class Schedule:
                 self._deliver()
         except Killed:
             self._note_alerts()
-            self._bury()
+            self._end_process()
         self._countdown = 0
 
     def _poll(self) -> PollReport:
@@ -451,21 +453,21 @@ class Schedule:
         report = self.tail.run_once()
         self.tally.polls += 1
         if not report.error:
-            # What disappears before any poll got through to it is nobody's loss; nor what is later than the upstream's clock.
+            # A record that disappears before a poll succeeds is not lost, nor is one later than the upstream's clock.
             reach = now - timedelta(seconds=45) if "clock:-40s" in self.nature else now
             self._visible |= seen(one for one in visible if one.at <= reach)
         self._is_proved = not report.error and not report.unproved
         self.tally.proved += report.proved_count
         self.tally.unproved += bool(report.unproved)
         if not (report.error or report.unproved or report.proved_count):
-            self.wrong.append("a poll neither proved nor told")
+            self.wrong.append("a poll neither proved nor reported anything")
         self._check_proof(known, now, visible)
         self._check_reports(report)
         self._note_promised(now, visible)
         return report
 
     def _note_promised(self, now: datetime, visible: Sequence[Action]) -> None:
-        """Note what this poll's sweeps must have found: it appeared long enough ago, and they reach back to it."""
+        """Note what the sweeps of this poll must find: it appeared long enough ago, within their reach."""
         for one in visible:
             self._first_seen.setdefault((one.kind, one.description, one.at), now)
         with self.database.read() as connection:
@@ -484,7 +486,7 @@ class Schedule:
         return max(known.begins_at, known.mark - self._overlap - sum(SWEEPS, timedelta(0)))
 
     def _check_reports(self, report: PollReport) -> None:
-        """What the poll could not do must have been reported by the time it ends."""
+        """Everything that the poll could not do must be reported by its end."""
         opened = self._opened_self_alerts()
         with self.database.read() as connection:
             failures = polls.read_all(connection)[SOURCE].failures
@@ -504,7 +506,7 @@ class Schedule:
             return self_alerts.read_all(connection)
 
     def _check_proof(self, known: marks.Marks | None, now: datetime, visible: Sequence[Action]) -> None:
-        """What was visible when the poll began, up to where it claims to be complete, must be in the store."""
+        """Everything visible when the poll began, up to where it is proved, must be in the store."""
         moved = self._marks()
         if moved is None:
             return
@@ -527,7 +529,7 @@ class Schedule:
         if not self.worker._is_alone:
             self.worker.recover()
         for _ in range(3):
-            # All that is under way ends first, so that a seed gives the same rounds on every machine.
+            # Finish everything in progress first, so that a seed gives the same run on every machine.
             wait_until(
                 lambda: self.worker._inbox._attempts.qsize() >= self.worker.under_way(),
                 "the receivers",
@@ -537,15 +539,15 @@ class Schedule:
                 break
 
     def _settle(self) -> None:
-        """Let everything pass and run on in peace: nothing may be left behind."""
+        """End all faults and continue: nothing may be left unfinished."""
         self.world.faults.set(*self.nature)
         for hook in self._hooks.values():
             hook.is_down = False
         self._note_states()
-        if self.seed % 4 == 3:  # all at once: no row may wait for what is gone
+        if self.seed % 4 == 3:  # all at once: no row may wait for a removed part
             self._take_up(self._setup.renamed())
         for _ in range(2):
-            self._advance(3600)  # late ones show; both sweeps are due
+            self._advance(3600)  # late records appear; both sweeps are due
             self._arrive()
             self._advance(40)
             for _ in range(3):
@@ -562,7 +564,7 @@ class Schedule:
             with self.database.read() as connection:
                 waiting = connection.execute(select(DELIVERY.c.id).where(is_unfinished)).first()
             idle_count = 0 if waiting else idle_count + 1
-            if idle_count == 2:  # what ended in the round before has been judged, and that reported, too
+            if idle_count == 2:  # what ended in the previous run was evaluated and reported, too
                 break
             self._advance(60)
             self._watch_clock()
@@ -580,7 +582,7 @@ class Schedule:
             ).all()
         return Counter({(row[0], row[1] or ""): row[2] for row in rows})
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         held, truth = self._stored(), seen(self.world.organisation.truth())
         begins_at = (self._marks() or marks_missing()).begins_at
         now = self.world.clock()
@@ -590,7 +592,7 @@ class Schedule:
         self.tally.records += held.total()
         self.tally.doubled += doubled.total()
         if not self._is_proved:
-            # Twins wait for a proved poll, which `proof_lagging` reports; so do late ones that no sweep should have found.
+            # Twins wait for a proved poll, which `proof_lagging` reports, and so do late records that no sweep must have found.
             waiting = self._late - {(kind, description) for kind, description, _ in self._promised}
             lost = Counter({one: n for one, n in lost.items() if one not in held and one not in waiting})
         self.tally.lost += lost.total()
@@ -598,14 +600,15 @@ class Schedule:
             self.wrong.append(f"lost {lost}")
         if doubled:
             self.wrong.append(f"doubled {doubled}")
-        self._judge_vanished()
-        self._judge_receipts()
-        self._judge_alerts(held)
+        self._check_vanished()
+        self._check_receipts()
+        self._check_alerts(held)
 
-    def _judge_vanished(self) -> None:
-        """Each stored record that the upstream no longer shows must be marked and reported, as far as the sweeps reach.
+    def _check_vanished(self) -> None:
+        """Each stored record that vanished upstream must be marked and reported, within the reach of the sweeps.
 
-        docs/proof.md promises nothing for records without a readable time: no window can show that they vanished.
+        docs/proof.md promises nothing for records without a readable time, because no window shows that they vanished.
+
         """
         since, now = self._reach(), self.world.clock()
         gone = {seen_as(one) for one in self.world.organisation.truth() if one.gone_at is not None and one.at >= since}
@@ -625,12 +628,12 @@ class Schedule:
             self._note_silent("records that are marked as vanished")
 
     def _is_beyond_sweeps(self, action: Action, begins_at: datetime) -> bool:
-        """Say whether an action appeared so late that no sweep reaches back to it: at the begin of the first window."""
+        """Return whether an action appeared so late, at the begin of the first window, that no sweep reaches it."""
         is_at_begin = action.at < begins_at + timedelta(minutes=15)
         is_promised = (action.kind, action.description, action.at) in self._promised
         return action.description == APPEARED and self._start == max(SWEEPS) and is_at_begin and not is_promised
 
-    def _judge_receipts(self) -> None:
+    def _check_receipts(self) -> None:
         with self.database.read() as connection:
             found = receipts.read(connection, SOURCE, 1000)
             again = [receipts.recompute(connection, receipt) for receipt in found]
@@ -645,7 +648,7 @@ class Schedule:
                 )
 
     def _note_alerts(self) -> None:
-        """Remember which record opened which alert, as committed so far: it may never become another."""
+        """Note which record opened which committed alert: this must never change."""
         with self.database.read() as connection:
             self._compare(connection)
 
@@ -658,7 +661,7 @@ class Schedule:
             if self._alert_ids.setdefault(f"{rule} {record}", alert) != alert:
                 self.wrong.append(f"record {record} moved to another alert")
 
-    def _judge_alerts(self, held: Counter[tuple[str, str]]) -> None:
+    def _check_alerts(self, held: Counter[tuple[str, str]]) -> None:
         with self.database.read() as connection:
             self._compare(connection)
             joined = connection.execute(
@@ -680,8 +683,8 @@ class Schedule:
             missed = Counter({found: count for found, count in missed.items() if found[0] == "cluster_deleted"})
         if matched - wanted or missed:
             self.wrong.append(f"matched {matched - wanted} too often, {missed} too seldom")
-        self._judge_rows(rows, {row.id for row in alerts})
-        self._judge_self_alerts(rows)
+        self._check_rows(rows, {row.id for row in alerts})
+        self._check_self_alerts(rows)
         if self._was_stepped and not any('"clock_stepped"' in row.labels for row in alerts):
             self._note_silent("the clock was set")
         if strangers := known.keys() - set(self._setup.names.values()):
@@ -689,8 +692,8 @@ class Schedule:
         if backlogs:
             self._note_stuck(f"the progress of {backlogs.keys()}")
 
-    def _judge_rows(self, rows: Sequence[Any], alert_ids: set[str]) -> None:
-        """Each message must have ended, and each that a gate stopped must be in a summary that ended."""
+    def _check_rows(self, rows: Sequence[Any], alert_ids: set[str]) -> None:
+        """Each message must end, and each that a gate stopped must be in a summary that ends."""
         by_id = {row.id: row for row in rows}
         for row in rows:
             reported = by_id.get(row.reported_in)
@@ -702,7 +705,7 @@ class Schedule:
                 self._note_stuck(f"{row.receiver} {row.event} {row.status} in the summary {reported}")
             if row.status == "sent" and row.id not in {message.id for message in self._hook(row.receiver).taken}:
                 self.wrong.append("a delivery counts as sent that never was")
-        # What a fallback or a person sent in another's place is a message more, and says so: one for each that it replaces.
+        # A fallback delivery, or a message that an operator sent elsewhere, is one more, and names the one that it replaces.
         firsts = [row for row in rows if row.event == "opened" and row.status == "sent"]
         opened = Counter((row.alert_id, row.receiver, row.fallback_of, row.ref) for row in firsts)
         doubled = [place[:2] for place, count in opened.items() if count > 1]
@@ -712,8 +715,8 @@ class Schedule:
         self.tally.lost += len(unaddressed)
         self.wrong += [f"alert {alert} has no message" for alert in unaddressed]
 
-    def _judge_self_alerts(self, rows: Sequence[Any]) -> None:
-        """Each dead letter must be reported, and what is reported must be about something that is there."""
+    def _check_self_alerts(self, rows: Sequence[Any]) -> None:
+        """Each dead letter must be reported, and each report must be about something that exists."""
         opened = {(each.trouble, each.subject) for each in self._opened_self_alerts()}
         dead = {row.receiver for row in rows if row.status == "dead" and row.why != READDRESSED}
         for name in dead:
@@ -731,17 +734,17 @@ class Schedule:
 
 
 def seen(actions: Iterable[Action]) -> Counter[tuple[str, str]]:
-    """Count actions by what tells them apart."""
+    """Count actions by what identifies them."""
     return Counter(map(seen_as, actions))
 
 
 def seen_as(action: Action) -> tuple[str, str]:
-    """Return what tells an action apart."""
+    """Return what identifies an action."""
     return action.kind, action.description
 
 
 def marks_missing() -> marks.Marks:
-    """Fail: a tail that polled has marks."""
+    """Fail, because a tail that polled has marks."""
     raise AssertionError("there are no marks")
 
 

@@ -1,4 +1,4 @@
-"""What a schedule's service is configured to do: receivers of every kind, routes, rules; and how a reload changes that."""
+"""The configuration of a schedule: receivers of every type, routes, rules; and how a reload changes it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POLICIES = {
 
 @dataclass
 class EscalatingRule(KindRule):
-    """A rule whose alerts go to whoever is on call when nobody takes them on."""
+    """A rule whose alerts go to the person on call if nobody acknowledges them."""
 
     escalate_to: str | None = None
 
@@ -43,7 +43,7 @@ class EscalatingRule(KindRule):
 
 @dataclass(frozen=True)
 class Setup:
-    """One configuration. `names` gives each kind of receiver its name; a kind that is not there is not configured."""
+    """One configuration. `names` gives each type of receiver its name; a type that is missing is not configured."""
 
     names: dict[str, str] = field(default_factory=lambda: {HOOK: HOOK})
     is_escalated: bool = False
@@ -70,24 +70,24 @@ class Setup:
 
     @property
     def policies(self) -> dict[str, ReceiverPolicy]:
-        """What each receiver wants, by name."""
+        """The policy of each receiver, by name."""
         return {
             name: replace(POLICIES[kind], fallback=self.names[HOOK]) if POLICIES[kind].fallback else POLICIES[kind]
             for kind, name in self.names.items()
         }
 
     @property
-    def house(self) -> GlobalPolicy:
-        """What holds for all."""
+    def global_policy(self) -> GlobalPolicy:
+        """The policy for all receivers."""
         return GlobalPolicy(intervals={"siesta": SIESTA} if self.is_siesta_known else {})
 
     def renamed(self) -> Setup:
-        """Return it with every receiver renamed, without the second rule and the mute interval."""
+        """Return the configuration with every receiver renamed, without the second rule and the mute interval."""
         names = {kind: _renamed(name) for kind, name in self.names.items()}
         return replace(self, names=names, is_second_rule_on=False, is_siesta_known=False)
 
     def changed(self, chance: random.Random) -> Setup:
-        """Return what a reload may find: a receiver renamed, removed or added, the second rule gone or back, and the like."""
+        """Return a configuration after a reload, for example with a receiver renamed, removed or added."""
         match chance.randrange(6):
             case 0 | 1:
                 kind = chance.choice(sorted(self.names))
@@ -106,17 +106,17 @@ class Setup:
 
 
 def plain() -> Setup:
-    """Return the setup of a schedule that is about the tail alone."""
+    """Return the configuration for a schedule about the tail only."""
     return Setup()
 
 
 def varied(chance: random.Random) -> Setup:
-    """Return one with some kinds of receivers."""
+    """Return a configuration with some types of receivers."""
     kinds: Iterable[str] = chance.sample(sorted(POLICIES.keys() - {HOOK}), chance.randint(1, 4))
     return Setup({HOOK: HOOK} | {kind: kind for kind in kinds}, is_escalated="oncall" in kinds)
 
 
 def _renamed(name: str) -> str:
-    """Return a name's next version: `hook`, `hook-2`, `hook-3`."""
+    """Return the next version of a name: `hook`, `hook-2`, `hook-3`."""
     stem, _, number = name.partition("-")
     return f"{stem}-{int(number or 1) + 1}"

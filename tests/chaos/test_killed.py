@@ -1,4 +1,4 @@
-"""The real service, killed with SIGKILL at random moments, against the emulator over real HTTP and a real receiver."""
+"""The real service, killed with SIGKILL at random times, with the emulator over real HTTP and a real receiver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.tables import ALERT, DELIVERY
 from tests.children import child, run_child
-from tests.upstreams import happened, stored
+from tests.upstreams import logged_actions, stored
 from tests.waiting import beside, pause, wait_until
 
 KILLS = 40
@@ -67,8 +67,8 @@ detection:
 """
 
 
-# Imports everything once, and forks a service for each line it is given: a start from nothing costs ten times as much.
-NURSERY = """
+# Imports everything once and forks a service for each line of input, because a complete start takes ten times as long.
+FORKING_PROCESS = """
 import os, sys
 from actionwatch import cli
 from actionwatch.service import app, service
@@ -85,14 +85,14 @@ for _ in sys.stdin:
 
 @dataclass
 class Receiver:
-    """A webhook's far end: what it took, by message id."""
+    """The receiver of a webhook: the accepted messages, by id."""
 
     url: str = ""
     taken: Counter[str] = field(default_factory=Counter)
     opened: dict[str, set[str]] = field(default_factory=dict)
 
     def take(self, message_id: str, body: bytes) -> None:
-        """Note a message."""
+        """Store a message."""
         message: dict[str, Any] = json.loads(body)
         self.taken[message_id] += 1
         if message["type"] == "alert.opened":
@@ -120,9 +120,9 @@ def receiving() -> Iterator[Receiver]:
 
 
 @contextmanager
-def nursery(arguments: list[str], environ: dict[str, str]) -> Iterator[Callable[[], int]]:
-    """Give what starts a service and tells its process id."""
-    pipe, command = subprocess.PIPE, [sys.executable, "-c", NURSERY, *arguments]
+def forking_process(arguments: list[str], environ: dict[str, str]) -> Iterator[Callable[[], int]]:
+    """Return a function that starts a service and returns its process id."""
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", FORKING_PROCESS, *arguments]
     with child(command, stdin=pipe, stdout=pipe, env=environ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -137,20 +137,23 @@ def nursery(arguments: list[str], environ: dict[str, str]) -> Iterator[Callable[
 
 
 def wait_for_a_poll(pid: int, seen: int, organisation_requests: Callable[[], int]) -> None:
-    """Wait until the process has asked the upstream something: before that, there is little to kill.
+    """Wait until the process has sent a request to the upstream, because before that there is little to kill.
 
-    Raises: ProcessLookupError, where it ended by itself.
+    Raises: ProcessLookupError, if it ended by itself.
+
     """
 
-    def has_asked() -> bool:
+    def has_polled() -> bool:
         os.kill(pid, 0)
         return organisation_requests() > seen
 
-    wait_until(has_asked, "a request of the service")
+    wait_until(has_polled, "a request of the service")
 
 
-def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Killed again and again, the service loses or doubles a record, opens an alert twice, or leaves a delivery undone."""
+def test_kills_lose_and_repeat_nothing(
+    tmp_path: Path, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that is killed repeatedly loses and doubles no record, opens no alert twice, and finishes every delivery."""
     chance = random.Random(first_seed)
     organisation = Organisation()
     app = create_app(organisation)
@@ -183,10 +186,10 @@ def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.Captu
         for _ in range(40):
             arrive()
         command = [sys.executable, "-m", "actionwatch", "-c", str(config)]
-        # Compiled once and kept, whatever the test's own environment says: a start costs a tenth of it.
+        # Keep the bytecode, whatever the environment of the test says, because compiling takes most of a start.
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environ["PYTHONPYCACHEPREFIX"] = str(tmp_path / "compiled")
-        with nursery([*command[3:], "run"], environ) as start:
+        with forking_process([*command[3:], "run"], environ) as start:
             for _ in range(kills):
                 emulator.faults.set(*chance.choice(FAULTS))
                 seen, pid = requests(), start()
@@ -203,7 +206,7 @@ def test_killed(tmp_path: Path, soak: int, first_seed: int, capsys: pytest.Captu
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:
             held = stored(database)
-            truth = happened(organisation.truth())
+            truth = logged_actions(organisation.truth())
             with database.read() as connection:
                 statuses = connection.execute(select(DELIVERY.c.id, DELIVERY.c.status)).all()
                 alerts = connection.execute(select(ALERT.c.id).where(ALERT.c.rule_name == "cluster_deleted")).all()

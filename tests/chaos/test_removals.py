@@ -1,4 +1,4 @@
-"""Whatever is removed or renamed under a store with rows in every state, no row stays where nobody moves it on."""
+"""Whatever is removed or renamed, no row of the store stays unfinished."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def ends() -> Iterator[FarEnds]:
         yield made
 
 
-def test_removals(
+def test_removals_leave_no_row_unfinished(
     tmp_path: Path, ends: FarEnds, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row stays in a state that nobody leaves, a dead letter is not counted, or a self-alert outlives its subject."""
+    """No row stays in a state without an owner, every dead letter is counted, and no self-alert outlives its subject."""
     tally, wrong = Tally(), list[str]()
     for seed in range(first_seed, first_seed + (max(soak // 40, 1) if soak else DEFAULT)):
         folder = tmp_path / str(seed)
@@ -43,7 +43,7 @@ def test_removals(
     with capsys.disabled():
         print(f"\nchaos: {tally.line()}")
     assert not wrong, "replay one with --soak 1 --soak-from SEED:\n" + "\n".join(wrong[:40])
-    if not soak:  # else nothing would be shown about what is left in one of them
+    if not soak:  # otherwise the result would say nothing about rows in that state
         states = [f"{state.status} awaiting" if state.awaits_summary else state.status for state in DeliveryState]
         assert {*METADATA.tables, *states, *Status} <= tally.states
         assert {"suppressed by silence", "suppressed by mute", "leased", "escalation", "paused"} <= tally.states

@@ -1,4 +1,4 @@
-"""Seeded schedules of arrivals, faults and kills at every commit point and every request, in one process."""
+"""Seeded schedules of records, faults and kills at every commit and every request, in one process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from actionwatch.base.delivery import DeliveryStatus
 from tests.chaos.killing import MortalDatabase
 from tests.chaos.schedules import NATURES, Tally, play
 
-DEFAULT = 80  # about 20 s; what a change to the tail breaks shows within a few dozen
+DEFAULT = 80  # about 20 s; a mistake in the tail shows within a few dozen
 
 
 @pytest.fixture
 def mortal() -> Iterator[MortalDatabase]:
-    """Open a store that may die, in memory where there is such a folder: its disk is not what is tested."""
+    """Open a store whose process can die, in memory if possible, because the disk is not tested."""
     shared = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
     database = MortalDatabase(folder)
@@ -27,15 +27,17 @@ def mortal() -> Iterator[MortalDatabase]:
     shutil.rmtree(folder)
 
 
-def test_schedules(mortal: MortalDatabase, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A record is lost or doubled, a window claims to be complete and is not, an alert opens twice or a delivery never ends."""
+def test_schedules_lose_and_repeat_nothing(
+    mortal: MortalDatabase, soak: int, first_seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No record is lost or doubled, no window is proved wrongly, no alert opens twice, and every delivery ends."""
     tally, wrong = Tally(), list[str]()
     for seed in range(first_seed, first_seed + (soak or DEFAULT)):
         wrong += play(seed, mortal, tally)
     with capsys.disabled():
         print(f"\nchaos: {tally.line()}")
     assert not wrong, "replay one with --soak 1 --soak-from SEED:\n" + "\n".join(wrong[:20])
-    if not soak:  # one schedule shows nothing about what the others contain
+    if not soak:  # one schedule shows nothing about the contents of the others
         assert tally.kills
         assert set(DeliveryStatus) <= tally.states
         assert {"leased", "fallback", "held digest", "collapsed storm"} <= tally.states
@@ -43,15 +45,15 @@ def test_schedules(mortal: MortalDatabase, soak: int, first_seed: int, capsys: p
 
 
 @pytest.mark.parametrize("seed", [8, 15, 18, 21])
-def test_replay(mortal: MortalDatabase, seed: int) -> None:
-    """The same seed gives another schedule, or a schedule that once went wrong does so again."""
+def test_seed_repeats_its_schedule(mortal: MortalDatabase, seed: int) -> None:
+    """The same seed gives the same schedule, and schedules that once failed pass."""
     tallies = [Tally(), Tally()]
     assert [play(seed, mortal, tally) for tally in tallies] == [[], []]
     assert tallies[0] == tallies[1]
 
 
-def test_natures_are_faults() -> None:
-    """A nature of the upstream is spelt so that the emulator does not know it."""
+def test_properties_of_the_upstream_are_known_faults() -> None:
+    """The emulator knows every permanent property."""
     from actionwatch.emulator.faults.fault import parse_fault
 
     assert all(parse_fault(text) for nature in NATURES for text in nature)

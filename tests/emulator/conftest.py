@@ -1,4 +1,4 @@
-"""One small organisation, with everything at known times, behind a real socket."""
+"""A small organisation with known times, behind a real socket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 @dataclass
 class FakeClock:
-    """A clock that moves only when it is set."""
+    """A clock that moves only if it is set."""
 
     now: datetime = NOON
 
@@ -29,7 +29,7 @@ class FakeClock:
 
 @dataclass
 class World:
-    """An organisation with one account, one cluster and a hand-set clock, and a client of its API."""
+    """An organisation with one account, one cluster and a clock that a test sets, and a client of its API."""
 
     organisation: Organisation
     clock: FakeClock
@@ -43,37 +43,37 @@ class World:
         """Log an action some minutes after noon."""
         self.organisation.append(kind, at=NOON + timedelta(minutes=minutes), **fields)  # type: ignore[arg-type]
 
-    def ask(self, query: str = "") -> dict[str, object]:
-        """Give the only envelope of an answer."""
+    def request(self, query: str = "") -> dict[str, object]:
+        """Return the only envelope of a response."""
         answer = self.client.get(f"/user-actions?{query}")
         assert answer.status_code == 200, answer.text
         (envelope,) = answer.json()
         return dict(envelope)
 
     def kinds(self, query: str = "") -> list[str]:
-        """Give the kinds of a page, in its order."""
-        resources = self.ask(query)["resources"]
+        """Return the kinds of a page, in its order."""
+        resources = self.request(query)["resources"]
         assert isinstance(resources, list)
         return [record["action"] for record in resources]
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Serve a fresh world."""
-    with a_world() as fresh:
+    """Serve a new world."""
+    with serve_world() as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
-    """Serve one empty world to all tests of a module that leave it as they found it: a server costs 0.2 s."""
-    with a_world() as empty:
+    """Serve one empty world to all tests of a module that do not change it, because a server takes 0.2 s."""
+    with serve_world() as empty:
         yield empty
 
 
 @contextmanager
-def a_world() -> Iterator[World]:
-    """Serve a world for as long as it is looked at."""
+def serve_world() -> Iterator[World]:
+    """Serve a world during the block."""
     clock = FakeClock()
     organisation = Organisation(clock=clock)
     account = organisation.add_account("payments")

@@ -1,4 +1,4 @@
-"""Faults of the log: late, inserted, doubled and vanished records, and the truth about them."""
+"""Faults of the log: late, inserted, duplicated and vanished records, and the truth about them."""
 
 from datetime import timedelta
 from typing import Any
@@ -25,23 +25,23 @@ def test_twins_are_real(world: World) -> None:
     assert len(world.organisation.truth()) == 5
 
 
-def test_coarse_time_makes_equal_instants(world: World) -> None:
-    """Times are cut down on their way into the log, in the truth too."""
+def test_coarse_times_make_equal_times(world: World) -> None:
+    """Times are rounded down when they are logged, also in the truth."""
     world.faults.set("coarse_time:1m")
     for minutes in (1.1, 1.2, 1.9):
         world.log("BACKUP", minutes)
     assert {action.at for action in world.organisation.truth()} == {NOON + MINUTE}
 
 
-def test_late_record_is_seen_only_after_a_while(world: World) -> None:
-    """It is there in truth at once, on the wire only then; ending the fault does not hasten it."""
+def test_late_record_is_shown_after_its_delay(world: World) -> None:
+    """The truth has it at once, the API only after the delay; ending the fault does not shorten it."""
     world.log("RESTORE")
     world.faults.set("late:10s")
     world.log("BACKUP")
     world.faults.clear()
     assert world.kinds() == ["RESTORE"]
-    assert world.ask()["totalResults"] == 1
-    assert world.ask()["actionCounts"] == {"RESTORE": 1}
+    assert world.request()["totalResults"] == 1
+    assert world.request()["actionCounts"] == {"RESTORE": 1}
     assert len(world.organisation.truth()) == 2
     world.clock.now += timedelta(seconds=9.999)
     assert world.kinds() == ["RESTORE"]
@@ -49,7 +49,7 @@ def test_late_record_is_seen_only_after_a_while(world: World) -> None:
     assert world.kinds() == ["BACKUP", "RESTORE"]
 
 
-def test_late_records_come_out_of_order(world: World) -> None:
+def test_late_records_appear_out_of_order(world: World) -> None:
     """With two durations, each record has its own random delay, and the same seed repeats the delays."""
     orders = []
     for start in (0, 100):
@@ -73,20 +73,20 @@ def test_limits_count_records(world: World) -> None:
     world.faults.set("twins:2,every=2,times=2")
     for number in range(8):
         world.log("BACKUP", description=str(number))
-        world.ask()
+        world.request()
     described = [action.description for action in world.organisation.truth()]
     assert described == ["0", "1", "1", "2", "3", "3", "4", "5", "6", "7"]
 
 
 def test_entries_disappear_at_an_age(world: World) -> None:
-    """Retention: an entry goes the moment it is so old, for good, and the truth keeps it with that moment."""
+    """Retention: a record disappears for good when it reaches an age, and the truth keeps it with that time."""
     world.log("BACKUP", 0)
     world.log("RESTORE", 5)
     world.faults.set("vanish:10m")
     assert world.kinds() == ["RESTORE", "BACKUP"]
     world.clock.now += 12 * MINUTE
     assert world.kinds() == ["RESTORE"]
-    assert world.ask()["totalResults"] == 1
+    assert world.request()["totalResults"] == 1
     world.faults.clear()
     assert world.kinds() == ["RESTORE"]
     world.clock.now += 60 * MINUTE
@@ -94,7 +94,7 @@ def test_entries_disappear_at_an_age(world: World) -> None:
     assert (first.gone_at, second.gone_at) == (NOON + 10 * MINUTE, None)
 
 
-def test_entries_disappear_by_what_they_are(world: World) -> None:
+def test_entries_disappear_by_their_fields(world: World) -> None:
     """Each field restricts which records disappear; `times` limits their number."""
     for minute in range(3):
         world.log("BACKUP", minute, user_name="eve")
@@ -111,7 +111,7 @@ def test_entries_disappear_by_what_they_are(world: World) -> None:
     assert gone == [NOON, NOON, None, NOON + MINUTE]
 
 
-def test_entries_disappear_for_a_while(world: World) -> None:
+def test_entries_disappear_for_a_time(world: World) -> None:
     """After `for`, no more records disappear; those that reached the age before have disappeared at that time."""
     world.log("BACKUP", 0)
     world.log("RESTORE", 8)
@@ -145,7 +145,7 @@ def test_visible_at_any_time(world: World) -> None:
     assert (seen(5, 1, 2), seen(5, 1.5, 2), seen(5, 0, 0.5)) == (["late", "new"], ["new"], ["old"])
 
 
-def test_another_process_can_ask_for_the_truth(world: World) -> None:
+def test_another_process_can_read_the_truth(world: World) -> None:
     """The control API marks records that disappeared, and returns those visible at a time."""
     world.log("BACKUP", 0)
     world.log("RESTORE", 0)
@@ -178,7 +178,7 @@ def test_another_process_can_ask_for_the_truth(world: World) -> None:
     ],
 )
 def test_records_appear_between_two_pages(world: World, fault: str, pages: list[list[object]]) -> None:
-    """One before the offset repeats a record at the page's edge, one after it is met, one outside the window is not."""
+    """A record before the offset repeats one at the page edge, one after it is returned, one outside the window is not."""
     for minute in range(6):
         world.log("RESTORE", minute, description=str(minute))
     world.clock.now += 60 * MINUTE
@@ -191,7 +191,7 @@ def test_records_appear_between_two_pages(world: World, fault: str, pages: list[
 
 
 def test_records_appear_in_ascending_order_too(world: World) -> None:
-    """Before the offset means before it in the order that plays."""
+    """Before the offset means before it in the active order."""
     for minute in range(1, 5):
         world.log("RESTORE", minute, description=str(minute))
     world.faults.set("order:ascending", "appear:1,before,times=1")
@@ -217,7 +217,7 @@ def _walk(world: World) -> list[list[str]]:
     while not pages or pages[-1]:
         at = sum(map(len, pages))
         query = f"startTime={NOON_MS}&endTime={NOON_MS + 300_000}&pageSize=2&recordIndex={at}"
-        resources: Any = world.ask(query)["resources"]
+        resources: Any = world.request(query)["resources"]
         pages.append([record["description"].replace("Appeared between two pages", "new") for record in resources])
     return pages
 

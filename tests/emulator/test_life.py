@@ -1,4 +1,4 @@
-"""An organisation that lives, under a clock set by hand."""
+"""An active organisation, with a clock that a test sets."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def live(simulation: Simulation, clock: FakeClock, seconds: float) -> list[Actio
 
 @pytest.mark.parametrize("seed", range(5))
 def test_same_seed_same_organisation_and_plan(seed: int) -> None:
-    """Chance has one source: two runs agree in every id, person and record."""
+    """There is one source of randomness: two runs have the same ids, people and records."""
     runs = []
     for _ in range(2):
         clock = FakeClock()
@@ -49,7 +49,7 @@ def test_same_seed_same_organisation_and_plan(seed: int) -> None:
 
 
 def test_other_seed_other_organisation() -> None:
-    """The seed matters."""
+    """Another seed gives another organisation."""
     first, second = create_organisation(1), create_organisation(2)
     assert first.people != second.people
     assert first.accounts != second.accounts
@@ -67,7 +67,7 @@ def test_organisation_is_plausible(seed: int) -> None:
 
 
 def test_history_keeps_to_its_window_and_order() -> None:
-    """The past has past time stamps, in order, up to now and no further."""
+    """The history has time stamps in the past, in order, until now."""
     simulation = build_simulation(quiet_month(), FakeClock())
     times = [action.at for action in simulation.organisation.truth()]
     assert times == sorted(times)
@@ -75,8 +75,8 @@ def test_history_keeps_to_its_window_and_order() -> None:
     assert NOON - timedelta(hours=6) < times[-1] <= NOON
 
 
-def test_people_work_in_the_day_of_their_own_zone_only() -> None:
-    """Only services and the support act at night or at the weekend."""
+def test_people_work_during_the_day_in_their_time_zone() -> None:
+    """Only services and the support act at night or on the weekend."""
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     zones = {person.user_name: person.time_zone for person in organisation.people if person.time_zone != "UTC"}
     local = [a.at.astimezone(ZoneInfo(zones[a.user_name])) for a in organisation.truth() if a.user_name in zones]
@@ -85,7 +85,7 @@ def test_people_work_in_the_day_of_their_own_zone_only() -> None:
     assert {moment.hour for moment in local} == set(range(8, 18))
 
 
-def test_quiet_month_holds_no_incident() -> None:
+def test_quiet_month_contains_no_incident() -> None:
     """In a quiet month only the reaper deletes clusters, only those of CI, and there are no firewall bursts."""
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     truth = organisation.truth()
@@ -99,7 +99,7 @@ def test_quiet_month_holds_no_incident() -> None:
 
 
 def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
-    """A heartbeat rule of 26 hours stays silent through a quiet month."""
+    """A rule that expects a backup every 26 hours raises nothing in a quiet month."""
     organisation = build_simulation(quiet_month(), FakeClock()).organisation
     backups = [a for a in organisation.truth() if a.user_name == "svc-backup-scheduler"]
     for cluster in organisation.clusters:
@@ -112,7 +112,7 @@ def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
 @pytest.mark.parametrize("hour", range(0, 24, 3))
 @pytest.mark.parametrize("day", [0, 5])  # a working day and a Saturday
 def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
-    """At any hour the first incident comes within 3 s, all within 45 s, among plenty of ordinary records."""
+    """At any hour the first incident occurs within 3 s, all within 45 s, among many ordinary records."""
     clock = FakeClock(datetime(2026, 11, 23 + day, hour, 30, tzinfo=UTC))
     start = clock.now
     simulation = build_simulation(demo_scenario(start), clock)
@@ -123,11 +123,11 @@ def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
     assert [record.at for record in records] == sorted(record.at for record in records)
     counts = Counter((record.user_name, record.kind) for record in records)
     assert all(counts[one.user_name, kind] >= number for one in planted for kind, number in Counter(one.kinds).items())
-    assert len(records) > 30  # at the quietest hours; 130 at the busiest
+    assert len(records) > 30  # in the quietest hours; 130 in the busiest
 
 
 def test_demo_key_is_revoked_at_night_in_the_head_office() -> None:
-    """The rule on office hours can be checked against the head office's zone."""
+    """The rule about business hours can be tested with the zone of the head office."""
     for hour in range(1, 24, 3):
         clock = FakeClock(datetime(2026, 7, 1, hour, tzinfo=UTC))
         simulation = build_simulation(demo_scenario(clock.now), clock)
@@ -139,7 +139,7 @@ def test_demo_key_is_revoked_at_night_in_the_head_office() -> None:
 
 
 def test_incidents_recur_and_the_organisation_survives_them() -> None:
-    """After ten minutes of demo there have been many incidents by many people, and there is still something to lose."""
+    """After ten minutes of the demo, there were many incidents by many people, and the organisation still has clusters."""
     clock = FakeClock()
     simulation = build_simulation(demo_scenario(clock.now), clock)
     live(simulation, clock, 600)
@@ -150,8 +150,8 @@ def test_incidents_recur_and_the_organisation_survives_them() -> None:
     assert any(cluster.stage == "prod" for cluster in simulation.organisation.clusters)
 
 
-def test_unlinked_account_falls_silent() -> None:
-    """Actions in an account after its unlinking leave no record."""
+def test_unlinked_account_has_no_records() -> None:
+    """Actions in an account after it is unlinked leave no record."""
     clock = FakeClock()
     incident = PlannedIncident("account_unlinked", Duration(seconds=1))
     simulation = build_simulation(Scenario(lapse=3000.0, incidents=(incident,)), clock)
@@ -163,7 +163,7 @@ def test_unlinked_account_falls_silent() -> None:
     assert not any(record.account == gone for record in records[at + 1 :])
 
 
-def test_time_lapse_moves_steps_and_keeps_stamps_honest() -> None:
+def test_time_lapse_accelerates_the_plan_and_not_the_clock() -> None:
     """At a lapse of 600, an action planned for 10 min happens after 1 s, and has the time of the clock."""
     clock = FakeClock()
     plan = Scenario(

@@ -53,11 +53,11 @@ def test_linking_with_invalid_parameters_is_400(shared: World, body: bytes) -> N
 
 
 def test_huge_body_is_refused(shared: World) -> None:
-    """A body that cannot be meant is not read to its end."""
+    """A body that is far too large is not read completely."""
     assert shared.client.post("/linked-accounts", content=b"x" * 100_000).status_code == 413
 
 
-def test_linking_without_the_right_is_400() -> None:
+def test_linking_without_permission_is_400() -> None:
     """A user who may not create accounts gets the documented 400."""
     organisation = Organisation()
     with running(create_app(organisation, may_write=False)) as url:
@@ -77,7 +77,7 @@ def test_unlinking_removes_an_account_once_and_is_logged(world: World) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", ""), ("DELETE", "/x")])
 def test_other_organisation_is_404(shared: World, method: str, path: str) -> None:
-    """These operations have a 404 for an organisation that is not the key's."""
+    """These operations return 404 for an organisation that does not belong to the key."""
     url = f"{shared.url}/v1/organisations/other/linked-accounts{path}"
     assert shared.client.request(method, url, json={"accountName": "x"}).status_code == 404
 

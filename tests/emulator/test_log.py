@@ -1,4 +1,4 @@
-"""The log's columns against the plain meaning of the parameters, and at full size."""
+"""The log's columns compared with a simple reading of the parameters, and at full size."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ filters = st.builds(
     st.integers(0, 12),
     st.integers(1, 12),
 )
-def test_slices_mean_what_a_plain_walk_means(
+def test_columns_give_the_same_as_a_simple_walk(
     logged: list[Action], asked: list[tuple[LogFilter, int, int]], offset: int, limit: int
 ) -> None:
     """For any log and any query, order, page, total and counts are those of a simple walk."""

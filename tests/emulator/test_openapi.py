@@ -1,4 +1,4 @@
-"""The emulator against its own OpenAPI document, by generated requests."""
+"""The emulator compared with its own OpenAPI document, with generated requests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 
-# A name that is taken is a 400 in spite of a valid schema.
+# A name in use is a 400 despite a valid schema.
 MAY_BE_TAKEN = [positive_data_acceptance]
 EXAMPLES = 40  # an operation and mode; boundaries are tested by hand
 OPERATIONS = [
@@ -36,8 +36,8 @@ def api() -> Iterator[Any]:
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_answer_is_documented(api: Any, path: str, method: str, mode: schemathesis.GenerationMode) -> None:
-    """No generated request, valid or not, brings a 5xx, an undocumented status or a body outside its schema."""
+def test_every_response_is_documented(api: Any, path: str, method: str, mode: schemathesis.GenerationMode) -> None:
+    """No generated request, valid or not, causes a 5xx, an undocumented status or a body outside its schema."""
 
     @settings(max_examples=EXAMPLES)
     @given(case=api[path][method].as_strategy(generation_mode=mode))

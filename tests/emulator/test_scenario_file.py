@@ -30,8 +30,8 @@ actions:
 """
 
 
-def test_file_says_everything(tmp_path: Path) -> None:
-    """Each key reaches the scenario, from JSON as from YAML."""
+def test_file_sets_every_key(tmp_path: Path) -> None:
+    """Each key reaches the scenario, from JSON and from YAML."""
     expected = Scenario(
         seed=7,
         history=Duration(days=2),
@@ -58,12 +58,12 @@ def test_file_says_everything(tmp_path: Path) -> None:
 
 
 def test_empty_file_is_the_default(tmp_path: Path) -> None:
-    """A scenario need say nothing."""
+    """An empty file gives the default scenario."""
     assert load_scenario(_file(tmp_path, "")) == Scenario()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("sed: 1", "`sed`"),
         ("incidents: [{incident: firewall_burst, at: 1s}, {incident: firewall_burst, att: 1s}]", "`$.incidents[1]`"),
@@ -86,13 +86,13 @@ def test_empty_file_is_the_default(tmp_path: Path) -> None:
         ("a: [", "line 1"),
     ],
 )
-def test_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_fault_has_a_location(tmp_path: Path, text: str, message: str) -> None:
     """Every error names the file and the location in it."""
     path = _file(tmp_path, text)
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_missing_file_is_a_scenario_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The socket, the thread, the life beside it, and the control API."""
+"""The socket, the thread, the simulated life, and the control API."""
 
 import signal
 import socket
@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 
 def test_nothing_is_left_behind() -> None:
-    """After leaving, no thread runs and the port is free, even with a client still connected."""
+    """After the block, no thread runs and the port is free, even with a connected client."""
     before = set(threading.enumerate())
     with running(Organisation()) as url, http_client.client(base_url=url) as client:
         assert client.get("/openapi.json").status_code == 200
@@ -51,7 +51,7 @@ def test_taken_port_is_an_error_at_once() -> None:
 
 
 def test_organisation_lives_in_a_thread_by_the_wall_clock() -> None:
-    """A planned action happens by itself, stamped with the time of its happening, and the thread ends with the block."""
+    """A planned action happens by itself with the current time, and the thread ends with the block."""
     before = set(threading.enumerate())
     action = PlannedAction(Duration(seconds=60), "BACKUP", "eve")
     later = PlannedAction(Duration(days=100), "BACKUP", "eve")
@@ -82,14 +82,14 @@ def test_served_until_a_signal(number: signal.Signals) -> None:
     assert served.returncode == 0
 
 
-def test_help_is_light() -> None:
+def test_help_loads_no_web_server() -> None:
     """The help of the command loads no web server."""
     code = "import sys, actionwatch.cli.emulator; sys.exit('uvicorn' in sys.modules or 'starlette' in sys.modules)"
     assert run_child([sys.executable, "-c", code]).returncode == 0
 
 
 def test_no_import_of_the_product() -> None:
-    """The emulator is written from the documentation alone: it loads no other package of actionwatch."""
+    """The emulator is written only from the documentation: it loads no other package of actionwatch."""
     code = (
         "import importlib, pkgutil, sys, actionwatch.emulator as e\n"
         "for module in pkgutil.walk_packages(e.__path__, 'actionwatch.emulator.'): importlib.import_module(module.name)\n"
@@ -98,7 +98,7 @@ def test_no_import_of_the_product() -> None:
     assert run_child([sys.executable, "-c", code]).returncode == 0
 
 
-def test_control_appends_and_tells_the_truth(world: World) -> None:
+def test_control_appends_and_returns_the_truth(world: World) -> None:
     """Another process can log actions, also late and equal ones, and read all of them back in order of arrival."""
     new = [
         {"action": "DELETE_CLUSTER", "userName": "eve", "cluster": "payments-prod-kafka", "times": 2},
@@ -140,10 +140,10 @@ def test_control_refuses_and_logs_nothing(shared: World, body: object) -> None:
 
 
 def test_control_appends_in_bulk(world: World) -> None:
-    """A large log is made by one request."""
+    """One request creates a large log."""
     body = {"count": 10_000, "start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
     assert _post(world, "/synthetic", body).json() == {"appended": 10_000}
-    assert world.ask("endTime=2026-01-31T23:59:59.999Z")["totalResults"] == 10_000
+    assert world.request("endTime=2026-01-31T23:59:59.999Z")["totalResults"] == 10_000
 
 
 def test_traffic_counts_each_operation_and_status(world: World) -> None:
@@ -167,8 +167,8 @@ def test_planted_incidents_can_be_read() -> None:
         assert http_client.get(f"{url}/_emulator/planted").json()["incident"] == "firewall_burst"
 
 
-def test_control_token_is_asked_for() -> None:
-    """With a token set, being on loopback is not enough."""
+def test_control_requires_its_token() -> None:
+    """If a token is set, a request from loopback needs it too."""
     with running(create_app(Organisation(), control_token="s3cret")) as url:
         answers = [
             http_client.get(f"{url}/_emulator/traffic", headers=headers).status_code
@@ -178,7 +178,7 @@ def test_control_token_is_asked_for() -> None:
 
 
 def test_credentials_may_hold_any_character() -> None:
-    """A key with a colon and letters beyond ASCII is still a key."""
+    """A key can contain a colon and letters beyond ASCII."""
     organisation = Organisation()
     with running(create_app(organisation, user_name="dé", api_key="a:b✓")) as url:
         path = f"{url}/v1/organisations/{organisation.id}/linked-accounts"
@@ -190,8 +190,8 @@ def _post(world: World, path: str, body: object) -> httpx.Response:
     return http_client.post(f"{world.url}/_emulator{path}", json=body)
 
 
-def test_stages_can_be_exchanged_while_running() -> None:
-    """A fault replaces one stage and leaves the others: here an outage, then an answer without its list."""
+def test_stages_can_be_replaced_while_running() -> None:
+    """A fault replaces one stage and keeps the others: first an outage, then a response without its list."""
     organisation = Organisation()
     app = create_app(organisation)
     emulator, whole = app.state.emulator, Stages()

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from tests import http_client
-from tests.emulator.conftest import NOON, World, a_world
+from tests.emulator.conftest import NOON, World, serve_world
 
 NOON_MS = int(NOON.timestamp() * 1000)
 
 
 @pytest.fixture(scope="module")
 def furnished() -> Iterator[World]:
-    """Serve one world to all tests that only look at it: one action of each sort, a minute apart."""
-    with a_world() as world:
+    """Serve one world to all tests that only read it: one action of each type, one minute apart."""
+    with serve_world() as world:
         world.log("DELETE_CLUSTER", 0, user_name="eve", account=world.account.named)
         world.log("BACKUP", 1, description="nightly", account=world.account.named, cluster=world.cluster.named)
         world.log("LINK_ACCOUNT", 2)
@@ -25,7 +25,7 @@ def furnished() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def paged() -> Iterator[World]:
     """Serve 1001 equal actions: one more than a page holds."""
-    with a_world() as world:
+    with serve_world() as world:
         world.log("BACKUP", times=1001)
         yield world
 
@@ -33,7 +33,7 @@ def paged() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def timed() -> Iterator[World]:
     """Serve three actions, a minute apart."""
-    with a_world() as world:
+    with serve_world() as world:
         for minute in range(3):
             world.log("BACKUP", minute, description=str(minute))
         yield world
@@ -43,7 +43,7 @@ def timed() -> Iterator[World]:
     "auth", [None, ("demo", "wrong"), ("other", "demo-key"), ("demo", ""), ("demé", "clé")], ids=str
 )
 def test_wrong_key_is_401_with_an_empty_body(furnished: World, auth: tuple[str, str] | None) -> None:
-    """Whoever has not the key learns nothing, not even why."""
+    """The response to a wrong key contains no reason."""
     answer = http_client.get(str(furnished.client.base_url) + "user-actions", auth=auth)
     assert (answer.status_code, answer.content) == (401, b"")
 
@@ -56,13 +56,13 @@ def test_malformed_authorisation_is_401(furnished: World, header: str) -> None:
 
 
 def test_other_organisation_is_403(furnished: World) -> None:
-    """A key opens one organisation's log only."""
+    """A key can read only the log of its organisation."""
     answer = furnished.client.get(f"{furnished.url}/v1/organisations/other/user-actions")
     assert (answer.status_code, answer.json()["status"]) == (403, 403)
 
 
 def test_record_has_the_fields_of_the_documentation(world: World) -> None:
-    """An action is sent with who, what, when and on what."""
+    """A record has the user, the action, the time and the object."""
     world.log(
         "DELETE_CLUSTER",
         user_name="eve",
@@ -88,7 +88,13 @@ def test_record_has_the_fields_of_the_documentation(world: World) -> None:
 
 def test_empty_log_is_an_envelope_without_resources(world: World) -> None:
     """A response without records is an envelope and not an empty list."""
-    assert world.ask() == {"totalResults": 0, "startIndex": 0, "itemsPerPage": 0, "resources": [], "actionCounts": {}}
+    assert world.request() == {
+        "totalResults": 0,
+        "startIndex": 0,
+        "itemsPerPage": 0,
+        "resources": [],
+        "actionCounts": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_empty_log_is_an_envelope_without_resources(world: World) -> None:
 )
 def test_page_within_its_bounds(paged: World, query: str, page: int) -> None:
     """Every documented size and offset returns its page, and the total is that of the log."""
-    envelope = paged.ask(query)
+    envelope = paged.request(query)
     assert (envelope["itemsPerPage"], envelope["totalResults"]) == (page, 1001)
 
 
@@ -144,8 +150,8 @@ def test_value_out_of_its_range_is_400(furnished: World, query: str) -> None:
     assert answer.json()["message"].startswith(query.split("=")[0])
 
 
-def test_newest_first_and_pages_join(world: World) -> None:
-    """Pages one after another are the log backwards, equal instants included."""
+def test_pages_are_newest_first_without_gaps(world: World) -> None:
+    """The pages in order are the log backwards, including equal times."""
     for minute in (3, 1, 2, 2):
         world.log("BACKUP", minute, description=str(world.organisation.clock()) + str(len(world.organisation)))
     whole = world.client.get("/user-actions").json()[0]["resources"]
@@ -171,8 +177,8 @@ def test_newest_first_and_pages_join(world: World) -> None:
         ("startTime=999999999999999999", []),
     ],
 )
-def test_window(timed: World, query: str, minutes: list[int]) -> None:
-    """Both bounds belong to the window; milliseconds and ISO mean the same."""
+def test_window_includes_both_bounds(timed: World, query: str, minutes: list[int]) -> None:
+    """Both bounds belong to the window, as milliseconds and in ISO format."""
     envelope = timed.client.get(f"/user-actions?{query}").json()[0]
     assert [int(record["description"]) for record in envelope["resources"]] == minutes
     assert envelope["actionCounts"] == ({"BACKUP": len(minutes)} if minutes else {})
@@ -207,15 +213,15 @@ def test_window(timed: World, query: str, minutes: list[int]) -> None:
         ("unknown=1", ["LOGIN", "LINK_ACCOUNT", "BACKUP", "DELETE_CLUSTER"]),
     ],
 )
-def test_filter(furnished: World, query: str, expected: list[str]) -> None:
-    """Each filter narrows; an invalid kind or operation is ignored, and alone it filters nothing."""
+def test_filters_restrict_the_result(furnished: World, query: str, expected: list[str]) -> None:
+    """Each filter restricts the result; an invalid kind or operation is ignored, and alone it filters nothing."""
     assert furnished.kinds(query) == expected
-    assert furnished.ask(query)["totalResults"] == len(expected)
-    assert furnished.ask(query)["actionCounts"] == dict.fromkeys(sorted(expected), 1)
+    assert furnished.request(query)["totalResults"] == len(expected)
+    assert furnished.request(query)["actionCounts"] == dict.fromkeys(sorted(expected), 1)
 
 
 def test_filter_by_id(furnished: World) -> None:
-    """An account is found by its id as by its name, a cluster by its id."""
+    """An account is found by its id and its name, a cluster by its id."""
     assert furnished.kinds(f"account={furnished.account.id}") == ["BACKUP", "DELETE_CLUSTER"]
     assert furnished.kinds(f"clusterId={furnished.cluster.id}") == ["BACKUP"]
 
@@ -223,8 +229,8 @@ def test_filter_by_id(furnished: World) -> None:
 def test_counts_are_sent_unless_declined(world: World) -> None:
     """`getActionCounts` defaults to true, and counts the whole selection, not the page."""
     world.log("BACKUP", times=5)
-    assert world.ask("pageSize=1")["actionCounts"] == {"BACKUP": 5}
-    assert "actionCounts" not in world.ask("getActionCounts=false")
+    assert world.request("pageSize=1")["actionCounts"] == {"BACKUP": 5}
+    assert "actionCounts" not in world.request("getActionCounts=false")
 
 
 def test_equal_actions_stay_equal_and_separate(world: World) -> None:
@@ -235,7 +241,7 @@ def test_equal_actions_stay_equal_and_separate(world: World) -> None:
 
 
 def test_late_action_appears_only_once_it_is_appended(world: World) -> None:
-    """A late record takes its place by its own time, in a window that was shown without it before."""
+    """A late record has the position of its time, in a window that was returned without it before."""
     world.log("BACKUP", 10)
     query = f"endTime={NOON_MS + 600_000}&userName=alice@example.com"
     assert world.kinds(query) == ["BACKUP"]
@@ -244,13 +250,13 @@ def test_late_action_appears_only_once_it_is_appended(world: World) -> None:
 
 
 def test_date_header_is_the_emulators_clock(world: World) -> None:
-    """There is one `Date`, and it follows the organisation's clock, on refusals too."""
+    """There is one `Date`, which follows the organisation's clock, also in errors."""
     world.clock.now += timedelta(hours=1)
     answers = [world.client.get("/user-actions"), world.client.get(f"{world.url}/nowhere")]
     assert [answer.headers.get_list("date") for answer in answers] == [["Wed, 25 Nov 2026 13:00:00 GMT"]] * 2
 
 
-def test_path_and_method_that_are_not_there(world: World) -> None:
-    """Anything but the four operations is refused in the form of the other errors."""
+def test_unknown_path_or_method_is_refused(world: World) -> None:
+    """Any request except the four operations is refused in the format of the other errors."""
     answers = [world.client.get("/users"), world.client.put("/linked-accounts"), world.client.post("/user-actions")]
     assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(404,) * 2, (405,) * 2, (405,) * 2]

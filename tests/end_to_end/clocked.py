@@ -2,7 +2,7 @@
 
     python clocked.py FILE run
 
-Wall time is what the file says; the monotonic clock, timeouts and sockets are real. The file is looked at all the time.
+Only the wall clock follows the file, which is read continuously; the monotonic clock, timeouts and sockets are real.
 """
 
 from __future__ import annotations

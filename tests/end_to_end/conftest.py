@@ -1,4 +1,4 @@
-"""One emulator and one certificate authority for all these tests; a webhook's receiver for each."""
+"""One emulator and one certificate authority for all these tests, and a webhook receiver for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.notifiers.http_end import HttpEnd
 
 @pytest.fixture(scope="session", autouse=True)
 def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the commands keep their bytecode for each other, as installed ones do: compiling takes most of a start."""
+    """Let the commands share their bytecode, as installed ones do, because compiling takes most of the start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
@@ -50,7 +50,7 @@ def post(tmp_path: Path, up: kit.Upstream, webhook: HttpEnd) -> kit.Post:
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """A certificate authority of these tests."""
+    """The certificate authority of these tests."""
     return trustme.CA()
 
 

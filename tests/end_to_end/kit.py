@@ -26,7 +26,7 @@ from tests.waiting import LIMIT, stopwatch, wait_until
 
 COMMAND = Path(sys.executable).with_name("actionwatch")
 KEY = "whsec_c2VjcmV0LXNpZ25pbmcta2V5LW9mLTMyLWJ5dGVz"
-QUIET = "history: 0s\nordinary: false\n"  # nothing happens but what a test appends
+QUIET = "history: 0s\nordinary: false\n"  # nothing happens except what a test appends
 
 
 def started(*arguments: str, folder: Path, **options: Any) -> contextlib.AbstractContextManager[Process]:
@@ -74,8 +74,8 @@ def upstream(folder: Path) -> Iterator[Upstream]:
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(5)]
-        said = dict(line.strip().split(": ", 1) for line in lines)
-        yield Upstream(said["base_url"], said["organisation_id"], said["username"], said["api_key"])
+        printed = dict(line.strip().split(": ", 1) for line in lines)
+        yield Upstream(printed["base_url"], printed["organisation_id"], printed["username"], printed["api_key"])
         process.send_signal(signal.SIGTERM)
         assert exit_status(process) == 0
 

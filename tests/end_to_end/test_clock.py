@@ -77,7 +77,7 @@ def events(service: kit.Service, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("step", [-HOUR, 25 * HOUR], ids=["back an hour", "forward 25 hours"])
-def test_the_clock_is_set(machine: Machine, soar: kit.Soar, step: float) -> None:
+def test_clock_step_while_the_service_runs(machine: Machine, soar: kit.Soar, step: float) -> None:
     """After a step back or forward, polls and retries continue, no message is given up or repeated, and an alert is sent."""
     up = machine.post.upstream
     with machine.service() as service:
@@ -101,9 +101,9 @@ def test_the_clock_is_set(machine: Machine, soar: kit.Soar, step: float) -> None
             "an empty outbox",
         )
 
-        told = soar.find(trouble="clock_stepped", type="alert.opened")[-1]
-        assert told.data["rule"]["name"] == "actionwatch_self"
-        assert ("back by 1h" if step < 0 else "forward by 1d1h") in told.data["body"]
+        alert = soar.find(trouble="clock_stepped", type="alert.opened")[-1]
+        assert alert.data["rule"]["name"] == "actionwatch_self"
+        assert ("back by 1h" if step < 0 else "forward by 1d1h") in alert.data["body"]
         assert abs(events(service, "clock_stepped")[0]["seconds"] - step) < 5
         status = json.loads(machine.run("status", "-o", "json").stdout)
         assert "clock_stepped" in [trouble["trouble"] for trouble in status["troubles"]]
@@ -127,8 +127,8 @@ def test_the_clock_is_set(machine: Machine, soar: kit.Soar, step: float) -> None
     assert not soar.find(trouble="dead_letters")
 
 
-def test_the_clock_is_set_between_two_rounds(machine: Machine, soar: kit.Soar) -> None:
-    """`run --once` reads and delivers new records after the clock was set back or forward since the last round."""
+def test_clock_step_between_two_runs_once(machine: Machine, soar: kit.Soar) -> None:
+    """`run --once` reads and delivers new records after the clock was set back or forward since the last run."""
     machine.set_clock(0.0)
     up = machine.post.upstream
     for number, off in enumerate((0.0, -HOUR, 25 * HOUR, 10_000 * HOUR, 0.0)):

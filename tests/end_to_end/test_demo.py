@@ -44,14 +44,14 @@ def test_two_demos_at_once(empty: Path) -> None:
         assert all(re.search(rf"│ {name} ", text) for name in SUMMARY)
         assert "\x1b" not in text
     assert re.search(r"^· \d\d:\d\d:\d\d", before, re.MULTILINE)
-    made, told = re.search(r"made (\d+) alerts?", rest), len(re.findall(r"· opened\n", before + rest))
+    made, shown = re.search(r"made (\d+) alerts?", rest), len(re.findall(r"· opened\n", before + rest))
     assert made is not None
-    assert 1 <= told <= int(made[1])  # Ctrl-C may come between an alert and its delivery
+    assert 1 <= shown <= int(made[1])  # Ctrl-C may come between an alert and its delivery
     assert list(empty.iterdir()) == []
     assert os.listdir(empty.parent / "tmp") == []  # noqa: PTH208
 
 
-def test_a_demo_may_be_kept(empty: Path) -> None:
+def test_demo_can_be_kept(empty: Path) -> None:
     """`--keep` leaves a folder in which the other commands work. A folder that is not empty is refused with exit status 2."""
     with kit.started("demo", "--for", "0", "--keep", "kept", folder=empty, stdout=subprocess.PIPE) as kept:
         assert kept.stdout is not None
@@ -69,7 +69,7 @@ def test_a_demo_may_be_kept(empty: Path) -> None:
     assert kit.finished("demo", "--for", "2s", "--keep", "kept", folder=empty).returncode == 2
 
 
-def test_a_demo_whose_reader_leaves(empty: Path) -> None:
+def test_demo_ends_if_its_reader_closes_the_pipe(empty: Path) -> None:
     """`actionwatch demo | head` ends soon, without a traceback, and leaves no file behind."""
     with kit.started("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -81,7 +81,7 @@ def test_a_demo_whose_reader_leaves(empty: Path) -> None:
     assert os.listdir(empty.parent / "tmp") == []  # noqa: PTH208
 
 
-def test_a_taken_port(empty: Path, up: kit.Upstream) -> None:
+def test_port_in_use(empty: Path, up: kit.Upstream) -> None:
     """`emulator` and `demo` on a taken port exit 1 and name the option that would help."""
     port = up.base_url.rpartition(":")[2]
     for command in ("emulator", "demo"):
@@ -93,7 +93,7 @@ def test_a_taken_port(empty: Path, up: kit.Upstream) -> None:
         )
 
 
-def test_the_module_is_the_command(empty: Path) -> None:
+def test_version_and_help(empty: Path) -> None:
     """`--version` and `--help` of the installed command work; a closed pipe causes no traceback."""
     assert kit.finished("--version", folder=empty).stdout.startswith("actionwatch, version ")
     assert kit.finished("--help", folder=empty).stdout.startswith("Usage: actionwatch")

@@ -88,7 +88,7 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
                 pause(chance.uniform(0, 0.7))
                 service.kill()
         else:
-            # Between the claim and the record of its outcome: the message was taken, and we never wrote that down.
+            # Killed between claim and outcome: the message was accepted, and this was never recorded.
             before = len(soar.arrivals)
             with soar.holding(), post.service() as service:
                 post.upstream.delete_cluster(*new)
@@ -105,15 +105,15 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
     assert set(truth.values()) == {1}
     assert post.query("SELECT count(*), count(DISTINCT rule_id) FROM alert") == [(len(users), 1)]
     for user in users:
-        told = soar.find(user=user)
-        assert {found.type for found in told} == {"alert.opened"}
-        assert len({found.id for found in told}) == 1
-        assert len({found.body for found in told}) == 1
+        messages = soar.find(user=user)
+        assert {found.type for found in messages} == {"alert.opened"}
+        assert len({found.id for found in messages}) == 1
+        assert len({found.body for found in messages}) == 1
     assert len({found.id for found in soar.arrivals}) == len(users)
     assert all(found.is_genuine for found in soar.arrivals)
 
 
-def test_troubles_are_told_and_resolved(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
+def test_self_alerts_open_and_resolve(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
     """A broken rule affects no other rule and raises an alert. A refused key raises an alert, which resolves when it works."""
     post.write(webhook, rules={"broken.yml": BROKEN_RULE})
     with post.service() as service:
@@ -135,15 +135,19 @@ def test_troubles_are_told_and_resolved(post: kit.Post, webhook: HttpEnd, soar: 
         soar.wait_for(trouble="key_refused", type="alert.resolved")
         soar.wait_for(user="mallory@example.com")
         service.end()
-    told = soar.find(rule="actionwatch_self")
-    assert [found.data["labels"]["trouble"] for found in told] == ["rule_broken", "key_refused", "key_refused"]
+    messages = soar.find(rule="actionwatch_self")
+    assert [found.data["labels"]["trouble"] for found in messages] == [
+        "rule_broken",
+        "key_refused",
+        "key_refused",
+    ]
     (post.folder / "rules" / "broken.yml").unlink()
     assert kit.finished("run", "--once", folder=post.folder).returncode == 0
     assert soar.find(trouble="rule_broken", type="alert.resolved")
     assert kit.finished("status", folder=post.folder).returncode == 0
 
 
-def test_a_second_service_and_the_tools_beside_a_running_one(post: kit.Post, soar: kit.Soar) -> None:
+def test_second_service_is_refused_and_commands_work(post: kit.Post, soar: kit.Soar) -> None:
     """While a service runs, a second one is refused, but dead letters can be retried and receivers tested."""
     soar.answer = lambda: Reply(410, b"gone")
     with post.service() as service:
@@ -163,8 +167,8 @@ def test_a_second_service_and_the_tools_beside_a_running_one(post: kit.Post, soa
         service.end()
 
 
-def test_a_round_for_cron_twice_and_interrupted(post: kit.Post, soar: kit.Soar) -> None:
-    """`run --once` that is interrupted while sending exits with 130. The next two rounds deliver the rest once."""
+def test_interrupted_run_once_is_continued_by_the_next(post: kit.Post, soar: kit.Soar) -> None:
+    """`run --once` that is interrupted while sending exits with 130. The next two runs deliver the rest once."""
     post.upstream.delete_cluster("eve@example.com")
     with soar.holding(), kit.started("run", "--once", folder=post.folder, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: soar.arrivals, "a message to hold")

@@ -1,4 +1,4 @@
-"""The far ends of the pipeline as tests need them: rules by kind, and notifiers that do what they are told."""
+"""The edges of the pipeline as tests need them: rules by kind, and notifiers whose responses a test sets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Answer = Receipt | Exception | None
 
 @dataclass
 class KindRule:
-    """A rule that one kind of action meets; grouped by user when it has a `realert`."""
+    """A rule that matches one kind, grouped by user if it has a `realert`."""
 
     kind: str = "DELETE_CLUSTER"
     name: str = "cluster_deleted"
@@ -52,7 +52,7 @@ class KindRule:
 
 
 class KindEngine:
-    """Rules as the matcher sees them."""
+    """Rules in the form that the matcher uses."""
 
     def __init__(self, *rules: KindRule, failures: Sequence[object] = ()) -> None:
         self.rules = rules
@@ -60,19 +60,19 @@ class KindEngine:
         self._failures = list(failures)
 
     def evaluate(self, batch: Sequence[Record]) -> Iterable[Match]:
-        """Give the matches of a batch."""
+        """Return the matches of a batch."""
         self.seen += batch
         return [rule.match(record) for record in batch for rule in self.rules if rule.kind == record.action_kind]
 
     def take_failures(self) -> Sequence[object]:
-        """Give what went wrong, once."""
+        """Return the failures, once."""
         taken, self._failures = self._failures, []
         return taken
 
 
 @dataclass
 class Sender:
-    """A notifier whose answers a test decides: `answer` is asked for each message, after `gate` lets it pass."""
+    """A notifier whose responses a test decides: it calls `answer` for each message, after `gate` lets the message pass."""
 
     answer: Callable[[Message], Answer] = lambda message: None
     gate: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +88,7 @@ class Sender:
         self.gate.set()
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Note the attempt; answer as told."""
+        """Record the attempt, and respond."""
         with self._lock:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
@@ -106,34 +106,34 @@ class Sender:
         return answer or Receipt()
 
     def close(self) -> None:
-        """Note it."""
+        """Record that it was closed."""
         self.is_closed = True
 
     @property
     def types(self) -> list[str]:
-        """The types of what came, in order; what is about ourselves left out."""
+        """The types of the messages that arrived, in order, without self-alerts."""
         return [message.type for message in self.sent if message.data["rule"]["id"] != SELF_RULE.id]
 
     @property
     def ids(self) -> list[str]:
-        """The ids of what came, in order."""
+        """The ids of the messages that arrived, in order."""
         return [message.id for message in self.sent]
 
 
 @dataclass
 class PlainRenderer:
-    """A renderer whose templates are all fine, unless it is told what failed."""
+    """A renderer whose templates all work, unless `failures` names some."""
 
     failures: Sequence[str] = ()
 
     def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, Sequence[str]]:
-        """Say the message's type in every template."""
+        """Render the type of the message with every template."""
         return Rendered(dict.fromkeys(names, message.type)), self.failures
 
 
 @dataclass
 class Post:
-    """Receivers and routes over one store, and the steps that use them; a fresh worker is a restarted process."""
+    """Receivers and routes over one store, and the steps that use them. A new worker is a restarted process."""
 
     database: Database
     clock: Clock = field(default_factory=Clock)
@@ -142,7 +142,7 @@ class Post:
     destinations: dict[str, Destination] = field(default_factory=dict)
     renderer: PlainRenderer = field(default_factory=PlainRenderer)
     channel: dict[str, Any] = field(default_factory=dict)
-    """What channels have beyond name and notifier: `concurrency`, `retry`, …"""
+    """The options of channels in addition to name and notifier: `concurrency`, `retry`, …"""
     jitter: float = 1 - 2**-53
 
     @property
@@ -154,7 +154,7 @@ class Post:
 
     @property
     def troubles(self) -> SelfAlertStore:
-        """What is wrong with ourselves."""
+        """The self-alerts."""
         return SelfAlertStore(self.database, self.addressing, self.clock)
 
     def matcher(self, *rules: KindRule, batch_size: int = 2000) -> Matcher:
@@ -166,7 +166,7 @@ class Post:
         return self.channel
 
     def worker(self, **changes: Any) -> DeliveryWorker:
-        """Make the delivering step of a process that just started."""
+        """Make the delivery step of a process that has just started."""
         channels = [Channel(name, sender, ("t.txt",), **self.options(name)) for name, sender in self.senders.items()]
         return DeliveryWorker(
             self.database,
@@ -183,8 +183,8 @@ class Post:
             for record in stored:
                 records.insert_new(connection, [record])
 
-    def owe(self, *alert_ids: str, receiver: str = "hook") -> None:
-        """Open alerts that owe one receiver a message, due now."""
+    def open_alerts(self, *alert_ids: str, receiver: str = "hook") -> None:
+        """Open alerts, each with a message for one receiver that is due now."""
         now = self.clock()
         with self.database.write() as connection:
             alerts.insert_new(connection, [(make_alert(name, title=name), name) for name in alert_ids])
@@ -196,7 +196,7 @@ class Post:
         self.clock.advance(microseconds=len(alert_ids))
 
     def rows(self, alert_id: str | None = None) -> list[Delivery]:
-        """Read the outbox, oldest first, self alerts left out."""
+        """Read the deliveries, oldest first, without those of self-alerts."""
         with self.database.read() as connection:
             own = {found.id for found in alerts.read_newest(connection, 1000) if found.rule == SELF_RULE}
             found = outbox.find(connection, limit=10_000)
@@ -204,23 +204,23 @@ class Post:
         return sorted(rows, key=lambda row: (row.alert_id, row.receiver, row.ordinal))
 
     def states(self) -> list[str]:
-        """Say of each row what became of it."""
+        """Return receiver, event and status of each row."""
         return [f"{row.receiver} {row.event.value} {row.status.value}" for row in self.rows()]
 
     def alerts(self) -> dict[str, Alert]:
-        """Read the alerts that are not about ourselves, by id."""
+        """Read the alerts except self-alerts, by id."""
         with self.database.read() as connection:
             found = alerts.read_newest(connection, 10_000)
         return {alert.id: alert for alert in found if alert.rule != SELF_RULE}
 
     def open_troubles(self) -> list[str]:
-        """Name what is wrong now."""
+        """Return trouble and subject of the open self-alerts."""
         with self.database.read() as connection:
             return [f"{found.trouble} {found.subject}" for found in self_alerts.read_all(connection)]
 
     @contextmanager
     def delivering(self, **changes: Any) -> Iterator[DeliveryWorker]:
-        """Be the delivering process for a while; what hangs is let go at the end, all threads ended."""
+        """Run a delivery process during the block. At its end, let hanging messages pass and end all threads."""
         worker = self.worker(**changes)
         worker.recover()
         try:
@@ -231,13 +231,13 @@ class Post:
             worker.finish()
 
     def deliver(self) -> None:
-        """Deliver what is due now, as a process that starts and ends."""
+        """Deliver what is due now, in a process that starts and ends."""
         with self.delivering() as worker:
             settle(worker)
 
 
 def settle(worker: DeliveryWorker, rounds: int = 1000) -> None:
-    """Deliver what is due now, and what that makes due, until nothing is under way."""
+    """Deliver what is due now, and what becomes due by that, until no message is in progress."""
     for _ in range(rounds):
         handed = worker.run_once(0.0)
         while worker.under_way():

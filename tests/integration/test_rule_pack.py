@@ -1,4 +1,4 @@
-"""The rules that come with actionwatch: complete, tested, quiet on a quiet month, and there when something happens."""
+"""The shipped rules: complete, tested, quiet in a quiet month, and alerting if something happens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.builders import NOON, Clock, make_record
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json\n"
 A_MINUTE = timedelta(minutes=1)
 
-# Those of ATT&CK 18.1 that the pack uses, each with the tactics it serves.
+# The techniques of ATT&CK 18.1 that the rules use, each with its tactics.
 TECHNIQUES = {
     "t1036": {"defense-evasion"},
     "t1059.009": {"execution"},
@@ -75,7 +75,7 @@ TECHNIQUES = {
     "t1657": {"impact"},
     "t1666": {"defense-evasion"},
 }
-# What each incident of the demo must raise, beside whatever else it does.
+# The alerts that each incident of the demo must raise, among others.
 RAISED = {
     "key_then_cluster_deleted": {"key_then_cluster_delete", "account_api_key_generated", "cluster_deleted"},
     "firewall_burst": {"firewall_change_burst", "firewall_opened_to_world"},
@@ -96,7 +96,7 @@ OF_THE_SPECIFICATION = (
 
 @pytest.fixture(scope="module")
 def pack() -> Rules:
-    """Load it once, as an operator does who has configured no more than `init` wrote."""
+    """Load the shipped rules once, with the configuration that `init` writes."""
     return load_rules(
         [noise.FOLDER],
         lists=None,
@@ -108,8 +108,8 @@ def pack() -> Rules:
 # -- each rule --------------------------------------------------------------------------------------------------------
 
 
-def test_it_loads(pack: Rules) -> None:
-    """There is nothing to complain about; the one note says that the operator's list is still empty."""
+def test_shipped_rules_load(pack: Rules) -> None:
+    """The shipped rules load without a fault; the only note says that the operator's list is empty."""
     assert pack.faults == ()
     assert [(Path(note.file).name, note.what) for note in pack.notes] == [
         ("backup_heartbeat_missing.yml", "the list 'production-clusters' is empty: no groups are expected")
@@ -119,35 +119,35 @@ def test_it_loads(pack: Rules) -> None:
     assert not any(rule.is_silent for rule in pack.rules)
 
 
-def test_rules_do_what_their_own_tests_say(pack: Rules) -> None:
+def test_rules_pass_their_tests(pack: Rules) -> None:
     """Every test of every rule passes, and each rule has one that alerts and one that does not."""
     assert _failed(pack.rules, lambda lists: _pack_beside(lists).rules) == []
     assert [rule.name.name for rule in pack.rules if missing_tests(rule, 1)] == []
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Auckland", "Australia/Sydney", "Asia/Kolkata", "America/Los_Angeles"])
-def test_their_tests_pass_wherever_the_office_is(zone: str) -> None:
-    """The shipped rules are well where `business-hours` are those of another place than London."""
+def test_rules_pass_their_tests_with_other_business_hours(zone: str) -> None:
+    """The tests also pass if `business-hours` are those of a place other than London."""
     assert _failed(_pack_with_hours_of(zone), lambda lists: _pack_beside(lists).rules) == []
 
 
-def test_each_file_points_editors_to_its_schema() -> None:
-    """The first line is the one that yaml-language-server reads."""
+def test_each_file_names_its_schema() -> None:
+    """The first line names the schema for yaml-language-server."""
     for file in noise.FOLDER.rglob("*.yml"):
         assert file.read_text().startswith(SCHEMA_LINE), file
 
 
-def test_each_is_complete(pack: Rules) -> None:
-    """Every rule has what the pack promises, and is named like its file."""
+def test_each_rule_is_complete(pack: Rules) -> None:
+    """Every rule has all required keys and the name of its file."""
     for rule in pack.rules:
         name = rule.name.name
         assert rule.document is not None
-        said = rule.document.value
+        document = rule.document.value
         assert Path(rule.file).stem == name
         assert str(uuid.UUID(rule.name.id)) == rule.name.id, name
-        assert said["description"].endswith("."), name
-        assert said["falsepositives"], name
-        assert {"status", "level", "logsource", "title"} <= set(said), name
+        assert document["description"].endswith("."), name
+        assert document["falsepositives"], name
+        assert {"status", "level", "logsource", "title"} <= set(document), name
         assert rule.alert.title is not None, name
         assert rule.alert.fields, name
         steps = re.findall(r"^(\d+)\. ", rule.alert.runbook or "", re.MULTILINE)
@@ -155,8 +155,8 @@ def test_each_is_complete(pack: Rules) -> None:
         assert len(steps) >= 2, name
 
 
-def test_its_tags_are_attacks(pack: Rules) -> None:
-    """Every rule is tagged with techniques there are, each under a tactic it serves, and no tactic stands alone."""
+def test_tags_are_techniques_of_attack(pack: Rules) -> None:
+    """Every rule has existing techniques, each with one of its tactics, and no tactic without a technique."""
     for rule in pack.rules:
         words = [tag.removeprefix("attack.") for tag in rule.name.tags if tag.startswith("attack.")]
         techniques = [word for word in words if re.match(r"t\d", word)]
@@ -168,7 +168,7 @@ def test_its_tags_are_attacks(pack: Rules) -> None:
 
 
 def test_no_template_fails(pack: Rules) -> None:
-    """Also on records that lack everything but their kind, each rule finds words."""
+    """No template fails, even for records that have only their kind."""
     records = _bare_records()
     engine = Engine(pack.rules)
     engine.evaluate(records)
@@ -180,8 +180,8 @@ def test_no_template_fails(pack: Rules) -> None:
     ("user", "cluster", "expected"),
     [("alice", "prod-eu", 1), ("svc-ci-reaper", "ci-7", 0), ("svc-ci-reaper", "prod-eu", 1), ("alice", "ci-7", 1)],
 )
-def test_the_reapers_exception_is_narrow(pack: Rules, user: str, cluster: str, expected: int) -> None:
-    """The reaper may delete what CI made, and nothing else; nobody else may delete even that."""
+def test_exception_for_the_reaper_is_narrow(pack: Rules, user: str, cluster: str, expected: int) -> None:
+    """The reaper may delete only clusters of CI, and nobody else may delete these."""
     found = Engine(pack.rules).evaluate([make_record(user_name=user, cluster=Entity(name=cluster))])
     assert [match.rule.name for match in found] == ["cluster_deleted"] * expected
 
@@ -189,16 +189,16 @@ def test_the_reapers_exception_is_narrow(pack: Rules, user: str, cluster: str, e
 # -- all of them ------------------------------------------------------------------------------------------------------
 
 
-def test_what_matters_is_watched(pack: Rules) -> None:
-    """Each kind of high or critical severity, and each of our own, meets a live rule that needs no second record."""
+def test_every_severe_kind_has_a_rule(pack: Rules) -> None:
+    """Each kind of high or critical severity, and each of our own kinds, has a live rule that needs only one record."""
     single = [rule for rule in pack.rules if rule.correlation is None and rule.mode is Mode.LIVE]
     covered = {row.kind: row.rules for row in cover_kinds(single, dict.fromkeys(configuration.documented_kinds(), ""))}
     severe = {kind for kind, known in KINDS.items() if known.severity in ("high", "critical")}
     assert {kind for kind in severe | set(OWN_KINDS) if not covered[kind]} == set()
 
 
-def test_every_area_and_every_way_is_there(pack: Rules) -> None:
-    """Each area of the catalogue has several rules; counts, sequences, new terms, spikes and absence are all in use."""
+def test_every_area_and_type_is_used(pack: Rules) -> None:
+    """Each area of the catalogue has several rules, and every type of correlation is used."""
     rows = cover_kinds(pack.rules, {kind: known.area for kind, known in KINDS.items()})
     areas: dict[str, set[str]] = {}
     for row in rows:
@@ -216,16 +216,16 @@ def test_every_area_and_every_way_is_there(pack: Rules) -> None:
     assert any(each.is_absence for each in correlations)
 
 
-def test_the_rules_of_the_specification_are_there(pack: Rules) -> None:
-    """All six are shipped under their ids, and each is live."""
+def test_rules_of_the_specification_are_shipped(pack: Rules) -> None:
+    """All six are shipped with their ids, and each is live."""
     rules = {rule.name.name: rule for rule in pack.rules}
     expected = [f"1f0c6a0e-7a0b-4d50-9f9c-0d1f6c1d2a0{number}" for number in range(1, 7)]
     assert [rules[name].name.id for name in OF_THE_SPECIFICATION] == expected
     assert {rules[name].mode for name in OF_THE_SPECIFICATION} == {Mode.LIVE}
 
 
-def test_an_empty_list_awaits_nothing_and_one_of_the_operator_counts_instead(tmp_path: Path) -> None:
-    """Years without a backup raise nothing while no cluster is listed; a list beside the configuration stands in for it."""
+def test_backup_rule_uses_the_operators_list(tmp_path: Path) -> None:
+    """With an empty list, years without a backup raise nothing; a list of the operator replaces the shipped one."""
     year = NOON + timedelta(days=365)
 
     def missing(lists: Path | None) -> list[Mapping[str, str | None]]:
@@ -243,10 +243,11 @@ def test_an_empty_list_awaits_nothing_and_one_of_the_operator_counts_instead(tmp
     assert missing(tmp_path) == [{"clusterId": "c-1"}]
 
 
-def test_a_quiet_month_is_quiet(pack: Rules) -> None:
-    """Fewer than 5 alerts a day at high and above, none critical, no single rule that is a nuisance; and the page says so.
+def test_quiet_month_has_few_alerts(pack: Rules) -> None:
+    """A quiet month has fewer than 5 alerts a day of level high or above, none critical, and no rule with too many.
 
-    docs/rule-pack.md holds the table that the files and the month make: `python -m tests.docs` writes it anew.
+    docs/rule-pack.md contains the table of this; `python -m tests.docs` writes it again.
+
     """
     quiet = noise.measure(pack.rules)
     assert quiet.records > 5000
@@ -259,8 +260,8 @@ def test_a_quiet_month_is_quiet(pack: Rules) -> None:
 
 
 @pytest.mark.parametrize("incident", INCIDENTS)
-def test_each_incident_is_noticed(incident: str) -> None:
-    """What the demo plants raises the rules that are meant for it, one of them at least at high."""
+def test_each_incident_raises_its_alerts(incident: str) -> None:
+    """Each incident of the demo raises the alerts of its rules, at least one of level high."""
     alerts = [alert for alert in _play(incident) if alert.rule.name != "backups_stopped"]
     assert {alert.rule.name for alert in alerts} >= RAISED[incident]
     assert max(alert.level for alert in alerts) >= Level.HIGH
@@ -269,16 +270,16 @@ def test_each_incident_is_noticed(incident: str) -> None:
 # -- its page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_pages_filter_works(pack: Rules) -> None:
-    """The filter that the page shows loads beside the pack."""
+def test_documented_filter_loads(pack: Rules) -> None:
+    """The filter on the page loads together with the shipped rules."""
     examples = re.findall(r"```yaml\n(title.*?)```", docs.PACK_FILE.read_text(), re.DOTALL)
     built = _pack_beside({}, *read_text("---\n".join(examples), "page"))
     assert len(built.filters) == len(examples) == 1
     assert len(built.rules) == len(pack.rules)
 
 
-def test_the_page_names_no_rule_that_is_not_there(pack: Rules) -> None:
-    """Whatever it calls by name exists."""
+def test_documented_rules_exist(pack: Rules) -> None:
+    """Every rule that the page names exists."""
     known = {rule.name.name for rule in pack.rules} | {"actionwatch_self"}
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", docs.PACK_FILE.read_text()))
     assert named <= known
@@ -288,7 +289,7 @@ def test_the_page_names_no_rule_that_is_not_there(pack: Rules) -> None:
 
 
 def _pack_beside(lists: Mapping[str, tuple[str, ...]], *documents: Document) -> Rules:
-    """Build the pack with these lists, beside other documents; none of it has a fault."""
+    """Build the shipped rules with these lists and other documents; nothing has a fault."""
     built = build_rules(
         [*documents, *read_documents([noise.FOLDER]).documents],
         lists=Lists({"production-clusters": ("c",), **lists}),
@@ -306,7 +307,7 @@ def _failed(rules: Sequence[Rule], rebuild: Rebuild) -> list[tuple[str, str, tup
 
 
 def _bare_records() -> list[Record]:
-    """Each kind a dozen times, with its class and its severity and nothing else: enough for the counts."""
+    """Make a dozen records of each kind with only its operation and severity: enough for the counts."""
 
     def make() -> Iterator[Record]:
         for number, kind in enumerate([*KINDS, *OWN_KINDS] * 12):
@@ -324,7 +325,7 @@ def _bare_records() -> list[Record]:
 
 
 def _play(incident: str) -> Sequence[Alert]:
-    """Let one incident of the demo happen in a minute of its time-lapse, with its configuration's hours; nothing else does."""
+    """Simulate one incident of the demo in accelerated time, with its business hours and no other activity."""
     clock = Clock(NOON)
     whole = demo_scenario(NOON)
     scenario = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""tests/waiting.py and tests/children.py: what they wait for ends, or is killed, or the failure says what was seen last."""
+"""tests/waiting.py and tests/children.py: every wait ends, and a failure shows what was seen last."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ input()
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a limit that these tests may reach."""
+    """Set a limit that these tests can reach."""
     monkeypatch.setattr(waiting, "LIMIT", 0.05)
     monkeypatch.setattr(children, "LIMIT", 0.05)
 
 
 def _is_running(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"  # nobody may bury it
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        )  # its parent may not have reaped it
     except FileNotFoundError:
         return False
 
 
-def test_what_was_seen_is_returned() -> None:
-    """The value that ended the wait is lost."""
+def test_value_that_ended_the_wait_is_returned() -> None:
+    """The value that ended the wait is returned."""
     seen = iter([0, "", None, "here"])
     assert wait_until(lambda: next(seen), "something") == "here"
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_wait_that_ends_shows_what_was_seen_last() -> None:
-    """A failure does not say what was waited for and what was there instead."""
+def test_failed_wait_shows_what_was_seen_last() -> None:
+    """The failure of a wait names the condition and shows the last state."""
     with pytest.raises(AssertionError, match=r"waited 0.05 s for rain; last seen: \[\]"):
         wait_until(list, "rain")
     with pytest.raises(AssertionError, match=r"for rain; last seen: 'sun'"):
@@ -51,8 +53,8 @@ def test_a_wait_that_ends_shows_what_was_seen_last() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_thread_that_stays_fails_the_test() -> None:
-    """A thread that was left behind is not noticed."""
+def test_thread_that_is_left_running_fails_the_test() -> None:
+    """A thread that is left running fails the test."""
     released = threading.Event()
     thread = threading.Thread(target=released.wait)
     with pytest.raises(AssertionError, match="the end of every thread"), waiting.no_thread_left():
@@ -63,16 +65,16 @@ def test_a_thread_that_stays_fails_the_test() -> None:
     thread.join()
 
 
-def test_what_a_thread_raised_is_raised() -> None:
-    """A test passes though what it ran beside itself failed."""
+def test_exception_of_a_thread_is_raised() -> None:
+    """An exception in a thread fails the test."""
     with pytest.raises(ZeroDivisionError), waiting.beside(lambda: 1 // 0):
         pass
     with pytest.raises(ZeroDivisionError):
         waiting.all_at_once(lambda: None, lambda: 1 // 0)
 
 
-def test_a_failing_test_leaves_no_descendant() -> None:
-    """A test that fails leaves a child, or a child of its child, running."""
+def test_failing_test_leaves_no_descendant() -> None:
+    """A test that fails leaves neither a child nor a grandchild running."""
     pids: list[int] = []
 
     def fail() -> None:
@@ -89,8 +91,8 @@ def test_a_failing_test_leaves_no_descendant() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_child_that_does_not_end_is_killed() -> None:
-    """A child that hangs holds the suite up, or its failure does not show what it printed."""
+def test_hanging_child_is_killed() -> None:
+    """A child that hangs is killed, and the failure shows its output."""
     command = [sys.executable, "-c", "import time; time.sleep(1000)"]
     with pytest.raises(AssertionError, match=r"waited 0.05 s for the end of \['.*printed: \(''"):
         children.run_child(command)
@@ -99,15 +101,15 @@ def test_a_child_that_does_not_end_is_killed() -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_child_is_given_and_prints() -> None:
-    """What a child reads or prints, or how it ends, is lost."""
+def test_child_gets_input_and_returns_output() -> None:
+    """The input, the output and the exit status of a child are passed on."""
     code = "import sys; print(input()); print('problem', file=sys.stderr); sys.exit(3)"
     ended = children.run_child([sys.executable, "-c", code], "hello\n")
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "hello\n", "problem\n")
 
 
-def test_a_child_reacts_to_signals_that_are_ignored_here() -> None:
-    """Run in the background of a script, or under nohup, the suite sends signals that its children ignore."""
+def test_child_does_not_ignore_signals_that_are_ignored_here() -> None:
+    """Children react to signals even if the suite runs under nohup or in the background of a script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         code = "import signal; print('waiting', flush=True); signal.pause()"
@@ -121,8 +123,8 @@ def test_a_child_reacts_to_signals_that_are_ignored_here() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_terminal_shows_what_is_printed_and_takes_what_is_typed() -> None:
-    """A child finds no terminal, or Ctrl-C does not reach its reading."""
+def test_terminal_shows_output_and_accepts_input() -> None:
+    """A child has a terminal, and Ctrl-C interrupts its reading."""
     code = "import sys; print(sys.stdin.isatty(), input('name? ')); input('more? ')"
     with children.on_terminal([sys.executable, "-c", code]) as terminal:
         terminal.type("eve")

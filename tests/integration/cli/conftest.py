@@ -83,7 +83,7 @@ def _stdin(text: str, *, is_terminal: bool) -> Iterator[None]:
 
 @dataclass
 class Desk:
-    """Where commands are called."""
+    """A folder in which tests call commands."""
 
     folder: Path
     organisation: Organisation
@@ -140,7 +140,7 @@ class Desk:
 
 
 @contextlib.contextmanager
-def a_desk(folder: Path) -> Iterator[Desk]:
+def new_desk(folder: Path) -> Iterator[Desk]:
     """Start an upstream and a receiver, and stop both at the end."""
     organisation = Organisation()
     account = organisation.add_account("payments")
@@ -153,14 +153,14 @@ def a_desk(folder: Path) -> Iterator[Desk]:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """A new desk with an empty store."""
-    with a_desk(tmp_path) as fresh:
+    with new_desk(tmp_path) as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A shared desk after one round: five records and two delivered alerts. Tests must not change it."""
-    with a_desk(tmp_path_factory.mktemp("filled")) as full:
+    with new_desk(tmp_path_factory.mktemp("filled")) as full:
         full.write(poll_interval="1h")  # so that `status` does not find the round too long ago
         full.act("CREATE_CLUSTER", 50, "bob@example.com")
         full.act("DELETE_CLUSTER", 40, "eve@example.com", "Deleted cluster payments-prod")

@@ -17,7 +17,7 @@ from tests.integration.notifiers.http_end import Reply, dead_port
 SHIPPED = sorted(path.name for path in configuration.shipped("rules").rglob("*.yml"))
 
 
-def test_a_round_twice_does_nothing_twice(desk: Desk) -> None:
+def test_second_run_once_repeats_nothing(desk: Desk) -> None:
     """Two runs for cron store each record once, open each alert once, and send each message once."""
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
@@ -27,7 +27,7 @@ def test_a_round_twice_does_nothing_twice(desk: Desk) -> None:
     assert len(desk.webhook.requests) == 1
 
 
-def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> None:
+def test_next_run_once_delivers_what_failed(desk: Desk) -> None:
     """If a receiver is down, the exit status is 1 and the message stays pending. The next round delivers it."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(503, headers={"retry-after": "1"}))
@@ -40,8 +40,8 @@ def test_a_round_leaves_what_fails_and_the_next_one_delivers_it(desk: Desk) -> N
     assert failed.body == taken.body
 
 
-def test_a_message_that_is_due_later_is_no_failure(desk: Desk) -> None:
-    """If only an update waits for its receiver's interval, the exit status is 0, and the round lists what waits."""
+def test_run_once_with_a_message_due_later_succeeds(desk: Desk) -> None:
+    """If only an update waits for its receiver's interval, the exit status is 0, and the run lists what waits."""
     rule = desk.folder / "rules" / "cluster_deleted.yml"
     rule.write_text(rule.read_text() + "  group_by: [userName]\n  realert: 1d\n")
     desk.config.write_text(desk.config.read_text().replace("    retry:", "    updates: 15m\n    retry:"))
@@ -75,7 +75,7 @@ def test_refused_linked_accounts_are_reported(desk: Desk) -> None:
     assert desk.call("status").status == 0
 
 
-def test_a_step_that_fails_stops_no_other(desk: Desk) -> None:
+def test_failed_poll_does_not_stop_matching_and_delivery(desk: Desk) -> None:
     """If a source cannot be polled, the exit status is 1, and stored records are still matched and delivered."""
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
@@ -89,8 +89,8 @@ def test_a_step_that_fails_stops_no_other(desk: Desk) -> None:
     assert len(desk.webhook.requests) == 2
 
 
-def test_a_round_waits_for_retries_due_soon(desk: Desk) -> None:
-    """With --wait, a message that fails at first is delivered in the same round."""
+def test_run_once_waits_for_retries(desk: Desk) -> None:
+    """With --wait, a message that fails at first is delivered in the same run."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue += [Reply(503), Reply(503)]
     assert desk.call("run", "--once", "--wait", "5m").status == 0
@@ -98,7 +98,7 @@ def test_a_round_waits_for_retries_due_soon(desk: Desk) -> None:
 
 
 def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
-    """A refused key leads to exit status 1, a self-alert and a trouble in `status`. The next successful round resolves it."""
+    """A refused key leads to exit status 1, a self-alert and a trouble in `status`. The next successful run resolves it."""
     desk.write(api_key="wrong-key-123")
     refused = desk.call("run", "--once")
     assert refused.status == 1
@@ -118,7 +118,7 @@ def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
     assert [request.json["type"] for request in desk.webhook.requests] == ["alert.opened", "alert.resolved"]
 
 
-def test_an_upstream_that_is_down(desk: Desk) -> None:
+def test_upstream_that_is_down(desk: Desk) -> None:
     """If the upstream is down, every command that queries it exits with 1 and prints one line with a remedy."""
     with dead_port() as port:
         desk.write(base_url=f"http://127.0.0.1:{port}")
@@ -130,7 +130,7 @@ def test_an_upstream_that_is_down(desk: Desk) -> None:
             assert len(called.err.splitlines()) == 1
 
 
-def test_a_broken_rule_turns_off_itself_alone(desk: Desk) -> None:
+def test_broken_rule_disables_only_itself(desk: Desk) -> None:
     """A broken file raises one alert and one trouble, regardless of the number of faults, and the other rules keep running."""
     (desk.folder / "rules" / "broken.yml").write_text(BROKEN_RULE + "colour: red\n")
     desk.act("DELETE_CLUSTER", 5)
@@ -182,7 +182,7 @@ EVERY_READER = [
 
 @pytest.mark.parametrize("command", EVERY_READER, ids=" ".join)
 def test_a_broken_configuration(command: list[str], tmp_path: Path) -> None:
-    """Every command that reads a broken configuration prints all faults with their places, exits with 2 and writes nothing."""
+    """Every command that reads a broken configuration prints all faults with their locations, exits with 2, writes nothing."""
     config = tmp_path / "actionwatch.yaml"
     config.write_text(BAD)
     called = call("-c", str(config), *command)
@@ -205,7 +205,7 @@ def test_no_configuration(command: list[str], tmp_path: Path, monkeypatch: pytes
     assert len(called.err.splitlines()) == 1
 
 
-def test_the_configuration_may_be_named_in_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configuration_from_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """ACTIONWATCH_CONFIG names the file unless -c does."""
     monkeypatch.setenv("ACTIONWATCH_CONFIG", str(desk.config))
     assert call("status", "-o", "json").json["sources"][0]["name"] == "acme"
@@ -243,7 +243,7 @@ def test_wrong_usage(desk: Desk, arguments: list[str]) -> None:
     assert called.out == ""
 
 
-def test_a_dead_letter_is_tried_again(desk: Desk) -> None:
+def test_dead_letter_is_retried(desk: Desk) -> None:
     """A refused message becomes a dead letter, which is listed and raises an alert. `retry` sends it under the same id."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400, b"no such field"))
@@ -288,7 +288,7 @@ def test_a_receiver_is_tested_through_the_real_path(desk: Desk) -> None:
     assert "who are you" in refused.err
 
 
-def test_what_a_receiver_would_get_is_shown_before_there_is_an_alert(desk: Desk) -> None:
+def test_receivers_preview_shows_the_message_of_a_rule(desk: Desk) -> None:
     """`receivers preview` uses a rule's own tests, for plain rules, correlations and absence. It sends nothing."""
     shipped = configuration.shipped("rules")
     for name in ("cluster_deleted", "clusters_deleted_in_bulk", "backups_stopped"):
@@ -302,7 +302,7 @@ def test_what_a_receiver_would_get_is_shown_before_there_is_an_alert(desk: Desk)
 
 
 def test_a_second_service_on_one_store_is_refused(desk: Desk) -> None:
-    """While a service owns the store, another round exits with 1 and the reason; commands that read still work."""
+    """While a service owns the store, another run exits with 1 and the reason; commands that read still work."""
     settings = configuration.read_settings(desk.config)
     database = app.open_store(settings)
     try:
@@ -412,7 +412,7 @@ def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.Mo
     assert "no errors, " in checked.out
 
 
-def test_init_where_it_cannot_write(tmp_path: Path) -> None:
+def test_init_without_permission_to_write(tmp_path: Path) -> None:
     """If the folder cannot be created, the exit status is 1; if it is a file, 2. Neither prints a traceback."""
     (tmp_path / "file").write_text("")
     assert call("init", str(tmp_path / "file")).status == 2
@@ -421,7 +421,7 @@ def test_init_where_it_cannot_write(tmp_path: Path) -> None:
     assert "Traceback" not in called.err
 
 
-def test_check_tells_of_rules_beside_a_broken_configuration(desk: Desk) -> None:
+def test_check_reports_rules_although_the_configuration_is_broken(desk: Desk) -> None:
     """`check` reports the faults of rules even if the configuration is broken."""
     (desk.folder / "rules" / "broken.yml").write_text("title: x\nname: broken\n")
     configuration = desk.folder / "actionwatch.yaml"
@@ -475,7 +475,7 @@ def test_dead_letters_of_a_renamed_receiver(desk: Desk) -> None:
     assert desk.call("status", "-o", "json").json["troubles"] == []
 
 
-def test_a_retry_sends_what_it_can(desk: Desk) -> None:
+def test_retry_sends_what_can_be_sent(desk: Desk) -> None:
     """Dead letters of a removed receiver do not hold back the others. The exit status shows that some were not sent."""
     desk.act("DELETE_CLUSTER", 5, "eve")
     desk.webhook.queue += [Reply(410)]

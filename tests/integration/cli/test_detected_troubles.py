@@ -161,7 +161,7 @@ def test_reading_changes_nothing(filled: Desk) -> None:
         assert files(filled.folder) == before, command
 
 
-def test_a_service_that_ended_is_seen(desk: Desk) -> None:
+def test_stopped_service_is_reported(desk: Desk) -> None:
     """A service that stopped days ago, or no longer polls, is a trouble with a remedy, and the exit status is 1."""
     assert desk.call("run", "--once").status == 0
     polled(desk, timedelta(days=7))
@@ -212,7 +212,7 @@ def test_a_last_poll_in_the_future(desk: Desk) -> None:
     assert "in the future" in desk.call("status").out
 
 
-def test_who_tells_receivers_of_a_decision(desk: Desk) -> None:
+def test_decision_without_a_service_prints_a_note(desk: Desk) -> None:
     """A decision while no service runs prints a note that its messages wait for the next run."""
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
@@ -238,7 +238,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 @needs_root
-def test_a_full_disk_is_shown_while_it_lasts(desk: Desk) -> None:
+def test_full_disk_is_reported_while_it_lasts(desk: Desk) -> None:
     """`status` checks the disk itself: a full disk, which can store no alert, is a trouble until there is room again."""
     with small_disk(desk.folder / "disk") as disk:
         desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
@@ -264,7 +264,7 @@ def test_a_full_disk_is_shown_while_it_lasts(desk: Desk) -> None:
 
 
 @needs_root
-def test_a_folder_that_cannot_be_written_can_be_read(desk: Desk) -> None:
+def test_store_on_a_read_only_file_system_can_be_read(desk: Desk) -> None:
     """A store on a read-only file system, such as a backup, can be read if its log is empty."""
     with small_disk(desk.folder / "disk") as disk:
         desk.more = "store: {url: 'sqlite:///disk/actionwatch.db'}\n"
@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(desk: Desk) -> None:
         assert len(desk.call("records", "list", "-o", "json").json) == 1
 
 
-def test_the_log_of_a_killed_service_is_read(desk: Desk) -> None:
+def test_write_ahead_log_of_a_killed_service_is_read(desk: Desk) -> None:
     """Commands show what a service committed before it was killed, even if it is only in the log."""
     assert desk.call("run", "--once").status == 0
     code = (
@@ -289,7 +289,7 @@ def test_the_log_of_a_killed_service_is_read(desk: Desk) -> None:
     assert "the last 2 polls failed: lost" in desk.call("status").out
 
 
-def test_a_retry_that_nobody_sends(desk: Desk) -> None:
+def test_retry_without_a_service_prints_a_note(desk: Desk) -> None:
     """`deliveries retry` prints a note if no service is running to send."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400))
@@ -297,7 +297,7 @@ def test_a_retry_that_nobody_sends(desk: Desk) -> None:
     assert "no service is running on this store" in desk.call("deliveries", "retry", "--dead").err
 
 
-def test_a_reader_never_keeps_a_service_from_starting(desk: Desk) -> None:
+def test_reader_does_not_prevent_a_service_from_starting(desk: Desk) -> None:
     """Checking whether a service runs takes the lock for an instant. A service that starts at that time waits for it."""
     database = Database(f"sqlite:///{desk.folder}/actionwatch.db")
     with contextlib.closing(database):
@@ -308,8 +308,8 @@ def test_a_reader_never_keeps_a_service_from_starting(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("key", ["lists", "templates", "silences"])
-def test_a_folder_that_is_not_there(desk: Desk, key: str) -> None:
-    """`check` reports a configured folder that does not exist, with its place. A default folder may be missing."""
+def test_missing_configured_folder(desk: Desk, key: str) -> None:
+    """`check` reports a configured folder that does not exist, with its location. A default folder may be missing."""
     assert desk.call("check").status == 0
     desk.more = f"{key}: mistyped/\n"
     desk.write()

@@ -65,7 +65,7 @@ def test_commands_of_the_contract() -> None:
         for name in expected.split()
         if isinstance(found := group.get_command(context, name), click.Group)
     }
-    assert {"list", "check"} <= below.pop("rules")  # the tools of those who write rules are tested beside them
+    assert {"list", "check"} <= below.pop("rules")  # the commands for rules have their own tests
     assert below == {
         "accounts": {"list", "create", "unlink"},
         "records": {"list", "export", "receipts", "proof"},
@@ -84,7 +84,7 @@ def test_later_commands_are_unknown(path: tuple[str, ...]) -> None:
     assert "No such command" in called.err
 
 
-def test_a_misspelt_command_is_guessed() -> None:
+def test_misspelt_command_has_a_suggestion() -> None:
     """A misspelt command suggests the right one."""
     called = call("statsu")
     assert called.status == 2

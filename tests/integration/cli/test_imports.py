@@ -1,6 +1,6 @@
-"""What is imported: commands that look at files alone bring no store along, and a service that waits nothing it does not need.
+"""What is imported: commands that read only files do not import the store, and an idle service only what it needs.
 
-Each library here takes 20 to 400 ms to import and 2 to 20 MB to keep. `--help` has a test of its own (test_help.py).
+Each library here takes 20 to 400 ms to import, and 2 to 20 MB of memory. `--help` has a separate test (test_help.py).
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def folder(tmp_path: Path) -> Path:
 
 def _imported(code: str, names: tuple[str, ...], folder: Path, *arguments: str) -> list[str]:
     """Run code in a child process. Return which of these modules it imported."""
-    told = "\nprint(json.dumps([name for name in json.loads(sys.argv[1]) if sys.modules.get(name)]))"
-    command = [sys.executable, "-c", f"import json, sys\n{code}{told}", json.dumps(names), *arguments]
+    report = "\nprint(json.dumps([name for name in json.loads(sys.argv[1]) if sys.modules.get(name)]))"
+    command = [sys.executable, "-c", f"import json, sys\n{code}{report}", json.dumps(names), *arguments]
     ran = run_child(command, cwd=folder)
     assert ran.returncode == 0, ran.stderr
     found: list[str] = json.loads(ran.stdout.splitlines()[-1])
@@ -79,7 +79,7 @@ def test_rules_are_checked_without_a_service(folder: Path) -> None:
     assert _imported(CHECK, OF_SERVICES, folder, "rules", "check") == []
 
 
-def test_a_service_that_waits_keeps_little(folder: Path) -> None:
+def test_idle_service_imports_only_what_it_needs(folder: Path) -> None:
     """The libraries for migrations, metrics and Slack are imported only when they are needed."""
     names = ("alembic", "prometheus_client", "slack_sdk", "sqlalchemy.dialects.postgresql")
     assert _imported(WAIT, (*names, "sqlalchemy"), folder) == ["sqlalchemy"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import CLUSTER_DELETED
-from tests.integration.cli.conftest import Desk, a_desk
+from tests.integration.cli.conftest import Desk, new_desk
 from tests.integration.notifiers.http_end import Reply
 
 GROUPED = f"""\
@@ -23,7 +23,7 @@ GROUPED = f"""\
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """A new desk whose rule groups by user and escalates."""
-    with a_desk(tmp_path) as fresh:
+    with new_desk(tmp_path) as fresh:
         (fresh.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED)
         yield fresh
 
@@ -34,12 +34,12 @@ def types(desk: Desk) -> list[str]:
 
 
 def run(desk: Desk, status: int = 0) -> None:
-    """Run one round."""
+    """Run `run --once`."""
     called = desk.call("run", "--once")
     assert called.status == status, called.err
 
 
-def test_silences(desk: Desk) -> None:
+def test_silenced_alert_is_reported_at_the_end(desk: Desk) -> None:
     """Silences can be added, listed and expired. A silenced alert is suppressed with its reason, and reported at the end."""
     run(desk)
     added = desk.call(
@@ -80,15 +80,15 @@ def test_silences(desk: Desk) -> None:
         (["a=b", "--for", "2h", "--comment", "c", "--author", " "], "needs an author"),
     ],
 )
-def test_no_silence(desk: Desk, arguments: list[str], reason: str) -> None:
+def test_incomplete_silence_is_a_usage_error(desk: Desk, arguments: list[str], reason: str) -> None:
     """A silence without a comment, an end or a matcher is a usage error."""
     called = desk.call("silences", "add", *arguments)
     assert called.status == 2
     assert reason in called.err
 
 
-def test_reviewed_silences(desk: Desk) -> None:
-    """Files are silences; a broken one is located and leaves the others alone; what is taken out of its file ends."""
+def test_silences_from_files(desk: Desk) -> None:
+    """Files contain silences. A broken file is located and does not affect the others; a removed silence ends."""
     folder = desk.folder / "silences"
     folder.mkdir()
     text = "matchers: ['rule=\"cluster_deleted\"']\nauthor: sam\ncomment: planned\nends_at: 2999-01-01T00:00:00Z\n"
@@ -112,7 +112,7 @@ def test_reviewed_silences(desk: Desk) -> None:
     assert types(desk) == ["alerts.summary"]
 
 
-def test_ack_and_resolve(desk: Desk) -> None:
+def test_ack_and_resolve_record_the_author(desk: Desk) -> None:
     """Both record the author, notify the webhook, and appear in `alerts show`."""
     desk.act("DELETE_CLUSTER", 5)
     run(desk)
@@ -128,7 +128,7 @@ def test_ack_and_resolve(desk: Desk) -> None:
     assert types(desk) == ["alert.opened", "alert.resolved"]
 
 
-def test_dead_letters(desk: Desk) -> None:
+def test_dead_letters_can_be_dropped(desk: Desk) -> None:
     """They can be dropped by id and by filter. Then there is no trouble left."""
     desk.act("DELETE_CLUSTER", 5)
     desk.webhook.queue.append(Reply(400))
@@ -143,16 +143,16 @@ def test_dead_letters(desk: Desk) -> None:
     assert desk.call("status", "-o", "json").json["troubles"] == []
 
 
-def test_explain(desk: Desk) -> None:
+def test_explain_prints_the_history(desk: Desk) -> None:
     """`explain` prints the history of an alert and of a record in order, from the poll to the receipt."""
     desk.act("DELETE_CLUSTER", 6)
     desk.act("DELETE_CLUSTER", 5)
     run(desk)
     (alert,) = desk.call("alerts", "list", "-o", "json").json
-    told = desk.call("explain", alert["id"], "-o", "json").json
-    assert list(told) == ["subject", "story"]
-    assert told["subject"] == alert["id"]
-    stages = [line["stage"] for line in told["story"]]
+    explained = desk.call("explain", alert["id"], "-o", "json").json
+    assert list(explained) == ["subject", "story"]
+    assert explained["subject"] == alert["id"]
+    stages = [line["stage"] for line in explained["story"]]
     for stage in (
         "happened",
         "seen",
@@ -165,9 +165,9 @@ def test_explain(desk: Desk) -> None:
         "notified",
     ):
         assert stage in stages, (stage, stages)
-    assert all(list(line) == ["at", "alert", "stage", "what"] for line in told["story"])
-    assert [line["at"] for line in told["story"]] == sorted(line["at"] for line in told["story"])
-    (matched, *_) = [line["what"] for line in told["story"] if line["stage"] == "matched"]
+    assert all(list(line) == ["at", "alert", "stage", "what"] for line in explained["story"])
+    assert [line["at"] for line in explained["story"]] == sorted(line["at"] for line in explained["story"])
+    (matched, *_) = [line["what"] for line in explained["story"] if line["stage"] == "matched"]
     assert "cluster_deleted" in matched
     assert "DELETE_CLUSTER" in matched
     key = alert["records"][0]["key"]
@@ -178,7 +178,7 @@ def test_explain(desk: Desk) -> None:
     assert desk.call("explain", "nothing").status == 1
 
 
-def test_explain_says_why_not(desk: Desk) -> None:
+def test_explain_reports_that_no_rule_matches(desk: Desk) -> None:
     """`explain` reports that no rule matches a record."""
     desk.act("CREATE_CLUSTER", 5)
     run(desk)
@@ -187,7 +187,7 @@ def test_explain_says_why_not(desk: Desk) -> None:
     assert any("no current rule" in line["what"] for line in story)
 
 
-def test_configured_wishes(desk: Desk) -> None:
+def test_receiver_options_reach_the_gates(desk: Desk) -> None:
     """The options of a receiver in the configuration reach the gates."""
     desk.more = (
         "time_intervals: [{name: always, time_intervals: [{}]}]\n"
@@ -201,7 +201,7 @@ def test_configured_wishes(desk: Desk) -> None:
     assert alert["suppressed"] == [{"receiver": "soar", "by": "mute", "ref": "always"}]
 
 
-def test_an_escalation_to_nobody_is_a_fault(desk: Desk) -> None:
+def test_escalation_to_an_unknown_receiver_is_a_fault(desk: Desk) -> None:
     """`check` reports a rule that escalates to an unknown receiver."""
     assert desk.call("check").status == 0
     (desk.folder / "rules" / "cluster_deleted.yml").write_text(GROUPED.replace("to: soar", "to: nobody"))

@@ -62,7 +62,7 @@ class Site:
         return call("-c", str(self.folder / "actionwatch.yaml"), *arguments)
 
     def run(self) -> None:
-        """Run one round."""
+        """Run `run --once`."""
         called = self.call("run", "--once")
         assert called.status == 0, called.err
 
@@ -147,7 +147,7 @@ def test_a_name_keeps_its_organisation(site: Site) -> None:
     site.run()
 
 
-def test_a_renamed_source_goes_on_where_it_was(site: Site) -> None:
+def test_renamed_source_continues(site: Site) -> None:
     """A renamed source neither repeats alerts nor misses what happened in between."""
     site.write({"acme": ONE})
     site.run()

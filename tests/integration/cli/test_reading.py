@@ -58,7 +58,7 @@ def test_records_have_the_shape_of_the_message(filled: Desk) -> None:
     assert newest["raw"]["action"] == "LIST_KAFKA_ACLS"
 
 
-def test_json_and_jsonl_say_the_same(filled: Desk) -> None:
+def test_json_and_jsonl_contain_the_same(filled: Desk) -> None:
     """`-o jsonl` prints the documents of `-o json`, one per line, for each list."""
     for command in (["records", "list"], ["alerts", "list"], ["deliveries", "list"], ["receivers", "list"]):
         as_json, as_lines = filled.call(*command, "-o", "json"), filled.call(*command, "-o", "jsonl")
@@ -101,7 +101,7 @@ def test_times_in_rfc_3339(filled: Desk) -> None:
         assert kinds(filled, "--since", text) == NEWEST_FIRST[:2]
 
 
-def test_an_unknown_kind_is_pointed_out(filled: Desk) -> None:
+def test_unknown_kind_has_a_suggestion(filled: Desk) -> None:
     """An undocumented kind finds nothing, and stderr suggests the similar one."""
     called = filled.call("records", "list", "--kind", "DELETE_CLUSTR", "-o", "json")
     assert (called.status, called.json) == (0, [])
@@ -159,7 +159,7 @@ def test_alerts_have_the_shape_of_the_message(filled: Desk) -> None:
     )
 
 
-def test_an_alert_is_shown_with_all_that_belongs_to_it(filled: Desk) -> None:
+def test_alerts_show_prints_deliveries_and_history(filled: Desk) -> None:
     """`alerts show` accepts a prefix of the id and prints deliveries and history in the format of the contract."""
     alert = filled.call("alerts", "list", "-o", "json").json[0]
     shown = filled.call("alerts", "show", alert["id"][:8], "-o", "json").json
@@ -214,7 +214,7 @@ def test_an_unknown_id(filled: Desk, noun: str) -> None:
     assert "give a longer prefix" in several.err
 
 
-def test_status_is_the_contract_s(filled: Desk) -> None:
+def test_status_has_the_format_of_the_contract(filled: Desk) -> None:
     """`status -o json` has exactly the keys of the contract and correct numbers. Without troubles, the exit status is 0."""
     called = filled.call("status", "-o", "json")
     assert called.status == 0
@@ -249,7 +249,7 @@ def test_rules_are_listed(filled: Desk) -> None:
     assert filled.call("check", "-o", "json").json == []
 
 
-def test_a_misspelt_format_is_told_where_it_stands(filled: Desk) -> None:
+def test_misspelt_format_is_reported_with_its_location(filled: Desk) -> None:
     """An unknown format is a fault of the configuration file, with a suggestion."""
     text = filled.config.read_text()
     filled.config.write_text(text.replace("webhook: {", "webhook: {format: ocfs, ", 1))
@@ -266,7 +266,7 @@ TABLES = [
 
 
 @pytest.mark.parametrize("command", TABLES, ids=" ".join)
-def test_a_table_in_a_pipe_is_never_cut(filled: Desk, command: list[str]) -> None:
+def test_table_in_a_pipe_is_not_truncated(filled: Desk, command: list[str]) -> None:
     """In a pipe, lines contain complete ids and texts, no colour, and no trailing spaces."""
     called = filled.call(*command)
     assert called.status == 0
@@ -339,7 +339,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     desk.act("DELETE_CLUSTER", 40)
     assert desk.call("run", "--once").status == 0
     listed = desk.call("records", "receipts", "-o", "json")
-    receipt = listed.json[-1]  # the first one: the poll's; a sweep's follows
+    receipt = listed.json[-1]  # the first receipt is that of the poll; that of a sweep follows
     assert list(receipt) == [
         "source", "from", "to", "judged_at", "method", "records", "kinds", "requests", "digest",
     ]  # fmt: skip
@@ -365,7 +365,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     assert "attests 2 records, the store has 1" in tampered.err
 
 
-def test_proof_names_what_is_not_proved(desk: Desk) -> None:
+def test_proof_shows_unproved_time(desk: Desk) -> None:
     """`records proof` distinguishes proved time from time that was only read."""
     desk.act("CREATE_CLUSTER", 50)
     assert desk.call("run", "--once").status == 0
@@ -384,7 +384,7 @@ def test_proof_names_what_is_not_proved(desk: Desk) -> None:
     assert "NO" in desk.call("records", "proof").out
 
 
-def test_proof_names_what_no_sweep_looks_at(desk: Desk) -> None:
+def test_proof_does_not_include_time_of_an_overdue_sweep(desk: Desk) -> None:
     """`records proof` does not show time as proved if its sweep is overdue."""
     desk.act("CREATE_CLUSTER", 600)
     desk.act("CREATE_CLUSTER", 50)
@@ -423,15 +423,15 @@ def test_status_shows_a_backlog(desk: Desk) -> None:
     with database.write() as connection:
         backlog_progress.write(connection, backlog)
     database.close()
-    told = desk.call("status", "-o", "json").json["sources"][0]["backlog"]
-    assert {name: told[name] for name in ("share", "records", "records_per_second", "remaining_seconds")} == {
+    shown = desk.call("status", "-o", "json").json["sources"][0]["backlog"]
+    assert {name: shown[name] for name in ("share", "records", "records_per_second", "remaining_seconds")} == {
         "share": 0.4, "records": 5000, "records_per_second": 125.0, "remaining_seconds": 60,
     }  # fmt: skip
     assert "40% done" in desk.call("status").out
 
 
 @pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
-def test_progress_is_shown_on_a_terminal_alone(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_shown_only_on_a_terminal(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --once` shows the progress of a backlog on a terminal, but not in a pipe."""
     monkeypatch.setenv("TERM", "xterm")
     at = datetime.now(UTC)

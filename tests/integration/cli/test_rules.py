@@ -1,4 +1,4 @@
-"""The authoring commands: check, test, explain, new, schema, export, coverage."""
+"""The commands for authors of rules: check, test, explain, new, schema, export, coverage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ tests:
 
 @pytest.fixture
 def rule(tmp_path: Path) -> Path:
-    """Give a rule file with two tests."""
+    """Return a rule file with two tests."""
     path = tmp_path / "good.yml"
     path.write_text(GOOD)
     return path
@@ -46,7 +46,7 @@ def rule(tmp_path: Path) -> Path:
 def test_shipped_rules_pass_their_tests_without_a_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In an empty folder, with nothing configured, the pack is sound and does what it says."""
+    """In an empty folder without a configuration, the shipped rules have no faults and pass their tests."""
     monkeypatch.chdir(tmp_path)
     tested = call("rules", "test", str(SHIPPED))
     assert (tested.status, tested.err) == (0, "")
@@ -58,7 +58,7 @@ def test_shipped_rules_pass_their_tests_without_a_configuration(
 
 
 def test_a_failing_test_is_explained(rule: Path) -> None:
-    """Exit 1; what was expected, what came, and which selection said what, with values."""
+    """A failing test exits with 1 and prints the expected and the actual result, and each selection with the values."""
     rule.write_text(GOOD.replace("userName: svc-backup}\n    expect", "userName: svc-bakcup}\n    expect"))
     tested = call("rules", "test", str(rule))
     assert tested.status == 1
@@ -70,8 +70,8 @@ def test_a_failing_test_is_explained(rule: Path) -> None:
     assert document["records"][0]["explanation"]["holds"] is True
 
 
-def test_what_a_rule_file_holds_is_shown_and_never_run_by_a_terminal(rule: Path) -> None:
-    """Escapes in a rule's name or a field's are spelt out, in faults and in results alike."""
+def test_text_of_a_rule_file_is_escaped(rule: Path) -> None:
+    """Escape sequences in names of rules and fields are escaped, in faults and in results."""
     text = GOOD.replace("name: backup_deleted", 'name: "backup\\e[31m"')
     rule.write_text(text.replace("expect: nothing", "expect: alert"))
     tested = call("rules", "test", str(rule), is_terminal=True)
@@ -85,8 +85,8 @@ def test_what_a_rule_file_holds_is_shown_and_never_run_by_a_terminal(rule: Path)
     "arguments",
     [("explain", "none.json", "x"), ("explain", "-", "none.yml"), ("backtest", "none.yml"), ("backtest", "no/ne")],
 )
-def test_a_file_that_is_not_there_is_what_is_wrong(arguments: tuple[str, ...], rule: Path) -> None:
-    """Not the configuration, which such a command can do without."""
+def test_missing_file_is_the_reported_error(arguments: tuple[str, ...], rule: Path) -> None:
+    """The error names the missing file and not the configuration, which the command does not need."""
     command, *names = (str(rule) if name == "x" else name for name in arguments)
     called = call("-c", "none.yaml", "rules", command, *names, stdin="{}")
     assert called.status == 2
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_there_is_what_is_wrong(arguments: tuple[str, ...], r
 
 
 def test_junit(rule: Path, tmp_path: Path) -> None:
-    """CI systems get every test, its failure, and the faults."""
+    """The JUnit output contains every test, its failure, and the faults."""
     rule.write_text(GOOD.replace("expect: nothing", "expect: alert") + "---\ntitle: broken\n")
     report = tmp_path / "junit.xml"
     assert call("rules", "test", str(rule), "--junit", str(report)).status == 1
@@ -106,7 +106,7 @@ def test_junit(rule: Path, tmp_path: Path) -> None:
 
 
 def test_rules_need_tests(rule: Path) -> None:
-    """A rule without one test of each sort fails, unless that is waived."""
+    """A rule without one test of each type fails, unless that is waived."""
     rule.write_text(GOOD.partition("tests:")[0])
     lacking = call("rules", "test", str(rule))
     assert lacking.status == 1
@@ -114,16 +114,16 @@ def test_rules_need_tests(rule: Path) -> None:
     assert call("rules", "test", str(rule), "--min-tests", "0").status == 0
 
 
-def test_lists_of_tests_stand_in(rule: Path) -> None:
-    """A rule that names a list can be tested where the operator's lists are not."""
+def test_lists_in_tests_replace_configured_lists(rule: Path) -> None:
+    """A rule that uses a list can be tested without the operator's lists."""
     text = GOOD.replace("{userName: svc-backup}\n  condition", "{userName|expand: '%robots%'}\n  condition")
     rule.write_text(text.replace("  - name: the robot\n", "  - name: the robot\n    lists: {robots: [svc-backup]}\n"))
     assert call("rules", "test", str(rule)).status == 0
     assert call("rules", "check", str(rule)).status == 1
 
 
-def test_check_notes_what_was_hardly_meant(rule: Path, desk: Desk) -> None:
-    """Lint's notes are shown, with their place, and fail nothing; the whole check shows them too."""
+def test_check_prints_notes(rule: Path, desk: Desk) -> None:
+    """The notes of lint are printed with their location and do not fail the check."""
     rule.write_text(GOOD.replace("svc-backup}\n  cond", "'svc-*'}\n  cond").replace("tests:", "x-tests:"))
     checked = call("rules", "check", str(rule))
     assert checked.status == 0
@@ -134,8 +134,8 @@ def test_check_notes_what_was_hardly_meant(rule: Path, desk: Desk) -> None:
     assert "is read as a wildcard" in whole.err
 
 
-def test_a_filter_and_modes_are_listed_loudly(desk: Desk) -> None:
-    """Shadow and off rules, and filters, are seen in `rules list` and `status`."""
+def test_filters_and_modes_are_listed(desk: Desk) -> None:
+    """`rules list` and `status` show filters and the rules that are off or in shadow mode."""
     shadow = GOOD.partition("tests:")[0] + "mode: shadow\n"
     off = shadow.replace("shadow", "off").replace("backup_deleted", "other").replace("title: B", "title: O")
     hidden = (
@@ -152,8 +152,8 @@ def test_a_filter_and_modes_are_listed_loudly(desk: Desk) -> None:
     assert desk.call("status", "-o", "json").json["rules"] == {"live": 1, "shadow": 1, "off": 1, "broken": 0}
 
 
-def test_a_shadow_alert_is_recorded_and_reaches_nobody(desk: Desk) -> None:
-    """The alert is there to be looked at; no delivery is owed to anybody."""
+def test_shadow_alert_is_recorded_and_not_delivered(desk: Desk) -> None:
+    """The alert is stored, and it has no delivery."""
     rule = desk.folder / "rules" / "cluster_deleted.yml"
     rule.write_text(rule.read_text() + "mode: shadow\n")
     desk.act("DELETE_CLUSTER", 5)
@@ -165,13 +165,13 @@ def test_a_shadow_alert_is_recorded_and_reaches_nobody(desk: Desk) -> None:
 
 
 def test_explain_a_stored_record(desk: Desk) -> None:
-    """A key of the store and the name of a rule give the tree; a JSON file or standard input does as well."""
+    """A record key and the name of a rule print the tree; a JSON file or standard input works too."""
     desk.act("DELETE_CLUSTER", 5, user="eve")
     desk.call("run", "--once")
     (record,) = desk.call("records", "list", "-o", "json").json
-    told = desk.call("rules", "explain", record["key"], "cluster_deleted")
-    assert told.status == 0
-    assert "+ actionKind: DELETE_CLUSTER   <- DELETE_CLUSTER" in told.out
+    explained = desk.call("rules", "explain", record["key"], "cluster_deleted")
+    assert explained.status == 0
+    assert "+ actionKind: DELETE_CLUSTER   <- DELETE_CLUSTER" in explained.out
     file = desk.folder / "record.json"
     file.write_text(json.dumps(record))
     for arguments, stdin in ((str(file), ""), ("-", json.dumps(record["raw"]))):
@@ -212,7 +212,7 @@ def test_new(tmp_path: Path) -> None:
     ],
 )
 def test_the_tests_of_a_new_rule_pass(options: tuple[str, ...], desk: Desk) -> None:
-    """Whoever and whatever is left out, and whenever: its tests tell of somebody else, something else, at another time."""
+    """For any excluded users and kinds, and at any time, the generated tests pass."""
     desk.more = (
         "time_intervals:\n"
         "  - name: nights\n    time_intervals: [{times: [{start_time: '18:00', end_time: '24:00'}]}]\n"
@@ -226,8 +226,8 @@ def test_the_tests_of_a_new_rule_pass(options: tuple[str, ...], desk: Desk) -> N
     assert tested.status == 0, tested.out
 
 
-def test_a_new_rule_that_nobody_can_meet_is_refused(tmp_path: Path) -> None:
-    """Where every user is expected, there is nothing to tell."""
+def test_new_rule_that_cannot_match_is_refused(tmp_path: Path) -> None:
+    """A rule that excludes every user is refused."""
     made = call(
         "rules", "new", "--title", "T", "--kind", "BACKUP", "--except-user", "*", "--folder", str(tmp_path / "r")
     )
@@ -236,7 +236,7 @@ def test_a_new_rule_that_nobody_can_meet_is_refused(tmp_path: Path) -> None:
 
 
 def test_schema_export_and_coverage(desk: Desk) -> None:
-    """The schemas are JSON; pySigma reads the export; coverage names what nobody watches."""
+    """The schemas are JSON, pySigma parses the export, and coverage lists the kinds without a rule."""
     assert call("rules", "schema").json["properties"]["detection"]
     assert call("rules", "schema", "--config").json["properties"]["sources"]
     exported = desk.call("rules", "export", "--sigma")
@@ -247,8 +247,8 @@ def test_schema_export_and_coverage(desk: Desk) -> None:
     assert "RESTORE" in desk.call("rules", "coverage", "--gaps").out
 
 
-def test_an_interval_that_is_not_configured_breaks_its_rule_alone(desk: Desk) -> None:
-    """The rule that names it is at fault, at its place; the others run."""
+def test_unknown_interval_breaks_only_its_rule(desk: Desk) -> None:
+    """The rule with the unknown interval has a fault with its location; the others run."""
     (desk.folder / "rules" / "when.yml").write_text(GOOD.partition("tests:")[0] + "when: {outside: [business-hours]}\n")
     checked = desk.call("rules", "check")
     assert checked.status == 1
@@ -268,7 +268,7 @@ correlation: {type: event_count, group-by: [userName], timespan: 1h, condition: 
 
 
 def test_explain_a_correlation(desk: Desk, tmp_path: Path) -> None:
-    """What counted before the record, what counts with it, and the alert it opens: over the store and over a file."""
+    """The output contains the count before and with the record, and the alert, from the store and from a file."""
     (desk.folder / "rules" / "burst.yml").write_text(BURST)
     for minutes in (30, 20, 10):
         desk.act("CHANGE_CLUSTER_FIREWALL_RULES", minutes, user="eve")
@@ -277,38 +277,38 @@ def test_explain_a_correlation(desk: Desk, tmp_path: Path) -> None:
     (alert,) = desk.call("alerts", "list", "-o", "json").json
     exported = desk.call("records", "export").out
     records = sorted(map(json.loads, exported.splitlines()), key=lambda each: each["timestamp"])
-    told = desk.call("rules", "explain", records[2]["key"], "burst").out
-    assert "? before it: 2 records" in told
-    assert "+ with it: 3 records" in told
-    assert f"+ opens the alert {alert['id']}" in told
+    explained = desk.call("rules", "explain", records[2]["key"], "burst").out
+    assert "? before it: 2 records" in explained
+    assert "+ with it: 3 records" in explained
+    assert f"+ opens the alert {alert['id']}" in explained
     assert "- no alert" in desk.call("rules", "explain", records[1]["key"], "burst").out
     file, one = tmp_path / "all.jsonl", tmp_path / "one.json"
     file.write_text(exported)
     one.write_text(json.dumps(records[2]))
     over_file = desk.call("rules", "explain", str(one), "burst", "--records", str(file)).out
-    assert over_file == told
+    assert over_file == explained
     story = desk.call("explain", alert["id"], "-o", "json").json["story"]
-    said = [line["what"] for line in story if line["stage"] == "counted"]
-    assert said[-1] == f"group userName=eve: 2 records before it, 3 records with it; opens the alert {alert['id']}"
-    assert len(said) == 3
+    counted = [line["what"] for line in story if line["stage"] == "counted"]
+    assert counted[-1] == f"group userName=eve: 2 records before it, 3 records with it; opens the alert {alert['id']}"
+    assert len(counted) == 3
 
 
-def _asking(folder: Path) -> contextlib.AbstractContextManager[Terminal]:
-    """Start `rules new` on a terminal of its own."""
+def _prompting(folder: Path) -> contextlib.AbstractContextManager[Terminal]:
+    """Start `rules new` on its own terminal."""
     environ = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(SHIPPED.parent)}
     command = [sys.executable, "-m", "actionwatch", "-c", "none.yaml", "rules", "new"]
     return on_terminal(command, cwd=folder, env=environ)
 
 
-def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
-    """Each answer that will not do is asked for again at once, and what is written passes its tests."""
+def test_new_prompts_on_a_terminal(tmp_path: Path) -> None:
+    """An invalid answer is asked again at once, and the new rule passes its tests."""
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "taken.yml").touch()
     answers = [
         "Cluster resized by night", "taken", "", "resize_cdc, DELETE_CLUSTR", "n", "resize cdc, DELETE_CLUSTER",
         "bad", "high", "svc-*, alice", "usrName", "userName",
     ]  # fmt: skip
-    with _asking(tmp_path) as terminal:
+    with _prompting(tmp_path) as terminal:
         terminal.type(*answers)
         assert terminal.exit_status() == 0, terminal.screen
     for expected in [
@@ -324,9 +324,9 @@ def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
     assert "2 passed, 0 failed" in call("-c", "none.yaml", "rules", "test", str(written)).out
 
 
-def test_new_can_be_left(tmp_path: Path) -> None:
-    """Ctrl-C among the questions ends with 130 and leaves nothing behind."""
-    with _asking(tmp_path) as terminal:
+def test_new_can_be_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C at a prompt exits with 130 and leaves no file."""
+    with _prompting(tmp_path) as terminal:
         terminal.type("Something", "")
         terminal.wait_for("Which kinds")
         terminal.interrupt()

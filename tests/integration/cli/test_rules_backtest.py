@@ -1,4 +1,4 @@
-"""`rules backtest`: the same alerts from a file, the store and the upstream, and what is made of them."""
+"""`rules backtest`: the same alerts from a file, the store and the upstream, and the output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ correlation: {type: event_count, group-by: [userName], timespan: 1h, condition: 
 
 @pytest.fixture
 def busy(desk: Desk) -> Desk:
-    """A desk whose upstream has two deletions, a burst, and other things."""
+    """A desk whose upstream has two deletions, a burst, and other actions."""
     for minutes, kind, user in [
         (300, "DELETE_CLUSTER", "eve"),
         (200, "DELETE_CLUSTER", "bob"),
@@ -38,8 +38,8 @@ def busy(desk: Desk) -> Desk:
     return desk
 
 
-def test_the_three_origins_agree(busy: Desk, tmp_path: Path) -> None:
-    """Store, upstream and an exported file give the same alerts, with the ids of the service."""
+def test_store_upstream_and_file_give_the_same_alerts(busy: Desk, tmp_path: Path) -> None:
+    """The store, the upstream and an exported file give the same alerts, with the ids of the service."""
     busy.call("run", "--once")
     paths = [str(busy.folder / "rules"), str(busy.folder / "burst.yml")]
     stored = busy.call("rules", "backtest", *paths, "-o", "json")
@@ -59,8 +59,8 @@ def test_the_three_origins_agree(busy: Desk, tmp_path: Path) -> None:
     assert [alert["id"] for alert in read.jsonl] == [alert["id"] for alert in stored.json]
 
 
-def test_the_json_is_the_contracts(busy: Desk) -> None:
-    """Every key of the contract and no other; records as in the webhook message."""
+def test_json_has_the_format_of_the_contract(busy: Desk) -> None:
+    """The JSON has exactly the keys of the contract, and records as in the webhook message."""
     alerts = busy.call("rules", "backtest", str(busy.folder / "burst.yml"), "--from", "upstream", "-o", "json").json
     (alert,) = alerts
     assert list(alert) == [
@@ -82,16 +82,16 @@ def test_the_json_is_the_contracts(busy: Desk) -> None:
     assert alert["last_record"]["timestamp"] == alert["last_at"]
 
 
-def test_only_what_rules_can_be_about_is_asked_of_the_upstream(busy: Desk) -> None:
-    """An estimate counts candidates by kind, without reading one."""
+def test_only_records_that_rules_can_match_are_requested(busy: Desk) -> None:
+    """Only kinds that the rules can match are requested, and an estimate counts them without reading records."""
     estimate = busy.call("rules", "backtest", str(busy.folder / "rules"), "--estimate", "-o", "json")
     assert estimate.json[0]["at_most"] == 2
     table = busy.call("rules", "backtest", "cluster_deleted", "--estimate")
     assert (table.status, "of 2 counted" in table.out) == (0, True)
 
 
-def test_a_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
-    """A table a rule a line; more alerts than allowed fail, and say which rule."""
+def test_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
+    """The table has one row per rule. More alerts than allowed fail, with the name of the rule."""
     busy.call("run", "--once")
     shown = busy.call("rules", "backtest", str(busy.folder / "rules"), "--max-alerts", "1", "--since", "6h")
     assert shown.status == 1
@@ -101,7 +101,7 @@ def test_a_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
 
 
 def test_compare(busy: Desk, tmp_path: Path) -> None:
-    """What would change against other rules: per rule in a table, per alert in JSON."""
+    """The comparison with other rules has one row per rule in a table, and one object per alert in JSON."""
     other = tmp_path / "other.yml"
     text = (busy.folder / "rules" / "cluster_deleted.yml").read_text()
     other.write_text(text.replace("condition: selection", "eve: {userName: eve}\n  condition: selection and eve"))
@@ -115,7 +115,7 @@ def test_compare(busy: Desk, tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_as_the_upstream_gives_it(tmp_path: Path) -> None:
+def test_file_in_the_format_of_the_upstream(tmp_path: Path) -> None:
     """Objects, whole pages and blank lines are read, in any order; equal records are twins."""
     deletion = {"action": "DELETE_CLUSTER", "user": "eve", "timestamp": "2026-03-04T12:00:00Z"}
     earlier = {**deletion, "timestamp": "2026-03-01T12:00:00Z"}
@@ -131,8 +131,8 @@ def test_a_file_as_the_upstream_gives_it(tmp_path: Path) -> None:
     assert found[0]["first_at"] == "2026-03-01T12:00:00.000Z"
 
 
-def test_before_and_after_a_file_nothing_is_known(tmp_path: Path) -> None:
-    """However long the time asked for, absence is judged from the first record of a file to its last."""
+def test_absence_in_a_file_is_evaluated_from_its_first_to_its_last_record(tmp_path: Path) -> None:
+    """Absence is evaluated from the first to the last record of a file, whatever the requested time."""
     file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
     days = ["2026-03-01", "2026-03-02", "2026-03-05"]
     file.write_text("\n".join(json.dumps({"action": "BACKUP", "timestamp": f"{day}T12:00:00Z"}) for day in days))
@@ -149,8 +149,8 @@ def test_before_and_after_a_file_nothing_is_known(tmp_path: Path) -> None:
     assert call(*arguments, "--since", "2027-01-01T00:00:00Z").json == []
 
 
-def test_absence_is_not_judged_past_what_is_proved(desk: Desk) -> None:
-    """Neither in the store nor in the upstream has the future been seen."""
+def test_absence_is_not_evaluated_after_the_proved_time(desk: Desk) -> None:
+    """Absence is evaluated neither in the store nor in the upstream beyond the proved time."""
     (desk.folder / "silent.yml").write_text(
         "title: B\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n"
         "correlation: {type: event_count, timespan: 2d, condition: {lt: 1}}\n"
@@ -168,8 +168,8 @@ def test_absence_is_not_judged_past_what_is_proved(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("options", [("--estimate",), ("--from", "store"), ("--source", "acme")])
-def test_a_file_is_the_only_origin(options: tuple[str, ...], tmp_path: Path) -> None:
-    """What asks elsewhere would be passed over, or pass over the file."""
+def test_options_that_contradict_a_file_are_refused(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Options that name another origin are refused together with a file."""
     (tmp_path / "r.jsonl").touch()
     (tmp_path / "d.yml").write_text(BURST)
     called = call("rules", "backtest", str(tmp_path / "d.yml"), "--records", str(tmp_path / "r.jsonl"), *options)
@@ -177,18 +177,18 @@ def test_a_file_is_the_only_origin(options: tuple[str, ...], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("line", ["{", "5", '"x"', '{"a": ' + "[" * 5000, "\x00", "null"])
-def test_a_line_that_is_no_record_is_located(line: str, tmp_path: Path) -> None:
-    """File and line are named; nothing crashes."""
+def test_line_that_is_no_record_is_located(line: str, tmp_path: Path) -> None:
+    """The error names file and line."""
     file, rule = tmp_path / "r.jsonl", tmp_path / "d.yml"
     file.write_text(f'{{"action": "BACKUP", "timestamp": "2026-03-04T12:00:00Z"}}\n{line}\n')
     rule.write_text("title: D\nlogsource: {product: instaclustr}\ndetection: {s: {actionKind: BACKUP}, condition: s}\n")
-    told = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file))
-    assert told.status == 2
-    assert told.err.startswith(f"{file}:2:1: not a record")
+    called = call("-c", "none.yaml", "rules", "backtest", str(rule), "--records", str(file))
+    assert called.status == 2
+    assert called.err.startswith(f"{file}:2:1: not a record")
 
 
 def test_broken_rules_and_unknown_names(busy: Desk) -> None:
-    """A broken file is a usage error with its place; an unknown name is suggested."""
+    """A broken file is a usage error with its location; an unknown name has a suggestion."""
     (busy.folder / "burst.yml").write_text(BURST.replace("actionKind", "actionKid"))
     broken = busy.call("rules", "backtest", str(busy.folder / "burst.yml"))
     assert (broken.status, "burst.yml:5:" in broken.err) == (2, True)
@@ -200,8 +200,8 @@ def test_broken_rules_and_unknown_names(busy: Desk) -> None:
     assert (unlike.status, "'zzz': see: actionwatch rules list" in unlike.err) == (1, True)
 
 
-def test_a_file_in_any_order_is_sorted_in_runs(tmp_path: Path) -> None:
-    """More records than are sorted at once: each is counted once, in event order, equal ones as twins, wherever they stand."""
+def test_large_file_in_any_order_is_sorted(tmp_path: Path) -> None:
+    """More records than fit in memory at once are each counted once, in event order, with equal ones as twins."""
     lines = [
         json.dumps({"action": "BACKUP", "user": f"u{number % 7}", "timestamp": f"2026-03-04T{number % 24:02}:00:00Z"})
         for number in range(RUN + 5000)
@@ -219,8 +219,8 @@ def test_a_file_in_any_order_is_sorted_in_runs(tmp_path: Path) -> None:
     assert len(found) == 7
 
 
-def test_half_a_character_is_no_trouble(tmp_path: Path) -> None:
-    """What JSON may hold and no encoding takes passes through the temporary file."""
+def test_lone_surrogate_is_accepted(tmp_path: Path) -> None:
+    """A lone surrogate, which JSON allows and no encoding accepts, passes through the temporary file."""
     with Spool() as spool:
         spool.add(make_record(number, user_name="\ud800") for number in range(RUN + 1))
         assert [record.user_name for record in spool] == ["\ud800"] * (RUN + 1)

@@ -1,4 +1,4 @@
-"""The fixtures of these tests: an empty store, a post office over it, and a desk for what people decide."""
+"""Fixtures for the delivery tests: an empty store, a pipeline on it, and a pipeline with policies and operator actions."""
 
 import pytest
 
@@ -11,5 +11,5 @@ __all__ = ["database", "no_thread_left", "post"]
 
 @pytest.fixture
 def desk(database: Database) -> Desk:
-    """One receiver, a hook, and people who decide."""
+    """A pipeline with one receiver, `hook`, and with operator actions."""
     return Desk(database)

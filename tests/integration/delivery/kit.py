@@ -1,4 +1,7 @@
-"""The pipeline's post office with what each receiver wants, and people who decide; every delivery is a restarted process."""
+"""The pipeline with a policy for each receiver and with operator actions.
+
+Every delivery runs as a restarted process.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ NIGHTS = TimeInterval("nights", (Period(times=((22 * 60, 24 * 60), (0, 6 * 60)))
 
 @dataclass
 class Rule(KindRule):
-    """A rule by kind that may escalate and has labels."""
+    """A rule for one kind that can escalate and has labels."""
 
     realert: timedelta | None = QUARTER
     escalation: Escalation | None = None
@@ -36,7 +39,7 @@ class Rule(KindRule):
 
 @dataclass
 class Desk(Post):
-    """A post office with a policy for each receiver."""
+    """A pipeline with a policy for each receiver."""
 
     policies: dict[str, ReceiverPolicy] = field(default_factory=dict)
     global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
@@ -47,21 +50,21 @@ class Desk(Post):
         return {"policy": self.policies.get(receiver, ReceiverPolicy()), **self.channel}
 
     def worker(self, **changes: Any) -> DeliveryWorker:
-        """Make the delivering step of a process that just started."""
+        """Make the delivery step of a process that has just started."""
         return super().worker(**{"global_policy": self.global_policy, **changes})
 
     @property
-    def people(self) -> OperatorActions:
-        """Those who decide."""
+    def operator(self) -> OperatorActions:
+        """The actions of operators: acknowledge, resolve, silence."""
         return OperatorActions(self.database, self.addressing, self.clock)
 
     @property
     def hook(self) -> Sender:
-        """The receiver that is there from the beginning."""
+        """The receiver that every test starts with."""
         return self.senders["hook"]
 
-    def happen(self, *rules: KindRule, count: int = 1, **changes: Any) -> str:
-        """Let records be stored and matched now; give the id of the alert the last of them is in."""
+    def match_records(self, *rules: KindRule, count: int = 1, **changes: Any) -> str:
+        """Store records, match them, and return the id of the alert that contains the last one."""
         made = []
         for _ in range(count):
             self.number += 1
@@ -74,33 +77,33 @@ class Desk(Post):
         return held[0] if held else ""
 
     def deliver(self) -> None:
-        """Deliver what is due now, as a process that starts and ends."""
+        """Deliver what is due now, in a process that starts and ends."""
         self.worker().drain()
 
     def later(self, **span: float) -> None:
-        """Move on, and deliver what is due then."""
+        """Advance the clock, then deliver what is due."""
         self.clock.advance(**span)
         self.deliver()
 
     def silence(self, *matchers: str, **span: float) -> Silence:
-        """Add a silence from now on."""
+        """Add a silence that starts now."""
         now = self.clock()
         made = make_silence(matchers, "sam", "planned", now, now + timedelta(**span), made_at=now)
         with self.database.write() as connection:
             silences.write(connection, made)
         return made
 
-    def told(self, name: str = "hook") -> list[str]:
-        """Say what a receiver was sent: `opened x3` for the count, `silence: 2` for a summary and how many it tells of."""
-        return [spell(message) for message in self.senders[name].sent if not is_ours(message)]
+    def received(self, name: str = "hook") -> list[str]:
+        """Describe what a receiver was sent: `opened x3` with the count, `silence: 2` for a summary of two alerts."""
+        return [describe(message) for message in self.senders[name].sent if not is_self_alert(message)]
 
-    def why(self, alert_id: str) -> list[str]:
-        """Read an alert's story."""
+    def history(self, alert_id: str) -> list[str]:
+        """Read the history of an alert."""
         with self.database.read() as connection:
             return [f"{entry.stage}: {entry.what}" for entry in alert_history.read(connection, alert_id)]
 
-    def stopped(self) -> list[str]:
-        """Say what gates stopped, in order."""
+    def gated(self) -> list[str]:
+        """Describe the messages that gates stopped, in order."""
         return [
             f"{row.receiver} {row.event} {row.status} by {row.why}"
             for row in self.rows()
@@ -108,32 +111,32 @@ class Desk(Post):
         ]
 
     def all_rows(self) -> Sequence[Delivery]:
-        """Read every row there is."""
+        """Read all deliveries."""
         with self.database.read() as connection:
             return outbox.find(connection, limit=1_000_000)
 
 
-def is_ours(message: Message) -> bool:
-    """Say whether a message tells of a trouble of actionwatch itself."""
+def is_self_alert(message: Message) -> bool:
+    """Return whether a message is about a self-alert."""
     rule: dict[str, str] = message.data.get("rule", {})
     return rule.get("id") == "actionwatch_self"
 
 
-def spell(message: Message) -> str:
-    """Say in short what a message tells."""
+def describe(message: Message) -> str:
+    """Describe a message in a few words."""
     if message.type == "alerts.summary":
         return f"{message.data['reason']}: {message.data['count']}"
     return f"{message.type.removeprefix('alert.')} x{message.data['count']}"
 
 
 def summaries(messages: Sequence[Message]) -> list[Message]:
-    """Pick the summaries."""
+    """Return the summaries among the messages."""
     return [message for message in messages if message.type == "alerts.summary"]
 
 
 def at(text: str) -> datetime:
-    """Read a time of the tests' day."""
+    """Return a time on the day of the tests."""
     return datetime.fromisoformat(f"2026-11-25T{text}:00+00:00")
 
 
-__all__ = ["NIGHTS", "Desk", "Event", "Rule", "at", "is_ours", "spell", "summaries"]
+__all__ = ["NIGHTS", "Desk", "Event", "Rule", "at", "describe", "is_self_alert", "summaries"]

@@ -1,7 +1,7 @@
-"""An hour of trouble at one receiver's real far end, in virtual time, with a new process each minute; and what it came to.
+"""One hour of trouble at the real far end of a receiver, in virtual time, with a new process each minute.
 
-Virtual is the pipeline's clock; the sockets, their timeouts and the far end's delays are real. The table of docs/receivers.md
-is what `python -m tests.integration.delivery.outages` prints.
+Only the clock of the pipeline is virtual. The sockets, their timeouts and the delays of the far end are real. The table in
+docs/receivers.md is the output of `python -m tests.integration.delivery.outages`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from actionwatch.notifiers import email, slack, webhook
 from actionwatch.notifiers.base import Notifier
 from actionwatch.render import Renderer
 from tests.builders import open_database
-from tests.integration.delivery.kit import Desk, is_ours
+from tests.integration.delivery.kit import Desk, is_self_alert
 from tests.integration.kit import Sender
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.integration.notifiers.smtp_end import Inbox, SmtpEnd, part, read_mail
 from tests.waiting import LIMIT, wait_until
 
-TIMEOUT = "0.06s"  # of the receiver in trouble, where its far end outlasts it
-PATIENT = f"{LIMIT:g}s"  # where nothing is to time out
-BEYOND = 10.0  # seconds: so much longer than TIMEOUT that no busy machine sees the answer before the timeout
+TIMEOUT = "0.06s"  # of the receiver in trouble, if its far end must take longer
+PATIENT = f"{LIMIT:g}s"  # if nothing may time out
+BEYOND = 10.0  # seconds: so much longer than TIMEOUT that the timeout comes first even on a busy machine
 MUCH_BEYOND = 60.0
 WITHIN = 0.02
 FOR_EVER = float("inf")  # longer than any test
@@ -52,18 +52,18 @@ RENDERER = Renderer([Path(actionwatch.__file__).parents[1] / "templates"])
 
 @dataclass(frozen=True)
 class Trouble:
-    """What a far end does with the message of this number: takes it or not, then says so after a while, or fails."""
+    """What a far end does with message number n: accept it or not, then respond after a delay, or fail."""
 
     name: str
     title: str
     is_taken: Callable[[int], bool] = lambda number: True
     seconds: float = 0.0
-    """How long it waits before it answers."""
+    """How long it waits before it responds."""
     fault: str | None = None
-    """How it fails where it does not take the message: see `http_end`."""
+    """How it fails if it does not accept the message: see `http_end`."""
     timeout: str = PATIENT
     is_killed: bool = False
-    """Whether each process is killed while its messages are under way."""
+    """Whether each process is killed while it sends messages."""
 
 
 TROUBLES: dict[str, Trouble] = {
@@ -71,30 +71,39 @@ TROUBLES: dict[str, Trouble] = {
     for trouble in (
         Trouble("down", "down (503)", lambda number: False, fault="503"),
         Trouble(
-            "resetting", "resetting, every third time after it took the message", lambda n: n % 3 == 0, fault="reset"
+            "resetting",
+            "resetting, every third time after it accepted the message",
+            lambda n: n % 3 == 0,
+            fault="reset",
         ),
         Trouble("busy", "busy (429, for an hour)", lambda number: False, fault="429"),
         Trouble("half", "half-accepting (503 every other time)", lambda number: number % 2 == 0, fault="503"),
         Trouble("within", "slow, within the timeout", seconds=WITHIN),
-        Trouble("after", "slow, answers just after the timeout", seconds=BEYOND, timeout=TIMEOUT),
-        Trouble("minute", "slow, answers after a minute", seconds=MUCH_BEYOND, timeout=TIMEOUT),
+        Trouble("after", "slow, responds just after the timeout", seconds=BEYOND, timeout=TIMEOUT),
+        Trouble("minute", "slow, responds after a minute", seconds=MUCH_BEYOND, timeout=TIMEOUT),
         Trouble("hanging", "hanging", lambda number: False, seconds=FOR_EVER, timeout=TIMEOUT),
-        Trouble("killed", "hanging, and we are killed each minute", lambda n: False, seconds=FOR_EVER, is_killed=True),
+        Trouble(
+            "killed",
+            "hanging, and actionwatch is killed each minute",
+            lambda n: False,
+            seconds=FOR_EVER,
+            is_killed=True,
+        ),
     )
 }
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A message as the far end took it: by its id, and what it said."""
+    """A message as the far end accepted it: its id and its text."""
 
     id: str
-    said: str
+    text: str
 
 
 @dataclass
 class FarEnd:
-    """What decides for a server of whatever protocol, and keeps what it took. Safe to share between its threads."""
+    """Decides what a server of any protocol does, and keeps what it accepted. Its threads can share it."""
 
     trouble: Trouble
     clock: Callable[[], datetime]
@@ -110,7 +119,7 @@ class FarEnd:
         return self.clock() >= self.over_at
 
     def meet(self, message: Taken) -> tuple[float, str | None]:
-        """Take a message, or do not; give after how many seconds to answer, and how to fail, if at all."""
+        """Accept a message, or not. Return the seconds before the response, and the fault, if any."""
         with self._lock:
             if self.is_over:
                 self.taken.append(message)
@@ -119,11 +128,11 @@ class FarEnd:
             is_taken = self.trouble.is_taken(self._number)
             if is_taken:
                 self.taken.append(message)
-            is_cut_off = is_taken and self.trouble.fault == "reset"  # taken, and nobody will know
+            is_cut_off = is_taken and self.trouble.fault == "reset"  # accepted, but the sender never learns it
             return self.trouble.seconds, None if is_taken and not is_cut_off else self.trouble.fault
 
     def wait(self, seconds: float) -> None:
-        """Let a receiver's time pass; what hangs is let go when it closes."""
+        """Wait, at most until the receiver closes."""
         if seconds:
             self.closed.wait(min(seconds, 60.0))
 
@@ -131,7 +140,7 @@ class FarEnd:
 def reply_to(
     far: FarEnd, read: Callable[[Request], Taken], answer: Callable[[Request], Reply]
 ) -> Callable[[Request], Reply]:
-    """Make an HTTP server's decision out of a far end's."""
+    """Turn the decision of a far end into the decision of an HTTP server."""
 
     def reply(request: Request) -> Reply:
         seconds, fault = far.meet(read(request))
@@ -155,9 +164,9 @@ def _of_webhook(request: Request) -> Taken:
 
 
 def _of_slack(request: Request) -> Taken:
-    said = {name: value for name, value in request.json.items() if name not in ("channel", "ts", "thread_ts")}
+
     place = "thread" if "thread_ts" in request.json else ""
-    return Taken(request.json["metadata"]["event_payload"]["id"] + place, json.dumps(said.get("attachments")))
+    return Taken(request.json["metadata"]["event_payload"]["id"] + place, json.dumps(request.json.get("attachments")))
 
 
 def _slack_ok(request: Request) -> Reply:
@@ -166,7 +175,7 @@ def _slack_ok(request: Request) -> Reply:
 
 
 class _TroubledInbox(Inbox):
-    """A mailbox whose far end decides. A mail is met when its content has come, as a server that dies then would."""
+    """A mailbox whose far end decides, after the content has arrived: a server that crashes then behaves the same way."""
 
     def __init__(self, far: FarEnd) -> None:
         super().__init__()
@@ -174,8 +183,9 @@ class _TroubledInbox(Inbox):
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         mail = read_mail(envelope.original_content or b"")
-        said = f"{mail['Message-ID']} {mail['Subject']} {part(mail, 'plain')}"
-        seconds, fault = self._far.meet(Taken(str(mail["X-Actionwatch-Message"]), said))
+
+        text = f"{mail['Message-ID']} {mail['Subject']} {part(mail, 'plain')}"
+        seconds, fault = self._far.meet(Taken(str(mail["X-Actionwatch-Message"]), text))
         waited = 0.0
         while waited < seconds and not self._far.closed.is_set():
             await asyncio.sleep(0.02)
@@ -185,7 +195,7 @@ class _TroubledInbox(Inbox):
 
 @dataclass
 class Maker:
-    """Makes each process its notifier, and closes in the end what a killed one left open."""
+    """Makes the notifier of each process, and at the end closes those that killed processes left open."""
 
     module: Any
     given: dict[str, Any]
@@ -193,7 +203,7 @@ class Maker:
     made: list[Notifier] = field(default_factory=list)
 
     def __call__(self) -> Notifier:
-        """Make one. The short timeout is for the trouble only: a busy machine may outlast it."""
+        """Make one. The short timeout applies only during the trouble, because a busy machine may exceed it."""
         timeout = PATIENT if self.far.is_over else self.far.trouble.timeout
         options = self.module.Options.model_validate({**self.given, "timeout": timeout}, context={"folder": Path()})
         self.made.append(self.module.build(options, receiver="main"))
@@ -202,7 +212,7 @@ class Maker:
 
 @contextmanager
 def open_receiver(kind: str, far: FarEnd) -> Iterator[Maker]:
-    """Serve a far end; give what makes its notifiers."""
+    """Serve a far end, and return what makes its notifiers."""
     with _serve(kind, far) as (module, given):
         maker = Maker(module, given, far)
         yield maker
@@ -228,13 +238,13 @@ def _serve(kind: str, far: FarEnd) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 @dataclass
 class Hour(Desk):
-    """A desk whose first receiver is in trouble, beside one that is well, and with one that may stand in for the first."""
+    """A pipeline with one receiver in trouble, one that is healthy, and one that can be the fallback of the first."""
 
     make: Callable[[], Notifier] = field(default=lambda: Sender())
     templates: tuple[str, ...] = ()
 
     def worker(self, **changes: Any) -> DeliveryWorker:
-        """Make the delivering step of a process that just started."""
+        """Make the delivery step of a process that has just started."""
         notifiers: dict[str, Notifier] = {"main": self.make(), **self.senders}
         channels = [
             Channel(
@@ -249,18 +259,18 @@ class Hour(Desk):
         return DeliveryWorker(self.database, channels, RENDERER, self.troubles, self.clock, **given)
 
     def die(self) -> None:
-        """Deliver until nothing more can be but what hangs, then be gone without a word about that."""
+        """Deliver until only hanging messages are left, then stop without recording their outcome."""
         worker = self.worker(stop_seconds=0.0)
         worker.recover()
 
         def are_others_sent() -> bool:
             worker.run_once(0.02)
-            return not self._owes_others()
+            return not self._is_any_other_pending()
 
-        wait_until(are_others_sent, "what is owed to the other receivers")
+        wait_until(are_others_sent, "the messages for the other receivers are sent")
         worker.finish()
 
-    def _owes_others(self) -> bool:
+    def _is_any_other_pending(self) -> bool:
         rows = self.all_rows()
         return any(
             row.status is DeliveryStatus.PENDING and row.receiver != "main" and row.due_at <= self.clock()
@@ -270,7 +280,7 @@ class Hour(Desk):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of the messages to one receiver."""
+    """What happened to the messages for one receiver."""
 
     trouble: Trouble
     kind: str
@@ -279,21 +289,21 @@ class Result:
     lost: int
     reordered: int
     repeated: int
-    """How often the far end got what it had taken already, under the same id."""
+    """How often the far end received a message again that it had accepted, under the same id."""
     altered: int
-    """How many of these said something else, or came under an id that is no message's."""
+    """How many of these had another text, or an id that belongs to no message."""
     delayed: int
-    """How many messages of the other receiver were not taken by the process in whose time they fell due."""
+    """How many messages to the other receiver were not sent by the process that ran when they became due."""
     stood_in: int
-    """How many alerts the fallback was told of."""
+    """How many alerts the fallback was notified of."""
     longest_wait: timedelta
-    """How long an alert was known to nobody of the receiver and its fallback."""
+    """The longest time until an alert reached the receiver or its fallback."""
     is_counted: bool
-    """Whether what was told last of each alert counts all of its records."""
+    """Whether the last message of each alert counts all of its records."""
 
 
 def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result:
-    """Live through the hour and what comes after it, and sum up."""
+    """Simulate the hour and what follows, and return the results."""
     database = open_database(folder)
     try:
         with ExitStack() as stack:
@@ -313,10 +323,13 @@ def run(trouble: Trouble, kind: str, folder: Path, *, is_backed: bool) -> Result
 
 
 def _live(hour: Hour, is_killed: bool) -> int:
-    """Have a record each minute for an hour, delivered by a process of its own; then let all arrive. Gives what was delayed."""
+    """Store a record each minute for an hour, each delivered by a new process; then deliver the rest.
+
+    Returns the number of delayed messages.
+    """
     delayed = 0
     for minute in range(60):
-        hour.happen(user_name=USERS[minute % len(USERS)])
+        hour.match_records(user_name=USERS[minute % len(USERS)])
         hour.clock.advance(minutes=1)
         hour.die() if is_killed else hour.deliver()
         delayed += sum(row.receiver == "other" and row.status is not DeliveryStatus.SENT for row in _due(hour))
@@ -335,9 +348,9 @@ def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool
     rows = [row for row in hour.all_rows() if row.receiver == "main"]
     taken = [message for message in far.taken if not message.id.endswith("thread")]
     ids = [message.id for message in taken]
-    said: dict[str, set[str]] = {}
+    texts: dict[str, set[str]] = {}
     for message in far.taken:
-        said.setdefault(message.id, set()).add(message.said)
+        texts.setdefault(message.id, set()).add(message.text)
     stood_in = hour.senders["mail"].sent if is_backed else []
     return Result(
         trouble=far.trouble,
@@ -347,16 +360,16 @@ def _sum_up(hour: Hour, far: FarEnd, kind: str, delayed: int, *, is_backed: bool
         lost=sum(row.status is not DeliveryStatus.SENT or row.id not in ids for row in rows),
         reordered=_reordered(rows, list(dict.fromkeys(ids))),
         repeated=len(ids) - len(set(ids)),
-        altered=sum(len(words) > 1 for words in said.values()) + len(set(ids) - {row.id for row in rows}),
+        altered=sum(len(found) > 1 for found in texts.values()) + len(set(ids) - {row.id for row in rows}),
         delayed=delayed,
-        stood_in=len({message.data["id"] for message in stood_in if not is_ours(message)}),
+        stood_in=len({message.data["id"] for message in stood_in if not is_self_alert(message)}),
         longest_wait=_longest_wait(hour),
         is_counted=_is_counted(hour, rows),
     )
 
 
 def _reordered(rows: Sequence[Delivery], order: Sequence[str]) -> int:
-    """Count the messages that were first taken before one that stands before them in their alert."""
+    """Count the messages that were accepted before an earlier message of their alert."""
     place = {delivery_id: number for number, delivery_id in enumerate(order)}
     alerts: dict[str, list[Delivery]] = {}
     for row in sorted(rows, key=lambda row: row.ordinal):
@@ -366,12 +379,12 @@ def _reordered(rows: Sequence[Delivery], order: Sequence[str]) -> int:
 
 
 def _longest_wait(hour: Hour) -> timedelta:
-    """Look at when the first message of each alert was known to be taken, by the receiver or in its place."""
-    told: dict[str, list[datetime]] = {}
+    """Return the longest time until the first message of an alert was accepted, by the receiver or its fallback."""
+    sent_at: dict[str, list[datetime]] = {}
     for row in hour.all_rows():
         if row.receiver in ("main", "mail") and row.sent_at is not None:
-            told.setdefault(row.alert_id, []).append(row.sent_at)
-    return max(min(told[name]) - alert.opened_at for name, alert in hour.alerts().items())
+            sent_at.setdefault(row.alert_id, []).append(row.sent_at)
+    return max(min(sent_at[name]) - alert.opened_at for name, alert in hour.alerts().items())
 
 
 def _is_counted(hour: Hour, rows: Sequence[Delivery]) -> bool:
@@ -382,7 +395,7 @@ def _is_counted(hour: Hour, rows: Sequence[Delivery]) -> bool:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Spell the results as the documentation's table: a trouble in a row, all receivers together."""
+    """Return the results as the table of the documentation: one row per kind of trouble, all receivers combined."""
     lines = [
         "| for an hour it is | messages | lost | reordered | repeated | others delayed | known to nobody for at most |",
         "| --- | --- | --- | --- | --- | --- | --- |",

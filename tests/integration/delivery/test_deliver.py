@@ -39,12 +39,12 @@ IMPATIENT = RetryPolicy(first=SECOND, give_up_after=timedelta(minutes=1))
 
 
 def hook(post: Post) -> Sender:
-    """The one receiver's far end."""
+    """Return the sender of the receiver `hook`."""
     return post.senders["hook"]
 
 
-def happen(post: Post, number: int = 1, *, minutes: float = 0) -> None:
-    """Let eve delete a cluster, and match it."""
+def match_record(post: Post, number: int = 1, *, minutes: float = 0) -> None:
+    """Store a record of a cluster deletion by eve, and match it."""
     post.store(make_record(number, minutes=minutes))
     post.matcher(GROUPED).run_once()
 
@@ -58,15 +58,15 @@ def resolve(post: Post) -> None:
         post.addressing.resolve(connection, resolved, post.clock())
 
 
-def story_of(post: Post, alert_id: str) -> list[str]:
-    """Tell an alert's deliveries."""
+def history_of(post: Post, alert_id: str) -> list[str]:
+    """Return the delivery entries of the history of an alert."""
     with post.database.read() as connection:
         return [entry.what for entry in alert_history.read(connection, alert_id) if entry.stage.startswith("delivery")]
 
 
 @dataclass
 class TickingClock(Clock):
-    """A clock that goes on by itself, from where it was set."""
+    """A clock that runs by itself from the time to which it is set."""
 
     passed: Callable[[], float] = field(default_factory=stopwatch)
 
@@ -76,7 +76,7 @@ class TickingClock(Clock):
 
 @contextmanager
 def side_by_side(post: Post) -> Iterator[None]:
-    """Have two processes deliver from the store, none of which takes it for its own."""
+    """Let two processes deliver from one store, neither of which assumes that it is alone."""
     is_over = threading.Event()
 
     def work(worker: DeliveryWorker) -> None:
@@ -92,9 +92,9 @@ def side_by_side(post: Post) -> Iterator[None]:
 # -- one message -------------------------------------------------------------------------------------------------------
 
 
-def test_message(post: Post) -> None:
-    """A message says what its alert is, with its records and fields, under the delivery's id, and ends as sent."""
-    happen(post)
+def test_message_contains_the_alert_and_ends_sent(post: Post) -> None:
+    """A message contains its alert with records and fields, has the id of the delivery, and ends as sent."""
+    match_record(post)
     post.clock.advance(seconds=3)
     post.deliver()
     (message,) = hook(post).sent
@@ -109,44 +109,44 @@ def test_message(post: Post) -> None:
     )
     assert hook(post).texts[0].texts == {"t.txt": "alert.opened"}
     assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.SENT, 1, post.clock())
-    assert story_of(post, row.alert_id) == ["attempt 1: alert.opened accepted"]
+    assert history_of(post, row.alert_id) == ["attempt 1: alert.opened accepted"]
     assert hook(post).is_closed
 
 
 @pytest.mark.parametrize("odd", ["\ud800 \x00 ü", "\x00 ü 😀", 2**70, -1.5, {"a": [None, {}]}], ids=repr)
-def test_frozen_as_sent(odd: object) -> None:
-    """A frozen message is read back as it was, odd characters and numbers and all."""
+def test_frozen_message_is_read_back_unchanged(odd: object) -> None:
+    """A frozen message is read back unchanged, including unusual characters and numbers."""
     message = make_message({"title": odd, "late": None, "n": 1.5}, fields=(("a", "b\n"),))
     assert thaw(message.id, freeze(message)) == message
 
 
-def test_reference(post: Post) -> None:
-    """What a receiver calls its message comes with every later one of that alert; its note is kept."""
+def test_receiver_reference_is_passed_to_later_messages(post: Post) -> None:
+    """The reference that a receiver returns is passed with each later message of the alert; its note is stored."""
     hook(post).answer = lambda message: Receipt(reference="ts-1", note="bob was refused")
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     post.clock.advance(minutes=1)
     post.deliver()
     assert hook(post).references == [None, "ts-1"]
     assert post.rows()[0].why == "bob was refused"
-    assert story_of(post, post.rows()[0].alert_id)[0] == "attempt 1: alert.opened accepted; bob was refused"
+    assert history_of(post, post.rows()[0].alert_id)[0] == "attempt 1: alert.opened accepted; bob was refused"
 
 
-def test_template_failure(post: Post) -> None:
-    """A template that failed does not keep a message back, and its failure is in the story."""
+def test_failed_template_does_not_stop_a_message(post: Post) -> None:
+    """A message whose template fails is still sent, and the history shows the failure."""
     post.renderer.failures = ("t.txt: no such field",)
-    happen(post)
+    match_record(post)
     post.deliver()
     assert post.states() == ["hook opened sent"]
-    assert story_of(post, post.rows()[0].alert_id)[0] == "template: t.txt: no such field"
+    assert history_of(post, post.rows()[0].alert_id)[0] == "template: t.txt: no such field"
 
 
-def test_alert_that_cannot_be_written(post: Post) -> None:
-    """An alert that cannot be made a message, or is gone, is a dead letter, and the others go on."""
+def test_alert_that_cannot_be_rendered_becomes_a_dead_letter(post: Post) -> None:
+    """An alert that cannot become a message, or that is no longer stored, is a dead letter; the others are sent."""
     post.store(make_record(raw="no json"), make_record(2, user_name="bob"))
     post.matcher(GROUPED).run_once()
-    post.owe("gone")
+    post.open_alerts("gone")
     with post.database.write() as connection:
         delivery_transitions.enqueue(connection, [make_delivery("unknown")])
     post.deliver()
@@ -161,19 +161,19 @@ def test_alert_that_cannot_be_written(post: Post) -> None:
 # -- what follows the first message ------------------------------------------------------------------------------------
 
 
-def test_updates_are_coalesced(post: Post) -> None:
-    """After `opened`, later matches make one `updated` per `updates` span, with the newest state."""
-    happen(post)
+def test_updates_are_coalesced_per_interval(post: Post) -> None:
+    """After `opened`, later matches create one `updated` per `updates` interval, with the newest state."""
+    match_record(post)
     with post.delivering() as worker:
         settle(worker)
         for number in range(2, 7):
-            happen(post, number, minutes=number / 10)
+            match_record(post, number, minutes=number / 10)
             settle(worker)
         assert hook(post).types == ["alert.opened"]
         post.clock.advance(seconds=10)
         settle(worker)
         assert [message.data["count"] for message in hook(post).sent] == [1, 6]
-        happen(post, 7, minutes=1)
+        match_record(post, 7, minutes=1)
         post.clock.advance(seconds=9)
         settle(worker)
         assert len(hook(post).sent) == 2
@@ -183,12 +183,12 @@ def test_updates_are_coalesced(post: Post) -> None:
     assert len(set(hook(post).ids)) == 3
 
 
-def test_updates_are_spaced_from_what_was_sent(post: Post) -> None:
-    """An `updated` keeps its distance from a message that itself went out late."""
-    happen(post)
+def test_update_keeps_its_interval_after_a_late_message(post: Post) -> None:
+    """An `updated` keeps its interval after a message that was itself sent late."""
+    match_record(post)
     post.clock.advance(minutes=5)
     post.deliver()
-    happen(post, 2)
+    match_record(post, 2)
     post.clock.advance(seconds=9)
     post.deliver()
     assert hook(post).types == ["alert.opened"]
@@ -197,13 +197,13 @@ def test_updates_are_spaced_from_what_was_sent(post: Post) -> None:
     assert hook(post).types == ["alert.opened", "alert.updated"]
 
 
-def test_updated_last(post: Post) -> None:
-    """A receiver that takes only the last update gets one, when nothing more can join."""
+def test_receiver_with_only_the_last_update_gets_one(post: Post) -> None:
+    """A receiver with `is_updated_last` gets one update when no more records can join the alert."""
     post.destinations["hook"] = Destination("hook", is_updated_last=True)
-    happen(post)
+    match_record(post)
     post.deliver()
     for number in (2, 3):
-        happen(post, number, minutes=number)
+        match_record(post, number, minutes=number)
         post.clock.advance(minutes=1)
         post.deliver()
     assert hook(post).types == ["alert.opened"]
@@ -212,14 +212,14 @@ def test_updated_last(post: Post) -> None:
     assert [message.data["count"] for message in hook(post).sent] == [1, 3]
 
 
-def test_frozen_at_the_first_attempt(post: Post) -> None:
-    """A message that was tried says the same on every attempt; what joined meanwhile makes one `updated` after it."""
+def test_message_is_frozen_at_its_first_attempt(post: Post) -> None:
+    """A message is the same on every attempt; records that join meanwhile create one `updated` after it."""
     answers = [DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    happen(post)
+    match_record(post)
     post.deliver()
     for number in (2, 3):
-        happen(post, number, minutes=number)
+        match_record(post, number, minutes=number)
     for _ in range(4):
         post.clock.advance(seconds=20)
         post.deliver()
@@ -228,23 +228,23 @@ def test_frozen_at_the_first_attempt(post: Post) -> None:
     assert post.states() == ["hook opened sent", "hook updated sent"]
 
 
-def test_update_to_one_told_nothing(post: Post) -> None:
-    """An `updated` whose `opened` was given up says `opened` itself."""
+def test_update_becomes_opened_if_opened_is_dead(post: Post) -> None:
+    """An `updated` after a dead `opened` becomes `opened`."""
     answers = [REFUSED]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     post.clock.advance(minutes=1)
     post.deliver()
     assert hook(post).types == ["alert.opened", "alert.opened"]
     assert post.states() == ["hook opened dead", "hook opened sent"]
 
 
-def test_resolved_goes_to_those_told(post: Post) -> None:
-    """A resolve reaches who was told, after what they were told; who was told nothing hears nothing."""
+def test_resolve_reaches_only_notified_receivers(post: Post) -> None:
+    """A resolve reaches the receivers that were notified, after their other messages, and no other receiver."""
     post.senders["down"] = Sender(answer=lambda message: REFUSED)
-    happen(post)
+    match_record(post)
     post.deliver()
     resolve(post)
     post.deliver()
@@ -254,20 +254,20 @@ def test_resolved_goes_to_those_told(post: Post) -> None:
     assert "down resolved suppressed" in post.states()
 
 
-def test_resolve_discards_an_untried_update(post: Post) -> None:
-    """A resolve takes the place of an update that was not tried yet, at once; of an `opened` never."""
-    happen(post)
+def test_resolve_replaces_a_pending_update(post: Post) -> None:
+    """A resolve replaces at once an update that was not attempted."""
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     resolve(post)
     post.deliver()
     assert hook(post).types == ["alert.opened", "alert.resolved"]
     assert len(post.rows()) == 2
 
 
-def test_resolve_does_not_discard_opened(post: Post) -> None:
-    """An alert that was resolved before anybody was told is still told, then resolved."""
-    happen(post)
+def test_resolve_does_not_replace_a_pending_opened_message(post: Post) -> None:
+    """An alert that is resolved before its first message is sent as `opened`, then as `resolved`."""
+    match_record(post)
     resolve(post)
     post.deliver()
     assert hook(post).types == ["alert.opened", "alert.resolved"]
@@ -276,11 +276,11 @@ def test_resolve_does_not_discard_opened(post: Post) -> None:
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-def test_backoff(post: Post) -> None:
-    """A failure is tried again after growing waits, under the same id, until it is taken."""
+def test_failed_message_is_retried_with_growing_delays(post: Post) -> None:
+    """A failed message is retried with growing delays, under the same id, until the receiver accepts it."""
     answers = [DOWN, DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.owe("one")
+    post.open_alerts("one")
     waits = []
     with post.delivering() as worker:
         for _ in range(4):
@@ -295,26 +295,26 @@ def test_backoff(post: Post) -> None:
     assert len(hook(post).sent) == 4
     assert len(set(hook(post).ids)) == 1
     assert row.attempts == 4
-    assert [line.split(";")[0] for line in story_of(post, "one")] == [
+    assert [line.split(";")[0] for line in history_of(post, "one")] == [
         *(f"attempt {n}: the receiver answered 503" for n in (1, 2, 3)),
         "attempt 4: alert.opened accepted",
     ]
 
 
 def test_retry_after_pauses_the_receiver(post: Post) -> None:
-    """A receiver that asks for time is left alone with everything, by the next process too; no other waits."""
+    """A Retry-After pauses all messages to the receiver, also in the next process, but to no other receiver."""
     busy = TransientDeliveryError("busy", retry_after=timedelta(minutes=2))
     answers = [DOWN, TransientDeliveryError("busy", retry_after=SECOND), busy]
     post.channel = {"concurrency": 1}
     post.senders["other"] = Sender()
     hook(post).answer = lambda message: answers.pop() if answers else None
     with post.delivering() as worker:
-        post.owe("one", "two", "three")
+        post.open_alerts("one", "two", "three")
         settle(worker)
-        post.owe("four")
-        post.owe("five", receiver="other")
+        post.open_alerts("four")
+        post.open_alerts("five", receiver="other")
         settle(worker)
-    assert len(hook(post).sent) == 3  # what was in hand when it asked
+    assert len(hook(post).sent) == 3  # messages in hand when it responded with Retry-After
     assert len(post.senders["other"].sent) == 1
     post.clock.advance(seconds=100)
     post.deliver()
@@ -324,12 +324,12 @@ def test_retry_after_pauses_the_receiver(post: Post) -> None:
     assert len(hook(post).sent) == 7
 
 
-def test_give_up_replay_and_resolve(post: Post) -> None:
-    """What is given up is a dead letter, alerted on once; replayed under the same id and taken, the trouble is over."""
+def test_dead_letters_raise_one_self_alert_that_resolves_after_a_replay(post: Post) -> None:
+    """Messages that are given up raise one self-alert. After a replay under the same id succeeds, it resolves."""
     post.channel = {"retry": IMPATIENT}
     post.senders["ops"] = Sender()
     hook(post).answer = lambda message: DOWN
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     for _ in range(40):
         post.deliver()
         post.clock.advance(seconds=5)
@@ -350,10 +350,10 @@ def test_give_up_replay_and_resolve(post: Post) -> None:
     assert [message.type for message in post.senders["ops"].sent] == ["alert.opened", "alert.resolved"]
 
 
-def test_failing_receiver(post: Post) -> None:
-    """A receiver that takes nothing for long is a trouble, once, and over with its first success."""
+def test_failing_receiver_raises_one_self_alert(post: Post) -> None:
+    """A receiver that fails for long raises one self-alert, which resolves with the first success."""
     hook(post).answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         post.clock.advance(seconds=FAILING_AFTER.total_seconds() - 1)
@@ -371,11 +371,11 @@ def test_failing_receiver(post: Post) -> None:
         assert post.open_troubles() == []
 
 
-def test_bug_in_a_notifier(post: Post) -> None:
-    """An exception that no notifier should raise costs nothing but another attempt, and names itself without its text."""
+def test_unexpected_exception_of_a_notifier_is_retried(post: Post) -> None:
+    """An unexpected exception costs one attempt. The error names its type, without its text."""
     answers = [ValueError("a secret")]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     post.deliver()
     assert sorted(post.states()) == ["hook opened pending", "hook opened sent"]
     failed = next(row for row in post.rows() if row.status is DeliveryStatus.PENDING)
@@ -385,9 +385,9 @@ def test_bug_in_a_notifier(post: Post) -> None:
     assert post.states() == ["hook opened sent"] * 2
 
 
-def test_receiver_that_is_gone(post: Post) -> None:
-    """What waits for a receiver no longer configured is dead at the next start, and stays so when replayed."""
-    post.owe("one", receiver="gone")
+def test_messages_of_a_removed_receiver_are_dead_at_the_next_start(post: Post) -> None:
+    """Pending messages of a removed receiver are dead at the next start, and dead again after a replay."""
+    post.open_alerts("one", receiver="gone")
     post.deliver()
     (row,) = post.rows()
     assert (row.status, row.why) == (DeliveryStatus.DEAD, "no longer configured")
@@ -400,8 +400,8 @@ def test_receiver_that_is_gone(post: Post) -> None:
     assert post.rows()[0].status is DeliveryStatus.DEAD
 
 
-def test_failing_receiver_that_is_gone(post: Post) -> None:
-    """The trouble with a receiver ends when the receiver is taken out of the configuration."""
+def test_self_alert_of_a_removed_receiver_resolves(post: Post) -> None:
+    """The self-alert about a failing receiver resolves when the receiver is removed from the configuration."""
     with post.database.write() as connection:
         receivers.note_failure(connection, "gone", NOON - timedelta(hours=1), "503", None)
     post.troubles.report("receiver_failing", "gone", "x", "")
@@ -412,15 +412,15 @@ def test_failing_receiver_that_is_gone(post: Post) -> None:
 # -- order, numbers, others --------------------------------------------------------------------------------------------
 
 
-def test_order_is_kept(post: Post) -> None:
-    """While a message waits for another attempt, no later one of its alert overtakes it; other alerts do."""
+def test_retry_does_not_change_the_order_within_an_alert(post: Post) -> None:
+    """While a message waits for a retry, later messages of its alert wait too; other alerts do not."""
     answers = [DOWN]
     hook(post).answer = lambda message: answers.pop() if message.data["title"].endswith("eve") and answers else None
-    happen(post)
+    match_record(post)
     post.deliver()
-    happen(post, 2, minutes=1)
+    match_record(post, 2, minutes=1)
     resolve(post)
-    post.owe("other")
+    post.open_alerts("other")
     post.deliver()
     assert [message.data["title"] for message in hook(post).sent] == ["cluster_deleted by eve", "other"]
     post.clock.advance(minutes=1)
@@ -428,25 +428,25 @@ def test_order_is_kept(post: Post) -> None:
     assert hook(post).types == ["alert.opened"] * 3 + ["alert.resolved"]
 
 
-def test_hanging_receiver_delays_no_other(post: Post) -> None:
+def test_hanging_receiver_does_not_delay_another(post: Post) -> None:
     """While one receiver hangs in all its threads, hundreds of messages reach another."""
     post.senders["hanging"] = Sender()
     post.senders["hanging"].gate.clear()
     with post.delivering() as worker:
-        post.owe(*(f"h{n}" for n in range(100)), receiver="hanging")
-        post.owe(*(f"f{n}" for n in range(300)))
+        post.open_alerts(*(f"h{n}" for n in range(100)), receiver="hanging")
+        post.open_alerts(*(f"f{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             worker.run_once(0.05)
-        wait_until(lambda: len(post.senders["hanging"].sent) == 4, "what each of its threads hangs in")
+        wait_until(lambda: len(post.senders["hanging"].sent) == 4, "one message in each of its threads")
     assert post.senders["hanging"].most_at_once == 4
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_concurrency(post: Post, concurrency: int) -> None:
-    """Never more messages at once than the receiver's concurrency; one at a time keeps the order they were due in."""
+def test_concurrency_is_not_exceeded(post: Post, concurrency: int) -> None:
+    """At most `concurrency` messages are sent at the same time. With 1, they are sent in the order of their due times."""
     post.channel = {"concurrency": concurrency}
     names = [f"a{n}" for n in range(60)]
-    post.owe(*names)
+    post.open_alerts(*names)
     post.deliver()
     assert hook(post).most_at_once <= concurrency
     assert sorted(message.data["title"] for message in hook(post).sent) == sorted(names)
@@ -454,16 +454,16 @@ def test_concurrency(post: Post, concurrency: int) -> None:
         assert [message.data["title"] for message in hook(post).sent] == names
 
 
-def test_stock(post: Post) -> None:
-    """A quick receiver is handed more at a time, within bounds; one that hangs never has more than a few for each sender."""
+def test_fast_receiver_gets_larger_batches(post: Post) -> None:
+    """A fast receiver gets larger batches, within a limit. A hanging one never has more than a few per thread."""
     post.channel = {"concurrency": 2}
     post.senders["hanging"] = Sender()
     post.senders["hanging"].gate.clear()
-    post.owe(*(f"a{n}" for n in range(20)), receiver="hanging")
+    post.open_alerts(*(f"a{n}" for n in range(20)), receiver="hanging")
     handed: list[int] = []
     with post.delivering() as worker:
         assert worker.run_once(0.0) == worker.under_way() == 2 * IN_HAND
-        post.owe(*(f"b{n}" for n in range(300)))
+        post.open_alerts(*(f"b{n}" for n in range(300)))
         while len(hook(post).sent) < 300:
             wait_until(lambda: len(hook(post).sent) == sum(handed), "the first round, then the others")
             handed.append(worker.run_once(0.01))
@@ -472,11 +472,11 @@ def test_stock(post: Post) -> None:
     assert len(post.senders["hanging"].sent) == 2 * IN_HAND
 
 
-def test_rate(post: Post) -> None:
-    """Messages leave no faster than the receiver's rate, none at once beyond it."""
+def test_rate_is_not_exceeded(post: Post) -> None:
+    """Messages are sent no faster than the receiver's rate, without a burst."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"rate_per_second": 50.0}
-    post.owe(*(f"a{n}" for n in range(6)))
+    post.open_alerts(*(f"a{n}" for n in range(6)))
     with at_least(5 / 50):
         post.worker().drain()
     assert len(hook(post).sent) == 6
@@ -484,11 +484,11 @@ def test_rate(post: Post) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
-    """Two processes on one store send together no more at once than the receiver takes, and nothing twice."""
+    """Two processes on one store together do not exceed the concurrency, and send nothing twice."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"concurrency": concurrency}
     hook(post).answer = lambda message: pause(0.005)
-    post.owe(*(f"a{n}" for n in range(60)))
+    post.open_alerts(*(f"a{n}" for n in range(60)))
     with side_by_side(post):
         wait_until(lambda: len(hook(post).sent) == 60, "every message", lambda: len(hook(post).sent))
     assert hook(post).most_at_once <= concurrency
@@ -496,11 +496,11 @@ def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
     assert post.states() == ["hook opened sent"] * 60
 
 
-def test_places_held_elsewhere(post: Post) -> None:
-    """While another process holds one of a receiver's places, only the others are taken; a stock is for who is alone."""
+def test_leases_of_another_process_count_towards_the_concurrency(post: Post) -> None:
+    """A lease of another process reduces what this one claims; only a process that is alone claims larger batches."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"concurrency": 3}
-    post.owe(*(f"a{n}" for n in range(9)))
+    post.open_alerts(*(f"a{n}" for n in range(9)))
     with post.database.write() as connection:
         assert len(lease_due(connection, "hook", post.clock(), 1)) == 1
     hook(post).gate.clear()
@@ -518,24 +518,24 @@ def test_places_held_elsewhere(post: Post) -> None:
 
 
 def test_processes_share_the_rate(post: Post) -> None:
-    """Two processes on one store send together no faster than the receiver's rate."""
+    """Two processes on one store together do not exceed the rate."""
     post.clock = TickingClock(post.clock.now)
     post.channel = {"rate_per_second": 50.0}
-    post.owe(*(f"a{n}" for n in range(11)))
+    post.open_alerts(*(f"a{n}" for n in range(11)))
     with side_by_side(post), at_least(10 / 50):
         wait_until(lambda: len(hook(post).sent) == 11, "every message", lambda: len(hook(post).sent))
     assert len(set(hook(post).ids)) == 11
 
 
 def test_processes_share_a_pause(post: Post) -> None:
-    """What one process was told (Retry-After) keeps the other from trying, and a failure without a wish does not undo it."""
+    """The Retry-After that one process received also pauses the other, and a failure without one does not end the pause."""
     hook(post).answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=5))
-    post.owe("one")
+    post.open_alerts("one")
     one, other = post.worker(), post.worker()
     settle(one)
     with post.database.write() as connection:
         receivers.note_failure(connection, "hook", post.clock(), "another error", None)
-    post.owe("two")
+    post.open_alerts("two")
     settle(other)
     assert len(hook(post).sent) == 1
     hook(post).answer = lambda message: None
@@ -546,29 +546,29 @@ def test_processes_share_a_pause(post: Post) -> None:
     other.finish()
 
 
-def test_clock_set_back_keeps_no_receiver_closed(post: Post) -> None:
-    """A rate's next turn that lies hours ahead, as it does when the clock is set back, is no reason to wait for hours."""
+def test_clock_set_back_does_not_pause_a_receiver(post: Post) -> None:
+    """If the next send time of a rate is hours ahead, because the clock was set back, the receiver is not paused."""
     post.channel = {"rate_per_second": 50.0}
     with post.database.write() as connection:
         receivers.note_next(connection, "hook", post.clock() + timedelta(hours=1))
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         post.clock.advance(hours=-2)
-        post.owe("two")
+        post.open_alerts("two")
         settle(worker)
     assert post.states() == ["hook opened sent"] * 2
 
 
-def test_idle_is_quiet(post: Post) -> None:
-    """With nothing due, the loop turns about once a second, not in a circle: also with a receiver that hangs or waits."""
+def test_idle_loop_runs_about_once_a_second(post: Post) -> None:
+    """If nothing is due, the loop runs about once a second, also with a hanging or a paused receiver."""
     post.channel = {"concurrency": 1}
     busy = TransientDeliveryError("busy", retry_after=timedelta(hours=1))
     post.senders |= {"hanging": Sender(), "paused": Sender(answer=lambda message: busy)}
     post.senders["hanging"].gate.clear()
-    post.owe(*(f"h{n}" for n in range(9)), receiver="hanging")
-    post.owe(*(f"p{n}" for n in range(9)), receiver="paused")
-    post.owe("one")
+    post.open_alerts(*(f"h{n}" for n in range(9)), receiver="hanging")
+    post.open_alerts(*(f"p{n}" for n in range(9)), receiver="paused")
+    post.open_alerts("one")
     readings = 0
     clock = post.clock
 
@@ -581,8 +581,10 @@ def test_idle_is_quiet(post: Post) -> None:
     post.clock = CountingClock(clock.now)
     worker = post.worker(stop_seconds=0.05)
     with beside(worker.run, stop=worker.stop):
-        wait_until(lambda: post.states().count("hook opened sent") == 1, "the message to the receiver that is well")
-        wait_until(lambda: post.senders["paused"].sent and post.senders["hanging"].sent, "what the others are sent")
+        wait_until(lambda: post.states().count("hook opened sent") == 1, "the message to the healthy receiver")
+        wait_until(
+            lambda: post.senders["paused"].sent and post.senders["hanging"].sent, "the messages to the other receivers"
+        )
         before, passed = readings, stopwatch()
         pause(0.7)
         rate = (readings - before) / passed()
@@ -594,40 +596,40 @@ def test_idle_is_quiet(post: Post) -> None:
 # -- ends and beginnings of processes ----------------------------------------------------------------------------------
 
 
-def test_wake(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message that was owed while the loop waits goes out when the loop is woken, not when it looks by itself."""
+def test_wake_delivers_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is added while the loop sleeps is sent when the loop is woken, not at its next poll."""
     monkeypatch.setattr(inbox, "POLL_SECONDS", 2 * LIMIT)
     monkeypatch.setattr(schedule, "IDLE_SECONDS", 2 * LIMIT)
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
         for number in range(20):
-            post.owe(f"a{number}")
+            post.open_alerts(f"a{number}")
             worker.wake()
-            wait_until(lambda number=number: len(hook(post).sent) > number, "what was owed")  # type: ignore[misc]
+            wait_until(lambda number=number: len(hook(post).sent) > number, "the new message")  # type: ignore[misc]
     assert post.states() == ["hook opened sent"] * 20
 
 
-def test_stop_records_what_ends(post: Post) -> None:
-    """What is being sent when the end comes is finished and recorded; nothing new is begun."""
+def test_stop_finishes_and_records_messages_in_progress(post: Post) -> None:
+    """After a stop, a message in progress is finished and recorded, and no new one is started."""
     post.channel = {"concurrency": 1}
     hook(post).gate.clear()
-    post.owe("one")
+    post.open_alerts("one")
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "a message to hold")
         worker.stop()
-        post.owe("two")
+        post.open_alerts("two")
         pause(0.02)
         hook(post).gate.set()
     assert post.states() == ["hook opened sent", "hook opened pending"]
     assert hook(post).is_closed
 
 
-def test_stop_is_bounded(post: Post) -> None:
-    """A send that hangs does not hold up the end; it goes out again later, under the same id, and so does what it held up."""
+def test_hanging_send_does_not_block_a_stop(post: Post) -> None:
+    """A hanging send does not block the stop. It is repeated later under the same id, and so is what waited behind it."""
     post.channel = {"concurrency": 1}
     hook(post).gate.clear()
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     worker = post.worker(stop_seconds=0.1)
     with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "a message to hold")
@@ -639,9 +641,9 @@ def test_stop_is_bounded(post: Post) -> None:
     assert len(hook(post).ids) == 3
 
 
-def test_lease_of_a_dead_process(post: Post) -> None:
-    """What a process held that did not come back is delivered after its lease, with no start to release it."""
-    post.owe("one")
+def test_lease_of_a_dead_process_expires(post: Post) -> None:
+    """A message that a dead process leased is delivered after the lease, without a start that releases it."""
+    post.open_alerts("one")
     with post.database.write() as connection:
         assert lease_due(connection, "hook", post.clock())
     with post.delivering(stop_seconds=0.1) as worker:
@@ -654,10 +656,10 @@ def test_lease_of_a_dead_process(post: Post) -> None:
     assert post.states() == ["hook opened sent"]
 
 
-def test_slow_send_is_not_begun_twice(post: Post) -> None:
-    """A send that outlasts its lease is not begun again beside itself."""
+def test_send_longer_than_its_lease_is_not_started_again(post: Post) -> None:
+    """A send that takes longer than its lease is not started a second time."""
     hook(post).gate.clear()
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         worker.run_once(0.0)
         for _ in range(3):
@@ -690,9 +692,9 @@ settle(worker)
 """
 
 
-def test_killed_between_send_and_record(post: Post, tmp_path: Path) -> None:
-    """A process killed after the receiver took a message and before that was recorded sends it again under the same id."""
-    post.owe("one")
+def test_process_killed_before_recording_sends_again_under_the_same_id(post: Post, tmp_path: Path) -> None:
+    """A process killed after the receiver accepted a message, but before recording it, sends it again under the same id."""
+    post.open_alerts("one")
     ended = run_child([sys.executable, "-c", CRASH, str(tmp_path)])
     assert ended.returncode == 9, ended.stderr
     with post.database.read() as connection:
@@ -705,13 +707,13 @@ def test_killed_between_send_and_record(post: Post, tmp_path: Path) -> None:
 
 
 class BusyDatabase(Database):
-    """Refuses to write a number of times."""
+    """A database that refuses a number of writes."""
 
     refusals = 0
 
     @contextmanager
     def write(self, on_commit: Callable[[], None] = lambda: None) -> Iterator[Connection]:
-        """Write, unless refused."""
+        """Write, unless the write is refused."""
         if self.refusals:
             self.refusals -= 1
             raise StoreBusy("the store is busy")
@@ -719,11 +721,11 @@ class BusyDatabase(Database):
             yield connection
 
 
-def test_busy_store_forgets_no_outcome(post: Post, tmp_path: Path) -> None:
-    """What was sent while the store was busy is recorded once it is free, and not sent again."""
+def test_outcome_is_recorded_after_the_store_was_busy(post: Post, tmp_path: Path) -> None:
+    """A message that was sent while the store was busy is recorded later, and not sent again."""
     database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
     busy = Post(database, post.clock, post.senders)
-    post.owe("one")
+    post.open_alerts("one")
     with busy.delivering() as worker:
         worker.run_once(0.0)
         database.refusals = 2
@@ -737,12 +739,12 @@ def test_busy_store_forgets_no_outcome(post: Post, tmp_path: Path) -> None:
     database.close()
 
 
-def test_busy_store_at_the_start(post: Post, tmp_path: Path) -> None:
-    """A store that is busy when the loop starts does not end it."""
+def test_busy_store_at_the_start_does_not_end_the_loop(post: Post, tmp_path: Path) -> None:
+    """If the store is busy when the loop starts, the loop continues."""
     database = BusyDatabase(f"sqlite:///{tmp_path / 'store.db'}")
     database.refusals = 1
     busy = Post(database, post.clock, post.senders)
-    post.owe("one")
+    post.open_alerts("one")
     worker = busy.worker()
     with beside(worker.run, stop=worker.stop):
         wait_until(lambda: hook(post).sent, "the message")
@@ -753,9 +755,9 @@ def test_busy_store_at_the_start(post: Post, tmp_path: Path) -> None:
 # -- one round from cron -----------------------------------------------------------------------------------------------
 
 
-def test_drain(post: Post) -> None:
-    """Everything due is delivered, and what failed is left for later."""
-    post.owe(*(f"a{n}" for n in range(30)))
+def test_drain_delivers_everything_due(post: Post) -> None:
+    """Everything that is due is delivered; a failed message is left for later."""
+    post.open_alerts(*(f"a{n}" for n in range(30)))
     answers = [DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
     post.worker().drain()
@@ -764,7 +766,7 @@ def test_drain(post: Post) -> None:
 
 
 def test_drain_waits_for_retries(database: Database) -> None:
-    """Retries within the wait are made in the same run."""
+    """Retries that are due within the wait are made in the same run."""
     from datetime import UTC, datetime
 
     class RealClock(Clock):
@@ -775,36 +777,36 @@ def test_drain_waits_for_retries(database: Database) -> None:
     post.channel = {"retry": RetryPolicy(first=timedelta(milliseconds=20))}
     answers = [DOWN, DOWN]
     hook(post).answer = lambda message: answers.pop() if answers else None
-    post.owe("one")
+    post.open_alerts("one")
     post.worker().drain(PATIENT)
     assert post.states() == ["hook opened sent"]
     assert post.rows()[0].attempts == 3
 
 
 def test_drain_does_not_wait_for_a_paused_receiver(post: Post) -> None:
-    """A receiver that asks for an hour ends the round, however much is due for it; the next round respects it too."""
+    """A Retry-After longer than the wait ends the run, whatever else is due, and the next run respects it too."""
     busy = TransientDeliveryError("busy", retry_after=timedelta(hours=1))
     post.channel = {"concurrency": 1}
     hook(post).answer = lambda message: busy
-    post.owe(*(f"a{n}" for n in range(20)))
+    post.open_alerts(*(f"a{n}" for n in range(20)))
     for _ in range(2):
         post.worker().drain(timedelta(minutes=1))
     assert len(hook(post).sent) == 4
 
 
-def test_drain_tells_of_dead_letters(post: Post) -> None:
-    """A dead letter made in a round is alerted on in that round."""
+def test_drain_reports_dead_letters(post: Post) -> None:
+    """A message that becomes dead during a run is reported in the same run."""
     post.senders["ops"] = Sender()
     hook(post).answer = lambda message: REFUSED
-    post.owe("one")
+    post.open_alerts("one")
     post.worker().drain()
     assert [message.data["title"] for message in post.senders["ops"].sent] == ["Alerts did not reach hook"]
 
 
-def test_sent_while_another_process_looks(post: Post) -> None:
-    """A worker for one receiver alone leaves the others' rows and leases as they are."""
-    post.owe("one", receiver="elsewhere")
-    post.owe("two")
+def test_worker_leaves_rows_of_other_receivers_alone(post: Post) -> None:
+    """A worker for some receivers does not change the rows and leases of the others."""
+    post.open_alerts("one", receiver="elsewhere")
+    post.open_alerts("two")
     worker = post.worker()
     settle(worker)
     post.clock.advance(minutes=1)
@@ -820,8 +822,8 @@ class Odd(BaseException):
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), MemoryError(), Odd(), KeyboardInterrupt()], ids=repr)
-def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: BaseException) -> None:
-    """An exception of a notifier ends its thread: the message is under way for ever, and nothing is shown."""
+def test_any_exception_of_a_notifier_leads_to_a_retry(post: Post, error: BaseException) -> None:
+    """Whatever exception a notifier raises, its thread survives and the message is retried."""
     answers: list[BaseException | None] = [error, None]
 
     def answer(message: Message) -> None:
@@ -829,7 +831,7 @@ def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: Bas
             raise raised
 
     post.senders["hook"].answer = answer
-    post.owe("a")
+    post.open_alerts("a")
     with post.delivering() as worker:
         settle(worker)
         assert post.states() == ["hook opened pending"]
@@ -839,17 +841,17 @@ def test_a_notifier_that_raises_anything_loses_no_message(post: Post, error: Bas
 
 
 @pytest.mark.parametrize("receipt", [Receipt(reference="C1:\ud800"), Receipt(note="refused \ud800")], ids=repr)
-def test_what_a_receiver_returns_stops_no_delivery(post: Post, receipt: Receipt) -> None:
-    """A receipt with a character that the store refuses cannot be recorded, and nothing is delivered any more."""
+def test_receipt_with_invalid_characters_is_recorded(post: Post, receipt: Receipt) -> None:
+    """A receipt with a character that the store refuses is recorded, and delivery continues."""
     post.senders["hook"].answer = lambda message: receipt
-    post.owe("a", "b")
+    post.open_alerts("a", "b")
     post.deliver()
     assert post.states() == ["hook opened sent"] * 2
 
 
-def test_a_frozen_message_that_cannot_be_read_stops_no_other(post: Post) -> None:
-    """A body that can be written but is nested too deeply to be read raises in every round, and nothing is delivered."""
-    post.owe("a", "b")
+def test_frozen_body_that_cannot_be_read_becomes_a_dead_letter(post: Post) -> None:
+    """A body that is nested too deeply to be read becomes a dead letter, and the other messages are sent."""
+    post.open_alerts("a", "b")
     body = '{"data":' + '{"x":' * 2_000 + "0" + "}" * 2_000 + "}"
     with post.database.write() as connection:
         first = replace(post.rows("a")[0], body=body)
@@ -861,9 +863,9 @@ def test_a_frozen_message_that_cannot_be_read_stops_no_other(post: Post) -> None
     ]
 
 
-def test_a_thread_that_cannot_start_keeps_no_message(post: Post) -> None:
-    """The system refuses a thread: the claimed messages are under way for ever, or wait for the end of their leases."""
-    post.owe("a", "b")
+def test_messages_are_sent_after_a_thread_could_not_start(post: Post) -> None:
+    """If the system refuses a thread, the claimed messages are sent in a later round."""
+    post.open_alerts("a", "b")
     with post.delivering() as worker:
         before = threading.stack_size(1 << 46)  # more than the address space
         try:
@@ -875,10 +877,10 @@ def test_a_thread_that_cannot_start_keeps_no_message(post: Post) -> None:
     assert post.states() == ["hook opened sent"] * 2
 
 
-def test_a_send_that_hangs_is_reported(post: Post) -> None:
-    """A send that never ends is not reported, or one that has just begun is."""
+def test_hanging_send_is_reported(post: Post) -> None:
+    """A send that takes longer than its lease is reported; a send that has just started is not."""
     post.senders["hook"].gate.clear()
-    post.owe("a")
+    post.open_alerts("a")
     with post.delivering() as worker:
         worker.run_once()
         worker.check_sends()

@@ -1,4 +1,4 @@
-"""Digests: everything in one message at set times."""
+"""Digests: one message at fixed times contains everything."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from tests.integration.kit import REFUSED, Sender
 EIGHT = ReceiverPolicy(digest=parse_crontab("0 8 * * *"), storm=Storm(1))
 
 
-def test_a_day_in_one_message(desk: Desk) -> None:
-    """Openings, updates and ends are held, and told once, each alert as it is then."""
+def test_digest_contains_the_alerts_of_a_day(desk: Desk) -> None:
+    """Opened, updated and resolved messages are held and sent in one digest, with each alert in its newest state."""
     desk.policies["hook"] = EIGHT
-    ended = desk.happen(user_name="eve")
+    ended = desk.match_records(user_name="eve")
     desk.deliver()
-    desk.people.resolve(ended, "sam")
+    desk.operator.resolve(ended, "sam")
     for user in ("bob", "bob", "amy"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
         desk.later(minutes=1)
-    assert desk.told() == []
+    assert desk.received() == []
     desk.clock.now = at("23:59")
     desk.deliver()
-    assert desk.told() == []
+    assert desk.received() == []
     desk.later(hours=8, minutes=1)
-    assert desk.told() == ["digest: 3"]
-    told = {alert["title"]: (alert["status"], alert["count"]) for alert in desk.hook.sent[0].data["alerts"]}
-    assert told == {
+    assert desk.received() == ["digest: 3"]
+    digested = {alert["title"]: (alert["status"], alert["count"]) for alert in desk.hook.sent[0].data["alerts"]}
+    assert digested == {
         "cluster_deleted by eve": ("resolved", 1),
         "cluster_deleted by bob": ("open", 2),
         "cluster_deleted by amy": ("open", 1),
     }
     desk.later(days=2)
-    assert desk.told() == ["digest: 3"]
+    assert desk.received() == ["digest: 3"]
 
 
-def test_what_follows_is_in_the_next_one(desk: Desk) -> None:
-    """An alert that goes on, or ends, after its digest is in the next."""
+def test_update_or_resolve_after_a_digest_is_in_the_next_digest(desk: Desk) -> None:
+    """If an alert is updated or resolved after its digest, the next digest contains it."""
     desk.policies["hook"] = EIGHT
     desk.clock.now = at("07:55")
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     desk.clock.now = at("08:00")
     desk.deliver()
-    desk.happen()
+    desk.match_records()
     desk.later(minutes=1)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     desk.later(days=1)
-    assert desk.told() == ["digest: 1", "digest: 1"]
+    assert desk.received() == ["digest: 1", "digest: 1"]
     assert desk.hook.sent[1].data["alerts"][0]["status"] == "resolved"
     assert desk.hook.sent[1].data["alerts"][0]["count"] == 2
 
 
-def test_everything_comes_at_its_times(desk: Desk) -> None:
-    """The report of a silence waits for the digest's time too; a test message does not."""
+def test_summary_of_a_silence_waits_for_the_digest(desk: Desk) -> None:
+    """The summary of a silence is also held until the time of the digest."""
     desk.policies["hook"] = EIGHT
     desk.silence("userName=eve", minutes=5)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(minutes=6)
-    assert desk.told() == []
+    assert desk.received() == []
     desk.later(hours=20)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
-def test_a_fallback_with_a_digest_holds(desk: Desk) -> None:
-    """A copy goes through no gate but the digest."""
+def test_fallback_delivery_waits_for_the_digest(desk: Desk) -> None:
+    """The digest is the only gate that applies to a fallback delivery."""
     desk.senders["mail"] = Sender()
     desk.policies = {"hook": ReceiverPolicy(fallback="mail"), "mail": EIGHT}
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
-    desk.happen(Rule())
+    desk.match_records(Rule())
     desk.deliver()
     desk.deliver()
-    assert desk.told("mail") == []
+    assert desk.received("mail") == []
     desk.later(hours=20)
-    assert desk.told("mail") == ["digest: 2"]  # the other one: that messages to the hook were given up
+    assert desk.received("mail") == ["digest: 2"]  # the second is the self-alert about dead letters of the hook

@@ -1,4 +1,4 @@
-"""What people decide, as each kind of receiver shows it: nothing stays open there that is over here."""
+"""Operator actions as each kind of receiver shows them: an alert that is resolved here is not left open there."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ MORNING = TimeInterval("mornings", (Period(times=((8 * 60, 13 * 60),)),))
 
 @dataclass
 class RealSender:
-    """A notifier with its far end, in the place of a test's own."""
+    """A notifier that sends to a real far end, in place of a test's `Sender`."""
 
     end: End
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Render as the service does, and send."""
+        """Render like the service, and send."""
         return deliver(self.end.notifier, self.end.type_name, message, reference, self.end.options)
 
     def close(self) -> None:
-        """Leave it open: each delivery of these tests is a process of its own, the far end is one."""
+        """Keep it open: each delivery of these tests is a separate process, but the far end is the same."""
 
 
 def webhooks(end: Any) -> list[str]:
-    """Read what a webhook's receiver holds."""
+    """Read the state that a webhook receiver has."""
     return [f"{request.json['type']} {request.json['data']['status']}" for request in end.server.requests]
 
 
 def pages(end: Any) -> list[str]:
-    """Read what PagerDuty does with its one incident."""
+    """Read the events of the one PagerDuty incident."""
     assert len({request.json["dedup_key"] for request in end.server.requests}) == 1
     return [request.json["event_action"] for request in end.server.requests]
 
 
 def posts(end: Any) -> list[str]:
-    """Read what happens in Slack: to the one message, and in its thread."""
+    """Read the posts in Slack: updates of the message, and its thread."""
     found = []
     for request in end.server.requests:
         method, sent = request.path.rpartition("/")[2], request.json
@@ -62,7 +62,7 @@ def posts(end: Any) -> list[str]:
 
 
 def firing(end: Any) -> list[str]:
-    """Read what a receiver that was written for Alertmanager holds."""
+    """Read the state that a receiver for Alertmanager messages has."""
     assert len({request.json["groupKey"] for request in end.server.requests}) == 1
     return [request.json["status"] for request in end.server.requests]
 
@@ -96,7 +96,7 @@ RECEIVERS: list[tuple[str, Callable[[Any], list[str]], list[str]]] = [
 
 @pytest.mark.parametrize("reason", ["nothing", "silence", "mute"])
 @pytest.mark.parametrize(("name", "look", "expected"), RECEIVERS, ids=[row[0] for row in RECEIVERS])
-def test_decisions_reach_the_far_end(
+def test_acknowledge_and_resolve_reach_the_far_end(
     desk: Desk,
     ends: Callable[[str], Any],
     name: str,
@@ -104,18 +104,18 @@ def test_decisions_reach_the_far_end(
     expected: list[str],
     reason: str,
 ) -> None:
-    """Taken on and resolved here is taken on and resolved there, under a silence and in a mute interval as well."""
+    """An alert that is acknowledged and resolved here is so at the far end, also during a silence or a mute interval."""
     end = ends(name)
     desk.senders = {"hook": RealSender(end)}  # type: ignore[dict-item]
     desk.destinations["hook"] = Destination("hook", is_updated_last=name.startswith("email"))
     desk.route = Route(("hook",), mutes=("mornings",))
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     if reason == "silence":
         desk.silence("userName=eve", hours=1)
     if reason == "mute":
         desk.global_policy = GlobalPolicy((), {"mornings": MORNING})
-    for decide in (desk.people.acknowledge, desk.people.resolve):
+    for decide in (desk.operator.acknowledge, desk.operator.resolve):
         decide(alert_id, "sam")
         desk.later(seconds=11)
     assert look(end) == expected
@@ -124,7 +124,7 @@ def test_decisions_reach_the_far_end(
 
 @pytest.fixture
 def ends(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
-    """Open far ends by their names in the contract suite, and one that speaks Alertmanager's."""
+    """Open far ends by their names in the contract suite, and one that reads Alertmanager messages."""
     ca_file = tmp_path / "ca.pem"
     CA.cert_pem.write_to_path(str(ca_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -137,7 +137,7 @@ def ends(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
 
 @contextmanager
 def alertmanager_end() -> Iterator[WebhookEnd]:
-    """Start a webhook's receiver that wants the body of Alertmanager."""
+    """Start a webhook receiver for bodies in Alertmanager format."""
     with HttpEnd(lambda _: Reply(200)) as server:
         end = WebhookEnd(server, options(webhook.Options, url=server.url, format="alertmanager"))
         yield end

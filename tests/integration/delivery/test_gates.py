@@ -1,4 +1,4 @@
-"""Each gate by itself: a table of what it looks at and what it says; and the order in which they are asked."""
+"""Each gate alone: a table of inputs and reasons. Also the order of the gates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGEST = ReceiverPolicy(digest=parse_crontab("0 8 * * *"))
 
 
 def context(event: Event = Event.OPENED, **changes: Any) -> GateContext:
-    """Make the context of a message that every gate lets through."""
+    """Make the context of a message that passes every gate."""
     delivery = make_delivery(event=event, **changes.pop("row", {}))
     alert = make_alert(**changes.pop("alert", {}))
     plain = GateContext(
@@ -54,21 +54,21 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("nothing", context(), None),
     ("silence", context(**SILENCED), f"silence {SILENCE.id}"),
     ("silence, update", context(Event.UPDATED, **SILENCED), f"silence {SILENCE.id}"),
-    ("silence, told of its end", context(Event.RESOLVED, **SILENCED), None),
-    ("silence, told who took it on", context(Event.ACKED, **SILENCED), None),
+    ("silence, notified receiver gets the resolve", context(Event.RESOLVED, **SILENCED), None),
+    ("silence, notified receiver gets the acknowledgement", context(Event.ACKED, **SILENCED), None),
     ("silence of others", context(labels={"userName": "bob"}, **SILENCED), None),
     ("silence yet to come", context(now=NOON - 2 * HOUR, **SILENCED), None),
     ("silence starts now", context(now=NOON - HOUR, **SILENCED), f"silence {SILENCE.id}"),
     ("silence ended now", context(now=NOON + HOUR, **SILENCED), None),
     ("inhibition", context(**INHIBITED), "inhibition source"),
     ("inhibition, end", context(Event.RESOLVED, **INHIBITED), None),
-    ("inhibition, taken on", context(Event.ACKED, **INHIBITED), None),
+    ("inhibition, acknowledged", context(Event.ACKED, **INHIBITED), None),
     ("inhibition, other user", context(labels={"rule": "cluster_deleted", "userName": "bob"}, **INHIBITED), None),
     ("inhibition, other rule", context(labels={"rule": "x", "userName": "eve"}, **INHIBITED), None),
     ("mute", context(**MUTED), "mute nights"),
     ("mute, update", context(Event.UPDATED, **MUTED), "mute nights"),
     ("mute, end", context(Event.RESOLVED, **MUTED), None),
-    ("mute, taken on", context(Event.ACKED, **MUTED), None),
+    ("mute, acknowledged", context(Event.ACKED, **MUTED), None),
     ("mute, day", context(**{**MUTED, "now": NOON}), None),
     ("mute, gone from the configuration", context(**{**MUTED, "global_policy": GlobalPolicy()}), None),
     ("min_level", context(**LOW), "min_level critical"),
@@ -81,7 +81,7 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
     ("storm, off", context(passed_count=1000), None),
     ("digest", context(policy=DIGEST), "hold"),
     ("digest, end", context(Event.RESOLVED, policy=DIGEST), "hold"),
-    ("digest, taken on", context(Event.ACKED, policy=DIGEST), "hold"),
+    ("digest, acknowledged", context(Event.ACKED, policy=DIGEST), "hold"),
     ("digest, copy", context(policy=DIGEST, row={"fallback_of": "x"}), "hold"),
     ("copy, silence", context(**SILENCED, row={"fallback_of": "x"}), None),
     ("copy, storm", context(**STORM, row={"fallback_of": "x"}), None),
@@ -108,30 +108,30 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
 
 
 @pytest.mark.parametrize(("found", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_table(found: GateContext, expected: str | None) -> None:
-    """Each gate stops what it should, and nothing else."""
+def test_each_gate_stops_only_its_messages(found: GateContext, expected: str | None) -> None:
+    """Each gate stops the messages that it should, and no others."""
     match decide(found):
         case None:
-            said = None
+            action = None
         case Suppress(by, ref):
-            said = f"{by} {ref}"
+            action = f"{by} {ref}"
         case Collapse(until):
-            said = "collapse"
+            action = "collapse"
             assert until == NOON + timedelta(seconds=10)
         case Hold(until):
-            said = "hold"
+            action = "hold"
             assert until == NOON + 20 * HOUR
-    assert said == expected
+    assert action == expected
 
 
-def test_the_order_is_the_documented_one() -> None:
-    """The list is the order of the contract, before the rate."""
+def test_gates_are_evaluated_in_the_documented_order() -> None:
+    """The order of the list is the order of the contract, before the rate."""
     names = [gate.decide.__name__ for gate in GATES]
-    assert names == ["untold", "taken_on", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
+    assert names == ["untold", "handled", "silence", "inhibition", "mute", "min_level", "storm", "digest"]
 
 
-def test_only_silence_and_mute_report_at_their_end() -> None:
-    """What inhibits, or is below a level, is never told of later."""
+def test_only_silence_and_mute_are_summarised_at_their_end() -> None:
+    """Messages stopped by inhibition or `min_level` are never reported later."""
     decisions = [decide(context(**some)) for some in (SILENCED, MUTED, INHIBITED, LOW)]
     awaits = [decision.awaits for decision in decisions if isinstance(decision, Suppress)]
     assert awaits == ["silence", "mute", None, None]

@@ -1,4 +1,4 @@
-"""How long alerts take is stamped, counted, and told when it is too long."""
+"""The latency of alerts is stored, counted, and reported if it is too high."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MINUTE = ReceiverPolicy(objective=timedelta(seconds=60))
 SINGLE = Rule(realert=None)
 
 
-def test_stamps_and_histogram(desk: Desk) -> None:
-    """Happened, seen, matched, first delivered: each alert has them, and each arrival is counted once from each."""
-    alert_id = desk.happen(SINGLE, seen_at=NOON + timedelta(seconds=3))
+def test_latency_is_stored_and_counted_once(desk: Desk) -> None:
+    """Each alert stores when it occurred, was seen, was matched and was first delivered. Each delivery is counted once."""
+    alert_id = desk.match_records(SINGLE, seen_at=NOON + timedelta(seconds=3))
     desk.later(seconds=7)
     alert = desk.alerts()[alert_id]
     assert (alert.first_at, alert.seen_at, alert.first_sent_at) == (NOON, NOON + timedelta(seconds=3), desk.clock())
@@ -31,14 +31,17 @@ def test_stamps_and_histogram(desk: Desk) -> None:
         assert sum(sum(histogram.buckets.values()) for histogram in delivery_latency.read_all(connection)) == 3
 
 
-def test_an_objective_that_burns(desk: Desk) -> None:
-    """More than one in a hundred too late is a trouble of ours, what still waits included; it is over after a good hour."""
+def test_missed_objective_raises_a_self_alert(desk: Desk) -> None:
+    """More than 1% of late deliveries, pending ones included, raises a self-alert.
+
+    It resolves after an hour without late ones.
+    """
     desk.policies["hook"] = MINUTE
-    desk.happen(SINGLE, count=100)
+    desk.match_records(SINGLE, count=100)
     desk.later(seconds=30)
     assert desk.open_troubles() == []
     desk.hook.answer = lambda message: DOWN
-    desk.happen(SINGLE, count=2)
+    desk.match_records(SINGLE, count=2)
     desk.deliver()
     assert desk.open_troubles() == []
     desk.later(seconds=90)
@@ -50,9 +53,9 @@ def test_an_objective_that_burns(desk: Desk) -> None:
     assert desk.open_troubles() == []
 
 
-def test_late_records_burn_nothing(desk: Desk) -> None:
-    """What the upstream brought late was not our delay."""
+def test_late_record_does_not_count_against_the_objective(desk: Desk) -> None:
+    """A record that the upstream listed late does not count as delay of a delivery."""
     desk.policies["hook"] = MINUTE
-    desk.happen(SINGLE, late_by=timedelta(hours=2))
+    desk.match_records(SINGLE, late_by=timedelta(hours=2))
     desk.later(minutes=10)
     assert desk.open_troubles() == []

@@ -1,4 +1,4 @@
-"""A receiver in trouble for an hour, on real sockets and in virtual time: what `outages.py` does must come to nothing bad."""
+"""One hour of trouble at a receiver, on real sockets and in virtual time: the results of `outages.py` must be good."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "kind", "is_backed"), CASES)
-def test_an_hour_of_trouble(tmp_path: Path, name: str, kind: str, is_backed: bool) -> None:
-    """All arrives, unchanged, in order within its alert, twice only where it cannot be helped; no other receiver notices."""
+def test_hour_of_trouble_loses_nothing(tmp_path: Path, name: str, kind: str, is_backed: bool) -> None:
+    """Every message arrives unchanged and in order.
+
+    Repeats happen only if unavoidable, and the other receiver is not affected.
+    """
     result = outages.run(TROUBLES[name], kind, tmp_path, is_backed=is_backed)
     assert (result.lost, result.reordered, result.altered, result.delayed) == (0, 0, 0, 0), result
     assert result.is_counted, result
     if name not in MAY_REPEAT:
         assert result.repeated == 0, result
     if is_backed and name in SEEN_FAILING:
-        assert result.stood_in == 16, result  # every alert of four users who began anew four times
-        assert result.longest_wait <= timedelta(minutes=12), result  # `fallback_after`, and the steps of this test
+        assert result.stood_in == 16, result  # four users, each with four alerts
+        assert result.longest_wait <= timedelta(minutes=12), result  # `fallback_after` and the step of this test
 
 
-def test_the_documented_table_has_every_trouble() -> None:
-    """A trouble cannot be found in the documentation, or a row there admits a loss."""
+def test_documented_table_contains_every_trouble() -> None:
+    """The documentation omits a kind of trouble, or a row of its table reports a loss."""
     page = (Path(__file__).parents[3] / "docs" / "receivers.md").read_text(encoding="utf-8")
     for trouble in TROUBLES.values():
         (row,) = re.findall(rf"^\| {re.escape(trouble.title)} \| (.*) \|$", page, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Silences, mute intervals, inhibition and levels: nobody is disturbed, nothing is forgotten."""
+"""Silences, mute intervals, inhibition and levels: they suppress messages, and a summary reports what was suppressed."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def _silence(desk: Desk) -> None:
 
 
 def _mute(desk: Desk) -> None:
-    """Have the interval of the route begin now, for messages that are owed already too."""
+    """Start the mute interval of the route now, also for messages that are already pending."""
     desk.global_policy = GlobalPolicy((), {"nights": TimeInterval("nights", (Period(times=((12 * 60, 13 * 60),)),))})
 
 
 QUIET = [("silence", _silence), ("mute", _mute)]
 
 
-def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
-    """Suppressed, never sent later, reported once at the end, and told with the full count at the next match."""
+def test_silenced_message_is_reported_once_in_a_summary(desk: Desk) -> None:
+    """A silenced message is never sent later. One summary reports it at the end, with the full count of the alert."""
     made = desk.silence("userName=eve", hours=1)
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.happen(count=2)
+    desk.match_records(count=2)
     desk.later(minutes=1)
-    assert desk.told() == []
-    assert set(desk.stopped()) == {"hook opened suppressed by silence"}
-    assert any(made.id in line and "planned" in line and "sam" in line for line in desk.why(alert_id))
+    assert desk.received() == []
+    assert set(desk.gated()) == {"hook opened suppressed by silence"}
+    assert any(made.id in line and "planned" in line and "sam" in line for line in desk.history(alert_id))
     desk.later(hours=1)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
     summary = desk.hook.sent[-1].data
     assert {name: summary[name] for name in ("reason", "receiver", "count", "levels", "omitted")} == {
         "reason": "silence", "receiver": "hook", "count": 1, "levels": {"high": 1}, "omitted": 0,
@@ -58,77 +58,79 @@ def test_a_silence_from_its_beginning_to_its_end(desk: Desk) -> None:
     assert summary["alerts"][0]["count"] == 3
     assert "records" not in summary["alerts"][0]
     desk.later(hours=1)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
-def test_the_next_match_tells_the_full_count(desk: Desk) -> None:
-    """After the silence, a match of the same alert is an opening to who was never told."""
+def test_next_match_after_a_silence_opens_with_the_full_count(desk: Desk) -> None:
+    """After the silence, the next match of the alert sends `opened` to a receiver that was not notified."""
     desk.silence("userName=eve", minutes=5)
-    desk.happen(count=3)
+    desk.match_records(count=3)
     desk.deliver()
     desk.later(minutes=6)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    assert desk.told() == ["silence: 1", "opened x4"]
+    assert desk.received() == ["silence: 1", "opened x4"]
 
 
 @pytest.mark.parametrize(("reason", "hide"), QUIET)
-def test_decisions_go_to_those_told(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
-    """Who was told hears who took it on, and the end, whatever hides news; who was not, does not."""
+def test_silence_and_mute_do_not_hide_decisions_from_notified_receivers(
+    desk: Desk, reason: str, hide: Callable[[Desk], None]
+) -> None:
+    """A notified receiver gets the acknowledgement and the resolve under a silence or mute; the others do not."""
     desk.route = Route(("hook",), mutes=("nights",))
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     hide(desk)
-    other = desk.happen(Rule(name="other"))
+    other = desk.match_records(Rule(name="other"))
     desk.later(seconds=20)
-    for decide in (desk.people.acknowledge, desk.people.resolve):
+    for decide in (desk.operator.acknowledge, desk.operator.resolve):
         decide(alert_id, "sam")
         decide(other, "sam")
         desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "updated x1", "resolved x1"]
+    assert desk.received() == ["opened x1", "updated x1", "resolved x1"]
     assert [message.data["status"] for message in desk.hook.sent] == ["open", "acked", "resolved"]
     desk.later(hours=8)
-    assert desk.told()[-1] == f"{reason}: 1"
+    assert desk.received()[-1] == f"{reason}: 1"
     assert [alert["id"] for alert in desk.hook.sent[-1].data["alerts"]] == [other]
 
 
 @pytest.mark.parametrize(("reason", "hide"), QUIET)
-def test_news_that_waits_becomes_the_acknowledgement(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
-    """An update not tried yet tells who took the alert on, at its time; what matches after that is hidden again."""
+def test_pending_update_carries_the_acknowledgement(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
+    """A pending update carries the acknowledgement at its due time. Later matches are suppressed again."""
     desk.route = Route(("hook",), mutes=("nights",))
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.happen()
+    desk.match_records()
     hide(desk)
-    desk.people.acknowledge(alert_id, "sam")
+    desk.operator.acknowledge(alert_id, "sam")
     desk.later(seconds=9)
-    assert desk.told() == ["opened x1"]
+    assert desk.received() == ["opened x1"]
     desk.later(seconds=1)
-    desk.happen()
+    desk.match_records()
     desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "updated x2"]
+    assert desk.received() == ["opened x1", "updated x2"]
     assert desk.hook.sent[-1].data["acked_by"] == "sam"
-    assert desk.stopped() == [f"hook updated suppressed by {reason}"]
-    desk.people.resolve(alert_id, "sam")
+    assert desk.gated() == [f"hook updated suppressed by {reason}"]
+    desk.operator.resolve(alert_id, "sam")
     desk.later(seconds=20)
-    assert desk.told() == ["opened x1", "updated x2", "resolved x3"]
+    assert desk.received() == ["opened x1", "updated x2", "resolved x3"]
 
 
-def test_an_early_end(desk: Desk) -> None:
-    """A silence that is expired by hand reports at once."""
+def test_expired_silence_reports_at_once(desk: Desk) -> None:
+    """A silence that an operator expires is summarised at once."""
     made = desk.silence("userName=eve", hours=9)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     with desk.database.write() as connection:
         silences.expire(connection, [made.id], desk.clock())
     desk.later(seconds=2)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
-def test_a_trouble_that_lasts_is_delivered_at_the_end(desk: Desk) -> None:
-    """Self alerts still open after a silence are told by themselves; those that are over are in the summary only."""
+def test_open_self_alert_is_delivered_after_the_silence(desk: Desk) -> None:
+    """A self-alert that is still open after a silence is delivered; a resolved one is only in the summary."""
     desk.silence("rule=actionwatch_self", hours=1)
-    desk.troubles.report("key_refused", "acme", "401", "mend it")
+    desk.troubles.report("key_refused", "acme", "401", "replace it")
     desk.troubles.report("clock_skew", "acme", "late", "set it")
     desk.deliver()
     desk.troubles.settle("clock_skew", "acme")
@@ -142,18 +144,18 @@ def test_a_trouble_that_lasts_is_delivered_at_the_end(desk: Desk) -> None:
     assert desk.hook.sent[1].data["labels"] == {"trouble": "key_refused"}
 
 
-def test_a_match_is_not_reported_at_the_end(desk: Desk) -> None:
-    """An alert of records is in the summary only: what it tells of has happened already."""
+def test_silenced_alert_of_records_is_only_in_the_summary(desk: Desk) -> None:
+    """An alert about records is only in the summary, because its event is over."""
     desk.silence("userName=eve", hours=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(hours=2)
     desk.later(hours=2)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
-def test_mute_intervals(desk: Desk) -> None:
-    """What a route mutes at night is one message in the morning; routes that do not mute tell at once."""
+def test_mute_interval_ends_with_one_summary(desk: Desk) -> None:
+    """What a route mutes at night arrives as one message in the morning. Routes without mutes notify at once."""
     desk.senders["loud"] = Sender()
     desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(
@@ -161,96 +163,96 @@ def test_mute_intervals(desk: Desk) -> None:
     )
     desk.clock.now = at("23:00")
     for user in ("eve", "bob", "amy"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.deliver()
-    assert desk.told() == []
-    assert desk.told("loud") == ["opened x1"] * 3
+    assert desk.received() == []
+    assert desk.received("loud") == ["opened x1"] * 3
     desk.later(hours=6, minutes=59)
-    assert desk.told() == []
+    assert desk.received() == []
     desk.later(minutes=1)
-    assert desk.told() == ["mute: 3"]
+    assert desk.received() == ["mute: 3"]
     assert desk.hook.sent[-1].data["causes"] == [
         {"ref": "nights", "author": None, "comment": None, "count": 3, "rules": {"cluster_deleted": 3}}
     ]
-    desk.happen(user_name="zoe")
+    desk.match_records(user_name="zoe")
     desk.deliver()
-    assert desk.told() == ["mute: 3", "opened x1"]
+    assert desk.received() == ["mute: 3", "opened x1"]
 
 
-def test_what_opens_and_ends_while_it_is_mute_is_reported_as_over(desk: Desk) -> None:
-    """An alert that nobody was told of is in the morning's message, resolved."""
+def test_alert_opened_and_resolved_during_a_mute_is_summarised_as_resolved(desk: Desk) -> None:
+    """An alert that opens and is resolved during the mute is in the summary, as resolved."""
     desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("23:00")
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     desk.later(hours=8)
-    assert desk.told() == ["mute: 1"]
+    assert desk.received() == ["mute: 1"]
     assert desk.hook.sent[-1].data["alerts"][0]["status"] == "resolved"
 
 
-def test_the_report_of_a_silence_waits_for_the_morning(desk: Desk) -> None:
-    """A silence that ends while its route is mute disturbs nobody."""
+def test_summary_of_a_silence_waits_for_the_end_of_a_mute(desk: Desk) -> None:
+    """If a silence ends during a mute interval, its summary waits for the end of the interval."""
     desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
     desk.route = Route(("hook",), mutes=("nights",))
     desk.clock.now = at("21:00")
     desk.silence("userName=eve", hours=2)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(hours=3)
-    assert desk.told() == []
+    assert desk.received() == []
     desk.later(hours=7)
-    assert desk.told() == ["silence: 1"]
+    assert desk.received() == ["silence: 1"]
 
 
 @pytest.mark.parametrize("is_source_first", [True, False])
-def test_inhibition_in_one_batch(desk: Desk, is_source_first: bool) -> None:
-    """A source that comes in the same batch inhibits, before or after its target; nobody reports it later."""
+def test_source_inhibits_a_target_of_the_same_batch(desk: Desk, is_source_first: bool) -> None:
+    """A source inhibits a target of the same batch, in either order, and no summary reports the target."""
     desk.global_policy = BIG_INHIBITS_SMALL
     rules = [Rule(name="big"), Rule(name="small")]
-    desk.happen(*(rules if is_source_first else rules[::-1]))
+    desk.match_records(*(rules if is_source_first else rules[::-1]))
     desk.deliver()
     assert [message.data["rule"]["name"] for message in desk.hook.sent] == ["big"]
-    assert desk.stopped() == ["hook opened suppressed by inhibition"]
+    assert desk.gated() == ["hook opened suppressed by inhibition"]
     desk.later(days=1)
     assert len(desk.hook.sent) == 1
 
 
-def test_inhibition_ends_with_its_source(desk: Desk) -> None:
-    """A source that is resolved inhibits no longer; nor one that is far away in time."""
+def test_resolved_or_distant_source_does_not_inhibit(desk: Desk) -> None:
+    """A source does not inhibit after it is resolved, nor if it is far away in time."""
     desk.global_policy = BIG_INHIBITS_SMALL
-    source = desk.happen(Rule(name="big"))
-    desk.people.resolve(source, "sam")
-    desk.happen(Rule(name="small"))
+    source = desk.match_records(Rule(name="big"))
+    desk.operator.resolve(source, "sam")
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    assert not desk.stopped()
-    desk.happen(Rule(name="big"))
+    assert not desk.gated()
+    desk.match_records(Rule(name="big"))
     desk.clock.advance(minutes=16)
-    desk.happen(Rule(name="small"))
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    assert not desk.stopped()
+    assert not desk.gated()
 
 
-def test_after_its_source_the_next_match_is_told(desk: Desk) -> None:
-    """An alert that was inhibited is told, with its full count, at the next match after its source is over."""
+def test_next_match_after_the_source_is_resolved_opens_with_the_full_count(desk: Desk) -> None:
+    """After the source is resolved, the next match of an inhibited alert sends `opened` with the full count."""
     desk.global_policy = BIG_INHIBITS_SMALL
-    source = desk.happen(Rule(name="big"))
-    desk.happen(Rule(name="small"))
+    source = desk.match_records(Rule(name="big"))
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    desk.happen(Rule(name="small"))
+    desk.match_records(Rule(name="small"))
     desk.later(seconds=11)
-    desk.people.resolve(source, "sam")
+    desk.operator.resolve(source, "sam")
     desk.later(minutes=1)
     assert {message.data["rule"]["name"] for message in desk.hook.sent} == {"big"}
-    desk.happen(Rule(name="small"))
+    desk.match_records(Rule(name="small"))
     desk.deliver()
-    assert desk.told()[-1] == "opened x3"
+    assert desk.received()[-1] == "opened x3"
 
 
-def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
-    """What did not happen to a cluster can be silenced, routed and inhibited by that cluster, though no record names it."""
+def test_absence_can_be_matched_by_its_cluster(desk: Desk) -> None:
+    """A silence, route or inhibition can match an absence by its cluster, although no record names the cluster."""
     gone = [
         make_alert(f"absence-{name}", rule=RuleName("r", "no_backup", "No backup"), group={"clusterId": name}, count=0)
         for name in ("c-1", "c-2")
@@ -263,36 +265,36 @@ def test_an_absence_of_one_cluster_is_silenced_alone(desk: Desk) -> None:
     assert [message.data["id"] for message in desk.hook.sent] == ["absence-c-2"]
     desk.later(hours=1)
     desk.later(seconds=1)
-    assert desk.told() == ["opened x0", "silence: 1", "opened x0"]
+    assert desk.received() == ["opened x0", "silence: 1", "opened x0"]
 
 
-def test_levels(desk: Desk) -> None:
-    """A receiver hears nothing below its level, and `opened` with the full count once the level reaches it."""
+def test_alert_below_min_level_is_sent_once_it_reaches_it(desk: Desk) -> None:
+    """A receiver gets nothing below its `min_level`, and `opened` with the full count once the alert reaches it."""
     desk.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
     rule = Rule(level=lambda record: Level[record.severity.upper()])
-    desk.happen(rule, severity="low")
+    desk.match_records(rule, severity="low")
     desk.deliver()
-    desk.happen(rule, severity="low")
+    desk.match_records(rule, severity="low")
     desk.later(minutes=1)
-    assert desk.told() == []
-    assert desk.stopped() == ["hook opened suppressed by min_level"]
-    alert_id = desk.happen(rule, severity="high")
+    assert desk.received() == []
+    assert desk.gated() == ["hook opened suppressed by min_level"]
+    alert_id = desk.match_records(rule, severity="high")
     desk.deliver()
-    assert desk.told() == ["opened x3"]
-    assert any("below its min_level high" in line for line in desk.why(alert_id))
+    assert desk.received() == ["opened x3"]
+    assert any("below its min_level high" in line for line in desk.history(alert_id))
 
 
-def test_two_silences_that_end_together(desk: Desk) -> None:
-    """One message tells of both, each alert once, and says which of them hid how many of what, who made it and why."""
+def test_silences_that_end_together_make_one_summary(desk: Desk) -> None:
+    """One summary reports both silences: each alert once, with counts, author and comment of each silence."""
     eves = desk.silence("userName=eve", hours=1)
     bobs = desk.silence("userName=bob", hours=1)
-    desk.happen(user_name="eve")
+    desk.match_records(user_name="eve")
     for rule in (Rule(), Rule(name="other"), Rule(name="other", realert=None)):
-        desk.happen(rule, user_name="bob")
+        desk.match_records(rule, user_name="bob")
     desk.deliver()
     desk.later(hours=1)
-    assert desk.told() == ["silence: 4"]
+    assert desk.received() == ["silence: 4"]
     (message,) = desk.hook.sent
     assert [(cause["ref"], cause["count"], cause["rules"]) for cause in message.data["causes"]] == [
         (bobs.id, 3, {"other": 2, "cluster_deleted": 1}),
@@ -304,20 +306,20 @@ def test_two_silences_that_end_together(desk: Desk) -> None:
     ]
 
 
-def test_a_storm_and_a_digest_have_no_causes(desk: Desk) -> None:
-    """Nobody asked for quiet there."""
+def test_storm_and_digest_summaries_have_no_causes(desk: Desk) -> None:
+    """No silence or mute caused a storm or digest summary."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
-    desk.happen(Rule(realert=None), count=3)
+    desk.match_records(Rule(realert=None), count=3)
     desk.deliver()
     desk.later(seconds=10)
-    assert desk.told() == ["opened x1", "storm: 2"]
+    assert desk.received() == ["opened x1", "storm: 2"]
     assert desk.hook.sent[-1].data["causes"] == []
 
 
-def test_a_silence_that_is_gone_is_named_by_its_id(desk: Desk) -> None:
-    """A cause that the store no longer knows is told all the same."""
+def test_cause_that_the_store_no_longer_has_is_named_by_its_id(desk: Desk) -> None:
+    """A summary also reports a silence that was deleted from the store."""
     made = desk.silence("userName=eve", hours=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     with desk.database.write() as connection:
         connection.execute(SILENCE.delete())
@@ -325,11 +327,13 @@ def test_a_silence_that_is_gone_is_named_by_its_id(desk: Desk) -> None:
     assert desk.hook.sent[-1].causes == [f"1 cluster_deleted suppressed by silence {made.id[:8]}"]
 
 
-def test_more_causes_than_a_message_holds(desk: Desk) -> None:
-    """Many silences that end together are bounded, those that hid most first; so are the rules of each."""
+def test_causes_of_a_summary_are_bounded(desk: Desk) -> None:
+    """A summary contains a limited number of silences, those with the most alerts first, and of rules for each."""
     kept = [desk.silence(f"userName=user-{number}", hours=1) for number in range(30)]
     for number in range(30):
-        desk.happen(*(Rule(name=f"rule-{n}") for n in range(12 if number == 29 else 1)), user_name=f"user-{number}")
+        desk.match_records(
+            *(Rule(name=f"rule-{n}") for n in range(12 if number == 29 else 1)), user_name=f"user-{number}"
+        )
     desk.deliver()
     desk.later(hours=1)
     (message,) = desk.hook.sent
@@ -340,22 +344,22 @@ def test_more_causes_than_a_message_holds(desk: Desk) -> None:
     assert message.data["count"] == 41
 
 
-def test_a_receiver_without_updates_is_notified_at_once(desk: Desk) -> None:
-    """Mail, which waits for the last update, still hears of an alert by the first match after a silence."""
+def test_receiver_without_updates_is_notified_by_the_first_match_after_a_silence(desk: Desk) -> None:
+    """An email receiver, which waits for the last update, still gets `opened` with the first match after a silence."""
     desk.destinations["hook"] = Destination("hook", is_updated_last=True)
     desk.silence("userName=eve", minutes=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(minutes=2)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
-    assert desk.told() == ["silence: 1", "opened x2"]
+    assert desk.received() == ["silence: 1", "opened x2"]
 
 
-def test_what_is_frozen_is_not_judged_again(desk: Desk) -> None:
-    """A silence that begins after the first attempt does not stop its repetition."""
+def test_silence_does_not_stop_a_retry(desk: Desk) -> None:
+    """A silence that begins after the first attempt does not stop the next attempts."""
     desk.hook.answer = lambda message: DOWN
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.silence("userName=eve", hours=1)
     desk.hook.answer = lambda message: None

@@ -1,4 +1,4 @@
-"""Retention takes what is old and done with; whatever an alert still owes anybody stays until it is paid."""
+"""Retention deletes old rows that are finished. An alert with an outstanding message stays until that is sent."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PRUNED_EVERY = 10  # days
 
 
 def pass_days(desk: Desk, days: int) -> None:
-    """Let days pass, with several prunings, the last one on the last day."""
+    """Let days pass with several prunes, the last one on the last day."""
     for day in range(0, days, PRUNED_EVERY):
         desk.clock.advance(days=min(PRUNED_EVERY, days - day))
         prune.run_once(desk.database, RETENTION, desk.clock())
 
 
-def test_the_end_of_a_trouble_that_lasts_for_years(desk: Desk) -> None:
-    """Who was told of a trouble is told its end, however long it lasted, under an id never used before; then all of it goes."""
+def test_resolve_of_an_old_self_alert_is_still_sent(desk: Desk) -> None:
+    """A receiver of an old self-alert gets its resolve, with an id that was never used before; then all rows are deleted."""
     desk.troubles.report("key_refused", "acme", "401", "mend it")
     desk.deliver()
     pass_days(desk, 500)
@@ -44,22 +44,22 @@ def test_the_end_of_a_trouble_that_lasts_for_years(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("kept_days", [91, 399])
-def test_the_end_of_an_alert_that_nobody_took_on(desk: Desk, kept_days: int) -> None:
-    """A person may resolve an alert as long as it is kept: an incident that it opened elsewhere does not stay for ever."""
-    alert_id = desk.happen()
+def test_old_alert_can_still_be_resolved(desk: Desk, kept_days: int) -> None:
+    """An operator can resolve an alert as long as it is stored, so that an incident elsewhere does not stay open."""
+    alert_id = desk.match_records()
     desk.deliver()
-    desk.happen()
+    desk.match_records()
     desk.later(seconds=11)
     pass_days(desk, kept_days)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
-    assert desk.told() == ["opened x1", "updated x2", "resolved x2"]
+    assert desk.received() == ["opened x1", "updated x2", "resolved x2"]
     assert len(set(desk.hook.ids)) == 3
 
 
-def test_what_was_said_goes_in_its_time(desk: Desk) -> None:
-    """Of what stays only for the sake of an end, the words go; and an alert of records goes with its records."""
-    alert_id = desk.happen()
+def test_message_bodies_are_deleted_on_time(desk: Desk) -> None:
+    """A row that stays only because of its resolve loses its body, and an alert about records is deleted with its records."""
+    alert_id = desk.match_records()
     desk.deliver()
     pass_days(desk, 91)
     (row,) = desk.rows(alert_id)
@@ -69,46 +69,46 @@ def test_what_was_said_goes_in_its_time(desk: Desk) -> None:
     assert desk.alerts() == {}
 
 
-def test_who_was_never_told_is_not_told_the_end(desk: Desk) -> None:
-    """What was stopped stays stopped, however old."""
+def test_suppressed_message_stays_suppressed_after_retention(desk: Desk) -> None:
+    """A receiver that was not notified gets no resolve, however old the row is."""
     desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     pass_days(desk, 91)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
     assert desk.hook.sent == []
 
 
-def test_the_end_follows_to_the_fallback(desk: Desk) -> None:
-    """Who was told in another's place is told the end, however late."""
+def test_late_resolve_reaches_the_fallback(desk: Desk) -> None:
+    """A fallback that was notified gets the resolve, however late it is."""
     desk.senders["mail"] = Sender()
     desk.policies["hook"] = ReceiverPolicy(fallback="mail")
     desk.route = Route(("hook",))
     desk.hook.answer = lambda message: REFUSED
-    alert_id = desk.happen()
+    alert_id = desk.match_records()
     desk.deliver()
     pass_days(desk, 91)
-    desk.people.resolve(alert_id, "sam")
+    desk.operator.resolve(alert_id, "sam")
     desk.deliver()
-    assert desk.told("mail") == ["opened x1", "resolved x1"]
+    assert desk.received("mail") == ["opened x1", "resolved x1"]
 
 
-def test_a_silence_longer_than_retention(desk: Desk) -> None:
-    """What a long silence kept quiet is in its summary, all of it."""
+def test_summary_of_a_silence_longer_than_retention_is_complete(desk: Desk) -> None:
+    """The summary of a long silence contains everything that the silence suppressed."""
     desk.silence("userName=eve", days=180)
     for _ in range(3):
-        desk.happen(Rule(realert=None))
+        desk.match_records(Rule(realert=None))
         desk.deliver()
         pass_days(desk, 50)
     desk.later(days=31)
-    assert desk.told() == ["silence: 3"]
+    assert desk.received() == ["silence: 3"]
 
 
-def test_summaries_go_with_their_stories(desk: Desk) -> None:
-    """Nothing is left of a summary when its row goes."""
+def test_history_of_a_summary_is_deleted_with_its_row(desk: Desk) -> None:
+    """When the row of a summary is deleted, nothing else of it is left."""
     desk.silence("userName=eve", hours=1)
-    desk.happen()
+    desk.match_records()
     desk.deliver()
     desk.later(hours=2)
     (summary,) = [row for row in desk.all_rows() if row.event is Event.SUMMARY]
@@ -119,8 +119,8 @@ def test_summaries_go_with_their_stories(desk: Desk) -> None:
         assert alert_history.read(connection, summary.alert_id) == []
 
 
-def test_tests_go(desk: Desk) -> None:
-    """A marked test is never over and owes nobody anything."""
+def test_test_alerts_are_deleted(desk: Desk) -> None:
+    """A test alert is never resolved, and is deleted anyway."""
     alert = marked_alert("hook", desk.clock())
     with desk.database.write() as connection:
         alerts.insert_new(connection, [(alert, "test")])

@@ -1,4 +1,4 @@
-"""Storms: what a person cannot read becomes one updating alert, or a few summaries; nothing is lost, and the counts add up."""
+"""Storms: many alerts become one alert with updates, or a few summaries. Nothing is lost, and the counts add up."""
 
 from __future__ import annotations
 
@@ -16,60 +16,60 @@ STORM = ReceiverPolicy(storm=Storm(30, timedelta(minutes=1)))
 SINGLE = Rule(realert=None)
 
 
-def counted(desk: Desk, name: str = "hook") -> int:
-    """Count the alerts a receiver was told of, by themselves or in summaries."""
+def count_alerts(desk: Desk, name: str = "hook") -> int:
+    """Count the alerts that a receiver was notified of, in single messages or in summaries."""
     sent = desk.senders[name].sent
     opened = [message for message in sent if message.type == "alert.opened"]
     return len(opened) + sum(int(message.data["count"]) for message in summaries(sent))
 
 
 @pytest.mark.parametrize("count", [500, 5_000])
-def test_one_grouped_alert(desk: Desk, count: int) -> None:
-    """Many matches of one group are one alert that is updated, and the last update has them all."""
+def test_matches_of_one_group_update_one_alert(desk: Desk, count: int) -> None:
+    """Many matches of one group are one alert with updates, and the last update counts all of them."""
     desk.policies["hook"] = STORM
     for _ in range(5):
-        alert_id = desk.happen(count=count // 5)
+        alert_id = desk.match_records(count=count // 5)
         desk.later(seconds=11)
-    assert desk.told()[0] == f"opened x{count // 5}"
-    assert desk.told()[-1] == f"updated x{count}"
-    assert len(desk.told()) == 5
+    assert desk.received()[0] == f"opened x{count // 5}"
+    assert desk.received()[-1] == f"updated x{count}"
+    assert len(desk.received()) == 5
     assert {message.data["id"] for message in desk.hook.sent} == {alert_id}
 
 
 @pytest.mark.parametrize("count", [500, 5_000])
-def test_many_alerts(desk: Desk, count: int) -> None:
-    """Past the limit they collapse into summaries that name and count them; a webhook gets each of them."""
+def test_alerts_above_the_limit_collapse_into_a_summary(desk: Desk, count: int) -> None:
+    """Alerts above the limit collapse into a summary that names and counts them."""
     desk.policies["hook"] = STORM
-    desk.happen(SINGLE, count=count)
+    desk.match_records(SINGLE, count=count)
     desk.deliver()
-    assert desk.told() == ["opened x1"] * 30
+    assert desk.received() == ["opened x1"] * 30
     desk.later(seconds=9)
-    assert len(desk.told()) == 30
+    assert len(desk.received()) == 30
     desk.later(seconds=1)
-    assert desk.told()[30:] == [f"storm: {count - 30}"]
+    assert desk.received()[30:] == [f"storm: {count - 30}"]
     summary = desk.hook.sent[-1].data
     assert len(summary["alerts"]) == 50
     assert summary["omitted"] == count - 80
     assert summary["levels"] == {"high": count - 30}
-    assert counted(desk) == len(desk.all_rows()) - 1 == count
+    assert count_alerts(desk) == len(desk.all_rows()) - 1 == count
     desk.later(hours=1)
-    assert counted(desk) == count
+    assert count_alerts(desk) == count
 
 
-def test_a_webhook_gets_every_alert(desk: Desk) -> None:
-    """Where a storm is off, every alert is a message."""
-    desk.happen(SINGLE, count=500)
+def test_receiver_without_storm_gets_every_alert(desk: Desk) -> None:
+    """If the storm limit is off, every alert is sent as a message."""
+    desk.match_records(SINGLE, count=500)
     desk.deliver()
-    assert desk.told() == ["opened x1"] * 500
+    assert desk.received() == ["opened x1"] * 500
 
 
-def test_one_summary_a_minute(desk: Desk) -> None:
-    """While a storm lasts, a summary comes at most once in `per`, and what follows the storm is told by itself."""
+def test_at_most_one_storm_summary_per_minute(desk: Desk) -> None:
+    """During a storm, at most one summary is sent in each `per`. The first alert after the storm is sent normally."""
     desk.policies["hook"] = STORM
     at: list[float] = []
     began = desk.clock()
     for _ in range(150):  # two alerts a second
-        desk.happen(SINGLE, count=2)
+        desk.match_records(SINGLE, count=2)
         before = len(summaries(desk.hook.sent))
         desk.later(seconds=1)
         if len(summaries(desk.hook.sent)) > before:
@@ -77,67 +77,67 @@ def test_one_summary_a_minute(desk: Desk) -> None:
     assert at
     assert all(later - earlier >= 60 for earlier, later in pairwise(at))
     desk.later(minutes=2)
-    assert counted(desk) == 300
-    alert_id = desk.happen(SINGLE)
+    assert count_alerts(desk) == 300
+    alert_id = desk.match_records(SINGLE)
     desk.deliver()
     assert desk.hook.sent[-1].data["id"] == alert_id
 
 
-def test_collapsed_alerts_get_no_updates_and_no_end(desk: Desk) -> None:
-    """What went into a summary is told of no more; what was told goes on."""
+def test_collapsed_alert_gets_no_updates_and_no_resolve(desk: Desk) -> None:
+    """A collapsed alert gets no updates and no resolve; an alert that was sent gets both."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
-    first = desk.happen(user_name="eve")
+    first = desk.match_records(user_name="eve")
     desk.deliver()
-    second = desk.happen(user_name="bob")
+    second = desk.match_records(user_name="bob")
     desk.deliver()
     desk.later(seconds=10)
-    desk.happen(user_name="bob")
-    desk.happen(user_name="eve")
+    desk.match_records(user_name="bob")
+    desk.match_records(user_name="eve")
     desk.later(seconds=10)
-    desk.people.resolve(first, "sam")
-    desk.people.resolve(second, "sam")
+    desk.operator.resolve(first, "sam")
+    desk.operator.resolve(second, "sam")
     desk.later(minutes=5)
-    assert desk.told() == ["opened x1", "storm: 1", "updated x2", "resolved x2"]
+    assert desk.received() == ["opened x1", "storm: 1", "updated x2", "resolved x2"]
 
 
-def test_what_is_under_way_counts(desk: Desk) -> None:
-    """Messages that hang count as sent: the limit is of what a person gets to read."""
+def test_leased_message_counts_towards_the_storm_limit(desk: Desk) -> None:
+    """Messages that hang count as sent, because the limit protects the person who reads them."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(3))
     desk.hook.gate.clear()
-    desk.happen(SINGLE, count=10)
+    desk.match_records(SINGLE, count=10)
     with desk.delivering() as worker:
         worker.run_once()
         worker.run_once()
         assert len([row for row in desk.rows() if row.status == "collapsed"]) == 7
         desk.hook.gate.set()
         settle(worker)
-    assert desk.told() == ["opened x1"] * 3
+    assert desk.received() == ["opened x1"] * 3
 
 
-def test_an_hour_down_in_a_storm(desk: Desk) -> None:
-    """What waits for a receiver counts too: when it comes back, a person gets what a person can read."""
+def test_receiver_that_recovers_gets_a_limited_number_of_messages(desk: Desk) -> None:
+    """Pending messages count too: when the receiver recovers, it gets only as many messages as a person can read."""
     desk.policies["hook"] = STORM
     desk.hook.answer = lambda message: DOWN
     for _ in range(60):
-        desk.happen(SINGLE, count=10)
+        desk.match_records(SINGLE, count=10)
         desk.later(minutes=1)
     desk.hook.answer = lambda message: None
     desk.hook.sent.clear()
     for _ in range(5):
         desk.later(minutes=11)
-    assert len([text for text in desk.told() if text.startswith("opened")]) == 30
+    assert len([text for text in desk.received() if text.startswith("opened")]) == 30
     assert len(summaries(desk.hook.sent)) == 2
-    assert counted(desk) == 600 + 1  # and the trouble that it kept failing
+    assert count_alerts(desk) == 600 + 1  # the self-alert that the receiver was failing
 
 
-def test_the_worst_come_first(desk: Desk) -> None:
-    """A summary names the highest levels, and counts the others."""
+def test_storm_summary_names_the_highest_levels(desk: Desk) -> None:
+    """A summary names the alerts with the highest levels, and counts the others."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
     rule = Rule(realert=None, level=lambda record: Level[record.severity.upper()])
-    desk.happen(rule)
+    desk.match_records(rule)
     desk.deliver()
-    desk.happen(rule, count=60, severity="low")
-    desk.happen(rule, count=2, severity="critical")
+    desk.match_records(rule, count=60, severity="low")
+    desk.match_records(rule, count=2, severity="critical")
     desk.deliver()
     desk.later(seconds=10)
     data = desk.hook.sent[-1].data
@@ -147,15 +147,15 @@ def test_the_worst_come_first(desk: Desk) -> None:
     assert data["omitted"] == 12
 
 
-def test_restarts_between_everything(desk: Desk) -> None:
-    """Claiming a few rows at a time, each by a process of its own, changes nothing."""
+def test_restarts_during_a_storm_change_nothing(desk: Desk) -> None:
+    """If a new process claims each few rows, the result is the same."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(5))
     desk.channel = {"concurrency": 1}
     desk.senders["other"] = Sender()
-    desk.happen(SINGLE, count=40)
+    desk.match_records(SINGLE, count=40)
     for _ in range(60):
         with desk.delivering() as worker:
             worker.run_once()
     desk.later(seconds=10)
-    assert desk.told() == ["opened x1"] * 5 + ["storm: 35"]
-    assert desk.told("other") == ["opened x1"] * 40
+    assert desk.received() == ["opened x1"] * 5 + ["storm: 35"]
+    assert desk.received("other") == ["opened x1"] * 40

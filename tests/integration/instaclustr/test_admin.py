@@ -1,4 +1,4 @@
-"""The two writing operations against a real server."""
+"""The two writing operations, with a real server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.instaclustr.admin import Admin
-from tests.integration.instaclustr.upstream import Answered, Upstream, answer
+from tests.integration.instaclustr.upstream import Response, Upstream, respond
 
 
 def test_an_account_is_created() -> None:
-    """The name goes into the body, the id comes back."""
-    with Upstream(lambda _: answer({"accountId": "acc-9"})) as upstream, Admin(upstream.connection()) as admin:
+    """The name is sent in the body, and the id is returned."""
+    with Upstream(lambda _: respond({"accountId": "acc-9"})) as upstream, Admin(upstream.connection()) as admin:
         assert admin.create_account("New “team”") == "acc-9"
         (asked,) = upstream.asked
     assert (asked.method, asked.path) == ("POST", "/v1/organisations/org-1/linked-accounts")
@@ -25,7 +25,7 @@ def test_an_account_is_created() -> None:
 
 def test_an_account_is_unlinked() -> None:
     """Any id is one segment of the path."""
-    with Upstream(lambda _: answer([{"id": "org-1"}])) as upstream, Admin(upstream.connection()) as admin:
+    with Upstream(lambda _: respond([{"id": "org-1"}])) as upstream, Admin(upstream.connection()) as admin:
         admin.unlink_account("a/../b?c")
         (asked,) = upstream.asked
     assert (asked.method, asked.path) == ("DELETE", "/v1/organisations/org-1/linked-accounts/a%2F..%2Fb%3Fc")
@@ -33,65 +33,65 @@ def test_an_account_is_unlinked() -> None:
 
 
 @pytest.mark.parametrize("account_id", ["", " ", ".", ".."])
-def test_what_is_no_id_is_refused_here(account_id: str) -> None:
-    """It would name another path."""
-    with Upstream(lambda _: answer([])) as upstream, Admin(upstream.connection()) as admin:
+def test_invalid_id_is_refused_before_the_request(account_id: str) -> None:
+    """An invalid id, which would name another path, is refused before the request."""
+    with Upstream(lambda _: respond([])) as upstream, Admin(upstream.connection()) as admin:
         with pytest.raises(BadRequest):
             admin.unlink_account(account_id)
         assert upstream.asked == []
 
 
 def test_an_account_needs_a_name() -> None:
-    """A blank one is refused before it is sent."""
-    with Upstream(lambda _: answer([])) as upstream, Admin(upstream.connection()) as admin:
+    """A blank name is refused before the request."""
+    with Upstream(lambda _: respond([])) as upstream, Admin(upstream.connection()) as admin:
         with pytest.raises(BadRequest, match="needs a name"):
             admin.create_account(" ")
         assert upstream.asked == []
 
 
 @pytest.mark.parametrize(
-    ("answered", "error", "said"),
+    ("response", "error", "message"),
     [
-        (answer({"errors": {"accountName": "is taken"}}, 400), BadRequest, "accountName: is taken"),
-        (answer({"message": "no such account"}, 404), BadRequest, "no such account"),
-        (Answered(401), AccessDenied, "whether the key was revoked"),
-        (Answered(403), AccessDenied, "denied access"),
-        (Answered(429), RateLimited, "rate"),
-        (Answered(500), SourceUnavailable, "may have executed"),
-        (Answered(307, b"", {"location": "https://elsewhere.example/x"}), BadResponse, "elsewhere.example"),
+        (respond({"errors": {"accountName": "is taken"}}, 400), BadRequest, "accountName: is taken"),
+        (respond({"message": "no such account"}, 404), BadRequest, "no such account"),
+        (Response(401), AccessDenied, "whether the key was revoked"),
+        (Response(403), AccessDenied, "denied access"),
+        (Response(429), RateLimited, "rate"),
+        (Response(500), SourceUnavailable, "may have executed"),
+        (Response(307, b"", {"location": "https://elsewhere.example/x"}), BadResponse, "elsewhere.example"),
     ],
 )
-def test_a_refusal_is_told_and_never_repeated(answered: Answered, error: type[SourceError], said: str) -> None:
-    """One request, and an error with the upstream's words."""
+def test_refusal_is_reported_and_not_retried(response: Response, error: type[SourceError], message: str) -> None:
+    """A refusal is one request, and an error with the upstream's text."""
     calls: list[Callable[[Admin], object]] = [
         lambda admin: admin.create_account("x"),
         lambda admin: admin.unlink_account("x"),
     ]
     for call in calls:
-        with Upstream(lambda _: answered) as upstream, Admin(upstream.connection()) as admin:
+        with Upstream(lambda _: response) as upstream, Admin(upstream.connection()) as admin:
             with pytest.raises(error) as caught:
                 call(admin)
             assert len(upstream.asked) == 1
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
-def test_a_lost_answer_is_not_asked_for_again() -> None:
-    """The request may have arrived: a person looks first."""
+def test_request_without_a_response_is_not_retried() -> None:
+    """The request may have succeeded, so the user must check first."""
 
     def hang_up(handler: Any) -> None:
         handler.connection.close()
 
-    with Upstream(lambda _: Answered(wire=hang_up)) as upstream, Admin(upstream.connection()) as admin:
+    with Upstream(lambda _: Response(wire=hang_up)) as upstream, Admin(upstream.connection()) as admin:
         with pytest.raises(SourceUnavailable, match="accounts list"):
             admin.create_account("x")
         assert len(upstream.asked) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"accountId": 7}', b"<html>"])
-def test_an_answer_without_an_id_is_told(body: bytes) -> None:
-    """The account may be there all the same."""
+def test_response_without_an_id_is_an_error(body: bytes) -> None:
+    """A response without an id is an error that says that the account may exist."""
     with (
-        Upstream(lambda _: Answered(200, body)) as upstream,
+        Upstream(lambda _: Response(200, body)) as upstream,
         Admin(upstream.connection()) as admin,
         pytest.raises(BadResponse, match="may have executed"),
     ):

@@ -1,4 +1,4 @@
-"""The client against servers that refuse, break, lie and redirect."""
+"""The client with servers that refuse, break, return wrong data and redirect."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from actionwatch.instaclustr.query import Query
 from tests.integration.instaclustr.upstream import (
     API_KEY,
     IMPATIENT,
-    Answered,
-    Answering,
-    Asked,
+    ReceivedRequest,
+    Responder,
+    Response,
     Upstream,
     actions,
-    answer,
     listing,
+    respond,
 )
 from tests.integration.notifiers.http_end import dead_port
 from tests.waiting import PATIENT, at_least, pause
@@ -35,16 +35,18 @@ ONCE = RetryOptions(attempts=1)
 SWOLLEN = gzip.compress(b" " * (65 * 1024 * 1024), 1)
 
 
-def failure(answering: Answering, retry: RetryOptions = ONCE, **changes: Any) -> tuple[SourceError, list[Asked]]:
+def failure(
+    responder: Responder, retry: RetryOptions = ONCE, **changes: Any
+) -> tuple[SourceError, list[ReceivedRequest]]:
     """Send a query, and return the error and the number of requests."""
-    with Upstream(answering) as upstream, upstream.client(retry, **changes) as client:
+    with Upstream(responder) as upstream, upstream.client(retry, **changes) as client:
         with pytest.raises(SourceError) as caught:
             client.counts(Query())
         return caught.value, list(upstream.asked)
 
 
-def test_a_request_is_what_the_documentation_says() -> None:
-    """Path, basic authentication, parameters and a name of our own."""
+def test_request_is_as_documented() -> None:
+    """The request has the documented path, basic authentication, parameters and our User-Agent."""
     with Upstream(listing(actions(1))) as upstream, upstream.client(organisation_id="org/1 ä") as client:
         list(client.user_actions(Query(kinds=("BACKUP", "RESTORE"), keyword="a&b")))
         asked = upstream.asked[0]
@@ -57,54 +59,54 @@ def test_a_request_is_what_the_documentation_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answered", "error", "said"),
+    ("response", "error", "message"),
     [
-        (Answered(401), AccessDenied, "whether the key was revoked"),
-        (answer({"status": 401, "message": "Bad key", "errorDetails": "expired", "code": 7, "link": "x"}, 401),
+        (Response(401), AccessDenied, "whether the key was revoked"),
+        (respond({"status": 401, "message": "Bad key", "errorDetails": "expired", "code": 7, "link": "x"}, 401),
          AccessDenied, "Bad key; expired"),
-        (answer({"error": "not yours"}, 403), AccessDenied, "not yours"),
-        (answer({"errors": [{"name": "InvalidId", "message": "no such organisation"}]}, 404), AccessDenied,
+        (respond({"error": "not yours"}, 403), AccessDenied, "not yours"),
+        (respond({"errors": [{"name": "InvalidId", "message": "no such organisation"}]}, 404), AccessDenied,
          "InvalidId: no such organisation"),
-        (answer({"errors": {"startTime": "not a time"}}, 400), BadRequest, "startTime: not a time"),
-        (answer({"message": "Rate Limit Exceeded"}, 429), RateLimited, "Rate Limit Exceeded"),
-        (Answered(502, b"<html><head><title>502 Bad Gateway</title></head></html>"), SourceUnavailable, "502 Bad Gateway"),
-        (Answered(503, b"<p>maintenance\x1b[31m</p>"), SourceUnavailable, "maintenance [31m"),
-        (answer({"unknown": "form"}, 500), SourceUnavailable, '{"unknown": "form"}'),
-        (Answered(500, b"\xff\xfe"), SourceUnavailable, "HTTP 500"),
-        (Answered(408), SourceUnavailable, "HTTP 408"),
-        (Answered(418), BadRequest, "HTTP 418"),
-        (Answered(200, b"<html>log in</html>"), BadResponse, "markup"),
-        (Answered(200, b""), BadResponse, "empty"),
-        (Answered(204), BadResponse, "empty"),
-        (answer({"error": "but 200"}), BadResponse, "without resources"),
-        (Answered(200, b'[{"resources": [{"action": "X"'), BadResponse, "not a page"),
+        (respond({"errors": {"startTime": "not a time"}}, 400), BadRequest, "startTime: not a time"),
+        (respond({"message": "Rate Limit Exceeded"}, 429), RateLimited, "Rate Limit Exceeded"),
+        (Response(502, b"<html><head><title>502 Bad Gateway</title></head></html>"), SourceUnavailable, "502 Bad Gateway"),
+        (Response(503, b"<p>maintenance\x1b[31m</p>"), SourceUnavailable, "maintenance [31m"),
+        (respond({"unknown": "form"}, 500), SourceUnavailable, '{"unknown": "form"}'),
+        (Response(500, b"\xff\xfe"), SourceUnavailable, "HTTP 500"),
+        (Response(408), SourceUnavailable, "HTTP 408"),
+        (Response(418), BadRequest, "HTTP 418"),
+        (Response(200, b"<html>log in</html>"), BadResponse, "markup"),
+        (Response(200, b""), BadResponse, "empty"),
+        (Response(204), BadResponse, "empty"),
+        (respond({"error": "but 200"}), BadResponse, "without resources"),
+        (Response(200, b'[{"resources": [{"action": "X"'), BadResponse, "not a page"),
     ],
 )  # fmt: skip
-def test_every_refusal_has_its_error(answered: Answered, error: type[SourceError], said: str) -> None:
+def test_every_refusal_has_its_error(response: Response, error: type[SourceError], message: str) -> None:
     """Each failure has its type, and its text contains the explanation of the upstream and the remedy."""
-    caught, asked = failure(lambda _: answered)
+    caught, asked = failure(lambda _: response)
     assert type(caught) is error
-    assert said in str(caught)
+    assert message in str(caught)
     assert len(asked) == 1
 
 
-def test_a_long_story_is_cut() -> None:
-    """At most 500 characters of the upstream's words."""
-    caught, _ = failure(lambda _: answer({"message": "x" * 5000}, 500))
+def test_long_error_text_is_cut() -> None:
+    """At most 500 characters of the upstream's text are kept."""
+    caught, _ = failure(lambda _: respond({"message": "x" * 5000}, 500))
     assert caught.what.count("x") <= 500
 
 
-def test_an_echoed_secret_is_not_told() -> None:
+def test_echoed_secret_is_not_shown() -> None:
     """The key is not in the error if the upstream echoes the request."""
 
-    def echo(asked: Asked) -> Answered:
-        return answer({"message": f"{asked.headers['authorization']} {API_KEY}"}, 500)
+    def echo(asked: ReceivedRequest) -> Response:
+        return respond({"message": f"{asked.headers['authorization']} {API_KEY}"}, 500)
 
-    def echo_well(asked: Asked) -> Answered:
-        return Answered(200, f"key {API_KEY}".encode())
+    def echo_well(asked: ReceivedRequest) -> Response:
+        return Response(200, f"key {API_KEY}".encode())
 
-    for answering in (echo, echo_well):
-        caught, asked = failure(answering)
+    for responder in (echo, echo_well):
+        caught, asked = failure(responder)
         assert API_KEY not in str(caught)
         assert asked[0].headers["authorization"].removeprefix("Basic ") not in str(caught)
         assert "[secret]" in str(caught)
@@ -113,9 +115,9 @@ def test_an_echoed_secret_is_not_told() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status: int) -> None:
     """The other host receives nothing, and the error names it."""
-    with Upstream(lambda _: answer([])) as other:
+    with Upstream(lambda _: respond([])) as other:
         target = other.url.replace("127.0.0.1", "localhost")
-        caught, asked = failure(lambda _: Answered(status, b"", {"location": f"{target}/v1?key=x"}), IMPATIENT)
+        caught, asked = failure(lambda _: Response(status, b"", {"location": f"{target}/v1?key=x"}), IMPATIENT)
         assert other.asked == []
     assert type(caught) is BadResponse
     assert "redirects to localhost" in str(caught)
@@ -124,26 +126,26 @@ def test_a_redirect_is_not_followed(status: int) -> None:
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(500, 4), (429, 4), (408, 4), (401, 1), (403, 1), (404, 1), (400, 1)])
-def test_only_what_passes_by_itself_is_tried_again(status: int, attempts: int) -> None:
-    """Four attempts, and one where a person must act."""
-    _, asked = failure(lambda _: Answered(status), IMPATIENT)
+def test_only_temporary_errors_are_retried(status: int, attempts: int) -> None:
+    """A temporary error is attempted four times, and another error once."""
+    _, asked = failure(lambda _: Response(status), IMPATIENT)
     assert len(asked) == attempts
 
 
-def test_a_fault_that_passes_is_not_seen() -> None:
-    """A second attempt that succeeds is an answer."""
+def test_retry_that_succeeds_is_a_response() -> None:
+    """If the second attempt succeeds, its response is returned."""
     honest = listing(actions(1))
-    faults = [Answered(503), Answered(429)]
+    faults = [Response(503), Response(429)]
     with Upstream(lambda asked: faults.pop() if faults else honest(asked)) as upstream, upstream.client() as client:
         assert len(client.counts(Query()).records) == 1
         assert len(upstream.asked) == 3
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_that_fits_is_kept(status: int) -> None:
-    """Retry-After is honoured, to the second."""
+def test_short_retry_after_is_honoured(status: int) -> None:
+    """A Retry-After is honoured, to the second."""
     honest = listing(actions(1))
-    faults = [Answered(status, b"", {"retry-after": "1"})]
+    faults = [Response(status, b"", {"retry-after": "1"})]
     with (
         Upstream(lambda asked: faults.pop() if faults else honest(asked)) as upstream,
         upstream.client() as client,
@@ -153,23 +155,23 @@ def test_a_wait_that_fits_is_kept(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_that_is_too_long_is_told(status: int) -> None:
+def test_long_retry_after_is_left_to_the_caller(status: int) -> None:
     """The client does not wait for a long Retry-After; the caller decides."""
-    caught, asked = failure(lambda _: Answered(status, b"", {"retry-after": "3600"}), IMPATIENT)
+    caught, asked = failure(lambda _: Response(status, b"", {"retry-after": "3600"}), IMPATIENT)
     assert isinstance(caught, RateLimited | SourceUnavailable)
     assert caught.retry_after == timedelta(hours=1)
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("value", ["soon", "", "²", "-5", "9" * 5000, "Mon, 01 Jan 0001 00:00:00 +2359"])
-def test_an_unreadable_wait_is_none(value: str) -> None:
-    """It is a wait of our own then."""
+def test_unreadable_retry_after_is_ignored(value: str) -> None:
+    """If Retry-After is unreadable, the client's own delay applies."""
     header = value.encode("latin-1", "replace")
 
     def wire(handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.0 429 Slow\r\nDate: " + header + b"\r\nRetry-After: " + header + b"\r\n\r\n")
 
-    caught, asked = failure(lambda _: Answered(wire=wire), IMPATIENT)
+    caught, asked = failure(lambda _: Response(wire=wire), IMPATIENT)
     assert isinstance(caught, RateLimited)
     assert len(asked) == 4 or caught.retry_after is not None
 
@@ -212,7 +214,7 @@ def babble(handler: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "said"),
+    ("wire", "message"),
     [
         (drip, "no response within the timeout"),
         (hang, "no response within the timeout"),
@@ -224,15 +226,15 @@ def babble(handler: Any) -> None:
         (babble, "no valid response"),
     ],
 )
-def test_no_whole_answer_is_unavailable(wire: Any, said: str) -> None:
+def test_incomplete_response_is_unavailable(wire: Any, message: str) -> None:
     """Every broken connection is a temporary error, and no partial response counts as a response."""
     timeout = timedelta(seconds=0.3) if wire in (drip, hang) else PATIENT
-    caught, _ = failure(lambda _: Answered(wire=wire), timeout=timeout)
+    caught, _ = failure(lambda _: Response(wire=wire), timeout=timeout)
     assert type(caught) is SourceUnavailable
-    assert said in str(caught)
+    assert message in str(caught)
 
 
-def test_nobody_there_is_unavailable() -> None:
+def test_closed_port_is_unavailable() -> None:
     """A closed port is retried, then reported with what to check."""
     with (
         dead_port() as port,
@@ -243,8 +245,8 @@ def test_nobody_there_is_unavailable() -> None:
 
 
 def test_the_client_can_only_read() -> None:
-    """Anything but the two listings is refused before a socket opens."""
-    with Upstream(lambda _: answer([])) as upstream:
+    """Any request except the two listings is refused before a connection is opened."""
+    with Upstream(lambda _: respond([])) as upstream:
         client = upstream.client()
         for method, path in [
             ("POST", client._accounts),
@@ -260,9 +262,9 @@ def test_the_client_can_only_read() -> None:
         assert upstream.asked == []
 
 
-def test_a_closed_client_asks_nothing() -> None:
+def test_closed_client_sends_nothing() -> None:
     """A closed client sends nothing and raises an error of its type."""
-    with Upstream(lambda _: answer([])) as upstream:
+    with Upstream(lambda _: respond([])) as upstream:
         client = upstream.client()
         client.counts(Query())
         client.close()
@@ -284,8 +286,8 @@ def test_a_closed_client_asks_nothing() -> None:
         {"organisation_id": ".."},
     ],
 )
-def test_credentials_go_to_a_sound_origin_only(changes: dict[str, str]) -> None:
-    """https, but for loopback, with a host and an organisation."""
+def test_credentials_are_sent_only_to_a_valid_origin(changes: dict[str, str]) -> None:
+    """The origin must be https, or loopback, with a host and an organisation."""
     plain = {"base_url": "https://api.example.com", "organisation_id": "o", "username": "u", "api_key": "k"}
     ConnectionOptions(**plain)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"must|not an id"):
@@ -300,25 +302,25 @@ def test_the_key_is_not_shown() -> None:
 
 
 def test_a_base_url_may_have_a_path() -> None:
-    """As behind a gateway."""
-    with Upstream(lambda _: answer([])) as upstream, upstream.client(base_url=f"{upstream.url}/proxy/") as client:
+    """The base URL can have a path, for example behind a gateway."""
+    with Upstream(lambda _: respond([])) as upstream, upstream.client(base_url=f"{upstream.url}/proxy/") as client:
         client.counts(Query())
         assert upstream.asked[0].path == "/proxy/v1/organisations/org-1/user-actions"
 
 
-def test_linked_accounts_are_listed_and_known() -> None:
+def test_linked_accounts_resolve_ids_and_names() -> None:
     """After the listing, an account given as one string is resolved by the known ids and names."""
     listed: list[dict[str, Any]] = [
         {"accountId": "acc-1", "accountName": "Payments", "isAccountInvoiced": True},
         {"accountId": "acc-2"},
     ]
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         if asked.path.endswith("/linked-accounts"):
-            return answer(listed)
-        return answer([{"action": "X", "account": "acc-1"}])
+            return respond(listed)
+        return respond([{"action": "X", "account": "acc-1"}])
 
-    with Upstream(answering) as upstream, upstream.client() as client:
+    with Upstream(responder) as upstream, upstream.client() as client:
         accounts = client.linked_accounts()
         assert accounts == [LinkedAccount("acc-1", "Payments", listed[0]), LinkedAccount("acc-2", "", listed[1])]
         account = client.counts(Query()).records[0].account
@@ -329,9 +331,9 @@ def test_linked_accounts_are_listed_and_known() -> None:
     "document", [{"accounts": []}, None, [1], [{"accountName": "nameless"}], [[]], "x", {"message": "no"}]
 )
 def test_no_list_of_accounts_is_an_error(document: object) -> None:
-    """Never taken for an organisation without accounts."""
+    """A response without a list of accounts is an error, not an organisation without accounts."""
     with (
-        Upstream(lambda _: answer(document)) as upstream,
+        Upstream(lambda _: respond(document)) as upstream,
         upstream.client() as client,
         pytest.raises(BadResponse, match="linked account"),
     ):
@@ -339,18 +341,18 @@ def test_no_list_of_accounts_is_an_error(document: object) -> None:
 
 
 def test_requests_are_spaced_after_a_limit() -> None:
-    """Several pages in flight would only meet the limit again."""
+    """After a rate limit, pages are not requested concurrently, because they would meet the limit again."""
     honest = listing(actions(60))
-    faults = [Answered(429)]
+    faults = [Response(429)]
     with Upstream(lambda asked: faults.pop() if faults else honest(asked)) as upstream, upstream.client() as client:
         with at_least(5 * 0.04):
             assert sum(len(page.records) for page in client.user_actions(Query(), page_size=10)) == 60
         assert len(upstream.asked) == 7
 
 
-def test_an_origin_lists_what_it_may_do() -> None:
-    """A listed path that ends in a stroke takes one more segment, and no more than that."""
-    with Upstream(lambda _: answer([])) as upstream:
+def test_allowed_paths() -> None:
+    """An allowed path that ends in a slash accepts exactly one more segment."""
+    with Upstream(lambda _: respond([])) as upstream:
         origin = Origin(upstream.connection(), allowed=[("DELETE", "/a/")])
         assert json.loads(origin.exchange("DELETE", "/a/b").body) == []
         for path in ("/a/", "/a", "/a/b/c", "/a/b/"):

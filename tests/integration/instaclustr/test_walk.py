@@ -1,4 +1,4 @@
-"""Walking the listing against servers that page in every way."""
+"""Reading a listing from servers that divide pages in every way."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.walk import walk as walk_pages
 from actionwatch.instaclustr.wire import Page
-from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, actions, answer, listing
+from tests.integration.instaclustr.upstream import (
+    ReceivedRequest,
+    Responder,
+    Response,
+    Upstream,
+    actions,
+    listing,
+    respond,
+)
 from tests.waiting import pause, wait_for_event, wait_until
 
 
 def walk(
-    answering: Answering, page_size: int = 10, in_flight: int = 4, walks: int = 1
-) -> tuple[list[Page], list[Asked]]:
+    responder: Responder, page_size: int = 10, in_flight: int = 4, walks: int = 1
+) -> tuple[list[Page], list[ReceivedRequest]]:
     """Walk `walks` times, and return the pages and the requests of the last walk."""
     pages: list[Page] = []
-    with Upstream(answering) as upstream, upstream.client() as client:
+    with Upstream(responder) as upstream, upstream.client() as client:
         for _ in range(walks):
             upstream.asked.clear()
             pages = list(client.user_actions(Query(), page_size=page_size, in_flight=in_flight))
@@ -43,7 +51,7 @@ def expected(count: int) -> list[str]:
 @pytest.mark.parametrize("has_total", [True, False])
 @pytest.mark.parametrize("clamp", [1000, 7, 1])
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 20, 43])
-def test_every_record_comes_once_in_order(count: int, clamp: int, has_total: bool, in_flight: int) -> None:
+def test_every_record_is_returned_once_in_order(count: int, clamp: int, has_total: bool, in_flight: int) -> None:
     """With any page limit and total, a walk returns each record once, in the order of the listing."""
     pages, _ = walk(listing(actions(count), clamp=clamp, has_total=has_total), in_flight=in_flight)
     assert ids(pages) == expected(count)
@@ -52,8 +60,8 @@ def test_every_record_comes_once_in_order(count: int, clamp: int, has_total: boo
     ]
 
 
-def test_a_total_saves_the_last_request_once_it_is_trusted() -> None:
-    """A total that covers no more than its own page proves nothing, until one has covered more."""
+def test_trusted_total_saves_the_last_request() -> None:
+    """A total that covers only its own page proves nothing until one has covered more."""
     _, asked = walk(listing(actions(5)))
     assert [each.index for each in asked] == [0, 5]
     _, asked = walk(listing(actions(25)))
@@ -69,104 +77,104 @@ def test_a_total_saves_the_last_request_once_it_is_trusted() -> None:
 @pytest.mark.parametrize("total", [0, 3, 10, 15, 1000])
 @pytest.mark.parametrize("in_flight", [1, 4])
 def test_a_wrong_total_loses_nothing(total: int, in_flight: int) -> None:
-    """Less or more than there are: only an empty page ends such a walk."""
+    """If the total is too low or too high, only an empty page ends the walk."""
     pages, _ = walk(listing(actions(25), total=total), in_flight=in_flight)
     assert ids(pages) == expected(25)
     assert pages[-1].records == []
 
 
-def test_a_total_of_what_came_so_far_loses_nothing() -> None:
-    """A server may mean by its total the records up to the end of this page."""
+def test_total_of_the_records_so_far_loses_nothing() -> None:
+    """A total that counts the records up to the end of the page does not end the walk."""
     records = actions(25)
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         page = records[asked.index : asked.index + asked.size]
-        return answer([{"totalResults": asked.index + len(page), "resources": page}])
+        return respond([{"totalResults": asked.index + len(page), "resources": page}])
 
-    assert ids(walk(answering)[0]) == expected(25)
+    assert ids(walk(responder)[0]) == expected(25)
 
 
-def test_a_short_page_in_the_middle_proves_nothing() -> None:
+def test_short_page_in_the_middle_loses_nothing() -> None:
     """After a page that is shorter than predicted, the walk returns the records that it left out."""
     records = actions(60)
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         size = 4 if asked.index == 20 else asked.size
-        return answer([{"totalResults": 60, "resources": records[asked.index : asked.index + size]}])
+        return respond([{"totalResults": 60, "resources": records[asked.index : asked.index + size]}])
 
-    pages, _ = walk(answering)
+    pages, _ = walk(responder)
     assert ids(pages) == expected(60)
     assert [page.record_index for page in pages] == [0, 10, 20, 24, 34, 44, 54]
 
 
-def test_a_longer_page_in_the_middle_repeats_nothing() -> None:
+def test_long_page_in_the_middle_repeats_nothing() -> None:
     """After a page that is longer than the first, the walk continues after its last record."""
     records = actions(60)
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         size = 15 if asked.index == 20 else asked.size
-        return answer([{"totalResults": 60, "resources": records[asked.index : asked.index + size]}])
+        return respond([{"totalResults": 60, "resources": records[asked.index : asked.index + size]}])
 
-    assert ids(walk(answering)[0]) == expected(60)
+    assert ids(walk(responder)[0]) == expected(60)
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_a_window_that_grows_is_walked_to_its_end(in_flight: int) -> None:
-    """Records that appear while we walk are brought too, and the totals tell that it happened."""
+def test_growing_window_is_read_to_its_end(in_flight: int) -> None:
+    """Records that appear during the walk are returned too, and the totals show the change."""
     records = actions(35)
     visible = [25]
     lock = threading.Lock()
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         with lock:
             if asked.index >= 10:
                 visible[0] = 35
             count = visible[0]
-        return answer([{"totalResults": count, "resources": records[:count][asked.index : asked.index + asked.size]}])
+        return respond([{"totalResults": count, "resources": records[:count][asked.index : asked.index + asked.size]}])
 
-    pages, _ = walk(answering, in_flight=in_flight)
+    pages, _ = walk(responder, in_flight=in_flight)
     assert ids(pages) == expected(35)
     assert (pages[0].total, pages[-1].total) == (25, 35)
 
 
-def same_page(asked: Asked) -> Answered:
-    return answer([{"resources": actions(10)}])
+def same_page(asked: ReceivedRequest) -> Response:
+    return respond([{"resources": actions(10)}])
 
 
-def same_page_with_total(asked: Asked) -> Answered:
-    return answer([{"totalResults": 40, "resources": actions(10)}])
+def same_page_with_total(asked: ReceivedRequest) -> Response:
+    return respond([{"totalResults": 40, "resources": actions(10)}])
 
 
-@pytest.mark.parametrize("answering", [same_page, same_page_with_total])
+@pytest.mark.parametrize("responder", [same_page, same_page_with_total])
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_an_ignored_record_index_is_an_error(answering: Answering, in_flight: int) -> None:
-    """A server that answers every offset with its first page is found out, before the page is taken for twins."""
+def test_an_ignored_record_index_is_an_error(responder: Responder, in_flight: int) -> None:
+    """A server that responds to every offset with its first page is detected before the page counts as twins."""
     with pytest.raises(BadResponse, match="ignores recordIndex"):
-        walk(answering, in_flight=in_flight)
+        walk(responder, in_flight=in_flight)
 
 
 @pytest.mark.parametrize("has_total", [True, False])
 def test_equal_pages_may_be_true_twins(has_total: bool) -> None:
-    """Identical records under a clamp make equal pages: one question far past the end settles it for the walk."""
+    """Identical records can form equal pages: one request far beyond the end settles this for the walk."""
     twins: list[dict[str, Any]] = [{"action": "BACKUP", "timestamp": 1699190130}] * 6
     pages, asked = walk(listing(twins, clamp=2, has_total=has_total))
     assert sum(len(page.records) for page in pages) == 6
     assert [each.index for each in asked].count(FAR) == 1
 
 
-def test_a_refused_offset_was_at_least_read() -> None:
-    """A server that refuses offsets far past the end does not ignore them."""
+def test_server_that_refuses_high_offsets_does_not_ignore_them() -> None:
+    """A server that refuses offsets far beyond the end does not ignore them."""
     twins: list[dict[str, Any]] = [{"action": "BACKUP"}] * 4
     honest = listing(twins, clamp=2)
 
-    def answering(asked: Asked) -> Answered:
-        return answer({"message": "too far"}, 400) if asked.index > 10**6 else honest(asked)
+    def responder(asked: ReceivedRequest) -> Response:
+        return respond({"message": "too far"}, 400) if asked.index > 10**6 else honest(asked)
 
-    assert sum(len(page.records) for page in walk(answering)[0]) == 4
+    assert sum(len(page.records) for page in walk(responder)[0]) == 4
 
 
 def test_a_listing_without_end_is_an_error() -> None:
-    """The number of pages is capped."""
+    """The number of pages is limited."""
 
     def fetch(record_index: int, is_wanted: Callable[[], bool]) -> Page:
         with_time = client.reader.read_all([{"id": record_index}], ["{}" + " " * record_index], now)
@@ -179,25 +187,25 @@ def test_a_listing_without_end_is_an_error() -> None:
             list(pages)
 
 
-def test_pages_are_fetched_side_by_side_in_bounds() -> None:
-    """Several pages are under way at once, never more than allowed, and none far ahead of the consumer."""
+def test_pages_are_fetched_concurrently_within_limits() -> None:
+    """Several pages are fetched concurrently, never more than allowed, and none far ahead of the consumer."""
     honest = listing(actions(100))
     lock = threading.Lock()
     under_way, most, are_several = [0], [0], threading.Event()
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         with lock:
             under_way[0] += 1
             most[0] = max(most[0], under_way[0])
             if most[0] > 1:
                 are_several.set()
-        if asked.index:  # the first page comes alone
+        if asked.index:  # the first page is fetched alone
             wait_for_event(are_several, "a second page under way")
         with lock:
             under_way[0] -= 1
         return honest(asked)
 
-    with Upstream(answering) as upstream, upstream.client() as client:
+    with Upstream(responder) as upstream, upstream.client() as client:
         pages = client.user_actions(Query(), page_size=10, in_flight=3)
         got = [next(pages), next(pages)]
         pause(0.15)
@@ -207,14 +215,14 @@ def test_pages_are_fetched_side_by_side_in_bounds() -> None:
     assert 2 <= most[0] <= 3
 
 
-def test_a_failing_page_fails_the_walk_at_its_place() -> None:
-    """The pages before it have been yielded, those fetched ahead are dropped."""
+def test_failing_page_fails_the_walk_at_its_position() -> None:
+    """The earlier pages are returned, and those that were fetched ahead are dropped."""
     honest = listing(actions(100))
 
-    def answering(asked: Asked) -> Answered:
-        return Answered(503) if asked.index == 30 else honest(asked)
+    def responder(asked: ReceivedRequest) -> Response:
+        return Response(503) if asked.index == 30 else honest(asked)
 
-    with Upstream(answering) as upstream, upstream.client() as client:
+    with Upstream(responder) as upstream, upstream.client() as client:
         pages = client.user_actions(Query(), page_size=10)
         got = [next(pages), next(pages), next(pages)]
         with pytest.raises(SourceUnavailable):
@@ -223,7 +231,7 @@ def test_a_failing_page_fails_the_walk_at_its_place() -> None:
 
 
 def test_an_abandoned_walk_leaves_no_thread() -> None:
-    """A consumer that stops early stops the fetching."""
+    """If the consumer stops early, fetching stops."""
     with Upstream(listing(actions(100))) as upstream, upstream.client() as client:
         pages = client.user_actions(Query(), page_size=10)
         next(pages), next(pages)
@@ -235,8 +243,8 @@ def _walkers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("user-actions")]
 
 
-def test_a_page_tells_its_circumstances() -> None:
-    """Total, counts, the server's clock and the time it took stand on every page."""
+def test_page_has_total_counts_time_and_duration() -> None:
+    """Every page has the total, the counts, the server's clock and the duration."""
     document = [{"totalResults": 1, "resources": actions(1), "actionCounts": {"CREATE_CLUSTER": 1}}]
     date = "Sun, 05 Nov 2023 13:15:30 GMT"
 
@@ -246,7 +254,7 @@ def test_a_page_tells_its_circumstances() -> None:
             b"HTTP/1.0 200 OK\r\nDate: %s\r\nContent-Length: %d\r\n\r\n%s" % (date.encode(), len(body), body)
         )
 
-    with Upstream(lambda asked: Answered(wire=wire)) as upstream, upstream.client() as client:
+    with Upstream(lambda asked: Response(wire=wire)) as upstream, upstream.client() as client:
         page = client.counts(Query())
         assert page.counts == {"CREATE_CLUSTER": 1}
         assert page.server_date is not None

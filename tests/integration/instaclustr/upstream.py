@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback whose every answer a test decides, down to the bytes on the wire."""
+"""A real HTTP server on loopback whose every response a test decides, down to the bytes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ IMPATIENT = RetryOptions(
 
 
 @dataclass
-class Asked:
-    """One request as it came."""
+class ReceivedRequest:
+    """A request that arrived."""
 
     method: str
     path: str
@@ -46,8 +46,8 @@ class Asked:
 
 
 @dataclass
-class Answered:
-    """One response; `wire` replaces all of it by raw bytes."""
+class Response:
+    """A response; `wire` replaces all of it by raw bytes."""
 
     status: int = 200
     body: bytes = b""
@@ -55,27 +55,27 @@ class Answered:
     wire: Callable[[Any], None] | None = None
 
 
-Answering = Callable[[Asked], Answered]
+Responder = Callable[[ReceivedRequest], Response]
 
 
 class Upstream:
-    """The server; `asked` lists the requests in the order in which they came."""
+    """The server; `asked` lists the requests in the order of arrival."""
 
-    def __init__(self, answering: Answering) -> None:
-        self.asked: list[Asked] = []
-        self._answering = answering
+    def __init__(self, responder: Responder) -> None:
+        self.asked: list[ReceivedRequest] = []
+        self._responder = responder
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
+            def _respond(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 parts = urlsplit(self.path)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.command, parts.path, parse_qs(parts.query), headers, body)
+                asked = ReceivedRequest(self.command, parts.path, parse_qs(parts.query), headers, body)
                 upstream.asked.append(asked)
-                upstream.send(self, upstream._answering(asked))
+                upstream.send(self, upstream._responder(asked))
 
-            do_GET = do_POST = do_DELETE = do_PUT = _answer  # noqa: N815 - the base class's names
+            do_GET = do_POST = do_DELETE = do_PUT = _respond  # noqa: N815 - the base class's names
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 pass
@@ -84,7 +84,7 @@ class Upstream:
             daemon_threads = True
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # the client hung up, as some tests mean it to
+                pass  # the client closed the connection, as some tests intend
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -103,15 +103,15 @@ class Upstream:
     def client(self, retry: RetryOptions = IMPATIENT, **changes: Any) -> Client:
         return Client(self.connection(**changes), source="acme", retry=retry)
 
-    def send(self, handler: BaseHTTPRequestHandler, answered: Answered) -> None:
-        if answered.wire:
-            answered.wire(handler)
+    def send(self, handler: BaseHTTPRequestHandler, response: Response) -> None:
+        if response.wire:
+            response.wire(handler)
             return
-        handler.send_response(answered.status)
-        for name, value in {"content-length": str(len(answered.body)), **answered.headers}.items():
+        handler.send_response(response.status)
+        for name, value in {"content-length": str(len(response.body)), **response.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(answered.body)
+        handler.wfile.write(response.body)
 
     def __enter__(self) -> Upstream:
         self._thread.start()
@@ -125,27 +125,27 @@ class Upstream:
         self._server.server_close()
 
 
-def answer(document: object, status: int = 200, **headers: str) -> Answered:
-    """Answer with a JSON document; underscores in header names become hyphens."""
+def respond(document: object, status: int = 200, **headers: str) -> Response:
+    """Respond with a JSON document; underscores in header names become hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answered(status, json.dumps(document).encode(), {"content-type": "application/json", **named})
+    return Response(status, json.dumps(document).encode(), {"content-type": "application/json", **named})
 
 
 def listing(
     records: list[dict[str, Any]], *, clamp: int = 1000, has_total: bool = True, total: int | None = None
-) -> Answering:
-    """Page a list of records as the documentation says, with pages of at most `clamp`."""
+) -> Responder:
+    """Divide a list of records into pages as documented, of at most `clamp` records."""
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         page = records[asked.index : asked.index + min(asked.size, clamp)]
         envelope: dict[str, Any] = {"startIndex": asked.index, "itemsPerPage": len(page), "resources": page}
         if has_total:
             envelope["totalResults"] = len(records) if total is None else total
-        return answer([envelope])
+        return respond([envelope])
 
-    return answering
+    return responder
 
 
 def actions(count: int) -> list[dict[str, Any]]:
-    """Make that many distinct records."""
+    """Make so many different records."""
     return [{"id": f"r-{n}", "action": "CREATE_CLUSTER", "timestamp": 1699190130000 + n} for n in range(count)]

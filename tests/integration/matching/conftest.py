@@ -1,4 +1,4 @@
-"""The fixtures of these tests."""
+"""Fixtures of the matching tests."""
 
 from tests.fixtures import database, no_thread_left, post
 

@@ -1,4 +1,4 @@
-"""Correlations over a real store: opened, joined and resolved in one transaction each, the same after any restart."""
+"""Correlations over a real store: each change is one transaction, and a restart changes nothing."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ UNANSWERED = HEAD.format("unanswered") + (
 
 
 def rules_of(text: str) -> Sequence[Rule]:
-    """Load rules without a fault."""
+    """Load rules that have no error."""
     built = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS)
     assert built.faults == ()
     return built.rules
 
 
 def matcher(post: Post, rules: Sequence[Rule], batch_size: int = 2000, **more: timedelta) -> Matcher:
-    """Make the step of a process that just started."""
+    """Make the matching step of a process that has just started."""
     correlating = Correlating(rules, post.addressing, **more)  # type: ignore[arg-type]
     return Matcher(post.database, Engine(rules), post.addressing, post.clock, batch_size, correlating)
 
@@ -72,7 +72,7 @@ def matcher(post: Post, rules: Sequence[Rule], batch_size: int = 2000, **more: t
 def see(
     database: Database, proved: datetime, *, name: str = "acme", begins: datetime = NOON, alerts_from: datetime = NOON
 ) -> None:
-    """Say how far a source has proved what it saw."""
+    """Store the time up to which a source is proved."""
     with database.write() as connection:
         marks.write(
             connection,
@@ -86,13 +86,13 @@ def see(
 
 
 def only(post: Post) -> Alert:
-    """Give the one alert there is."""
+    """Return the only alert."""
     (alert,) = post.alerts().values()
     return alert
 
 
-def test_a_burst_opens_one_alert_and_more_of_it_joins(post: Post) -> None:
-    """The third record opens the alert with all three; the fourth joins, and raises the level where the level map says so."""
+def test_burst_opens_one_alert_and_later_records_join(post: Post) -> None:
+    """The third record opens the alert with all three. The fourth joins, and raises the level as the level map specifies."""
     step = matcher(post, rules_of(BURST))
     post.store(make_record(1, minutes=0), make_record(2, minutes=1))
     assert step.run_once() == 0
@@ -108,8 +108,8 @@ def test_a_burst_opens_one_alert_and_more_of_it_joins(post: Post) -> None:
     assert step.run_once() == 0
 
 
-def test_groups_that_are_told_as_one(post: Post) -> None:
-    """What fires in a second group joins the alert of the first, tells receivers once more, and goes on after a restart."""
+def test_groups_of_one_alert_update_it(post: Post) -> None:
+    """A second group joins the alert of the first and sends one update, also after a restart."""
     rules = rules_of(
         BURST.replace("[userName]", "[userName, clusterId]", 1).replace("alert: {", "alert: {group_by: [userName], ")
     )
@@ -127,8 +127,8 @@ def test_groups_that_are_told_as_one(post: Post) -> None:
     assert matcher(post, rules).run_once() == 1
 
 
-def test_what_is_missing_too_joins_and_is_told(post: Post) -> None:
-    """A second group that is missing is named in the alert of the first, and told as an update; once, restarts or not."""
+def test_second_missing_group_updates_the_alert_of_the_first(post: Post) -> None:
+    """A second missing group is added to the alert of the first and sent once as an update, with or without restarts."""
     rules = rules_of(MISSING_TOGETHER)
     post.store(make_record(1, cluster=Entity("c-1")), make_record(2, minutes=30, cluster=Entity("c-2")))
     see(post.database, NOON + 60 * MINUTE)
@@ -144,8 +144,8 @@ def test_what_is_missing_too_joins_and_is_told(post: Post) -> None:
     assert [row.event for row in post.rows()] == [Event.OPENED, Event.UPDATED]
 
 
-def test_what_is_missing_after_somebody_resolved_the_alert_opens_another(post: Post) -> None:
-    """Who resolves an alert by hand has said nothing of what goes missing later; the next match ends each of them."""
+def test_group_missing_after_a_resolve_opens_another_alert(post: Post) -> None:
+    """After an operator resolves the alert, a group that goes missing later opens another. The next match resolves each."""
     rules = rules_of(MISSING_TOGETHER)
     post.store(make_record(1, cluster=Entity("c-1")), make_record(2, minutes=30, cluster=Entity("c-2")))
     see(post.database, NOON + 60 * MINUTE)
@@ -163,13 +163,13 @@ def test_what_is_missing_after_somebody_resolved_the_alert_opens_another(post: P
 
 
 def missing_since(cluster: str, minutes: int) -> str:
-    """Say what an alert says of a cluster with its last record so many minutes after noon."""
+    """Return the sentence about a cluster whose last record was so many minutes after noon."""
     last, due = (f"{NOON + (minutes + more) * MINUTE:%Y-%m-%dT%H:%M:%S.000Z}" for more in (0, 60))
     return f"Nothing for userName eve, clusterId {cluster} since {last}: expected within 1h, due at {due}."
 
 
-def test_what_is_missing_opens_and_resolves_with_verified_time(post: Post) -> None:
-    """No record comes: verified time alone opens the alert, the next match resolves it, and both are told."""
+def test_absence_opens_with_verified_time_and_resolves_with_a_match(post: Post) -> None:
+    """Without records, verified time alone opens the alert. The next match resolves it, and both messages are sent."""
     rules = rules_of(MISSING)
     step = matcher(post, rules)
     see(post.database, NOON + 59 * MINUTE)
@@ -192,8 +192,8 @@ def test_what_is_missing_opens_and_resolves_with_verified_time(post: Post) -> No
     assert len(post.alerts()) == 2
 
 
-def test_the_lowest_of_several_sources_counts(post: Post) -> None:
-    """One source that lags keeps what is missing from being judged; one never polled, too, where it is configured."""
+def test_lowest_verified_time_of_several_sources_applies(post: Post) -> None:
+    """A source that lags, or a configured source that was never polled, postpones the evaluation of an absence."""
     see(post.database, NOON + 600 * MINUTE)
     see(post.database, NOON + 30 * MINUTE, name="other")
     step = matcher(post, rules_of(MISSING))
@@ -203,8 +203,8 @@ def test_the_lowest_of_several_sources_counts(post: Post) -> None:
     assert matcher(post, rules_of(MISSING), sources=["acme", "third"]).run_once() == 0  # type: ignore[arg-type]
 
 
-def test_a_trailing_not_waits_for_proof(post: Post) -> None:
-    """Nothing followed: told once that is proved, also by a process that started in between."""
+def test_trailing_not_fires_after_proof(post: Post) -> None:
+    """The alert opens once it is proved that nothing followed, also in a process that was restarted meanwhile."""
     rules = rules_of(UNANSWERED)
     post.store(make_record(1, action_kind="CREATE_CLUSTER"))
     see(post.database, NOON + 9 * MINUTE)
@@ -214,8 +214,8 @@ def test_a_trailing_not_waits_for_proof(post: Post) -> None:
     assert (only(post).count, only(post).first_at) == (1, NOON)
 
 
-def test_what_waits_outlives_a_restart_however_short_its_realert(post: Post) -> None:
-    """The next process also waits for the step that must not follow, even if alerts are joined only briefly."""
+def test_trailing_not_survives_a_restart_with_a_short_realert(post: Post) -> None:
+    """A restarted process still waits for the step that must not follow, even if `realert` is short."""
     rules = rules_of(UNANSWERED + "alert: {realert: 1s}\n")
     post.store(make_record(1, action_kind="CREATE_CLUSTER"), make_record(2, minutes=8, action_kind="BACKUP"))
     see(post.database, NOON + 8 * MINUTE)
@@ -224,8 +224,8 @@ def test_what_waits_outlives_a_restart_however_short_its_realert(post: Post) -> 
     assert matcher(post, rules, keep=MINUTE).run_once() == 1
 
 
-def test_backlog_is_learned_from(post: Post) -> None:
-    """Backlog records open nothing; a live one that completes their window opens an alert that holds them."""
+def test_backlog_counts_but_does_not_alert(post: Post) -> None:
+    """Backlog records open no alert. A live record that completes their window opens one that contains them."""
     see(post.database, NOON, begins=NOON - 60 * MINUTE)
     old = [make_record(n, minutes=n - 60, is_backlog=True) for n in range(4)]
     post.store(*old, make_record(10, minutes=-2, is_backlog=True), make_record(11, minutes=-1, is_backlog=True))
@@ -236,8 +236,8 @@ def test_backlog_is_learned_from(post: Post) -> None:
     assert only(post).count == 3
 
 
-def test_what_was_missing_in_the_backlog_is_not_told(post: Post) -> None:
-    """An absence that ended before records could alert stays untold; one that goes on is told once live time is proved."""
+def test_absence_that_ended_in_the_backlog_does_not_alert(post: Post) -> None:
+    """An absence that ended before records could alert opens nothing; one that continues opens after live time is proved."""
     see(post.database, NOON - 100 * MINUTE, begins=NOON - 400 * MINUTE)
     post.store(make_record(1, minutes=-200, is_backlog=True, cluster=Entity("c-1")))
     step = matcher(post, rules_of(MISSING))
@@ -247,8 +247,8 @@ def test_what_was_missing_in_the_backlog_is_not_told(post: Post) -> None:
     assert only(post).first_at == NOON - 140 * MINUTE
 
 
-def test_a_new_rule_does_not_dig_up_the_past(post: Post) -> None:
-    """A rule that comes later, or is changed, learns from the stored records, and alerts only with newer ones."""
+def test_new_rule_does_not_alert_about_old_records(post: Post) -> None:
+    """A new or changed rule learns from the stored records, and alerts only about newer ones."""
     post.store(*(make_record(n, minutes=n) for n in range(3)))
     assert matcher(post, rules_of(MISSING)).run_once() == 0
     assert matcher(post, rules_of(BURST)).run_once() == 0
@@ -261,7 +261,7 @@ def test_a_new_rule_does_not_dig_up_the_past(post: Post) -> None:
 
 
 def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the transaction fails, the state is rebuilt, and the alert opens the next time."""
+    """After a failed transaction the state is rebuilt, and the alert opens with the next one."""
     step = matcher(post, rules_of(BURST))
     post.store(*(make_record(n, minutes=n) for n in range(3)))
 
@@ -277,8 +277,8 @@ def test_a_failed_commit_changes_nothing(post: Post, monkeypatch: pytest.MonkeyP
     assert only(post).count == 3
 
 
-def test_a_very_late_record_has_the_state_rebuilt(post: Post) -> None:
-    """A record from long before what is kept is evaluated in the window it belongs to."""
+def test_very_late_record_rebuilds_the_state(post: Post) -> None:
+    """A record from before the retained state is evaluated in its window."""
     step = matcher(post, rules_of(BURST), keep=10 * MINUTE)
     post.store(make_record(1, minutes=0), make_record(2, minutes=1))
     for hours in range(1, 10):
@@ -290,8 +290,8 @@ def test_a_very_late_record_has_the_state_rebuilt(post: Post) -> None:
     assert (only(post).first_at, only(post).count, only(post).late_by) == (NOON, 3, timedelta(hours=9))
 
 
-def test_a_person_who_resolved_hears_no_more(post: Post) -> None:
-    """What joins a resolved alert is counted, and sends nothing."""
+def test_match_that_joins_a_resolved_alert_sends_nothing(post: Post) -> None:
+    """A record that joins a resolved alert is counted, and no message is sent."""
     step = matcher(post, rules_of(BURST))
     post.store(*(make_record(n, minutes=n) for n in range(3)))
     step.run_once()
@@ -304,8 +304,8 @@ def test_a_person_who_resolved_hears_no_more(post: Post) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_course_gives_the_alerts_of_the_plain_run(tmp_path: Path, seed: int) -> None:
-    """Every kind of correlation at once: batched and restarted at random, the store holds the alerts of a backtest."""
+def test_batches_and_restarts_give_the_alerts_of_a_backtest(tmp_path: Path, seed: int) -> None:
+    """With all types of correlations, random batches and random restarts, the store contains the alerts of a backtest."""
     chance = random.Random(seed)
     rules = rules_of(RULES)
     stored = _stream(chance)
@@ -317,7 +317,7 @@ def test_any_course_gives_the_alerts_of_the_plain_run(tmp_path: Path, seed: int)
     while waiting:
         batch = [waiting.pop(0) for _ in range(min(len(waiting), chance.randint(1, 9)))]
         if size > len(batch):
-            chance.shuffle(batch)  # what is matched together is put into order
+            chance.shuffle(batch)  # a batch is sorted before it is evaluated
         post.store(*batch)
         see(post.database, max(record.occurred_at for record in batch) - chance.choice([0, 3]) * MINUTE)
         step.run_once()
@@ -328,7 +328,7 @@ def test_any_course_gives_the_alerts_of_the_plain_run(tmp_path: Path, seed: int)
     see(post.database, end)
     step.run_once()
     plain = simulate(rules, stored, begin=NOON, start=NOON, until=end, verified_until=end)
-    assert _told(post.database) == {
+    assert _alerts(post.database) == {
         each.id: (
             each.count,
             each.first_at,
@@ -342,7 +342,7 @@ def test_any_course_gives_the_alerts_of_the_plain_run(tmp_path: Path, seed: int)
 
 
 def _stream(chance: random.Random) -> list[Record]:
-    """Make four hours of records in event order, no two at one instant."""
+    """Make four hours of records in event order, each with a different time."""
     at = NOON
     stored = []
     for number in range(120):
@@ -353,7 +353,7 @@ def _stream(chance: random.Random) -> list[Record]:
     return stored
 
 
-def _told(database: Database) -> dict[str, tuple[object, ...]]:
+def _alerts(database: Database) -> dict[str, tuple[object, ...]]:
     with database.read() as connection:
         found = alerts.read_newest(connection, 10_000)
         held = records.read_of_alerts(connection, [alert.id for alert in found], 10_000)
@@ -366,8 +366,8 @@ def _told(database: Database) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("rule", [BURST, UNANSWERED])
-def test_an_explanation_names_the_alert_that_was_told(post: Post, rule: str) -> None:
-    """In a stream that never pauses each alert begins where the one before ended: to begin elsewhere gives others."""
+def test_explanation_names_the_alert_that_was_sent(post: Post, rule: str) -> None:
+    """In a continuous stream each alert begins where the previous one ended, so an evaluation must begin at the same place."""
     rules = rules_of(rule)
     kinds = ["DELETE_CLUSTER"] if rule == BURST else ["CREATE_CLUSTER"]
     stored = [make_record(n, minutes=2 * n, action_kind=kinds[n % len(kinds)]) for n in range(200)]
@@ -392,8 +392,8 @@ DISTINCT = BURST.replace("event_count", "value_count").replace("{gte: 3}", "{fie
 
 @pytest.mark.parametrize("rule", [BURST, DISTINCT], ids=["event_count", "value_count"])
 @pytest.mark.parametrize("is_restarted", [True, False])
-def test_a_correlation_counts_an_action_once(post: Post, rule: str, *, is_restarted: bool) -> None:
-    """A burst counts an action twice because two sources read it, live or when its state is rebuilt."""
+def test_correlation_counts_an_action_of_two_sources_once(post: Post, rule: str, *, is_restarted: bool) -> None:
+    """A burst counts an action that two sources read only once, live and in a rebuild."""
     rules = rules_of(rule)
     step = matcher(post, rules)
     for n in range(2):
@@ -410,8 +410,8 @@ def test_a_correlation_counts_an_action_once(post: Post, rule: str, *, is_restar
 
 
 @pytest.mark.parametrize("is_restarted", [True, False])
-def test_a_correlation_may_alert_of_what_another_source_read_as_backlog(post: Post, *, is_restarted: bool) -> None:
-    """A burst that one source read as backlog stays silent though another source reads it as news."""
+def test_correlation_alerts_about_backlog_that_another_source_read_live(post: Post, *, is_restarted: bool) -> None:
+    """A burst that one source read as backlog alerts if another source read it live."""
     rules = rules_of(BURST)
     step = matcher(post, rules)
     post.store(*(make_record(n, minutes=n, is_backlog=True) for n in range(3)))
@@ -424,7 +424,7 @@ def test_a_correlation_may_alert_of_what_another_source_read_as_backlog(post: Po
 
 
 def _missing(post: Post, text: str = MISSING) -> Alert:
-    """Have the group c-1 be missing, and told."""
+    """Open the alert about the missing group c-1."""
     post.store(make_record(1, cluster=Entity("c-1")), make_record(9, minutes=50, cluster=Entity("c-2")))
     see(post.database, NOON + 60 * MINUTE)
     assert matcher(post, rules_of(text)).run_once() == 1
@@ -449,8 +449,8 @@ def _missing(post: Post, text: str = MISSING) -> Alert:
     ],
     ids=["entry removed", "other field", "off", "renamed", "deleted", "the last rule deleted", "no absence any more"],
 )
-def test_what_is_no_longer_expected_is_over(post: Post, after: str, why: str) -> None:
-    """An absence that nothing can end any more ends, and says why, in its story and to those who were told; once."""
+def test_absence_of_a_group_that_is_no_longer_expected_resolves(post: Post, after: str, why: str) -> None:
+    """An absence that no record can end any more resolves once, with the reason in the history and in the message."""
     alert = _missing(post)
     step = matcher(post, rules_of(after) if after else ())
     for _ in range(2):
@@ -463,13 +463,13 @@ def test_what_is_no_longer_expected_is_over(post: Post, after: str, why: str) ->
     assert [message.type for message in mine] == ["alert.opened", "alert.resolved"]
     assert why in mine[-1].data["body"]
     with post.database.read() as connection:
-        told = [entry.what for entry in alert_history.read(connection, alert.id) if entry.stage == "resolved"]
-    assert len(told) == 1
-    assert why in told[0]
+        reasons = [entry.what for entry in alert_history.read(connection, alert.id) if entry.stage == "resolved"]
+    assert len(reasons) == 1
+    assert why in reasons[0]
 
 
-def test_what_is_expected_again_is_told_again(post: Post) -> None:
-    """A group that is taken back into the list, and still missing, opens a new alert; it resolves when something comes."""
+def test_group_that_is_expected_again_opens_a_new_alert(post: Post) -> None:
+    """A group that is back in the list and still missing opens a new alert, which the next record resolves."""
     alert = _missing(post)
     matcher(post, rules_of(MISSING.replace("[c-1]", "[c-2]"))).run_once()
     rules = rules_of(MISSING)
@@ -485,8 +485,8 @@ def test_what_is_expected_again_is_told_again(post: Post) -> None:
     assert post.alerts()[again.id].status is Status.RESOLVED
 
 
-def test_one_of_several_is_no_longer_expected(post: Post) -> None:
-    """An alert that names two groups goes on for the one that is still expected, and ends with it."""
+def test_alert_continues_for_the_group_that_is_still_expected(post: Post) -> None:
+    """An alert about two groups continues for the one that is still expected, and resolves with it."""
     rules = rules_of(MISSING_TOGETHER)
     post.store(make_record(1, cluster=Entity("c-1")), make_record(2, cluster=Entity("c-2")))
     see(post.database, NOON + 61 * MINUTE)

@@ -1,4 +1,4 @@
-"""The service, over its store, and `rules test`, over a dict, open, join and resolve the same alerts."""
+"""The service with its store and `rules test` with a dict open, join and resolve the same alerts."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ alert: {group_by: [userName], realert: 20m, level: {critical: {clusterId: x}}}
 
 @pytest.mark.parametrize("rules", [PLAIN + RULES, NESTED_RULES], ids=["all kinds", "rules over rules"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_service_and_a_simulation_make_the_same_alerts(tmp_path: Path, rules: str, seed: int) -> None:
-    """The service and a simulation differ in an alert that the same records make, late ones among them."""
+def test_service_and_simulation_give_the_same_alerts(tmp_path: Path, rules: str, seed: int) -> None:
+    """The service and a simulation create the same alerts from the same records, including late ones."""
     chance = random.Random(seed)
     loaded, stored = rules_of(rules), _stream(chance)
     post = Post(open_database(tmp_path))
@@ -66,7 +66,7 @@ def test_the_service_and_a_simulation_make_the_same_alerts(tmp_path: Path, rules
 
 
 def _stream(chance: random.Random) -> Sequence[Record]:
-    """Make some hours of records in the order in which they are seen, a third of them late."""
+    """Make some hours of records in the order of their arrival, a third of them late."""
     at, stored = NOON, []
     for number in range(80):
         at += timedelta(seconds=chance.choice([0, 20, 40, 60, 90, 120, 300, 900]))

@@ -1,4 +1,4 @@
-"""Records become alerts and the messages they owe: once per rule, all or nothing, in whatever portions they come."""
+"""Records become alerts and deliveries: once per rule, all or nothing, with any batching."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ GROUPED = KindRule(realert=QUARTER)
 SINGLE = KindRule(name="any_delete")
 
 
-def picture(database: Database) -> dict[str, Any]:
-    """Give all that matching writes, without the clock's part."""
+def snapshot(database: Database) -> dict[str, Any]:
+    """Return everything that matching writes, without times of the clock."""
     with database.read() as connection:
         found = alerts.read_newest(connection, 10_000)
         shown = records.read_of_alerts(connection, [alert.id for alert in found], 10_000)
@@ -37,16 +37,16 @@ def picture(database: Database) -> dict[str, Any]:
         }
 
 
-def test_one_alert_per_record(post: Post) -> None:
-    """Without grouping each record opens an alert of its own, with one message for each receiver."""
+def test_rule_without_grouping_opens_one_alert_per_record(post: Post) -> None:
+    """Without grouping each record opens its own alert, with one message for each receiver."""
     post.store(make_record(1), make_record(2), make_record(3, action_kind="READ"))
     assert post.matcher(SINGLE).run_once() == 2
     assert post.states() == ["hook opened pending"] * 2
     assert all(alert.count == 1 for alert in post.alerts().values())
 
 
-def test_each_rule_alerts(post: Post) -> None:
-    """A record that meets two rules opens an alert for each."""
+def test_each_matching_rule_opens_an_alert(post: Post) -> None:
+    """A record that matches two rules opens an alert for each."""
     post.store(make_record())
     assert post.matcher(SINGLE, GROUPED).run_once() == 2
 
@@ -61,8 +61,8 @@ def test_each_rule_alerts(post: Post) -> None:
         ([0, 10, 20], [1, 2]),
     ],
 )
-def test_grouping(post: Post, minutes: list[float], counts: list[int]) -> None:
-    """What comes within `realert` of the alert's first record joins it, either side; the window is never stretched."""
+def test_match_within_realert_joins(post: Post, minutes: list[float], counts: list[int]) -> None:
+    """A match within `realert` of the alert's first record joins it, before or after. The window is never extended."""
     matcher = post.matcher(GROUPED)
     for number, at in enumerate(minutes):
         post.store(make_record(number, minutes=at))
@@ -70,13 +70,13 @@ def test_grouping(post: Post, minutes: list[float], counts: list[int]) -> None:
     assert sorted(alert.count for alert in post.alerts().values()) == counts
 
 
-def test_groups_are_apart(post: Post) -> None:
-    """Records of another user, and of no user, have alerts of their own."""
+def test_groups_have_separate_alerts(post: Post) -> None:
+    """Records of another user, and of no user, have separate alerts."""
     post.store(make_record(1), make_record(2, user_name="bob"), make_record(3, user_name=None))
     assert post.matcher(GROUPED).run_once() == 3
 
 
-def test_after_resolve_a_new_one_opens(post: Post) -> None:
+def test_match_after_resolve_opens_a_new_alert(post: Post) -> None:
     """A match never joins a resolved alert."""
     post.store(make_record(1))
     matcher = post.matcher(GROUPED)
@@ -89,7 +89,7 @@ def test_after_resolve_a_new_one_opens(post: Post) -> None:
 
 
 def resolve(post: Post, alert: Alert) -> None:
-    """Resolve an alert as a person does."""
+    """Resolve an alert like an operator."""
     from msgspec.structs import replace
 
     from actionwatch.base.model import Status
@@ -100,8 +100,8 @@ def resolve(post: Post, alert: Alert) -> None:
         post.addressing.resolve(connection, resolved, post.clock())
 
 
-def test_backlog_is_silent(post: Post) -> None:
-    """Records from before the tail began alert nobody, and are not looked at again."""
+def test_backlog_does_not_alert(post: Post) -> None:
+    """Records from before the start of the tail do not alert, and are not evaluated again."""
     post.store(make_record(1, is_backlog=True), make_record(2))
     engine = KindEngine(SINGLE)
     matcher = Matcher(post.database, engine, post.addressing, post.clock)
@@ -110,8 +110,8 @@ def test_backlog_is_silent(post: Post) -> None:
     assert [record.id for record in engine.seen] == [2]
 
 
-def test_late_record(post: Post) -> None:
-    """An alert that a late record opened or joined says how late, the longest delay of all."""
+def test_alert_shows_the_longest_delay(post: Post) -> None:
+    """An alert that a late record opened or joined shows the longest delay."""
     matcher = post.matcher(GROUPED)
     post.store(make_record(1))
     matcher.run_once()
@@ -121,7 +121,7 @@ def test_late_record(post: Post) -> None:
     assert [alert.late_by for alert in post.alerts().values()] == [timedelta(hours=2)]
 
 
-def test_level_rises(post: Post) -> None:
+def test_alert_has_the_highest_level(post: Post) -> None:
     """An alert has the highest level of its matches, and keeps it."""
     rule = KindRule(realert=QUARTER, level=lambda record: Level[record.severity.upper()])
     matcher = post.matcher(rule)
@@ -131,8 +131,8 @@ def test_level_rises(post: Post) -> None:
     assert [alert.level for alert in post.alerts().values()] == [Level.CRITICAL]
 
 
-def test_failing_rule_stops_nothing(post: Post) -> None:
-    """A rule that failed on a record leaves the other rules' alerts and the position as they should be."""
+def test_failing_rule_stops_no_other_rule(post: Post) -> None:
+    """If a rule fails on a record, the alerts of the other rules and the position are correct."""
     post.store(make_record())
     matcher = Matcher(post.database, KindEngine(SINGLE, failures=["boom"]), post.addressing, post.clock)
     assert matcher.run_once() == 1
@@ -140,34 +140,34 @@ def test_failing_rule_stops_nothing(post: Post) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 2000])
-def test_again_changes_nothing(post: Post, batch_size: int) -> None:
-    """Matching the same records once more opens, counts and sends nothing, resolved or not."""
+def test_matching_again_changes_nothing(post: Post, batch_size: int) -> None:
+    """Matching the same records again opens, counts and sends nothing, also after a resolve."""
     post.store(*(make_record(n, minutes=n * 4) for n in range(9)))
     post.matcher(GROUPED, SINGLE).run_once()
     resolve(post, next(iter(post.alerts().values())))
-    before, rows = picture(post.database), post.rows()
+    before, rows = snapshot(post.database), post.rows()
     for _ in range(2):
         with post.database.write() as connection:
             positions.write(connection, "match", 0)
         assert post.matcher(GROUPED, SINGLE, batch_size=batch_size).run_once() == 0
-        assert picture(post.database) == before
+        assert snapshot(post.database) == before
         assert post.rows() == rows
 
 
 class FailingAddressing(Addressing):
-    """Fails after it wrote, once for each step named."""
+    """Fails once after it wrote, for each named step."""
 
     def __init__(self, inner: Addressing, *steps: str) -> None:
         self._inner = inner
         self._steps = list(steps)
 
     def open(self, connection: Any, opened: Sequence[Steps], now: Any) -> None:
-        """Write, then fail if so told."""
+        """Write, then fail if requested."""
         self._inner.open(connection, opened, now)
         self._fail("open")
 
     def update(self, connection: Any, steps: Steps, now: Any) -> None:
-        """Write, then fail if so told."""
+        """Write, then fail if requested."""
         self._inner.update(connection, steps, now)
         self._fail("update")
 
@@ -177,12 +177,12 @@ class FailingAddressing(Addressing):
             raise RuntimeError(step)
 
 
-def test_all_or_nothing(post: Post) -> None:
-    """A batch that fails between two writes leaves no trace; the next try does it whole."""
+def test_failed_batch_is_rolled_back_and_repeated(post: Post) -> None:
+    """A batch that fails between two writes leaves nothing behind, and the next attempt completes it."""
     post.store(make_record(1))
     post.matcher(GROUPED).run_once()
     post.store(make_record(2, minutes=1), make_record(3, user_name="bob"))
-    before, rows = picture(post.database), post.rows()
+    before, rows = snapshot(post.database), post.rows()
     failing = FailingAddressing(post.addressing, "open", "update")
     matcher = Matcher(post.database, KindEngine(GROUPED), failing, post.clock)
     for _ in range(2):
@@ -190,36 +190,36 @@ def test_all_or_nothing(post: Post) -> None:
             matcher.run_once()
         with post.database.read() as connection:
             assert positions.read(connection, "match") == 1
-        assert (picture(post.database), post.rows()) == (before, rows)
+        assert (snapshot(post.database), post.rows()) == (before, rows)
     assert matcher.run_once() == 1
     assert sorted(alert.count for alert in post.alerts().values()) == [1, 2]
 
 
-# -- who hears of it ---------------------------------------------------------------------------------------------------
+# -- receivers ---------------------------------------------------------------------------------------------------------
 
 
 def by_account(name: str) -> Route:
-    """A route to the receiver named as the account."""
+    """Make a route to the receiver that is named like the account."""
     return Route((name,), (parse_matcher(f"account={name}"),))
 
 
 def routed(post: Post) -> None:
-    """Route by account, to `a`, `b`, or else `hook`."""
+    """Route by account to `a` or `b`, and otherwise to `hook`."""
     post.senders = {name: Sender() for name in ("hook", "a", "b")}
     post.route = Route(("hook",), routes=(by_account("a"), by_account("b")))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 2000])
-def test_every_match_is_routed(post: Post, batch_size: int) -> None:
-    """Each match adds the receivers its own record leads to, in one batch or in many; none is taken away."""
+def test_each_match_adds_its_receivers(post: Post, batch_size: int) -> None:
+    """Each match adds the receivers of its own record, in one batch or several; none is removed."""
     routed(post)
     post.store(*(make_record(n, minutes=n, account=Entity(name)) for n, name in enumerate(("a", "b", "c"))))
     post.matcher(GROUPED, batch_size=batch_size).run_once()
     assert post.states() == [f"{name} opened pending" for name in ("a", "b", "hook")]
 
 
-def test_two_routes_one_message(post: Post) -> None:
-    """Two routes that lead to one receiver make one message."""
+def test_two_routes_to_one_receiver_create_one_message(post: Post) -> None:
+    """Two routes that lead to one receiver create one message."""
     post.route = Route(("hook",), routes=(Route(("hook",), is_continued=True), Route(("hook",))))
     post.store(make_record())
     post.matcher(SINGLE).run_once()
@@ -227,8 +227,8 @@ def test_two_routes_one_message(post: Post) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2000])
-def test_min_level(post: Post, batch_size: int) -> None:
-    """What is below a receiver's level is owed all the same: its gate judges it, when it is about to be sent."""
+def test_delivery_below_min_level_is_created(post: Post, batch_size: int) -> None:
+    """A delivery is also created below the receiver's `min_level`, because the gate decides when the message is due."""
     post.destinations["hook"] = Destination("hook", min_level=Level.HIGH)
     rule = KindRule(realert=QUARTER, level=lambda record: Level[record.severity.upper()])
     matcher = post.matcher(rule, batch_size=batch_size)
@@ -236,15 +236,15 @@ def test_min_level(post: Post, batch_size: int) -> None:
     matcher.run_once()
     assert post.states() == ["hook opened pending"]
     with post.database.read() as connection:
-        told = [entry.what for entry in alert_history.read(connection, next(iter(post.alerts())))]
-    assert "hook" in told
+        history = [entry.what for entry in alert_history.read(connection, next(iter(post.alerts())))]
+    assert "hook" in history
     post.store(make_record(2, severity="high"), make_record(3, severity="low"))
     matcher.run_once()
     assert post.states() == ["hook opened pending"]
 
 
-def test_untried_message_takes_later_matches(post: Post) -> None:
-    """Matches that join before the first attempt make no message of their own."""
+def test_match_before_the_first_attempt_creates_no_message(post: Post) -> None:
+    """Matches that join before the first attempt create no new message."""
     matcher = post.matcher(GROUPED)
     for number in range(3):
         post.store(make_record(number, minutes=number))
@@ -257,7 +257,7 @@ def test_untried_message_takes_later_matches(post: Post) -> None:
 
 @contextmanager
 def fresh_post() -> Iterator[Post]:
-    """A post office over a store of its own, for each example."""
+    """Make a pipeline with its own store, for each example."""
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(Path(folder))
         try:
@@ -266,8 +266,10 @@ def fresh_post() -> Iterator[Post]:
             database.close()
 
 
-def in_portions(stored: Sequence[Record], sizes: Sequence[int], batch_size: int) -> tuple[dict[str, Any], list[str]]:
-    """Store and match records in portions of these sizes, the rest at last."""
+def match_in_batches(
+    stored: Sequence[Record], sizes: Sequence[int], batch_size: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Store and match records in batches of these sizes, and the rest at the end."""
     with fresh_post() as post:
         routed(post)
         matcher = post.matcher(GROUPED, SINGLE, KindRule("READ", "reads", QUARTER), batch_size=batch_size)
@@ -276,7 +278,7 @@ def in_portions(stored: Sequence[Record], sizes: Sequence[int], batch_size: int)
             post.store(*stored[start : start + size])
             start += size
             matcher.run_once()
-        return picture(post.database), post.states()
+        return snapshot(post.database), post.states()
 
 
 MANY = st.lists(
@@ -297,26 +299,26 @@ MANY = st.lists(
 
 @settings(max_examples=20)
 @given(stored=MANY, sizes=st.lists(st.integers(0, 5), max_size=4), batch_size=st.integers(1, 7))
-def test_any_batching(stored: list[Record], sizes: list[int], batch_size: int) -> None:
-    """Records that come in the order of their times make the same alerts, ids and messages in any portions."""
+def test_any_batching_gives_the_same_alerts(stored: list[Record], sizes: list[int], batch_size: int) -> None:
+    """Records in the order of their times create the same alerts, ids and messages with any batching."""
     in_order = sorted(stored, key=lambda record: (record.occurred_at, record.key))
-    assert in_portions(in_order, sizes, batch_size) == in_portions(in_order, [], 2000)
+    assert match_in_batches(in_order, sizes, batch_size) == match_in_batches(in_order, [], 2000)
 
 
 @settings(max_examples=20)
 @given(stored=MANY, random=st.randoms(use_true_random=False))
-def test_any_order(stored: list[Record], random: Any) -> None:
-    """Records that come together make the same alerts whatever the order in which the upstream gave them."""
+def test_any_order_within_a_batch_gives_the_same_alerts(stored: list[Record], random: Any) -> None:
+    """Records of one batch create the same alerts in any order."""
     shuffled = list(stored)
     random.shuffle(shuffled)
-    assert in_portions(shuffled, [len(shuffled)], 2000)[0] == in_portions(stored, [len(stored)], 2000)[0]
+    assert match_in_batches(shuffled, [len(shuffled)], 2000)[0] == match_in_batches(stored, [len(stored)], 2000)[0]
 
 
 @settings(max_examples=20)
 @given(stored=MANY, sizes=st.lists(st.integers(0, 5), max_size=4))
-def test_any_order_and_batching(stored: list[Record], sizes: list[int]) -> None:
-    """However records come, each that meets a rule is in exactly one alert of it, near that alert's first record."""
-    found, _ = in_portions(stored, sizes, 3)
+def test_each_matching_record_is_in_one_alert(stored: list[Record], sizes: list[int]) -> None:
+    """With any order and batching, each matching record is in exactly one alert, near the first record of that alert."""
+    found, _ = match_in_batches(stored, sizes, 3)
     joined = [key for *_, keys in found.values() for key in keys]
     wanted = [record.key for record in stored if record.action_kind in ("DELETE_CLUSTER", "READ")]
     wanted += [record.key for record in stored if record.action_kind == "DELETE_CLUSTER"]
@@ -329,10 +331,8 @@ def test_any_order_and_batching(stored: list[Record], sizes: list[int]) -> None:
 @pytest.mark.parametrize("rule", [SINGLE, GROUPED], ids=["single", "grouped"])
 @pytest.mark.parametrize("batch_size", [1, 2000])
 @pytest.mark.parametrize("is_at_once", [True, False])
-def test_an_action_that_two_sources_read_counts_once(
-    post: Post, rule: KindRule, batch_size: int, *, is_at_once: bool
-) -> None:
-    """What a second source of the organisation reads too opens, joins or sends anything, in whatever portions it comes."""
+def test_action_of_two_sources_counts_once(post: Post, rule: KindRule, batch_size: int, *, is_at_once: bool) -> None:
+    """An action that a second source also reads opens, joins and sends nothing, with any batching."""
     read = [make_record(n, minutes=n) for n in range(3)]
     again = [make_record(n, minutes=n, source="spare") for n in range(3)]
     matcher = post.matcher(rule, batch_size=batch_size)
@@ -357,8 +357,8 @@ def test_an_action_that_two_sources_read_counts_once(
 
 @pytest.mark.parametrize("rule", [SINGLE, GROUPED], ids=["single", "grouped"])
 @pytest.mark.parametrize("is_at_once", [True, False])
-def test_backlog_of_one_source_may_alert_by_another(post: Post, rule: KindRule, *, is_at_once: bool) -> None:
-    """An action that one source read as backlog does not alert when another source reads it as news, or alerts twice."""
+def test_backlog_alerts_once_if_another_source_read_it_live(post: Post, rule: KindRule, *, is_at_once: bool) -> None:
+    """An action that one source read as backlog alerts once if another source read it live."""
     matcher = post.matcher(rule)
     post.store(make_record(is_backlog=True))
     if not is_at_once:

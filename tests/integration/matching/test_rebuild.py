@@ -1,4 +1,4 @@
-"""While the state of correlations is rebuilt: plain rules go on, and correlations miss nothing and repeat nothing."""
+"""During a rebuild of the state of correlations, plain rules continue; correlations miss nothing and repeat nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHANGED = BURST.replace("gte: 3", "gte: 2")
 
 
 class Watched(Correlating):
-    """Correlations whose rebuild can be looked at: `at_pause` is called once plain rules had their turn."""
+    """Correlations with an observable rebuild: `at_pause` is called after plain rules ran."""
 
     def __init__(self, rules: Sequence[Rule], post: Post, at_pause: Callable[[int], None] = lambda _: None) -> None:
         super().__init__(rules, post.addressing, keep=MINUTE)
@@ -37,7 +37,7 @@ class Watched(Correlating):
         self._at_pause = at_pause
 
     def rebuild(self, database: Database, on_pause: Callable[[], None]) -> None:
-        """Rebuild as usual, with a look at each pause."""
+        """Rebuild, and call `at_pause` at each pause."""
 
         def pause() -> None:
             self.pauses += 1
@@ -48,12 +48,12 @@ class Watched(Correlating):
 
 
 def stepping(post: Post, rules: Sequence[Rule], correlating: Correlating) -> Matcher:
-    """Make the step of a process that just started."""
+    """Make the matching step of a process that has just started."""
     return Matcher(post.database, Engine(rules), post.addressing, post.clock, 2000, correlating)
 
 
 def fill(post: Post) -> None:
-    """Store much that was matched before, all of it within what a rebuild reads."""
+    """Store many records that were already matched, all within the range of a rebuild."""
     stored = [make_record(n, minutes=-n / MANY, action_kind="BACKUP") for n in range(MANY)]
     stored += [make_record(1, minutes=-0.2), make_record(2, minutes=-0.1)]
     with post.database.write() as connection:
@@ -63,12 +63,12 @@ def fill(post: Post) -> None:
 
 
 def names(post: Post) -> list[str]:
-    """Name the rules of the alerts."""
+    """Return the rules of the alerts."""
     return sorted(alert.rule.name for alert in post.alerts().values())
 
 
-def test_plain_rules_do_not_wait(post: Post) -> None:
-    """A record that comes during a rebuild is told at the next pause, the burst that it completes after the rebuild."""
+def test_plain_rules_do_not_wait_for_a_rebuild(post: Post) -> None:
+    """A record that arrives during a rebuild alerts at the next pause; the burst that it completes, after the rebuild."""
     fill(post)
     seen = list[list[str]]()
 
@@ -86,8 +86,8 @@ def test_plain_rules_do_not_wait(post: Post) -> None:
     assert (step.run_once(), correlating.pauses) == (0, 3)
 
 
-def test_a_new_version_tells_what_came_while_it_was_made_ready(post: Post) -> None:
-    """A changed rule is silent about what is older than it, and misses nothing of what comes during its first rebuild."""
+def test_changed_rule_misses_nothing_during_its_first_rebuild(post: Post) -> None:
+    """A changed rule ignores older records, but evaluates all that arrive during its first rebuild."""
     fill(post)
     rules = rules_of(CHANGED)
     arrivals = {1: [make_record(3, minutes=1, user_name="bob")], 2: [make_record(4, minutes=2, user_name="bob")]}
@@ -96,8 +96,8 @@ def test_a_new_version_tells_what_came_while_it_was_made_ready(post: Post) -> No
     assert [(alert.group, alert.count) for alert in post.alerts().values()] == [({"userName": "bob"}, 2)]
 
 
-def test_a_record_that_is_too_late_keeps_plain_rules_from_nothing(post: Post) -> None:
-    """What makes a rebuild necessary waits for it, with the rest of its batch; plain rules have had the batch by then."""
+def test_very_late_record_does_not_delay_plain_rules(post: Post) -> None:
+    """A record that requires a rebuild waits for it with its batch; plain rules have processed the batch by then."""
     rules = rules_of(BURST + "---\n" + PLAIN)
     correlating = Watched(rules, post)
     step = stepping(post, rules, correlating)
@@ -117,8 +117,8 @@ def test_a_record_that_is_too_late_keeps_plain_rules_from_nothing(post: Post) ->
     assert names(post) == ["burst", "plain"]
 
 
-def test_other_plain_rules_count_at_once(post: Post) -> None:
-    """A reload in the middle of a rebuild: plain rules are the new ones at the next pause, and the rebuild goes on."""
+def test_reload_of_plain_rules_applies_during_a_rebuild(post: Post) -> None:
+    """After a reload during a rebuild, the new plain rules apply from the next pause, and the rebuild continues."""
     fill(post)
     before, after = rules_of(BURST), rules_of(BURST + "---\n" + PLAIN)
     seen = list[list[str]]()
@@ -135,15 +135,15 @@ def test_other_plain_rules_count_at_once(post: Post) -> None:
     assert seen == [[], ["plain"], ["plain"]]
 
 
-def test_a_rebuild_that_is_not_wanted_is_left(post: Post) -> None:
-    """A reload of what is being rebuilt, and the end of the process, wait for a pause and no longer."""
+def test_obsolete_rebuild_is_abandoned(post: Post) -> None:
+    """A reload of the rule that is rebuilt, or a stop, abandons the rebuild at the next pause."""
     fill(post)
     rules = rules_of(BURST)
     other = Watched(rules_of(CHANGED), post, lambda _: step.stop())
     correlating = Watched(rules, post, lambda _: step.use(Engine(rules), other))
     step = stepping(post, rules, correlating)
     assert step.run_once() == 0
-    # Each is left at the pause after the one that had it left.
+    # Each is abandoned at the pause after the request.
     assert (correlating.pauses, other.pauses) == (2, 2)
     assert not correlating.is_ready
     assert not other.is_ready
@@ -151,26 +151,26 @@ def test_a_rebuild_that_is_not_wanted_is_left(post: Post) -> None:
 
 @dataclass
 class Life:
-    """A store, and the processes that live on it one after the other, each killed at its nth commit."""
+    """A store and a sequence of processes on it, each killed at its nth commit."""
 
     database: MortalDatabase
     left: int = 0
     arrived: set[int] = field(default_factory=set)
 
     def dies(self) -> bool:
-        """Say whether it dies here."""
+        """Return whether the process dies here."""
         self.left -= 1
         return self.left == 0
 
     def live(self, post: Post, die_at: int) -> bool:
-        """Match as a new process, while records come; say whether it lived to the end."""
+        """Match as a new process while records arrive. Return whether it reached its end."""
         rules = rules_of(CHANGED + "---\n" + PLAIN)
 
         def arrive(pauses: int) -> None:
             if pauses in self.arrived:
                 return
             self.arrived.add(pauses)
-            self.database.dies = lambda: False  # that is another process's commit
+            self.database.dies = lambda: False  # a commit of another process
             post.store(
                 *(_arrival(10 * pauses + n, kind) for n, kind in enumerate(["CREATE_CLUSTER", "DELETE_CLUSTER"]))
             )
@@ -205,8 +205,8 @@ def life() -> Iterator[Life]:
     shutil.rmtree(folder)
 
 
-def test_killed_at_any_commit(life: Life) -> None:
-    """Killed before or after any commit of a rebuild and of what follows, it loses nothing and tells nothing twice."""
+def test_kill_at_any_commit_loses_and_repeats_nothing(life: Life) -> None:
+    """After a kill before or after any commit of a rebuild, nothing is lost or sent twice."""
     pictures, kills = set[tuple[tuple[str, int, str], ...]](), 0
     for die_at in range(100):
         life.database.renew()

@@ -1,4 +1,4 @@
-"""What is wrong with actionwatch itself is told once, and once more when it is over."""
+"""A problem of actionwatch itself opens one self-alert, which resolves when the problem ends."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.waiting import all_at_once
 
 
 def self_states(post: Post) -> list[str]:
-    """Say of each message about ourselves what it is and what became of it, oldest first."""
+    """Return event and status of each message about self-alerts, oldest first."""
     with post.database.read() as connection:
         found = outbox.find(connection, limit=100)
     rows = sorted(found, key=lambda row: (row.created_at, row.alert_id, row.ordinal))
     return [f"{row.event.value} {row.status.value}" for row in rows]
 
 
-def test_opened_once(post: Post) -> None:
-    """A trouble that is reported again and again, by this process or the next, opens one alert."""
+def test_repeated_reports_open_one_self_alert(post: Post) -> None:
+    """A problem that is reported repeatedly, by this process or the next, opens one alert."""
     for _ in range(3):
         post.troubles.report("key_refused", "acme", "401", "give it a new key")
         post.clock.advance(minutes=1)
@@ -45,8 +45,11 @@ def test_opened_once(post: Post) -> None:
     assert (alert.labels, alert.body, alert.runbook) == ({"trouble": "key_refused"}, "401", "give it a new key")
 
 
-def test_resolved_when_over(post: Post) -> None:
-    """A trouble that is over resolves its alert, and those told hear it; the next one is a new alert."""
+def test_self_alert_resolves_when_the_problem_ends(post: Post) -> None:
+    """When the problem ends, its alert resolves and the notified receivers get the resolve.
+
+    The next problem is a new alert.
+    """
     post.troubles.report("key_refused", "acme", "401", "")
     post.deliver()
     post.clock.advance(minutes=1)
@@ -60,23 +63,23 @@ def test_resolved_when_over(post: Post) -> None:
     assert self_states(post) == ["opened sent", "resolved sent", "opened pending"]
 
 
-def test_over_before_anybody_heard(post: Post) -> None:
-    """A trouble that was over before its alert went out is still told, then resolved."""
+def test_problem_that_ended_before_its_message_is_sent_and_resolved(post: Post) -> None:
+    """If the problem ends before its message is sent, `opened` is sent, then `resolved`."""
     post.troubles.report("key_refused", "acme", "401", "")
     post.troubles.settle("key_refused", "acme")
     post.deliver()
     assert self_states(post) == ["opened sent", "resolved sent"]
 
 
-def test_what_was_never_wrong(post: Post) -> None:
-    """Settling what was never reported does nothing."""
+def test_settling_an_unreported_problem_does_nothing(post: Post) -> None:
+    """Settling a problem that was never reported does nothing."""
     post.troubles.settle("key_refused", "acme")
     post.troubles.settle_others("key_refused", set())
     assert self_states(post) == []
 
 
-def test_subjects_are_apart(post: Post) -> None:
-    """Each subject has its own trouble; settling all others leaves those named, and other troubles."""
+def test_each_subject_has_its_own_self_alert(post: Post) -> None:
+    """Each subject has its own self-alert. Settling all others keeps the named subjects, and other problems."""
     for subject in ("one", "two", "three"):
         post.troubles.report("rule_broken", subject, "x", "")
     post.troubles.report("key_refused", "one", "x", "")
@@ -84,8 +87,8 @@ def test_subjects_are_apart(post: Post) -> None:
     assert sorted(post.open_troubles()) == ["key_refused one", "rule_broken two"]
 
 
-def test_a_person_was_quicker(post: Post) -> None:
-    """A trouble whose alert a person resolved, or retention took, is over without another message."""
+def test_problem_with_a_resolved_or_deleted_alert_ends_silently(post: Post) -> None:
+    """If an operator resolved the alert, or retention deleted it, the problem ends without another message."""
     post.troubles.report("key_refused", "acme", "401", "")
     post.deliver()
     with post.database.write() as connection:
@@ -98,8 +101,8 @@ def test_a_person_was_quicker(post: Post) -> None:
     assert post.open_troubles() == []
 
 
-def test_reported_from_many_threads(post: Post) -> None:
-    """Reports and settlements that come at once leave at most one trouble, and one alert for each that began."""
+def test_concurrent_reports_open_at_most_one_self_alert(post: Post) -> None:
+    """Concurrent reports and settlements leave at most one open problem, and one alert for each that began."""
 
     def report() -> None:
         post.troubles.report("key_refused", "acme", "401", "")
@@ -109,8 +112,8 @@ def test_reported_from_many_threads(post: Post) -> None:
     assert post.open_troubles() == ["key_refused acme"]
 
 
-def test_reported_from_two_processes(post: Post) -> None:
-    """Two processes on one store tell of a trouble once."""
+def test_two_processes_report_a_problem_once(post: Post) -> None:
+    """Two processes on one store report a problem once."""
     other = open_database(post.database.path.parent)
     for database in (post.database, other):
         SelfAlertStore(database, post.addressing, Clock()).report("key_refused", "acme", "401", "")
@@ -119,8 +122,8 @@ def test_reported_from_two_processes(post: Post) -> None:
 
 
 @pytest.mark.parametrize("trouble", TITLES)
-def test_every_trouble_has_words(trouble: str) -> None:
-    """Every trouble names its subject in its title, and its id hangs on trouble, subject and beginning."""
+def test_every_trouble_has_a_title_and_an_id(trouble: str) -> None:
+    """The title of each trouble names its subject. Its id depends on trouble, subject and beginning."""
     alert = self_alert(trouble, "acme", "what", "", NOON)
     assert "acme" in alert.title
     assert alert.runbook is None
@@ -129,8 +132,8 @@ def test_every_trouble_has_words(trouble: str) -> None:
     assert len(others) == 2
 
 
-def test_contract_troubles() -> None:
-    """Every trouble that the contract names can be told, and two more: `slo_burning` and `window_unproved`."""
+def test_troubles_are_those_of_the_contract() -> None:
+    """The troubles are those of the contract, and two more: `slo_burning` and `window_unproved`."""
     assert " ".join(sorted(TITLES)) == (
         "accounts_refused clock_skew clock_stepped dead_letters filter_ignored key_refused proof_lagging "
         "receiver_failing rule_broken slo_burning step_failing store_nearly_full unknown_field unknown_kind "
@@ -138,8 +141,8 @@ def test_contract_troubles() -> None:
     )
 
 
-def test_test_message(post: Post) -> None:
-    """A test message goes to its receiver alone, marked as one, whatever the routes say."""
+def test_test_message_goes_only_to_its_receiver(post: Post) -> None:
+    """A test message is marked, and goes only to its receiver, regardless of the routes."""
     alert = marked_alert("hook", NOON)
     with post.database.write() as connection:
         alerts.insert_new(connection, [(alert, alert.id)])
@@ -150,14 +153,17 @@ def test_test_message(post: Post) -> None:
 
 
 def test_every_trouble_has_an_owner() -> None:
-    """Who settles a trouble whose subject is removed is known of each. A new trouble belongs into one of the sets."""
+    """It is known of each trouble who settles it when its subject is removed.
+
+    A new trouble must be added to one of the sets.
+    """
     sets = (OF_SOURCES, OF_RECEIVERS, OF_OTHERS)
     assert set(TITLES) <= frozenset().union(*sets)
     assert sum(map(len, sets)) == len(frozenset().union(*sets))
 
 
-def test_what_was_removed_is_over(post: Post) -> None:
-    """Troubles of a source or receiver that is no longer configured resolve, with the reason; dead letters stay."""
+def test_self_alerts_of_a_removed_subject_resolve(post: Post) -> None:
+    """Self-alerts of a removed source or receiver resolve with the reason; those about dead letters stay."""
     for trouble in ("key_refused", "proof_lagging"):
         post.troubles.report(trouble, "acme", "x", "")
         post.troubles.report(trouble, "beta", "x", "")

@@ -1,4 +1,4 @@
-"""The fixtures of the notifiers' tests, which have the far ends of HTTP."""
+"""Fixtures of the notifier tests, which include HTTP far ends."""
 
 from tests.integration.notifiers.conftest import ca_file, nothing_left_behind, server_context, small_heap
 

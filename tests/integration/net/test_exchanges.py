@@ -1,4 +1,4 @@
-"""The HTTP client against servers of every kind: whole responses or a TransportError, over connections that are kept."""
+"""The HTTP client with servers of every kind: a whole response or a TransportError, over connections that are kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.waiting import LIMIT, all_at_once, pause
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
-SHORT = 0.3  # seconds, for exchanges that are to end by the timeout
+SHORT = 0.3  # seconds, for exchanges that must time out
 
 
 def client(timeout: float = LIMIT, **given: object) -> HttpClient:
@@ -36,7 +36,7 @@ def client(timeout: float = LIMIT, **given: object) -> HttpClient:
 
 @pytest.fixture
 def patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have connections that do not expire while a busy machine gets to the next request."""
+    """Keep connections open long enough for a busy machine."""
     monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", LIMIT)
 
 
@@ -55,15 +55,15 @@ def _length(head: bytes) -> int:
     return int(found[1]) if found else 0
 
 
-def saying(*pieces: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Answer the first request of each connection with these bytes, then close."""
+def responding(*pieces: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Respond to the first request of each connection with these bytes, then close."""
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
         take_request(connection)
         with contextlib.suppress(OSError):
             for piece in pieces:
                 connection.sendall(piece)
-            # Closed with something of the request unread, the connection would be reset, and the response lost.
+            # With unread bytes of the request, the close would reset the connection, and the response would be lost.
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65_536):
                 continue
@@ -71,13 +71,13 @@ def saying(*pieces: bytes) -> Callable[[socket.socket, threading.Event], None]:
     return treat
 
 
-def dripping(said: bytes, endless: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Send a beginning, then a little now and then until the client or the test ends it."""
+def dripping(response: bytes, endless: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Send the beginning, then a little from time to time until the client or the test ends it."""
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
         take_request(connection)
         with contextlib.suppress(OSError):
-            connection.sendall(said)
+            connection.sendall(response)
             while not released.wait(SHORT / 10):
                 connection.sendall(endless)
 
@@ -85,7 +85,7 @@ def dripping(said: bytes, endless: bytes) -> Callable[[socket.socket, threading.
 
 
 def serving(*responses: bytes) -> tuple[list[int], Callable[[socket.socket, threading.Event], None]]:
-    """Answer the requests of each connection with these in turn, then close; gives the connections as well."""
+    """Respond to the requests of each connection with these texts in turn, then close. Also returns the connections."""
     accepted: list[int] = []
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
@@ -99,14 +99,14 @@ def serving(*responses: bytes) -> tuple[list[int], Callable[[socket.socket, thre
     return accepted, treat
 
 
-def ask(*pieces: bytes, **given: object) -> HttpResponse:
-    """Ask a server that says this."""
-    with RawEnd(saying(*pieces)) as server, client(**given) as made:  # type: ignore[arg-type]
+def request_from(*pieces: bytes, **given: object) -> HttpResponse:
+    """Send a request to a server that responds with this."""
+    with RawEnd(responding(*pieces)) as server, client(**given) as made:  # type: ignore[arg-type]
         return made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "body"),
+    ("response", "status", "body"),
     [
         (OK, 200, b"ok"),
         (OK.replace(b"\r\n", b"\n"), 200, b"ok"),
@@ -122,15 +122,15 @@ def ask(*pieces: bytes, **given: object) -> HttpResponse:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nlate: 1\r\nlater: 2\r\n\r\n", 200, b"x"),
     ],
 )  # fmt: skip
-def test_a_response_is_read_as_it_is_framed(said: bytes, status: int, body: bytes) -> None:
-    """The response of some server is not understood, whether it comes at once or byte by byte."""
-    for pieces in ([said], [said[at : at + 1] for at in range(len(said))]):
-        answer = ask(*pieces)
+def test_response_is_parsed_with_any_framing(response: bytes, status: int, body: bytes) -> None:
+    """The response is parsed correctly with any framing, whether it arrives at once or byte by byte."""
+    for pieces in ([response], [response[at : at + 1] for at in range(len(response))]):
+        answer = request_from(*pieces)
         assert (answer.status, answer.body) == (status, body)
 
 
 @pytest.mark.parametrize(
-    ("said", "fault"),
+    ("response", "fault"),
     [
         (b"", "disconnected without sending a response"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "illegal status line"),
@@ -151,14 +151,14 @@ def test_a_response_is_read_as_it_is_framed(said: bytes, status: int, body: byte
         ),
     ],
 )
-def test_what_is_no_response_is_an_error(said: bytes, fault: str) -> None:
-    """A broken response counts as delivered, hangs, fills the memory, or raises something else."""
+def test_broken_response_is_an_error(response: bytes, fault: str) -> None:
+    """A broken response is a TransportError, and uses little time and memory."""
     with pytest.raises(TransportError, match=fault):
-        ask(said, max_body_bytes=1_000)
+        request_from(response, max_body_bytes=1_000)
 
 
 @pytest.mark.parametrize(
-    ("said", "endless"),
+    ("response", "endless"),
     [
         (b"HTTP/1.1 200", b"x"),
         (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
@@ -169,18 +169,18 @@ def test_what_is_no_response_is_an_error(said: bytes, fault: str) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
     ],
 )
-def test_a_server_that_drips_is_given_up(said: bytes, endless: bytes) -> None:
-    """A server that sends a little now and then, be it in the head, holds a worker for ever."""
+def test_slow_server_times_out(response: bytes, endless: bytes) -> None:
+    """A server that sends a little from time to time, also in the head, times out."""
     with (
-        RawEnd(dripping(said, endless)) as server,
+        RawEnd(dripping(response, endless)) as server,
         client(SHORT) as made,
         pytest.raises(TransportError, match="within the timeout"),
     ):
         made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"{}")
 
 
-def test_a_server_that_drips_in_its_handshake_is_given_up() -> None:
-    """A server that never ends the TLS handshake holds a worker for ever."""
+def test_slow_tls_handshake_times_out() -> None:
+    """A server that never ends the TLS handshake times out."""
     record = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"  # a ServerHello of 16 KB is announced
     with (
         RawEnd(dripping(record, b"\0")) as server,
@@ -190,8 +190,8 @@ def test_a_server_that_drips_in_its_handshake_is_given_up() -> None:
         made.post(f"https://127.0.0.1:{server.port}/", headers={}, content=b"{}")
 
 
-def test_a_server_that_does_not_read_is_given_up() -> None:
-    """A server whose window is full holds a worker for ever."""
+def test_server_that_does_not_read_times_out() -> None:
+    """A server whose receive window is full times out."""
     with (
         RawEnd(hang) as server,
         client(SHORT) as made,
@@ -200,8 +200,8 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
         made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"x" * 32 * 1024 * 1024)
 
 
-def test_a_server_that_reads_slowly_is_given_up() -> None:
-    """A server that takes a little of the message now and then holds a worker for ever."""
+def test_server_that_reads_slowly_times_out() -> None:
+    """A server that reads a little of the message from time to time times out."""
 
     def sip(connection: socket.socket, released: threading.Event) -> None:
         with contextlib.suppress(OSError):
@@ -221,7 +221,7 @@ def test_a_server_that_reads_slowly_is_given_up() -> None:
 
 @pytest.mark.usefixtures("patient_connections")
 def test_connections_are_kept_per_origin() -> None:
-    """Twenty posts to two paths of one host open more than one connection."""
+    """Twenty posts to two paths of one host open one connection."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         for number in range(20):
             made.post(f"{server.url}/{number % 2}?n={number}", headers={}, content=b"")
@@ -230,8 +230,8 @@ def test_connections_are_kept_per_origin() -> None:
 
 
 @pytest.mark.usefixtures("patient_connections")
-def test_threads_have_connections_to_themselves_and_few() -> None:
-    """Threads wait for each other, or every thread that ever sent keeps a connection open."""
+def test_threads_do_not_wait_for_each_other_and_share_few_connections() -> None:
+    """Threads do not wait for each other, and few connections stay open."""
     together = threading.Barrier(4)
 
     def reply(_: object) -> Reply:
@@ -246,8 +246,8 @@ def test_threads_have_connections_to_themselves_and_few() -> None:
 
 
 @pytest.mark.usefixtures("patient_connections")
-def test_a_connection_is_replaced_when_the_server_closed_it() -> None:
-    """Every message costs a handshake, or the first one after a pause fails."""
+def test_closed_connection_is_replaced() -> None:
+    """Connections are reused, and one that the server closed is replaced without an error."""
     accepted, treat = serving(OK, OK)
     with RawEnd(treat) as server, client() as made:
         for number in range(6):
@@ -258,8 +258,8 @@ def test_a_connection_is_replaced_when_the_server_closed_it() -> None:
 
 
 @pytest.mark.usefixtures("patient_connections")
-def test_a_message_is_not_sent_again_once_it_was_sent() -> None:
-    """A connection that the server closes instead of answering has the message sent twice within one attempt."""
+def test_sent_message_is_not_repeated_within_an_attempt() -> None:
+    """If the server closes the connection instead of responding, the message is not sent twice in one attempt."""
     accepted, treat = serving(OK, b"")
     with RawEnd(treat) as server, client() as made:
         url = f"http://127.0.0.1:{server.port}/"
@@ -270,7 +270,7 @@ def test_a_message_is_not_sent_again_once_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
         OK + FORGED,
@@ -280,19 +280,21 @@ def test_a_message_is_not_sent_again_once_it_was_sent() -> None:
         b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ],
 )
-def test_a_connection_with_more_than_its_response_is_not_used_again(said: bytes) -> None:
-    """A response that came too early is taken for that to the next message, which counts as delivered."""
-    accepted, treat = serving(said, FORGED)
+def test_connection_with_surplus_bytes_is_not_reused(response: bytes) -> None:
+    """A response that arrives too early is not taken for the response to the next message."""
+    accepted, treat = serving(response, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
             assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").body == b"ok"
     assert len(accepted) == 2
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 204 No\r\ncontent-length: 6\r\n\r\n"])
-def test_what_follows_a_response_without_a_body_is_not_used_either(said: bytes) -> None:
-    """The bytes behind a 204 are taken for the response to the next message."""
-    accepted, treat = serving(said + FORGED, FORGED)
+@pytest.mark.parametrize(
+    "response", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 204 No\r\ncontent-length: 6\r\n\r\n"]
+)
+def test_bytes_after_a_response_without_a_body_are_not_used(response: bytes) -> None:
+    """Bytes after a 204 are not taken for the response to the next message."""
+    accepted, treat = serving(response + FORGED, FORGED)
     with RawEnd(treat) as server, client() as made:
         for _ in range(2):
             assert made.post(f"http://127.0.0.1:{server.port}/", headers={}, content=b"").status == 204
@@ -300,7 +302,7 @@ def test_what_follows_a_response_without_a_body_is_not_used_either(said: bytes) 
 
 
 def test_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that a load balancer has forgotten long ago is used again."""
+    """A connection that was idle for long is not reused."""
     monkeypatch.setattr("actionwatch.net.http.MAX_IDLE_SECONDS", 0.1)
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         made.post(f"{server.url}/", headers={}, content=b"")
@@ -309,8 +311,8 @@ def test_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.connection_count == 2
 
 
-def test_closing_closes_what_is_in_use_too() -> None:
-    """A connection that was in use when the service ended stays open, or its message is lost."""
+def test_close_waits_for_connections_in_use() -> None:
+    """A connection that is in use when the client closes is closed after its message."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         server.reply = lambda _: made.close() or Reply(200)  # type: ignore[func-returns-value]
         assert made.post(f"{server.url}/", headers={}, content=b"").status == 200
@@ -319,7 +321,7 @@ def test_closing_closes_what_is_in_use_too() -> None:
 
 
 def test_cookies_are_not_kept() -> None:
-    """What one response sets goes along with the next message."""
+    """A cookie of one response is not sent with the next message."""
     with HttpEnd(lambda _: Reply(200, b"", {"set-cookie": "session=abc; path=/"})) as server, client() as made:
         for _ in range(2):
             made.post(f"{server.url}/", headers={}, content=b"")
@@ -327,16 +329,16 @@ def test_cookies_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:1/", "http://[::1", "http://x:port/", ""])
-def test_a_redirect_is_a_response(location: str) -> None:
-    """A redirect is followed, or one to nowhere is no response."""
+def test_redirect_is_a_response(location: str) -> None:
+    """A redirect is returned and not followed, whatever its target."""
     with HttpEnd(lambda _: Reply(302, b"", {"location": location})) as server, client() as made:
         answer = made.post(f"{server.url}/", headers={}, content=b"")
         assert (answer.status, answer.headers["location"]) == (302, location)
         assert len(server.requests) == 1
 
 
-def test_a_netrc_of_the_environment_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials that somebody keeps for other programs go to a receiver."""
+def test_netrc_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials in a netrc file are not sent."""
     (tmp_path / ".netrc").write_text("default login somebody password s3cret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
@@ -348,8 +350,8 @@ def test_a_netrc_of_the_environment_is_not_used(tmp_path: Path, monkeypatch: pyt
 # -- requests --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_request_is_what_was_asked_for() -> None:
-    """Host, path, query or length reach the server changed."""
+def test_request_is_sent_unchanged() -> None:
+    """Host, path, query and length are sent unchanged."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         made.post(f"{server.url}/a b/é?x=%20&y=ü#part", headers={"X-Own": "e"}, content=b"abc")
         [request] = server.requests
@@ -361,8 +363,8 @@ def test_the_request_is_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "a\0b", "日本"])
-def test_a_header_cannot_forge_another(value: str) -> None:
-    """A value ends its line and goes on as a header of its own, or stands in the error."""
+def test_header_cannot_forge_another(value: str) -> None:
+    """A header value with a line end is an error that does not contain the value."""
     with HttpEnd(lambda _: Reply(200)) as server, client() as made:
         with pytest.raises(TransportError, match="header") as caught:
             made.post(f"{server.url}/", headers={"x": value}, content=b"")
@@ -371,15 +373,15 @@ def test_a_header_cannot_forge_another(value: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x.example/", "http://", "http://[::1", "http://x:99999/", "http://a..b/", "x"])
-def test_an_address_that_is_none_is_not_shown(url: str) -> None:
-    """A wrong address raises something else, or stands in the message."""
+def test_invalid_url_is_not_shown(url: str) -> None:
+    """An invalid URL is an error that does not contain it."""
     with client() as made, pytest.raises(TransportError) as caught:
         made.post(url, headers={}, content=b"")
     assert url not in str(caught.value) or len(url) < 3
 
 
-def test_a_port_where_nothing_listens_is_an_error() -> None:
-    """A refused connection raises something else."""
+def test_refused_connection_is_an_error() -> None:
+    """A refused connection is a TransportError."""
     with (
         client() as made,
         dead_port() as port,
@@ -388,8 +390,8 @@ def test_a_port_where_nothing_listens_is_an_error() -> None:
         made.post(f"http://127.0.0.1:{port}/", headers={}, content=b"")
 
 
-def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -> None:
-    """A live check posts something to the receiver, or does not connect."""
+def test_connect_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -> None:
+    """A live check connects and posts nothing."""
     for context in (None, server_context):
         with HttpEnd(lambda _: Reply(204), context) as server, client(ca_file=ca_file) as made:
             made.reach(f"{server.url}/hook")
@@ -406,8 +408,8 @@ def test_reaching_sends_nothing(server_context: ssl.SSLContext, ca_file: Path) -
         ("https://127.0.0.1:{tls}/", "set ca_file to its authority"),
     ],
 )
-def test_a_failed_connection_comes_with_its_remedy(server_context: ssl.SSLContext, address: str, remedy: str) -> None:
-    """Somebody reads that it does not work, and not what to do."""
+def test_failed_connection_has_a_remedy(server_context: ssl.SSLContext, address: str, remedy: str) -> None:
+    """The error of a failed connection contains a remedy."""
     with HttpEnd(lambda _: Reply(204)) as plain, HttpEnd(lambda _: Reply(204), server_context) as tls:
         url = address.format(plain=plain.url.rpartition(":")[2], tls=tls.url.rpartition(":")[2])
         with client() as made, pytest.raises(TransportError, match=f"cannot connect: .*{remedy}"):
@@ -418,8 +420,8 @@ def test_a_failed_connection_comes_with_its_remedy(server_context: ssl.SSLContex
 
 
 @pytest.mark.usefixtures("patient_connections")
-def test_a_proxy_tunnels_tls_and_sees_nothing_of_it(server_context: ssl.SSLContext, ca_file: Path) -> None:
-    """The proxy is passed by, gets no credentials, or reads the message."""
+def test_proxy_tunnels_tls(server_context: ssl.SSLContext, ca_file: Path) -> None:
+    """The proxy gets its credentials, is used, and cannot read the message."""
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken"), server_context) as server:
         with client(proxy=proxy.url, ca_file=ca_file) as made:
             for _ in range(2):
@@ -431,8 +433,8 @@ def test_a_proxy_tunnels_tls_and_sees_nothing_of_it(server_context: ssl.SSLConte
         assert sorted(fields) == ["Accept: */*", f"Host: {place}", "Proxy-Authorization: Basic dXNlcjpwQHNz"]
 
 
-def test_a_proxy_passes_plain_requests_on() -> None:
-    """A plain address is asked for without the proxy, or not in the form that proxies want."""
+def test_proxy_forwards_plain_requests() -> None:
+    """A plain http URL is requested through the proxy, in the format that proxies need."""
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200, b"taken")) as server:
         with client(proxy=proxy.url) as made:
             assert made.post(f"{server.url}/hook?a=1", headers={}, content=b"{}").body == b"taken"
@@ -441,10 +443,10 @@ def test_a_proxy_passes_plain_requests_on() -> None:
         assert server.requests[0].path == "/hook?a=1"
 
 
-def test_reaching_through_a_proxy_opens_the_tunnel_and_sends_nothing(
+def test_connect_through_a_proxy_opens_the_tunnel_and_sends_nothing(
     server_context: ssl.SSLContext, ca_file: Path
 ) -> None:
-    """A live check through a proxy posts something, or stops at the proxy."""
+    """A live check through a proxy opens the tunnel and posts nothing."""
     with ProxyEnd() as proxy, HttpEnd(lambda _: Reply(200), server_context) as server:
         with client(proxy=proxy.url, ca_file=ca_file) as made:
             made.reach(f"{server.url}/hook")
@@ -454,7 +456,7 @@ def test_reaching_through_a_proxy_opens_the_tunnel_and_sends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("said", "fault"),
+    ("response", "fault"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407"),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "cannot connect: the proxy sent data of its own"),
@@ -462,9 +464,9 @@ def test_reaching_through_a_proxy_opens_the_tunnel_and_sends_nothing(
         (b"nonsense\r\n\r\n", "no valid response"),
     ],
 )
-def test_a_proxy_that_refuses_is_an_error(said: bytes, fault: str) -> None:
-    """The refusal of a proxy is taken for the response of the receiver."""
-    with ProxyEnd(said) as proxy, client(proxy=proxy.url) as made, pytest.raises(TransportError, match=fault):
+def test_refusal_of_a_proxy_is_an_error(response: bytes, fault: str) -> None:
+    """The refusal of a proxy is not taken for a response of the receiver."""
+    with ProxyEnd(response) as proxy, client(proxy=proxy.url) as made, pytest.raises(TransportError, match=fault):
         made.post("https://receiver.example/", headers={}, content=b"{}")
 
 
@@ -473,7 +475,7 @@ def test_a_proxy_that_refuses_is_an_error(said: bytes, fault: str) -> None:
 
 @pytest.fixture(scope="module")
 def wanting_context() -> ssl.SSLContext:
-    """A server's side of TLS that wants the client's certificate."""
+    """A server's side of TLS that requires a client certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     CA.issue_cert("127.0.0.1").configure_cert(context)
     CA.configure_trust(context)
@@ -483,17 +485,17 @@ def wanting_context() -> ssl.SSLContext:
 
 @pytest.fixture
 def identity(tmp_path: Path) -> ClientCertificate:
-    """A certificate of the same authority, its key beside it."""
+    """A certificate of the same authority, with its key."""
     issued = CA.issue_cert("actionwatch.example")
     (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     return ClientCertificate(tmp_path / "cert.pem", tmp_path / "key.pem")
 
 
-def test_a_server_that_asks_is_shown_who_we_are(
+def test_client_certificate_is_presented(
     wanting_context: ssl.SSLContext, ca_file: Path, identity: ClientCertificate
 ) -> None:
-    """A receiver behind mutual TLS cannot be reached, with the key in a file of its own or in one with the certificate."""
+    """A receiver with mutual TLS accepts messages, with the key in a separate file or in one with the certificate."""
     both = identity.cert_file.with_name("both.pem")
     assert identity.key_file
     both.write_bytes(identity.key_file.read_bytes() + identity.cert_file.read_bytes())
@@ -505,10 +507,10 @@ def test_a_server_that_asks_is_shown_who_we_are(
             assert made.post(f"{server.url}/", headers={}, content=b"{}").body == b"taken"
 
 
-def test_without_a_certificate_such_a_server_takes_nothing(
+def test_server_that_requires_a_certificate_refuses_without_one(
     wanting_context: ssl.SSLContext, ca_file: Path, tmp_path: Path
 ) -> None:
-    """A message goes to a server that refused us, or the refusal is no TransportError."""
+    """Without a certificate, the server's refusal is a TransportError."""
     stranger = tmp_path / "stranger.pem"
     trustme.CA().issue_cert("actionwatch.example").private_key_and_cert_chain_pem.write_to_path(str(stranger))
     for shown in (None, ClientCertificate(stranger)):
@@ -519,7 +521,7 @@ def test_without_a_certificate_such_a_server_takes_nothing(
 
 
 def test_mail_does_not_offer_http() -> None:
-    """The HTTP client changes the TLS context that mail shares with it, so that a mail server is offered HTTP."""
+    """The HTTP client does not change the TLS context that it shares with mail."""
 
     def hello(context: ssl.SSLContext) -> bytes:
         outgoing = ssl.MemoryBIO()

@@ -1,4 +1,4 @@
-"""The HTTP client against real sockets: a whole answer within its bounds, or an error that shows no secret."""
+"""The HTTP client with real sockets: a whole response within the limits, or an error that contains no secret."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import USER_AGENT
 from tests.waiting import LIMIT, PATIENT, beside, pause
 
-QUICK = timedelta(seconds=0.4)  # for answers that do not end
-OK = (
-    b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"  # the server serves one request a connection
-)
+QUICK = timedelta(seconds=0.4)  # for responses that do not end
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"  # the server handles one request per connection
 
 Act = Callable[[socket.socket], None]
 
 
 @contextmanager
 def server(act: Act) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve each connection with `act` after its request's head came; yields the URL and the heads."""
+    """Call `act` for each connection after the head of its request. Yields the URL and the heads."""
     heads: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -51,7 +49,7 @@ def server(act: Act) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _request(connection: socket.socket) -> bytes:
-    """Read a whole request: closing with something of it unread would reset the connection."""
+    """Read a whole request, because a close with unread bytes would reset the connection."""
     head = b""
     while b"\r\n\r\n" not in head and (chunk := connection.recv(65536)):
         head += chunk
@@ -62,13 +60,13 @@ def _request(connection: socket.socket) -> bytes:
     return head
 
 
-def answering(data: bytes) -> Act:
-    """Answer with these bytes."""
+def responding(data: bytes) -> Act:
+    """Respond with these bytes."""
     return lambda connection: connection.sendall(data)
 
 
 def dripping(head: bytes) -> Act:
-    """Send this, then a byte now and then, until the other side gives up."""
+    """Send this, then a byte from time to time, until the client closes."""
 
     def act(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -80,14 +78,14 @@ def dripping(head: bytes) -> Act:
 
 
 def hang(connection: socket.socket) -> None:
-    """Answer nothing until the other side gives up."""
+    """Send nothing until the client closes."""
     while connection.recv(65536):
         continue
 
 
-def test_request() -> None:
-    """What is asked is what arrives: method, path with its query, own headers, body; and no header of another's."""
-    with server(answering(OK)) as (url, heads), HttpClient(timeout=PATIENT, headers={"x-own": "1"}) as client:
+def test_request_is_sent_unchanged() -> None:
+    """The request arrives unchanged: method, path with query, headers and body, without other headers."""
+    with server(responding(OK)) as (url, heads), HttpClient(timeout=PATIENT, headers={"x-own": "1"}) as client:
         answer = client.request("POST", f"{url}/a?b=c%2Fd", headers={"x-one": "2"}, content=b"body")
         client.request("GET", f"{url}/list", params=[("from", "a b"), ("to", 3)])
     assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"ok", "2")
@@ -99,28 +97,28 @@ def test_request() -> None:
     assert second.startswith((b"GET /list?from=a%20b&to=3 HTTP/1.1\r\n", b"GET /list?from=a+b&to=3 HTTP/1.1\r\n"))
 
 
-def test_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy in the environment is not used."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    with server(answering(OK)) as (url, _), HttpClient(timeout=PATIENT) as client:
+    with server(responding(OK)) as (url, _), HttpClient(timeout=PATIENT) as client:
         assert client.request("GET", url).status == 200
 
 
-def test_redirect_is_an_answer() -> None:
-    """A redirect is given back, not followed."""
+def test_redirect_is_returned() -> None:
+    """A redirect is returned, not followed."""
     data = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
-    with server(answering(data)) as (url, heads), HttpClient(timeout=PATIENT, auth=("user", "word")) as client:
+    with server(responding(data)) as (url, heads), HttpClient(timeout=PATIENT, auth=("user", "word")) as client:
         answer = client.request("GET", url)
     assert (answer.status, answer.headers["location"]) == (302, "http://127.0.0.1:1/")
     assert len(heads) == 1
 
 
-def test_compressed_answer_is_bounded() -> None:
-    """The size limit counts what an answer unpacks to, so that a small one cannot fill the memory."""
+def test_size_limit_applies_to_the_decompressed_response() -> None:
+    """The size limit applies to the decompressed response, so that a small one cannot fill the memory."""
     packed = gzip.compress(b"0" * 5_000_000)
     head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n".encode()
-    with server(answering(head + packed)) as (url, _):
+    with server(responding(head + packed)) as (url, _):
         small = HttpClient(timeout=PATIENT, max_body_bytes=1_000_000)
         with small, pytest.raises(TransportError, match="larger than 1000000 bytes"):
             small.request("GET", url)
@@ -129,23 +127,23 @@ def test_compressed_answer_is_bounded() -> None:
 
 
 FAULTS: dict[str, tuple[Act, str]] = {
-    "cut off": (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"), "no valid response"),
-    "closed": (answering(b""), "no valid response"),
-    "no HTTP": (answering(b"SSH-2.0-OpenSSH\r\n\r\n"), "no valid response"),
+    "cut off": (responding(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"), "no valid response"),
+    "closed": (responding(b""), "no valid response"),
+    "no HTTP": (responding(b"SSH-2.0-OpenSSH\r\n\r\n"), "no valid response"),
     "hangs": (hang, "no response within the timeout"),
     "drips": (dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"), "no response within the timeout"),
     "drips its head": (dripping(b"HTTP/1.1 200 OK\r\nx-header: "), "no response within the timeout"),
     "drips its status": (dripping(b"HTTP/1.1 200 "), "no response within the timeout"),
     "bad gzip": (
-        answering(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"),
+        responding(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"),
         "cannot be decompressed",
     ),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults(name: str) -> None:
-    """An exchange that brings no whole answer in time is an error, and shows nothing of the URL."""
+def test_incomplete_exchange_is_an_error(name: str) -> None:
+    """An exchange without a whole response in time is an error that does not contain the URL."""
     act, words = FAULTS[name]
     timeout = QUICK if "timeout" in words else PATIENT
     with (
@@ -168,8 +166,8 @@ def test_faults(name: str) -> None:
         "http://x:99999/SECRET",
     ],
 )
-def test_unusable_addresses(url: str) -> None:
-    """An address that leads nowhere is an error of ours, without the URL."""
+def test_unusable_url_is_an_error(url: str) -> None:
+    """An unusable URL is a TransportError that does not contain it."""
     with HttpClient(timeout=PATIENT) as client, pytest.raises(TransportError) as caught:
         client.request("GET", url)
     assert "SECRET" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What every test of this room gets: a certificate authority, and the check that nothing is left behind."""
+"""Fixtures of the notifier tests: a certificate authority, and a check that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CA = trustme.CA()
 
 @pytest.fixture(scope="session", autouse=True)
 def small_heap() -> Iterator[None]:
-    """Keep what is imported out of the collections below, which take a tenth of a second each otherwise."""
+    """Keep imported modules out of the garbage collections below, which would take a tenth of a second each otherwise."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -32,7 +32,7 @@ def nothing_left_behind() -> Iterator[None]:
     def are_closed() -> bool:
         if _sockets() <= sockets:
             return True
-        gc.collect()  # only now: after each of a thousand tests it would cost a quarter of their time
+        gc.collect()  # only now: after each of a thousand tests it would take a quarter of their time
         return False
 
     with no_thread_left():

@@ -1,4 +1,4 @@
-"""The far ends of the contract suite: for each notifier a real receiver, and how it succeeds, fails and is looked at."""
+"""The far ends of the contract suite: for each notifier a real receiver, and how it succeeds, fails and is inspected."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ANY_WEBHOOK = webhook.Options.model_validate({"url": "https://x.example"})
 def deliver(
     notifier: Notifier, type_name: str, message: Message, reference: str | None = None, made_of: Any = None
 ) -> Receipt:
-    """Render and send, as the outbox does; `made_of` are the receiver's options, where its templates depend on them."""
+    """Render and send, like the outbox. `made_of` are the options of the receiver, if its templates depend on them."""
     names = templates_of(type_name, made_of or _ANY_WEBHOOK)
     rendered, failures = RENDERER.render(names, message)
     assert failures == []
@@ -47,7 +47,7 @@ def deliver(
 
 
 class End(Protocol):
-    """One notifier with its far end."""
+    """A notifier with its far end."""
 
     type_name: str
     notifier: Notifier
@@ -57,19 +57,19 @@ class End(Protocol):
     permanent: dict[str, Fault]
 
     def hang(self) -> None:
-        """Make the far end answer nothing."""
+        """Make the far end send no response."""
 
     def heal(self) -> None:
-        """Make the far end take messages again."""
+        """Make the far end accept messages again."""
 
     def ids(self) -> list[str]:
-        """The ids of the messages taken, in order."""
+        """The ids of the accepted messages, in order."""
 
     def shown(self) -> str:
-        """All that a person would see of the last message."""
+        """Everything that a person would see of the last message."""
 
     def assert_harmless(self) -> None:
-        """Fail if something in the last message would act."""
+        """Fail if anything in the last message would have an effect."""
 
 
 class HttpNotifierEnd:
@@ -92,7 +92,7 @@ class HttpNotifierEnd:
 
 @dataclass
 class WebhookEnd(HttpNotifierEnd):
-    """A webhook's receiver."""
+    """The receiver of a webhook."""
 
     server: HttpEnd
     options: webhook.Options
@@ -145,7 +145,7 @@ class PagerDutyEnd(HttpNotifierEnd):
 
 @dataclass
 class AppriseEnd(HttpNotifierEnd):
-    """One of Apprise's services: a server that takes JSON."""
+    """One of the services of Apprise: a server that accepts JSON."""
 
     server: HttpEnd
     options: apprise.Options
@@ -172,7 +172,7 @@ class AppriseEnd(HttpNotifierEnd):
 
 @dataclass
 class SlackEnd(HttpNotifierEnd):
-    """Slack, by a bot's token or by an incoming webhook."""
+    """Slack with a bot token or with an incoming webhook."""
 
     server: HttpEnd
     options: slack.Options
@@ -185,9 +185,9 @@ class SlackEnd(HttpNotifierEnd):
         self.start(slack.build(self.options, receiver="security-slack"))
         if not self.is_incoming:
             for error in ("ratelimited", "internal_error", "service_unavailable", "fatal_error"):
-                self.transient[error] = slack_says(self.server, error)
+                self.transient[error] = slack_response(self.server, error)
             for error in ("invalid_auth", "channel_not_found", "not_in_channel", "is_archived", "msg_too_long"):
-                self.permanent[error] = slack_says(self.server, error)
+                self.permanent[error] = slack_response(self.server, error)
 
     def ids(self) -> list[str]:
         return [request.json["metadata"]["event_payload"]["id"] for request in self.server.requests]
@@ -243,7 +243,7 @@ class EmailEnd:
         }
         if (
             self.options.tls == "starttls"
-        ):  # with implicit TLS, a server that says this in clear speaks another protocol
+        ):  # with implicit TLS, a server that sends this in clear speaks another protocol
             self.permanent["no service"] = self._raw(say(b"554 no smtp here"))
 
     def _move(self, port: int) -> None:
@@ -279,7 +279,7 @@ class EmailEnd:
 
 @dataclass
 class ConsoleEnd:
-    """A terminal, as far as a stream is one."""
+    """A terminal, as far as a stream can be one."""
 
     stack: ExitStack
     type_name: str = "console"
@@ -342,14 +342,14 @@ class _Broken(io.StringIO):
 
 
 def http_transient(server: HttpEnd) -> dict[str, Fault]:
-    """The contract's table, the part that passes."""
+    """The temporary errors of the contract's table."""
     replies = {str(status): Reply(status, b"busy") for status in (408, 425, 429, 500, 502, 503, 504)}
     replies |= {fault: Reply(fault=fault) for fault in ("reset", "close", "cut")}
     return {name: functools.partial(server.queue.append, reply) for name, reply in replies.items()}
 
 
 def http_permanent(server: HttpEnd) -> dict[str, Fault]:
-    """The contract's table, the part that stays."""
+    """The permanent errors of the contract's table."""
     elsewhere = {"location": f"{server.url}/elsewhere"}
     replies = {str(status): Reply(status, b"moved", elsewhere) for status in (301, 302, 303, 307, 308)}
     replies |= {"304": Reply(304)} | {
@@ -358,18 +358,18 @@ def http_permanent(server: HttpEnd) -> dict[str, Fault]:
     return {name: functools.partial(server.queue.append, reply) for name, reply in replies.items()}
 
 
-def slack_says(server: HttpEnd, error: str) -> Fault:
-    """Answer as Slack's Web API does: 200, and an error in the body."""
+def slack_response(server: HttpEnd, error: str) -> Fault:
+    """Respond like Slack's Web API: with 200, and an error in the body."""
     return lambda: server.queue.append(slack_error(error))
 
 
 def slack_error(error: str, **more: Any) -> Reply:
-    """An error as Slack words it."""
+    """Make an error as Slack writes it."""
     return Reply(200, json.dumps({"ok": False, "error": error, **more}).encode(), {"content-type": "application/json"})
 
 
 def slack_reply(request: Request) -> Reply:
-    """Do what Slack does with a good request, and insist on one."""
+    """Respond like Slack to a valid request, and check that it is valid."""
     if request.path.startswith("/services/"):
         return Reply(200, b"ok")
     if request.headers.get("authorization") != f"Bearer {TOKEN}":
@@ -380,7 +380,7 @@ def slack_reply(request: Request) -> Reply:
 
 
 def slack_texts(payload: Any) -> Iterator[dict[str, Any]]:
-    """Give every text object of a message, the notification's text too."""
+    """Return every text object of a message, including the text of the notification."""
     if isinstance(payload, dict):
         if isinstance(payload.get("text"), str):
             yield {"verbatim": None, "type": "notification", **payload}
@@ -392,7 +392,7 @@ def slack_texts(payload: Any) -> Iterator[dict[str, Any]]:
 
 
 def assert_inert_html(html: str) -> None:
-    """Fail if a mail's HTML holds an element or an attribute that the template does not."""
+    """Fail if the HTML of a mail contains an element or an attribute that the template does not."""
     seen = _Elements()
     seen.feed(html)
     assert seen.tags <= {
@@ -421,7 +421,7 @@ ENDS = (
 
 @contextmanager
 def open_end(name: str, server_context: ssl.SSLContext, ca_file: Path, timeout: timedelta = PATIENT) -> Iterator[End]:
-    """Start a far end and build its notifier; close both."""
+    """Start a far end and build its notifier. Close both at the end."""
     with ExitStack() as stack:
         end = _open(name, server_context, ca_file, stack, f"{timeout.total_seconds():g}s")
         yield end
@@ -449,7 +449,7 @@ def _open(name: str, server_context: ssl.SSLContext, ca_file: Path, stack: ExitS
         return PagerDutyEnd(server, options(pagerduty.Options, **given, timeout=timeout))
     if name == "apprise":
         server = stack.enter_context(HttpEnd(lambda _: Reply(200)))
-        # `retry` and `redirect` are for Apprise: both must be overruled.
+        # `retry` and `redirect` are for Apprise, and must both be overridden.
         url = f"{server.url}/{SECRET_PATH}?retry=2&wait=0.1&redirect=yes".replace("http", "json", 1)
         return AppriseEnd(server, options(apprise.Options, url=url, timeout=timeout))
     if name.startswith("email"):
@@ -462,7 +462,7 @@ def _open(name: str, server_context: ssl.SSLContext, ca_file: Path, stack: ExitS
 
 
 def options(kind: Any, **given: Any) -> Any:
-    """Validate options as the configuration's loader does."""
+    """Validate options like the loader of the configuration."""
     return kind.model_validate({"timeout": f"{LIMIT:g}s", **given}, context={"folder": Path()})
 
 

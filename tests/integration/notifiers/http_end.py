@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback whose answers a test sets: the far end of webhooks and of Slack."""
+"""A real HTTP server on loopback whose responses a test sets: the far end of webhooks and of Slack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.waiting import LIMIT, join
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer; or how to fail: `hang` until the server closes, `reset`, `close` before an answer, `cut` within it."""
+    """A response, or a failure: `hang` until the server closes, `reset`, `close` before a response, `cut` within it."""
 
     status: int = 200
     body: bytes = b""
@@ -29,7 +29,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Request:
-    """One request that came; `headers` in lower case."""
+    """A request; `headers` are in lower case."""
 
     path: str
     headers: Mapping[str, str]
@@ -37,12 +37,12 @@ class Request:
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 class HttpEnd(FarEnd):
-    """Serves until closed. `reply` decides each answer; tests replace it, or set `queue` for the next answers."""
+    """Serves until closed. `reply` decides each response. Tests replace it, or set `queue` for the next responses."""
 
     def __init__(self, reply: Callable[[Request], Reply], context: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
@@ -61,7 +61,7 @@ class HttpEnd(FarEnd):
         self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
-        """Let hanging requests go, break connections that are still open, and stop."""
+        """Release hanging requests, break connections that are still open, and stop."""
         self.released.set()
         self._server.shutdown()
         self._server.break_connections()
@@ -85,15 +85,15 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def break_connections(self) -> None:
-        """Have every thread that waits for a client's next request end."""
+        """End every thread that waits for the next request of a client."""
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(
                     connection, socket.SHUT_RDWR
-                )  # TLS would say goodbye first, and wait for the client
+                )  # TLS would send a closing message first, and wait for the client
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet: broken connections are what these tests are about."""
+        """Print nothing: these tests break connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -103,14 +103,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep quiet."""
+        """Print nothing."""
 
     def do_POST(self) -> None:
         end = self.server.end
         length = int(self.headers.get("content-length", "0"))
         body = self.rfile.read(length)
         if len(body) < length:
-            self.close_connection = True  # the client gave up in the middle of its request
+            self.close_connection = True  # the client closed in the middle of its request
             return
         request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         end.requests.append(request)
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def dead_port() -> Iterator[int]:
-    """Give a port on which nothing listens during the block, and which nobody else can take."""
+    """Return a port on which nothing listens during the block, and which nobody else can use."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

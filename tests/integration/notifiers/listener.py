@@ -1,4 +1,4 @@
-"""What far ends share: the end of a block closes them; and one accepts connections."""
+"""The base of far ends: a server that the end of a block closes, and one that accepts connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FarEnd:
 
 
 class Listener(FarEnd):
-    """Accepts connections on loopback until closed, and treats each in a thread."""
+    """Accepts connections on loopback until closed, and handles each in a thread."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ class Listener(FarEnd):
             join(thread)
 
     def close_connections(self) -> None:
-        """Close what `treat` would wait for; it is called once no connection can be added."""
+        """Close everything that `treat` might wait for. It is called when no connection can be added any more."""
 
     def _serve(self) -> None:
         while True:

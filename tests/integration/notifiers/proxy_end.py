@@ -1,4 +1,4 @@
-"""A real HTTP proxy on loopback, as small as one can be: CONNECT, and plain requests with a whole address."""
+"""A minimal real HTTP proxy on loopback: CONNECT, and plain requests with a complete URL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.notifiers.listener import Listener
 
 
 class ProxyEnd(Listener):
-    """Serves until closed. `seen` holds the heads of what came; `answer` takes the place of a tunnel where it is set."""
+    """Serves until closed. `seen` contains the heads of the requests; `answer`, if set, replaces a tunnel."""
 
     def __init__(self, answer: bytes | None = None) -> None:
         self.seen: list[str] = []

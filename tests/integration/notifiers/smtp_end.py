@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback (aiosmtpd), with TLS and a password where a test wants them; and broken ones."""
+"""A real SMTP server on loopback (aiosmtpd), with TLS and a password if a test needs them; and broken servers."""
 
 # ruff: noqa: N802 (the names of handlers are aiosmtpd's)
 
@@ -25,7 +25,7 @@ PASSWORD = "s3cret-smtp-password"
 
 
 class Inbox:
-    """aiosmtpd's handler: keeps mails, refuses what a test tells it to."""
+    """A handler of aiosmtpd that keeps mails, and refuses what a test sets."""
 
     def __init__(self) -> None:
         self.mails: list[tuple[list[str], bytes]] = []
@@ -58,7 +58,7 @@ class Inbox:
 
 
 class _Controller(Controller):
-    """aiosmtpd's server on a socket that listens already: a port chosen first may be taken by the time it is used."""
+    """The server of aiosmtpd on a socket that already listens, because a port that is chosen first may be in use later."""
 
     def __init__(self, inbox: Inbox, listener: socket.socket, **options: Any) -> None:
         self._listener = listener
@@ -69,7 +69,7 @@ class _Controller(Controller):
 
 
 class SmtpEnd(FarEnd):
-    """Serves until closed. Give a context for STARTTLS, or for TLS from the first byte with `is_implicit`."""
+    """Serves until closed. Pass a context for STARTTLS, or for TLS from the first byte with `is_implicit`."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class SmtpEnd(FarEnd):
 
     @property
     def mails(self) -> list[EmailMessage]:
-        """The mails that were taken, read."""
+        """The accepted mails, parsed."""
         return [read_mail(content) for _, content in self.inbox.mails]
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class SmtpEnd(FarEnd):
 
 
 class RawEnd(Listener):
-    """Accepts connections and lets a function treat each: for servers that hang, reset, or talk nonsense."""
+    """Accepts connections and calls a function for each: for servers that hang, reset, or send nonsense."""
 
     def __init__(self, treat: Callable[[socket.socket, threading.Event], None]) -> None:
         self._treat = treat
@@ -130,22 +130,22 @@ class RawEnd(Listener):
         self._closed.release()
 
     def wait_for_a_close(self) -> None:
-        """Wait until it has closed one more connection."""
+        """Wait until one more connection is closed."""
         assert self._closed.acquire(timeout=LIMIT)
 
 
 def hang(connection: socket.socket, released: threading.Event) -> None:
-    """Say nothing until the server closes."""
+    """Send nothing until the server closes."""
     released.wait()
 
 
 def reset(connection: socket.socket, released: threading.Event) -> None:
-    """Break the connection at once."""
+    """Reset the connection at once."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def say(line: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Greet with a line, then hang up."""
+    """Send one line, then close the connection."""
 
     def treat(connection: socket.socket, released: threading.Event) -> None:
         connection.sendall(line + b"\r\n")
@@ -154,14 +154,14 @@ def say(line: bytes) -> Callable[[socket.socket, threading.Event], None]:
 
 
 def read_mail(content: bytes) -> EmailMessage:
-    """Read a mail as a mail program would."""
+    """Parse a mail like a mail program."""
     mail = email.message_from_bytes(content, policy=policy.default)
     assert isinstance(mail, EmailMessage)
     return mail
 
 
 def part(mail: EmailMessage, kind: str) -> str:
-    """Give the text of the `plain` or `html` alternative."""
+    """Return the text of the `plain` or `html` alternative."""
     body = mail.get_body((kind,))
     assert body is not None
     text: str = body.get_content()

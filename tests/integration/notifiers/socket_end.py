@@ -1,4 +1,4 @@
-"""Slack with Socket Mode on loopback: `apps.connections.open`, a WebSocket, and presses that a test makes."""
+"""Slack with Socket Mode on loopback: `apps.connections.open`, a WebSocket, and button presses of a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
 class SocketEnd(Listener):
-    """Serves until closed. `acks` holds the envelopes that were acknowledged, `connections` how often somebody came."""
+    """Serves until closed. `acks` contains the acknowledged envelopes, `connections` the number of connections."""
 
     def __init__(self) -> None:
         self.acks: list[str] = []
@@ -32,7 +32,7 @@ class SocketEnd(Listener):
         super().__init__()
 
     def press(self, *names: str, envelope_id: str, value: str = "alert-1", **user: Any) -> None:
-        """Send what Slack sends when somebody presses a button."""
+        """Send what Slack sends if somebody presses a button."""
         posted = next(request.json for request in self.api.requests if request.path.endswith("chat.postMessage"))
         payload = {
             "type": "block_actions",
@@ -44,7 +44,7 @@ class SocketEnd(Listener):
         self.say({"type": "interactive", "envelope_id": envelope_id, "payload": payload})
 
     def say(self, document: Any) -> None:
-        """Send a text frame to whoever is connected; the client may know of the connection a moment before we do."""
+        """Send a text frame to the connected client. The client may know of the connection slightly before the server does."""
         wait_until(lambda: self._live, "a connection")
         self._live[-1].sendall(_frame(TEXT, json.dumps(document).encode()))
 
@@ -105,7 +105,7 @@ def _frame(opcode: int, data: bytes) -> bytes:
 
 
 def _read_frame(stream: Any) -> tuple[int, bytes]:
-    """Read one masked frame, as clients send them."""
+    """Read one masked frame, as clients send it."""
     first, second = _exactly(stream, 2)
     length = second & 0x7F
     if length == 126:

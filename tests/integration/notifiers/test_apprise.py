@@ -1,4 +1,4 @@
-"""Apprise: what it alone promises."""
+"""The promises of the Apprise notifier."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def build(servers: list[HttpEnd], **given: Any) -> apprise.AppriseNotifier:
     return apprise.build(options(apprise.Options, urls=urls, **given), receiver="anything-else")
 
 
-def test_a_message_has_a_title_a_text_and_a_kind(servers: list[HttpEnd]) -> None:
-    """A service shows nothing useful, or everything in one colour."""
+def test_message_has_title_text_and_kind(servers: list[HttpEnd]) -> None:
+    """A service shows title and text, in a colour that depends on the level."""
     notifier = build(servers)
     deliver(notifier, "apprise", message(level=Level.CRITICAL))
     deliver(notifier, "apprise", message("alert.resolved"))
@@ -45,8 +45,8 @@ def test_a_message_has_a_title_a_text_and_a_kind(servers: list[HttpEnd]) -> None
         assert second["title"].startswith("[resolved]")
 
 
-def test_one_service_that_refuses_is_noted_and_the_other_not_told_twice(servers: list[HttpEnd]) -> None:
-    """A service that took the message gets it again because another did not."""
+def test_service_that_refuses_is_noted_and_the_others_get_no_repeat(servers: list[HttpEnd]) -> None:
+    """If one service refuses, that is noted, and the services that accepted the message do not get it again."""
     servers[1].queue.append(Reply(400, b"no"))
     receipt = deliver(build(servers), "apprise", message())
     assert "error=400" in (receipt.note or "")
@@ -62,32 +62,32 @@ def test_one_service_that_refuses_is_noted_and_the_other_not_told_twice(servers:
         ((429, 500), TransientDeliveryError),
     ],
 )
-def test_all_refusing_is_permanent_only_if_all_are(
+def test_error_is_permanent_only_if_it_is_for_all_services(
     servers: list[HttpEnd], statuses: tuple[int, int], error: type[Exception]
 ) -> None:
-    """A service that would come back is given up because of another."""
+    """If one of the failed services may recover, the error is temporary."""
     for server, status in zip(servers, statuses, strict=True):
         server.queue.append(Reply(status, b"no"))
     with pytest.raises(error, match=f"error={statuses[0]}.*error={statuses[1]}"):
         deliver(build(servers), "apprise", message())
 
 
-def test_urls_come_from_a_file_too(servers: list[HttpEnd], tmp_path: Path) -> None:
-    """A mounted secret is not used."""
+def test_urls_from_a_file(servers: list[HttpEnd], tmp_path: Path) -> None:
+    """A mounted secret is used."""
     (tmp_path / "url").write_text(servers[0].url.replace("http", "json", 1) + "\n")
     made = options(apprise.Options, url_file=str(tmp_path / "url"))
     deliver(apprise.build(made, receiver="x"), "apprise", summary())
     assert len(servers[0].requests) == 1
 
 
-def test_nothing_rendered_still_says_something(servers: list[HttpEnd]) -> None:
-    """An empty rendering is no message, and the alert is lost."""
+def test_empty_rendering_still_sends_a_message(servers: list[HttpEnd]) -> None:
+    """An empty rendering is replaced by a text, so that the alert is not lost."""
     build(servers).send(message(), Rendered(), None)
     assert servers[0].requests[0].json["message"] == "[critical] alert.opened"
 
 
-def test_apprise_writes_no_address_into_logs(servers: list[HttpEnd], caplog: pytest.LogCaptureFixture) -> None:
-    """A token stands in the log of a library."""
+def test_apprise_logs_no_url(servers: list[HttpEnd], caplog: pytest.LogCaptureFixture) -> None:
+    """No token is in a log of the library."""
     caplog.set_level(logging.DEBUG)
     servers[0].queue.append(Reply(500))
     deliver(build(servers), "apprise", message())
@@ -106,21 +106,21 @@ def test_apprise_writes_no_address_into_logs(servers: list[HttpEnd], caplog: pyt
         ({"url": "json://localhost", "retry": 3}, "Extra inputs"),
     ],
 )
-def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:
-    """A wrong configuration is found out by the first alert."""
+def test_invalid_options_are_refused(given: dict[str, Any], fault: str) -> None:
+    """Invalid options are refused when the configuration is loaded."""
     with pytest.raises(ValidationError, match=fault):
         options(apprise.Options, **given)
 
 
-def test_without_the_extra_the_configuration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing extra is a traceback instead of a line of the configuration."""
-    monkeypatch.setitem(sys.modules, "apprise", None)  # which makes an import fail
+def test_missing_extra_is_a_fault_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the extra is not installed, the configuration has a fault, and there is no traceback."""
+    monkeypatch.setitem(sys.modules, "apprise", None)  # makes an import fail
     with pytest.raises(ValidationError, match=r"pip install 'actionwatch\[apprise\]'"):
         options(apprise.Options, url="json://localhost")
 
 
-def test_the_preview_shows_title_and_text() -> None:
-    """A preview shows nothing to look at."""
+def test_preview_shows_title_and_text() -> None:
+    """The preview shows the title and the text."""
     made = options(apprise.Options, url="json://localhost")
     files = apprise.preview(
         made, message(), Rendered({"apprise.subject": "title", "apprise.txt": "text"}), receiver="x"

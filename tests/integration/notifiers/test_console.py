@@ -1,4 +1,4 @@
-"""Console: what it alone promises."""
+"""The promises of the console notifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.render.messages import AT, HOSTILE, hostile_message, message
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -23,21 +23,21 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what the terminal that runs the tests is like."""
+    """Remove the variables of the terminal that runs the tests."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
 def draw(stream: Any, *args: Any, **changes: Any) -> str:
-    """Print one card and give what was printed."""
+    """Print one card and return the output."""
     console.build(console.Options(), receiver="screen", stream=stream).send(message(*args, **changes), Rendered(), None)
     text: str = stream.getvalue()
     return text
 
 
-def test_a_card_says_who_what_where_when_and_what_to_do() -> None:
-    """The face of the demo hides what matters."""
+def test_card_shows_who_what_where_when_and_the_runbook() -> None:
+    """A card shows the user, the action, the place, the time and the runbook."""
     first = AT - timedelta(minutes=2)
     assert draw(io.StringIO(), count=3, first_at=first, late_by=timedelta(hours=2)) == (
         "▌  CRITICAL  Cluster payments-prod deleted  ×3\n"
@@ -49,8 +49,8 @@ def test_a_card_says_who_what_where_when_and_what_to_do() -> None:
     )
 
 
-def test_a_state_is_shown_with_who_brought_it_about() -> None:
-    """A person cannot see that somebody is on it, or that it is over."""
+def test_state_is_shown_with_its_author() -> None:
+    """The card shows who acknowledged or resolved the alert."""
     assert "acknowledged by sam" in draw(io.StringIO(), "alert.updated", status=Status.ACKED, acked_by="sam")
     resolved = draw(io.StringIO(), "alert.resolved", resolved_by="sam")
     assert resolved.startswith("▌  RESOLVED  ")
@@ -61,21 +61,21 @@ def test_a_state_is_shown_with_who_brought_it_about() -> None:
     assert "RESOLVED" not in test
 
 
-def test_an_alert_without_records_is_shown_all_the_same() -> None:
-    """The service's own alerts, which have no records, break the card."""
+def test_alert_without_records_is_shown() -> None:
+    """A self-alert, which has no records, is shown too."""
     assert "cluster_deleted" in draw(io.StringIO(), records=[], runbook=None, body="")
 
 
 @pytest.mark.parametrize("level", list(Level))
-def test_a_terminal_gets_colour_and_a_pipe_none(level: Level) -> None:
-    """A log file is full of escape sequences, or a terminal is grey."""
+def test_only_a_terminal_gets_colours(level: Level) -> None:
+    """A terminal gets colours, a pipe no escape sequences."""
     assert "\x1b[" in draw(Terminal(), level=level)
     assert "\x1b" not in draw(io.StringIO(), level=level)
 
 
 @pytest.mark.parametrize("width", [20, 34, 80, 200])
-def test_a_card_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """Lines break in the middle of the bar on a narrow terminal."""
+def test_card_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """No line is wider than a narrow terminal."""
     monkeypatch.setenv("COLUMNS", str(width))
     text = draw(Terminal(), title="A title that is much too long " * 5 + "x" * 100)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
@@ -83,8 +83,8 @@ def test_a_card_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -
     assert all(line.startswith("▌ ") for line in lines if line)
 
 
-def test_lines_stay_whole_in_a_pipe() -> None:
-    """A card cannot be found by grep."""
+def test_lines_are_not_broken_in_a_pipe() -> None:
+    """In a pipe, lines are not broken, so that grep finds a card."""
     assert "A title that is much too long " * 8 + "\n" in draw(
         io.StringIO(), title="A title that is much too long " * 8
     ).replace("long\n", "long \n")
@@ -93,7 +93,7 @@ def test_lines_stay_whole_in_a_pipe() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_text_can_be_shown_in_any_encoding(name: str, encoding: str) -> None:
-    """A name in another script costs an alert on an old terminal, or an escape sequence reaches it."""
+    """Any text is shown in any encoding of the terminal, without escape sequences."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding)
     console.build(console.Options(), receiver="screen", stream=stream).send(
@@ -107,6 +107,6 @@ def test_any_text_can_be_shown_in_any_encoding(name: str, encoding: str) -> None
 
 
 def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
-    """Cards go nowhere."""
+    """Cards are printed to standard output by default."""
     console.build(console.Options(), receiver="screen").send(message(), Rendered(), None)
     assert "Cluster payments-prod deleted" in capsys.readouterr().out

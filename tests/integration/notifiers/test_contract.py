@@ -1,4 +1,4 @@
-"""What every notifier promises, tried on each against a real far end."""
+"""The promises of every notifier, tested with a real far end for each."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ HTTP_ENDS = [name for name in ENDS if name.startswith(("webhook", "slack", "page
 
 @pytest.fixture(params=ENDS)
 def end(request: pytest.FixtureRequest, server_context: ssl.SSLContext, ca_file: Path) -> Iterator[End]:
-    """Every notifier in turn."""
+    """Each notifier in turn."""
     with open_end(request.param, server_context, ca_file) as opened:
         yield opened
 
 
 @pytest.fixture(params=HTTP_ENDS)
 def http_end(request: pytest.FixtureRequest, server_context: ssl.SSLContext, ca_file: Path) -> Iterator[End]:
-    """The notifiers that speak HTTP."""
+    """The notifiers that send over HTTP."""
     with open_end(request.param, server_context, ca_file) as opened:
         yield opened
 
 
-def test_every_type_is_tried_here() -> None:
-    """A notifier without a far end in this suite goes untested."""
+def test_every_type_has_a_far_end() -> None:
+    """Every notifier has a far end in this suite."""
     assert {name.split()[0] for name in ENDS} == set(notifier_types())
 
 
 @pytest.mark.parametrize("name", notifier_types())
-def test_a_module_offers_what_the_registry_promises(name: str) -> None:
-    """A type of the configuration has no options, no way to build it, or an option without a default in the docs."""
+def test_module_has_the_documented_interface(name: str) -> None:
+    """Each type has options, a way to build it, and documented defaults."""
     module = notifier_module(name)
     assert tuple(module.TEMPLATES) == module.TEMPLATES
     assert module.Options.model_config["extra"] == "forbid"
@@ -55,8 +55,8 @@ def test_a_module_offers_what_the_registry_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_preview_shows_what_would_be_sent(end: End, event: str) -> None:
-    """`receivers preview` shows something else, sends it, or prints a secret."""
+def test_preview_shows_what_would_be_sent(end: End, event: str) -> None:
+    """`receivers preview` shows the message, sends nothing, and prints no secret."""
     sent = message(event)
     rendered, _ = RENDERER.render(templates_of(end.type_name, end.options), sent)
     files = notifier_module(end.type_name).preview(end.options, sent, rendered, receiver="soc")
@@ -67,44 +67,44 @@ def test_a_preview_shows_what_would_be_sent(end: End, event: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_message_arrives(end: End, event: str) -> None:
-    """A good message to a healthy receiver is not taken, or does not say what it is about."""
+def test_message_arrives(end: End, event: str) -> None:
+    """A healthy receiver accepts a valid message, which shows its subject."""
     deliver(end.notifier, end.type_name, message(event))
     assert "Cluster payments-prod deleted" in end.shown()
     end.assert_harmless()
 
 
-def test_a_repeat_carries_the_same_id(end: End) -> None:
-    """A receiver cannot tell a repeat after a crash from a new message."""
+def test_repeat_has_the_same_id(end: End) -> None:
+    """A repeat after a crash has the same id."""
     deliver(end.notifier, end.type_name, message(id="same"))
     deliver(end.notifier, end.type_name, message(id="same"))
     first, second = end.ids()
     assert first == second
 
 
-def test_other_messages_carry_other_ids(end: End) -> None:
-    """A receiver takes a new message for a repeat; where a channel carries no ids, there is nothing to take it by."""
+def test_other_messages_have_other_ids(end: End) -> None:
+    """Different messages have different ids, if the channel has ids."""
     deliver(end.notifier, end.type_name, message("alert.updated", id="one"))
     deliver(end.notifier, end.type_name, message("alert.updated", id="two"))
     assert len(set(end.ids())) == (1 if end.type_name in NAMELESS else 2)
 
 
-def test_what_passes_is_transient_and_then_over(end: End) -> None:
-    """A trouble that passes by itself makes a dead letter, or the notifier does not recover from it."""
+def test_temporary_error_is_transient_and_the_notifier_recovers(end: End) -> None:
+    """A temporary error is transient, and the notifier works again afterwards."""
     for name, fault in end.transient.items():
         end.heal()
         fault()
         with pytest.raises(TransientDeliveryError) as caught:
             deliver(end.notifier, end.type_name, message())
         assert str(caught.value), name
-        assert "timeout" not in str(caught.value), name  # what can be seen at once is not waited for
+        assert "timeout" not in str(caught.value), name  # do not wait for what is visible at once
         end.heal()
         deliver(end.notifier, end.type_name, message())
 
 
 @pytest.mark.parametrize("name", [name for name in ENDS if name != "console"])
-def test_a_receiver_that_hangs_is_given_up(name: str, server_context: ssl.SSLContext, ca_file: Path) -> None:
-    """A receiver that answers nothing holds a worker for as long as it likes, or the notifier does not recover from it."""
+def test_hanging_receiver_times_out(name: str, server_context: ssl.SSLContext, ca_file: Path) -> None:
+    """A receiver that sends no response times out, and the notifier works again afterwards."""
     with open_end(name, server_context, ca_file, timeout=timedelta(seconds=0.3)) as end:
         end.hang()
         with pytest.raises(TransientDeliveryError) as caught:
@@ -113,7 +113,7 @@ def test_a_receiver_that_hangs_is_given_up(name: str, server_context: ssl.SSLCon
         end.heal()
 
         def is_taken() -> bool:
-            with contextlib.suppress(TransientDeliveryError):  # the short timeout may be too short for a busy machine
+            with contextlib.suppress(TransientDeliveryError):  # the short timeout may be too short on a busy machine
                 deliver(end.notifier, end.type_name, message())
                 return True
             return False
@@ -121,8 +121,8 @@ def test_a_receiver_that_hangs_is_given_up(name: str, server_context: ssl.SSLCon
         wait_until(is_taken, "a message to be taken")
 
 
-def test_what_stays_is_permanent(end: End) -> None:
-    """A trouble that only a person can mend is retried for a day first."""
+def test_permanent_error_is_permanent(end: End) -> None:
+    """An error that only a person can fix is not retried."""
     for name, fault in end.permanent.items():
         end.heal()
         fault()
@@ -134,7 +134,7 @@ def test_what_stays_is_permanent(end: End) -> None:
 
 
 def test_secrets_stay_secret(end: End, caplog: pytest.LogCaptureFixture) -> None:
-    """A token, key, password or secret address stands in a log, an error, a traceback or a repr."""
+    """No token, key, password or secret URL is in a log, an error, a traceback or a repr."""
     caplog.set_level(logging.DEBUG)
     texts = [repr(end.options), str(end.options), repr(end.notifier)]
     deliver(end.notifier, end.type_name, message())
@@ -150,15 +150,15 @@ def test_secrets_stay_secret(end: End, caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_never_acts(end: End, name: str) -> None:
-    """Audit text mentions, links, forges a header, runs, moves a cursor, or costs the alert."""
+def test_hostile_text_has_no_effect(end: End, name: str) -> None:
+    """Audit text creates no mention, link, header, code or cursor movement, and the alert arrives."""
     for event in ("alert.opened", "alert.resolved", "alerts.summary"):
         deliver(end.notifier, end.type_name, hostile_message(HOSTILE[name], event))
         end.assert_harmless()
 
 
-def test_threads_may_send_at_once(end: End) -> None:
-    """Messages are lost or mixed when several workers share a notifier."""
+def test_threads_can_share_a_notifier(end: End) -> None:
+    """If several workers share a notifier, no message is lost or mixed with another."""
 
     def send(*numbers: int) -> None:
         for number in numbers:
@@ -172,7 +172,7 @@ def test_threads_may_send_at_once(end: End) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_passed_on(http_end: End, status: int) -> None:
-    """A receiver that says when to come back is asked sooner."""
+    """The Retry-After of a receiver is passed on."""
     server = http_end.server  # type: ignore[attr-defined]
     server.queue.append(Reply(status, b"", {"retry-after": "17"}))
     with pytest.raises(TransientDeliveryError) as caught:
@@ -182,7 +182,7 @@ def test_retry_after_is_passed_on(http_end: End, status: int) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(http_end: End, status: int) -> None:
-    """A redirect takes the message, and a token with it, to another host; or does not say where to."""
+    """A redirect is an error that names its target, and nothing is sent there."""
     server = http_end.server  # type: ignore[attr-defined]
     server.queue.append(Reply(status, b"", {"location": "http://127.0.0.1:9/elsewhere"}))
     with pytest.raises(PermanentDeliveryError, match=r"http://127\.0\.0\.1:9/elsewhere"):
@@ -190,8 +190,8 @@ def test_redirects_are_not_followed(http_end: End, status: int) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_refusal_keeps_the_answers_beginning(http_end: End) -> None:
-    """What the receiver said is lost, or kept without bound."""
+def test_error_contains_the_beginning_of_the_response(http_end: End) -> None:
+    """The error contains the beginning of the response, with a limited length."""
     server = http_end.server  # type: ignore[attr-defined]
     server.queue.append(Reply(400, ("no, because " + "x" * 2_000).encode()))
     with pytest.raises(PermanentDeliveryError, match="no, because xxx") as caught:
@@ -199,8 +199,8 @@ def test_a_refusal_keeps_the_answers_beginning(http_end: End) -> None:
     assert len(caught.value.response) <= 500
 
 
-def test_an_answer_that_echoes_a_secret_is_redacted(server_context: ssl.SSLContext, ca_file: Path) -> None:
-    """A receiver that repeats its own address or our headers puts secrets into the dead letter."""
+def test_secret_in_a_response_is_redacted(server_context: ssl.SSLContext, ca_file: Path) -> None:
+    """If a receiver returns its own URL or our headers, the secrets in them are redacted."""
     with open_end("webhook", server_context, ca_file) as end:
         assert isinstance(end, WebhookEnd)
         echo = f"POST {end.server.url}/{end.secrets[2]} with Bearer s3cret-header refused"

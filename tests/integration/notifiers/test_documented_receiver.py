@@ -1,4 +1,4 @@
-"""docs/webhook.md: its receiver runs as it is printed, its message is the real one."""
+"""docs/webhook.md: its receiver runs as printed, and its message is a real one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "webhook.md").read_text(encoding="u
 
 
 def block(language: str) -> str:
-    """Give the page's one block of a language."""
+    """Return the only code block of a language on the page."""
     [found] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     text: str = found
     return text
@@ -32,7 +32,7 @@ def block(language: str) -> str:
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[str, list[Any]]]:
-    """The documented receiver, serving; and what it acted on."""
+    """Run the documented receiver, and collect what it acted on."""
     monkeypatch.setenv("SIGNING_KEY", KEY)
     monkeypatch.setenv("SEEN_DATABASE", str(tmp_path / "seen.db"))
     names: dict[str, Any] = {"__name__": "documented"}
@@ -53,7 +53,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[
 
 
 def send(url: str, key: str, id_: str) -> None:
-    """Send a message as the service does."""
+    """Send a message like the service."""
     notifier = webhook.build(options(webhook.Options, url=url, signing_key=key), receiver="soar")
     try:
         deliver(notifier, "webhook", message(id=id_))
@@ -61,8 +61,8 @@ def send(url: str, key: str, id_: str) -> None:
         notifier.close()
 
 
-def test_the_documented_receiver_acts_once_on_each_message(receiver: tuple[str, list[Any]]) -> None:
-    """Who copies the page's code acts twice on a repeat, or on a stranger's message."""
+def test_documented_receiver_acts_once_on_each_message(receiver: tuple[str, list[Any]]) -> None:
+    """The code of the page ignores repeats and messages without a valid signature."""
     url, acted = receiver
     for id_ in ("one", "one", "two"):
         send(url, KEY, id_)
@@ -72,14 +72,14 @@ def test_the_documented_receiver_acts_once_on_each_message(receiver: tuple[str, 
     assert len(acted) == 2
 
 
-def test_the_documented_message_is_valid() -> None:
-    """The page shows a message that is never sent."""
+def test_documented_message_is_valid() -> None:
+    """The message on the page is one that could be sent."""
     validator = jsonschema_rs.validator_for(webhook.message_schema())
     assert list(validator.iter_errors(json.loads(block("json")))) == []
 
 
-def test_the_documented_keys_exist() -> None:
-    """The page on receivers shows a key that the configuration refuses."""
+def test_documented_keys_exist() -> None:
+    """The configuration accepts every key on the page about receivers."""
     page = (Path(__file__).parents[3] / "docs" / "receivers.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     shown = [receiver for block in blocks for receiver in yaml.safe_load(block)["receivers"]]

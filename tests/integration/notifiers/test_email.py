@@ -1,4 +1,4 @@
-"""Email: what it alone promises."""
+"""The promises of the email notifier."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def build(server: SmtpEnd, ca_file: Path | None, **given: Any) -> email.EmailNot
     return email.build(email_options(server.port, ca_file, **given), receiver="soc-mail")
 
 
-def test_a_mail_says_who_what_and_when_in_two_forms(server: SmtpEnd, ca_file: Path) -> None:
-    """A mail program without HTML, or with it, shows nothing useful."""
+def test_mail_shows_who_what_and_when_as_text_and_html(server: SmtpEnd, ca_file: Path) -> None:
+    """A mail shows user, action and time, with and without HTML."""
     records = [record(n) for n in reversed(range(50))]
     deliver(build(server, ca_file), "email", message(records=records, count=60))
     [mail] = server.mails
@@ -52,8 +52,8 @@ def test_a_mail_says_who_what_and_when_in_two_forms(server: SmtpEnd, ca_file: Pa
             assert needed in text
 
 
-def test_the_mails_of_an_alert_make_a_thread(server: SmtpEnd, ca_file: Path) -> None:
-    """A mail program shows an alert's updates as strangers."""
+def test_mails_of_an_alert_form_a_thread(server: SmtpEnd, ca_file: Path) -> None:
+    """A mail program shows the mails of an alert as a thread."""
     notifier = build(server, ca_file)
     opened = deliver(notifier, "email", message(id="m1"))
     updated = deliver(notifier, "email", message("alert.updated", id="m2"), opened.reference)
@@ -66,8 +66,8 @@ def test_the_mails_of_an_alert_make_a_thread(server: SmtpEnd, ca_file: Path) -> 
     assert len({mail["Message-ID"] for mail in server.mails}) == 3
 
 
-def test_the_subject_of_a_thread_stays_the_same_but_for_re(server: SmtpEnd, ca_file: Path) -> None:
-    """Gmail, which looks at subjects too, takes an alert's mails apart when its count or state changes."""
+def test_subject_of_a_thread_changes_only_by_re(server: SmtpEnd, ca_file: Path) -> None:
+    """The subject does not change with count or state, because Gmail would split the thread."""
     notifier = build(server, ca_file)
     for event, count in (("alert.opened", 1), ("alert.updated", 7), ("alert.resolved", 9)):
         deliver(notifier, "email", message(event, id=event, count=count))
@@ -76,8 +76,8 @@ def test_the_subject_of_a_thread_stays_the_same_but_for_re(server: SmtpEnd, ca_f
     assert "RESOLVED" in part(server.mails[-1], "plain").splitlines()[0]
 
 
-def test_a_half_refused_mail_is_sent_and_says_who_refused(server: SmtpEnd, ca_file: Path) -> None:
-    """A refused recipient is hidden, or those who took the mail get it again."""
+def test_partly_refused_mail_is_sent_and_names_the_refusals(server: SmtpEnd, ca_file: Path) -> None:
+    """If some recipients refuse, they are named, and the others do not get the mail again."""
     server.inbox.rcpt = {"b@example.com": "550 no such user", "c@example.com": "451 busy"}
     to = ["a@example.com", "b@example.com", "C <c@example.com>"]
     receipt = deliver(build(server, ca_file, to=to), "email", message())
@@ -85,8 +85,8 @@ def test_a_half_refused_mail_is_sent_and_says_who_refused(server: SmtpEnd, ca_fi
     assert [recipients for recipients, _ in server.inbox.mails] == [["a@example.com"]]
 
 
-def test_one_recipient_who_may_come_back_makes_a_refusal_transient(server: SmtpEnd, ca_file: Path) -> None:
-    """All are given up because one of them does not exist."""
+def test_refusal_is_transient_if_one_recipient_may_recover(server: SmtpEnd, ca_file: Path) -> None:
+    """If all recipients refuse and one of them may recover, the error is temporary."""
     server.inbox.rcpt = {"a@example.com": "550 no such user", "b@example.com": "451 greylisted"}
     notifier = build(server, ca_file, to=["a@example.com", "b@example.com"])
     with pytest.raises(TransientDeliveryError, match="every recipient"):
@@ -97,10 +97,10 @@ def test_one_recipient_who_may_come_back_makes_a_refusal_transient(server: SmtpE
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
-def test_an_unknown_authority_is_refused_clearly(
+def test_unknown_authority_is_refused(
     server_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path, tls: str
 ) -> None:
-    """A server that proves no identity gets the password."""
+    """A server with a certificate of an unknown authority does not get the password."""
     with SmtpEnd(server_context, is_implicit=tls == "implicit") as server:
         for wrong in (None, other_ca_file):
             notifier = build(server, wrong, tls=tls, username=None, password=None)
@@ -112,37 +112,37 @@ def test_an_unknown_authority_is_refused_clearly(
         assert len(server.mails) == 1
 
 
-def test_a_certificate_for_another_host_is_refused(wrong_name_context: ssl.SSLContext, ca_file: Path) -> None:
-    """Any certificate of a known authority will do."""
+def test_certificate_for_another_host_is_refused(wrong_name_context: ssl.SSLContext, ca_file: Path) -> None:
+    """A certificate of a known authority for another host is refused."""
     with SmtpEnd(wrong_name_context) as server:
         with pytest.raises(PermanentDeliveryError, match="cannot be verified"):
             deliver(build(server, ca_file, username=None, password=None), "email", message())
         assert not server.mails
 
 
-def test_a_server_without_starttls_gets_nothing(ca_file: Path) -> None:
-    """Somebody who strips STARTTLS from the greeting reads mail and password."""
+def test_server_without_starttls_gets_nothing(ca_file: Path) -> None:
+    """A server that does not offer STARTTLS gets neither the mail nor the password."""
     with SmtpEnd() as server:
         with pytest.raises(PermanentDeliveryError, match="STARTTLS"):
             deliver(build(server, ca_file), "email", message())
         assert not server.mails
 
 
-def test_a_wrong_password_is_permanent_and_says_so(server: SmtpEnd, ca_file: Path) -> None:
-    """A wrong password is tried for a day."""
+def test_wrong_password_is_permanent(server: SmtpEnd, ca_file: Path) -> None:
+    """A wrong password is a permanent error with a clear text."""
     with pytest.raises(PermanentDeliveryError, match="login: check username and password"):
         deliver(build(server, ca_file, password="wrong"), "email", message())
 
 
-def test_plain_text_is_for_this_machine_only() -> None:
-    """Mail crosses a network in clear."""
+def test_connection_without_tls_only_to_loopback() -> None:
+    """Without TLS, mail is sent only to this machine."""
     with SmtpEnd() as server:
         deliver(build(server, None, tls="none", username=None, password=None), "email", message())
         assert len(server.mails) == 1
 
 
-def test_a_server_that_fails_after_taking_the_mail_changes_nothing() -> None:
-    """A mail is sent twice because the goodbye went wrong."""
+def test_failure_after_acceptance_does_not_repeat_the_mail() -> None:
+    """A failure after the server accepted the mail does not repeat it."""
 
     def treat(connection: Any, released: Any) -> None:
         stream = connection.makefile("rwb")
@@ -166,8 +166,8 @@ def test_a_server_that_fails_after_taking_the_mail_changes_nothing() -> None:
         assert deliver(email.build(made, receiver="mail"), "email", message()).note is None
 
 
-def test_a_conversation_that_drags_on_is_ended() -> None:
-    """A server that answers just in time, again and again, holds a worker for longer than its lease."""
+def test_slow_conversation_times_out() -> None:
+    """A server that responds just in time again and again times out within the lease."""
 
     def treat(connection: Any, released: Any) -> None:
         stream = connection.makefile("rwb")
@@ -193,8 +193,8 @@ def test_a_conversation_that_drags_on_is_ended() -> None:
 
 @settings(max_examples=150)
 @given(st.text(st.characters(), max_size=400))
-def test_any_subject_makes_one_safe_header(text: str) -> None:
-    """Some text breaks the header, forges another, or makes a line longer than SMTP carries."""
+def test_any_subject_is_one_safe_header(text: str) -> None:
+    """Any text becomes one header, with lines that SMTP accepts."""
     made = email_options(25, None, tls="none", username=None, password=None, to=["soc@example.com"])
     mail = email.compose(
         message(id=text),
@@ -213,8 +213,8 @@ def test_any_subject_makes_one_safe_header(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_ids_may_hold_anything(name: str) -> None:
-    """An alert's id, which a rule may shape, breaks Message-ID."""
+def test_any_id_gives_a_valid_message_id(name: str) -> None:
+    """Any alert id gives a valid Message-ID."""
     made = email_options(25, None, tls="none", username=None, password=None)
     text = HOSTILE[name][:5_000]
     mail = email.compose(
@@ -247,14 +247,14 @@ def test_ids_may_hold_anything(name: str) -> None:
         ({"digest": {"at": "0 8 * * mon", "location": "Nowhere"}}, "not a known time zone"),
     ],
 )
-def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:
-    """A wrong configuration is found out by the first alert."""
+def test_invalid_options_are_refused(given: dict[str, Any], fault: str) -> None:
+    """Invalid options are refused when the configuration is loaded."""
     with pytest.raises(ValidationError, match=fault):
         email_options(given.pop("port", 587), None, **given)
 
 
-def test_the_port_follows_the_kind_of_tls() -> None:
-    """`tls: implicit` without a port talks to the port of STARTTLS."""
+def test_default_port_depends_on_tls() -> None:
+    """`tls: implicit` without a port uses 465 and not the port of STARTTLS."""
     given = {"host": "smtp.example.com", "from": "a@example.com", "to": ["b@example.com", "b@example.com"]}
     assert options(email.Options, **given).to == ["b@example.com"]
     assert email.build(options(email.Options, **given), receiver="x")._port == 587

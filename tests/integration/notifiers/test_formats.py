@@ -1,4 +1,4 @@
-"""The forms of a webhook's body, each checked by what its readers read it with."""
+"""The formats of a webhook's body, each checked with a parser that its readers use."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ OCSF_VALIDATORS = {
 
 @pytest.fixture
 def server() -> Iterator[HttpEnd]:
-    """Somebody's receiver."""
+    """A receiver."""
     with HttpEnd(lambda _: Reply(200)) as end:
         yield end
 
 
 def send(server: HttpEnd, sent: Message, form: str, **given: Any) -> Request:
-    """Send once in a form; gives what arrived."""
+    """Send once in a format, and return what arrived."""
     made = options(webhook.Options, url=f"{server.url}/hook", format=form, signing_key=KEY, **given)
     notifier = webhook.build(made, receiver="soar")
     try:
@@ -54,14 +54,14 @@ def send(server: HttpEnd, sent: Message, form: str, **given: Any) -> Request:
 
 
 def shape(sent: Message, form: str) -> Any:
-    """Give the body as its reader sees it."""
+    """Return the body as its reader parses it."""
     return json.loads(encode(FORMATS[form].document(sent, "soar")))
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "own"])
 @pytest.mark.parametrize("event", EVENTS)
-def test_every_form_carries_every_message(server: HttpEnd, form: str, event: str) -> None:
-    """A form loses a type of message, its id, its signature, or what it is about."""
+def test_every_format_contains_every_message(server: HttpEnd, form: str, event: str) -> None:
+    """Every format supports every type of message, with its id, its signature and its subject."""
     request = send(server, message(event, id="message-7"), form)
     assert request.headers["webhook-id"] == "message-7"
     Webhook(KEY).verify(request.body, dict(request.headers))
@@ -69,13 +69,13 @@ def test_every_form_carries_every_message(server: HttpEnd, form: str, event: str
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "own"])
-def test_every_form_takes_any_text(form: str) -> None:
-    """Some audit text makes a body that is not JSON, or not what its schema says."""
+def test_every_format_accepts_any_text(form: str) -> None:
+    """Any audit text gives a body that is JSON and valid by its schema."""
     for name, event in itertools.product(HOSTILE, ("alert.opened", "alerts.summary")):
         sent = hostile_message(HOSTILE[name], event)
         if form == "own":
             rendered, failures = RENDERER.render(("own.json",), sent)
-            assert failures == [] or name == "megabyte"  # which is more than a template may print
+            assert failures == [] or name == "megabyte"  # more than a template may print
             json.loads(rendered.texts["own.json"].encode())
             continue
         document = shape(sent, form)
@@ -87,8 +87,8 @@ def test_every_form_takes_any_text(form: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_the_sdk_reads_our_cloudevents(server: HttpEnd, event: str) -> None:
-    """The SDK of CloudEvents refuses the event, or reads something else out of it."""
+def test_cloudevents_sdk_parses_the_event(server: HttpEnd, event: str) -> None:
+    """The SDK of CloudEvents parses the event, with the right values."""
     sent = message(event, id="message-7")
     request = send(server, sent, "cloudevents")
     assert request.headers["content-type"] == "application/cloudevents+json"
@@ -111,14 +111,14 @@ ALERT_KEYS = {"status", "labels", "annotations", "startsAt", "endsAt", "generato
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_the_body_is_alertmanagers(event: str) -> None:
-    """A receiver written for Alertmanager meets a missing key, a number, or a label that Prometheus does not allow."""
+def test_body_is_that_of_alertmanager(event: str) -> None:
+    """The body has every key of Alertmanager, only texts as labels, and label names that Prometheus allows."""
     for text in HOSTILE.values():
         assert_alertmanagers(shape(hostile_message(text, event), "alertmanager"), event)
 
 
 def assert_alertmanagers(body: Any, event: str) -> None:
-    """Fail unless this is what Alertmanager would send."""
+    """Fail unless this is a body that Alertmanager could send."""
     [one] = body["alerts"]
     assert set(body) == ALERTMANAGER_KEYS
     assert set(one) == ALERT_KEYS
@@ -132,8 +132,8 @@ def assert_alertmanagers(body: Any, event: str) -> None:
     assert len(one["fingerprint"]) == 16
 
 
-def test_firing_and_resolved_find_each_other() -> None:
-    """A receiver of Alertmanager's never closes what it opened."""
+def test_firing_and_resolved_have_the_same_key() -> None:
+    """A receiver for Alertmanager messages can resolve what it opened."""
     opened, resolved = (shape(message(event), "alertmanager") for event in ("alert.opened", "alert.resolved"))
     other = shape(Message("m", "alert.opened", AT, {**message().data, "id": "alert-2"}), "alertmanager")
     assert opened["groupKey"] == resolved["groupKey"] == "alert-1"
@@ -143,8 +143,8 @@ def test_firing_and_resolved_find_each_other() -> None:
     assert resolved["alerts"][0]["endsAt"] == "2026-11-25T09:00:43.770Z"
 
 
-def test_labels_are_the_rules_the_groups_and_ours() -> None:
-    """Somebody's routing by label does not find its label, or a rule's label takes the place of ours."""
+def test_labels_are_those_of_the_rule_the_group_and_actionwatch() -> None:
+    """The labels of the rule and the group are included, and do not replace those of actionwatch."""
     labels = {"team": "payments", "severity": "mine", "runs-on": "x", "": "empty", "9": "digit"}
     body = shape(message(labels=labels, group={"userName": "eve", "cluster": None}), "alertmanager")
     assert body["commonLabels"] == {
@@ -155,8 +155,8 @@ def test_labels_are_the_rules_the_groups_and_ours() -> None:
     assert body["commonAnnotations"]["summary"] == "Cluster payments-prod deleted"
 
 
-def test_a_summary_is_an_alert_of_its_own() -> None:
-    """What was held back fires as if it were new, or cannot be told from an alert."""
+def test_summary_is_a_separate_alert() -> None:
+    """A summary can be distinguished from an alert, and does not fire as a new one."""
     body = shape(summary("mute", id="m", alerts=[alert(level=level) for level in Level]), "alertmanager")
     assert body["commonLabels"] == {"alertname": "actionwatch_summary", "severity": "critical", "reason": "mute"}
     assert body["groupKey"] == "m"
@@ -167,7 +167,7 @@ def test_a_summary_is_an_alert_of_its_own() -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_events_are_valid_ocsf(event: str) -> None:
-    """A lake that checks its schema refuses the event."""
+    """The events are valid by the OCSF schema."""
     kinds, operations = ("DELETE_CLUSTER", *ACCOUNT_KINDS), ("CREATE", "READ", "UPDATE", "DELETE", None, "OTHER")
     for kind, operation in itertools.product(kinds, operations):
         records = [record(), record(action_kind=kind, operation=operation)]
@@ -189,14 +189,14 @@ def test_events_are_valid_ocsf(event: str) -> None:
         ({"action_kind": "ADMIN_SET_ACCESS_LEVEL"}, 3001, "ADMIN_SET_ACCESS_LEVEL"),
     ],
 )
-def test_the_kind_says_the_class(changes: dict[str, Any], class_uid: int, activity: str) -> None:
-    """A change of users is filed under calls, or what was done under something else."""
+def test_kind_determines_the_ocsf_class(changes: dict[str, Any], class_uid: int, activity: str) -> None:
+    """The class of an event depends on the kind of the action."""
     body = shape(message(records=[record(**changes)]), "ocsf")
     assert (body["class_uid"], body["activity_name"]) == (class_uid, activity)
 
 
-def test_an_event_carries_who_what_and_the_alert() -> None:
-    """An analyst who finds the event does not find the alert, the user, the cluster or the record."""
+def test_event_contains_user_action_and_alert() -> None:
+    """An event contains the alert, the user, the cluster and the record."""
     body = shape(message(count=3, first_at=AT - timedelta(hours=1), id="m7", level=Level.HIGH), "ocsf")
     assert body["actor"]["user"]["name"] == "eve@example.com"
     assert {"type": "cluster", "uid": "c-1", "name": "payments-prod"} in body["resources"]
@@ -206,17 +206,17 @@ def test_an_event_carries_who_what_and_the_alert() -> None:
     assert body["unmapped"]["actionwatch"]["data"]["rule"]["name"] == "cluster_deleted"
 
 
-def test_a_record_alone_is_an_event_too() -> None:
-    """Exported records are no valid OCSF."""
+def test_exported_record_is_valid_ocsf() -> None:
+    """An exported record is valid OCSF."""
     body = ocsf_event(message(records=[record(user_name=None, description=None)]).data["records"][0])
     assert list(OCSF_VALIDATORS[6003].iter_errors(body)) == []
 
 
-# -- templates of one's own ------------------------------------------------------------------------------------------------
+# -- custom templates ------------------------------------------------------------------------------------------------------
 
 
-def test_a_template_shapes_the_body(server: HttpEnd) -> None:
-    """An operator's own form is not sent."""
+def test_template_defines_the_body(server: HttpEnd) -> None:
+    """A template of the operator defines the body."""
     sent = message(level=Level.LOW, status=Status.ACKED)
     body = send(server, sent, "own").json
     assert list(body) == ["kind", "at", "what", "level", "data"]
@@ -224,10 +224,8 @@ def test_a_template_shapes_the_body(server: HttpEnd) -> None:
 
 
 @pytest.mark.parametrize("text", ["{{ nothing }}", "not json", "{% if %}", None])
-def test_a_template_that_fails_gives_way_to_the_contracts_body(
-    server: HttpEnd, tmp_path: Path, text: str | None
-) -> None:
-    """An operator's mistake costs the alert."""
+def test_failed_template_is_replaced_by_the_contract_body(server: HttpEnd, tmp_path: Path, text: str | None) -> None:
+    """If the template fails, the body of the contract is sent."""
     if text is not None:
         (tmp_path / "mine.json.j2").write_text(text)
     made = options(webhook.Options, url=f"{server.url}/", format="mine")
@@ -240,8 +238,8 @@ def test_a_template_that_fails_gives_way_to_the_contracts_body(
     notifier.close()
 
 
-def test_a_template_that_is_not_there_is_found_before_the_first_alert(tmp_path: Path) -> None:
-    """A misspelt format is found out by the first alert."""
+def test_missing_template_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
+    """A misspelt format is found when the configuration is loaded."""
     made = options(webhook.Options, url="https://x.example", format="cloudevent")
     assert Renderer([tmp_path, TEMPLATES]).missing(webhook.templates(made)) == ["cloudevent.json"]
     assert RENDERER.missing(webhook.templates(options(webhook.Options, url="https://x.example", format="own"))) == []

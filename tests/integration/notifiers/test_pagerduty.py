@@ -1,4 +1,4 @@
-"""PagerDuty: what it alone promises."""
+"""The promises of the PagerDuty notifier."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def notifier(server: HttpEnd) -> Iterator[pagerduty.PagerDutyNotifier]:
     built.close()
 
 
-def test_an_alerts_life_is_its_incidents_life(server: HttpEnd, notifier: pagerduty.PagerDutyNotifier) -> None:
-    """An acknowledged or resolved alert goes on paging, or an alert opens a second incident."""
+def test_alert_and_incident_have_the_same_state(server: HttpEnd, notifier: pagerduty.PagerDutyNotifier) -> None:
+    """An alert has one incident, which is acknowledged and resolved with it."""
     for event, status in (
         ("alert.opened", Status.OPEN),
         ("alert.updated", Status.OPEN),
@@ -55,15 +55,15 @@ def test_an_alerts_life_is_its_incidents_life(server: HttpEnd, notifier: pagerdu
     [("CRITICAL", "critical"), ("HIGH", "error"), ("MEDIUM", "warning"), ("LOW", "info"), ("INFORMATIONAL", "info")],
 )
 def test_levels_become_severities(server: HttpEnd, notifier: Any, level: str, severity: str) -> None:
-    """Urgency rules on severity do not hold."""
+    """The level determines the severity, which urgency rules use."""
     deliver(notifier, "pagerduty", message(level=Level[level]))
     payload = server.requests[0].json["payload"]
     assert payload["severity"] == severity
     assert payload["custom_details"]["level"] == level.lower()
 
 
-def test_the_incident_says_what_to_know(server: HttpEnd, notifier: Any) -> None:
-    """Whoever is woken has to open another console."""
+def test_incident_contains_the_details(server: HttpEnd, notifier: Any) -> None:
+    """The incident contains the details that a person on call needs."""
     deliver(notifier, "pagerduty", message(records=[record(n) for n in reversed(range(20))], count=20))
     payload = server.requests[0].json["payload"]
     assert payload["summary"] == "Cluster payments-prod deleted"
@@ -75,8 +75,8 @@ def test_the_incident_says_what_to_know(server: HttpEnd, notifier: Any) -> None:
     assert len(details["records"]) == 10
 
 
-def test_a_test_is_seen_and_over(server: HttpEnd, notifier: Any) -> None:
-    """A test wakes somebody up, or leaves an incident open."""
+def test_test_message_leaves_no_open_incident(server: HttpEnd, notifier: Any) -> None:
+    """A test message has the lowest urgency and leaves no open incident."""
     deliver(notifier, "pagerduty", message("receiver.test", id="t1"))
     first, second = (request.json for request in server.requests)
     assert (first["event_action"], second["event_action"]) == ("trigger", "resolve")
@@ -86,8 +86,8 @@ def test_a_test_is_seen_and_over(server: HttpEnd, notifier: Any) -> None:
 
 
 @pytest.mark.parametrize("reason", ["digest", "mute", "silence"])
-def test_a_report_pages_nobody(server: HttpEnd, notifier: Any, reason: str) -> None:
-    """The end of a silence wakes somebody up."""
+def test_summary_of_a_silence_does_not_page(server: HttpEnd, notifier: Any, reason: str) -> None:
+    """The summary at the end of a silence pages nobody."""
     deliver(notifier, "pagerduty", summary(reason))
     [request] = server.requests
     assert request.path == "/v2/change/enqueue"
@@ -95,8 +95,8 @@ def test_a_report_pages_nobody(server: HttpEnd, notifier: Any, reason: str) -> N
     assert request.json["payload"]["custom_details"]["alerts"] == ["[critical] Cluster payments-prod deleted (alert-1)"]
 
 
-def test_a_storm_is_one_incident(server: HttpEnd, notifier: Any) -> None:
-    """A storm, whose alerts were not sent, pages nobody, or pages every minute."""
+def test_storm_is_one_incident(server: HttpEnd, notifier: Any) -> None:
+    """A storm, whose alerts were not sent, pages once."""
     for number in range(2):
         deliver(notifier, "pagerduty", summary("storm", id=f"m{number}", alerts=[alert(level=Level.HIGH)] * 60))
     assert {request.json["event_action"] for request in server.requests} == {"trigger"}
@@ -104,33 +104,33 @@ def test_a_storm_is_one_incident(server: HttpEnd, notifier: Any) -> None:
     assert server.requests[0].json["payload"]["severity"] == "error"
 
 
-def test_a_refused_event_says_why(server: HttpEnd, notifier: Any) -> None:
-    """A wrong routing key is retried for a day, or nobody learns what is wrong."""
+def test_refused_event_is_permanent_with_the_reason(server: HttpEnd, notifier: Any) -> None:
+    """A wrong routing key is a permanent error with the reason."""
     errors = ["'routing_key' is invalid", f"it was {ROUTING_KEY}"]
-    said = {"status": "invalid event", "message": "Event object is invalid", "errors": errors}
-    server.queue.append(Reply(400, json.dumps(said).encode()))
+    body = {"status": "invalid event", "message": "Event object is invalid", "errors": errors}
+    server.queue.append(Reply(400, json.dumps(body).encode()))
     with pytest.raises(PermanentDeliveryError, match="routing key") as caught:
         deliver(notifier, "pagerduty", message())
     assert caught.value.response == "Event object is invalid; 'routing_key' is invalid; it was [secret]"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"errors": 7}', b"<html>"])
-def test_a_400_from_something_else_is_permanent_too(server: HttpEnd, notifier: Any, body: bytes) -> None:
-    """An answer that is not PagerDuty's makes something other than a DeliveryError."""
+def test_400_from_another_server_is_permanent(server: HttpEnd, notifier: Any, body: bytes) -> None:
+    """A response that is not from PagerDuty is a DeliveryError too."""
     server.queue.append(Reply(400, body))
     with pytest.raises(PermanentDeliveryError):
         deliver(notifier, "pagerduty", message())
 
 
-def test_too_many_requests_pass(server: HttpEnd, notifier: Any) -> None:
-    """A rate limit makes a dead letter."""
+def test_rate_limit_is_transient(server: HttpEnd, notifier: Any) -> None:
+    """A rate limit is a temporary error."""
     server.queue.append(Reply(429, b'{"status": "throttle exceeded"}'))
     with pytest.raises(TransientDeliveryError, match="throttle"):
         deliver(notifier, "pagerduty", message())
 
 
-def test_every_length_stays_within_the_limits(server: HttpEnd, notifier: Any) -> None:
-    """PagerDuty refuses an event whole because it is too large."""
+def test_lengths_are_within_the_limits(server: HttpEnd, notifier: Any) -> None:
+    """No event is larger than PagerDuty accepts."""
     long = "<日\u202e" * 200_000
     labels = {f"label-{n}": long for n in range(50)}
     records = [record(n, user_name=long, description=long) for n in range(50)]
@@ -142,8 +142,8 @@ def test_every_length_stays_within_the_limits(server: HttpEnd, notifier: Any) ->
         assert len(request.json["payload"]["summary"]) <= 1_024
 
 
-def test_any_id_makes_a_dedup_key() -> None:
-    """An alert's id is too long for PagerDuty, and two of them become one incident."""
+def test_any_id_gives_a_unique_dedup_key() -> None:
+    """Each alert id gives a different dedup key within the length limit."""
     keys = {_key("a" * 300), _key("a" * 301), _key("é"), _key("a\nb")}
     assert len(keys) == 4
     assert all(len(key) <= 255 and key.isascii() and key.isprintable() for key in keys)
@@ -156,8 +156,8 @@ def _key(alert_id: str) -> str:
     return key
 
 
-def test_the_preview_shows_the_event_without_the_key() -> None:
-    """A preview prints the secret."""
+def test_preview_shows_the_event_without_the_key() -> None:
+    """The preview does not print the secret."""
     made = options(pagerduty.Options, routing_key=ROUTING_KEY)
     files = pagerduty.preview(made, message(), Rendered(), receiver="on-call")
     assert "ROUTING-KEY" in files["pagerduty.json"]
@@ -174,7 +174,7 @@ def test_the_preview_shows_the_event_without_the_key() -> None:
         ({"routing_key": ROUTING_KEY, "severity": "x"}, "Extra inputs"),
     ],
 )
-def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:
-    """A wrong configuration is found out by the first alert."""
+def test_invalid_options_are_refused(given: dict[str, Any], fault: str) -> None:
+    """Invalid options are refused when the configuration is loaded."""
     with pytest.raises(ValidationError, match=fault):
         options(pagerduty.Options, **given)

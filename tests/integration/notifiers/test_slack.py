@@ -1,4 +1,4 @@
-"""Slack: what it alone promises."""
+"""The promises of the Slack notifier."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def notifier(server: HttpEnd) -> Iterator[slack.SlackNotifier | slack.IncomingWe
     made.close()
 
 
-def test_the_first_message_gives_the_reference(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
-    """Later messages cannot find the head message, because its channel is known by name only."""
+def test_first_message_returns_its_reference(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """Later messages find the head message, even if the configuration has only the name of the channel."""
     receipt = deliver(notifier, "slack", message())
     assert receipt.reference == HEAD
     assert receipt.note is None
@@ -45,10 +45,8 @@ def test_the_first_message_gives_the_reference(server: HttpEnd, notifier: slack.
     assert server.requests[0].json["channel"] == "#alerts"
 
 
-def test_an_update_rewrites_the_head_and_says_nothing_in_the_thread(
-    server: HttpEnd, notifier: slack.SlackNotifier
-) -> None:
-    """A counter that moves fills the channel or the thread."""
+def test_update_changes_the_head_and_not_the_thread(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """An update of the count posts nothing in the channel or the thread."""
     receipt = deliver(notifier, "slack", message("alert.updated", count=7), HEAD)
     assert receipt.reference is None
     [request] = server.requests
@@ -58,10 +56,8 @@ def test_an_update_rewrites_the_head_and_says_nothing_in_the_thread(
     assert "×7" in request.json["text"]
 
 
-def test_a_resolution_rewrites_the_head_and_is_told_in_the_thread(
-    server: HttpEnd, notifier: slack.SlackNotifier
-) -> None:
-    """Nobody who follows the thread hears that it is over."""
+def test_resolve_changes_the_head_and_is_posted_in_the_thread(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """A resolve is posted in the thread too, for those who follow it."""
     deliver(notifier, "slack", message("alert.resolved", count=3, resolved_by="sam <!here>"), HEAD)
     update, reply = server.requests
     assert update.path == "/api/chat.update"
@@ -71,16 +67,16 @@ def test_a_resolution_rewrites_the_head_and_is_told_in_the_thread(
     assert reply.json["text"] == "Resolved by sam &lt;!here&gt;, 3 matches in total."
 
 
-def test_without_a_head_any_event_posts_one(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
-    """An update is lost because its alert was never told here."""
+def test_message_without_a_head_posts_one(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """An update whose alert has no message here posts one."""
     assert deliver(notifier, "slack", message("alert.updated")).reference == HEAD
     assert deliver(notifier, "slack", message("alert.resolved")).reference == HEAD
     assert {request.path for request in server.requests} == {"/api/chat.postMessage"}
 
 
 @pytest.mark.parametrize("error", ["message_not_found", "cant_update_message", "edit_window_closed"])
-def test_a_deleted_head_is_posted_anew(server: HttpEnd, notifier: slack.SlackNotifier, error: str) -> None:
-    """An alert goes silent because somebody deleted its message."""
+def test_deleted_head_is_posted_again(server: HttpEnd, notifier: slack.SlackNotifier, error: str) -> None:
+    """If somebody deleted the message of an alert, the next update posts it again."""
     server.queue.append(slack_error(error))
     receipt = deliver(notifier, "slack", message("alert.updated"), "C0123456789:1.0")
     assert receipt.reference == HEAD
@@ -88,16 +84,16 @@ def test_a_deleted_head_is_posted_anew(server: HttpEnd, notifier: slack.SlackNot
     assert error in receipt.note
 
 
-def test_a_lost_thread_does_not_cost_the_resolution(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
-    """The head says resolved, and yet the delivery is dead."""
+def test_resolve_succeeds_without_the_thread(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """If the thread is lost, the resolve still counts as sent."""
     server.queue += [Reply(200, b'{"ok": true}'), slack_error("thread_not_found")]
     receipt = deliver(notifier, "slack", message("alert.resolved"), HEAD)
     assert "could not reply in the thread" in (receipt.note or "")
 
 
 @pytest.mark.parametrize("error", ["invalid_blocks", "invalid_attachments", "msg_blocks_too_long"])
-def test_blocks_that_slack_refuses_go_out_as_text(server: HttpEnd, notifier: slack.SlackNotifier, error: str) -> None:
-    """A template that Slack dislikes costs the alert, or nobody learns of it."""
+def test_refused_blocks_are_sent_as_text(server: HttpEnd, notifier: slack.SlackNotifier, error: str) -> None:
+    """If Slack refuses the blocks of a template, the text is sent, and the failure is reported."""
     server.queue.append(slack_error(error))
     receipt = deliver(notifier, "slack", message())
     assert error in (receipt.note or "")
@@ -107,8 +103,8 @@ def test_blocks_that_slack_refuses_go_out_as_text(server: HttpEnd, notifier: sla
     assert not sent.get("attachments")
 
 
-def test_blocks_that_an_incoming_webhook_refuses_go_out_as_text(server: HttpEnd) -> None:
-    """A template that Slack dislikes costs the alert, or nobody learns of it."""
+def test_blocks_refused_by_an_incoming_webhook_are_sent_as_text(server: HttpEnd) -> None:
+    """If an incoming webhook refuses the blocks of a template, the text is sent, and the failure is reported."""
     made = slack.build(options(slack.Options, webhook_url=f"{server.url}/services/T0/B0/xyz"), receiver="slack")
     server.queue.append(Reply(400, b"invalid_blocks"))
     receipt = deliver(made, "slack", message())
@@ -128,8 +124,8 @@ def test_blocks_that_an_incoming_webhook_refuses_go_out_as_text(server: HttpEnd)
         ("some_new_error", "some_new_error"),
     ],
 )
-def test_a_refusal_says_what_to_do(server: HttpEnd, notifier: slack.SlackNotifier, error: str, remedy: str) -> None:
-    """A person is told a code and no way out."""
+def test_refusal_has_a_remedy(server: HttpEnd, notifier: slack.SlackNotifier, error: str, remedy: str) -> None:
+    """The error for each code of Slack contains a remedy."""
     server.queue.append(slack_error(error, response_metadata={"messages": ["[ERROR] details"]}))
     with pytest.raises(PermanentDeliveryError, match=remedy) as caught:
         deliver(notifier, "slack", message())
@@ -137,23 +133,25 @@ def test_a_refusal_says_what_to_do(server: HttpEnd, notifier: slack.SlackNotifie
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>maintenance</html>", b"[]", b"null", b"{}", b'{"ok": false}', b"\xff"])
-def test_an_answer_that_is_not_slacks_is_transient(server: HttpEnd, notifier: slack.SlackNotifier, body: bytes) -> None:
-    """A proxy's maintenance page counts as delivered, or makes a dead letter."""
+def test_response_of_another_server_is_transient(server: HttpEnd, notifier: slack.SlackNotifier, body: bytes) -> None:
+    """The maintenance page of a proxy is a temporary error."""
     server.queue.append(Reply(200, body))
     with pytest.raises(TransientDeliveryError):
         deliver(notifier, "slack", message())
 
 
-def test_the_colour_bar_and_the_readers_own_time(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
-    """The level cannot be seen at a glance, or times are in a zone that nobody lives in."""
+def test_colour_shows_the_level_and_times_are_local_to_the_reader(
+    server: HttpEnd, notifier: slack.SlackNotifier
+) -> None:
+    """The colour shows the level, and times are in the time zone of the reader."""
     deliver(notifier, "slack", message(level=Level.HIGH))
     [attachment] = server.requests[0].json["attachments"]
     assert attachment["color"] == "#f4511e"
     assert "<!date^1795597243^{date_short_pretty} {time_secs}|2026-11-25 09:00:43 UTC>" in json.dumps(attachment)
 
 
-def test_every_length_stays_within_slacks_limits(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
-    """Slack refuses a message whole because one text is too long."""
+def test_lengths_are_within_the_limits(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """No text is longer than Slack accepts."""
     long = "<&>" * 20_000
     records = [record(n, user_name=long, description=long) for n in range(50)]
     fields = tuple((long, long) for _ in range(30))
@@ -182,16 +180,16 @@ def test_every_length_stays_within_slacks_limits(server: HttpEnd, notifier: slac
         {"attachments": [None, {"blocks": [None]}, {"text": "x" * 9_999, "fallback": 1}] * 50},
     ],
 )
-def test_bounding_never_fails(payload: dict[str, Any]) -> None:
-    """An operator's odd template makes the notifier fail instead of Slack."""
+def test_limiting_lengths_never_fails(payload: dict[str, Any]) -> None:
+    """Any template output can be shortened."""
     made = bounded(payload, fallback="the title")
     assert made["text"]
     assert len(made.get("blocks", [])) <= 50
     assert len(made.get("attachments", [])) <= 20
 
 
-def test_a_template_that_gave_nothing_still_says_the_title(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
-    """An empty rendering sends an empty message."""
+def test_empty_rendering_sends_the_title(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """An empty rendering is replaced by the title."""
     notifier.send(message(title="deleted <!channel>"), Rendered({}), None)
     assert server.requests[0].json["text"] == "[critical] deleted &lt;!channel&gt;"
 
@@ -199,7 +197,7 @@ def test_a_template_that_gave_nothing_still_says_the_title(server: HttpEnd, noti
 def test_proxies_of_the_environment_are_not_used(
     server: HttpEnd, notifier: slack.SlackNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable of the environment sends the token through another host."""
+    """A proxy in the environment is not used."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     deliver(notifier, "slack", message())
@@ -224,14 +222,14 @@ def test_proxies_of_the_environment_are_not_used(
         ({"token": "x", "channel": "C1", "proxy": "socks://x"}, "http://host:port"),
     ],
 )
-def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:
-    """A wrong configuration is found out by the first alert."""
+def test_invalid_options_are_refused(given: dict[str, Any], fault: str) -> None:
+    """Invalid options are refused when the configuration is loaded."""
     with pytest.raises(ValidationError, match=fault):
         options(slack.Options, **given)
 
 
-def test_the_shipped_template_gives_text_blocks_and_colour() -> None:
-    """The shipped template is no message that Slack takes."""
+def test_shipped_template_gives_text_blocks_and_colour() -> None:
+    """The shipped template gives a message that Slack accepts."""
     rendered, failures = RENDERER.render(("slack.json",), message(count=60, records=[record(n) for n in range(50)]))
     assert failures == []
     payload = json.loads(rendered.texts["slack.json"])
@@ -239,8 +237,8 @@ def test_the_shipped_template_gives_text_blocks_and_colour() -> None:
     assert "and 55 more" in rendered.texts["slack.json"]
 
 
-def test_the_preview_reads_like_slack() -> None:
-    """Whoever looks at the preview sees markup instead of what people see."""
+def test_preview_looks_like_slack() -> None:
+    """The preview shows what people see, without markup."""
     made = options(slack.Options, token=TOKEN, channel="C1", app_token="xapp-1")
     sent = message(title="deleted <!channel> & more")
     rendered, _ = RENDERER.render(("slack.json",), sent)

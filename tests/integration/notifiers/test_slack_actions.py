@@ -1,4 +1,4 @@
-"""Slack's buttons, against a server that speaks Socket Mode."""
+"""The buttons in Slack, with a server that speaks Socket Mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actionwatch.notifiers._slack_actions import REFUSED_WAIT, SlackActions
 from tests.integration.notifiers.ends import TOKEN, deliver, options, slack_error, slack_texts
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
-from tests.threads import strike
+from tests.threads import raise_in_thread
 from tests.unit.render.messages import message
 from tests.waiting import LIMIT, at_least, beside, wait_until
 
@@ -30,7 +30,7 @@ def server() -> Iterator[SocketEnd]:
 
 
 class Pressed:
-    """What the application does with presses: keeps them, or fails."""
+    """What the application does with a press: keep it, or fail."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []
@@ -45,7 +45,7 @@ class Pressed:
 
 
 def made_of(server: SocketEnd) -> slack.Options:
-    """Options with Socket Mode on."""
+    """Make options with Socket Mode."""
     given = {"token": TOKEN, "app_token": APP_TOKEN, "channel": "#alerts", "base_url": f"{server.api.url}/api"}
     made: slack.Options = options(slack.Options, **given)
     return made
@@ -62,7 +62,7 @@ def is_connected(actions: SlackActions) -> bool:
 
 @contextmanager
 def listening(server: SocketEnd, pressed: Pressed) -> Iterator[SlackActions]:
-    """Post an alert and listen for what is pressed under it."""
+    """Post an alert and listen for presses."""
     made = made_of(server)
     notifier = slack.build(made, receiver="security-slack")
     deliver(notifier, "slack", message())
@@ -78,7 +78,7 @@ def listening(server: SocketEnd, pressed: Pressed) -> Iterator[SlackActions]:
 
 
 def buttons(payload: Any) -> list[str]:
-    """Name the buttons of a message, and check what they carry."""
+    """Return the names of a message's buttons, and check their values."""
     found = [block for item in payload.get("attachments", []) for block in item["blocks"] if block["type"] == "actions"]
     return [element["text"]["text"] for block in found for element in block["elements"]]
 
@@ -93,8 +93,8 @@ def buttons(payload: Any) -> list[str]:
         ("alerts.summary", Status.OPEN, []),
     ],
 )
-def test_buttons_are_those_that_make_sense(server: SocketEnd, event: str, status: Status, shown: list[str]) -> None:
-    """A resolved alert can be acknowledged, or an open one cannot."""
+def test_buttons_depend_on_the_state(server: SocketEnd, event: str, status: Status, shown: list[str]) -> None:
+    """An open alert has all buttons, an acknowledged one no Acknowledge, and a resolved one none."""
     notifier = slack.build(made_of(server), receiver="security-slack")
     deliver(notifier, "slack", message(event, status=status))
     notifier.close()
@@ -104,7 +104,7 @@ def test_buttons_are_those_that_make_sense(server: SocketEnd, event: str, status
 
 
 def test_without_socket_mode_there_are_no_buttons(server: SocketEnd) -> None:
-    """Buttons are shown that nobody listens to."""
+    """Without Socket Mode, no buttons are shown."""
     made = options(slack.Options, token=TOKEN, channel="C1", base_url=f"{server.api.url}/api")
     notifier = slack.build(made, receiver="security-slack")
     deliver(notifier, "slack", message())
@@ -121,8 +121,8 @@ def test_without_socket_mode_there_are_no_buttons(server: SocketEnd) -> None:
         ("resolve", []),
     ],
 )
-def test_a_press_is_done_and_answered_in_place(server: SocketEnd, name: str, left: list[str]) -> None:
-    """A press does nothing, or the channel does not learn who pressed."""
+def test_press_acts_and_updates_the_message(server: SocketEnd, name: str, left: list[str]) -> None:
+    """A press acts, and the message shows who pressed."""
     pressed = Pressed()
     with listening(server, pressed):
         server.press(f"actionwatch_{name}", envelope_id="e1")
@@ -139,8 +139,8 @@ def test_a_press_is_done_and_answered_in_place(server: SocketEnd, name: str, lef
     assert update["attachments"][0]["color"] == posted["attachments"][0]["color"]
 
 
-def test_a_refused_action_is_told_to_the_presser_alone(server: SocketEnd) -> None:
-    """Somebody believes that an alert is acknowledged."""
+def test_failed_action_is_reported_only_to_its_user(server: SocketEnd) -> None:
+    """A failed action is reported to the user who pressed, and only to that user."""
     pressed = Pressed()
     pressed.error = ActionwatchError("the alert is resolved already <!channel>")
     with listening(server, pressed):
@@ -148,28 +148,28 @@ def test_a_refused_action_is_told_to_the_presser_alone(server: SocketEnd) -> Non
             pressed.error = error
             server.press("actionwatch_ack", envelope_id=f"e{number}")
             wait_until(lambda: len(server.api.requests) == number + 3, "the answer to the presser")  # noqa: B023
-    said = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
-    texts = [request.json["text"] for request in said]
+    replies = [request for request in server.api.requests if request.path.endswith("chat.postEphemeral")]
+    texts = [request.json["text"] for request in replies]
     assert texts[0] == "Acknowledge failed: the alert is resolved already &lt;!channel&gt;"
     assert texts[1:] == ["Acknowledge failed: busy", "Acknowledge failed: unexpected ZeroDivisionError"]
-    assert {request.json["user"] for request in said} == {"U123"}
+    assert {request.json["user"] for request in replies} == {"U123"}
 
 
-def test_who_was_not_the_first_learns_who_was(server: SocketEnd) -> None:
-    """The channel reads that somebody did what another had done, or an older message takes the newer one's place."""
+def test_second_press_shows_who_was_first(server: SocketEnd) -> None:
+    """A second user sees who was first, and the message in the channel does not change."""
     pressed = Pressed()
     pressed.decision = Decision("Acknowledged by bob <!channel> (U9)", is_new=False)
     with listening(server, pressed):
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: server.api.requests[-1].path.endswith("chat.postEphemeral"), "the answer to the presser")
     assert not [request for request in server.api.requests if request.path.endswith("chat.update")]
-    told = server.api.requests[-1].json
-    assert told["text"] == "Nothing to do. Acknowledged by bob &lt;!channel&gt; (U9)"
-    assert told["user"] == "U123"
+    reply = server.api.requests[-1].json
+    assert reply["text"] == "Nothing to do. Acknowledged by bob &lt;!channel&gt; (U9)"
+    assert reply["user"] == "U123"
 
 
-def test_a_repeated_envelope_is_one_press(server: SocketEnd) -> None:
-    """Slack's own repetition silences twice."""
+def test_repeated_envelope_acts_once(server: SocketEnd) -> None:
+    """If Slack repeats an envelope, the action is done once."""
     pressed = Pressed()
     with listening(server, pressed):
         for envelope_id in ("e1", "e1", "e2"):
@@ -178,8 +178,8 @@ def test_a_repeated_envelope_is_one_press(server: SocketEnd) -> None:
     assert len(pressed.calls) == 2
 
 
-def test_what_is_not_ours_is_left_alone(server: SocketEnd) -> None:
-    """Another app's button, or a broken envelope, does something or ends the listener."""
+def test_foreign_or_broken_envelope_is_ignored(server: SocketEnd) -> None:
+    """Buttons of other apps and broken envelopes do nothing and do not end the listener."""
     pressed = Pressed()
     with listening(server, pressed):
         server.press("somebody_elses", "actionwatch_nonsense", "ack", envelope_id="e1")
@@ -195,8 +195,8 @@ def test_what_is_not_ours_is_left_alone(server: SocketEnd) -> None:
     assert "<!channel>" not in json.dumps(server.api.requests[-1].json)
 
 
-def test_a_lost_connection_is_made_again(server: SocketEnd) -> None:
-    """After Slack's daily refresh, or a broken line, buttons do nothing for ever."""
+def test_lost_connection_is_restored(server: SocketEnd) -> None:
+    """After Slack's daily refresh, or a broken connection, the buttons work again."""
     pressed = Pressed()
     with listening(server, pressed) as listener:
         server.hang_up()
@@ -209,8 +209,8 @@ def test_a_lost_connection_is_made_again(server: SocketEnd) -> None:
         wait_until(lambda: len(pressed.calls) == 2, "a press")
 
 
-def test_a_slack_that_is_down_at_the_start_is_asked_again(server: SocketEnd) -> None:
-    """A listener that could not connect at once never does."""
+def test_connection_is_retried_if_slack_is_down_at_the_start(server: SocketEnd) -> None:
+    """If Slack is down at the start, the listener connects later."""
     server.opening = [Reply(503), Reply(200, b'{"ok": true, "url": "ws://evil.example/"}')]
     listener = slack.listener(made_of(server), Pressed(), receiver="security-slack")
     assert listener
@@ -220,13 +220,13 @@ def test_a_slack_that_is_down_at_the_start_is_asked_again(server: SocketEnd) -> 
     listener.close()
 
 
-def test_a_listener_outlives_any_exception(server: SocketEnd) -> None:
-    """An exception ends the thread, and the buttons are dead in silence."""
+def test_listener_survives_any_exception(server: SocketEnd) -> None:
+    """No exception ends the thread of the listener."""
     pressed = Pressed()
     with listening(server, pressed) as listener:
         listener.check()
-        struck = "slack-actions-security-slack", "_listen", SystemExit
-        wait_until(lambda: strike(*struck), "the end of the connecting")
+        place = "slack-actions-security-slack", "_listen", SystemExit
+        wait_until(lambda: raise_in_thread(*place), "the end of the connecting")
         wait_until(lambda: server.connections == 2 and is_connected(listener), "a second connection")
         server.press("actionwatch_ack", envelope_id="e1")
         wait_until(lambda: pressed.calls, "a press")
@@ -234,8 +234,8 @@ def test_a_listener_outlives_any_exception(server: SocketEnd) -> None:
         listener.check()
 
 
-def test_it_ends_whatever_it_is_doing(server: SocketEnd) -> None:
-    """A listener that waits minutes before it connects again has a service wait as long for its end."""
+def test_listener_stops_while_it_waits(server: SocketEnd) -> None:
+    """A listener that waits for minutes before it connects again stops at once."""
     server.opening = [slack_error("invalid_auth")]
     refused = slack.listener(made_of(server), Pressed(), receiver="security-slack")
     assert refused
@@ -247,15 +247,15 @@ def test_it_ends_whatever_it_is_doing(server: SocketEnd) -> None:
 
 
 def test_proxies_of_the_environment_are_not_used(server: SocketEnd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable of the environment sends presses through another host."""
+    """A proxy in the environment is not used."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with listening(server, Pressed()) as listener:
         assert is_connected(listener)
 
 
-def test_the_tokens_stay_secret(server: SocketEnd, caplog: pytest.LogCaptureFixture) -> None:
-    """A token stands in a log."""
+def test_tokens_are_not_logged(server: SocketEnd, caplog: pytest.LogCaptureFixture) -> None:
+    """No token is in a log."""
     caplog.set_level(0)
     server.opening = [slack_error("invalid_auth", needed=APP_TOKEN)]
     listener = slack.listener(made_of(server), Pressed(), receiver="security-slack")
@@ -277,10 +277,8 @@ def test_the_tokens_stay_secret(server: SocketEnd, caplog: pytest.LogCaptureFixt
         ("chat:write", "missing_scope", "with the scope connections:write"),
     ],
 )
-def test_what_the_tokens_may_do_is_tried(
-    server: SocketEnd, scopes: str, opening: str | None, fault: str | None
-) -> None:
-    """A live check says that all is well, and the first alert, or the first press, finds out that it is not."""
+def test_live_check_tests_the_tokens(server: SocketEnd, scopes: str, opening: str | None, fault: str | None) -> None:
+    """A live check finds a token that cannot post or connect."""
     server.opening = [slack_error(opening)] if opening else []
     answer = Reply(200, b'{"ok": true}', {"content-type": "application/json", "X-OAuth-Scopes": scopes})
     server.api.queue = [answer]

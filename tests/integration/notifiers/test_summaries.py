@@ -1,4 +1,4 @@
-"""What a summary says of what hid its alerts, in each channel's own form."""
+"""How each channel shows the causes of a summary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RENDERER = Renderer([Path(actionwatch.__file__).parents[1] / "templates"])
 
 
 def filled(name: str, message: Message) -> str:
-    """Fill a shipped template, which must not fail."""
+    """Fill in a shipped template, which must not fail."""
     rendered, failures = RENDERER.render((name,), message)
     assert failures == []
     return html.unescape(rendered.texts[name])
@@ -47,23 +47,23 @@ CHANNELS: dict[str, Callable[[Message], str]] = {
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_who_hid_how_many_of_what_and_why(channel: str) -> None:
-    """People learn that something was silenced, but not by whom, or how much of it."""
-    said = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
-    assert "10 cluster_deleted, 2 firewall_opened suppressed by silence 3f2a-1 of sam: load test, ask sam" in said
-    said = CHANNELS[channel](summary("mute", alerts=[alert()] * 3, causes=[NIGHTS]))
-    assert "3 cluster_deleted suppressed by mute interval nights" in said
-    assert "None" not in said
+def test_summary_names_silence_author_comment_and_counts(channel: str) -> None:
+    """A summary shows which silence suppressed how many alerts of which rules, with author and comment."""
+    shown = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
+    assert "10 cluster_deleted, 2 firewall_opened suppressed by silence 3f2a-1 of sam: load test, ask sam" in shown
+    shown = CHANNELS[channel](summary("mute", alerts=[alert()] * 3, causes=[NIGHTS]))
+    assert "3 cluster_deleted suppressed by mute interval nights" in shown
+    assert "None" not in shown
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_nobody_hid_a_digest(channel: str) -> None:
-    """A digest says that something was hidden."""
+def test_digest_has_no_causes(channel: str) -> None:
+    """A digest does not claim that anything was suppressed."""
     assert "hid" not in CHANNELS[channel](summary("digest", alerts=[alert()] * 3))
 
 
-def test_the_webhook_has_it_in_parts() -> None:
-    """An automation has to take a sentence apart."""
+def test_webhook_has_causes_as_fields() -> None:
+    """The webhook message contains the causes as separate fields."""
     data = json.loads(encode(summary("silence", alerts=[alert()] * 12, causes=[SILENCE, NIGHTS]).data))
     assert data["causes"] == [
         {

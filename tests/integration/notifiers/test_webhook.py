@@ -1,4 +1,4 @@
-"""Webhook: what it alone promises."""
+"""The promises of the webhook notifier."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ VALIDATOR = jsonschema_rs.validator_for(webhook.message_schema())
 
 @pytest.fixture
 def server() -> Iterator[HttpEnd]:
-    """Somebody's receiver."""
+    """A receiver."""
     with HttpEnd(lambda _: Reply(200)) as end:
         yield end
 
 
 def send(server: HttpEnd, sent: Message, **given: Any) -> None:
-    """Build a notifier, send once, close it."""
+    """Build a notifier, send once, and close it."""
     notifier = webhook.build(options(webhook.Options, url=f"{server.url}/hook", **given), receiver="soar")
     try:
         deliver(notifier, "webhook", sent)
@@ -49,8 +49,8 @@ def send(server: HttpEnd, sent: Message, **given: Any) -> None:
         notifier.close()
 
 
-def test_the_body_is_the_contracts(server: HttpEnd) -> None:
-    """A receiver that was written to the contract cannot read the message."""
+def test_body_is_that_of_the_contract(server: HttpEnd) -> None:
+    """The body has the format of the contract."""
     send(server, message(late_by=timedelta(hours=2)))
     [request] = server.requests
     body = request.json
@@ -61,8 +61,8 @@ def test_the_body_is_the_contracts(server: HttpEnd) -> None:
     assert (body["data"]["late"], body["data"]["late_by_seconds"]) == (True, 7200)
 
 
-def test_the_headers_are_the_contracts(server: HttpEnd) -> None:
-    """A receiver cannot tell a repeat, or verify who sent it."""
+def test_headers_are_those_of_the_contract(server: HttpEnd) -> None:
+    """The headers identify a repeat and the sender."""
     before = int(time.time())
     send(server, message(id="message-7"), signing_key=KEY, headers={"X-Own": "yes", "Authorization": "Bearer x"})
     headers = server.requests[0].headers
@@ -75,14 +75,14 @@ def test_the_headers_are_the_contracts(server: HttpEnd) -> None:
 
 
 def test_without_a_key_there_is_no_signature(server: HttpEnd) -> None:
-    """A receiver takes an unsigned message for a signed one."""
+    """Without a key, no signature is sent."""
     send(server, message())
     assert "webhook-signature" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_the_signature_covers_the_exact_bytes(server: HttpEnd, name: str) -> None:
-    """A receiver rejects, or cannot verify, what holds unusual text."""
+def test_signature_covers_the_exact_bytes(server: HttpEnd, name: str) -> None:
+    """The signature is valid for the exact bytes of the body, also with unusual text."""
     send(server, hostile_message(HOSTILE[name]), signing_key=KEY)
     [request] = server.requests
     Webhook(KEY).verify(request.body, dict(request.headers))
@@ -91,8 +91,8 @@ def test_the_signature_covers_the_exact_bytes(server: HttpEnd, name: str) -> Non
     assert VALIDATOR.is_valid(request.json)
 
 
-def test_both_keys_sign_while_rotating(server: HttpEnd) -> None:
-    """Receivers with the old key, or with the new one, reject messages while a key is rotated."""
+def test_both_keys_sign_during_a_rotation(server: HttpEnd) -> None:
+    """During a rotation, receivers with the old key and with the new key accept messages."""
     send(server, message(), signing_key=[KEY, OTHER_KEY])
     [request] = server.requests
     assert request.headers["webhook-signature"].count("v1,") == 2
@@ -102,8 +102,8 @@ def test_both_keys_sign_while_rotating(server: HttpEnd) -> None:
         Webhook("whsec_bm90LXRoZS1rZXk=").verify(request.body, dict(request.headers))
 
 
-def test_keys_come_from_files_too(server: HttpEnd, tmp_path: Path) -> None:
-    """Mounted secrets do not sign."""
+def test_keys_from_files(server: HttpEnd, tmp_path: Path) -> None:
+    """Keys from mounted files sign."""
     paths = [tmp_path / "old", tmp_path / "new"]
     for path, key in zip(paths, (KEY, OTHER_KEY), strict=True):
         path.write_text(f"{key}\n")
@@ -113,8 +113,8 @@ def test_keys_come_from_files_too(server: HttpEnd, tmp_path: Path) -> None:
         Webhook(key).verify(request.body, dict(request.headers))
 
 
-def test_summaries_fit_their_schema() -> None:
-    """The published schema refuses a summary, or takes one for an alert."""
+def test_summaries_match_the_schema() -> None:
+    """The published schema accepts summaries, and does not take one for an alert."""
     for sent in (
         summary(),
         summary("storm", alerts=[]),
@@ -129,8 +129,8 @@ def test_summaries_fit_their_schema() -> None:
 
 
 @pytest.mark.parametrize("event", ["alert.opened", "alert.updated", "alert.resolved", "receiver.test"])
-def test_messages_fit_their_schema(event: str) -> None:
-    """The published schema refuses what is sent."""
+def test_messages_match_the_schema(event: str) -> None:
+    """The published schema accepts every message."""
     for sent in (
         message(event),
         message(event, records=[], runbook=None, group=None, labels={}),
@@ -140,8 +140,8 @@ def test_messages_fit_their_schema(event: str) -> None:
         assert list(VALIDATOR.iter_errors(document)) == []
 
 
-def test_the_schema_names_every_property() -> None:
-    """A property is sent that the schema does not describe, or the schema lets one go missing."""
+def test_schema_names_every_property() -> None:
+    """The schema describes and requires every property that is sent."""
     schema = webhook.message_schema()
     document = json.loads(encode(message_document(message())))
     described_alert, rule, shown = (schema["$defs"][name] for name in ("alert", "rule", "record"))
@@ -157,8 +157,8 @@ def test_the_schema_names_every_property() -> None:
 
 
 @pytest.mark.parametrize("value", [10**30, float("inf"), float("nan"), "\ud800", {"\udfff": 1}, [["\ud800"]]])
-def test_odd_json_of_the_upstream_still_goes_out(server: HttpEnd, value: Any) -> None:
-    """One record that JSON libraries disagree on makes its alert undeliverable."""
+def test_unusual_json_of_the_upstream_is_sent(server: HttpEnd, value: Any) -> None:
+    """A record on which JSON libraries disagree does not block its alert."""
     sent = message()
     sent.data["records"][0]["raw"]["odd"] = value
     send(server, sent, signing_key=KEY)
@@ -167,8 +167,8 @@ def test_odd_json_of_the_upstream_still_goes_out(server: HttpEnd, value: Any) ->
     Webhook(KEY).verify(request.body, dict(request.headers))
 
 
-def test_a_message_that_cannot_be_written_is_permanent(server: HttpEnd) -> None:
-    """Something other than a DeliveryError leaves a notifier."""
+def test_message_that_cannot_be_encoded_is_permanent(server: HttpEnd) -> None:
+    """A message that cannot be encoded raises a permanent DeliveryError."""
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
@@ -176,21 +176,21 @@ def test_a_message_that_cannot_be_written_is_permanent(server: HttpEnd) -> None:
     with pytest.raises(PermanentDeliveryError, match="JSON"):
         notifier.send(Message("m", "alert.opened", AT, {"id": "a", "nested": nested}), Rendered(), None)
     notifier.close()
-    while nested:  # taken apart by hand: the interpreter would recurse
+    while nested:  # freed step by step, because the interpreter would recurse
         nested = nested.pop()
 
 
-def test_an_answer_that_is_cut_off_is_none(server: HttpEnd) -> None:
-    """Half an answer counts as delivered."""
+def test_truncated_response_is_an_error(server: HttpEnd) -> None:
+    """A truncated response does not count as delivered."""
     server.queue.append(Reply(fault="cut"))
     with pytest.raises(TransientDeliveryError):
         send(server, message())
 
 
-def test_an_unknown_authority_is_refused(
+def test_unknown_authority_is_refused(
     server_context: ssl.SSLContext, wrong_name_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path
 ) -> None:
-    """A receiver that proves no identity gets the message."""
+    """A receiver with a certificate of an unknown authority gets no message."""
     for context, trusted in ((server_context, other_ca_file), (server_context, None), (wrong_name_context, ca_file)):
         with HttpEnd(lambda _: Reply(200), context) as end:
             with pytest.raises(TransientDeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -199,7 +199,7 @@ def test_an_unknown_authority_is_refused(
 
 
 def test_connections_are_reused_and_few(server: HttpEnd) -> None:
-    """Every message costs a handshake, or every thread that ever sent keeps a connection open."""
+    """Connections are reused, and their number is limited."""
     notifier = webhook.build(options(webhook.Options, url=f"{server.url}/"), receiver="soar")
     for _ in range(3):
         all_at_once(*[lambda: deliver(notifier, "webhook", message())] * 4)
@@ -208,16 +208,16 @@ def test_connections_are_reused_and_few(server: HttpEnd) -> None:
     assert 1 <= server.connection_count <= 4
 
 
-def test_a_query_in_the_address_is_kept(server: HttpEnd) -> None:
-    """A receiver's token in the query is lost on the way."""
+def test_query_of_the_url_is_kept(server: HttpEnd) -> None:
+    """A token in the query of the URL is sent."""
     notifier = webhook.build(options(webhook.Options, url=f"{server.url}/hook?token=abc&x=1"), receiver="soar")
     deliver(notifier, "webhook", message())
     notifier.close()
     assert server.requests[0].path == "/hook?token=abc&x=1"
 
 
-def test_a_receiver_behind_mutual_tls(ca_file: Path, tmp_path: Path) -> None:
-    """A client certificate in the configuration is not shown to the receiver."""
+def test_receiver_with_mutual_tls(ca_file: Path, tmp_path: Path) -> None:
+    """The configured client certificate is presented to the receiver."""
     issued = CA.issue_cert("actionwatch.example")
     (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
@@ -231,15 +231,15 @@ def test_a_receiver_behind_mutual_tls(ca_file: Path, tmp_path: Path) -> None:
         assert len(end.requests) == 1
 
 
-def test_a_receiver_behind_a_proxy(server: HttpEnd) -> None:
-    """A proxy in the configuration is passed by."""
+def test_receiver_behind_a_proxy(server: HttpEnd) -> None:
+    """A configured proxy is used."""
     with ProxyEnd() as proxy:
         send(server, message(), proxy=proxy.url)
         assert len(proxy.seen) == len(server.requests) == 1
 
 
-def test_certificates_that_cannot_be_used_are_refused(ca_file: Path, tmp_path: Path) -> None:
-    """A wrong certificate file is found out by the first alert, or asks for a passphrase on the terminal."""
+def test_unusable_certificates_are_refused(ca_file: Path, tmp_path: Path) -> None:
+    """An invalid certificate file is found when the configuration is loaded, without a question for a passphrase."""
     key = trustme.CA().issue_cert("x.example").private_key_pem.bytes()
     locked = serialization.load_pem_private_key(key, None).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
@@ -281,7 +281,7 @@ def test_certificates_that_cannot_be_used_are_refused(ca_file: Path, tmp_path: P
         ({"url": "https://x.example", "retries": 3}, "Extra inputs"),
     ],
 )
-def test_impossible_options_are_refused(given: dict[str, Any], fault: str) -> None:
-    """A wrong configuration is found out by the first alert."""
+def test_invalid_options_are_refused(given: dict[str, Any], fault: str) -> None:
+    """Invalid options are refused when the configuration is loaded."""
     with pytest.raises(ValidationError, match=fault):
         options(webhook.Options, **given)

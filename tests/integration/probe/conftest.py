@@ -1,4 +1,4 @@
-"""The fixtures of these tests."""
+"""Fixtures of the probe tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An organisation with a past in it, behind a real socket, and a probe of it."""
+"""An organisation with a history, behind a real socket, and a probe of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class World:
     url: str
 
     def probe(self, *faults: str, **changes: Any) -> ProbeReport:
-        """Probe it while these faults play."""
+        """Probe it with these faults."""
         self.faults.set(*faults)
         try:
             return probe_at(self.url, self.organisation.id, **changes)
@@ -47,7 +47,7 @@ class World:
 
 
 @contextmanager
-def a_world(count: int = 130, *, second: int = 30) -> Iterator[World]:
+def serve_world(count: int = 130, *, second: int = 30) -> Iterator[World]:
     """Serve an organisation with `count` actions, the newest some minutes ago, in this second of its minute.
 
     The four newest actions have the same time.

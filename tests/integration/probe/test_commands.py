@@ -1,4 +1,4 @@
-"""`probe` and `check --live`, called as a shell would."""
+"""`probe` and `check --live`, called like from a shell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.children import child, exit_status
 from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
-from tests.integration.probe.kit import SECRETS, World, a_world
+from tests.integration.probe.kit import SECRETS, World, serve_world
 from tests.waiting import LIMIT
 
 TOKEN = "xoxb-1-wallaby"
@@ -27,12 +27,12 @@ TOKEN = "xoxb-1-wallaby"
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """Serve one organisation to all tests."""
-    with a_world(40) as served:
+    with serve_world(40) as served:
         yield served
 
 
 def configure(folder: Path, world: World, receivers: str = "[]", **source: str) -> Path:
-    """Write a configuration without rules of its own."""
+    """Write a configuration without rules."""
     (folder / "rules").mkdir()
     keys = {
         "name": "acme",
@@ -53,7 +53,7 @@ def run(config: Path, *arguments: str) -> Called:
 
 
 def test_probe_prints(tmp_path: Path, world: World) -> None:
-    """For people: each finding, the fields, the lines for the configuration, the number of requests; and no value."""
+    """The table has each finding, the fields, the configuration lines and the number of requests, and contains no value."""
     called = run(configure(tmp_path, world), "probe")
     assert called.status == 0, called.err
     assert called.out.startswith("+ proof: possible with one request per poll")
@@ -64,7 +64,7 @@ def test_probe_prints(tmp_path: Path, world: World) -> None:
 
 
 def test_probe_json(tmp_path: Path, world: World) -> None:
-    """For scripts: one document, or one line a finding."""
+    """The JSON output is one document, or one line per finding."""
     config = configure(tmp_path, world)
     document = run(config, "probe", "-o", "json").json
     assert (document["source"], document["is_provable"]) == ("acme", True)
@@ -74,7 +74,7 @@ def test_probe_json(tmp_path: Path, world: World) -> None:
     assert [line["subject"] for line in lines] == [finding["subject"] for finding in document["findings"]]
 
 
-def test_probe_prevented(tmp_path: Path, world: World) -> None:
+def test_finding_that_prevents_the_proof_fails(tmp_path: Path, world: World) -> None:
     """A finding that makes the proof impossible results in exit status 1."""
     config = configure(tmp_path, world)
     world.faults.set("index_ignored")
@@ -86,7 +86,7 @@ def test_probe_prevented(tmp_path: Path, world: World) -> None:
     assert called.out.startswith("! proof: not possible: see")
 
 
-def test_probe_refused(tmp_path: Path, world: World) -> None:
+def test_refused_key_is_reported_with_its_remedy(tmp_path: Path, world: World) -> None:
     """A refused key is reported with its remedy, and an unknown source is a usage error."""
     config = configure(tmp_path, world, api_key="wrong")
     called = run(config, "probe")
@@ -94,7 +94,7 @@ def test_probe_refused(tmp_path: Path, world: World) -> None:
     assert run(config, "probe", "--source", "nobody").status == 2
 
 
-def test_live_all_well(tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path) -> None:
+def test_live_checks_pass(tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path) -> None:
     """The source and every receiver are checked without a message, and all checks pass."""
     with (
         HttpEnd(lambda _: Reply(200, b'{"ok": true}')) as web,
@@ -141,7 +141,7 @@ def receivers(
     return yaml.safe_dump(made, default_flow_style=True, width=10_000).strip()
 
 
-def test_live_all_broken(
+def test_failed_live_check_has_cause_and_remedy(
     tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path, other_ca_file: Path
 ) -> None:
     """Each failed check has its cause and remedy, and no secret is shown."""
@@ -166,7 +166,7 @@ def test_live_all_broken(
         as_json = run(config, "check", "--live", "-o", "json")
     assert called.status == as_json.status == 1
     assert "source acme: key: the upstream rejected the API key" in called.err
-    assert "receiver slack: Slack answered token_revoked: the token was revoked: install the app again" in called.err
+    assert "receiver slack: Slack response token_revoked: the token was revoked: install the app again" in called.err
     assert "receiver incoming: cannot reach Slack: cannot connect" in called.err
     assert "receiver hook: cannot connect" in called.err
     assert "receiver mail: the mail server refused the login: check username and password" in called.err
@@ -189,7 +189,7 @@ def test_live_all_broken(
         ("error:500", "source acme: key: the upstream failed: HTTP 500"),
     ],
 )
-def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> None:
+def test_errors_of_the_upstream_have_different_texts(tmp_path: Path, world: World, fault: str, what: str) -> None:
     """Different errors of the upstream have different texts."""
     world.faults.set(fault)
     try:
@@ -200,7 +200,7 @@ def test_live_upstream(tmp_path: Path, world: World, fault: str, what: str) -> N
     assert what in called.err
 
 
-def test_live_interrupted(tmp_path: Path, world: World) -> None:
+def test_ctrl_c_does_not_wait_for_a_hanging_receiver(tmp_path: Path, world: World) -> None:
     """Ctrl-C does not wait for a receiver that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as end:
         base_url = f"http://127.0.0.1:{end.getsockname()[1]}/"
@@ -217,7 +217,7 @@ def test_live_interrupted(tmp_path: Path, world: World) -> None:
 
 
 def test_live_needs_a_configuration(tmp_path: Path, world: World) -> None:
-    """A broken configuration is exit status 2, live or not."""
+    """A broken configuration exits with status 2, with and without `--live`."""
     config = configure(tmp_path, world, timeout="soon")
     called = run(config, "check", "--live")
     assert called.status == 2

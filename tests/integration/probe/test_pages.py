@@ -14,7 +14,7 @@ from actionwatch.web.routes import metrics_routes
 from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import open_database
-from tests.integration.probe.kit import a_world
+from tests.integration.probe.kit import serve_world
 
 ROOT = Path(__file__).parents[3]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -36,13 +36,13 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_troubles() -> None:
+def test_every_trouble_is_documented() -> None:
     """The table lists every trouble with its level, and none that does not exist."""
     listed = {names(row[0])[0]: row[1] for row in rows(OPERATIONS, "Self-alerts")}
     assert listed == {name: level.word for name, (level, _) in TITLES.items()}
 
 
-def test_metrics(tmp_path: Path) -> None:
+def test_every_metric_is_documented(tmp_path: Path) -> None:
     """The table lists every metric that is served, and none that is not."""
     database = open_database(tmp_path)
     try:
@@ -56,20 +56,20 @@ def test_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("event", [name for row in rows(OPERATIONS, "Logs") for name in names(row[0])])
-def test_log_events(event: str) -> None:
-    """Every event that the page names is logged somewhere."""
+def test_documented_log_events_exist(event: str) -> None:
+    """Every event that the page names is logged somewhere in the code."""
     assert f'"{event}"' in CODE
 
 
-def test_what_the_proof_rests_on() -> None:
-    """The page names the subjects of `probe` as `probe` does."""
-    with a_world(30) as world:
+def test_documented_probe_subjects_exist() -> None:
+    """The page names the subjects of `probe`."""
+    with serve_world(30) as world:
         subjects = {finding.subject for finding in world.probe().findings} | {"bounds"}
     assert {name for row in rows(PROOF, "Assumptions") for name in names(row[2])} <= subjects
 
 
-def test_methods() -> None:
-    """The page names the methods as receipts do."""
+def test_documented_proof_methods_exist() -> None:
+    """The page names the methods of receipts."""
     assert [names(row[0])[0] for row in rows(PROOF, "How a window is proved")] == [
         "counts", "totals", TWO_WALKS, f"{TWO_WALKS}, partition",
     ]  # fmt: skip

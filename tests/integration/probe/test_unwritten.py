@@ -11,14 +11,14 @@ import pytest
 from actionwatch.base.errors import AccessDenied, RateLimited
 from actionwatch.instaclustr.probe.client import ATTEMPTS, MAX_REQUESTS
 from actionwatch.instaclustr.probe.findings import ProofImpact
-from tests.integration.instaclustr.upstream import Answered, Answering, Asked, Upstream, answer
+from tests.integration.instaclustr.upstream import ReceivedRequest, Responder, Response, Upstream, respond
 from tests.integration.probe.kit import found, printed, probe_at
 
 NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
 def record(number: int, **changes: Any) -> dict[str, Any]:
-    """Make a record; a change to None takes a field away."""
+    """Make a record; None removes a field."""
     at = NEWEST - timedelta(seconds=61 * number, milliseconds=17 * number + 3)
     plain = {
         "action": ("CREATE_CLUSTER", "BACKUP", "LINK_USER")[number % 3],
@@ -30,21 +30,21 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**plain, **changes}.items() if value is not None}
 
 
-def listing(records: list[dict[str, Any]], step: int = 1, **headers: str) -> Answering:
-    """Answer as documented, without filters; `step`: by how much `recordIndex` 1 moves, in pages if -1."""
+def listing(records: list[dict[str, Any]], step: int = 1, **headers: str) -> Responder:
+    """Respond as documented, without filters. `step` is by how much `recordIndex` 1 moves, in pages if -1."""
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         if asked.path.endswith("linked-accounts"):
-            return answer([], 200, **headers)
+            return respond([], 200, **headers)
         low, high = (
             int(asked.params.get(name, [str(default)])[0]) for name, default in (("startTime", 0), ("endTime", 10**15))
         )
         inside = [one for one in records if low <= _milliseconds(one) <= high]
         start = asked.index * (asked.size if step == -1 else step)
         page = {"totalResults": len(inside), "resources": inside[start : start + asked.size]}
-        return answer([page], 200, **headers)
+        return respond([page], 200, **headers)
 
-    return answering
+    return responder
 
 
 def _milliseconds(one: dict[str, Any]) -> int:
@@ -53,7 +53,7 @@ def _milliseconds(one: dict[str, Any]) -> int:
 
 
 def test_index_that_counts_pages() -> None:
-    """An index in pages would make walks skip records: it prevents the proof."""
+    """An index that counts pages would make walks skip records, so it prevents the proof."""
     with Upstream(listing([record(n) for n in range(40)], step=-1)) as upstream:
         report = probe_at(upstream.url)
     assert "counts pages" in found(report, "recordIndex").says
@@ -61,19 +61,19 @@ def test_index_that_counts_pages() -> None:
 
 
 def test_ids_that_change() -> None:
-    """An id that is made up for each answer is no id."""
+    """An id that changes with each response does not count as an id."""
 
-    def answering(asked: Asked) -> Answered:
+    def responder(asked: ReceivedRequest) -> Response:
         return listing([record(n, id=str(uuid.uuid4())) for n in range(40)])(asked)
 
-    with Upstream(answering) as upstream:
+    with Upstream(responder) as upstream:
         finding = found(probe_at(upstream.url), "upstream id")
     assert "changes between responses" in finding.says
     assert finding.weight is ProofImpact.COSTS
 
 
-def test_names_nobody_guessed() -> None:
-    """Fields under other names are suggested as aliases, and with these nothing is missing any more."""
+def test_unknown_field_names_are_suggested_as_aliases() -> None:
+    """Fields with unknown names are suggested as aliases, with which nothing is missing any more."""
     records = []
     for n in range(30):
         one = record(n)
@@ -100,14 +100,14 @@ def test_names_nobody_guessed() -> None:
     assert not after.is_proof_prevented
 
 
-def test_rival_times() -> None:
-    """Two fields that may hold the time are pointed out."""
+def test_two_possible_times_are_reported() -> None:
+    """Two fields that may contain the time are reported."""
     with Upstream(listing([record(n, created=record(n)["timestamp"]) for n in range(9)])) as upstream:
         finding = found(probe_at(upstream.url), "rival fields")
     assert finding.says == "time: timestamp, created"
 
 
-def test_kinds_that_are_sentences() -> None:
+def test_value_that_is_no_kind_is_not_shown() -> None:
     """A value that does not look like a kind is not shown, and only new kinds are suggested."""
     kinds = ["Zebediah deleted 3 things!", "LOGIN_FAILED", "LOGIN", "BACKUP"]
     with Upstream(listing([record(n, action=kinds[n % 4]) for n in range(20)])) as upstream:
@@ -120,19 +120,19 @@ def test_kinds_that_are_sentences() -> None:
     assert "zebediah" not in printed(report).lower()
 
 
-def test_names_that_are_values() -> None:
+def test_field_name_that_looks_like_data_is_not_shown() -> None:
     """A field name that looks like data is not shown, neither of a record nor of an unreadable response."""
     hostile = {"x-2024-55": 1, "bob@acme.example": {"a": 1}, "fine": 2}
     with Upstream(listing([record(n, **hostile) for n in range(9)])) as upstream:
         assert "bob@" not in printed(probe_at(upstream.url))
-    with Upstream(lambda asked: answer({"bob@acme.example": {"deeds": ["x"]}})) as upstream:
+    with Upstream(lambda asked: respond({"bob@acme.example": {"deeds": ["x"]}})) as upstream:
         report = probe_at(upstream.url)
     assert "{(a name that is not shown): {deeds: [text]}}" in found(report, "envelope").says
     assert report.is_proof_prevented
 
 
-def test_long_log() -> None:
-    """A log of more than a page settles how large pages get and how far back it reaches."""
+def test_long_log_shows_page_size_and_retention() -> None:
+    """A log with more than one page shows the largest page size and how far back the log reaches."""
     with Upstream(listing([record(n) for n in range(1500)])) as upstream:
         report = probe_at(upstream.url)
     assert found(report, "pageSize").says == "applied, up to 1000"
@@ -140,7 +140,7 @@ def test_long_log() -> None:
     assert found(report, "proof").weight is ProofImpact.FINE
 
 
-def test_limits_that_are_told() -> None:
+def test_rate_limit_headers_are_named() -> None:
     """Headers about rate limits are named without their values."""
     with Upstream(listing([record(1)], X_RateLimit_Remaining="8371")) as upstream:
         report = probe_at(upstream.url)
@@ -149,7 +149,7 @@ def test_limits_that_are_told() -> None:
 
 
 def test_ignored_filters() -> None:
-    """A server without any filter is found out, and nothing is taken for honoured."""
+    """A server that ignores every filter is detected, and no filter is reported as honoured."""
     with Upstream(listing([record(n) for n in range(30)])) as upstream:
         report = probe_at(upstream.url)
     for subject in ("actionKinds", "userName", "account by id"):
@@ -157,28 +157,28 @@ def test_ignored_filters() -> None:
 
 
 def test_refused_key() -> None:
-    """A refused key is an error with its remedy, not a finding."""
+    """A refused key is an error with its remedy and not a finding."""
     with (
-        Upstream(lambda asked: Answered(401)) as upstream,
+        Upstream(lambda asked: Response(401)) as upstream,
         pytest.raises(AccessDenied, match="whether the key was revoked"),
     ):
         probe_at(upstream.url)
 
 
-def test_limit_that_stays() -> None:
-    """A limit that does not pass ends the probe after a few waits."""
+def test_permanent_rate_limit_ends_the_probe() -> None:
+    """A rate limit that does not end stops the probe after a few waits."""
     waits: list[float] = []
-    with Upstream(lambda asked: Answered(429)) as upstream, pytest.raises(RateLimited):
+    with Upstream(lambda asked: Response(429)) as upstream, pytest.raises(RateLimited):
         probe_at(upstream.url, sleep=waits.append)
     assert len(upstream.asked) == 2 * ATTEMPTS
     assert len(waits) == 2 * (ATTEMPTS - 1)
 
 
-def test_budget() -> None:
-    """With repeated requests too, the probe stays within its budget, and reports the checks that it finished."""
+def test_probe_stays_within_its_budget() -> None:
+    """The probe stays within its request budget, also with retries, and reports the checks that it finished."""
     rest = listing([record(n) for n in range(30)])
     numbers = iter(range(10_000))
-    with Upstream(lambda asked: Answered(429) if next(numbers) % 3 else rest(asked)) as upstream:
+    with Upstream(lambda asked: Response(429) if next(numbers) % 3 else rest(asked)) as upstream:
         report = probe_at(upstream.url)
     assert len(upstream.asked) == report.request_count == MAX_REQUESTS
     assert any("a probe sends at most" in finding.says for finding in report.findings)

@@ -1,4 +1,4 @@
-"""The emulator plays every variant of the upstream; the probe settles each unknown, and shows no value while doing so."""
+"""The emulator simulates every variant of the upstream; the probe determines each unknown and shows no value."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import pytest
 
 from actionwatch.instaclustr.probe.findings import ProofImpact
 from actionwatch.instaclustr.probe.probing import ProbeReport
-from tests.integration.probe.kit import SECRETS, World, a_world, found, printed
+from tests.integration.probe.kit import SECRETS, World, found, printed, serve_world
 
 FINE, COSTS, PREVENTS = ProofImpact.FINE, ProofImpact.COSTS, ProofImpact.PREVENTS
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """Serve one organisation to all tests: each sets its own faults."""
-    with a_world() as served:
+    """Serve one organisation to all tests; each sets its faults."""
+    with serve_world() as served:
         yield served
 
 
-def assert_keeps_quiet(report: ProbeReport, world: World) -> None:
+def assert_shows_no_value(report: ProbeReport, world: World) -> None:
     """A report contains no value of a record, of an account or of the key."""
     text = printed(report)
     ids = [account.id for account in world.organisation.accounts] + [one.id for one in world.organisation.clusters]
@@ -29,9 +29,9 @@ def assert_keeps_quiet(report: ProbeReport, world: World) -> None:
 
 
 def test_documented_upstream(world: World) -> None:
-    """As documented, everything but three things is settled, within the promised number of requests."""
+    """For the documented upstream, all but three unknowns are determined, within the promised number of requests."""
     report = world.probe()
-    assert_keeps_quiet(report, world)
+    assert_shows_no_value(report, world)
     assert [finding.subject for finding in report.findings if not finding.is_settled] == ["pageSize", "lateness"]
     assert not report.is_proof_prevented
     assert found(report, "proof").weight is FINE
@@ -101,7 +101,7 @@ VARIANTS: list[tuple[str, Expected]] = [
     ("time_form:iso_1", {"endTime": ("to 100 ms, the resolution of times in records", FINE)}),
     ("time_form:unreadable", {"time": ("none is readable", PREVENTS)}),
     ("time_name:absent", {"fields": ("no field for time", PREVENTS)}),
-    # Manners
+    # Behaviour
     ("clock:-150s", {"clock": ("behind the local clock", FINE)}),
     ("no_date", {"clock": ("no Date", COSTS)}),
     ("rate_limited:every=9", {"rate limit": ("without Retry-After", COSTS)}),
@@ -120,23 +120,23 @@ def test_variant(world: World, faults: str, expected: Expected) -> None:
         assert says in finding.says
         assert finding.weight is weight
     assert report.is_proof_prevented == any(one.weight is PREVENTS for one in report.findings)
-    assert_keeps_quiet(report, world)
+    assert_shows_no_value(report, world)
 
 
 def test_record_in_the_last_second_of_a_minute() -> None:
     """The next whole second after such a record is a whole minute, so it cannot show which of the two a bound is rounded to."""
-    with a_world(130, second=59) as world:
+    with serve_world(130, second=59) as world:
         report = world.probe("bounds_truncated:1m")
     assert [found(report, name).weight for name in ("startTime", "endTime")] == [COSTS, COSTS]
-    with a_world(1, second=59) as world:
+    with serve_world(1, second=59) as world:
         report = world.probe("bounds_truncated:1m")
     assert [found(report, name).is_settled for name in ("startTime", "endTime")] == [False, False]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_few_records(count: int) -> None:
-    """With too few records, the probe reports what is unknown, and claims nothing."""
-    with a_world(count) as world:
+    """With too few records, the probe reports what it could not determine."""
+    with serve_world(count) as world:
         report = world.probe()
     assert not found(report, "order").is_settled or count > 3
     assert not found(report, "pageSize").is_settled

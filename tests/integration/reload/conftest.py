@@ -1,4 +1,4 @@
-"""A site with an upstream of its own for each test, its logs left behind, and no thread."""
+"""Fixtures: a site with a separate upstream for each test, logs restored afterwards, and no thread left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["logs_left_alone", "no_thread_left", "site"]
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """Start an upstream in which nothing happens but what the test appends."""
+    """Start an upstream that contains only what the test appends."""
     organisation = Organisation()
     account = organisation.add_account("payments")
     cluster = organisation.add_cluster("payments-prod", account=account)

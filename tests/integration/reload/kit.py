@@ -1,4 +1,4 @@
-"""The service in this process, over an emulated upstream and real files that tests change while it runs."""
+"""The service in this process, with an emulated upstream and real files that tests change while it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DELETED, CREATED = "DELETE_CLUSTER", "CREATE_CLUSTER"
 
 
 def rule(name: str = "plain", kind: str = DELETED, key: str = "actionKind") -> str:
-    """Write a rule of one kind; another key breaks it."""
+    """Write a rule for one kind; an unknown key makes it invalid."""
     return (
         f"title: Rule {name}\nname: {name}\nlogsource: {{product: instaclustr, service: user_actions}}\n"
         f"detection: {{selection: {{{key}: {kind}}}, condition: selection}}\nlevel: high\n"
@@ -46,7 +46,7 @@ def burst(number: int = 3, *, detection: str = f"actionKind: {DELETED}", more: s
 
 
 def put(path: Path, text: str) -> None:
-    """Replace a file as careful programs do: the new one whole, then renamed over the old one."""
+    """Replace a file like a careful program: write a new file, then rename it over the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.write_text(text)
@@ -54,14 +54,14 @@ def put(path: Path, text: str) -> None:
 
 
 class ConfigMap:
-    """A folder as Kubernetes mounts it: files are links through `..data`, which one rename has point elsewhere."""
+    """A folder as Kubernetes mounts it: its files are links through `..data`, which one rename points elsewhere."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._count = 0
 
     def swap(self, files: dict[str, str]) -> None:
-        """Have the folder hold these files, all at once."""
+        """Replace all files of the folder at once."""
         self._count += 1
         version = self._folder / f"..2026_11_25_{self._count}"
         version.mkdir(parents=True)
@@ -85,7 +85,7 @@ class ConfigMap:
 
 @dataclass
 class Site:
-    """A folder with a configuration, and the upstream it leads to."""
+    """A folder with a configuration, and its upstream."""
 
     folder: Path
     url: str
@@ -106,7 +106,7 @@ class Site:
         return self.folder / "rules"
 
     def write(self, files: dict[str, str] | None = None, *, port: int = 0, level: str = "error") -> Site:
-        """Write the configuration, and files below the folder."""
+        """Write the configuration, and files in the folder."""
         self.rules.mkdir(exist_ok=True)
         self.config.write_text(
             f"sources:\n  - {{name: acme, organisation_id: '{self.organisation.id}', username: {DEMO_USER}, "
@@ -132,7 +132,7 @@ class Site:
 
     @contextlib.contextmanager
     def service(self, on_death: Callable[[], None] = lambda: None) -> Iterator[Service]:
-        """Run the service; what is in the upstream by then has been stored and matched, and may not alert."""
+        """Run the service. Everything in the upstream at its start is stored and matched, and must not alert."""
         with contextlib.closing(App(read_settings(self.config, {}))) as self.app:
             running = Service(self.app, on_death=on_death)
             with running.running():
@@ -140,14 +140,14 @@ class Site:
                 yield running
 
     def start_and_end(self) -> None:
-        """Be a process that starts with the files as they are, and is killed before it does anything."""
+        """Start a process with the current files, and kill it before it does anything."""
         with contextlib.closing(App(read_settings(self.config, {}))) as self.app:
             Reloader(self.app).start()
 
     @contextlib.contextmanager
     def served(self) -> Iterator[Asked]:
-        """Run `serve` in a thread; give where to ask things of it. It must end well."""
-        self.start_and_end()  # so that there is a store to look into
+        """Run `serve` in a thread, and return the service. It must end without an error."""
+        self.start_and_end()  # so that the store exists
         with (
             contextlib.closing(Asked()) as asked,
             beside(lambda: serve(self.config, read_settings(self.config, {}), asked), stop=asked.ask),
@@ -155,7 +155,7 @@ class Site:
             yield asked
 
     def is_settled(self) -> bool:
-        """Say whether all that the upstream has was stored and matched."""
+        """Return whether everything in the upstream is stored and matched."""
         with self.read() as database, database.read() as connection:
             polled, newest, stored, matched = connection.exec_driver_sql(
                 "SELECT (SELECT count(*) FROM source), (SELECT coalesce(max(id), 0) FROM record),"
@@ -166,7 +166,7 @@ class Site:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Database]:
-        """Open the store as another process would."""
+        """Open the store like another process."""
         database = Database(f"sqlite:///{self.folder / 'actionwatch.db'}")
         try:
             yield database
@@ -174,7 +174,7 @@ class Site:
             database.close()
 
     def alerts(self) -> list[Alert]:
-        """Read the alerts that are not about ourselves, oldest first."""
+        """Read the alerts except self-alerts, oldest first."""
         with self.read() as database, database.read() as connection:
             found = alerts.read_newest(connection, 1000)
         return [alert for alert in reversed(found) if alert.rule != SELF_RULE]
@@ -187,7 +187,7 @@ class Site:
             return [alert for alert in alerts.read_newest(connection, 1000) if alert.rule == SELF_RULE]
 
     def broken(self) -> dict[str, OpenSelfAlert]:
-        """Read what is told to be broken, by the file's name."""
+        """Return the texts about broken files, by file name."""
         with self.read() as database, database.read() as connection:
             found = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
         return {Path(each.subject).name: each for each in found}
@@ -197,7 +197,7 @@ class Site:
             return rule_versions.read_all(connection)
 
     def running(self) -> dict[str, str]:
-        """Give what the matcher looks for, by rule."""
+        """Return the kinds that the matcher looks for, by rule."""
         found = {}
         for each in self.app.rules.rules:
             if each.document is not None:

@@ -1,4 +1,4 @@
-"""SIGHUP, and what it makes of a configuration."""
+"""SIGHUP reloads the configuration."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ TWO = "receivers: [{name: screen, console: {}}, {name: second, console: {}}]\n"
 
 
 def _routed(site: Site) -> list[str]:
-    """Say whom the newest alert went to."""
+    """Return the receivers of the newest alert."""
     alert = site.alerts()[-1]
     with site.read() as database, database.read() as connection:
         rows = connection.exec_driver_sql("SELECT receiver FROM delivery WHERE alert_id = ?", (alert.id,))
         return sorted(name for (name,) in rows)
 
 
-def test_a_changed_configuration_is_taken_up_whole(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    """New receivers, another folder of rules: all of it counts, and nothing that came meanwhile is lost."""
+def test_changed_configuration_is_loaded_completely(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """New receivers and another folder of rules apply together, and no record in between is lost."""
     site.write({"rules/one.yml": rule(), "more/two.yml": rule("two", CREATED)})
     with site.served() as asked:
         wait_until(site.is_settled, "a first poll")
@@ -53,8 +53,8 @@ def test_a_changed_configuration_is_taken_up_whole(site: Site, capsys: pytest.Ca
     capsys.readouterr()
 
 
-def test_a_broken_configuration_leaves_the_old_one(site: Site) -> None:
-    """It is told, with where; rules are reloaded all the same; mended, it is settled."""
+def test_broken_configuration_keeps_the_old_one(site: Site) -> None:
+    """The error is reported with its location, and rules are still reloaded. After the fix the self-alert resolves."""
     site.write({"rules/one.yml": rule()})
     good = site.config.read_text()
     with site.served() as asked:
@@ -72,8 +72,8 @@ def test_a_broken_configuration_leaves_the_old_one(site: Site) -> None:
         wait_until(lambda: not site.broken(), "the end of the trouble")
 
 
-def test_a_configuration_it_does_not_start_with(site: Site) -> None:
-    """The port is taken: the one from before is started again, and says so; with a free port it starts."""
+def test_configuration_that_cannot_start_is_rolled_back(site: Site) -> None:
+    """If the port is in use, the previous configuration runs again and the error is reported; with a free port it starts."""
     site.write({"rules/one.yml": rule()})
     with socket.create_server(("127.0.0.1", 0)) as taken, site.served() as asked:
         wait_until(site.is_settled, "a first poll")
@@ -83,7 +83,7 @@ def test_a_configuration_it_does_not_start_with(site: Site) -> None:
         assert "does not start" in site.broken()[site.config.name].what
         site.act()
         wait_until(lambda: _has(site, 1), "an alert")
-        site.write(level="critical")  # still broken, in another way
+        site.write(level="critical")  # still broken, for another reason
         asked.ask("reload")
         site.write(level="warning")
         asked.ask("reload")
@@ -92,8 +92,8 @@ def test_a_configuration_it_does_not_start_with(site: Site) -> None:
         wait_until(lambda: _has(site, 2), "an alert")
 
 
-def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar: kit.Soar) -> None:
-    """The installed service: SIGHUPs from its start on, a changed rule, a broken one, a kill, a start with what ran."""
+def test_process_reloads_on_sighup(post: kit.Post, soar: kit.Soar) -> None:
+    """The installed service survives SIGHUP from its start on, with changed and broken rules, and a kill and restart."""
     path = post.folder / "rules" / "cluster_deleted.yml"
     with post.service() as service:
         service.wait_until_up()
@@ -123,12 +123,12 @@ def test_the_process_reloads_on_sighup_and_never_dies_of_it(post: kit.Post, soar
         soar.wait_for(user="carol")
         service.process.send_signal(signal.SIGHUP)
         service.end()
-    # Killed, it may not have noted that the message was taken: it comes again, under the same id.
+    # The killed process may not have recorded the sent message: it is sent again under the same id.
     assert len({arrival.id for arrival in soar.find(trouble="rule_broken", type="alert.opened")}) == 1
 
 
 def _acted(site: Site) -> bool:
-    """Act once more; say whether any act so far was alerted on."""
+    """Log one more action. Return whether all actions so far have alerted."""
     site.act(CREATED)
     wait_until(site.is_settled, "its matching")
     return bool(site.alerts())
@@ -138,8 +138,8 @@ def _has(site: Site, count: int) -> bool:
     return len(site.alerts()) == count
 
 
-def test_a_removed_source_and_a_removed_file(site: Site) -> None:
-    """A trouble of a source or a file that was removed stays open, or does not say why it resolved."""
+def test_self_alerts_of_a_removed_source_or_file_resolve(site: Site) -> None:
+    """A self-alert about a removed source or file resolves, with the reason."""
     site.write({"rules/one.yml": rule(), "rules/two.yml": rule("two", key="actionKnd")})
     site.act("BRAND_NEW_KIND")
     site.act("ANOTHER_NEW_KIND")
@@ -162,10 +162,10 @@ def test_a_removed_source_and_a_removed_file(site: Site) -> None:
     assert {alert.status for alert in site.self_alerts()} == {Status.RESOLVED}
 
 
-def test_a_renamed_source_keeps_its_unknown_kinds(site: Site) -> None:
-    """A kind counts as gone though the source only has another name, and reads the same organisation."""
+def test_renamed_source_keeps_its_unknown_kinds(site: Site) -> None:
+    """A kind is still unknown if only the name of the source changed."""
     site.write({"rules/one.yml": rule()})
-    site.act("BRAND_NEW_KIND", minutes_ago=60)  # before what the next poll reads again
+    site.act("BRAND_NEW_KIND", minutes_ago=60)  # before the overlap of the next poll
     site.act(minutes_ago=10)
     for name in ("acme", "beta", "beta"):
         site.write()
@@ -176,8 +176,8 @@ def test_a_renamed_source_keeps_its_unknown_kinds(site: Site) -> None:
     assert site.self_alerts()[0].status is Status.OPEN
 
 
-def test_a_receiver_that_is_renamed_while_messages_wait(site: Site) -> None:
-    """After a reload nothing waits for the old name, which is a dead letter, reported to the new one."""
+def test_pending_messages_of_a_renamed_receiver_become_dead_letters(site: Site) -> None:
+    """After a reload no message waits for the old name. It is a dead letter, reported to the receiver with the new name."""
     site.write({"rules/one.yml": rule()})
     with site.served() as asked:
         wait_until(site.is_settled, "a first poll")

@@ -1,4 +1,4 @@
-"""Changed files, under a service that runs."""
+"""Files that change while the service runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BROKEN = rule(key="actionKin")
 
 
 def _swap_folder(path: Path, text: str) -> None:
-    """Have the folder, a link, point to another one."""
+    """Point the folder, a link, to another one."""
     folder = path.parent
     new = folder.with_name(f"release-{time.monotonic_ns()}")
     put(new / path.name, text)
@@ -35,7 +35,7 @@ def _swap_folder(path: Path, text: str) -> None:
 
 
 def _append_in_place(path: Path, text: str) -> None:
-    """Write slowly, as an editor or a copy over the network does."""
+    """Write slowly, like an editor or a copy over the network."""
     with path.open("w") as file:
         for half in (text[: len(text) // 2], text[len(text) // 2 :]):
             file.write(half)
@@ -44,8 +44,8 @@ def _append_in_place(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("change", [put, _append_in_place, _swap_folder], ids=lambda each: each.__name__)
-def test_a_change_counts(site: Site, change: Callable[[Path, str], object]) -> None:
-    """However a file is changed, the rule is matched as it is now, once and again; what came before is not matched again."""
+def test_changed_rule_applies_to_new_records(site: Site, change: Callable[[Path, str], object]) -> None:
+    """However a file is changed, once or again, its rule applies to new records and not to older ones."""
     site.write({"rules/one.yml": rule()})
     with site.service():
         site.act(CREATED, "early")
@@ -59,8 +59,8 @@ def test_a_change_counts(site: Site, change: Callable[[Path, str], object]) -> N
         wait_until(lambda: not site.broken(), "the end of what a half-written file was", site.broken)
 
 
-def test_one_look_within_a_second_is_enough(site: Site) -> None:
-    """A change needs more than one look, or the next look may come too late to keep the promise of one second."""
+def test_one_check_per_second_finds_a_change(site: Site) -> None:
+    """A change is found by one check, and checks are frequent enough to find it within one second."""
     site.write({"rules/one.yml": rule()})
     with contextlib.closing(App(read_settings(site.config, {}))) as site.app:
         reloader = Reloader(site.app)
@@ -68,13 +68,11 @@ def test_one_look_within_a_second_is_enough(site: Site) -> None:
         put(site.rules / "one.yml", rule(kind=CREATED))
         reloader.look()
         assert site.running() == {"plain": CREATED}
-    assert (
-        LOOK_SECONDS + LOOK_SECONDS < 1
-    )  # until the look begins, and until it no longer waits for a file to stay as it is
+    assert LOOK_SECONDS + LOOK_SECONDS < 1  # until the check begins, and until the file no longer changes
 
 
-def test_a_configmap_is_swapped_whole(site: Site) -> None:
-    """Both files change together, a third comes and goes with its rule, and the hidden copies are not read."""
+def test_configmap_is_replaced_atomically(site: Site) -> None:
+    """Both files change together, a third appears and disappears with its rule, and the hidden copies are not read."""
     (site.folder / "rules").mkdir()
     mounted = ConfigMap(site.rules)
     mounted.swap({"one.yml": rule("one"), "two.yml": rule("two")})
@@ -95,8 +93,8 @@ def test_a_configmap_is_swapped_whole(site: Site) -> None:
         assert not site.broken()
 
 
-def test_folders_may_come_later(site: Site) -> None:
-    """A folder of lists that was not there is seen when it comes, and so are folders below that of the rules."""
+def test_folder_created_later_is_found(site: Site) -> None:
+    """A folder of lists that did not exist is found when it appears, and so are subfolders of the rules."""
     by_list = rule("listed", '"%admins%"', "userName|expand")
     site.write({"rules/one.yml": rule()})
     with site.service():
@@ -109,23 +107,23 @@ def test_folders_may_come_later(site: Site) -> None:
         wait_until(lambda: len(site.alerts()) == 1, "its alert")
         put(site.folder / "lists" / "admins.txt", "mallory\n")
         wait_until(lambda: site.versions()[1].lists == "admins:\n- mallory\n", "the change")
-        put(site.folder / "lists" / "admins.yml", "- x")  # a second list of that name: both are refused
+        put(site.folder / "lists" / "admins.yml", "- x")  # a second list with that name: both are rejected
         wait_until(lambda: "admins.yml" in site.broken(), "the broken list")
         assert "Its last values are used" in site.broken()["admins.yml"].what
         site.act(CREATED, "mallory")
         wait_until(lambda: len(site.alerts()) == 2, "its alert")
 
 
-def test_a_broken_rule_goes_on_as_it_was(site: Site) -> None:
-    """It is told once, with where and what runs; what stands beside it changes; mended, it is settled and taken up."""
+def test_broken_rule_keeps_its_last_good_version(site: Site) -> None:
+    """The error is reported once with its location, the other rules of the file change, and a fix resolves the self-alert."""
     site.write({"rules/one.yml": f"{rule()}---\n{rule('other')}"})
     with site.service() as service:
         put(site.rules / "one.yml", f"{BROKEN}---\n{rule('other', CREATED)}")
         wait_until(lambda: "one.yml" in site.broken(), "the trouble")
         assert site.running() == {"plain": DELETED, "other": CREATED}
-        told = site.broken()["one.yml"].what
-        assert "line 4" in told
-        assert told.endswith("Until it is fixed, the last good version runs: plain")
+        text = site.broken()["one.yml"].what
+        assert "line 4" in text
+        assert text.endswith("Until it is fixed, the last good version runs: plain")
         site.act(DELETED)
         site.act(CREATED)
         wait_until(lambda: len(site.alerts()) == 2, "both alerts")
@@ -136,13 +134,13 @@ def test_a_broken_rule_goes_on_as_it_was(site: Site) -> None:
             f"Not loaded because it is broken: {site.rules / 'one.yml'}"
         ]
         put(site.rules / "one.yml", rule(kind=CREATED))
-        wait_until(lambda: site.running() == {"plain": CREATED}, "the mended rule")
+        wait_until(lambda: site.running() == {"plain": CREATED}, "the fixed rule")
         wait_until(lambda: not site.broken(), "the end of the trouble")
         assert [alert.status for alert in site.self_alerts()] == [Status.RESOLVED]
 
 
-def test_a_restart_with_a_broken_file_runs_what_ran(site: Site) -> None:
-    """Broken while nothing ran, or while it ran and it was killed: the stored version runs, and people are told."""
+def test_restart_with_a_broken_file_uses_the_stored_version(site: Site) -> None:
+    """If a file breaks while the service runs or is stopped, the stored version runs, and the error is reported."""
     site.write({"rules/one.yml": rule(), "rules/two.yml": rule("two")})
     site.start_and_end()
     put(site.rules / "one.yml", BROKEN)
@@ -165,8 +163,8 @@ def test_a_restart_with_a_broken_file_runs_what_ran(site: Site) -> None:
     assert [found.name for found in site.versions()] == ["plain"]
 
 
-def test_a_new_broken_rule_is_off_alone(site: Site) -> None:
-    """There is nothing to fall back on, and that is what people are told."""
+def test_new_broken_rule_is_off(site: Site) -> None:
+    """A new broken rule has no version to fall back on, and the self-alert reports that."""
     site.write({"rules/one.yml": rule(), "rules/new.yml": rule("new", key="actionKin")})
     site.start_and_end()
     assert site.running() == {"plain": DELETED}
@@ -174,7 +172,7 @@ def test_a_new_broken_rule_is_off_alone(site: Site) -> None:
 
 
 def test_only_run_writes_versions(site: Site) -> None:
-    """No other command changes what a restart falls back on; `status` counts what runs, not what the files say."""
+    """No other command changes the stored versions; `status` counts the running rules, not those in the files."""
     site.write({"rules/one.yml": rule(), "rules/two.yml": rule("two") + "mode: shadow\n"})
     called = call("-c", str(site.config), "run", "--once")
     assert called.status == 0, called.err
@@ -198,8 +196,8 @@ def test_only_run_writes_versions(site: Site) -> None:
     assert counts == {"live": 2, "shadow": 1, "off": 0, "broken": 1}
 
 
-def test_templates_keep_their_last_good_text(site: Site) -> None:
-    """A changed template is used at once; a broken one as it last was, over a restart too, and is told."""
+def test_broken_template_keeps_its_last_good_text(site: Site) -> None:
+    """A changed template is used at once. A broken one keeps its last good text, also after a restart, and is reported."""
     path = site.folder / "templates" / "own.txt.j2"
     site.write({"templates/own.txt.j2": "first {{ type }}", "templates/..data/own.txt.j2": "{{"})
 
@@ -226,8 +224,8 @@ def test_templates_keep_their_last_good_text(site: Site) -> None:
         wait_until(lambda: text() != "fourth", "the removal")
 
 
-def test_what_cannot_be_read_is_no_removal(site: Site) -> None:
-    """Rules whose folder is away, or whose file is unreadable text, go on; an empty folder has none."""
+def test_unreadable_file_keeps_its_rules(site: Site) -> None:
+    """Rules in a missing folder or an unreadable file continue; an empty folder removes them."""
     site.write({"rules/one.yml": rule()})
     with site.service():
         away = site.folder / "away"
@@ -245,8 +243,8 @@ def test_what_cannot_be_read_is_no_removal(site: Site) -> None:
         wait_until(lambda: not site.broken(), "the end of the trouble")
 
 
-def test_nothing_is_done_where_nothing_changed(site: Site) -> None:
-    """A touched file, or one that changes back at once, has no rules reloaded and no state of a correlation rebuilt."""
+def test_unchanged_content_is_not_reloaded(site: Site) -> None:
+    """A touched file, or one that changes back at once, reloads no rules and rebuilds no state."""
     site.write({"rules/one.yml": rule(), "rules/burst.yml": burst()})
     with site.service() as service:
         rules, correlating = site.app.rules, site.app._correlations(site.app.rules.rules)
@@ -258,8 +256,8 @@ def test_nothing_is_done_where_nothing_changed(site: Site) -> None:
         assert site.app._correlations(site.app.rules.rules) is correlating
 
 
-def test_a_store_that_fails_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reload that could not be written down is not used; it is when the store is back."""
+def test_reload_is_retried_after_a_store_failure(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload that could not be stored is not used until the store works again."""
     monkeypatch.setattr("actionwatch.service.reload.RETRY_SECONDS", 0.1)
     site.write({"rules/one.yml": rule()})
     with site.service() as service, site.read() as other:

@@ -1,4 +1,4 @@
-"""Rules that count: a new version begins with what the store knows, and fires only for what is new."""
+"""Rules with state: a new version starts with the stored records, and fires only for new ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ USERS = 30
 
 
 def _live_history(site: Site, times: int = 5) -> None:
-    """Have many users do much, live: stored and matched by the rules of now, all of it fit to alert."""
+    """Log many live actions of many users, and store and match them with the current rules."""
     for user in range(USERS):
         for _ in range(times):
             site.act(user=f"user{user}")
     wait_until(site.is_settled, "the history")
 
 
-def test_a_new_rule_over_a_full_store_opens_nothing(site: Site) -> None:
-    """Users who met it long ago are not told; the first who goes on is, with all that led there."""
+def test_new_rule_on_a_full_store_opens_nothing(site: Site) -> None:
+    """Users who met the condition long ago raise no alert.
+
+    The first who continues raises one with all records of the window.
+    """
     site.write({"rules/one.yml": rule(kind=CREATED)})
     with site.service():
         _live_history(site, 2)
@@ -44,8 +47,8 @@ def test_a_new_rule_over_a_full_store_opens_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize("way", ["list", "feeder", "filter", "off", "gone", "gone over a restart"])
-def test_whatever_makes_it_new_opens_nothing(site: Site, way: str) -> None:
-    """A longer list, another feeder, a filter taken away, `mode: off` taken away, a file that comes back: no flood."""
+def test_any_change_of_a_rule_opens_nothing(site: Site, way: str) -> None:
+    """A longer list, another feeding rule, a removed filter, a removed `mode: off` or a restored file raises no alerts."""
     many = "\n".join(f"user{number}" for number in range(USERS))
     before, after = {
         "list": (
@@ -82,8 +85,8 @@ def test_whatever_makes_it_new_opens_nothing(site: Site, way: str) -> None:
         wait_until(lambda: len(site.alerts()) == 2, "the alert about what is new")
 
 
-def test_killed_between_writing_down_and_using(site: Site) -> None:
-    """The new version was noted and the process died before it was used: what it starts from is still now, not before."""
+def test_version_stored_before_a_kill_starts_after_the_restart(site: Site) -> None:
+    """If the process dies after storing a version and before using it, the version starts at the restart, not earlier."""
     site.write({"rules/one.yml": rule(kind=CREATED)})
     with site.service():
         _live_history(site)
@@ -96,8 +99,8 @@ def test_killed_between_writing_down_and_using(site: Site) -> None:
         wait_until(lambda: len(site.alerts()) == 2, "the alert about what is new")
 
 
-def test_an_unchanged_rule_keeps_counting(site: Site) -> None:
-    """A reload of others in the middle of a window, and one of its own title, forget nothing of it."""
+def test_unchanged_rule_keeps_its_state(site: Site) -> None:
+    """A reload of other rules in the middle of a window, or a change of its own title, keeps the state of the rule."""
     site.write({"rules/one.yml": rule(kind=CREATED), "rules/burst.yml": burst(3)})
     with site.service():
         site.act()
@@ -113,7 +116,7 @@ def test_an_unchanged_rule_keeps_counting(site: Site) -> None:
 
 
 class _Switching(KindEngine):
-    """Has other rules used while it is at its second batch."""
+    """An engine that switches to other rules at its second batch."""
 
     matcher: Matcher
     following: KindEngine
@@ -126,8 +129,8 @@ class _Switching(KindEngine):
         return super().evaluate(batch)
 
 
-def test_rules_change_between_two_batches(tmp_path: Path) -> None:
-    """In the middle of a backlog each record is matched once, by the old rules or by the new, each batch by one of them."""
+def test_rules_switch_between_two_batches(tmp_path: Path) -> None:
+    """In the middle of a backlog each record is matched once, and each batch by one set of rules."""
     database = open_database(tmp_path)
     post = Post(database)
     post.store(*(make_record(number, minutes=number) for number in range(1, 10)))
@@ -140,8 +143,8 @@ def test_rules_change_between_two_batches(tmp_path: Path) -> None:
     database.close()
 
 
-def test_stopped_in_a_backlog(tmp_path: Path) -> None:
-    """A matcher that is to stop leaves the rest after the batch under way, for the next process."""
+def test_stopped_matcher_leaves_the_rest(tmp_path: Path) -> None:
+    """A matcher that is stopped leaves the rest of a backlog, after the current batch, for the next process."""
     database = open_database(tmp_path)
     post = Post(database)
     post.store(*(make_record(number, minutes=number) for number in range(1, 10)))

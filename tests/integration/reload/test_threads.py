@@ -1,4 +1,4 @@
-"""What people see when a thread of the service dies, and when its step keeps failing."""
+"""How a dead thread of the service, or a step that keeps failing, is reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actionwatch.service.signals import Asked
 from actionwatch.service.threads import ThreadDied
 from tests import http_client
 from tests.integration.reload.kit import Site, rule
-from tests.threads import strike
+from tests.threads import raise_in_thread
 from tests.waiting import beside, wait_until
 
 
@@ -46,15 +46,15 @@ def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None
     """Raise an exception in a thread until the thread is dead. Within a step, which may just have begun, it survives."""
 
     def is_dead() -> bool:
-        is_struck = not deaths.is_set() and strike(name, WAITS_IN[name], error)
-        return deaths.wait(MATCH_SECONDS + 1 if is_struck else 0)  # no thread waits for longer
+        is_raised = not deaths.is_set() and raise_in_thread(name, WAITS_IN[name], error)
+        return deaths.wait(MATCH_SECONDS + 1 if is_raised else 0)  # no thread waits longer
 
     wait_until(is_dead, f"the end of {name}")
 
 
 @pytest.mark.parametrize("error", [SystemExit, MemoryError, Odd])
 @pytest.mark.parametrize("name", WAITS_IN)
-def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
+def test_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
     """/healthz and the main thread report a dead thread."""
     site.write({"rules/plain.yml": rule()})
     deaths = threading.Event()
@@ -69,7 +69,7 @@ def test_a_dead_thread_is_reported(site: Site, name: str, error: type[BaseExcept
             assert answer(service, "/healthz") == (503, {"status": "dead", "dead": [name]})
 
 
-def test_a_dead_thread_ends_the_process(site: Site) -> None:
+def test_dead_thread_ends_the_process(site: Site) -> None:
     """A dead thread ends the service with an error that names it."""
     site.write({"rules/plain.yml": rule()})
     raised: list[BaseException] = []
@@ -83,8 +83,8 @@ def test_a_dead_thread_ends_the_process(site: Site) -> None:
     with contextlib.closing(Asked()) as asked, beside(lambda: run(asked)) as running:
 
         def has_ended() -> bool:
-            is_struck = strike("match", WAITS_IN["match"], Odd)
-            running.join(MATCH_SECONDS + 1 if is_struck else 0)  # it waits for no longer
+            is_raised = raise_in_thread("match", WAITS_IN["match"], Odd)
+            running.join(MATCH_SECONDS + 1 if is_raised else 0)  # it does not wait longer
             return not running.is_alive()
 
         wait_until(has_ended, "the end of the service")
@@ -113,7 +113,7 @@ def open_steps(site: Site, *, look_again: bool = False) -> list[str]:
     return [subject for (subject,) in rows]
 
 
-def test_a_step_that_keeps_failing(site: Site, failing: Service) -> None:
+def test_step_that_keeps_failing_raises_a_self_alert(site: Site, failing: Service) -> None:
     """A step that keeps failing raises a self-alert, which resolves when the step works again."""
     site.act()
     wait_until(lambda: open_steps(site, look_again=True) == ["match"], "the self-alert")

@@ -46,9 +46,9 @@ def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
     """Build a watch of the machine's clock. Its reports go to no receiver."""
     machine = post.clock
     assert isinstance(machine, Machine)
-    told = [follower.follow_clock for follower in followers]
+    follow_methods = [follower.follow_clock for follower in followers]
     troubles = SelfAlertStore(post.database, Addressing(Route(()), {}), machine)
-    return ClockWatch(machine.clock, post.database, troubles, told, machine.elapsed)
+    return ClockWatch(machine.clock, post.database, troubles, follow_methods, machine.elapsed)
 
 
 def poll(post: Post) -> None:
@@ -67,11 +67,11 @@ def row(post: Post, alert_id: str = "one") -> Delivery:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_move_a_retry(post: Post, machine: Machine, step: timedelta) -> None:
     """A retry that is due in ten seconds runs after ten seconds, regardless of the clock."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         assert len(sender.sent) == 1
@@ -89,11 +89,11 @@ def test_a_retry_comes_when_it_was_to_come(post: Post, machine: Machine, step: t
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timedelta) -> None:
+def test_outbox_uses_the_old_time_until_the_step_is_noticed(post: Post, machine: Machine, step: timedelta) -> None:
     """Until the step is noticed, the outbox uses the time from before the step."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         machine.now += step
@@ -105,10 +105,10 @@ def test_between_a_step_and_its_notice(post: Post, machine: Machine, step: timed
     assert row(post).status is DeliveryStatus.PENDING
 
 
-def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Machine) -> None:
+def test_clock_step_gives_up_no_message(post: Post, machine: Machine) -> None:
     """A message that fails before and after a step of a day is still retried. It is given up after a day of attempts."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         machine.set_clock(hours=25)
@@ -126,12 +126,12 @@ def test_nothing_is_given_up_because_the_clock_was_set(post: Post, machine: Mach
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_during_an_attempt(post: Post, machine: Machine, step: timedelta) -> None:
     """An attempt that begins before a step and fails after it is neither given up nor sent twice at once."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
     sender.gate.clear()
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         worker.run_once()
         machine.now += step
@@ -151,17 +151,17 @@ def test_an_attempt_under_way(post: Post, machine: Machine, step: timedelta) -> 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_change_a_retry_after(post: Post, machine: Machine, step: timedelta) -> None:
     """A Retry-After of half an hour lasts half an hour."""
     sender = post.senders["hook"]
     sender.answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=30))
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         sender.answer = lambda message: None
         machine.now += step
         watch(post, worker).run_once()
-        post.owe("two")
+        post.open_alerts("two")
         machine.advance(minutes=29)
         settle(worker)
         assert len(sender.sent) == 1
@@ -171,10 +171,10 @@ def test_a_receiver_stays_closed_as_long_as_it_asked(post: Post, machine: Machin
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_change_a_rate(post: Post, machine: Machine, step: timedelta) -> None:
     """A receiver with a rate of one message per ten minutes gets one per ten minutes."""
     post.channel["rate_per_second"] = 1 / 600
-    post.owe("one", "two")
+    post.open_alerts("one", "two")
     with post.delivering() as worker:
         settle(worker)
         machine.now += step
@@ -192,10 +192,10 @@ def test_a_rate_holds(post: Post, machine: Machine, step: timedelta) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
+def test_clock_step_does_not_change_the_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> None:
     """A step does not make a failure of a minute look like a day. A long failure is still reported."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     with post.delivering() as worker:
         settle(worker)
         machine.now += step
@@ -209,7 +209,7 @@ def test_health_of_receivers(post: Post, machine: Machine, step: timedelta) -> N
     assert "receiver_failing hook" in post.open_troubles()
 
 
-def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Machine) -> None:
+def test_clock_step_opens_one_alert_that_resolves_after_an_hour(post: Post, machine: Machine) -> None:
     """A step is logged and opens one alert with both times, which resolves after an hour without another step."""
     machine.set_clock(hours=-1)
     watching = watch(post)
@@ -233,9 +233,9 @@ def test_a_step_is_told_once_and_is_over_after_an_hour(post: Post, machine: Mach
     assert post.open_troubles() == []
 
 
-def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
+def test_small_correction_is_not_reported(post: Post, machine: Machine) -> None:
     """A correction of half a minute is no step: nothing is moved or reported."""
-    post.owe("one")
+    post.open_alerts("one")
     before = row(post)
     machine.set_clock(seconds=-30)
     watch(post).run_once()
@@ -243,9 +243,9 @@ def test_small_corrections_are_no_news(post: Post, machine: Machine) -> None:
     assert row(post) == before
 
 
-def test_a_busy_store(post: Post, machine: Machine) -> None:
+def test_clock_step_while_the_store_is_busy(post: Post, machine: Machine) -> None:
     """While the store cannot be written, the old time continues. The step is logged once and handled later."""
-    post.owe("one")
+    post.open_alerts("one")
     busy = BusyDatabase(f"sqlite:///{post.database.path}")
     watching = ClockWatch(machine.clock, busy, post.troubles, (), machine.elapsed)
     machine.set_clock(hours=5)
@@ -262,7 +262,7 @@ def test_a_busy_store(post: Post, machine: Machine) -> None:
     assert [entry["event"] for entry in logs].count("clock_stepped") == 1
 
 
-def test_what_was_written_by_the_time_before(post: Post, machine: Machine) -> None:
+def test_row_with_the_old_time_becomes_due_in_time(post: Post, machine: Machine) -> None:
     """A row that was written with a time from just before a step back still becomes due in time."""
     watching = watch(post)
     before = machine()
@@ -281,61 +281,61 @@ def row_of_test(post: Post) -> Delivery:
         return next(found for found in outbox.find(connection, limit=9) if found.event == "test")
 
 
-# -- wall-clock things
+# -- schedules by wall-clock time
 
 
-def test_a_digest_is_neither_doubled_nor_skipped(database: Database, machine: Machine) -> None:
+def test_digest_is_sent_once_although_its_hour_repeats(database: Database, machine: Machine) -> None:
     """A digest does not repeat the previous one although the clock shows its hour twice."""
     policy = ReceiverPolicy(digest=parse_crontab("0 13 * * *"))
     desk = Desk(database, machine, policies={"hook": policy})
-    desk.happen(user_name="abe")
+    desk.match_records(user_name="abe")
     desk.deliver()
     desk.later(hours=1)
-    assert desk.told() == ["digest: 1"]
+    assert desk.received() == ["digest: 1"]
     machine.set_clock(minutes=-10)
     watch(desk).run_once()
-    desk.happen(user_name="bob")
+    desk.match_records(user_name="bob")
     desk.later(minutes=5)
-    assert desk.told() == ["digest: 1"]
+    assert desk.received() == ["digest: 1"]
     desk.later(minutes=5)
-    assert desk.told() == ["digest: 1", "digest: 1"]
-    desk.happen(user_name="dan")
+    assert desk.received() == ["digest: 1", "digest: 1"]
+    desk.match_records(user_name="dan")
     desk.deliver()
     machine.set_clock(hours=25)
     watch(desk).run_once()
     desk.deliver()
-    assert desk.told() == ["digest: 1", "digest: 1", "digest: 1"]
+    assert desk.received() == ["digest: 1", "digest: 1", "digest: 1"]
 
 
-def test_a_storm_is_told_of_in_time(database: Database, machine: Machine) -> None:
+def test_storm_summary_is_sent_in_time(database: Database, machine: Machine) -> None:
     """A storm's summary is sent at the end of its interval although the clock was set back."""
     policy = ReceiverPolicy(storm=Storm(2, timedelta(minutes=10)), updates=timedelta(minutes=5))
     desk = Desk(database, machine, policies={"hook": policy})
     for user in ("abe", "bob", "dan", "eve"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.deliver()
-    assert desk.told() == ["opened x1", "opened x1"]
+    assert desk.received() == ["opened x1", "opened x1"]
     machine.set_clock(hours=-1)
     watch(desk).run_once()
     desk.later(minutes=6)
-    assert desk.told()[2:] == ["storm: 2"]
+    assert desk.received()[2:] == ["storm: 2"]
     machine.set_clock(hours=-3)
     watch(desk).run_once()
     for user in ("fay", "gil", "hal"):
-        desk.happen(user_name=user)
+        desk.match_records(user_name=user)
     desk.later(minutes=11)
     desk.later(minutes=5)
-    assert desk.told()[3:] == ["opened x1", "opened x1", "storm: 1"]
+    assert desk.received()[3:] == ["opened x1", "opened x1", "storm: 1"]
 
 
 # -- between two runs
 
 
-def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
+def test_clock_set_back_between_two_runs_does_not_delay_a_retry(post: Post, machine: Machine) -> None:
     """A retry that was due in ten seconds does not wait an hour because the clock was set back before the start."""
     sender = post.senders["hook"]
     sender.answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     post.deliver()
     poll(post)
     sender.answer = lambda message: None
@@ -349,14 +349,14 @@ def test_set_back_while_nothing_ran(post: Post, machine: Machine) -> None:
     with post.database.read() as connection:
         assert polls.read_all(connection)["acme"].last_poll_at <= machine()
     machine.restart()
-    watch(post).start()  # and once is enough
+    watch(post).start()  # the correction is applied once
     assert row(post).status is DeliveryStatus.SENT
 
 
-def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
+def test_clock_set_forward_between_two_runs_gives_up_no_message(post: Post, machine: Machine) -> None:
     """A start that is a day later by the clock gives up no message, because the clock may have been set."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     post.deliver()
     poll(post)
     machine.set_clock(hours=25)
@@ -371,10 +371,10 @@ def test_set_forward_while_nothing_ran(post: Post, machine: Machine) -> None:
     assert row(post).status is DeliveryStatus.DEAD
 
 
-def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
-    """Rounds every half hour give up a message after a day, like a service."""
+def test_cron_runs_give_up_in_time(post: Post, machine: Machine) -> None:
+    """Runs every half hour give up a message after a day, like a service."""
     post.senders["hook"].answer = lambda message: DOWN
-    post.owe("one")
+    post.open_alerts("one")
     for _ in range(47):
         machine.restart()
         watch(post).start()
@@ -389,12 +389,12 @@ def test_rounds_for_cron_give_up_in_time(post: Post, machine: Machine) -> None:
     assert row(post).status is DeliveryStatus.DEAD
 
 
-def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machine) -> None:
+def test_row_written_by_a_clock_far_ahead_is_due_in_time(post: Post, machine: Machine) -> None:
     """A row that was written by a clock far ahead does not wait until that time."""
     poll(post)
     machine.set_clock(days=400)
     machine.restart()
-    post.owe("one")
+    post.open_alerts("one")
     with post.database.write() as connection:
         receivers.note_failure(connection, "hook", machine(), "busy", machine() + timedelta(days=1))
     machine.set_clock(days=-400)
@@ -407,7 +407,7 @@ def test_a_wrong_clock_that_was_right_before_any_poll(post: Post, machine: Machi
     assert row(post).due_at <= machine() + timedelta(seconds=1)
 
 
-def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> None:
+def test_clock_step_alert_survives_a_restart(post: Post, machine: Machine) -> None:
     """A restart within the hour neither removes the report nor extends it."""
     machine.set_clock(hours=-1)
     watch(post).run_once()
@@ -428,7 +428,7 @@ def test_the_report_goes_on_after_a_restart(post: Post, machine: Machine) -> Non
     assert post.open_troubles() == []
 
 
-def test_threads_write_while_the_clock_is_set(post: Post, machine: Machine) -> None:
+def test_write_during_a_clock_step_uses_one_time(post: Post, machine: Machine) -> None:
     """A write during a step uses either the old or the new time, never both."""
     watching = watch(post)
     stopping = threading.Event()

@@ -9,7 +9,7 @@ from actionwatch.store import alerts, self_alerts
 from tests.integration.kit import Post
 
 
-def test_disk(post: Post, tmp_path: Path) -> None:
+def test_nearly_full_disk_opens_a_self_alert(post: Post, tmp_path: Path) -> None:
     """A nearly full disk opens an alert, which resolves when there is room again."""
     store = tmp_path / "store.db"
     check_disk(store, post.troubles, low_bytes=0)
@@ -20,8 +20,8 @@ def test_disk(post: Post, tmp_path: Path) -> None:
     assert _open(post) == []
 
 
-def test_a_renamed_store(post: Post, tmp_path: Path) -> None:
-    """The alert of a full disk resolves, with the reason, though the store has another name now."""
+def test_disk_alert_of_a_renamed_store_resolves(post: Post, tmp_path: Path) -> None:
+    """The alert of a full disk resolves, with the reason, if the store has another name now."""
     check_disk(tmp_path / "old.db", post.troubles, low_bytes=2**62, low_share=1.0)
     check_disk(tmp_path / "new.db", post.troubles, low_bytes=2**62, low_share=1.0)
     assert _open(post) == [("store_nearly_full", "new.db")]

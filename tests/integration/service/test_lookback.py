@@ -71,7 +71,7 @@ def stored(post: Post) -> list[str]:
         return [record.action_kind for record in records.read_after(connection, 0, 10_000)]
 
 
-def test_a_term_is_known_for_all_of_its_history(post: Post) -> None:
+def test_term_is_known_for_its_whole_history(post: Post) -> None:
     """With a retention of 10 days and a history of 90, a user from 30 days ago is not new after a restart."""
     rules = rules_of(NEW_USER)
     see(post.database, NOON, begins=NOON - 400 * DAY, alerts_from=NOON)
@@ -85,7 +85,7 @@ def test_a_term_is_known_for_all_of_its_history(post: Post) -> None:
     assert [alert.title for alert in post.alerts().values()] == ["mallory is new"]
 
 
-def test_only_what_a_rule_may_match_is_kept_for_it(post: Post) -> None:
+def test_only_records_that_a_rule_can_match_are_kept_for_it(post: Post) -> None:
     """Records of other kinds are deleted on time; those of the rule after its history has passed."""
     rules = rules_of(NEW_USER)
     see(post.database, NOON, begins=NOON - 400 * DAY, alerts_from=NOON)
@@ -98,7 +98,7 @@ def test_only_what_a_rule_may_match_is_kept_for_it(post: Post) -> None:
     assert "DELETE_CLUSTER" not in stored(post)
 
 
-def test_an_alert_that_more_may_join_stays(post: Post) -> None:
+def test_open_alert_within_its_realert_is_kept(post: Post) -> None:
     """An open alert whose realert is longer than retention is joined, not opened again."""
     rule = KindRule(realert=30 * DAY)
     post.store(at(0, 1))
@@ -122,7 +122,7 @@ def test_an_alert_that_more_may_join_stays(post: Post) -> None:
     assert post.alerts() == {}
 
 
-def test_an_alert_of_a_correlation_that_more_may_join_stays(post: Post) -> None:
+def test_open_alert_of_a_correlation_is_kept(post: Post) -> None:
     """A burst that lasts longer than retention stays one alert and keeps all its records."""
     rules = rules_of(BURST.replace("alert: {", "alert: {realert: 30d, "))
     see(post.database, NOON)
@@ -141,7 +141,7 @@ def test_an_alert_of_a_correlation_that_more_may_join_stays(post: Post) -> None:
     assert (alert.id, alert.count) == (opened, 5)
 
 
-def test_absence_goes_on(post: Post) -> None:
+def test_alert_of_a_long_absence_is_kept(post: Post) -> None:
     """An absence that lasts longer than retention keeps its alert, even without a receiver."""
     post.senders.clear()
     rules = rules_of(MISSING)
@@ -160,7 +160,7 @@ def test_absence_goes_on(post: Post) -> None:
     assert found.resolved_by == "actionwatch"
 
 
-def test_what_the_upstream_still_shows_stays_known(post: Post) -> None:
+def test_records_near_the_mark_are_kept(post: Post) -> None:
     """Records near a mark that does not move stay, because each poll reads them again."""
     post.store(at(-100, 1), at(0, 2))
     see(post.database, NOON, begins=NOON - 400 * DAY)
@@ -170,8 +170,8 @@ def test_what_the_upstream_still_shows_stays_known(post: Post) -> None:
     assert len(stored(post)) == 1
 
 
-def test_how_far_back_a_source_is_asked(post: Post) -> None:
-    """Polls and sweeps reach back from the mark; windows of a backlog that wait for a second look reach further."""
+def test_lookback_of_polls_and_sweeps(post: Post) -> None:
+    """Polls and sweeps look back from the mark. Backlog windows that need a second read reach further back."""
     known = Marks(
         name="acme", organisation="org", begins_at=NOON - 400 * DAY, alerts_from=NOON, mark=NOON, seen_through=NOON,
         proved_through=NOON, bounds_unit=timedelta(seconds=1),
@@ -183,7 +183,9 @@ def test_how_far_back_a_source_is_asked(post: Post) -> None:
         source="acme", starts_at=NOON - 90 * DAY, ends_at=NOON - 89 * DAY, reach=SECOND_LOOK, due_at=NOON
     )
     assert oldest_asked(SOURCE, known, [doubt]) == NOON - 90 * DAY - timedelta(seconds=1)
-    question = replace(doubt, reach=DAY)  # a sweep's that no poll had time for is asked however old it is by then
+    question = replace(
+        doubt, reach=DAY
+    )  # a window of a sweep that no poll had time for is checked regardless of its age
     assert oldest_asked(SOURCE, known, [question]) < question.starts_at
     assert oldest_asked(SOURCE, known, [replace(question, failure_count=1)]) == NOON - reach
     with post.database.write() as connection:
@@ -194,8 +196,8 @@ def test_how_far_back_a_source_is_asked(post: Post) -> None:
     assert (needed.source, needed.since) == ("acme", NOON - 90 * DAY - COARSEST_UNIT)
 
 
-def test_nothing_a_rule_may_match_goes_before_its_source_was_polled(post: Post) -> None:
-    """Nothing that a rule may match is deleted before every source has marks."""
+def test_nothing_is_deleted_before_every_source_was_polled(post: Post) -> None:
+    """No record that a rule may match is deleted before every source has marks."""
     post.store(at(0, 1), at(0, 2, action_kind="BACKUP"))
     post.matcher(KindRule("OTHER")).run_once()
     post.clock.advance(days=300)
@@ -203,7 +205,7 @@ def test_nothing_a_rule_may_match_goes_before_its_source_was_polled(post: Post) 
     assert stored(post) == ["DELETE_CLUSTER"]
 
 
-def test_a_dead_letter_stays_until_a_person_ends_it(post: Post) -> None:
+def test_dead_letter_is_kept_until_it_is_dropped(post: Post) -> None:
     """Retention keeps a dead letter with its alert and message until it is dropped."""
     post.senders["hook"].answer = lambda message: REFUSED
     post.store(at(0, 1))
@@ -217,7 +219,7 @@ def test_a_dead_letter_stays_until_a_person_ends_it(post: Post) -> None:
     assert len(post.alerts()) == 1
 
 
-def test_check_names_the_rules_that_look_back_further(tmp_path: Path) -> None:
+def test_check_reports_rules_that_extend_retention(tmp_path: Path) -> None:
     """`check` prints a note at the rule if records are kept longer than configured."""
     from actionwatch.service import checking
 

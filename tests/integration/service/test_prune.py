@@ -32,7 +32,7 @@ def pruned(post: Post) -> dict[str, int]:
     return {name: n for name, n in prune.run_once(post.database, RETENTION, post.clock()).items() if n}
 
 
-def test_all_goes_in_its_time(post: Post) -> None:
+def test_rows_are_deleted_in_order_of_their_retention(post: Post) -> None:
     """Deliveries of resolved alerts are deleted first, then the alerts with their history and records."""
     post.store(make_record(1), make_record(2, action_kind="READ"))
     post.matcher(KindRule()).run_once()
@@ -63,7 +63,7 @@ def test_all_goes_in_its_time(post: Post) -> None:
         assert alert_history.read(connection, alert_id) == []
 
 
-def test_records_stay_until_correlations_saw_them(post: Post) -> None:
+def test_records_are_kept_until_correlations_processed_them(post: Post) -> None:
     """Records stay until correlations have processed them, even if plain rules are far ahead."""
     post.store(make_record(1), make_record(2))
     post.clock.advance(days=100)
@@ -73,7 +73,7 @@ def test_records_stay_until_correlations_saw_them(post: Post) -> None:
     assert pruned(post) == {"records": 1}
 
 
-def test_unmatched_records_stay(post: Post) -> None:
+def test_unmatched_record_is_kept(post: Post) -> None:
     """An unmatched record stays regardless of its age, and is deleted once it is matched."""
     post.store(make_record())
     post.clock.advance(days=100)
@@ -82,7 +82,7 @@ def test_unmatched_records_stay(post: Post) -> None:
     assert pruned(post) == {"records": 1}
 
 
-def test_what_is_owed_stays(post: Post) -> None:
+def test_pending_message_and_dead_letter_are_kept(post: Post) -> None:
     """A pending message or a dead letter stays with its alert and records, regardless of its age."""
     post.store(make_record())
     post.matcher(KindRule()).run_once()
@@ -97,7 +97,7 @@ def test_what_is_owed_stays(post: Post) -> None:
     assert pruned(post)["deliveries"] == 1
 
 
-def test_more_than_one_batch(post: Post) -> None:
+def test_prune_deletes_several_batches(post: Post) -> None:
     """One run deletes everything that is old, in several batches."""
     count = prune.BATCH * 2 + 1
     with post.database.write() as connection:
@@ -107,7 +107,7 @@ def test_more_than_one_batch(post: Post) -> None:
     assert pruned(post) == {"records": count}
 
 
-def test_a_clock_that_is_years_ahead(post: Post) -> None:
+def test_clock_years_ahead_deletes_nothing(post: Post) -> None:
     """Retention counts back from the newest time through which a source was seen: a clock that jumped ahead deletes nothing."""
     post.store(make_record())
     post.matcher(KindRule("OTHER")).run_once()
@@ -121,7 +121,7 @@ def test_a_clock_that_is_years_ahead(post: Post) -> None:
     assert pruned(post) == {"records": 1}
 
 
-def test_what_was_never_proved_goes_with_the_records(post: Post) -> None:
+def test_unproved_window_is_deleted_with_its_records(post: Post) -> None:
     """An unproved window is deleted together with the records of its time."""
     doubt = UnprovedWindow(
         source="acme", starts_at=NOON, ends_at=NOON + HOUR, reach=HOUR, due_at=NOON, failure_count=3, why="it changes"

@@ -25,7 +25,7 @@ print("ended")
 """
 
 
-def test_no_signal_is_lost_and_none_locks_the_waiting_thread() -> None:
+def test_signal_at_any_point_ends_the_wait() -> None:
     """A handler that runs before, during or after any point of a wait ends the wait."""
     chance = random.Random(1)
     main = threading.main_thread().ident
@@ -47,7 +47,7 @@ def test_no_signal_is_lost_and_none_locks_the_waiting_thread() -> None:
                 assert asked.wait(LIMIT) == "end"
 
 
-def test_a_wait_has_an_end() -> None:
+def test_wait_ends_after_its_time() -> None:
     """A wait returns None after its time, and requests in order."""
     with contextlib.closing(Asked()) as asked:
         assert asked.wait(0.01) is None
@@ -57,7 +57,7 @@ def test_a_wait_has_an_end() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_process_that_waits(number: signal.Signals) -> None:
+def test_signal_ends_a_waiting_process(number: signal.Signals) -> None:
     """After a signal the block ends, and the code after it runs."""
     with child([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

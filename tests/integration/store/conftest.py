@@ -1,4 +1,4 @@
-"""The fixtures of these tests."""
+"""Fixtures of the store tests."""
 
 from tests.fixtures import database
 

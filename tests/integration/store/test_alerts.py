@@ -1,4 +1,4 @@
-"""Alerts in the store: as they were made, found by group and by id, let go with all about them."""
+"""Alerts in the store: they are read back unchanged, found by group and id, and deleted with all that belongs to them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def store(database: Database, *stored: Alert, group: str = "group") -> int:
 
 
 @pytest.mark.parametrize("alert", [make_alert(), FULL])
-def test_comes_back_whole(database: Database, alert: Alert) -> None:
-    """What is stored comes back as it was, and is not overwritten by another of its id."""
+def test_alert_is_read_back_unchanged(database: Database, alert: Alert) -> None:
+    """An alert is read back unchanged, and is not overwritten by another with its id."""
     assert store(database, alert) == 1
     assert store(database, replace(alert, title="other")) == 0
     with database.read() as connection:
@@ -44,8 +44,8 @@ def test_comes_back_whole(database: Database, alert: Alert) -> None:
         assert alerts.read(connection, "none") is None
 
 
-def test_update(database: Database) -> None:
-    """What can change in an alert is stored; what cannot stays."""
+def test_update_changes_only_what_can_change(database: Database) -> None:
+    """An update stores the fields of an alert that can change; the others stay."""
     alert = make_alert()
     store(database, alert, make_alert("other"))
     changed = replace(
@@ -57,8 +57,8 @@ def test_update(database: Database) -> None:
         assert alerts.read(connection, "other") == make_alert("other")
 
 
-def test_unresolved(database: Database) -> None:
-    """Of a group the alerts that are not resolved are read, oldest first."""
+def test_unresolved_alerts_of_a_group_are_read(database: Database) -> None:
+    """The unresolved alerts of a group are read, oldest first."""
     store(
         database,
         make_alert("c", first_at=NOON + QUARTER),
@@ -71,8 +71,8 @@ def test_unresolved(database: Database) -> None:
         assert alerts.read_unresolved(connection, ["none"]) == {}
 
 
-def test_prefix(database: Database) -> None:
-    """A beginning of an id finds it, as it is written, and shows when it is not the only one."""
+def test_alert_is_found_by_an_id_prefix(database: Database) -> None:
+    """A prefix of an id finds the alert, and an ambiguous prefix is detected."""
     store(database, *(make_alert(name) for name in ("abc", "abd", "abe", "x_y", "xzy")))
     with database.read() as connection:
         found = {
@@ -82,8 +82,8 @@ def test_prefix(database: Database) -> None:
         assert len(alerts.read_by_prefix(connection, "ab")) == 2
 
 
-def test_newest_and_counts(database: Database) -> None:
-    """The alerts opened last come first, from a time on; counts are by level and status."""
+def test_newest_alerts_and_counts(database: Database) -> None:
+    """Alerts are read newest first, from a given time on; counts are by level and status."""
     store(
         database,
         make_alert("a"),
@@ -102,8 +102,8 @@ def test_newest_and_counts(database: Database) -> None:
         assert alerts.count_by_level(connection) == {Level.HIGH: 2, Level.LOW: 1}
 
 
-def test_joined(database: Database) -> None:
-    """Joining again changes nothing, and says so."""
+def test_joining_again_changes_nothing(database: Database) -> None:
+    """Joining again changes nothing, and the result shows it."""
     store(database, make_alert())
     with database.write() as connection:
         assert alerts.join(connection, [("alert-1", 1), ("alert-1", 2)]) == 2
@@ -112,8 +112,8 @@ def test_joined(database: Database) -> None:
         assert alerts.read_joined(connection, set()) == set()
 
 
-def test_retention(database: Database) -> None:
-    """An old alert goes with its story, references and joins, once no delivery speaks of it; nothing else goes."""
+def test_retention_deletes_an_old_alert_without_deliveries(database: Database) -> None:
+    """An old alert is deleted with its history, references and joins once it has no deliveries. Nothing else is deleted."""
     old = NOON - timedelta(days=500)
     store(database, make_alert("owing", opened_at=old), make_alert("gone", opened_at=old), make_alert("young"))
     with database.write() as connection:
@@ -126,7 +126,7 @@ def test_retention(database: Database) -> None:
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 1
         assert alerts.delete_settled(connection, NOON, NOON + timedelta(hours=1), 10) == 0
         assert sorted(alerts.read_many(connection, ["owing", "gone", "young"])) == ["owing", "young"]
-        told = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
-        assert sorted(told) == ["owing", "young"]
+        found = receivers.read_references(connection, ["owing", "gone", "young"], "slack")
+        assert sorted(found) == ["owing", "young"]
         assert [len(alert_history.read(connection, name)) for name in ("owing", "gone", "young")] == [1, 0, 1]
         assert records.read_of_alerts(connection, ["gone"], 9) == {"gone": []}

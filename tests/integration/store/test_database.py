@@ -1,4 +1,4 @@
-"""One SQLite file: who may read and write it when, and which schema it has."""
+"""One SQLite file: who can read and write it at what time, and which schema it has."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from actionwatch.store.timestamps import from_micros, to_micros
 from actionwatch.store.wal_checkpoints import COMMITS
 from tests.builders import NOON, open_database
 from tests.children import child, printed, run_child
-from tests.threads import strike
+from tests.threads import raise_in_thread
 from tests.waiting import all_at_once, beside, join, wait_for_event, wait_until
 
 
-def test_empty_store_is_migrated(tmp_path: Path) -> None:
-    """A store that did not exist has, after one upgrade, the newest schema; a second upgrade changes nothing."""
+def test_new_store_gets_the_newest_schema(tmp_path: Path) -> None:
+    """A new store has the newest schema after one upgrade; a second upgrade changes nothing."""
     database = Database(f"sqlite:///{tmp_path / 'deep' / 'down' / 'store.db'}")
     assert database.schema_version() is None
     database.upgrade()
@@ -41,7 +41,7 @@ def test_empty_store_is_migrated(tmp_path: Path) -> None:
 
 
 def test_first_schema_is_migrated_to_the_newest(tmp_path: Path) -> None:
-    """A table or an index was changed without a migration, or a migration does not make what `tables.py` describes."""
+    """The migrations lead from the first schema to exactly the tables and indexes of `tables.py`."""
     new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
     new.upgrade()
     with migrated.write() as connection:
@@ -67,8 +67,8 @@ def upgrade():
 """
 
 
-def test_a_later_migration_keeps_what_is_stored(tmp_path: Path) -> None:
-    """A migration does not run, runs outside the caller's transaction, or loses rows."""
+def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
+    """A migration runs in the transaction of the caller, and keeps all rows."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, folder)
     (folder / "versions" / "0002_later.py").write_text(LATER_MIGRATION)
@@ -89,7 +89,7 @@ def test_a_later_migration_keeps_what_is_stored(tmp_path: Path) -> None:
 
 
 def _create_first_schema(connection: Connection) -> None:
-    """Make a store as the first version made it; `schema_0001.sql` never changes."""
+    """Make a store like the first version did; `schema_0001.sql` never changes."""
     for statement in (Path(__file__).parent / "schema_0001.sql").read_text().split(";\n"):
         if statement:
             connection.exec_driver_sql(statement)
@@ -97,14 +97,14 @@ def _create_first_schema(connection: Connection) -> None:
 
 
 def _schema(database: Database) -> dict[str, list[str]]:
-    """Give the words of the statement that made each table and index, in any order."""
+    """Return the words of the statement that created each table and index, in any order."""
     with database.read() as connection:
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         return {name: sorted(re.findall(r"[^\s,()]+", sql)) for name, sql in rows}
 
 
-def test_the_version_tells_of_any_commit(tmp_path: Path, database: Database) -> None:
-    """It changes with what we write and with what another process writes, and with nothing else."""
+def test_data_version_changes_with_every_commit(tmp_path: Path, database: Database) -> None:
+    """The version changes with each commit of this or another process, and with nothing else."""
     other = Database(f"sqlite:///{database.path}")
     seen = [database.version()]
     for each in (database, other):
@@ -119,7 +119,7 @@ def test_the_version_tells_of_any_commit(tmp_path: Path, database: Database) -> 
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
-    """A store that a newer actionwatch wrote is left alone."""
+    """A store that a newer actionwatch wrote is refused and not changed."""
     database = open_database(tmp_path)
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -176,8 +176,8 @@ def test_further_tables_are_accepted(tmp_path: Path) -> None:
     StoreReader.open(f"sqlite:///{database.path}").close()
 
 
-def test_two_starts_migrate_once(tmp_path: Path) -> None:
-    """Two processes that start on an empty store at once both find it ready."""
+def test_two_simultaneous_starts_migrate_once(tmp_path: Path) -> None:
+    """If two processes start on an empty store at the same time, both can use it."""
     code = (
         "import sys; from actionwatch.store.database import Database; "
         "d = Database(sys.argv[1]); d.upgrade(); print(d.schema_version()); d.close()"
@@ -189,7 +189,7 @@ def test_two_starts_migrate_once(tmp_path: Path) -> None:
 
 
 def test_file_is_private(tmp_path: Path) -> None:
-    """Nobody but the owner can read the store, nor the files SQLite keeps beside it."""
+    """Only the owner can read the store and the files that SQLite keeps next to it."""
     before = os.umask(0)
     try:
         database = open_database(tmp_path)
@@ -202,15 +202,15 @@ def test_file_is_private(tmp_path: Path) -> None:
     assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
 
 
-def test_file_that_cannot_be_made(tmp_path: Path) -> None:
-    """A place where no file can be is said, with its path."""
+def test_store_that_cannot_be_created_is_reported_with_its_path(tmp_path: Path) -> None:
+    """If the file cannot be created, the error names its path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot open the store .*file/store\.db"):
         Database(f"sqlite:///{tmp_path / 'file' / 'store.db'}")
 
 
-def test_file_that_is_no_database(tmp_path: Path) -> None:
-    """A file that holds something else is refused as a store, not overwritten."""
+def test_other_file_is_refused_as_a_store(tmp_path: Path) -> None:
+    """A file that is not a database is refused as a store, and not overwritten."""
     path = tmp_path / "store.db"
     path.write_text("something else, long enough to be looked at" * 100)
     database = Database(f"sqlite:///{path}")
@@ -221,7 +221,7 @@ def test_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_reader_cannot_write(database: Database) -> None:
-    """A read transaction that tries to write fails and changes nothing."""
+    """A read transaction that tries to write fails, and changes nothing."""
     with pytest.raises(StoreError, match="readonly"), database.read() as connection:
         positions.write(connection, "match", 1)
     with database.read() as connection:
@@ -229,7 +229,7 @@ def test_reader_cannot_write(database: Database) -> None:
 
 
 def test_reader_sees_one_state(database: Database) -> None:
-    """A read transaction does not see what is committed while it lasts, and holds up no writer."""
+    """A read transaction does not see later commits, and does not block writers."""
     with database.read() as reading:
         assert positions.read(reading, "match") == 0
         with database.write() as connection:
@@ -240,7 +240,7 @@ def test_reader_sees_one_state(database: Database) -> None:
 
 
 def test_error_rolls_back(database: Database) -> None:
-    """Nothing of a write transaction stays when its block raises, and the next one works."""
+    """If its block raises, a write transaction is rolled back completely, and the next one works."""
 
     def fail() -> None:
         with database.write() as connection:
@@ -254,7 +254,7 @@ def test_error_rolls_back(database: Database) -> None:
 
 
 def test_writers_wait_for_each_other(database: Database) -> None:
-    """Writers that read first and write then take turns: no addition is lost, none fails."""
+    """Writers that read before they write take turns: no addition is lost, and none fails."""
 
     def add() -> None:
         for _ in range(20):
@@ -267,7 +267,7 @@ def test_writers_wait_for_each_other(database: Database) -> None:
 
 
 def test_second_database_waits(tmp_path: Path) -> None:
-    """A writer of another connection pool, as of another process, waits until the first has committed."""
+    """A writer of another connection pool, as in another process, waits until the first has committed."""
     one, other = open_database(tmp_path), open_database(tmp_path)
     begun = threading.Event()
 
@@ -279,7 +279,7 @@ def test_second_database_waits(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack, one.write() as connection:
         thread = stack.enter_context(beside(write))
         wait_for_event(begun, "the other writer's attempt")
-        thread.join(0.05)  # time to do wrong
+        thread.join(0.05)  # time for a wrong order
         assert thread.is_alive()
         positions.write(connection, "match", 10)
     with one.read() as connection:
@@ -288,8 +288,8 @@ def test_second_database_waits(tmp_path: Path) -> None:
     other.close()
 
 
-def test_busy_store_is_named(tmp_path: Path) -> None:
-    """A store that stays locked is a StoreBusy, which passes, and leaves the pool usable."""
+def test_locked_store_raises_store_busy(tmp_path: Path) -> None:
+    """A store that stays locked raises the temporary error StoreBusy, and the pool can still be used."""
     one, other = open_database(tmp_path), Database(f"sqlite:///{tmp_path / 'store.db'}", busy_timeout_ms=10)
     with one.write(), pytest.raises(StoreBusy), other.write():
         raise AssertionError("two writers at once")
@@ -299,8 +299,8 @@ def test_busy_store_is_named(tmp_path: Path) -> None:
     other.close()
 
 
-def test_busy_step_of_the_same_process(tmp_path: Path) -> None:
-    """A writer that waits too long for another thread's turn is told that the store is busy, which passes."""
+def test_writer_that_waits_too_long_raises_store_busy(tmp_path: Path) -> None:
+    """A writer that waits too long for another thread gets the temporary error StoreBusy."""
     database = open_database(tmp_path)
     impatient = Database(f"sqlite:///{database.path}", busy_timeout_ms=10)
     refused: list[StoreBusy] = []
@@ -321,8 +321,8 @@ def test_busy_step_of_the_same_process(tmp_path: Path) -> None:
     database.close()
 
 
-def test_owned_excludes_another_process(database: Database) -> None:
-    """While one process is the service on a store, another is refused; after it ended, even killed, the next is let in."""
+def test_second_service_on_a_store_is_refused(database: Database) -> None:
+    """While one process is the service of a store, a second is refused; after the first ends or is killed, it is accepted."""
     code = (
         "import os, sys; from actionwatch.store.database import Database; d = Database(sys.argv[1])\n"
         "with d.owned():\n  print('owned', flush=True); sys.stdin.readline(); os._exit(9)"
@@ -340,8 +340,8 @@ def test_owned_excludes_another_process(database: Database) -> None:
         pass
 
 
-def test_owned_follows_links(tmp_path: Path) -> None:
-    """Two services on one store are refused under any name: a link to the file or to its folder, a relative path."""
+def test_second_service_is_refused_under_any_path(tmp_path: Path) -> None:
+    """Two services on one store are refused under any path: a link to the file or its folder, a relative path."""
     real, other = tmp_path / "real", tmp_path / "other"
     real.mkdir()
     other.mkdir()
@@ -360,8 +360,8 @@ def test_owned_follows_links(tmp_path: Path) -> None:
     assert list(other.iterdir()) == [other / "linked.db"]
 
 
-def test_a_second_name_is_refused(tmp_path: Path) -> None:
-    """A hard link would have a log and a lock of its own beside it: no service starts on either name."""
+def test_hard_link_is_refused(tmp_path: Path) -> None:
+    """A hard link would have its own log and lock file, so no service starts on either name."""
     open_database(tmp_path).close()
     (tmp_path / "second.db").hardlink_to(tmp_path / "store.db")
     for name in ("store.db", "second.db"):
@@ -375,8 +375,8 @@ def test_a_second_name_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_a_file_that_is_mounted_is_refused(tmp_path: Path) -> None:
-    """A database mounted as a single file has its log outside the mount, where a container loses it."""
+def test_file_mounted_alone_is_refused(tmp_path: Path) -> None:
+    """A database that is mounted as a single file is refused, because its log would be outside the mount and lost."""
     open_database(tmp_path).close()
     mounted = tmp_path / "a folder" / "mounted.db"
     mounted.parent.mkdir()
@@ -391,8 +391,8 @@ def test_a_file_that_is_mounted_is_refused(tmp_path: Path) -> None:
         assert run_child(["umount", mounted]).returncode == 0
 
 
-def test_a_failure_to_write_is_known_while_it_lasts(database: Database) -> None:
-    """A full store is known to the process that cannot write into it, until a write succeeds again."""
+def test_write_failure_is_reported_while_it_lasts(database: Database) -> None:
+    """A process that cannot write to a full store reports that, until a write succeeds again."""
 
     def fill(connection: Connection) -> None:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS filler (content BLOB)")
@@ -400,7 +400,7 @@ def test_a_failure_to_write_is_known_while_it_lasts(database: Database) -> None:
 
     assert database.write_failure is None
     with database.write() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count=1")  # no less than there is
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # at least what is already used
     remedy = re.escape(f"disk is full: free space on the disk of {database.path}")
     with pytest.raises(StoreError, match=remedy), database.write() as connection:
         fill(connection)
@@ -412,13 +412,13 @@ def test_a_failure_to_write_is_known_while_it_lasts(database: Database) -> None:
 
 
 @pytest.mark.parametrize("offset", [timedelta(0), timedelta(microseconds=1), timedelta(days=-30_000)])
-def test_instants(offset: timedelta) -> None:
-    """A time comes back to the microsecond, before 1970 too."""
+def test_times_keep_microseconds(offset: timedelta) -> None:
+    """A time is read back to the microsecond, also before 1970."""
     assert from_micros(to_micros(NOON + offset)) == NOON + offset
 
 
-def test_log_is_carried_over_beside_the_writers(database: Database) -> None:
-    """After many commits what they wrote is in the file, though no commit carried it there, and writing goes on."""
+def test_checkpoints_run_while_writers_continue(database: Database) -> None:
+    """After many commits the log is checkpointed by another thread, and writing continues."""
 
     def commit() -> None:
         for _ in range(COMMITS):
@@ -426,7 +426,7 @@ def test_log_is_carried_over_beside_the_writers(database: Database) -> None:
                 positions.write(connection, "match", positions.read(connection, "match") + 1)
 
     def is_carried_over() -> bool:
-        # By another process: closing the file here would let go of the locks that SQLite holds on it for this one.
+        # In another process: closing the file here would release the locks that SQLite holds on it for this process.
         return run_child(["grep", "-q", "match", database.path]).returncode == 0
 
     assert not is_carried_over()
@@ -437,8 +437,8 @@ def test_log_is_carried_over_beside_the_writers(database: Database) -> None:
         assert positions.read(connection, "match") == 2 * COMMITS
 
 
-def test_checkpoints_go_on_after_any_exception(database: Database) -> None:
-    """An exception ends the thread that keeps the log short, and nothing starts another."""
+def test_checkpoints_continue_after_an_exception(database: Database) -> None:
+    """After an exception in the checkpoint thread, checkpoints continue."""
 
     def commit() -> None:
         for _ in range(COMMITS):
@@ -450,7 +450,7 @@ def test_checkpoints_go_on_after_any_exception(database: Database) -> None:
 
     commit()
     (first,) = threads()
-    wait_until(lambda: strike("checkpoints", "_run_checkpoints", SystemExit), "the end of the checkpoint")
+    wait_until(lambda: raise_in_thread("checkpoints", "_run_checkpoints", SystemExit), "the end of the checkpoint")
     commit()
     join(first)
     commit()

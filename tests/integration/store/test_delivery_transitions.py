@@ -1,4 +1,4 @@
-"""Transitions of deliveries: no course of them leaves the table, and none walks all rows to find one."""
+"""Transitions of deliveries: no sequence leaves the table, and no transition scans all rows."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _free_ordinal(connection: Connection) -> int:
 
 
 def _rows(connection: Connection) -> dict[str, Any]:
-    """Read every row, by id. `fallback_of` of a row may follow a row that moves."""
+    """Read every row, by id. The `fallback_of` of a row may change with a row that is moved."""
     columns = [column for column in DELIVERY.columns if column.name != "fallback_of"]
     return {row.id: row for row in connection.execute(select(*columns))}
 
@@ -98,8 +98,10 @@ def _state(row: Any) -> DeliveryState:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(course=st.lists(st.tuples(st.sampled_from(CHOICES), st.sampled_from(ROWS)), min_size=10, max_size=40))
-def test_any_course(database: Database, course: Sequence[tuple[tuple[str, Step], Delivery]]) -> None:
-    """A transition moves a row another way than the table says, or changes a row whose state does not allow it."""
+def test_any_sequence_stays_within_the_table(
+    database: Database, course: Sequence[tuple[tuple[str, Step], Delivery]]
+) -> None:
+    """Each transition moves a row as the table specifies, and changes no row whose state does not allow it."""
     with database.write() as connection:
         connection.execute(DELIVERY.delete())
         alerts.insert_new(connection, [(make_alert("a", status=Status.ACKED), "a")])
@@ -117,8 +119,8 @@ def test_any_course(database: Database, course: Sequence[tuple[tuple[str, Step],
             assert before.keys() <= after.keys()
 
 
-def test_every_move_is_made(database: Database) -> None:
-    """A move of the table is made by no function, or a function makes none."""
+def test_every_transition_of_the_table_is_made(database: Database) -> None:
+    """The functions make every transition of the table."""
     assert STEPS.keys() == BY_NAME.keys()
     starts: dict[DeliveryState | None, tuple[Step, ...]] = {
         None: (),
@@ -146,13 +148,13 @@ def test_every_move_is_made(database: Database) -> None:
                     for row in _rows(connection).values()
                     if row != before.get(row.id) or row.id not in before
                 }
-    stays = {"change_event", "release"}  # the row's columns change only for an update, or under a lease
+    stays = {"change_event", "release"}  # only an update, or a leased row, changes its columns
     wanted = {(each.name, *move) for each in TRANSITIONS for move in each.moves if each.name not in stays}
     assert wanted - made == set()
 
 
 def test_every_state_has_an_owner() -> None:
-    """A state that is not final has nobody who moves its rows on, or no way leads from it to a final state."""
+    """Each state that is not final has an owner, and leads to a final state."""
     ways = {(source, target) for each in TRANSITIONS for source, target in each.moves}
     final = set(DeliveryState) - OWNERS.keys()
     ending = set(final)
@@ -164,8 +166,8 @@ def test_every_state_has_an_owner() -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "dead", "held"])
-def test_guard(database: Database, status: str) -> None:
-    """The guard of the fixture `database` lets a change pass that the table does not have."""
+def test_guard_aborts_other_transitions(database: Database, status: str) -> None:
+    """The guard of the fixture `database` aborts a change that is not in the table."""
     with database.write() as connection:
         delivery_transitions.enqueue(connection, [ROWS[0]])
         delivery_transitions.sent(connection, ROWS[0].receiver, {ROWS[0].id: None}, NOON)
@@ -173,10 +175,10 @@ def test_guard(database: Database, status: str) -> None:
         connection.execute(DELIVERY.update().values(status=status))
 
 
-def test_status_is_written_in_one_module() -> None:
-    """Another module writes to the table of deliveries: it could move a row past the table of transitions."""
+def test_only_one_module_writes_deliveries() -> None:
+    """No other module writes to the table of deliveries, because it could bypass the table of transitions."""
     folder = Path(actionwatch.__file__).parent
     writes = re.compile(r"\b(?:DELIVERY\s*\.(?:update|insert)|bulk_(?:update|insert)\(\s*connection,\s*DELIVERY\b)")
     writers = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if writes.search(path.read_text())}
-    # Retention deletes rows and old bodies, and a step of the clock moves waits: neither changes a state.
+    # Retention deletes rows and old bodies, and a step of the clock changes due times. Neither changes a state.
     assert writers - {"store/retention.py", "store/waits.py"} == {"store/delivery_transitions.py"}

@@ -1,4 +1,4 @@
-"""The outbox: leases, the order within alert and receiver, ends, and questions that stay quick when it is long."""
+"""The outbox: leases, the order within alert and receiver, final states, and queries that stay fast in a large table."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ SECOND = timedelta(seconds=1)
 
 
 def put(database: Database, *rows: Delivery) -> int:
-    """Put rows into the outbox."""
+    """Add rows to the outbox."""
     with database.write() as connection:
         return delivery_transitions.enqueue(connection, rows)
 
 
 def claim(database: Database, at: datetime = NOON, limit: int = 10, receiver: str = "hook") -> list[Delivery]:
-    """Claim at a time."""
+    """Claim at a given time."""
     with database.write() as connection:
         return lease_due(connection, receiver, at, limit)
 
 
 def row(database: Database, delivery: Delivery) -> Delivery:
-    """Read a row that is there."""
+    """Read an existing row."""
     with database.read() as connection:
         found = outbox.read(connection, delivery.id)
     assert found is not None
     return found
 
 
-def test_known_rows_are_skipped(database: Database) -> None:
-    """A row that is there already is not put in again, nor a second one of its place in the order."""
+def test_known_row_is_not_added_again(database: Database) -> None:
+    """An existing row is not added again, nor is a second row with its ordinal."""
     first = make_delivery()
     assert put(database, first) == 1
     assert put(database, replace(first, event=Event.UPDATED), make_delivery(ordinal=2)) == 1
@@ -52,8 +52,8 @@ def test_known_rows_are_skipped(database: Database) -> None:
     assert row(database, first) == first
 
 
-def test_claim(database: Database) -> None:
-    """What is due is claimed once, longest due first, so many at most, for this receiver, and counts as an attempt."""
+def test_claim_takes_due_rows_once(database: Database) -> None:
+    """Due rows of a receiver are claimed once, those due first, up to a limit, and each claim counts as an attempt."""
     rows = [make_delivery(f"a{n}", due_at=NOON - n * SECOND) for n in range(4)]
     put(database, *rows, make_delivery("x", due_at=NOON + SECOND), make_delivery("a1", "other"))
     assert claim(database, limit=3) == [replace(found, attempts=1) for found in (rows[3], rows[2], rows[1])]
@@ -62,8 +62,8 @@ def test_claim(database: Database) -> None:
     assert row(database, rows[0]).attempts == 1
 
 
-def test_lease_runs_out(database: Database) -> None:
-    """A claim that nobody ended is claimable again after its lease, not before; releasing gives it back at once."""
+def test_lease_expires(database: Database) -> None:
+    """A claimed row can be claimed again after its lease, and not before; a release makes it available at once."""
     put(database, make_delivery())
     claim(database)
     assert claim(database, NOON + LEASE) == []
@@ -74,8 +74,8 @@ def test_lease_runs_out(database: Database) -> None:
     assert [found.attempts for found in claim(database, NOON + LEASE + SECOND)] == [3]
 
 
-def test_order(database: Database) -> None:
-    """A row waits while an earlier one of its alert and receiver is pending; a dead or sent one frees it."""
+def test_row_waits_for_earlier_rows_of_its_alert(database: Database) -> None:
+    """A row waits while an earlier row of its alert and receiver is pending; a dead or sent one does not block it."""
     rows = [make_delivery(ordinal=n, due_at=NOON - n * SECOND) for n in (1, 2, 3)]
     put(database, *rows, make_delivery("other", ordinal=2))
     assert sorted(found.alert_id for found in claim(database)) == ["alert-1", "other"]
@@ -88,8 +88,8 @@ def test_order(database: Database) -> None:
     assert [found.ordinal for found in claim(database)] == [3]
 
 
-def test_sent(database: Database) -> None:
-    """A sent row says when, keeps its note, forgets earlier errors and its lease, and is never claimed again."""
+def test_sent_row_is_final(database: Database) -> None:
+    """A sent row has its time and note, no error and no lease, and is never claimed again."""
     put(database, make_delivery(), make_delivery("b"))
     first, second = claim(database)
     with database.write() as connection:
@@ -107,8 +107,8 @@ def test_sent(database: Database) -> None:
     assert claim(database, NOON + 2 * LEASE) == []
 
 
-def test_retry_holds_back_what_follows(database: Database) -> None:
-    """A row put back is due when said, and so is what waits behind it, unless that is due later still."""
+def test_retry_delays_the_following_rows(database: Database) -> None:
+    """A row that is retried is due at the given time, and so are the rows behind it, unless they are due later."""
     rows = [make_delivery(ordinal=n) for n in (1, 2)] + [make_delivery(ordinal=3, due_at=NOON + 9 * SECOND)]
     other = make_delivery("b")
     put(database, *rows, other)
@@ -118,8 +118,8 @@ def test_retry_holds_back_what_follows(database: Database) -> None:
     assert row(database, rows[0]).last_error == "503"
 
 
-def test_freeze(database: Database) -> None:
-    """What a message says is fixed with what it turned out to be; frozen rows are no longer turned."""
+def test_frozen_row_keeps_its_event(database: Database) -> None:
+    """Freezing stores the body and the event; the event of a frozen row does not change any more."""
     row_two = make_delivery(ordinal=2, event=Event.UPDATED)
     put(database, make_delivery(), row_two)
     with database.write() as connection:
@@ -129,8 +129,8 @@ def test_freeze(database: Database) -> None:
     assert (row(database, row_two).event, row(database, row_two).body) == (Event.OPENED, "{}")
 
 
-def test_change_event(database: Database) -> None:
-    """Only an update that nobody tried becomes a resolve, at once due; an opened stays what it is."""
+def test_only_an_unattempted_update_becomes_a_resolve(database: Database) -> None:
+    """Only an update that was not attempted becomes a resolve, and is due at once; an opened message stays."""
     update = make_delivery(ordinal=2, event=Event.UPDATED, due_at=NOON + LEASE)
     put(database, make_delivery(), update, make_delivery(receiver="other"))
     with database.write() as connection:
@@ -140,8 +140,8 @@ def test_change_event(database: Database) -> None:
     assert (row(database, update).event, row(database, update).due_at) == (Event.RESOLVED, NOON)
 
 
-def test_notified(database: Database) -> None:
-    """A receiver was told of an alert when it took any message of it, and only that receiver; the alert may be gone."""
+def test_receiver_is_notified_after_any_sent_message(database: Database) -> None:
+    """A receiver counts as notified of an alert after any sent message, even if the alert was deleted."""
     put(
         database,
         *(make_delivery(name, ordinal=ordinal) for name in "abc" for ordinal in (1, 2)),
@@ -161,8 +161,8 @@ def test_notified(database: Database) -> None:
     assert [(each.alert, each.is_notified) for each in found[1]] == [(make_alert("a"), False)]
 
 
-def test_requeue(database: Database) -> None:
-    """Dead rows are pending again under their ids, fresh but for what they say; others are left alone."""
+def test_requeue_resets_dead_rows(database: Database) -> None:
+    """Dead rows are pending again under their ids, reset except for their body; other rows do not change."""
     dead, other, alive = make_delivery("a"), make_delivery("b"), make_delivery("c")
     put(database, dead, other, alive)
     with database.write() as connection:
@@ -181,8 +181,8 @@ def test_requeue(database: Database) -> None:
     assert (found.due_at, found.started_at, found.created_at) == (NOON + LEASE, NOON + LEASE, NOON)
 
 
-def test_unknown_receivers(database: Database) -> None:
-    """Receivers that are not configured are named while something waits for them; what waits is buried with the reason."""
+def test_rows_of_unknown_receivers_are_made_dead(database: Database) -> None:
+    """Receivers that are not configured are listed while rows wait for them; these rows become dead with the reason."""
     sent, waiting = make_delivery("a", "gone"), make_delivery("b", "gone")
     put(database, sent, waiting, make_delivery("c"))
     with database.write() as connection:
@@ -198,8 +198,8 @@ def test_unknown_receivers(database: Database) -> None:
     assert row(database, sent).status is DeliveryStatus.SENT
 
 
-def test_queues(database: Database) -> None:
-    """Queues count what waits and what is dead, not what was sent or suppressed."""
+def test_queues_count_pending_and_dead_rows(database: Database) -> None:
+    """Queues count pending and dead rows, not sent or suppressed ones."""
     rows = [make_delivery(name) for name in "abcd"]
     put(database, *rows, make_delivery("a", "other"))
     with database.write() as connection:
@@ -210,8 +210,8 @@ def test_queues(database: Database) -> None:
     assert (row(database, rows[2]).status, row(database, rows[2]).why) == (DeliveryStatus.SUPPRESSED, "why")
 
 
-def test_last_rows(database: Database) -> None:
-    """The last row of each receiver is the one of the highest ordinal; all of an alert come by receiver and order."""
+def test_last_row_of_each_receiver(database: Database) -> None:
+    """The last row of each receiver has the highest ordinal; the rows of an alert are sorted by receiver and ordinal."""
     put(database, *(make_delivery(ordinal=n) for n in (1, 3, 2)), make_delivery(receiver="a"), make_delivery("b"))
     with database.read() as connection:
         last = {name: found.last for name, found in receiver_progress.read(connection, "alert-1").items()}
@@ -221,8 +221,8 @@ def test_last_rows(database: Database) -> None:
         assert outbox.read(connection, "unknown") is None
 
 
-def test_retention(database: Database) -> None:
-    """Only rows that ended are deleted, when they are old enough, so many at a time."""
+def test_retention_deletes_only_old_final_rows(database: Database) -> None:
+    """Only final rows that are old enough are deleted, up to a limit."""
     rows = [make_delivery(name, created_at=NOON - timedelta(days=at)) for name, at in (("a", 2), ("b", 2), ("c", 0))]
     put(database, *rows, make_delivery("d", created_at=NOON - timedelta(days=9)))
     with database.write() as connection:
@@ -232,8 +232,8 @@ def test_retention(database: Database) -> None:
         assert [found.alert_id for found in outbox.find(connection, limit=9)] == ["c", "d"]
 
 
-def test_latencies(database: Database) -> None:
-    """The times of an alert are those of its first message that was taken."""
+def test_latency_is_that_of_the_first_accepted_message(database: Database) -> None:
+    """The times of an alert are those of its first accepted message."""
     put(database, make_delivery(), make_delivery(receiver="other"))
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON + SECOND), "group")])
@@ -243,14 +243,14 @@ def test_latencies(database: Database) -> None:
     assert found == [(NOON, NOON + SECOND, NOON + 2 * SECOND)]
 
 
-# -- what must stay quick ----------------------------------------------------------------------------------------------
+# -- speed -------------------------------------------------------------------------------------------------------------
 
-ROWS = 500  # SQLite plans by the indexes alone: more would only take longer
+ROWS = 500  # SQLite plans with the indexes alone, so more rows would only take longer
 
 
 @pytest.fixture
 def crowded(database: Database) -> Database:
-    """Fill the outbox: thousands pending and due in one instant, as many sent."""
+    """Fill the outbox with thousands of rows that are due at the same time, and as many sent ones."""
     put(database, *(make_delivery(f"p{n}") for n in range(ROWS)))
     put(database, *(make_delivery(f"s{n}") for n in range(ROWS)))
     with database.write() as connection:
@@ -261,7 +261,7 @@ def crowded(database: Database) -> Database:
 
 
 def plans(database: Database, ask: Callable[[Connection], object]) -> Iterable[tuple[str, str]]:
-    """Give the SQL and the plan of every statement that a question makes."""
+    """Return the SQL and the plan of each statement that a query runs."""
     statements: list[tuple[str, object]] = []
     with database.write() as connection:
 
@@ -300,21 +300,21 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_no_scan(crowded: Database, name: str) -> None:
-    """No question of the running service reads a whole table, nor sorts what is pending."""
+def test_no_query_scans_the_table(crowded: Database, name: str) -> None:
+    """No query of the running service reads a whole table or sorts the pending rows."""
     for statement, plan in plans(crowded, QUESTIONS[name]):
         scans = [
             line
             for line in plan.splitlines()
             if line.startswith("SCAN") and not re.search("subquery|anon_1|CONSTANT|given|VALUES", line)
         ]
-        # `young` walks records by id and stops at the first that is kept.
+        # `young` reads records by id and stops at the first that is kept.
         if name == "retention":
             scans = [line for line in scans if not line.startswith("SCAN record")]
         assert scans == [], (statement, plan)
         if name in ("claim", "next_due"):
             assert "TEMP B-TREE" not in plan, (statement, plan)
-            # Once: what is asked of the same alert's other rows is found by the alert.
+            # Once: other rows of the same alert are found by the alert.
             assert plan.count("delivery_by_due") == 1 or statement.startswith("UPDATE"), (statement, plan)
         if name == "leased":
             assert "delivery_leased" in plan, (statement, plan)
@@ -324,14 +324,14 @@ ONE_ROW = ["change_event", "progress", "retry", "sent", "freeze", "bury", "suppr
 
 
 @pytest.mark.parametrize("name", ONE_ROW)
-def test_by_alert(crowded: Database, name: str) -> None:
-    """What concerns one alert is found by it, not among all that was ever sent or waits."""
+def test_rows_of_an_alert_are_found_by_its_index(crowded: Database, name: str) -> None:
+    """Queries about one alert use its index, not all sent or pending rows."""
     for statement, plan in plans(crowded, QUESTIONS[name]):
         assert "delivery_by_due" not in plan, (statement, plan)
 
 
-def test_claim_of_rows_that_ended(database: Database) -> None:
-    """A claim leaves out a row that ended before it, which would otherwise be sent twice."""
+def test_claim_skips_rows_that_ended(database: Database) -> None:
+    """A claim skips a row that ended before it, which would otherwise be sent twice."""
     ended, waits = make_delivery("a"), make_delivery("b")
     put(database, ended, waits)
     with database.write() as connection:
@@ -341,7 +341,7 @@ def test_claim_of_rows_that_ended(database: Database) -> None:
     assert row(database, ended).attempts == 0
 
 
-def test_retry_of_an_escalation(database: Database) -> None:
+def test_retried_escalation_does_not_delay_its_alert(database: Database) -> None:
     """An escalation that failed does not delay the messages of its alert."""
     escalation, update = make_delivery(ordinal=-1), make_delivery(ordinal=2, event=Event.UPDATED)
     put(database, escalation, update)
@@ -352,8 +352,8 @@ def test_retry_of_an_escalation(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("event", "due_at"), [(Event.ACKED, NOON + LEASE), (Event.RESOLVED, NOON)])
-def test_due_time_of_a_changed_event(database: Database, event: Event, due_at: datetime) -> None:
-    """An acknowledgement keeps the wait of the update that it replaces; a resolution is due at once."""
+def test_changed_event_keeps_or_moves_the_due_time(database: Database, event: Event, due_at: datetime) -> None:
+    """An acknowledgement keeps the due time of the update that it replaces; a resolve is due at once."""
     update = make_delivery(event=Event.UPDATED, due_at=NOON + LEASE)
     put(database, update)
     with database.write() as connection:
@@ -361,7 +361,7 @@ def test_due_time_of_a_changed_event(database: Database, event: Event, due_at: d
     assert row(database, update) == replace(update, event=event, due_at=due_at)
 
 
-def test_bury_keeps_the_error(database: Database) -> None:
+def test_dead_letter_keeps_its_last_error(database: Database) -> None:
     """A dead letter shows the error of its last attempt."""
     letter = make_delivery()
     put(database, letter)
@@ -370,8 +370,8 @@ def test_bury_keeps_the_error(database: Database) -> None:
     assert row(database, letter) == replace(letter, status=DeliveryStatus.DEAD, why="refused", last_error="404")
 
 
-def test_readdress_keeps_the_copy_of_a_fallback(database: Database) -> None:
-    """A row that is not dead stays as it is; the copy of a fallback names the row in the old place."""
+def test_readdressing_keeps_the_link_to_the_fallback(database: Database) -> None:
+    """A row that is not dead does not change; a fallback delivery refers to the row that stays."""
     letter = make_delivery()
     copy = make_delivery(receiver="mail", fallback_of=letter.id)
     put(database, letter, copy)
@@ -389,8 +389,8 @@ def test_readdress_keeps_the_copy_of_a_fallback(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("awaits", "reported"), [("digest", {"early"}), ("silence", {"early", "late"})])
-def test_summary_reports(database: Database, awaits: str, reported: set[str]) -> None:
-    """A digest reports only rows that are due; the summary of a silence reports all."""
+def test_summary_contains_the_right_rows(database: Database, awaits: str, reported: set[str]) -> None:
+    """A digest contains only rows that are due; the summary of a silence contains all."""
     rows = [make_delivery("early"), make_delivery("late", due_at=NOON + LEASE)]
     put(database, *rows)
     with database.write() as connection:

@@ -1,4 +1,4 @@
-"""Records in the store: kept once, read in the order stored, found by what people ask, let go when nothing needs them."""
+"""Records in the store: stored once, read in storage order, found by filters, deleted when nothing needs them."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ FULL = make_record(
 
 
 def store(database: Database, *stored: Record) -> int:
-    """Store records; give how many were new."""
+    """Store records. Return how many were new."""
     with database.write() as connection:
         return records.insert_new(connection, stored)
 
 
 def users(found: list[Record]) -> list[str]:
-    """Give their users, which tests use as names."""
+    """Return their users, which tests use as names."""
     return [record.user_name or "" for record in found]
 
 
 @pytest.mark.parametrize("record", [make_record(), FULL])
-def test_comes_back_whole(database: Database, record: Record) -> None:
-    """What is stored comes back as it was, with a local id."""
+def test_record_is_read_back_unchanged(database: Database, record: Record) -> None:
+    """A record is read back unchanged, with a local id."""
     store(database, record)
     with database.read() as connection:
         (found,) = records.read_after(connection, 0, 10)
@@ -54,7 +54,7 @@ def test_comes_back_whole(database: Database, record: Record) -> None:
 
 
 def test_known_records_are_skipped(database: Database) -> None:
-    """A record whose source and key are known is not stored again; twins and other sources' records are."""
+    """A record with a known source and key is not stored again; twins and records of other sources are."""
     record = make_record()
     assert store(database, record, make_record(2)) == 2
     twin, elsewhere = make_record(key=f"{record.key}~1"), make_record(source="other")
@@ -65,8 +65,8 @@ def test_known_records_are_skipped(database: Database) -> None:
     assert len({(one.source, one.key) for one in found}) == 5
 
 
-def test_many_at_once(database: Database) -> None:
-    """However many come at once, and in whatever order, each is stored once, in the order of their keys."""
+def test_large_batch_is_stored_once_in_key_order(database: Database) -> None:
+    """A batch of any size and order is stored once, in the order of the keys."""
     batch = [make_record(number, minutes=number, user_name=str(number)) for number in range(620)]
     assert store(database, *batch[100:400]) == 300
     assert store(database, *reversed(batch), batch[7]) == 320
@@ -76,24 +76,24 @@ def test_many_at_once(database: Database) -> None:
     assert found == [str(number) for number in (*range(100), *range(400, 620))]
 
 
-def test_judged_on_the_way(database: Database) -> None:
-    """What the caller judges of a record is stored instead of what the record says."""
+def test_values_from_the_caller_are_stored(database: Database) -> None:
+    """Values that the caller determines are stored instead of those of the record."""
     with database.write() as connection:
         records.insert_new(connection, [make_record()], judge=lambda record: (True, timedelta(seconds=9)))
         (found,) = records.read_after(connection, 0, 9)
     assert (found.is_backlog, found.late_by) == (True, timedelta(seconds=9))
 
 
-def test_first_version_stays(database: Database) -> None:
-    """A record that comes again with other fields beside its key is not rewritten."""
+def test_first_version_of_a_record_is_kept(database: Database) -> None:
+    """A record that arrives again with other fields outside its key is not rewritten."""
     store(database, make_record(description="first"))
     store(database, make_record(description="second"))
     with database.read() as connection:
         assert [found.description for found in records.read_after(connection, 0, 9)] == ["first"]
 
 
-def test_read_after(database: Database) -> None:
-    """Records are read in the order stored, whatever their time, from a position on, so many at most."""
+def test_records_are_read_after_a_position(database: Database) -> None:
+    """Records are read in storage order, regardless of their time, after a position, up to a limit."""
     store(database, make_record(user_name="a", minutes=5))
     store(database, make_record(user_name="c"), make_record(user_name="b", minutes=-5))
     with database.read() as connection:
@@ -103,8 +103,8 @@ def test_read_after(database: Database) -> None:
         assert records.newest_id(connection) == 3
 
 
-def test_ids_are_never_used_twice(database: Database) -> None:
-    """After retention took the newest records, the next one still comes after every position."""
+def test_local_ids_are_not_reused(database: Database) -> None:
+    """After retention deleted the newest records, the next record still comes after every position."""
     store(database, make_record(1), make_record(2))
     with database.write() as connection:
         assert records.delete_older(connection, NOON + timedelta(days=1), 2, 10) == 2
@@ -150,8 +150,8 @@ PEOPLE = (
         ({"user": "b", "kinds": ["READ"]}, []),
     ],
 )
-def test_filter(database: Database, wanted: dict[str, Any], expected: list[str]) -> None:
-    """A filter admits exactly what it names, its bounds included, and takes % and _ as they are; newest first."""
+def test_filter_selects_exactly_its_records(database: Database, wanted: dict[str, Any], expected: list[str]) -> None:
+    """A filter selects exactly what it names, bounds included, with % and _ as plain characters, newest first."""
     store(database, *PEOPLE)
     with database.read() as connection:
         asked = RecordFilter(**wanted)
@@ -160,15 +160,15 @@ def test_filter(database: Database, wanted: dict[str, Any], expected: list[str])
         assert users(list(records.stream(connection, asked))) == expected[::-1]
 
 
-def test_stream_is_long(database: Database) -> None:
-    """Every record is streamed, over more than one portion."""
+def test_stream_returns_every_record(database: Database) -> None:
+    """Every record is streamed, also from more than one page."""
     store(database, *(make_record(n) for n in range(2500)))
     with database.read() as connection:
         assert sum(1 for _ in records.stream(connection, RecordFilter())) == 2500
 
 
-def test_streams_by_time(database: Database) -> None:
-    """Records stream in the order of their times, across sources and whatever their keys begin with; an action only once."""
+def test_stream_by_time_is_ordered_across_sources(database: Database) -> None:
+    """Records are streamed in the order of their times across sources and key formats, each action once."""
     late = make_record(1, minutes=3, user_name="d")
     store(
         database,
@@ -202,18 +202,18 @@ COPIES = "CORRELATED SCALAR SUBQUERY 1\nSEARCH other USING INDEX record_by_key (
 
 
 def plans(database: Database, ask: Callable[[Connection], object]) -> str:
-    """Say how SQLite answers what is asked."""
-    told: list[str] = []
+    """Return how SQLite executes a query."""
+    details: list[str] = []
     with database.read() as connection:
 
         @event.listens_for(connection, "before_cursor_execute")
         def explain(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
             raw = connection.connection.driver_connection
             assert raw is not None
-            told.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            details.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
         ask(connection)
-    return "\n".join(told)
+    return "\n".join(details)
 
 
 @pytest.mark.parametrize(
@@ -226,8 +226,8 @@ def plans(database: Database, ask: Callable[[Connection], object]) -> str:
         lambda connection: records.newest_time(connection, 9),
     ],
 )
-def test_what_is_asked_by_time_is_found_by_key(database: Database, ask: Callable[[Connection], object]) -> None:
-    """The index by key gives records in time: no table is scanned, and nothing sorted but the few without a time in the key."""
+def test_query_by_time_uses_the_index_by_key(database: Database, ask: Callable[[Connection], object]) -> None:
+    """The index by key returns records by time: no table is scanned, and only keys without a time are sorted."""
     store(database, make_record())
     found = plans(database, ask)
     by_time, _, others = found.partition("SEARCH record USING INDEX record_by_key (record_key>?)")
@@ -235,8 +235,8 @@ def test_what_is_asked_by_time_is_found_by_key(database: Database, ask: Callable
     assert others.replace(COPIES.rstrip(), "").strip() == "USE TEMP B-TREE FOR ORDER BY"
 
 
-def test_a_window_is_counted_by_indexes_alone(database: Database) -> None:
-    """Counting what a window holds looks at no record but those that vanished."""
+def test_count_of_a_window_uses_indexes_only(database: Database) -> None:
+    """Counting a window reads no records except those that vanished."""
     end = NOON + timedelta(hours=1)
     found = plans(database, lambda connection: records.count_held(connection, "acme", NOON, end))
     assert found == (
@@ -245,8 +245,8 @@ def test_a_window_is_counted_by_indexes_alone(database: Database) -> None:
     )
 
 
-def test_read_by_key(database: Database) -> None:
-    """A key finds its record; one nobody has finds nothing."""
+def test_record_is_found_by_its_key(database: Database) -> None:
+    """A key finds its record; an unknown key finds nothing."""
     record = make_record(user_name="a")
     store(database, record)
     with database.read() as connection:
@@ -256,8 +256,8 @@ def test_read_by_key(database: Database) -> None:
         assert records.read_by_key(connection, "unknown") is None
 
 
-def test_newest_of_alerts(database: Database) -> None:
-    """Of each alert the newest records by event time are read, newest last, ties by key; every alert is named."""
+def test_newest_records_of_alerts(database: Database) -> None:
+    """The newest records of each alert by event time are read, newest last, ties by key. Each alert is in the result."""
     for n in range(10):
         store(database, make_record(n, minutes=-(n // 2), user_name=str(n)))
     with database.write() as connection:
@@ -270,8 +270,8 @@ def test_newest_of_alerts(database: Database) -> None:
     }
 
 
-def test_count_kinds(database: Database) -> None:
-    """Records are counted per kind within bounds that both belong to the window, of one source alone."""
+def test_kinds_are_counted_within_inclusive_bounds(database: Database) -> None:
+    """Records of one source are counted by kind, with both bounds of the window included."""
     edge = timedelta(microseconds=1)
     store(
         database,
@@ -286,8 +286,8 @@ def test_count_kinds(database: Database) -> None:
         assert records.count_kinds(connection, "acme", NOON - edge, NOON - edge) == {"B": 1}
 
 
-def test_vanished(database: Database) -> None:
-    """Records that the upstream holds no more are marked, counted out, and taken back when they show again."""
+def test_vanished_records_are_marked_and_restored(database: Database) -> None:
+    """Records that vanished upstream are marked and not counted, and are restored when they appear again."""
     gone, there = make_record(1, user_name="gone"), make_record(2, user_name="there")
     store(database, gone, there)
     end = NOON + timedelta(minutes=1)
@@ -307,8 +307,8 @@ def test_vanished(database: Database) -> None:
         assert records.is_quiet(connection, "acme", end, end)
 
 
-def test_lateness(database: Database) -> None:
-    """The delays of the newest records come sorted, without unreadable times and what was there before the first look."""
+def test_delays_of_the_newest_records(database: Database) -> None:
+    """The delays of the newest records are sorted, without unreadable times and without records from before the first poll."""
     store(
         database,
         *(make_record(occurred_at=NOON - timedelta(days=days), seen_at=NOON) for days in (2, 1)),
@@ -323,12 +323,12 @@ def test_lateness(database: Database) -> None:
 
 
 def remaining(connection: Connection) -> list[int]:
-    """Give the ids that are left."""
+    """Return the ids that are left."""
     return [record.id for record in records.read_after(connection, 0, 100)]
 
 
-def test_retention(database: Database) -> None:
-    """Only records that are old enough, matched, and of no alert are deleted; oldest first, so many at a time."""
+def test_retention_deletes_only_old_matched_records(database: Database) -> None:
+    """Only records that are old, matched, and in no alert are deleted, oldest first, up to a limit."""
     old, young = NOON - timedelta(days=401), NOON
     seen = [old, old, old, old, young, old]
     store(database, *(make_record(n, seen_at=at) for n, at in enumerate(seen)))
@@ -345,8 +345,8 @@ def test_retention(database: Database) -> None:
         assert records.delete_older(connection, NOON + timedelta(days=1), 6, 10) == 2
 
 
-def test_alert_and_its_records_go_together(database: Database) -> None:
-    """Once an alert is let go, its records may be."""
+def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
+    """After an alert is deleted, its records can be deleted."""
     store(database, make_record(seen_at=NOON - timedelta(days=401)))
     with database.write() as connection:
         alerts.insert_new(connection, [(make_alert(opened_at=NOON - timedelta(days=401)), "group")])
@@ -356,8 +356,8 @@ def test_alert_and_its_records_go_together(database: Database) -> None:
         assert records.delete_older(connection, NOON, 1, 10) == 1
 
 
-def test_one_record_of_an_action_counts(database: Database) -> None:
-    """Of the records of one action several count, or another than the first that may alert."""
+def test_first_record_of_an_action_that_may_alert_counts(database: Database) -> None:
+    """Of the records of one action, only the first that may alert counts."""
     old, news, later = (make_record(source=source, is_backlog=source == "a") for source in ("a", "b", "c"))
     other = make_record(2, source="c", is_backlog=True)
     for record in (old, news, later, other, make_record(2, source="d", is_backlog=True)):
@@ -369,6 +369,6 @@ def test_one_record_of_an_action_counts(database: Database) -> None:
         once = [(one.source, one.key) for one in records.stream(connection, RecordFilter(), is_once=True)]
         assert once == [("b", news.key), ("c", other.key)]
         assert [(one.source, one.key) for one in records.stream_since(connection, None, 9)] == once
-        assert [one.source for one in records.stream_since(connection, None, 1)] == ["a"]  # as it was then
+        assert [one.source for one in records.stream_since(connection, None, 1)] == ["a"]  # as at that time
         assert records.read_unmatched(connection, 0, 9).through == 5
         assert records.read_unmatched(connection, 5, 9) == records.Portion([], 5)

@@ -1,4 +1,4 @@
-"""Marks, polls, positions, receipts, receivers, references, troubles, stories, accounts, fields, sweeps: kept as they were."""
+"""The small tables of the store are read back as they were written."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ LATER = NOON + timedelta(hours=1)
 MARKS = make_marks(seen_through=LATER)
 
 
-def test_marks(database: Database) -> None:
-    """A source's marks come back as written last, and no other source's."""
+def test_marks_of_a_source(database: Database) -> None:
+    """The marks of a source are those written last, and not those of another source."""
     with database.write() as connection:
         assert marks.read(connection, "acme") is None
         marks.write(connection, MARKS)
@@ -40,8 +40,8 @@ def test_marks(database: Database) -> None:
         assert list(marks.read_all(connection)) == ["aaa", "acme"]
 
 
-def test_polls(database: Database) -> None:
-    """Failures in a row are counted, and a poll that went well ends the row."""
+def test_failed_polls_are_counted(database: Database) -> None:
+    """Consecutive failures are counted, and a successful poll resets the count."""
     with database.write() as connection:
         assert polls.read_all(connection) == {}
         assert [polls.note(connection, "acme", NOON, text) for text in ("a", "b", None, "c")] == [1, 2, 0, 1]
@@ -49,8 +49,8 @@ def test_polls(database: Database) -> None:
         assert polls.read_all(connection) == {"acme": polls.Poll(NOON, 1, "c"), "other": polls.Poll(LATER, 0, None)}
 
 
-def test_positions(database: Database) -> None:
-    """A step's position begins at nothing and is what was written last."""
+def test_position_starts_at_zero(database: Database) -> None:
+    """The position of a step is zero at first, then the last one written."""
     with database.write() as connection:
         assert positions.read(connection, "match") == 0
         positions.write(connection, "match", 5)
@@ -59,8 +59,8 @@ def test_positions(database: Database) -> None:
         assert positions.read(connection, "other") == 0
 
 
-def test_receipts(database: Database) -> None:
-    """Receipts come back newest first, and only those of windows long over are deleted."""
+def test_old_receipts_are_deleted(database: Database) -> None:
+    """Receipts are read newest first, and only those of old windows are deleted."""
     first = receipts.WindowReceipt(
         source="acme",
         starts_at=NOON,
@@ -84,8 +84,11 @@ def test_receipts(database: Database) -> None:
         assert receipts.read(connection, "acme", 10) == [second]
 
 
-def test_receivers(database: Database) -> None:
-    """A receiver fails since its first failure in a row, and a success ends that; a pause stays until a longer one comes."""
+def test_receiver_failure_and_pause(database: Database) -> None:
+    """A receiver has been failing since the first failure of a series, and a success ends that.
+
+    Only a longer pause replaces a pause.
+    """
     with database.write() as connection:
         receivers.note_failure(connection, "hook", NOON, "a", None)
         receivers.note_failure(connection, "hook", LATER, "b", LATER + timedelta(hours=1))
@@ -105,8 +108,8 @@ def test_receivers(database: Database) -> None:
         assert receivers.read_closed(connection, "unknown") == (None, None)
 
 
-def test_references(database: Database) -> None:
-    """What a receiver calls an alert's message is kept for that alert and receiver, the newest word."""
+def test_newest_reference_is_kept(database: Database) -> None:
+    """The newest reference of a receiver is kept for each alert and receiver."""
     with database.write() as connection:
         receivers.write_reference(connection, "one", "slack", "1")
         receivers.write_reference(connection, "one", "slack", "2")
@@ -115,8 +118,8 @@ def test_references(database: Database) -> None:
         assert receivers.read_references(connection, [], "slack") == {}
 
 
-def test_troubles(database: Database) -> None:
-    """A trouble is there from its beginning to its end, once; the oldest comes first."""
+def test_open_self_alerts(database: Database) -> None:
+    """An open self-alert is stored once, from its beginning to its end, oldest first."""
     one = self_alerts.OpenSelfAlert("dead_letters", "hook", LATER, "what", "remedy", "alert-1")
     other = replace(one, trouble="key_refused", subject="acme", since=NOON)
     with database.write() as connection:
@@ -133,8 +136,8 @@ def test_troubles(database: Database) -> None:
         assert self_alerts.read_all(connection) == [other]
 
 
-def test_story(database: Database) -> None:
-    """An alert's story is told in the order it was written, times or not, and without another's."""
+def test_history_keeps_the_order_of_writing(database: Database) -> None:
+    """The history of an alert is read in the order of writing, regardless of times, without entries of other alerts."""
     entries = [alert_history.Entry(at, "one", "stage", str(at)) for at in (LATER, NOON)]
     with database.write() as connection:
         alert_history.append(connection, entries)
@@ -143,8 +146,8 @@ def test_story(database: Database) -> None:
         assert alert_history.read(connection, "one") == entries
 
 
-def test_accounts(database: Database) -> None:
-    """An account's names come out of order, or without the time up to which each held; a listing of none is not kept."""
+def test_account_names_keep_their_times(database: Database) -> None:
+    """Account names are read in order, each with the time until which it was valid; an empty listing is stored too."""
     with database.write() as connection:
         assert accounts.listed_at(connection, "acme") is None
         accounts.begin(connection, "acme", LinkedAccount("a-1", "Old", {"x": 1}), NOON)
@@ -158,8 +161,8 @@ def test_accounts(database: Database) -> None:
         assert accounts.read_current(connection, "other") == {}
 
 
-def test_fields(database: Database) -> None:
-    """A field's first sight stays."""
+def test_first_time_of_a_field_is_kept(database: Database) -> None:
+    """The first time of a field is kept."""
     with database.write() as connection:
         seen_fields.insert_new(connection, "acme", ["a", "b"], NOON)
         seen_fields.insert_new(connection, "acme", ["b", "c"], LATER)
@@ -167,8 +170,8 @@ def test_fields(database: Database) -> None:
         assert seen_fields.read(connection, "other") == {}
 
 
-def test_sweeps(database: Database) -> None:
-    """Each reach remembers when it was asked last."""
+def test_time_of_the_last_sweep_is_kept(database: Database) -> None:
+    """For each reach, the time of the last sweep is stored."""
     hour = timedelta(hours=1)
     with database.write() as connection:
         sweeps.note(connection, "acme", hour, NOON)

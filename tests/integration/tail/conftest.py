@@ -1,4 +1,4 @@
-"""A store, a world and a server that hands on to it."""
+"""Fixtures: a store, an emulated world, and a server that forwards to it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["database", "served", "world"]
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[Switch, str]]:
-    """Serve whatever world a test puts there."""
+    """Serve the world that a test chooses."""
     with serving() as found:
         yield found
 
 
 @pytest.fixture
 def world() -> World:
-    """Found an empty world at noon."""
+    """Make an empty world at noon."""
     return World()

@@ -1,4 +1,4 @@
-"""Upstreams that cut the bounds of a window: nothing is hidden, nothing claimed too early, and it costs one question a day."""
+"""Upstreams that round the bounds of a window: no record is missed, nothing is proved too early, at one request a day."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ CUT = {
 
 
 def recent(ago: float) -> float:
-    """Give an age whose instant is on no whole second."""
+    """Return an age whose time is not on a whole second."""
     return ago + 0.3456
 
 
 @pytest.mark.parametrize("start", ["now", HOUR])
 @pytest.mark.parametrize(("faults", "unit"), CUT.items())
-def test_cut_bounds(world: World, database: Database, faults: str, unit: timedelta, start: object) -> None:
-    """What happened after a bound that the upstream cuts is shown late, claimed to be all there is, or taken for vanished."""
+def test_rounded_bounds_hide_nothing(
+    world: World, database: Database, faults: str, unit: timedelta, start: object
+) -> None:
+    """If the upstream rounds a bound, records after it are shown in time, and are not proved early or taken for vanished."""
     world.clock.advance(seconds=7517)
     on = bench(world, database, *faults.split(), start=start, sweeps=(HOUR,), overlap=MINUTE)
     on.poll(0)
@@ -59,8 +61,8 @@ def test_cut_bounds(world: World, database: Database, faults: str, unit: timedel
         assert [receipts.recompute(connection, receipt) for receipt in found] == found
 
 
-def test_asked_once_a_day(world: World, database: Database) -> None:
-    """How finely bounds are taken is asked at each poll or start, or never again."""
+def test_unit_of_bounds_is_determined_once_a_day(world: World, database: Database) -> None:
+    """The unit of the upstream's bounds is determined once a day, not at each poll or start."""
     on = bench(world, database, start=HOUR)
     world.log(ago=recent(5))
     on.poll()
@@ -81,20 +83,20 @@ def test_asked_once_a_day(world: World, database: Database) -> None:
 
 
 class Empty(Client):
-    """A listing whose first answer is empty, for a reason that passes."""
+    """A listing whose first response is empty, for a temporary reason."""
 
     def __init__(self, *shown: Record) -> None:
         self._shown = shown
         self._asked_count = 0
 
     def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
-        """Give one page."""
+        """Return one page."""
         self._asked_count += 1
         yield Page(self._shown if self._asked_count > 1 else (), None, None, NOON)
 
 
-def test_an_answer_that_was_empty_once_settles_nothing() -> None:
-    """After one empty response, requests cover coarser units from then on."""
+def test_one_empty_response_does_not_determine_the_unit() -> None:
+    """After one empty response, requests do not cover coarser units."""
     shown = at(timedelta(hours=3, minutes=5, seconds=7, microseconds=345_600))
     known = make_marks(name=SOURCE)
     settled, _ = find_unit(Empty(shown), shown, known, NOON)
@@ -103,7 +105,7 @@ def test_an_answer_that_was_empty_once_settles_nothing() -> None:
 
 
 def at(moment: timedelta) -> Record:
-    """Give a record of a time after noon."""
+    """Make a record some time after noon."""
     return make_record(occurred_at=NOON + moment)
 
 
@@ -117,13 +119,13 @@ def at(moment: timedelta) -> Record:
         (timedelta(milliseconds=59_999), False),
     ],
 )
-def test_choose_record(moment: timedelta, is_telling: bool) -> None:
-    """A record on the full hour makes requests cover whole hours, although its time is inconclusive."""
+def test_inconclusive_record_is_not_chosen(moment: timedelta, is_telling: bool) -> None:
+    """A record on the full hour, whose time is inconclusive, does not make requests cover whole hours."""
     assert (choose_record([at(moment)]) is not None) is is_telling
 
 
-def test_the_most_choose_record() -> None:
-    """Of several records, one is chosen that can tell fewer units apart than another."""
+def test_record_that_distinguishes_most_units_is_chosen() -> None:
+    """Of several records, the one is chosen that can distinguish the most units."""
     assert choose_record([at(timedelta(seconds=7)), at(timedelta(seconds=7.5)), at(timedelta(0))]) == at(
         timedelta(seconds=7.5)
     )

@@ -1,4 +1,4 @@
-"""Our clock is set while the upstream's goes on: everything is read in time, and nothing is taken to be read that was not."""
+"""Our clock is set while the upstream's continues: every record is read in time, and nothing is proved that was not read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.upstreams import (
     DirectClient,
     World,
     addressing,
-    happened,
+    logged_actions,
     open_troubles,
     self_watch,
     stored,
@@ -36,7 +36,7 @@ SWEEPS = (timedelta(hours=1), timedelta(hours=6))
 
 @dataclass
 class Site:
-    """A tail on a machine of its own, far from the upstream's."""
+    """A tail on a machine with its own clock, separate from the upstream's."""
 
     world: World
     database: Database
@@ -46,18 +46,18 @@ class Site:
     watch: ClockWatch
 
     def pass_time(self, **span: float) -> None:
-        """Let time pass here and there."""
+        """Let time pass on both machines."""
         self.machine.advance(**span)
         self.world.clock.advance(**span)
 
     def poll(self, seconds: float = 30) -> PollReport:
-        """Wait, watch the clock, poll."""
+        """Let time pass, check the clock, poll."""
         self.pass_time(seconds=seconds)
         self.watch.run_once()
         return self.tail.run_once()
 
     def marks(self) -> marks.Marks:
-        """Read how far it is."""
+        """Read the marks."""
         with self.database.read() as connection:
             found = marks.read(connection, SOURCE)
         assert found is not None
@@ -65,7 +65,7 @@ class Site:
 
 
 def site(world: World, database: Database, machine: Machine | None = None) -> Site:
-    """Set up a tail, as a process that just started."""
+    """Make a tail in a process that has just started."""
     machine = machine or Machine()
     client = DirectClient(world.emulator, machine)
     tail = tail_of(
@@ -89,8 +89,8 @@ def site(world: World, database: Database, machine: Machine | None = None) -> Si
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_between_two_polls(world: World, database: Database, step: timedelta) -> None:
-    """What happened before and after a step is read by the next poll, late or not; no mark goes beyond the upstream's now."""
+def test_clock_step_between_two_polls_loses_nothing(world: World, database: Database, step: timedelta) -> None:
+    """The next poll reads what logged_actions before and after a step, late or not. No mark exceeds the upstream's time."""
     here = site(world, database)
     world.log()
     here.poll()
@@ -99,13 +99,13 @@ def test_a_step_between_two_polls(world: World, database: Database, step: timede
     world.log()
     requests = world.requests()
     report = here.poll(1)
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert world.requests() - requests <= 3
     assert not report.unproved
     for _ in range(5):
         world.log()
         here.poll()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     found = here.marks()
     now = world.clock()
     assert now - timedelta(seconds=40) <= found.proved_through <= now
@@ -116,21 +116,21 @@ def test_a_step_between_two_polls(world: World, database: Database, step: timede
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_nobody_noticed_yet(world: World, database: Database, step: timedelta) -> None:
-    """A poll between a step and its notice reads as if there was none."""
+def test_poll_before_a_step_is_noticed_reads_normally(world: World, database: Database, step: timedelta) -> None:
+    """A poll between a step and its detection reads as if there was no step."""
     here = site(world, database)
     here.poll()
     here.machine.now += step
     here.pass_time(seconds=30)
     world.log()
     here.tail.run_once()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert here.marks().proved_through <= world.clock()
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_round_by_a_clock_that_was_set_before(world: World, database: Database, step: timedelta) -> None:
-    """A process whose clock is behind the store's times, or far ahead of them, reads all that there is in its first poll."""
+def test_process_with_a_wrong_clock_reads_everything(world: World, database: Database, step: timedelta) -> None:
+    """A process whose clock is behind the stored times, or far ahead of them, reads everything in its first poll."""
     here = site(world, database)
     world.log()
     here.poll()
@@ -141,7 +141,7 @@ def test_a_round_by_a_clock_that_was_set_before(world: World, database: Database
     again = site(world, database, here.machine)
     again.watch.start()
     again.tail.run_once()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert world.clock() - timedelta(seconds=5) <= again.marks().proved_through <= world.clock()
     with database.read() as connection:
         poll = polls.read_all(connection)[SOURCE]
@@ -150,8 +150,8 @@ def test_a_round_by_a_clock_that_was_set_before(world: World, database: Database
     assert ("clock_stepped" in open_troubles(database)) == (step < timedelta(minutes=-5))
 
 
-def test_one_that_is_always_behind(world: World, database: Database) -> None:
-    """Rounds for cron on a machine an hour behind read each record in the first round after it."""
+def test_cron_runs_on_a_slow_clock_read_each_record_at_once(world: World, database: Database) -> None:
+    """Cron runs on a machine that is an hour behind read each record in the first run after it."""
     machine = Machine()
     machine.now -= timedelta(hours=1)
     for _ in range(3):
@@ -160,12 +160,12 @@ def test_one_that_is_always_behind(world: World, database: Database) -> None:
         here.watch.start()
         world.log()
         here.poll(300)
-        assert stored(database) == happened(world.organisation.truth())
+        assert stored(database) == logged_actions(world.organisation.truth())
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_sweeps_go_on(world: World, database: Database, step: timedelta) -> None:
-    """A record that comes hours late is found by the sweeps in time, though the clock was set meanwhile."""
+def test_sweeps_continue_after_a_clock_step(world: World, database: Database, step: timedelta) -> None:
+    """The sweeps find a record that arrives hours late in time, although the clock was set meanwhile."""
     here = site(world, database)
     world.log()
     here.poll()
@@ -178,11 +178,11 @@ def test_sweeps_go_on(world: World, database: Database, step: timedelta) -> None
     world.log(ago=9000)
     for _ in range(20):
         here.poll(120)
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
 
 
 def test_sweeps_without_the_upstreams_time(world: World, database: Database) -> None:
-    """Without a `Date` in responses, a sweep that was checked in what is now the future waits an hour."""
+    """Without a `Date` in responses, a sweep whose last check is now in the future does not wait an hour."""
     world.faults.set("no_date")
     here = site(world, database)
     world.log()
@@ -195,11 +195,11 @@ def test_sweeps_without_the_upstreams_time(world: World, database: Database) -> 
     world.log(ago=9000)
     for _ in range(4):
         here.poll(120)
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
 
 
-def test_a_window_in_doubt_does_not_wait_for_longer_than_any(world: World, database: Database) -> None:
-    """What was put off until a time that is far ahead now is asked again at once."""
+def test_unproved_window_is_checked_soon_after_a_clock_step(world: World, database: Database) -> None:
+    """A check that is scheduled for a time that is now far ahead is made at once."""
     world.faults.set("no_date")
     here = site(world, database)
     world.log()
@@ -225,13 +225,13 @@ def test_a_window_in_doubt_does_not_wait_for_longer_than_any(world: World, datab
 
 
 def in_doubt(database: Database) -> list[unproved_windows.UnprovedWindow]:
-    """Read the windows that could not be proved."""
+    """Read the unproved windows."""
     with database.read() as connection:
         return [found for found in unproved_windows.read(connection, SOURCE) if found.failure_count]
 
 
-def test_filters_are_tried_again(world: World, database: Database) -> None:
-    """What is tried once a day is not put off for a month since the clock was set back by one."""
+def test_daily_check_of_filters_continues_after_a_clock_step(world: World, database: Database) -> None:
+    """A daily check is not postponed by a month if the clock is set back by a month."""
     world.faults.set("total:absent", "counts:absent")
     here = site(world, database)
     world.log()
@@ -244,8 +244,8 @@ def test_filters_are_tried_again(world: World, database: Database) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_freshness_outlasts_a_step(world: World, database: Database, step: timedelta) -> None:
-    """The heartbeat misses no beat between a step and the next poll, and stops when polls do."""
+def test_heartbeat_survives_a_clock_step(world: World, database: Database, step: timedelta) -> None:
+    """The heartbeat continues between a step and the next poll, and stops when the polls stop."""
     monitor = Monitor()
     here = site(world, database)
     heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, here.machine)
@@ -262,22 +262,22 @@ def test_freshness_outlasts_a_step(world: World, database: Database, step: timed
 
 
 @pytest.mark.parametrize("skew", [timedelta(0), timedelta(minutes=-30)])
-def test_the_upstreams_time_goes_on(skew: timedelta) -> None:
-    """After a step of our clock, the upstream's time steps too, although its `Date` is known."""
+def test_upstream_time_follows_a_clock_step(skew: timedelta) -> None:
+    """After a step of our clock, the assumed time of the upstream is still correct."""
     machine, step = Machine(), timedelta(hours=-1)
-    heard, unheard = ServerClock(machine), ServerClock(machine)
-    heard.compare(Page((), None, None, machine(), server_date=machine() + skew))
-    before = heard.now()
+    compared, not_compared = ServerClock(machine), ServerClock(machine)
+    compared.compare(Page((), None, None, machine(), server_date=machine() + skew))
+    before = compared.now()
     machine.now += step
     machine.clock.take_up(step)
-    for server in (heard, unheard):
+    for server in (compared, not_compared):
         server.follow_clock(step)
-    assert heard.now() == before
-    assert unheard.now() == machine()
+    assert compared.now() == before
+    assert not_compared.now() == machine()
 
 
-def test_identity_outlasts_a_step_back(world: World, database: Database) -> None:
-    """A field that appears after the clock was set back by days does not change what earlier records are known by."""
+def test_record_keys_survive_a_clock_step_back(world: World, database: Database) -> None:
+    """A field that appears after the clock was set back by days does not change the keys of earlier records."""
     here = site(world, database)
     world.log()
     here.poll()
@@ -289,13 +289,13 @@ def test_identity_outlasts_a_step_back(world: World, database: Database) -> None
     here.machine.restart()
     again = site(world, database, here.machine)
     again.poll()
-    assert stored(database) == happened(world.organisation.truth())
+    assert stored(database) == logged_actions(world.organisation.truth())
     assert "window_shrunk" not in open_troubles(database)
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=25), timedelta(seconds=-40)])
-def test_receipts_agree_though_the_clock_was_set(world: World, database: Database, step: timedelta) -> None:
-    """A receipt counts records that were stored after it, or none that vanished after it, because of a step of the clock."""
+def test_receipts_are_correct_after_a_clock_step(world: World, database: Database, step: timedelta) -> None:
+    """After a step, the counts of all receipts agree with the stored records."""
     here = site(world, database)
     for _ in range(3):
         world.log()

@@ -1,4 +1,4 @@
-"""Sweeps over older windows: records that appear late, vanish or come back, and how many requests that takes."""
+"""Sweeps over older windows: records that arrive late, vanish or reappear, and the number of requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OVERLAP = timedelta(minutes=5)
 
 
 def seven_hours(world: World, database: Database, *faults: str) -> Bench:
-    """Set a tail on a log of seven hours, and poll until both sweeps were asked."""
+    """Make a tail on a log of seven hours, and poll until both sweeps are done."""
     for number in range(84):
         world.log("ADD_NODE" if number % 12 == 5 else "BACKUP", ago=300 * number + 20)
     on = bench(world, database, *faults, start=8 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
@@ -38,7 +38,7 @@ def seven_hours(world: World, database: Database, *faults: str) -> Bench:
 
 
 def vanished(on: Bench) -> int:
-    """Count the records that are marked as gone."""
+    """Count the records that are marked as vanished."""
     with on.database.read() as connection:
         return records.count_vanished(connection, SOURCE, on.marks().begins_at)
 
@@ -48,7 +48,7 @@ def vanished(on: Bench) -> int:
 )
 @pytest.mark.parametrize("hours", [0.5, 3])
 def test_late_record_is_found(world: World, database: Database, faults: str, hours: float) -> None:
-    """A record that came hours late stays unknown, though a sweep reaches as far."""
+    """A sweep finds a record that arrives hours late, if the sweep reaches that far."""
     on = seven_hours(world, database, *faults.split())
     world.log(ago=hours * 3600 + 7, description="late")
     for _ in range(5):
@@ -63,13 +63,13 @@ def test_late_record_is_found(world: World, database: Database, faults: str, hou
 def test_late_record_just_before_the_polls_window_is_found(
     world: World, database: Database, faults: str, busy: int, before: float
 ) -> None:
-    """While no new record comes, a late one stays unknown that lies just before where the polls begin."""
-    for number in range(busy):  # a record a second, up to where the polls begin
+    """A late record just before the window of the polls is found, even if no new record arrives."""
+    for number in range(busy):  # a record each second, up to the start of the polls' window
         world.log(ago=OVERLAP.total_seconds() + 20 + number)
     world.log(ago=20)
     on = bench(world, database, *faults.split(), start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
     for _ in range(3):
-        on.poll(400)  # the night begins: nothing new
+        on.poll(400)  # no new records
     polled_from = on.marks().mark - OVERLAP
     world.organisation.append("BACKUP", at=polled_from - timedelta(seconds=before), description="late")
     for _ in range(3):
@@ -80,9 +80,9 @@ def test_late_record_just_before_the_polls_window_is_found(
 
 @pytest.mark.parametrize("bounds", ["", "bounds:exclusive", "bounds:exclusive_end", "bounds:exclusive_start"])
 def test_record_at_a_bound_hides_no_change(world: World, database: Database, bounds: str) -> None:
-    """A record that a bound takes in or leaves out makes up in the counts for one that came late, or for one that is gone."""
+    """A record at a bound of a window does not compensate in the counts for a late or vanished one."""
     middle = OVERLAP.total_seconds() + 20
-    for number in range(-150, 150):  # nowhere near the bound is a place without a record
+    for number in range(-150, 150):  # records everywhere near the bound
         world.log(ago=middle + 0.7 * number, description="gone" if number == 90 else f"action {number}")
     world.log(ago=20)
     on = bench(world, database, *bounds.split(), start=2 * HOUR, alert_backlog=True, overlap=OVERLAP, sweeps=SWEEPS)
@@ -100,8 +100,8 @@ def test_record_at_a_bound_hides_no_change(world: World, database: Database, bou
 
 @pytest.mark.parametrize("faults", ["", "bounds_truncated:1m", "bounds_truncated:1h"])
 @pytest.mark.parametrize("after", [0.3456, 1200.3456])
-def test_late_record_beside_the_begin_is_found(world: World, database: Database, faults: str, after: float) -> None:
-    """A window next to the beginning of the source, or shorter than the upstream's unit, is never checked again."""
+def test_late_record_near_the_beginning_is_found(world: World, database: Database, faults: str, after: float) -> None:
+    """A window at the beginning of the source, or shorter than the upstream's unit, is checked again."""
     world.clock.advance(seconds=7517)
     on = bench(world, database, *faults.split(), start="now", overlap=OVERLAP, sweeps=(HOUR / 2, 2 * HOUR))
     on.poll()
@@ -117,29 +117,29 @@ def test_late_record_beside_the_begin_is_found(world: World, database: Database,
     assert [record.description for record in on.records() if record.late_by] == ["late"]
 
 
-def test_sweeps_ask_only_when_due(world: World, database: Database) -> None:
-    """A sweep asks more often than every tenth of its reach, more than one request each, or never."""
+def test_sweep_is_checked_every_tenth_of_its_reach(world: World, database: Database) -> None:
+    """A sweep is checked once in each tenth of its reach, with one request."""
     on = seven_hours(world, database)
     asked = [on.poll(60).request_count for _ in range(72)]
-    # 72 minutes: the hour's sweep each six minutes, that of six hours each 36.
+    # In 72 minutes, the sweep of an hour is checked every 6 minutes, that of six hours every 36.
     assert sum(asked) - len(asked) == 72 // 6 + 72 // 36
     assert max(asked) <= 3
 
 
 def test_windows_with_equal_counts_are_not_read(world: World, database: Database) -> None:
-    """A sweep reads its window at each check although the upstream counts what is stored, or is checked at each poll."""
+    """A sweep does not read a window whose counts agree with the store."""
     on = seven_hours(world, database)
     world.clock.advance(minutes=10)
     with database.read() as connection:
         receipt_count = len(receipts.read(connection, SOURCE, 999))
     swept = [on.poll(60).request_count for _ in range(40)]
     with database.read() as connection:
-        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == len(swept)  # those of the polls
+        assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == len(swept)  # the receipts of the polls
     assert sum(swept) < 2 * len(swept)
 
 
-def test_windows_that_hold_a_record_at_their_bound_are_read(world: World, database: Database) -> None:
-    """A busy window whose counts are inconclusive is only counted."""
+def test_window_with_inconclusive_counts_is_read(world: World, database: Database) -> None:
+    """A window with a record at its bound, whose counts are inconclusive, is read."""
     for number in range(-150, 150):
         world.log(ago=OVERLAP.total_seconds() + 20 + 0.7 * number)
     world.log(ago=20)
@@ -152,8 +152,8 @@ def test_windows_that_hold_a_record_at_their_bound_are_read(world: World, databa
         assert len(receipts.read(connection, SOURCE, 999)) - receipt_count == 2
 
 
-def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
-    """Records that stay away are reported for ever, or again after a person resolved the alert."""
+def test_resolved_alert_about_vanished_records_stays_resolved(world: World, database: Database) -> None:
+    """After an operator resolves the alert about vanished records, they are not reported again."""
     on = seven_hours(world, database)
     world.faults.add("vanish:0s,kind=ADD_NODE")
     for _ in range(8):
@@ -166,8 +166,8 @@ def test_a_person_ends_what_vanished(world: World, database: Database) -> None:
     assert open_troubles(database) == []
 
 
-def test_vanished_and_back(world: World, database: Database) -> None:
-    """Records that vanish upstream are not reported, reported twice, deleted, or still reported when they are back."""
+def test_vanished_records_are_reported_until_they_reappear(world: World, database: Database) -> None:
+    """Records that vanish upstream are kept and reported once, until they reappear."""
     on = seven_hours(world, database)
     held = len(on.records())
     stages = world.emulator.stages
@@ -192,8 +192,8 @@ def test_vanished_and_back(world: World, database: Database) -> None:
     assert open_troubles(database) == []
 
 
-def test_one_gone_while_another_is_back(world: World, database: Database) -> None:
-    """A record that disappears as another one returns is passed over: as many as before were counted."""
+def test_record_that_vanishes_as_another_reappears_is_found(world: World, database: Database) -> None:
+    """A record that vanishes while another reappears is found, although the counts agree."""
     on = seven_hours(world, database)
     world.log("RESTORE", ago=1000, description="first")
     first_at = world.clock() - timedelta(seconds=1000)
@@ -214,16 +214,19 @@ def test_one_gone_while_another_is_back(world: World, database: Database) -> Non
     assert [row[0] for row in rows] == ["second"]
 
 
-# -- what counts cannot tell
+# -- changes that counts do not show
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])
-def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, database: Database, order: str) -> None:
-    """While a backlog's pages are read, a record goes and one of its kind comes on pages read before: it stays unknown.
+def test_change_in_pages_already_read_is_found_by_a_second_read(world: World, database: Database, order: str) -> None:
+    """If a record vanishes and one of its kind arrives in pages that were already read, a second read finds both.
 
-    Nor is it known which record went. All counts agree; only reading once more tells.
+    All counts agree, so only reading again shows the change.
+
     """
-    for number in range(60):  # times that show how finely bounds are taken: else all is read again for another reason
+    for number in range(
+        60
+    ):  # times that show the unit of the bounds; otherwise everything is read again because of the bounds
         world.log(ago=3 * 3600 + 60 * number + 0.3456, description=f"action {number:02}")
     on = bench(world, database, f"order:{order}", start=6 * HOUR, alert_backlog=True, page_size=8)
     first, edge = ("action 20", 3 * 3600 + 20 * 60) if order == "descending" else ("action 59", 3 * 3600 + 59 * 60 - 10)
@@ -246,8 +249,10 @@ def test_a_swap_behind_the_reader_is_seen_at_a_second_look(world: World, databas
 
 
 @pytest.mark.parametrize(("after", "is_kept"), [(-2, False), (-1, False), (0, True)])
-def test_second_look_where_no_poll_looks_again(world: World, database: Database, after: int, is_kept: bool) -> None:
-    """What the polls to come read again is kept for a second look, or what they pass over is not."""
+def test_only_windows_before_the_overlap_are_read_a_second_time(
+    world: World, database: Database, after: int, is_kept: bool
+) -> None:
+    """A window that later polls read anyway is not scheduled for a second read; an earlier one is."""
     world.log()
     on = bench(world, database, start=HOUR, alert_backlog=True, page_size=3, overlap=OVERLAP)
     on.poll()
@@ -263,8 +268,8 @@ def test_second_look_where_no_poll_looks_again(world: World, database: Database,
         assert bool(unproved_windows.read(connection, SOURCE)) == is_kept
 
 
-def test_a_dense_backlog_is_read_a_second_time(world: World, database: Database) -> None:
-    """Where a backlog's windows are shorter than what polls overlap, no second look at them is kept."""
+def test_dense_backlog_is_read_a_second_time(world: World, database: Database) -> None:
+    """A backlog with windows shorter than the overlap is scheduled for a second read without gaps."""
     world.organisation.extend_synthetic(45_000, NOON - timedelta(minutes=50), NOON)
     on = bench(world, database, start=HOUR, alert_backlog=True, overlap=15 * timedelta(minutes=1), sweeps=())
     on.poll(0)
@@ -277,13 +282,13 @@ def test_a_dense_backlog_is_read_a_second_time(world: World, database: Database)
 
 
 def swap(on: Bench, ago: float) -> None:
-    """Let a record vanish while another of the same kind appears late, a minute from it."""
+    """Let a record vanish and another of the same kind appear late, one minute away."""
     on.world.log(ago=ago + 60, description="late")
     on.world.faults.add("vanish:0s,keyword=goes")
 
 
 def seven_hours_with(world: World, database: Database, ago: float, *faults: str) -> Bench:
-    """Set a tail on a log of seven hours that holds a record which can vanish."""
+    """Make a tail on a log of seven hours with a record that can vanish."""
     world.log(ago=ago, description="goes")
     return seven_hours(world, database, *faults)
 
@@ -296,10 +301,10 @@ def is_swap_known(on: Bench) -> bool:
 
 @pytest.mark.parametrize("faults", ["counts:absent", "counts:page", "counts:more"])
 @pytest.mark.parametrize(("hours", "minutes"), [(0.5, 6), (3, 36)])
-def test_swap_is_found_in_time_though_the_total_is_the_same(
+def test_swap_with_equal_totals_is_found_in_time(
     world: World, database: Database, faults: str, hours: float, minutes: int
 ) -> None:
-    """Without usable counts per kind, a record that vanishes as another appears late hides it beyond the promised delay."""
+    """Without usable counts per kind, a late record that replaces a vanished one is found within the promised delay."""
     on = seven_hours_with(world, database, hours * 3600, faults)
     swap(on, hours * 3600)
     for _ in range(minutes):
@@ -311,7 +316,7 @@ def test_swap_is_found_in_time_though_the_total_is_the_same(
 def test_swap_within_one_kind_is_found_within_a_reach(
     world: World, database: Database, hours: float, reach: timedelta
 ) -> None:
-    """A record that vanishes as one of its kind appears late is never noticed: all counts are the same."""
+    """A late record that replaces a vanished one of its kind, with all counts equal, is found within one reach."""
     on = seven_hours_with(world, database, hours * 3600)
     swap(on, hours * 3600)
     for _ in range(11):
@@ -319,8 +324,8 @@ def test_swap_within_one_kind_is_found_within_a_reach(
     assert is_swap_known(on)
 
 
-def test_a_reading_that_is_due_outlives_a_restart(world: World, database: Database) -> None:
-    """A window that is to be read, and for which a poll had no time, is only counted by the next process."""
+def test_pending_read_survives_a_restart(world: World, database: Database) -> None:
+    """A window that must be read, and for which a poll had no time, is read by the next process."""
     on = seven_hours_with(world, database, 3 * 3600)
     swap(on, 3 * 3600)
     while not any(window.must_read for window in waiting(on)):
@@ -332,24 +337,24 @@ def test_a_reading_that_is_due_outlives_a_restart(world: World, database: Databa
     assert is_swap_known(on)
 
 
-# -- what cannot be proved, and what one poll has no time for
+# -- windows without proof, and windows that a poll has no time for
 
 
 class Contradicting(DirectClient):
-    """A client whose upstream claims one record too many for windows that hold a certain instant."""
+    """A client whose upstream reports one record too many for windows that contain a certain time."""
 
     contradicted_at: datetime | None = None
 
     def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
-        """Walk."""
+        """Return the pages."""
         at = self.contradicted_at
         is_wrong = at is not None and (query.start or NOON) <= at <= (query.end or NOON)
         for page in super().user_actions(query, **options):
             yield dataclasses.replace(page, total=(page.total or 0) + 1) if is_wrong else page
 
 
-def test_a_window_without_proof_is_narrowed_down(world: World, database: Database) -> None:
-    """One contradiction leaves six hours without proof, or the halves of one poll have no end."""
+def test_unproved_window_is_narrowed_down(world: World, database: Database) -> None:
+    """A contradiction leaves only a short window without proof, with a limited number of requests per poll."""
     for number in range(84):
         world.log(ago=300 * number + 20.5)
     client = Contradicting(world.emulator, world.clock)
@@ -369,19 +374,19 @@ def test_a_window_without_proof_is_narrowed_down(world: World, database: Databas
 
 
 class Refusing(DirectClient):
-    """A client whose upstream gives no pages of windows that hold a certain instant, but counts them."""
+    """A client whose upstream returns no pages of windows that contain a certain time, but counts them."""
 
     refused_at: datetime | None = None
 
     def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
-        """Walk, or refuse."""
+        """Return the pages, or fail."""
         if self.refused_at is not None and (query.start or NOON) <= self.refused_at <= (query.end or NOON):
             raise SourceUnavailable("500: this page cannot be shown")
         return super().user_actions(query, **options)
 
 
 def refusing(world: World, database: Database) -> tuple[Bench, Refusing]:
-    """Set a tail on a log of seven hours whose sweeps are done."""
+    """Make a tail on a log of seven hours whose sweeps are done."""
     for number in range(84):
         world.log(ago=300 * number + 20.5)
     client = Refusing(world.emulator, world.clock)
@@ -400,39 +405,39 @@ def waiting(on: Bench) -> list[UnprovedWindow]:
 
 
 def doubts(on: Bench) -> list[tuple[int, str]]:
-    """Give the windows in doubt: how often they failed, and why."""
+    """Return the unproved windows: how often they failed, and why."""
     with on.database.read() as connection:
         return [(doubt.failure_count, doubt.why) for doubt in unproved_windows.read(connection, SOURCE)]
 
 
-def test_older_window_without_proof(world: World, database: Database) -> None:
-    """An older window that cannot be read fails the polls, is reported too early or twice, or still when it was read."""
+def test_older_window_without_proof_is_reported_once(world: World, database: Database) -> None:
+    """An older window that cannot be read does not fail the polls, and is reported once, until it is read."""
     on, client = refusing(world, database)
     client.refused_at = world.clock() - 3 * HOUR
     world.organisation.append("BACKUP", at=client.refused_at, description="late")
-    told: list[list[str]] = []
+    reported: list[list[str]] = []
     for _ in range(90):
         report = on.poll(60)
         assert report.error is None
         assert not report.unproved
-        told.append(open_troubles(database))
-    assert told[:37] == [[]] * 37  # the sweep of six hours is asked each 36 minutes
-    assert told[-1] == ["window_unproved"]
-    assert sum(now != before for before, now in pairwise(told)) == 1
+        reported.append(open_troubles(database))
+    assert reported[:37] == [[]] * 37  # the sweep of six hours is checked every 36 minutes
+    assert reported[-1] == ["window_unproved"]
+    assert sum(now != before for before, now in pairwise(reported)) == 1
     ((failure_count, why),) = doubts(on)
     assert failure_count >= 3
     assert "cannot be shown" in why
     assert not on.is_complete()
     client.refused_at = None
-    for _ in range(61):  # it is read again each hour
+    for _ in range(61):  # it is retried every hour
         on.poll(60)
     assert on.is_complete()
     assert doubts(on) == []
     assert open_troubles(database) == []
 
 
-def test_doubt_outlives_a_restart(world: World, database: Database) -> None:
-    """A restart forgets what could not be proved, or asks for the same window under another name."""
+def test_unproved_window_survives_a_restart(world: World, database: Database) -> None:
+    """A restart keeps an unproved window, and adds it only once."""
     on, client = refusing(world, database)
     client.refused_at = world.clock() - 3 * HOUR
     world.organisation.append("BACKUP", at=client.refused_at, description="late")
@@ -452,8 +457,8 @@ def test_doubt_outlives_a_restart(world: World, database: Database) -> None:
     assert open_troubles(database) == ["window_unproved"]
 
 
-def test_older_windows_get_their_turn(world: World, database: Database) -> None:
-    """Where a poll has time for one question, what keeps changing lately keeps it from ever asking for what is older."""
+def test_older_window_is_checked_although_recent_ones_change(world: World, database: Database) -> None:
+    """If a poll has time for one check only, windows that keep changing do not prevent the check of older ones."""
     on = seven_hours(world, database)
     world.log(ago=5 * 3600 + 7, description="old")
     polls = 0
@@ -467,8 +472,8 @@ def test_older_windows_get_their_turn(world: World, database: Database) -> None:
         assert polls < 60
 
 
-def test_question_that_the_sweeps_left_behind_is_asked(world: World, database: Database) -> None:
-    """A window that no poll had time for before the newest record moved on is never asked, and its sweep never again."""
+def test_window_before_the_reach_of_its_sweep_is_checked(world: World, database: Database) -> None:
+    """A window that no poll had time for is still checked after the sweep has moved past it."""
     on = seven_hours(world, database)
     old = world.clock() - 30 * HOUR
     question = UnprovedWindow(source=SOURCE, starts_at=old, ends_at=old + HOUR, reach=6 * HOUR, due_at=old)
@@ -481,8 +486,8 @@ def test_question_that_the_sweeps_left_behind_is_asked(world: World, database: D
     assert on.is_complete()
 
 
-def test_doubt_that_the_sweeps_leave_behind_is_reported(world: World, database: Database) -> None:
-    """A window that failed once, and that no sweep reaches any more, is not reported."""
+def test_unproved_window_before_the_reach_of_its_sweep_is_reported(world: World, database: Database) -> None:
+    """A window that failed once, and that no sweep reaches any more, is reported."""
     on = seven_hours(world, database)
     old = world.clock() - 30 * HOUR
     doubt = UnprovedWindow(
@@ -496,7 +501,7 @@ def test_doubt_that_the_sweeps_leave_behind_is_reported(world: World, database: 
 
 
 class Untiming(DirectClient):
-    """A client whose upstream shows some records without a time that can be read."""
+    """A client whose upstream returns some records without a readable time."""
 
     def _exchange(self, path: str, params: list[tuple[str, str]]) -> HttpResponse:
         answer = super()._exchange(path, params)
@@ -505,8 +510,8 @@ class Untiming(DirectClient):
         return dataclasses.replace(answer, body=body)
 
 
-def test_records_without_a_time(world: World, database: Database) -> None:
-    """Records whose time cannot be read have the sweeps over them read again for ever, or hide a late one."""
+def test_records_without_a_time_cause_few_requests(world: World, database: Database) -> None:
+    """Records without a readable time do not make sweeps read their windows again and again, and hide no late record."""
     for number in range(84):
         world.log(ago=300 * number + 20.5, description=f"untimed {number}" if number % 9 == 7 else f"timed {number}")
     client = Untiming(world.emulator, world.clock)
@@ -517,7 +522,7 @@ def test_records_without_a_time(world: World, database: Database) -> None:
         on.poll(60)
     assert sum(not record.is_time_readable for record in on.records()) == 9
     asked = [on.poll(60).request_count for _ in range(72)]
-    # 72 / 6 + 72 / 36 sweeps; those whose bound comes near such a record narrow down on which side of it that is.
+    # 72 / 6 + 72 / 36 checks. A check with a bound near such a record makes more requests to locate the record.
     assert sum(asked) - len(asked) <= 14 * 3
     world.log(ago=3 * 3600.0, description="late")
     for _ in range(40):

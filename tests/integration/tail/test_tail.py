@@ -1,4 +1,4 @@
-"""The tail, poll by poll, on the emulator's handlers: where it begins, what it proves, asks, and leaves for later."""
+"""The tail, poll by poll, on the emulator's handlers: where it begins, what it requests and proves, and what it defers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON
-from tests.upstreams import SOURCE, DirectClient, World, happened, open_troubles, self_watch, stored, tail_of
+from tests.upstreams import SOURCE, DirectClient, World, logged_actions, open_troubles, self_watch, stored, tail_of
 
 HOUR = timedelta(hours=1)
 
 
 @dataclass
 class Bench:
-    """A tail on a world, and what a test asks of them."""
+    """A tail on a world."""
 
     world: World
     database: Database
@@ -49,12 +49,12 @@ class Bench:
             return records.read_after(connection, 0, 100_000)
 
     def is_complete(self) -> bool:
-        """Say whether the store holds exactly what was ever logged."""
-        return stored(self.database) == happened(self.world.organisation.truth())
+        """Return whether the store contains exactly the logged actions."""
+        return stored(self.database) == logged_actions(self.world.organisation.truth())
 
 
 def bench(world: World, database: Database, *faults: str, **options: Any) -> Bench:
-    """Set a tail on a world whose upstream is so."""
+    """Make a tail on a world with these faults."""
     world.faults.set(*faults)
     client = DirectClient(world.emulator, world.clock)
     options.setdefault("page_size", 1000)
@@ -79,8 +79,10 @@ def bench(world: World, database: Database, *faults: str, **options: Any) -> Ben
     ],
 )
 @pytest.mark.parametrize("is_alerted", [False, True])
-def test_first_poll(world: World, database: Database, start: Any, kept: int, backlog: int, is_alerted: bool) -> None:
-    """The first poll begins elsewhere than configured, or older records alert without `alert_backlog`."""
+def test_first_poll_begins_as_configured(
+    world: World, database: Database, start: Any, kept: int, backlog: int, is_alerted: bool
+) -> None:
+    """The first poll begins as configured, and older records alert only with `alert_backlog`."""
     world.log(ago=1500)
     world.log(ago=300)
     on = bench(world, database, start=start, alert_backlog=is_alerted)
@@ -92,35 +94,35 @@ def test_first_poll(world: World, database: Database, start: Any, kept: int, bac
     assert sum(record.is_backlog for record in found) == (0 if is_alerted else backlog)
 
 
-def test_begin_is_the_servers_now(world: World, database: Database) -> None:
-    """ "Now" is this machine's, though its clock is minutes ahead of the upstream's."""
+def test_start_now_is_the_time_of_the_server(world: World, database: Database) -> None:
+    """The start `now` is the upstream's time, although this machine's clock is minutes ahead."""
     on = bench(world, database, "clock:-10m")
     on.poll(0)
     assert on.marks().begins_at < NOON - timedelta(minutes=9)
 
 
 @pytest.mark.parametrize("bounds", ["inclusive", "exclusive_start", "exclusive"])
-def test_very_begin(world: World, database: Database, bounds: str) -> None:
-    """What happened in the very millisecond of the begin is hidden by an exclusive bound."""
+def test_record_at_the_exact_start_is_read(world: World, database: Database, bounds: str) -> None:
+    """A record in the exact millisecond of the start is read, also with an exclusive bound."""
     world.log()
     on = bench(world, database, f"bounds:{bounds}", start=NOON)
     on.poll()
     assert on.is_complete()
 
 
-# -- what it asks
+# -- requests
 
 
 STEADY = {
     "": 1,
     "total:string": 1,
-    "total:absent": 2,  # counts prove, but only an empty page ends the walk
+    "total:absent": 2,  # counts prove the window, but only an empty page ends the listing
     "total:zero": 3,
     "counts:absent": 1,
     "order:shuffled": 1,
     "bounds:exclusive": 1,
     "times_ignored:both": 1,
-    "page_clamped:3": 3,  # two pages of a window of five, and the counts
+    "page_clamped:3": 3,  # two pages of a window of five records, and the counts
     "total:absent counts:absent": 3,
     "total:page counts:page": 3,
     "total:fewer": 3,
@@ -131,7 +133,7 @@ STEADY = {
 
 @pytest.mark.parametrize(("faults", "most"), STEADY.items())
 def test_requests_in_the_steady_state(world: World, database: Database, faults: str, most: int) -> None:
-    """A poll asks more often than proof needs."""
+    """A poll makes only as many requests as the proof needs."""
     on = bench(world, database, *faults.split(), start=HOUR)
     for _ in range(5):
         world.log()
@@ -143,7 +145,7 @@ def test_requests_in_the_steady_state(world: World, database: Database, faults: 
 
 
 def test_requests_after_a_restart(world: World, database: Database) -> None:
-    """What was learned of the upstream's totals is forgotten at each start: `run --once` asks twice for ever."""
+    """What was learned about the upstream's totals survives a restart, so `run --once` does not request twice."""
     on = bench(world, database, start=HOUR)
     world.log()
     on.poll()
@@ -155,8 +157,8 @@ def test_requests_after_a_restart(world: World, database: Database) -> None:
 @pytest.mark.parametrize(
     "total", ["", "total:fewer", "total:fewer counts:absent", "total:more", "total:zero", "total:page"]
 )
-def test_wrong_totals(world: World, database: Database, count: int, total: str) -> None:
-    """A wrong total ends a walk early, whatever the number of records is to the page's size, and that counts as proof."""
+def test_wrong_total_does_not_end_a_listing(world: World, database: Database, count: int, total: str) -> None:
+    """A wrong total does not end a listing early, for any number of records, and a total that is too high is no proof."""
     on = bench(world, database, *total.split(), start=HOUR, page_size=7)
     for number in range(count):
         world.log(ago=600 - number)
@@ -172,8 +174,8 @@ def test_wrong_totals(world: World, database: Database, count: int, total: str) 
 @pytest.mark.parametrize(
     "faults", ["", "total:absent counts:absent", "page_clamped:2", "order:shuffled", "id_repeated:3"]
 )
-def test_twins(world: World, database: Database, faults: str) -> None:
-    """Equal actions of one instant are stored more or less often than they are, also one that joins them later."""
+def test_equal_actions_are_stored_as_often_as_they_occurred(world: World, database: Database, faults: str) -> None:
+    """Equal actions with the same time are stored as often as they occurred, also one that arrives later."""
     on = bench(world, database, *faults.split(), start=HOUR, page_size=4)
     world.log(times=5, description="same")
     world.log(ago=60)
@@ -188,8 +190,8 @@ def test_twins(world: World, database: Database, faults: str) -> None:
 
 @pytest.mark.parametrize("totals", ["", "total:absent counts:absent", "counts:absent"])
 @pytest.mark.parametrize("place", ["before", "after", "inside", "now"])
-def test_shifted_page(world: World, database: Database, totals: str, place: str) -> None:
-    """A record that appears between two pages makes a false twin, or is missed."""
+def test_record_that_shifts_the_pages_is_read_once(world: World, database: Database, totals: str, place: str) -> None:
+    """A record that appears between two pages is read, and creates no false twin."""
     on = bench(world, database, *totals.split(), start=HOUR, page_size=3)
     for number in range(8):
         world.log(ago=600 - 60 * number)
@@ -200,8 +202,8 @@ def test_shifted_page(world: World, database: Database, totals: str, place: str)
     assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
 
 
-def test_record_inside_the_frozen_window(world: World, database: Database) -> None:
-    """A record in the middle of a window that was proved before is missed by the next poll, or taken for late."""
+def test_record_inside_a_proved_window_is_read(world: World, database: Database) -> None:
+    """The next poll reads a record in the middle of a window that was proved, and it is not late."""
     on = bench(world, database)
     on.poll()
     world.log(ago=-20)
@@ -212,8 +214,8 @@ def test_record_inside_the_frozen_window(world: World, database: Database) -> No
     assert all(record.late_by is None for record in on.records())
 
 
-def test_late(world: World, database: Database) -> None:
-    """A record that appears after the overlap is not marked as late, or one within it is."""
+def test_record_after_the_overlap_is_late(world: World, database: Database) -> None:
+    """A record that appears after the overlap is marked as late; one within it is not."""
     on = bench(world, database, overlap=timedelta(minutes=5), sweeps=(HOUR,))
     on.poll()
     for _ in range(30):
@@ -231,8 +233,8 @@ def test_late(world: World, database: Database) -> None:
 
 
 @pytest.mark.parametrize(("beyond", "is_late"), [(0, False), (1, True)])
-def test_late_by_the_overlap(world: World, database: Database, beyond: int, is_late: bool) -> None:
-    """A record that comes as late as the overlap allows is called late, or one that comes a millisecond later is not."""
+def test_limit_of_lateness(world: World, database: Database, beyond: int, is_late: bool) -> None:
+    """A record that is exactly as late as the overlap is not late; one millisecond more is."""
     overlap = timedelta(minutes=5)
     on = bench(world, database, start=HOUR, alert_backlog=True, overlap=overlap)
     world.log()
@@ -244,8 +246,8 @@ def test_late_by_the_overlap(world: World, database: Database, beyond: int, is_l
 
 
 @pytest.mark.parametrize("form", ["unreadable", "null", "empty"])
-def test_no_readable_time(world: World, database: Database, form: str) -> None:
-    """Records without a readable time are dropped, stored again by each poll, or move the mark."""
+def test_record_without_a_readable_time_is_stored_once(world: World, database: Database, form: str) -> None:
+    """A record without a readable time is stored once, and does not move the mark."""
     on = bench(world, database, f"time_form:{form}", start=HOUR, page_size=7)
     for _ in range(20):
         world.log(ago=60)
@@ -257,11 +259,11 @@ def test_no_readable_time(world: World, database: Database, form: str) -> None:
     assert on.marks().mark == on.marks().begins_at
 
 
-# -- what is not proved
+# -- windows without proof
 
 
-def test_unproved_is_told_and_asked_less(world: World, database: Database) -> None:
-    """A window that never agrees goes unreported, costs as much at each poll, or keeps new records away."""
+def test_unproved_window_is_reported_and_retried_less_often(world: World, database: Database) -> None:
+    """A window that never agrees is reported, is retried less often, and does not delay new records."""
     on = bench(world, database, "total:more", start=HOUR)
     for _ in range(6):
         world.log()
@@ -283,9 +285,9 @@ def test_unproved_is_told_and_asked_less(world: World, database: Database) -> No
     assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
 
 
-def test_halving_isolates_what_changes(world: World, database: Database) -> None:
-    """A window that changed during each of its walks is not read in halves, which may be quiet by then."""
-    on = bench(world, database, "appear:1,after,times=6", start=HOUR, page_size=3)  # three to settle the bounds
+def test_window_that_changes_while_read_is_halved(world: World, database: Database) -> None:
+    """A window that changed during each of its reads is read in halves."""
+    on = bench(world, database, "appear:1,after,times=6", start=HOUR, page_size=3)  # three to determine the bounds
     for number in range(40):
         world.log(ago=3000 - number * 30)
     report = on.poll()
@@ -294,8 +296,8 @@ def test_halving_isolates_what_changes(world: World, database: Database) -> None
     assert on.is_complete()
 
 
-def test_ignored_bounds_are_not_cut(world: World, database: Database) -> None:
-    """A window whose bounds are ignored is read again for each of its halves, which all bring everything."""
+def test_window_with_ignored_bounds_is_not_halved(world: World, database: Database) -> None:
+    """A window whose bounds the upstream ignores is not read in halves, which would return everything."""
     on = bench(world, database, "times_ignored:both", "total:more", start=HOUR)
     world.log(ago=7200)
     world.log(ago=100)
@@ -306,7 +308,7 @@ def test_ignored_bounds_are_not_cut(world: World, database: Database) -> None:
 
 @pytest.mark.parametrize("name", ["organisationLogsOnly", "accountLogsOnly", "all"])
 def test_partition_with_ignored_filters(world: World, database: Database, name: str) -> None:
-    """If nothing counts and a filter is ignored, no window is proved, or the filter is not reported at each poll."""
+    """If there are no counts and a filter is ignored, windows are proved by two walks, and each poll reports the filter."""
     on = bench(world, database, f"filter_ignored:{name}", "total:absent", "counts:absent", start=HOUR)
     world.log("INVITE_USER")
     world.log("BACKUP")
@@ -319,8 +321,8 @@ def test_partition_with_ignored_filters(world: World, database: Database, name: 
         assert {receipt.method for receipt in receipts.read(connection, SOURCE, 9)} == {"two walks"}
 
 
-def test_partition(world: World, database: Database) -> None:
-    """Where nothing counts, the partition is not asked once a day, or more often."""
+def test_partition_is_requested_once_a_day(world: World, database: Database) -> None:
+    """If there are no counts, the partition is requested once a day."""
     on = bench(world, database, "total:absent", "counts:absent", start=HOUR)
     world.log("INVITE_USER")
     world.log("BACKUP")
@@ -337,8 +339,8 @@ def test_partition(world: World, database: Database) -> None:
 # -- catching up
 
 
-def test_backlog_is_cut_and_the_newest_keep_coming(world: World, database: Database) -> None:
-    """A backlog is read in one go, loses records at the cuts, or keeps the newest ones waiting for its end."""
+def test_backlog_is_read_in_parts_while_new_records_arrive(world: World, database: Database) -> None:
+    """A backlog is read in parts without a loss at their bounds, and new records do not wait for its end."""
     world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
     on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0))
     report = on.poll(0)
@@ -348,22 +350,22 @@ def test_backlog_is_cut_and_the_newest_keep_coming(world: World, database: Datab
     assert max(record.occurred_at for record in found[:25_000]) > NOON - timedelta(minutes=1)
 
 
-def test_backlog_is_told(world: World, database: Database) -> None:
-    """The progress of a backlog is not reported, goes back, or is still reported when it is over."""
+def test_progress_of_a_backlog_is_reported(world: World, database: Database) -> None:
+    """The progress of a backlog is reported, never goes back, and is not reported after its end."""
     world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
-    told: list[Backlog] = []
-    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=told.append)
+    reported: list[Backlog] = []
+    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=reported.append)
     on.poll(0)
-    shares = [backlog.share for backlog in told]
+    shares = [backlog.share for backlog in reported]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
-    assert told[-1].record_count == 50_000
+    assert reported[-1].record_count == 50_000
     with database.read() as connection:
         assert backlog_progress.read_all(connection) == {}
 
 
-def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
-    """A backlog that a killed process left begins again in `status`, or stays there after its end."""
+def test_backlog_continues_after_a_kill(world: World, database: Database) -> None:
+    """A backlog of a killed process continues in `status`, and is removed there after its end."""
     world.organisation.extend_synthetic(60_000, NOON - timedelta(hours=10), NOON)
 
     def die(backlog: Backlog) -> None:
@@ -373,18 +375,18 @@ def test_backlog_goes_on_after_a_kill(world: World, database: Database) -> None:
     on = bench(world, database, start=timedelta(hours=11), on_backlog=die)
     with pytest.raises(SystemExit):
         on.poll(0)
-    told: list[Backlog] = []
-    bench(world, database, start=timedelta(hours=11), on_backlog=told.append).poll(0)
-    assert told[0].share > 0.3
-    assert told[-1].starts_at < NOON - timedelta(hours=10)
-    assert told[-1].record_count >= 60_000
+    reported: list[Backlog] = []
+    bench(world, database, start=timedelta(hours=11), on_backlog=reported.append).poll(0)
+    assert reported[0].share > 0.3
+    assert reported[-1].starts_at < NOON - timedelta(hours=10)
+    assert reported[-1].record_count >= 60_000
     assert on.is_complete()
     with database.read() as connection:
         assert backlog_progress.read_all(connection) == {}
 
 
-def test_stopped_and_resumed(world: World, database: Database) -> None:
-    """A tail that is stopped reads on, or the next one does not continue."""
+def test_stopped_tail_is_continued(world: World, database: Database) -> None:
+    """A tail that is stopped reads nothing more, and the next one continues."""
     for number in range(50):
         world.log(ago=600 - number)
     on = bench(world, database, start=HOUR, page_size=7)
@@ -396,12 +398,12 @@ def test_stopped_and_resumed(world: World, database: Database) -> None:
     assert again.is_complete()
 
 
-# -- clocks
+# -- clock skew
 
 
 @pytest.mark.parametrize("skew", ["-1h", "-3m", "3m", "1h"])
-def test_clock_skew(world: World, database: Database, skew: str) -> None:
-    """If the upstream's clock differs from ours, records are lost, or the skew is not reported, or for ever."""
+def test_clock_skew_is_reported_and_loses_nothing(world: World, database: Database, skew: str) -> None:
+    """If the upstream's clock differs from ours, no record is lost, and the skew is reported while it lasts."""
     on = bench(world, database, f"clock:{skew}", start=timedelta(hours=2))
     for _ in range(4):
         world.log()
@@ -416,7 +418,7 @@ def test_clock_skew(world: World, database: Database, skew: str) -> None:
 
 
 def test_marks_never_go_back(world: World, database: Database) -> None:
-    """When the upstream's clock is set back, a mark follows it."""
+    """If the upstream's clock is set back, no mark goes back."""
     on = bench(world, database)
     world.log()
     on.poll()
@@ -429,11 +431,11 @@ def test_marks_never_go_back(world: World, database: Database) -> None:
     assert after.proved_through >= before.proved_through
 
 
-# -- receipts and late news
+# -- receipts
 
 
-def test_receipts(world: World, database: Database) -> None:
-    """A receipt does not say what was proved, how, and at how many requests."""
+def test_receipt_shows_what_was_proved(world: World, database: Database) -> None:
+    """A receipt shows what was proved, how, and with how many requests."""
     on = bench(world, database, start=HOUR)
     world.log("BACKUP", times=2)
     world.log("ADD_NODE")
@@ -447,13 +449,13 @@ def test_receipts(world: World, database: Database) -> None:
 
 
 @pytest.mark.parametrize("client_type", [Client])
-def test_client_is_what_the_tail_needs(client_type: type) -> None:
-    """The service's client lacks something that the tail asks of an upstream."""
+def test_client_has_the_interface_that_the_tail_needs(client_type: type) -> None:
+    """The service's client has everything that the tail needs of an upstream."""
     assert {"user_actions", "counts"} <= set(dir(client_type))
 
 
-def test_datetime_start_in_the_future(world: World, database: Database) -> None:
-    """A start in the future makes a window that ends before it begins."""
+def test_start_in_the_future(world: World, database: Database) -> None:
+    """A start in the future makes no window that ends before it begins."""
     on = bench(world, database, start=NOON + timedelta(days=3))
     on.poll()
     assert on.marks().begins_at <= world.clock()

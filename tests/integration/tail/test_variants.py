@@ -1,4 +1,4 @@
-"""Every variant and fault of the upstream over real HTTP: nothing is lost or doubled, and what is not proved is reported."""
+"""Every variant and fault of the upstream over real HTTP: nothing is lost or stored twice; unproved windows are reported."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.emulated import every_variant
 from tests.upstreams import SOURCE, Switch, World, client_of, self_watch, tail_of
 from tests.waiting import PATIENT
 
-MADE_UP = (UNNAMED_KIND, "\ufffd")  # by faults that put an object of their own among the records
+MADE_UP = (UNNAMED_KIND, "\ufffd")  # by faults that add their own object to the records
 ENDLESS = ("hang", "slow")
-TIMEOUT = timedelta(seconds=0.3)  # for answers that do not end
+TIMEOUT = timedelta(seconds=0.3)  # for responses that do not end
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "ADD_NODE")
 
 Seen = Counter[tuple[str, str | datetime]]
 
 
 def arrive(world: World, count: int, spread: int) -> None:
-    """Log some actions of the last seconds, every seventh of them several times over."""
+    """Log some actions of the last seconds, every seventh of them several times."""
     organisation = world.organisation
     account = organisation.accounts[0].named
     cluster = organisation.clusters[0].named
@@ -40,14 +40,14 @@ def arrive(world: World, count: int, spread: int) -> None:
 
 
 def poll(world: World, tail: SourceTail, visible: Seen, *, by_time: bool) -> PollReport:
-    """Poll once; what could be seen before it must be in the store when that is proved."""
-    visible |= told(world.organisation.visible(world.clock()), by_time=by_time)
+    """Poll once. If the window is proved, the store must contain what was visible before the poll."""
+    visible |= count_actions(world.organisation.visible(world.clock()), by_time=by_time)
     report = tail.run_once()
-    assert report.error or report.unproved or report.proved_count, "it neither proved nor told"
+    assert report.error or report.unproved or report.proved_count, "the poll neither proved nor reported anything"
     return report
 
 
-def told(actions: list[Action], *, by_time: bool) -> Seen:
+def count_actions(actions: list[Action], *, by_time: bool) -> Seen:
     return Counter((action.kind, action.at if by_time else action.description) for action in actions)
 
 
@@ -62,8 +62,10 @@ def kept(database: Database, *, by_time: bool) -> Seen:
 
 
 @pytest.mark.parametrize("variant", every_variant())
-def test_variant(variant: str, world: World, database: Database, served: tuple[Switch, str]) -> None:
-    """Under this variant a record is lost or doubled, or a window stays unproved without a word."""
+def test_variant_loses_and_doubles_nothing(
+    variant: str, world: World, database: Database, served: tuple[Switch, str]
+) -> None:
+    """Under this variant no record is lost or stored twice, and a window without proof is reported."""
     switch, url = served
     switch.app = world.app
     account = world.organisation.add_account("payments")
@@ -98,7 +100,7 @@ def test_variant(variant: str, world: World, database: Database, served: tuple[S
             assert not reports[-1].error
             assert not reports[-1].unproved
         held = kept(database, by_time=by_time)
-        truth = told(world.organisation.truth(), by_time=by_time)
+        truth = count_actions(world.organisation.truth(), by_time=by_time)
         assert visible - held == Counter(), "lost"
         assert held - truth == Counter(), "doubled"
         with database.read() as connection:

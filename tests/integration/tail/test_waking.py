@@ -1,4 +1,4 @@
-"""When the tail wakes the matcher: never in the middle of a listing, and at once if one page is everything."""
+"""When the tail wakes the matcher: at once if one page contains everything, otherwise after the listing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ RULE = KindRule(kind="BACKUP", realert=QUARTER)
 MINUTES_AGO = (50, 44, 38, 31, 30, 29, 20, 12, 9, 2, 1)
 
 
-def picture(database: Database) -> list[tuple[Any, ...]]:
-    """Give each alert's id, and what is in it."""
+def snapshot(database: Database) -> list[tuple[Any, ...]]:
+    """Return the id of each alert and the records in it."""
     with database.read() as connection:
         found = alerts.read_newest(connection, 1000)
         shown = records.read_of_alerts(connection, [alert.id for alert in found], 1000)
@@ -36,7 +36,7 @@ def picture(database: Database) -> list[tuple[Any, ...]]:
 
 
 class Counting(DirectClient):
-    """A client that counts its responses; `meanwhile` is what others do while the tail waits for the next page."""
+    """A client that counts its responses. `meanwhile` runs while the tail waits for the next page."""
 
     def __init__(self, world: World, meanwhile: Callable[[], object]) -> None:
         super().__init__(world.emulator, world.clock)
@@ -44,14 +44,14 @@ class Counting(DirectClient):
         self.answers = 0
 
     def user_actions(self, query: Query, **options: Any) -> Iterator[Page]:
-        """Give the pages of a window."""
+        """Return the pages of a window."""
         for page in super().user_actions(query, **options):
             self.answers += 1
             yield page
             self._meanwhile()
 
     def counts(self, query: Query) -> Page:
-        """Ask what the upstream counts."""
+        """Return the upstream's counts."""
         self.answers += 1
         return super().counts(query)
 
@@ -59,7 +59,11 @@ class Counting(DirectClient):
 def matched(
     world: World, database: Database, page_size: int, batch_size: int = 2000
 ) -> tuple[list[tuple[Any, ...]], list[int]]:
-    """Poll once, matching whenever anyone says so; give the alerts, and how many answers had come when the tail did."""
+    """Poll once and match whenever the tail wakes the matcher.
+
+    Returns the alerts, and the number of responses at the first wake.
+
+    """
     post, woken = Post(database, world.clock), list[int]()
     matcher = post.matcher(RULE, batch_size=batch_size)
     upstream = Counting(world, matcher.run_once)
@@ -71,7 +75,7 @@ def matched(
     options = TailOptions(SOURCE, "org", start=timedelta(hours=2), alert_backlog=True, page_size=page_size)
     watch = self_watch(database, upstream, world.clock)
     SourceTail(options, upstream, database, watch, world.clock, on_stored=on_stored).run_once()
-    return picture(database), woken
+    return snapshot(database), woken
 
 
 @pytest.mark.parametrize(
@@ -89,10 +93,10 @@ def matched(
 )
 @pytest.mark.parametrize("page_size", [1, 2, 3, 5])
 @pytest.mark.parametrize("batch_size", [1, 2, 2000])
-def test_pages_alert_as_one_batch_does(
+def test_order_of_pages_does_not_change_the_alerts(
     world: World, database: Database, tmp_path: Path, page_size: int, faults: str, batch_size: int
 ) -> None:
-    """The order of pages, or a matcher that runs during the walk, decides which record opens an alert."""
+    """Neither the order of pages nor a matcher that runs during the listing decides which record opens an alert."""
     world.faults.set(*faults.split())
     for minutes in MINUTES_AGO:
         world.log(ago=minutes * 60)
@@ -103,14 +107,14 @@ def test_pages_alert_as_one_batch_does(
     assert matched(world, database, page_size, batch_size)[0] == expected
 
 
-def test_what_came_before_an_error_is_matched(world: World, database: Database) -> None:
-    """An upstream that breaks off each time has what it gave withheld from people until it gives all."""
+def test_records_before_an_error_are_matched(world: World, database: Database) -> None:
+    """If the upstream breaks off each time, the records that it returned are matched."""
     report, woken = broken_off(world, database, SourceUnavailable("the line is dead"))
     assert (report.new_count, woken) == (5, 1)
 
 
-def test_killed_in_the_middle_of_a_walk(world: World, database: Database, tmp_path: Path) -> None:
-    """What was read of a walk when the process died decides which record an alert of the next process begins with."""
+def test_kill_during_a_listing_does_not_change_the_alerts(world: World, database: Database, tmp_path: Path) -> None:
+    """If the process dies during a listing, the alerts of the next process begin with the same records."""
     with pytest.raises(Killed):
         broken_off(world, database, Killed())
     whole = open_database(tmp_path / "whole")
@@ -120,7 +124,7 @@ def test_killed_in_the_middle_of_a_walk(world: World, database: Database, tmp_pa
 
 
 def broken_off(world: World, database: Database, error: BaseException) -> tuple[PollReport, int]:
-    """Poll once, with an end after the first page of several; give the report, and how often the matcher was woken."""
+    """Poll once, with a failure after the first of several pages. Return the report and the number of wakes."""
     for minutes in MINUTES_AGO:
         world.log(ago=minutes * 60)
     woken = list[None]()
@@ -138,9 +142,9 @@ def broken_off(world: World, database: Database, error: BaseException) -> tuple[
 
 
 @pytest.mark.parametrize("faults", ["", "total:absent", "total:zero", "counts:absent"])
-def test_a_single_page_is_matched_at_once(world: World, database: Database, faults: str) -> None:
-    """What is all on one page waits for what proves that it is all."""
+def test_single_page_is_matched_at_once(world: World, database: Database, faults: str) -> None:
+    """Records that are all on one page are matched before the proof is complete."""
     world.faults.set(*faults.split())
     world.log(ago=60)
     _, woken = matched(world, database, 1000)
-    assert woken == [2]  # after the one that asked for the clock, and the page
+    assert woken == [2]  # after the request for the clock, and the page

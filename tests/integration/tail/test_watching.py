@@ -1,4 +1,4 @@
-"""What is reported: changes of linked accounts, self-alerts that open once and resolve, the heartbeat that stops."""
+"""What is reported: changes of linked accounts, self-alerts that open once and resolve, and the heartbeat."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ from tests.waiting import beside, wait_for_event
 
 
 class Listing(Client):
-    """The accounts as a test says."""
+    """The accounts that a test sets."""
 
     def __init__(self, **names: str) -> None:
         self.names = names
         self.raw: dict[str, Any] = {IDP_SYNC: True}
 
     def linked_accounts(self) -> list[LinkedAccount]:
-        """List them."""
+        """Return them."""
         return [LinkedAccount(account_id, name, self.raw) for account_id, name in self.names.items()]
 
 
 def keys(database: Database) -> list[str]:
-    """Give the keys of the stored records."""
+    """Return the keys of the stored records."""
     with database.read() as connection:
         return sorted(record.key for record in records.read_after(connection, 0, 99))
 
 
 def changes(database: Database) -> list[tuple[str, str | None]]:
-    """Give the records of our own, in order."""
+    """Return the records about accounts, in order."""
     with database.read() as connection:
         found = records.read_after(connection, 0, 99)
     return [(record.action_kind, record.account.name) for record in found]
 
 
-def test_accounts(database: Database) -> None:
-    """An account that appears, vanishes, is renamed or loses its sync makes no record, or the first listing makes some."""
+def test_changes_of_accounts_create_records(database: Database) -> None:
+    """An account that appears, vanishes, is renamed or loses its sync creates a record; the first listing creates none."""
     clock, listing, woken = Clock(), Listing(a="Alpha", b="Beta"), list[bool]()
     watch = AccountWatch(
         SOURCE,
@@ -95,8 +95,8 @@ def test_accounts(database: Database) -> None:
     assert len(woken) == 5
 
 
-def test_first_account_of_all(database: Database) -> None:
-    """The first account of an organisation that had none is taken for what was always there."""
+def test_first_account_of_an_organisation_creates_a_record(database: Database) -> None:
+    """The first account of an organisation that had none creates a record."""
     clock, listing = Clock(), Listing()
     watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
@@ -106,8 +106,8 @@ def test_first_account_of_all(database: Database) -> None:
         assert list(accounts.read_current(connection, "org")) == ["a"]
 
 
-def test_names_have_a_history(database: Database) -> None:
-    """An old record shows the current name of its account, or an older name replaces the one in the record."""
+def test_account_names_have_a_history(database: Database) -> None:
+    """A record shows the name that its account had at its time, and the name in the record takes precedence."""
     clock, listing = Clock(), Listing(a="Old")
     watch = AccountWatch(SOURCE, listing, database, clock, reporting(database, clock), organisation="org")
     watch.run_once()
@@ -121,11 +121,11 @@ def test_names_have_a_history(database: Database) -> None:
     assert watch.name_at("a", before, "Something else") == "Something else"
     assert watch.name_at("a", after, None) == "New"
     assert watch.name_at("b", after, None) is None
-    assert watch.name_at("b", after, "Told") == "Told"
+    assert watch.name_at("b", after, "Named") == "Named"
 
 
 def test_late_record_of_a_renamed_account(world: World, database: Database) -> None:
-    """A record that comes after an account was renamed is stored under the name it got since."""
+    """A record that arrives after its account was renamed shows the name of its time."""
     account = world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
     watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
@@ -145,8 +145,8 @@ def test_late_record_of_a_renamed_account(world: World, database: Database) -> N
     assert names == {"old": "payments", "new": "payments (renamed)"}
 
 
-def test_accounts_refused(world: World, database: Database) -> None:
-    """A listing that fails removes every account."""
+def test_failed_listing_removes_no_account(world: World, database: Database) -> None:
+    """A listing that fails removes no account."""
     world.organisation.add_account("payments")
     client = DirectClient(world.emulator, world.clock)
     watch = AccountWatch(SOURCE, client, database, world.clock, reporting(database, world.clock), organisation="org")
@@ -157,18 +157,18 @@ def test_accounts_refused(world: World, database: Database) -> None:
 
 
 def reporting(database: Database, clock: Clock) -> SelfAlertStore:
-    """Open alerts about ourselves that go to the hook."""
+    """Open self-alerts that go to the hook."""
     return SelfAlertStore(database, addressing(), clock)
 
 
 @dataclass
 class Accounts(Client):
-    """A listing that fails as a test says."""
+    """A listing that fails as a test sets."""
 
     error: SourceError | None = None
 
     def linked_accounts(self) -> list[LinkedAccount]:
-        """List nothing, or fail."""
+        """Return no accounts, or fail."""
         if self.error is not None:
             raise self.error
         return []
@@ -178,8 +178,8 @@ FORBIDDEN = AccessDenied("the upstream forbids this: HTTP 403", "the key must be
 FAULT = SourceUnavailable("the upstream has a fault: HTTP 500")
 
 
-def test_refused_accounts_are_an_alert(database: Database) -> None:
-    """A listing that is refused is only logged, its alert does not name the blind rules, is not over, or opens twice."""
+def test_refused_listing_raises_a_self_alert(database: Database) -> None:
+    """A refused listing raises one alert that names the affected rules, and that resolves afterwards."""
     clock, listing = Clock(), Accounts()
     names = ["linked_account_vanished", "linked_account_appeared"]
     watch = AccountWatch(
@@ -205,8 +205,8 @@ def test_refused_accounts_are_an_alert(database: Database) -> None:
     assert history(database) == ["accounts_refused"]
 
 
-def test_accounts_that_fail_repeatedly_are_an_alert(database: Database) -> None:
-    """A listing that fails now and then is an alert, or one that keeps failing is none: at first, later, or run by cron."""
+def test_listing_that_keeps_failing_raises_a_self_alert(database: Database) -> None:
+    """A listing that keeps failing raises an alert, at any time and also in cron runs; a single failure does not."""
     clock, listing = Clock(), Accounts(FAULT)
 
     def watch() -> AccountWatch:
@@ -229,11 +229,11 @@ def test_accounts_that_fail_repeatedly_are_an_alert(database: Database) -> None:
     assert found.remedy
 
 
-# -- troubles
+# -- self-alerts
 
 
 def history(database: Database) -> list[str]:
-    """List the troubles ever opened, in order."""
+    """Return the self-alerts that were ever opened, in order."""
     with database.read() as connection:
         rows = connection.exec_driver_sql("SELECT labels FROM alert ORDER BY opened_at, id").all()
     return [row[0].split('"')[3] for row in rows]
@@ -252,8 +252,10 @@ def history(database: Database) -> list[str]:
         ("times_ignored:both", "filter_ignored", 1),
     ],
 )
-def test_trouble(world: World, database: Database, fault: str, trouble: str, polls: int) -> None:
-    """A self-alert opens too early, too late or twice, or does not resolve."""
+def test_self_alert_opens_and_resolves_in_time(
+    world: World, database: Database, fault: str, trouble: str, polls: int
+) -> None:
+    """Each self-alert opens once, at its time, and resolves."""
     world.log(ago=7200)
     on = bench(world, database, start=HOUR)
     world.log()
@@ -274,8 +276,8 @@ def test_trouble(world: World, database: Database, fault: str, trouble: str, pol
     assert history(database) == [trouble]
 
 
-def test_unknown_field(world: World, database: Database) -> None:
-    """A new field is not reported if the first records had only known fields, or is reported for ever."""
+def test_unknown_field_is_reported_once(world: World, database: Database) -> None:
+    """A new field is reported once, also if the first records had only known fields."""
     on = bench(world, database)
     on.poll()
     world.log()
@@ -289,8 +291,8 @@ def test_unknown_field(world: World, database: Database) -> None:
     assert history(database).count("unknown_field") == 1
 
 
-def test_field_that_comes_before_any_record(world: World, database: Database) -> None:
-    """After a poll without records in which a new field was met, the first record opens an alert about no field at all."""
+def test_unknown_field_before_any_record_names_the_field(world: World, database: Database) -> None:
+    """If a poll without records found a new field, the alert that the first record opens names that field."""
     on = bench(world, database, "unknown_field")
     on.poll()
     world.log(ago=3600)
@@ -302,8 +304,8 @@ def test_field_that_comes_before_any_record(world: World, database: Database) ->
     assert history(database) == []
 
 
-def test_added_field_makes_no_new_records(world: World, database: Database) -> None:
-    """A field that the upstream adds stores the records of the overlap twice, or has the first ones vanish."""
+def test_added_field_stores_no_record_twice(world: World, database: Database) -> None:
+    """A field that the upstream adds neither stores the records of the overlap twice nor makes them vanish."""
     on = bench(world, database)
     on.poll()
     world.log()
@@ -316,8 +318,8 @@ def test_added_field_makes_no_new_records(world: World, database: Database) -> N
     assert "window_shrunk" not in open_troubles(database)
 
 
-def test_unknown_kind(world: World, database: Database) -> None:
-    """A new kind is not reported, or is reported for each record."""
+def test_unknown_kind_is_reported_once(world: World, database: Database) -> None:
+    """A new kind is reported once, not for each record."""
     on = bench(world, database)
     on.poll()
     for _ in range(3):
@@ -326,8 +328,8 @@ def test_unknown_kind(world: World, database: Database) -> None:
     assert history(database) == ["unknown_kind"]
 
 
-def test_trouble_outlives_a_restart(world: World, database: Database) -> None:
-    """A restart opens a trouble again that is not over."""
+def test_restart_does_not_reopen_a_self_alert(world: World, database: Database) -> None:
+    """A restart does not open a self-alert again whose problem continues."""
     for _ in range(3):
         bench(world, database, "unauthorised").poll()
     assert history(database) == ["key_refused"]
@@ -337,7 +339,7 @@ def test_trouble_outlives_a_restart(world: World, database: Database) -> None:
 
 
 class Monitor:
-    """Somebody else's service that waits for heartbeats."""
+    """A service that waits for heartbeats."""
 
     def __init__(self) -> None:
         self.beats, self.status = 0, 200
@@ -360,14 +362,14 @@ class Monitor:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def close(self) -> None:
-        """End."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
-def test_heartbeat(world: World, database: Database) -> None:
-    """The heartbeat beats before anything is proved, while proof lags, or not while all is well."""
+def test_heartbeat_needs_proof(world: World, database: Database) -> None:
+    """The heartbeat starts after the first proof, stops while the proof lags, and continues afterwards."""
     monitor = Monitor()
     heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
     try:
@@ -395,7 +397,7 @@ def test_heartbeat(world: World, database: Database) -> None:
 
 @pytest.mark.parametrize("stale", [{"acme"}, {"emca"}, {"acme", "emca"}])
 def test_heartbeat_needs_every_source(world: World, database: Database, stale: set[str]) -> None:
-    """The heartbeat beats although one of two sources is stale, or not once both are fresh."""
+    """The heartbeat stops while one of two sources is stale, and continues when both are fresh."""
     monitor = Monitor()
     heartbeat = Heartbeat(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)
     sources = {name: bench(World(world.clock), database, name=name, organisation=name) for name in ("acme", "emca")}
@@ -416,8 +418,8 @@ def test_heartbeat_needs_every_source(world: World, database: Database, stale: s
         monitor.close()
 
 
-def test_heartbeat_of_a_source_never_polled(world: World, database: Database) -> None:
-    """The heartbeat beats although one of two sources was never read."""
+def test_no_heartbeat_before_every_source_was_polled(world: World, database: Database) -> None:
+    """There is no heartbeat while one of two sources was never polled."""
     monitor = Monitor()
     heartbeat = Heartbeat(monitor.url, {SOURCE: POLL, "never": POLL}, database, world.clock)
     try:
@@ -428,8 +430,8 @@ def test_heartbeat_of_a_source_never_polled(world: World, database: Database) ->
         monitor.close()
 
 
-def test_heartbeat_after_the_clock_was_set_back(world: World, database: Database) -> None:
-    """The heartbeat goes on for an hour after the last poll since the clock was set back by an hour."""
+def test_heartbeat_stops_after_the_clock_was_set_back(world: World, database: Database) -> None:
+    """If the clock is set back by an hour, the heartbeat does not continue for an hour after the last poll."""
     monitor = Monitor()
     heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
     try:
@@ -444,8 +446,8 @@ def test_heartbeat_after_the_clock_was_set_back(world: World, database: Database
 
 
 @pytest.mark.parametrize("clock", ["clock:-30m", "clock:30m"])
-def test_heartbeat_goes_by_the_upstreams_clock(world: World, database: Database, clock: str) -> None:
-    """Where the clocks differ, the heartbeat stops though all is proved, or goes on though nothing is."""
+def test_heartbeat_uses_the_clock_of_the_upstream(world: World, database: Database, clock: str) -> None:
+    """If the clocks differ, the heartbeat follows the proof by the upstream's clock."""
     monitor = Monitor()
     heartbeat = Heartbeat(monitor.url, {SOURCE: POLL}, database, world.clock)
     try:
@@ -466,8 +468,8 @@ def test_heartbeat_goes_by_the_upstreams_clock(world: World, database: Database,
 # -- several sources
 
 
-def test_stuck_source(world: World, database: Database) -> None:
-    """A source whose upstream hangs keeps another one, in the same store, from being read."""
+def test_hanging_source_does_not_block_another(world: World, database: Database) -> None:
+    """A source whose upstream hangs does not block another source in the same store."""
     other = World(world.clock)
     hangs, is_hanging = threading.Event(), threading.Event()
     stuck = bench(other, database, name="stuck")
@@ -486,8 +488,8 @@ def test_stuck_source(world: World, database: Database) -> None:
         assert len(on.records()) == 1
 
 
-def test_sources_do_not_share(world: World, database: Database) -> None:
-    """Two sources with equal records share marks, or one hides the other's records."""
+def test_sources_are_separate(world: World, database: Database) -> None:
+    """Two sources with equal records share no marks, and neither hides the records of the other."""
     other = World(world.clock)
     tails: list[SourceTail] = []
     for name, one in (("acme", world), ("emca", other)):
@@ -500,11 +502,11 @@ def test_sources_do_not_share(world: World, database: Database) -> None:
     assert [tail.run_once().new_count for tail in tails] == [1, 1]
 
 
-# -- what a killed process leaves to the next one
+# -- a killed process and the next one
 
 
 class Mortal(SourceWatch):
-    """A watch whose process is killed when a poll is over, before anything is reported."""
+    """A watch whose process is killed after a poll and before the report."""
 
     def note_poll(self, report: PollReport, state: TailState) -> None:
         """Die."""

@@ -1,4 +1,4 @@
-"""The fixtures of these tests."""
+"""Fixtures of the web tests."""
 
 from tests.fixtures import database
 

@@ -73,7 +73,7 @@ def poll(database: Database, clock: Clock, error: str | None = None) -> None:
         polls.note(connection, "acme", clock(), error)
 
 
-def test_healthz(web: httpx.Client, workers: dict[str, bool]) -> None:
+def test_dead_thread_makes_the_process_unhealthy(web: httpx.Client, workers: dict[str, bool]) -> None:
     """The process is healthy while all threads are alive; otherwise the response names the dead ones."""
     assert (web.get("/healthz").status_code, web.get("/healthz").json()) == (200, {"status": "ok", "dead": []})
     workers["match"] = False
@@ -81,7 +81,9 @@ def test_healthz(web: httpx.Client, workers: dict[str, bool]) -> None:
     assert (answer.status_code, answer.json()) == (503, {"status": "dead", "dead": ["match"]})
 
 
-def test_readyz(web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]) -> None:
+def test_failed_or_old_poll_makes_the_process_not_ready(
+    web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]
+) -> None:
     """The process is ready while each source was polled successfully and recently; otherwise the response has the reason."""
 
     def asked() -> tuple[int, list[str]]:
@@ -107,7 +109,7 @@ def test_readyz(web: httpx.Client, database: Database, clock: Clock, ages: dict[
     assert asked() == (200, [])
 
 
-def test_a_full_store_is_not_ready(
+def test_full_store_is_not_ready(
     web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None]
 ) -> None:
     """A store that cannot be written makes the process not ready, even if it can be read."""
@@ -116,7 +118,7 @@ def test_a_full_store_is_not_ready(
     assert web.get("/readyz").status_code == 200
     with database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE filler (content BLOB)")
-        connection.exec_driver_sql("PRAGMA max_page_count=1")  # no less than there is
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # at least what is already used
     with pytest.raises(StoreError, match="full"), database.write() as connection:
         connection.exec_driver_sql("INSERT INTO filler VALUES (zeroblob(1000000))")
     answer = web.get("/readyz")
@@ -128,7 +130,7 @@ def test_a_full_store_is_not_ready(
 
 
 @pytest.mark.parametrize("hours", [-1, 25])
-def test_readyz_knows_no_clock(
+def test_readiness_does_not_depend_on_the_clock(
     web: httpx.Client, database: Database, clock: Clock, ages: dict[str, timedelta | None], hours: float
 ) -> None:
     """Readiness does not depend on the machine's clock."""
@@ -158,13 +160,13 @@ def metrics(web: httpx.Client) -> dict[str, float]:
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
 
-def test_metrics_of_nothing(web: httpx.Client) -> None:
+def test_empty_store_has_metrics(web: httpx.Client) -> None:
     """An empty store has metrics too."""
     nothing = ("actionwatch_records_stored", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
     assert metrics(web) == {**dict.fromkeys(nothing, 0), "actionwatch_correlation_groups_dropped": DROPPED_GROUPS}
 
 
-def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
+def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Clock) -> None:
     """Every sample shows the current content of the store."""
     known = marks.Marks(
         name="acme",
@@ -216,14 +218,14 @@ def test_metrics(web: httpx.Client, database: Database, clock: Clock) -> None:
 
 def secret(_: Request) -> Response:
     """Return a text."""
-    return PlainTextResponse("told")
+    return PlainTextResponse("secret")
 
 
 PAGES = [Route("/page", secret), Route("/healthz", secret), Route("/readyz", secret)]
 
 
 @pytest.mark.parametrize("token", ["open-sesame", "tökén"])
-def test_token(token: str) -> None:
+def test_pages_require_the_token(token: str) -> None:
     """Every path except the probes requires the complete token."""
     with serving(PAGES, "127.0.0.1", 0, token) as url, http_client.client(base_url=url) as client:
 
@@ -242,14 +244,14 @@ def test_token(token: str) -> None:
         assert "server" not in refused.headers
 
 
-def test_answers_from_the_start() -> None:
+def test_clients_can_connect_from_the_start() -> None:
     """Clients can connect as soon as the address is known."""
     for _ in range(10):
         with serving(PAGES, "127.0.0.1", 0, None) as url:
-            assert http_client.get(f"{url}/page").text == "told"
+            assert http_client.get(f"{url}/page").text == "secret"
 
 
-def test_nothing_listens_afterwards() -> None:
+def test_port_is_free_afterwards() -> None:
     """The port is free after the block has ended."""
     with serving(PAGES, "127.0.0.1", 0, None) as url:
         port = int(url.rsplit(":", 1)[1])
@@ -257,7 +259,7 @@ def test_nothing_listens_afterwards() -> None:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_ipv6() -> None:
+def test_server_listens_on_ipv6() -> None:
     """The server can listen on an IPv6 address, and returns a valid URL."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
@@ -266,18 +268,18 @@ def test_ipv6() -> None:
         pytest.skip("no IPv6 here")
     with serving(PAGES, "::1", 0, None) as url:
         assert url.startswith("http://[::1]:")
-        assert http_client.get(f"{url}/page").text == "told"
+        assert http_client.get(f"{url}/page").text == "secret"
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a..b", "x" * 70])
-def test_bad_address(host: str) -> None:
+def test_unusable_address_is_an_error(host: str) -> None:
     """An unusable address is an error with a remedy."""
     words = r"cannot listen on .*:0: .*: choose another web\.listen"
     with pytest.raises(ActionwatchError, match=words), serving(PAGES, host, 0, None):
         raise AssertionError
 
 
-def test_port_in_use() -> None:
+def test_port_in_use_is_an_error() -> None:
     """A port in use is an error that names it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -44,15 +44,15 @@ def add(match: Match, *alerts: Alert) -> Alert:
     return entry.alert
 
 
-def test_ids_are_forever() -> None:
+def test_ids_do_not_change_between_versions() -> None:
     """An id is the one that earlier versions made, so that no alert is sent again after an update."""
     match = make_match(make_record(7))
     assert stable_id("a", "b") == "d13270b6-621d-5e54-9625-c7632b295b3c"
     assert open_alert(match, NOON).id == open_alert(match, LATER).id
 
 
-def test_parts_do_not_run_together() -> None:
-    """Two lists of parts that read the same when joined give two ids."""
+def test_ids_depend_on_the_division_into_parts() -> None:
+    """Two lists of parts that are equal when joined give two ids."""
     assert stable_id("a", "bc") != stable_id("ab", "c")
     assert stable_id("a", "") != stable_id("a")
     assert stable_id('a","b') != stable_id("a", "b")
@@ -73,8 +73,8 @@ def test_grouping_key() -> None:
         assert grouping_key(one) != grouping_key(other)
 
 
-def test_without_group_each_record_stands_alone() -> None:
-    """A rule without `group_by` makes one alert per record, however near the next one is."""
+def test_rule_without_group_by_makes_one_alert_per_record() -> None:
+    """A rule without `group_by` makes one alert per record, however close they are in time."""
     first, second = make_match(group=None, realert=timedelta(0)), make_match(make_record(2), group=None)
     assert grouping_key(first) != grouping_key(second)
     assert add(second, open_alert(first, NOON)) == open_alert(second, LATER)
@@ -122,7 +122,7 @@ def test_open_alert() -> None:
         (-QUARTER - EDGE, False),
     ],
 )
-def test_reach(distance: timedelta, is_joined: bool) -> None:
+def test_match_joins_within_realert(distance: timedelta, is_joined: bool) -> None:
     """A match joins within `realert` before or after the alert's first record, bounds included."""
     alert = make_alert(realert=QUARTER)
     match = make_match(make_record(occurred_at=NOON + distance))
@@ -137,8 +137,8 @@ def test_a_batch_joins_its_own_state_of_an_alert() -> None:
     assert [alert.count for alert, _ in entry.steps] == [2, 3]
 
 
-def test_newest_alert_wins() -> None:
-    """If two alerts are near enough, the match joins the one that began later, in any order."""
+def test_match_joins_the_newest_alert_within_realert() -> None:
+    """If two alerts are close enough, the match joins the one that began later, in any order."""
     old, new = make_alert("b", realert=QUARTER), make_alert("a", realert=QUARTER, first_at=NOON + timedelta(minutes=9))
     match = make_match(make_record(minutes=5))
     assert add(match, old, new).id == new.id

@@ -1,4 +1,4 @@
-"""Inhibition: which alert keeps which other one from being delivered, and while it does."""
+"""Inhibition: which alert suppresses which other one, and for how long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def rule(sources: str = "rule=big", targets: str = "rule=small", *equal: str) -> InhibitRule:
-    """Make a rule of matchers, written with spaces between."""
+    """Make an inhibition rule from matchers that are separated by spaces."""
     return InhibitRule(
         tuple(parse_matcher(text) for text in sources.split()),
         tuple(parse_matcher(text) for text in targets.split()),
@@ -33,12 +33,12 @@ def source(labels: Labels | None = None, **changes: Any) -> Labelled:
 
 
 def target(labels: Labels | None = None, **changes: Any) -> Labelled:
-    """Make an alert to be inhibited."""
+    """Make an alert that can be inhibited."""
     return Labelled(make_alert("target", **changes), labels or {"rule": "small"})
 
 
 def is_inhibited(rules: list[InhibitRule], by: Labelled, which: Labelled) -> bool:
-    """Say whether one alert keeps another back."""
+    """Return whether one alert inhibits another."""
     return inhibitor_of(which, rules, [by]) is not None
 
 
@@ -47,27 +47,29 @@ def is_inhibited(rules: list[InhibitRule], by: Labelled, which: Labelled) -> boo
     [
         ("eve", "eve", True),
         ("eve", "bob", False),
-        ("", "", True),  # two that are absent agree
+        ("", "", True),  # two absent values are equal
         ("", "eve", False),
         ("eve", "", False),
-        (("c-1", "payments"), ("c-1",), True),  # one name in common is enough
+        (("c-1", "payments"), ("c-1",), True),  # one common name is enough
         (("c-1", "payments"), "payments", True),
         (("c-1",), ("payments",), False),
         ((), "", True),
         (("", ""), (), True),
-        (("c-1", ""), ("", "c-2"), False),  # an absent name is none that they have in common
+        (("c-1", ""), ("", "c-2"), False),  # two absent names are not a common name
     ],
 )
-def test_what_equal_means(ones: str | tuple[str, ...], others: str | tuple[str, ...], do_agree: bool) -> None:
-    """Alerts of two clusters inhibit each other, or those of one, under its id and its name, do not."""
+def test_equal_compares_ids_and_names(
+    ones: str | tuple[str, ...], others: str | tuple[str, ...], do_agree: bool
+) -> None:
+    """Alerts of one cluster, by id or by name, inhibit each other; alerts of two clusters do not."""
     by, which = source({"rule": "big", "x": ones}), target({"rule": "small", "x": others})
     assert is_inhibited([rule("rule=big", "rule=small", "x")], by, which) is do_agree
     reverse = rule("rule=small", "rule=big", "x")
     assert is_inhibited([reverse], replace(which, alert=by.alert), replace(by, alert=which.alert)) is do_agree
 
 
-def test_a_label_that_neither_has_agrees() -> None:
-    """As in Alertmanager: absent and empty are one."""
+def test_label_that_both_lack_is_equal() -> None:
+    """As in Alertmanager, an absent label equals an empty one."""
     assert is_inhibited([rule("rule=big", "rule=small", "nowhere")], source(), target())
 
 
@@ -79,24 +81,26 @@ def test_a_label_that_neither_has_agrees() -> None:
         (0, 0, 16, False),
         (0, 10, 25, True),
         (0, 10, 26, False),
-        (5, 10, 4, False),  # what came before it is not explained by it
+        (5, 10, 4, False),  # an earlier alert is not a consequence of it
         (5, 10, 5, True),
     ],
 )
-def test_when_a_source_is_at_work(first: int, last: int, at: int, holds: bool) -> None:
-    """From its first record to `realert` after its last one, by event time."""
+def test_source_inhibits_from_its_first_record_to_realert_after_its_last(
+    first: int, last: int, at: int, holds: bool
+) -> None:
+    """The times are event times."""
     by = source(first_at=NOON + first * MINUTE, last_at=NOON + last * MINUTE)
     assert is_inhibited([rule()], by, target(first_at=NOON - QUARTER, last_at=NOON + at * MINUTE)) is holds
 
 
 @pytest.mark.parametrize(("status", "holds"), [(Status.OPEN, True), (Status.ACKED, True), (Status.RESOLVED, False)])
-def test_a_source_that_is_over_inhibits_no_longer(status: Status, holds: bool) -> None:
-    """Taken on is not over."""
+def test_resolved_source_does_not_inhibit(status: Status, holds: bool) -> None:
+    """A resolved source does not inhibit; an acknowledged one does."""
     assert is_inhibited([rule()], source(status=status), target()) is holds
 
 
-def test_every_matcher_counts() -> None:
-    """All matchers of a side have to be met."""
+def test_all_matchers_of_a_side_must_match() -> None:
+    """All matchers of a side must match."""
     both = rule("rule=big level=high", "rule=small userName=eve")
     by, which = {"rule": "big", "level": "high"}, {"rule": "small", "userName": "eve"}
     assert is_inhibited([both], source(by), target(which))
@@ -106,15 +110,15 @@ def test_every_matcher_counts() -> None:
     assert not is_inhibited([], source(by), target(which))
 
 
-def test_nothing_inhibits_itself() -> None:
-    """A rule that means everything silences it all for ever."""
+def test_alert_does_not_inhibit_itself() -> None:
+    """A rule whose matchers match everything does not make an alert inhibit itself."""
     everything = rule("rule=~.*", "rule=~.*")
     alert = source()
     assert inhibitor_of(alert, [everything], [alert]) is None
 
 
-def test_what_meets_both_sides_is_not_inhibited_by_another_that_does() -> None:
-    """Two critical alerts hide each other, and nobody is told of either."""
+def test_alerts_that_match_both_sides_do_not_inhibit_each_other() -> None:
+    """Two critical alerts that match both sides do not inhibit each other."""
     overlapping = rule("level=~critical|high", "level=~high|low", "x")
     high, low, critical = ({"level": word} for word in ("high", "low", "critical"))
     assert not is_inhibited([overlapping], source(high), target(high))
@@ -123,8 +127,8 @@ def test_what_meets_both_sides_is_not_inhibited_by_another_that_does() -> None:
     assert not is_inhibited([overlapping], source(low), target(high))
 
 
-def test_the_first_candidate_is_named() -> None:
-    """The same alert is inhibited now by one and now by another."""
+def test_first_candidate_is_the_reason() -> None:
+    """Of several sources, the first is always the reason."""
     ones = [Labelled(make_alert(name, realert=QUARTER), {"rule": "big"}) for name in "ab"]
     found = inhibitor_of(target(), [rule()], ones)
     assert found is not None
@@ -135,8 +139,8 @@ def test_the_first_candidate_is_named() -> None:
     ("sources", "names"),
     [("rule=big", ("big",)), ("level=high", ()), ("rule=~big.*", ()), ("rule!=big", ()), ("level=high rule=a", ("a",))],
 )
-def test_the_rules_that_can_be_sources(sources: str, names: tuple[str, ...]) -> None:
-    """The store is asked for too few alerts, and a source is not found."""
+def test_rules_that_can_be_sources_are_found(sources: str, names: tuple[str, ...]) -> None:
+    """Every rule that can be a source is included, so that the store is asked for all of their alerts."""
     assert rule(sources).source_rules == names
 
 
@@ -146,8 +150,8 @@ SIDES = st.sampled_from(("rule=a", "rule=~a|b", "rule!=a", "x=a", "rule=a x=b", 
 
 
 @given(LABELS, LABELS, SIDES, SIDES, st.booleans())
-def test_two_alerts_never_hide_each_other(ones: Labels, others: Labels, a: str, b: str, is_equal: bool) -> None:
-    """One rule makes each of two alerts the reason why the other is not told, so that nobody hears of anything."""
+def test_two_alerts_never_inhibit_each_other(ones: Labels, others: Labels, a: str, b: str, is_equal: bool) -> None:
+    """No inhibition rule suppresses both of two alerts because of each other."""
     rules = [rule(a, b, *(("x",) if is_equal else ()))]
     one, other = source(ones), Labelled(make_alert("other", realert=QUARTER), others)
     assert not (is_inhibited(rules, one, other) and is_inhibited(rules, other, one))

@@ -45,7 +45,7 @@ def missing(kind: ChangeKind, alert: CorrelatedAlert, body: str = "c-2 is missin
 
 
 def resolved(alert_id: str) -> Alert:
-    """Make an alert that somebody resolved."""
+    """Make an alert that an operator resolved."""
     return make_alert(alert_id, status=Status.RESOLVED, resolved_by="eve", resolved_at=NOON)
 
 
@@ -80,7 +80,7 @@ def test_an_entry_holds_a_state_for_each_match() -> None:
 
 
 def test_records_join_a_resolved_alert_silently() -> None:
-    """Records that join an alert that somebody resolved are counted and do not open it again."""
+    """Records that join an alert that an operator resolved are counted and do not open it again."""
     history = history_of(resolved("a"))
     records: tuple[Record, ...] = (make_record(5, minutes=-5), make_record(6, minutes=6))
     apply(history, AlertChange(ChangeKind.JOIN, known("a"), NOON, False, records, Level.CRITICAL))
@@ -103,7 +103,7 @@ def test_a_second_missing_group_joins_the_alert() -> None:
 
 
 def test_a_missing_group_opens_an_alert_if_the_shared_one_is_resolved() -> None:
-    """A missing group never joins a resolved alert, which nobody watches: it opens its own."""
+    """A missing group never joins a resolved alert: it opens its own."""
     history, member = history_of(resolved("a")), known("b", "a")
     apply(history, missing(ChangeKind.JOIN, member))
     assert (member.alert_id, history.alerts["b"].status, history.alerts["b"].count) == ("b", Status.OPEN, 0)
@@ -156,7 +156,7 @@ def test_the_alert_of_an_inner_alert_begins_when_that_fired() -> None:
     assert (history.alerts["a"].first_at, history.alerts["a"].source) == (NOON + 2 * MINUTE, "other")
 
 
-def test_an_alert_without_records_begins_when_it_was_due() -> None:
+def test_absence_alert_begins_when_it_was_due() -> None:
     """An absence alert has count 0, no delay, the time when the group was due, and the source of the ledger."""
     history = MemoryHistory()
     apply(history, opening(at=3 * MINUTE))
@@ -177,7 +177,7 @@ def test_a_missing_group_raises_the_level_and_the_end() -> None:
         assert (history.alerts["a"].level, history.alerts["a"].last_at) == expected
 
 
-def test_a_join_without_news_changes_nothing() -> None:
+def test_join_without_new_records_changes_nothing() -> None:
     """A change without new records, or without the text of a missing group, is no state of the alert."""
     history = history_of(make_alert("a"))
     assert not apply(history, AlertChange(ChangeKind.JOIN, known("a"), NOON)).entries

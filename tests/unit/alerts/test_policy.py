@@ -1,4 +1,4 @@
-"""What holds for every receiver: the intervals that are at work."""
+"""The policy that applies to every receiver: which mute intervals are active."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ POLICY = GlobalPolicy((), {"morning": MORNING, "afternoon": AFTERNOON})
         (("morning",), 0, None),
         (("morning", "afternoon"), 0, "afternoon"),
         (("morning", "afternoon"), -1, "morning"),
-        (("gone",), 0, None),  # no longer configured: it never holds
+        (("gone",), 0, None),  # no longer configured: never active
         (("gone", "afternoon"), 0, "afternoon"),
     ],
 )
-def test_the_interval_that_holds(names: tuple[str, ...], hours: int, expected: str | None) -> None:
-    """A route is muted by an interval that does not hold, or that was taken out of the configuration."""
+def test_active_interval(names: tuple[str, ...], hours: int, expected: str | None) -> None:
+    """A route is muted only by an interval that is configured and active."""
     assert POLICY.active_mute(names, NOON + timedelta(hours=hours)) == expected

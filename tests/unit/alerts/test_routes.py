@@ -1,4 +1,4 @@
-"""Routing means what it means in Alertmanager: matchers, anchoring, the walk down the tree."""
+"""Routing has the semantics of Alertmanager: matchers, anchoring, and the search in the tree."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
         ("a='b'", ("a", "=", "'b'")),
     ],
 )
-def test_matchers(text: str, expected: tuple[str, str, str]) -> None:
-    """Quotes, escapes and blanks are read as Alertmanager reads them."""
+def test_matchers_are_parsed_like_in_alertmanager(text: str, expected: tuple[str, str, str]) -> None:
+    """Quotes, escapes and blanks have the meaning that they have in Alertmanager."""
     matcher = parse_matcher(text)
     assert (matcher.label, matcher.operator, matcher.value) == expected
 
@@ -77,14 +77,14 @@ def test_matchers(text: str, expected: tuple[str, str, str]) -> None:
         ('a=~"\ud800"', "not a regular expression"),
     ],
 )
-def test_broken_matchers(text: str, reason: str) -> None:
-    """Each says what to write instead."""
+def test_invalid_matcher_is_rejected_with_a_remedy(text: str, reason: str) -> None:
+    """The error of an invalid matcher shows what to write instead."""
     with pytest.raises(ValueError, match=reason):
         parse_matcher(text)
 
 
-def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    """RE2 writes broken expressions to standard error unless told not to."""
+def test_invalid_regular_expression_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """RE2 prints nothing to standard error about an invalid expression."""
     with pytest.raises(ValueError):
         parse_matcher('a=~"("')
     assert capfd.readouterr() == ("", "")
@@ -121,13 +121,13 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_matching(text: str, labels: dict[str, Any], expected: bool) -> None:
-    """Whole values match; an absent label is empty; of several values any may match, none for a negative matcher."""
+    """Whole values match. An absent label is empty. Any of several values can match, none for a negative matcher."""
     assert parse_matcher(text).is_met(labels) is expected
 
 
 @given(st.text(), st.text())
 def test_a_quoted_value_matches_itself(value: str, other: str) -> None:
-    """Every value can be written, and `!=` is the opposite of `=`."""
+    """Every value can be quoted, and `!=` is the opposite of `=`."""
     quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     equal, unequal = parse_matcher(f'a="{quoted}"'), parse_matcher(f'a!="{quoted}"')
     assert equal.is_met({"a": value})
@@ -136,8 +136,8 @@ def test_a_quoted_value_matches_itself(value: str, other: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_matcher_or_refused(text: str) -> None:
-    """Nothing but ValueError comes out."""
+def test_any_text_is_a_matcher_or_an_error(text: str) -> None:
+    """Any text is a matcher or raises ValueError."""
     try:
         parse_matcher(text)
     except ValueError:
@@ -146,7 +146,7 @@ def test_any_text_is_a_matcher_or_refused(text: str) -> None:
 
 @dataclass(frozen=True)
 class Node:
-    """A route as settings write it."""
+    """A route in the form of the settings."""
 
     targets: tuple[str, ...] = ()
     matchers: tuple[str, ...] = ()
@@ -159,26 +159,26 @@ def _walk(root: Node, **labels: str) -> tuple[str, ...]:
     return tuple(mutes_for(build(root, ("x", "y")), labels))
 
 
-def test_without_a_route_everyone_receives() -> None:
+def test_default_route_is_every_receiver() -> None:
     """The default route is every receiver, in the order of the settings."""
     assert _walk(Node()) == ("x", "y")
     assert mutes_for(build(Node(), ()), {}) == {}
 
 
 def test_the_first_child_that_matches_ends_the_search() -> None:
-    """Later siblings and the parent hear nothing."""
+    """Later siblings and the parent do not receive the alert."""
     root = Node(("root",), routes=(Node(("a",), ("l=1",)), Node(("b",), ("l=~.",))))
     assert [_walk(root, l="1"), _walk(root, l="2"), _walk(root)] == [("a",), ("b",), ("root",)]
 
 
-def test_continue_goes_on_to_the_siblings() -> None:
-    """What matched so far is kept, and the parent stays out of it."""
+def test_continue_adds_matching_siblings() -> None:
+    """With `continue`, later siblings that match are added, and the parent is not."""
     root = Node(("root",), routes=(Node(("a",), ("l=1",), True), Node(("b",), ("l=2",)), Node(("c",), ("l=1",))))
     assert [_walk(root, l="1"), _walk(root, l="2")] == [("a", "c"), ("b",)]
 
 
-def test_depth_comes_first() -> None:
-    """A child that matches stands in for its parent; where no grandchild matches, the child receives."""
+def test_deepest_match_replaces_its_parent() -> None:
+    """A child that matches replaces its parent; if no grandchild matches, the child receives."""
     child = Node(("a",), ("l=1",), routes=(Node(("b",), ("m=1",), True), Node(("c",), ("m=~.",))))
     root = Node(("root",), routes=(child, Node(("d",))))
     assert [_walk(root, l="1", m="1"), _walk(root, l="1", m="2"), _walk(root, l="1"), _walk(root)] == [
@@ -189,20 +189,20 @@ def test_depth_comes_first() -> None:
     ]
 
 
-def test_a_grandchild_needs_its_parent() -> None:
-    """All matchers of a node, and of those above it, have to hold."""
+def test_grandchild_requires_the_matchers_of_its_parents() -> None:
+    """The matchers of a node and of all nodes above it must match."""
     root = Node(("root",), routes=(Node(("a",), ("l=1", "m=1"), routes=(Node(("b",), ("n=1",)),)),))
     assert [_walk(root, l="1", n="1"), _walk(root, l="1", m="1", n="1")] == [("root",), ("b",)]
 
 
-def test_a_receiver_named_twice_hears_once() -> None:
-    """The first place in the tree counts."""
+def test_receiver_named_twice_gets_one_message() -> None:
+    """A receiver that the tree names twice has the position of its first occurrence."""
     root = Node(("root",), routes=(Node(("b", "a"), (), True), Node(("a", "c"), (), True)))
     assert _walk(root) == ("b", "a", "c")
 
 
 def test_receivers_are_inherited() -> None:
-    """A node without receivers has its parent's, at any depth; the root's are everyone."""
+    """A node without receivers has those of its parent, at any depth; the root has all."""
     leaf = Node((), ("l=1",), routes=(Node((), ("m=1",)),))
     assert _walk(Node(("a",), routes=(leaf,)), l="1", m="1") == ("a",)
     assert _walk(Node(routes=(leaf,)), l="1", m="1") == ("x", "y")
@@ -214,7 +214,7 @@ def _alert(**fields: Any) -> Alert:
 
 
 def test_labels_of_an_alert() -> None:
-    """Every documented label is there; account and cluster go by id and by name."""
+    """An alert has every documented label; account and cluster have their id and their name."""
     record = Record(
         key="k", source="acme", occurred_at=NOW, seen_at=NOW, action_kind="DELETE_CLUSTER", raw="{}", user_name="eve",
         account=Entity("acc-1", "payments"), cluster=Entity("c-1"), operation="DELETE", scope="account",
@@ -227,7 +227,7 @@ def test_labels_of_an_alert() -> None:
 
 
 def test_labels_of_an_alert_without_records() -> None:
-    """A self alert has only its own; a record without fields has empty ones."""
+    """A self-alert has only its own labels; a record without fields has empty ones."""
     assert alert_labels(_alert(), None) == {"rule": "cluster_deleted", "level": "high", "source": "acme"}
     bare = Record(key="k", source="acme", occurred_at=NOW, seen_at=NOW, action_kind="X", raw="{}")
     labels = alert_labels(_alert(), bare)
@@ -236,7 +236,7 @@ def test_labels_of_an_alert_without_records() -> None:
 
 
 def test_labels_of_an_absence() -> None:
-    """What did not happen has the labels of its group, whichever fields the rule groups by."""
+    """An absence has the labels of its group, for any fields in `group-by`."""
     group = {"clusterId": "c-1", "cluster.name": "payments", "userName": None, "raw.x": "y", "source": "other"}
     assert alert_labels(_alert(group=group), None) == {
         "rule": "cluster_deleted", "level": "high", "source": "acme", "cluster": ("c-1", "payments"), "userName": (),
@@ -244,14 +244,14 @@ def test_labels_of_an_absence() -> None:
     assert parse_matcher('userName=""').is_met(alert_labels(_alert(group=group), None))
 
 
-def test_a_rule_cannot_pass_itself_off() -> None:
-    """Labels of a rule do not replace what the alert is."""
+def test_labels_of_a_rule_do_not_replace_those_of_the_alert() -> None:
+    """The labels of a rule do not replace the labels of the alert."""
     labels = alert_labels(_alert(labels={"rule": "x", "source": "x", "level": "low"}), None)
     assert labels == {"rule": "cluster_deleted", "level": "high", "source": "acme"}
 
 
-def test_nodes_compare_by_what_they_say() -> None:
-    """A tree built twice from the same text is the same tree, so that a reload can tell."""
+def test_equal_routes_compare_equal() -> None:
+    """Two trees from the same text are equal, so that a reload detects a change."""
     root = Node(("a",), routes=(Node(("b",), ("l=~x.*",)),))
     assert (
         build(root, ()) == build(root, ()) == Route(("a",), (), False, (Route(("b",), (Matcher("l", "=~", "x.*"),)),))

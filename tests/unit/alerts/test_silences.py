@@ -1,4 +1,4 @@
-"""Silences: whom they keep quiet and when, which are refused, and the matchers that stand for an alert."""
+"""Silences: what they match and when, which are rejected, and the matchers that the button makes from an alert."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS: Labels = {"rule": "cluster_deleted", "userName": "eve", "cluster": ("c-1
 
 
 def silence(*matchers: str, start: datetime = NOON, end: datetime = NOON + HOUR, **changes: Any) -> Silence:
-    """Make a silence of an hour."""
+    """Make a silence for an hour."""
     given = {"author": "sam", "comment": "planned", "made_at": NOON, **changes}
     author, comment = given.pop("author"), given.pop("comment")
     return make_silence(matchers or ('rule="cluster_deleted"',), author, comment, start, end, **given)
@@ -31,32 +31,32 @@ def silence(*matchers: str, start: datetime = NOON, end: datetime = NOON + HOUR,
         (["rule=cluster_deleted"], True),
         (["rule=other"], False),
         (["rule=cluster_deleted", "userName=eve"], True),
-        (["rule=cluster_deleted", "userName=bob"], False),  # all of them have to be met
+        (["rule=cluster_deleted", "userName=bob"], False),  # all must match
         (["userName=~e.*"], True),
         (["userName=~v"], False),  # the whole value
-        (["cluster=payments"], True),  # an entity goes by its id and by its name
+        (["cluster=payments"], True),  # an entity has its id and its name
         (["cluster=c-1"], True),
         (["cluster!=payments", "rule=cluster_deleted"], False),
         (["rule=cluster_deleted", "account=x"], False),
-        (["rule=cluster_deleted", 'account=""'], True),  # what an alert lacks is the empty text
+        (["rule=cluster_deleted", 'account=""'], True),  # an absent label is an empty text
         (["rule=cluster_deleted", "account!=x"], True),
     ],
 )
-def test_all_matchers_have_to_be_met(matchers: list[str], is_silenced: bool) -> None:
-    """An alert is hidden that one matcher does not mean, or told though all mean it."""
+def test_all_matchers_must_match(matchers: list[str], is_silenced: bool) -> None:
+    """A silence applies to an alert exactly if all of its matchers match."""
     found = silence_for(LABELS, [silence(*matchers)], NOON)
     assert (found is not None) is is_silenced
 
 
 @pytest.mark.parametrize(("minutes", "is_silenced"), [(-1, False), (0, True), (59, True), (60, False), (61, False)])
-def test_it_holds_from_its_start_up_to_its_end(minutes: int, is_silenced: bool) -> None:
+def test_silence_is_active_from_its_start_until_before_its_end(minutes: int, is_silenced: bool) -> None:
     """The start belongs to a silence, the end does not."""
     found = silence_for(LABELS, [silence()], NOON + timedelta(minutes=minutes))
     assert (found is not None) is is_silenced
 
 
-def test_the_one_that_ends_last_counts() -> None:
-    """The summary comes, and says that all is told, while another silence still hides the alert."""
+def test_silence_that_ends_last_is_the_reason() -> None:
+    """Of several silences, the one that ends last is the reason, so that the summary does not come too early."""
     short, long, other = silence(), silence(end=NOON + 2 * HOUR), silence("rule=other", end=NOON + 9 * HOUR)
     assert silence_for(LABELS, [short, long, other], NOON) == long
     assert silence_for(LABELS, [long, other, short], NOON) == long
@@ -65,8 +65,8 @@ def test_the_one_that_ends_last_counts() -> None:
 
 
 @given(st.permutations([silence(comment=str(number)) for number in range(4)]))
-def test_the_order_does_not_matter(silences: list[Silence]) -> None:
-    """Of silences that end together, now one is named and now another."""
+def test_reason_does_not_depend_on_the_order(silences: list[Silence]) -> None:
+    """Of silences that end together, the same one is always the reason."""
     assert silence_for(LABELS, silences, NOON) == max(silences, key=lambda each: each.id)
 
 
@@ -83,8 +83,8 @@ def test_the_order_does_not_matter(silences: list[Silence]) -> None:
         (['a=""', "b!=c"], "would silence every alert"),
     ],
 )
-def test_matchers_that_are_refused(matchers: list[str], reason: str) -> None:
-    """Somebody silences all there is, or nothing, without noticing."""
+def test_matchers_that_match_everything_or_nothing_are_rejected(matchers: list[str], reason: str) -> None:
+    """Matchers that match everything or nothing are rejected."""
     with pytest.raises(ValueError, match=reason):
         check_matchers(matchers)
     with pytest.raises(ValueError, match=reason):
@@ -92,8 +92,8 @@ def test_matchers_that_are_refused(matchers: list[str], reason: str) -> None:
 
 
 @pytest.mark.parametrize("matchers", [["rule=x"], ["rule!=x", "userName=~.+"], ["userName=~e.*"], ['a!=""']])
-def test_matchers_that_are_taken(matchers: list[str]) -> None:
-    """One matcher that does not hold for what has no labels is enough."""
+def test_valid_matchers_are_accepted(matchers: list[str]) -> None:
+    """One matcher that does not match an empty label is enough."""
     check_matchers(matchers)
 
 
@@ -107,14 +107,14 @@ def test_matchers_that_are_taken(matchers: list[str]) -> None:
         ({"end": NOON - HOUR}, "must end after it starts"),
     ],
 )
-def test_what_a_silence_needs(changes: dict[str, Any], reason: str) -> None:
-    """A silence without a reason, an author or a length is made."""
+def test_incomplete_silence_is_rejected(changes: dict[str, Any], reason: str) -> None:
+    """A silence without comment, author or duration is rejected."""
     with pytest.raises(ValueError, match=reason):
         silence(**changes)
 
 
-def test_equal_ones_made_at_one_time_are_one() -> None:
-    """A command that is repeated by its shell silences twice; or one made later is taken for the first."""
+def test_equal_silences_of_one_time_have_one_id() -> None:
+    """A command that the shell repeats makes one silence; a silence that is made later is another."""
     assert silence() == silence()
     different = [
         silence("rule=other"),
@@ -128,7 +128,7 @@ def test_equal_ones_made_at_one_time_are_one() -> None:
     assert silence(author=" sam ", comment="\tplanned").author == "sam"
 
 
-# -- the matchers that stand for an alert --------------------------------------------------------------------------------
+# -- the matchers of an alert ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_equal_ones_made_at_one_time_are_one() -> None:
         ),
     ],
 )
-def test_what_stands_for_an_alert(changes: dict[str, Any], user: str | None, expected: tuple[str, ...]) -> None:
-    """The button silences more than the alert's kind, or something else."""
+def test_matchers_of_an_alert(changes: dict[str, Any], user: str | None, expected: tuple[str, ...]) -> None:
+    """The button silences exactly the rule and the group of the alert."""
     assert matchers_of(make_alert(**changes), make_record(user_name=user)) == expected
 
 
-def test_an_alert_without_records() -> None:
-    """Absence and troubles have no newest record to ask."""
+def test_matchers_of_an_alert_without_records() -> None:
+    """Absences and self-alerts, which have no newest record, have matchers too."""
     assert matchers_of(make_alert(group=None), None) == ('rule="cluster_deleted"',)
 
 
@@ -169,8 +169,8 @@ TEXTS = st.text(max_size=30)
 
 
 @given(rule=st.text(min_size=1, max_size=20), user=TEXTS, cluster=TEXTS, other=TEXTS)
-def test_the_button_silences_what_it_was_pressed_for(rule: str, user: str, cluster: str, other: str) -> None:
-    """Whatever stands in the log, the silence holds for its alert, and for no other rule's or user's."""
+def test_matchers_of_an_alert_match_only_its_rule_and_user(rule: str, user: str, cluster: str, other: str) -> None:
+    """Whatever text is in the log, the silence matches its alert, and no other rule or user."""
     alert = make_alert(rule=RuleName("id", rule, "Title"), group={"userName": user, "clusterId": cluster})
     record = make_record(user_name=user, cluster=Entity(cluster, other))
     made = silence(*matchers_of(alert, record))
@@ -183,8 +183,8 @@ def test_the_button_silences_what_it_was_pressed_for(rule: str, user: str, clust
 
 
 @given(st.dictionaries(st.sampled_from((*RECORD_LABELS, "subject", "raw.x")), st.none() | TEXTS))
-def test_every_matcher_that_is_written_can_be_read(group: dict[str, str | None]) -> None:
-    """A value with quotes, backslashes or line ends makes a silence that nobody can list."""
+def test_written_matchers_can_be_parsed(group: dict[str, str | None]) -> None:
+    """A matcher with quotes, backslashes or line ends can be parsed again."""
     read = {matcher.label: matcher.value for matcher in map(parse_matcher, matchers_of(make_alert(group=group), None))}
     known = {name: value or "" for name, value in group.items() if name in RECORD_LABELS}
     assert read == {"rule": "cluster_deleted", **known}

@@ -1,4 +1,4 @@
-"""The clock follows what the machine's clock is corrected by, and holds back what it is set by."""
+"""The clock follows small corrections of the machine's clock at once, and holds back steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.5, -0.5, 59, -59])
-def test_corrections_are_followed(seconds: float) -> None:
+def test_small_correction_is_followed(seconds: float) -> None:
     """A correction below a minute is followed at once, and is no step."""
     machine = Machine()
     machine.set_clock(seconds=seconds)
@@ -23,8 +23,8 @@ def test_corrections_are_followed(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("step", [STEP, -STEP, timedelta(hours=25), -timedelta(hours=1), timedelta(days=5000)])
-def test_a_step_is_held_back(step: timedelta) -> None:
-    """After a step time goes on from before, until the step is taken up."""
+def test_step_is_held_back_until_it_is_taken_up(step: timedelta) -> None:
+    """After a step, time continues from before until the step is taken up."""
     machine = Machine()
     machine.now += step
     machine.advance(seconds=10)
@@ -35,8 +35,8 @@ def test_a_step_is_held_back(step: timedelta) -> None:
     assert machine.clock.step() == timedelta(0)
 
 
-def test_a_step_that_is_undone_is_none() -> None:
-    """A clock that was set back and then right again within a moment made no step."""
+def test_step_that_is_undone_is_no_step() -> None:
+    """A clock that is set back and corrected within a moment made no step."""
     machine = Machine()
     machine.set_clock(hours=-1)
     assert machine.clock() == NOON
@@ -44,8 +44,8 @@ def test_a_step_that_is_undone_is_none() -> None:
     assert machine.clock.step() == timedelta(0)
 
 
-def test_corrections_add_up_to_no_step() -> None:
-    """A clock that is slewed for hours was never set."""
+def test_slow_corrections_are_no_step() -> None:
+    """Corrections over hours are no step."""
     machine = Machine()
     for _ in range(200):
         machine.advance(minutes=1)
@@ -54,15 +54,15 @@ def test_corrections_add_up_to_no_step() -> None:
     assert machine.clock.step() == timedelta(0)
 
 
-def test_a_machine_that_slept_made_a_step() -> None:
-    """The monotonic clock stands while a machine sleeps: what it slept is a step."""
+def test_sleep_of_the_machine_is_a_step() -> None:
+    """The monotonic clock stands still while a machine sleeps, so the sleep is a step."""
     machine = Machine()
     machine.now += timedelta(hours=8)
     assert machine.clock.step() == timedelta(hours=8)
 
 
-def test_a_process_that_was_stopped_between_two_readings() -> None:
-    """Where the process stands still between reading one clock and the other, no step is seen."""
+def test_pause_between_two_readings_is_no_step() -> None:
+    """If the process pauses between reading one clock and the other, there is no step."""
     machine, stops = Machine(), [timedelta(minutes=10)]  # the first while it is made
 
     def wall() -> object:
@@ -78,8 +78,8 @@ def test_a_process_that_was_stopped_between_two_readings() -> None:
     assert clock() == machine.now
 
 
-def test_threads_share_it() -> None:
-    """Read by many threads at once while it is set, it goes neither back nor ahead of what it was set to."""
+def test_concurrent_readings_during_a_step() -> None:
+    """Many threads that read during a step get neither an earlier time nor one ahead of the new time."""
     machine = Machine()
     read: list[list[object]] = []
 
@@ -96,8 +96,8 @@ def test_threads_share_it() -> None:
     assert {at for some in read for at in some} <= {NOON, NOON + timedelta(hours=1)}
 
 
-def test_the_real_one() -> None:
-    """By the machine's own clocks it gives the time."""
+def test_real_clock() -> None:
+    """With the clocks of the machine, the result is the current time."""
     clock = Clock()
     assert abs(clock() - utc_now()) < STEP
     assert clock.step() == timedelta(0)

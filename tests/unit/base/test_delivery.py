@@ -19,8 +19,8 @@ def _rows(header: str) -> list[str]:
     return SECTION.partition(header + "\n")[2].partition("\n\n")[0].strip().splitlines()[1:]
 
 
-def test_diagram() -> None:
-    """The diagram lacks a transition, or shows one that no code makes."""
+def test_diagram_shows_every_transition() -> None:
+    """The diagram shows exactly the transitions of the code."""
     arrows = [line.strip() for line in SECTION.splitlines() if "-->" in line]
     drawn = set()
     for arrow in arrows:
@@ -32,8 +32,8 @@ def test_diagram() -> None:
     assert drawn == made | final
 
 
-def test_states() -> None:
-    """The list of states lacks one, or names another owner."""
+def test_list_of_states_is_complete() -> None:
+    """The list of states is complete and names each owner."""
     expected = [
         f"| `{_name(state)}` | `{state.status}` | {OWNERS.get(state, 'nobody: it is final')} |"
         for state in DeliveryState
@@ -42,7 +42,7 @@ def test_states() -> None:
     assert [row.rsplit(" | ", 1)[0] + " |" for row in rows] == expected
 
 
-def test_transitions() -> None:
-    """The list of transitions lacks one, or names another cause."""
+def test_list_of_transitions_is_complete() -> None:
+    """The list of transitions is complete and names each cause."""
     expected = [f"| {each.name} | {each.actor} |" for each in TRANSITIONS]
     assert _rows("| transition | who causes it |") == expected

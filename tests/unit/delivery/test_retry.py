@@ -1,4 +1,4 @@
-"""What follows a failed delivery: another attempt at a time, or a dead letter with a reason."""
+"""A failed delivery is retried at a certain time, or becomes a dead letter with a reason."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ NEARLY_ONE = 1 - 2**-53
     ("attempt", "seconds"),
     [(1, 1), (2, 2), (3, 4), (10, 512), (11, 600), (12, 600), (64, 600), (1000, 600), (10**9, 600)],
 )
-def test_steps(attempt: int, seconds: float) -> None:
-    """The longest wait doubles from the first one up to the maximum, and stays there."""
+def test_delay_doubles_up_to_the_maximum(attempt: int, seconds: float) -> None:
+    """The maximum delay doubles from the first one up to the limit, and stays there."""
     found = decide(DOWN, attempt, NOON, NOON, NEARLY_ONE, RetryPolicy())
     assert isinstance(found, RetryAt)
     assert found.at - NOON == pytest.approx(timedelta(seconds=seconds), abs=timedelta(milliseconds=1))
 
 
 def test_jitter_is_full() -> None:
-    """A jitter of nothing waits for nothing, one of a half waits half the step."""
+    """A jitter of 0 gives no delay, a jitter of 0.5 half of the maximum."""
     policy = RetryPolicy(first=10 * SECOND)
     assert decide(DOWN, 1, NOON, NOON, 0.0, policy) == RetryAt(NOON)
     assert decide(DOWN, 1, NOON, NOON, 0.5, policy) == RetryAt(NOON + 5 * SECOND)
@@ -42,8 +42,8 @@ def test_jitter_is_full() -> None:
     wished=st.integers(0, 86_400),
     age=st.integers(0, 200_000),
 )
-def test_any_failure(attempt: int, jitter: float, factor: float, wished: int, age: int) -> None:
-    """A retry is never sooner than Retry-After, never later than the longer of it and the maximum, never past giving up."""
+def test_retry_is_within_its_bounds(attempt: int, jitter: float, factor: float, wished: int, age: int) -> None:
+    """A retry is never before Retry-After, never after the longer of it and the maximum, and never after giving up."""
     policy = RetryPolicy(factor=factor)
     error = TransientDeliveryError("busy", retry_after=timedelta(seconds=wished))
     started_at = NOON - timedelta(seconds=age)
@@ -58,7 +58,7 @@ def test_any_failure(attempt: int, jitter: float, factor: float, wished: int, ag
 
 
 def test_gives_up_by_age() -> None:
-    """The last attempt begins exactly `give_up_after` from the start, never later."""
+    """The last attempt starts exactly `give_up_after` from the beginning, never later."""
     policy = RetryPolicy(give_up_after=timedelta(hours=1))
     error = TransientDeliveryError("busy", retry_after=timedelta(minutes=10))
     at = NOON + timedelta(minutes=50)
@@ -69,6 +69,6 @@ def test_gives_up_by_age() -> None:
 
 
 @pytest.mark.parametrize("error", [PermanentDeliveryError("gone", response="secret words"), DeliveryError("gone")])
-def test_what_stays_is_buried(error: DeliveryError) -> None:
-    """An error that no further attempt can mend is a dead letter at once; its reason leaves out the receiver's words."""
+def test_permanent_error_is_a_dead_letter(error: DeliveryError) -> None:
+    """A permanent error is a dead letter at once; its reason omits the receiver's text."""
     assert decide(error, 1, NOON, NOON, 0.5, RetryPolicy()) == Bury("refused: gone")

@@ -52,7 +52,7 @@ def test_a_key_begins_with_the_time() -> None:
 
 @pytest.mark.parametrize("fields", [ACTION, {**ACTION, "id": "same"}, {**ACTION, "timestamp": "soon"}])
 def test_organisations_do_not_share_keys(fields: dict[str, Any]) -> None:
-    """Equal records of two organisations are one, or those of one organisation that two sources read are two."""
+    """Equal records of two organisations are two records; two sources of one organisation read one."""
 
     def key_in(source: str, organisation_id: str) -> str:
         reader = RecordReader(source, organisation_id=organisation_id)
@@ -61,7 +61,7 @@ def test_organisations_do_not_share_keys(fields: dict[str, Any]) -> None:
     one, other = "0B6D8F1C-8F5A-4D1B-9A55-0123456789AB", "0b6d8f1c-8f5a-4d1b-9a55-0123456789ac"
     assert key_in("acme", one) == key_in("spare", one) == key_in("spare", one.lower())
     assert key_in("acme", one) != key_in("acme", other)
-    assert key_in("acme", "Org") != key_in("acme", "org")  # only of a UUID is it known that case says nothing
+    assert key_in("acme", "Org") != key_in("acme", "org")  # only in a UUID is case known to be irrelevant
 
 
 def test_an_untimed_key_does_not_depend_on_the_fetch() -> None:
@@ -75,21 +75,21 @@ def test_an_untimed_key_does_not_depend_on_the_fetch() -> None:
 
 
 @pytest.mark.parametrize("name", ["accountName", "clusterName", "organisationName"])
-def test_names_beside_ids_stay_out(name: str) -> None:
-    """A name that is rewritten later makes no double."""
+def test_name_next_to_an_id_is_not_part_of_the_key(name: str) -> None:
+    """A name that is changed later does not double the record."""
     assert key({**ACTION, name: "renamed"}) == key(ACTION)
     assert key({other: value for other, value in ACTION.items() if other != name}) == key(ACTION)
 
 
-def test_names_without_ids_count() -> None:
+def test_name_without_an_id_is_part_of_the_key() -> None:
     """Without an id, only the name distinguishes accounts."""
     nameless = {name: value for name, value in ACTION.items() if name != "accountId"}
     assert key(nameless) != key({**nameless, "accountName": "Other"})
     assert key({**ACTION, "accountId": None}) != key({**ACTION, "accountId": None, "accountName": "Other"})
 
 
-def test_names_inside_objects_stay_out() -> None:
-    """Of an account given as an object, the id counts."""
+def test_name_in_an_object_with_an_id_is_not_part_of_the_key() -> None:
+    """Of an account in the form of an object, the id counts."""
     plain = {name: value for name, value in ACTION.items() if not name.startswith("account")}
     one = {**plain, "account": {"id": "a-1", "name": "Payments"}}
     assert key(one) == key({**plain, "account": {"name": "renamed", "id": "a-1"}})
@@ -99,13 +99,13 @@ def test_names_inside_objects_stay_out() -> None:
 
 @pytest.mark.parametrize("name", ["action", "timestamp", "userName", "description", "accountId", "clusterId"])
 @pytest.mark.parametrize("upstream_id", [{}, {"id": "7"}])
-def test_the_core_counts(name: str, upstream_id: dict[str, Any]) -> None:
+def test_core_fields_are_part_of_the_key(name: str, upstream_id: dict[str, Any]) -> None:
     """With an id that is not unique, records that differ in a core field are different records."""
     other = "2024-01-01T00:00:00Z" if name == "timestamp" else "other"
     assert key({**ACTION, **upstream_id, name: other}) != key({**ACTION, **upstream_id})
 
 
-def test_with_an_id_a_mutable_field_makes_no_double() -> None:
+def test_field_added_to_a_record_with_an_id_does_not_change_its_key() -> None:
     """A field that the upstream adds later to a record with an id does not change its key."""
     one = {**ACTION, "id": "7"}
     assert key({**one, "status": "done", "retries": 3}) == key(one)
@@ -113,13 +113,13 @@ def test_with_an_id_a_mutable_field_makes_no_double() -> None:
     assert key({**one, "id": 7}) == key(one)
 
 
-def test_without_an_id_every_field_counts() -> None:
-    """Two records that differ anywhere are two."""
+def test_without_an_id_every_field_is_part_of_the_key() -> None:
+    """Two records without an id that differ anywhere are two."""
     assert key({**ACTION, "ip": "10.0.0.1"}) != key({**ACTION, "ip": "10.0.0.2"})
 
 
 @pytest.mark.parametrize("upstream_id", [{}, {"id": "7"}])
-def test_what_we_know_of_accounts_changes_no_key(upstream_id: dict[str, Any]) -> None:
+def test_linked_accounts_do_not_change_the_key(upstream_id: dict[str, Any]) -> None:
     """A new listing of the linked accounts does not double the records."""
     fields = {"action": "X", "timestamp": 1699190130, "account": "acc-1", **upstream_id}
     assert (
@@ -146,8 +146,8 @@ def test_a_null_is_an_absent_field(fields: dict[str, Any]) -> None:
 
 
 @given(st.dictionaries(texts.map(lambda text: f"x{text}"), texts, min_size=2, max_size=5), st.data())
-def test_values_cannot_trade_places(fields: dict[str, str], data: Any) -> None:
-    """Names enter the hash: other values under the same names, or other names, make another key."""
+def test_swapped_values_change_the_key(fields: dict[str, str], data: Any) -> None:
+    """Names are part of the hash: other values under the same names, or other names, make another key."""
     one, other = data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=2, max_size=2, unique=True))
     swapped = {**fields, one: fields[other], other: fields[one]}
     assert (key(swapped) == key(fields)) == (swapped == fields)
@@ -167,8 +167,8 @@ def test_content_takes_lone_surrogates() -> None:
 
 
 @given(st.integers(0, 2**60), st.binary(), st.integers(0, 1000), st.integers(0, 1000))
-def test_twins_have_keys_of_their_own(at: int, stable: bytes, one: int, other: int) -> None:
-    """The first twin has the plain key; each ordinal is another key, right after it."""
+def test_twins_have_different_keys(at: int, stable: bytes, one: int, other: int) -> None:
+    """The first twin has the plain key; each ordinal gives another key, directly after it."""
     plain = record_key(at, stable, organisation_hash("org"))
     assert twin_key(plain, 0) == plain
     assert (twin_key(plain, one) == twin_key(plain, other)) == (one == other)

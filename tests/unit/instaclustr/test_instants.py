@@ -1,4 +1,4 @@
-"""Times in every form."""
+"""Times in every format."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -41,8 +41,8 @@ PART = AT + timedelta(microseconds=123456)
         ("2023-11-05T13:15:30Z[UTC]", AT),
     ],
 )
-def test_every_form_is_read(value: object, at: datetime) -> None:
-    """Each of these is that very time, in UTC."""
+def test_every_format_is_parsed(value: object, at: datetime) -> None:
+    """Each text is parsed as the same time, in UTC."""
     read = parse_instant(value)
     assert read == at
     assert read is not None
@@ -58,13 +58,13 @@ def test_every_form_is_read(value: object, at: datetime) -> None:
         [], {}, "²" * 10,
     ],
 )  # fmt: skip
-def test_what_is_no_time_is_none(value: object) -> None:
-    """Nothing else is a time, and nothing raises."""
+def test_other_values_are_no_time(value: object) -> None:
+    """Other values are no time, and nothing raises."""
     assert parse_instant(value) is None
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 30)), st.integers(-14 * 60, 14 * 60))
-def test_iso_is_read_exactly(naive: datetime, minutes: int) -> None:
+def test_iso_time_is_parsed_exactly(naive: datetime, minutes: int) -> None:
     """In any zone, an ISO time loses no microsecond."""
     at = naive.replace(tzinfo=UTC)
     spelt = (naive + timedelta(minutes=minutes)).isoformat() if naive.year > 1970 else None
@@ -76,8 +76,8 @@ def test_iso_is_read_exactly(naive: datetime, minutes: int) -> None:
 
 
 @given(st.datetimes(min_value=datetime(2001, 9, 10), max_value=datetime(2262, 1, 1)))
-def test_numbers_are_read_exactly(naive: datetime) -> None:
-    """A number of any unit is read to the last digit it has."""
+def test_number_is_parsed_exactly(naive: datetime) -> None:
+    """A number in any unit is parsed to its last digit."""
     at = naive.replace(tzinfo=UTC)
     count = microseconds(at)
     assert parse_instant(count) == at
@@ -105,12 +105,12 @@ def test_nothing_raises(value: object) -> None:
         max_size=4,
     )
 )
-def test_many_at_once_are_read_as_one_by_one(values: list[object]) -> None:
+def test_batch_gives_the_same_times(values: list[object]) -> None:
     """Times in the usual form are parsed together as one by one; if one has another form, the result is None."""
     found = usual_instants(values)
     assert found is None or found == [parse_instant(value) for value in values]
 
 
-def test_usual_times_are_read_at_once() -> None:
-    """The spelling that the upstream is expected to use is the usual one."""
+def test_expected_format_is_the_fast_one() -> None:
+    """The format that the upstream is expected to use is the fast one."""
     assert usual_instants(["2023-11-05T13:15:30Z", "2023-11-05T13:15:30.123456Z"]) == [AT, PART]

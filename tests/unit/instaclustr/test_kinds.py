@@ -7,8 +7,8 @@ import pytest
 from actionwatch.instaclustr.kinds import KINDS, OPERATIONS, normalise_kind, severity_of
 
 
-def test_the_catalogue_is_whole() -> None:
-    """The 81 documented kinds are there, in ten areas."""
+def test_catalogue_is_complete() -> None:
+    """The catalogue has the 81 documented kinds, in ten areas."""
     assert len(KINDS) == 81
     assert len({kind.area for kind in KINDS.values()}) == 10
     assert Counter(kind.scope for kind in KINDS.values()) == {"account": 65, "organisation": 16}
@@ -28,14 +28,14 @@ def test_the_catalogue_is_whole() -> None:
         ("ADMIN_SET_ACCESS_LEVEL", "account", "UPDATE", "critical"),
     ],
 )
-def test_a_kind_is_judged_as_specified(name: str, scope: str, operation: str, severity: str) -> None:
-    """Scope, operation and severity are the specification's."""
+def test_kind_has_the_specified_properties(name: str, scope: str, operation: str, severity: str) -> None:
+    """Scope, operation and severity are those of the specification."""
     kind = KINDS[name]
     assert (kind.scope, kind.operation, kind.severity) == (scope, operation, severity)
 
 
-def test_an_unknown_kind_is_of_medium_severity() -> None:
-    """The vendor records more kinds than it documents; they are ordinary."""
+def test_unknown_kind_has_medium_severity() -> None:
+    """The vendor records more kinds than it documents; they have medium severity."""
     assert severity_of("USER_LOGIN") == "medium"
     assert severity_of("DELETE_CLUSTER") == "critical"
 
@@ -51,5 +51,5 @@ def test_an_unknown_kind_is_of_medium_severity() -> None:
     ],
 )
 def test_labels_become_kinds(label: str, kind: str) -> None:
-    """Trimmed, in capitals, blanks and hyphens as underscores."""
+    """A label becomes a kind: trimmed, in capitals, with underscores for blanks and hyphens."""
     assert normalise_kind(label) == kind

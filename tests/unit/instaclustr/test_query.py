@@ -1,4 +1,4 @@
-"""Queries: the parameters that are sent, and the filters on our side."""
+"""Queries: the parameters that are sent, and the local filters."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,12 +51,12 @@ def sent(query: Query) -> dict[str, list[str]]:
     ],
 )  # fmt: skip
 def test_filters_become_parameters(query: Query, parameters: dict[str, list[str]]) -> None:
-    """Documented values alone are sent, arrays repeat their name, times are milliseconds rounded outwards."""
+    """Only documented values are sent, lists repeat their name, and times are milliseconds, rounded outwards."""
     assert sent(query) == parameters
 
 
-def test_counts_are_asked_for_or_refused() -> None:
-    """The default of the upstream is true, which costs it needless work."""
+def test_counts_are_requested_or_declined() -> None:
+    """The query always contains the parameter, because the upstream's default of true causes needless work."""
     assert ("getActionCounts", "false") in Query().parameters()
     assert ("getActionCounts", "true") in Query(with_counts=True).parameters()
 
@@ -89,20 +89,20 @@ def test_counts_are_asked_for_or_refused() -> None:
         (Query(kinds=("CREATE_CLUSTER",), user_name="bob"), False),
     ],
 )
-def test_answers_are_filtered_again(query: Query, matches: bool) -> None:
-    """An upstream that ignores a misspelt filter does not mislead."""
+def test_responses_are_filtered_locally(query: Query, matches: bool) -> None:
+    """An upstream that ignores a misspelt filter does not cause a wrong result."""
     assert query.matches(record()) is matches
 
 
-def test_what_cannot_be_judged_is_kept() -> None:
-    """A record without a readable time, or with a cluster's name alone, is left to the upstream's judgement."""
+def test_record_that_cannot_be_filtered_is_kept() -> None:
+    """A record without a readable time, or with only the name of a cluster, is left to the upstream's filter."""
     assert Query(start=AT, end=AT).matches(record(is_time_readable=False, occurred_at=AT + timedelta(days=1)))
     assert Query(cluster_id="c-9").matches(record(cluster=Entity(None, "ledger")))
     assert not Query(cluster_id="c-9").matches(record(cluster=Entity()))
 
 
-def test_an_account_is_known_by_either_name() -> None:
-    """An id finds records that tell the name alone, and the other way round."""
+def test_account_is_found_by_id_or_name() -> None:
+    """An id finds records that have only the name, and the reverse."""
     accounts = {"acc-1": "Payments"}
     assert Query(account="acc-1").matches(record(account=Entity(None, "Payments")), accounts)
     assert Query(account="payments").matches(record(account=Entity("acc-1")), accounts)

@@ -1,4 +1,4 @@
-"""Objects become records: every alias, every form of a value."""
+"""Objects become records: every alias, every format of a value."""
 
 import json
 from datetime import UTC, datetime
@@ -25,8 +25,8 @@ def read(fields: dict[str, Any], reader: RecordReader | None = None) -> Record:
     return first
 
 
-def test_a_usual_record_is_read_whole() -> None:
-    """Every field lands where the model has it, and the object is kept to the letter."""
+def test_usual_record_is_read_completely() -> None:
+    """Every field has its place in the model, and the object is kept unchanged."""
     fields = {
         "id": "r-1", "action": "DELETE_CLUSTER", "domainType": "ACCOUNT", "timestamp": "2023-11-05T13:15:30Z",
         "userName": "eve", "description": "gone", "accountId": "acc-1", "accountName": "Payments",
@@ -55,7 +55,7 @@ def test_a_usual_record_is_read_whole() -> None:
 
 
 def test_any_object_is_a_record() -> None:
-    """Nothing is required: an empty object is a record without a readable time, of an unnamed kind."""
+    """Nothing is required: an empty object is a record without a readable time and with an unnamed kind."""
     record = read({})
     assert (record.action_kind, record.severity, record.occurred_at) == ("UNKNOWN", "medium", SEEN)
     assert not record.is_time_readable
@@ -87,14 +87,14 @@ def test_any_object_is_a_record() -> None:
     ],
 )
 def test_every_alias_is_found(field: str, attribute: str, value: Any, expected: Any) -> None:
-    """Every documented name is found in any case."""
+    """Every documented name is found, in any case."""
     for alias in ALIASES[field]:
         for name in (alias, alias.upper(), alias.lower()):
             assert getattr(read({name: value}), attribute) == expected, name
 
 
 def test_configured_aliases_come_first() -> None:
-    """A configuration's names are tried before the built-in ones, and it cannot name a field that there is not."""
+    """Configured names are tried before the built-in ones, and cannot name an unknown field."""
     reader = RecordReader("acme", organisation_id="org", aliases={"user": ["principalName"], "scope": ["reach"]})
     record = read({"userName": "built-in", "PRINCIPALNAME": "configured", "reach": "Organisation"}, reader)
     assert (record.user_name, record.scope) == ("configured", "organisation")
@@ -105,8 +105,8 @@ def test_configured_aliases_come_first() -> None:
             "upstream_id"} <= set(FIELDS)  # fmt: skip
 
 
-def test_the_first_alias_that_holds_something_wins() -> None:
-    """A null, a blank or an unreadable time under a likelier name does not hide the value of a later one."""
+def test_first_alias_with_a_value_applies() -> None:
+    """A null, a blank or an unreadable time under one alias does not hide the value of the next."""
     record = read(
         {
             "userName": None,
@@ -134,7 +134,7 @@ def test_the_first_alias_that_holds_something_wins() -> None:
     ],
 )
 def test_a_user_may_be_an_object(user: Any, name: str | None) -> None:
-    """A user given as an object is its name, user name or e-mail address."""
+    """A user in the form of an object is its name, user name or e-mail address."""
     assert read({"user": user}).user_name == name
 
 
@@ -153,10 +153,10 @@ def test_a_user_may_be_an_object(user: Any, name: str | None) -> None:
         ({"action": {"name": "Delete cluster"}}, "DELETE", "account", "critical"),
     ],
 )
-def test_what_is_told_wins_over_the_catalogue(
+def test_values_of_the_record_take_precedence_over_the_catalogue(
     fields: dict[str, Any], operation: str | None, scope: str | None, severity: str
 ) -> None:
-    """Operation and scope come from the record, else from the catalogue; an unknown kind is of medium severity."""
+    """Operation and scope come from the record, otherwise from the catalogue; an unknown kind has medium severity."""
     record = read(fields)
     assert (record.operation, record.scope, record.severity) == (operation, scope, severity)
 
@@ -169,14 +169,14 @@ def test_what_is_told_wins_over_the_catalogue(
         ("ORGANISATION", NOTHING, NOTHING),
     ],
 )
-def test_the_domain_is_what_its_type_says(domain_type: str, account: Entity, cluster: Entity) -> None:
+def test_domain_depends_on_its_type(domain_type: str, account: Entity, cluster: Entity) -> None:
     """`domainId` and `domainName` name an account or a cluster, depending on the domain type."""
     record = read({"domainType": domain_type, "domainId": "d", "domainName": "n"})
     assert (record.account, record.cluster) == (account, cluster)
 
 
-def test_known_accounts_tell_ids_from_names() -> None:
-    """A string is an id once a linked account has that id; ids get the name we know."""
+def test_known_accounts_distinguish_ids_from_names() -> None:
+    """A string is an id if a linked account has that id; ids get the known name."""
     reader = RecordReader("acme", organisation_id="org")
     assert read({"account": "acc-9"}, reader).account == Entity(None, "acc-9")
     reader.know_accounts({"acc-9": "Nine"})
@@ -185,15 +185,15 @@ def test_known_accounts_tell_ids_from_names() -> None:
     assert read({"accountId": "acc-9", "accountName": "Then"}, reader).account == Entity("acc-9", "Then")
 
 
-def test_unmapped_fields_are_told() -> None:
-    """Fields that no alias takes are named, for people to map them."""
+def test_unmapped_fields_are_reported() -> None:
+    """Fields without an alias are reported, so that users can map them."""
     reader = RecordReader("acme", organisation_id="org")
     read({"action": "X", "ipAddress": "10.0.0.1"}, reader)
     assert reader.unmapped_fields == {"ipAddress"}
 
 
-def test_numbers_and_booleans_do_not_mix() -> None:
-    """1, 1.0 and true are one key to a cache, and three texts to people."""
+def test_numbers_and_booleans_are_distinct() -> None:
+    """1, 1.0 and true are one cache key, but three texts."""
     reader = RecordReader("acme", organisation_id="org")
     assert [read({"action": value}, reader).action_kind for value in (1, True, 1.0)] == ["1", "TRUE", "1.0"]
 
@@ -250,12 +250,12 @@ one_odd = st.builds(
 
 
 @given(st.lists(usual | one_odd, max_size=8), st.booleans())
-def test_columns_and_single_objects_are_read_alike(objects: list[dict[str, Any]], is_settled: bool) -> None:
+def test_columns_and_single_objects_give_the_same_records(objects: list[dict[str, Any]], is_settled: bool) -> None:
     """Reading usual values column by column returns the same records as reading one object after the other."""
     reader = RecordReader("acme", organisation_id="org", known_accounts={"a": "b"})
     if is_settled:
         reader.settle_identity(["known"])
-    told = [{key: value for key, value in fields.items() if value is not None} for fields in objects]
-    single = [reader._read_one(reader._plan(tuple(fields)), fields, "{}", SEEN) for fields in told]
+    present = [{key: value for key, value in fields.items() if value is not None} for fields in objects]
+    single = [reader._read_one(reader._plan(tuple(fields)), fields, "{}", SEEN) for fields in present]
     assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single
-    assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single  # and once more, from memory
+    assert reader.read_all(objects, ["{}"] * len(objects), SEEN) == single  # again, from the cache

@@ -1,4 +1,4 @@
-"""Pages in every shape."""
+"""Pages in every format."""
 
 import contextlib
 import json
@@ -48,8 +48,8 @@ def kinds(page: Page) -> list[str]:
         ([{"action": "X", "resources": ["cluster-1"]}], 1, None),
     ],
 )
-def test_every_shape_is_read(body: Any, count: int, total: int | None) -> None:
-    """Envelopes, bare lists and their relations are pages; a wrong total is none."""
+def test_every_format_is_read(body: Any, count: int, total: int | None) -> None:
+    """Envelopes, bare lists and similar formats are pages; an invalid total is ignored."""
     page = parse(body)
     assert (len(page.records), page.total) == (count, total)
 
@@ -80,8 +80,8 @@ def test_every_shape_is_read(body: Any, count: int, total: int | None) -> None:
         ([[ONE]], "not all are objects"),
     ],
 )
-def test_anything_else_is_an_error(body: Any, found: str) -> None:
-    """A 200 of an unknown shape is an error that describes it, and never "no records"."""
+def test_unknown_format_is_an_error(body: Any, found: str) -> None:
+    """A 200 response with an unknown format is an error that describes it, and never "no records"."""
     with pytest.raises(BadResponse) as caught:
         parse(body)
     assert found in str(caught.value)
@@ -111,13 +111,13 @@ def test_counts_are_found(member: str, value: Any, counts: dict[str, int] | None
 
 
 def test_counts_of_several_envelopes_are_added() -> None:
-    """Joined envelopes have joined counts."""
+    """The counts of several envelopes are added."""
     page = parse([{"resources": [], "counts": {"A": 1}}, {"resources": [], "counts": {"A": 2, "B": 1}}])
     assert page.counts == {"A": 3, "B": 1}
 
 
-def test_the_object_is_kept_to_the_letter() -> None:
-    """Blanks, order, escapes and spelling of numbers survive in `raw`."""
+def test_object_is_kept_unchanged() -> None:
+    """Blanks, order, escapes and the spelling of numbers are kept in `raw`."""
     raw = '{ "action" : "X\\u0041", "n": 1.50e3,\t"action2": [ 1 , 2 ] }'
     assert [record.raw for record in parse(f'[{{"resources": [ {raw} , {raw} ]}}]').records] == [raw, raw]
     assert [record.raw for record in parse(f"[{raw},\n{raw}]").records] == [raw, raw]
@@ -131,8 +131,8 @@ def test_the_object_is_kept_to_the_letter() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("shape", [b"[%s]", b'[{"totalResults": 2, "resources": [%s], "counts": {"X": 2}}]'])
-def test_what_the_fast_decoder_refuses_does_not_block(odd: bytes, shape: bytes) -> None:
-    """Odd values cost time, never a page; the other records of the page are the same as ever."""
+def test_value_that_the_fast_decoder_rejects_does_not_block_the_page(odd: bytes, shape: bytes) -> None:
+    """Unusual values cost time, but never a page, and do not change the other records of the page."""
     plain = b'{"action": "X", "description": "plain", "n": 1.5}'
     body = shape % (b'{"action": "ODD", "description": %s}, %s' % (odd, plain))
     page = parse(body)
@@ -146,19 +146,19 @@ def test_what_the_fast_decoder_refuses_does_not_block(odd: bytes, shape: bytes) 
     assert page.records[0].key == parse(body).records[0].key
 
 
-def test_a_byte_order_mark_is_no_obstacle() -> None:
-    """Some gateways put one in front."""
+def test_byte_order_mark_is_ignored() -> None:
+    """Some gateways insert a byte order mark."""
     assert kinds(parse(b'\xef\xbb\xbf[{"action": "X"}]')) == ["X"]
 
 
-def test_absurd_nesting_is_an_error() -> None:
-    """It must not take the process down."""
+def test_extreme_nesting_is_an_error() -> None:
+    """Extreme nesting is an error and does not crash the process."""
     with pytest.raises(BadResponse):
         parse(b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]")
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}":,0123eE.-ntrufalse resources', max_size=60).map(str.encode))
-def test_no_body_makes_the_parser_fail(body: bytes) -> None:
+def test_any_body_is_a_page_or_an_error(body: bytes) -> None:
     """Any bytes are a page or a BadResponse."""
     with contextlib.suppress(BadResponse):
         parse(body)
@@ -173,7 +173,7 @@ json_values = st.recursive(
 
 
 @given(st.lists(st.dictionaries(texts, json_values, max_size=4), max_size=4))
-def test_both_ways_of_reading_agree(objects: list[dict[str, Any]]) -> None:
+def test_both_parsers_agree(objects: list[dict[str, Any]]) -> None:
     """The lenient parser returns the same records as the fast one, so that no record changes its key."""
     fast = parse([{"totalResults": 10, "resources": objects}])
     patient = parse(json.dumps([{"totalResults": 10, "note": float("nan"), "resources": objects}]))

@@ -1,4 +1,4 @@
-"""What an HTTP answer says of time: its clock, and how long it asks us to wait."""
+"""Times in an HTTP response: the server's clock, and the requested delay."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ SECOND = timedelta(seconds=1)
     ],
 )
 def test_retry_after(value: str, expected: timedelta | None) -> None:
-    """Retry-After is seconds or a date, never negative, never more than a day; what cannot be read is none."""
+    """Retry-After is seconds or a date, never negative, never more than a day; an unreadable value is ignored."""
     assert retry_after({"retry-after": value}, NOON) == expected
 
 
 def test_no_retry_after() -> None:
-    """An answer without the header asks for nothing."""
+    """A response without the header requests no delay."""
     assert retry_after({}, NOON) is None
 
 
 @given(st.text(max_size=40))
 def test_any_retry_after(value: str) -> None:
-    """Whatever stands in the header, it is read or left, within bounds."""
+    """Any text in the header is read within bounds, or ignored."""
     found = retry_after({"retry-after": value}, NOON)
     assert found is None or timedelta(0) <= found <= MAX_RETRY_AFTER
 
@@ -70,7 +70,7 @@ def test_date(value: str | None, expected: datetime | None) -> None:
 
 
 def test_excerpt() -> None:
-    """An excerpt is at most so many characters, whatever the bytes."""
+    """An excerpt has at most the given number of characters, for any bytes."""
     answer = HttpResponse(500, {}, "ü".encode() * 600 + b"\xff", SECOND)
     assert answer.excerpt() == "ü" * 500
     assert HttpResponse(500, {}, b" \xff\xfe \n", SECOND).excerpt() == "��"

@@ -1,4 +1,4 @@
-"""Make valid records and rules. A test names only what it is about."""
+"""Make valid records and rules. A test names only the values that matter to it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_no_rules_and_no_records() -> None:
     assert Engine(_rules({"userName": "eve"})).evaluate([]) == []
 
 
-def test_a_rule_error_stops_nothing() -> None:
+def test_rule_error_stops_no_other_rule() -> None:
     """If a condition raises, the other rules continue and the failure is reported."""
 
     def broken(_: object) -> bool:
@@ -73,7 +73,7 @@ def test_the_index_changes_no_result(drawn: list[dict[str, Any]], stored: list[R
     ]
     numbered = [_numbered(each, number) for number, each in enumerate(stored)]
     engine = Engine(rules)
-    for _ in range(2):  # the second time from memory
+    for _ in range(2):  # the second time from the cache
         assert [(int(match.record.key), match.rule.name) for match in engine.evaluate(numbered)] == expected
 
 
@@ -179,7 +179,7 @@ def _counting(condition: Condition, tried: Counter[str]) -> Leaf:
     return dataclasses.replace(leaf, test=test)
 
 
-def test_a_rule_that_demands_nothing_is_always_run() -> None:
+def test_rule_without_indexed_conditions_is_always_run() -> None:
     """The index does not exclude rules on the description, on the raw record, or with negations only."""
     rules = _rules({"description|contains": "x"}, {"raw.n": 1}, {"userName|neq": "bob"}, {"account": None})
     found = Engine(rules).evaluate([record(description="xx", raw={"n": 1}, cluster=Entity(id="c"))])

@@ -83,7 +83,7 @@ def test_reversed_polarity_is_refused(condition: str) -> None:
     assert ("one", "eve") in names(loaded, EVE)
 
 
-def test_it_ends_with_its_last_day_on_the_time_of_the_event() -> None:
+def test_filter_expires_by_event_time() -> None:
     """Records of the last day are hidden and later ones are not, by the time of the event."""
     loaded = load(RULES + filter_text(expires="2026-12-31"), now=datetime(2030, 1, 1, tzinfo=UTC))
     last = record("BACKUP", at=datetime(2026, 12, 31, 23, 59, tzinfo=UTC), key="last")
@@ -157,7 +157,7 @@ def test_a_correlation_of_other_rules_cannot_be_filtered() -> None:
     assert [rule.name.name for rule in loaded.rules if rule.filters] == []
 
 
-def test_a_filter_for_any_reaches_what_feeds_a_correlation() -> None:
+def test_filter_for_any_includes_feeding_rules() -> None:
     """`any` includes the rules that feed a correlation."""
     loaded = load(CORRELATED + filter_text("any"))
     assert loaded.faults == ()

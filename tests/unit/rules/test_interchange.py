@@ -73,7 +73,7 @@ def test_the_shipped_rules_are_plain_sigma() -> None:
     assert [by_name[rule.name.name].condition for rule in plain] == [rule.condition for rule in plain]
 
 
-def test_correlations_are_split_for_sigma() -> None:
+def test_short_correlation_is_split_for_sigma() -> None:
     """A short correlation becomes Sigma's multi-document form, which pySigma resolves."""
     text, lost = exported(load(BURST, SEQUENCE))
     collection = SigmaCollection.from_yaml(text)
@@ -118,7 +118,7 @@ def test_absence_without_groups_is_not_sigma() -> None:
     assert exported(load(absence))[1] == ["b: Sigma has no absence: the rule is not exported"]
 
 
-def test_a_filter_of_a_correlation_reaches_its_parts() -> None:
+def test_filter_of_a_short_correlation_names_its_parts() -> None:
     """An exported filter names the parts of a short correlation."""
     text, _ = exported(load(DELETION, BURST, SEQUENCE, FILTER.replace("[d]", "[d, b, q]")))
     SigmaCollection.from_yaml(text)
@@ -126,7 +126,7 @@ def test_a_filter_of_a_correlation_reaches_its_parts() -> None:
     assert found["filter"]["rules"] == ["d", "b_events", "q_first", "q_then_so"]
 
 
-def test_parts_have_names_and_ids_of_their_own() -> None:
+def test_parts_have_unique_names_and_ids() -> None:
     """A part has a name that no other rule has, and the same id in every export."""
     text, _ = exported(load(DELETION.replace("name: d", "name: b_events"), BURST))
     assert text == exported(load(DELETION.replace("name: d", "name: b_events"), BURST))[0]
@@ -136,7 +136,7 @@ def test_parts_have_names_and_ids_of_their_own() -> None:
     assert documents[1]["id"]
 
 
-def test_conditions_of_sigma_can_hold_every_name() -> None:
+def test_names_that_sigma_cannot_parse_are_replaced() -> None:
     """Names with dashes, dots or a leading digit are replaced wherever they occur. Fields with equal names are not."""
     one = DELETION.replace("name: d", "name: d-1.x")
     two = DELETION.replace("name: d", "name: '9'")
@@ -151,14 +151,14 @@ def test_conditions_of_sigma_can_hold_every_name() -> None:
     text, lost = exported(load(one, two, over, inner))
     assert lost == []
     SigmaCollection.from_yaml(text).resolve_rule_references()
-    told = {document["name"]: document.get("correlation") for document in yaml.safe_load_all(text)}
-    assert list(told) == ["d_1_x", "_9", "v_w", "_1w_cluster", "_1w_1st", "_1w"]
-    assert told["v_w"]["aliases"] == {"who": {"d_1_x": "userName", "_9": "raw.x"}}
-    assert told["_1w"]["group-by"] == ["cluster"]
+    exported_rules = {document["name"]: document.get("correlation") for document in yaml.safe_load_all(text)}
+    assert list(exported_rules) == ["d_1_x", "_9", "v_w", "_1w_cluster", "_1w_1st", "_1w"]
+    assert exported_rules["v_w"]["aliases"] == {"who": {"d_1_x": "userName", "_9": "raw.x"}}
+    assert exported_rules["_1w"]["group-by"] == ["cluster"]
     assert build_rules(read_text(text, "s.yml"), lists=Lists(), known_kinds=KINDS).faults == ()
 
 
-def test_the_level_of_the_alert_is_the_rules_for_sigma() -> None:
+def test_one_level_is_exported() -> None:
     """One level is exported, and the omission of the others is reported."""
     text, lost = exported(
         load(DELETION + "alert: {level: critical}\n", BURST + "alert: {level: {low: {userName: eve}}}\n")
@@ -219,14 +219,16 @@ def test_coverage() -> None:
         ([HEAD + f"detection: {{s: {{clusterId: {UUID}}}, condition: not s}}\n"], None, None, None),
     ],
 )
-def test_reach(texts: list[str], kinds: tuple[str, ...] | None, cluster: str | None, account: str | None) -> None:
+def test_prefilter_never_excludes_a_match(
+    texts: list[str], kinds: tuple[str, ...] | None, cluster: str | None, account: str | None
+) -> None:
     """A prefilter for the upstream never excludes a record that a rule can match."""
     reach = prefilter_of(load(*texts).rules)
     assert (reach.kinds, reach.cluster_id, reach.account_id) == (kinds, cluster, account)
 
 
-def test_names_of_rules_that_ask_for_a_kind() -> None:
-    """Running rules that demand a kind by name, wildcard or correlation are named; rules for any kind are not."""
+def test_rules_that_require_a_kind_are_named() -> None:
+    """Running rules that require a kind by name, wildcard or correlation are named; rules for any kind are not."""
     removed = HEAD + "name: removed\ndetection: {s: {actionKind: _LINKED_ACCOUNT_REMOVED}, condition: s}\n"
     wildcard = HEAD + "name: wildcard\ndetection: {s: {actionKind: '*_ACCOUNT_REMOVED'}, condition: s}\n"
     anything = HEAD + "name: anything\ndetection: {s: {userName: eve}, condition: s}\n"

@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_parsed_keeps_all_it_had() -> None:
 
 
 @pytest.mark.parametrize("files", [{}, {"one.yml": rule("b")}, {"one.yml": f"{rule('c', key='x y')}---\n{rule('b')}"}])
-def test_what_is_removed_is_gone(files: dict[str, str]) -> None:
+def test_removed_rule_does_not_run(files: dict[str, str]) -> None:
     """A removed rule does not run, and a new broken rule does not bring it back."""
     assert "a" not in kinds(run(files, run(BOTH).versions))
 
@@ -150,10 +150,10 @@ def test_lists_keep_what_they_had() -> None:
     assert not other.versions[0].is_as(last[0])
 
 
-def test_what_changes_a_version() -> None:
+def test_version_changes_with_what_affects_matches() -> None:
     """A version changes with the feeding rules, their lists, the filters and the mode, but not with the title."""
 
-    def stamp(files: dict[str, str], lists: Lists | None = None) -> str:
+    def version(files: dict[str, str], lists: Lists | None = None) -> str:
         running = run(files, lists=lists)
         assert not running.rules.faults
         [found] = [
@@ -165,15 +165,15 @@ def test_what_changes_a_version() -> None:
     feeder = rule("a", "x").replace("actionKind: x", "userName|expand: '%admins%'")
     files = {"a.yml": feeder, "c.yml": counting("c", "a")}
     lists = Lists({"admins": ("eve",), "other": ("x",)})
-    first = stamp(files, lists)
-    assert stamp(files, replace(lists, values={"admins": ("eve",), "other": ("y",)})) == first
-    assert stamp({**files, "c.yml": files["c.yml"].replace("Rule c", "Rule C")}, lists) == first
+    first = version(files, lists)
+    assert version(files, replace(lists, values={"admins": ("eve",), "other": ("y",)})) == first
+    assert version({**files, "c.yml": files["c.yml"].replace("Rule c", "Rule C")}, lists) == first
     others = [
-        stamp(files, Lists({"admins": ("eve", "mallory")})),
-        stamp({**files, "a.yml": rule("a")}, lists),
-        stamp({**files, "c.yml": counting("c", "a", "mode: off\n")}, lists),
-        stamp({**files, "f.yml": FILTER}, lists),
-        stamp({**files, "f.yml": FILTER.replace("bob", "ann")}, lists),
+        version(files, Lists({"admins": ("eve", "mallory")})),
+        version({**files, "a.yml": rule("a")}, lists),
+        version({**files, "c.yml": counting("c", "a", "mode: off\n")}, lists),
+        version({**files, "f.yml": FILTER}, lists),
+        version({**files, "f.yml": FILTER.replace("bob", "ann")}, lists),
     ]
     assert len({first, *others}) == len(others) + 1
 

@@ -44,7 +44,7 @@ many_texts = st.lists(texts, min_size=1, max_size=12)
 
 @settings(max_examples=400)
 @given(st.sampled_from(PATTERNS), many_texts)
-def test_a_search_in_joined_texts_misses_none(pattern: str, drawn: list[str]) -> None:
+def test_search_in_joined_texts_finds_every_text(pattern: str, drawn: list[str]) -> None:
     """A search in joined texts finds every text that contains the pattern, each once and in order."""
     search = pattern_search(pattern)
     if search is None:
@@ -57,7 +57,7 @@ def test_a_search_in_joined_texts_misses_none(pattern: str, drawn: list[str]) ->
 
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=8), many_texts)
-def test_the_filter_misses_none(patterns: list[str], drawn: list[str]) -> None:
+def test_filter_keeps_every_pattern_that_occurs(patterns: list[str], drawn: list[str]) -> None:
     """Every pattern that occurs in one of the joined texts is possible in the whole."""
     possible = PatternFilter(patterns).possible(JoinedTexts(drawn).whole)
     found = {place for place, pattern in enumerate(patterns) if any(map(pattern_check(pattern), drawn))}
@@ -87,7 +87,7 @@ def test_words_end_where_texts_do() -> None:
     assert list(texts.places(gap)) == [0, 1, 2]
 
 
-def test_half_of_a_pair_is_a_character() -> None:
+def test_lone_surrogate_is_one_character() -> None:
     """Half of a surrogate pair is U+FFFD; two halves that meet are one character."""
     assert encode("a\ud835") == "a�".encode()
     assert encode("\ud835\udd4f") == "𝕏".encode()

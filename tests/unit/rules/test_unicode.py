@@ -50,21 +50,21 @@ ITEMS: list[tuple[str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("told", "written"), PAIRS)
+@pytest.mark.parametrize(("recorded", "written"), PAIRS)
 @pytest.mark.parametrize(("key", "value"), ITEMS)
-def test_matching(key: str, value: str, told: str, written: str) -> None:
+def test_matching(key: str, value: str, recorded: str, written: str) -> None:
     """A condition matches a name in another normal form."""
     wanted = value.format(written if "J?s" not in value else written[3:])
-    by = record(user=told, description=f"by {told}", cluster=Entity(None, written), raw={"who": told})
+    by = record(user=recorded, description=f"by {recorded}", cluster=Entity(None, written), raw={"who": recorded})
     assert is_met({key: wanted}, by)
     assert not is_met({key: wanted}, record(user="Jose", description="by Jose", raw={"who": "Jose"}))
 
 
-@pytest.mark.parametrize(("told", "written"), PAIRS)
-def test_keywords_and_lists(told: str, written: str) -> None:
+@pytest.mark.parametrize(("recorded", "written"), PAIRS)
+def test_keywords_and_lists(recorded: str, written: str) -> None:
     """Keywords and items of lists match names in another normal form."""
-    assert is_met([written], record(user="eve", description=f"by {told}"))
-    assert is_met({"userName|expand": "%people%"}, record(user=told), lists={"people": (written,)})
+    assert is_met([written], record(user="eve", description=f"by {recorded}"))
+    assert is_met({"userName|expand": "%people%"}, record(user=recorded), lists={"people": (written,)})
 
 
 def test_case() -> None:
@@ -121,27 +121,27 @@ def test_values_and_terms() -> None:
 
 def test_expected_groups() -> None:
     """An expected group matches records in another normal form."""
-    for expected, told in PAIRS:
+    for expected, recorded in PAIRS:
         absence = {"type": "event_count", "group-by": ["userName"], "timespan": "2h", "condition": {"lt": 1},
                    "expect-groups": {"userName": [expected]}}  # fmt: skip
-        seen = [make_record(n, minutes=60 * n, user_name=told) for n in range(-216, 1)]
+        seen = [make_record(n, minutes=60 * n, user_name=recorded) for n in range(-216, 1)]
         assert fired(seen, **absence) == []
 
 
-@pytest.mark.parametrize(("told", "written"), PAIRS)
-def test_matchers(told: str, written: str) -> None:
+@pytest.mark.parametrize(("recorded", "written"), PAIRS)
+def test_matchers(recorded: str, written: str) -> None:
     """Routes and silences match labels in another normal form."""
-    labels: Labels = {"userName": told, "account": ("acc-1", told)}
+    labels: Labels = {"userName": recorded, "account": ("acc-1", recorded)}
     for text in (f'userName="{written}"', f'userName=~"J.*{written[3:]}"', f'account="{written}"'):
         assert parse_matcher(text).is_met(labels)
     assert not parse_matcher(f'userName!="{written}"').is_met(labels)
     assert not parse_matcher(f'userName="{written.lower()}"').is_met(labels)
 
 
-@pytest.mark.parametrize(("told", "written"), PAIRS)
-def test_inhibition(told: str, written: str) -> None:
+@pytest.mark.parametrize(("recorded", "written"), PAIRS)
+def test_inhibition(recorded: str, written: str) -> None:
     """Labels that must be equal are equal in different normal forms."""
     rule = InhibitRule((parse_matcher('rule="a"'),), (parse_matcher('rule="b"'),), ("userName",))
-    source = Labelled(make_alert("1"), {"rule": "a", "userName": told})
+    source = Labelled(make_alert("1"), {"rule": "a", "userName": recorded})
     assert inhibitor_of(Labelled(make_alert("2"), {"rule": "b", "userName": written}), [rule], [source])
     assert not inhibitor_of(Labelled(make_alert("2"), {"rule": "b", "userName": "Jose"}), [rule], [source])

@@ -78,7 +78,7 @@ def test_rules_that_are_off_are_still_listed() -> None:
     assert Engine(loaded.rules).rules == ()
 
 
-def test_only_actionwatch_says_that_an_alert_is_a_shadow() -> None:
+def test_rule_cannot_set_the_label_mode() -> None:
     """A rule cannot set the label `mode` itself."""
     text = RULE + "alert: {labels: {mode: shadow}}\n"
     loaded = build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS)

@@ -1,4 +1,4 @@
-"""Jobs run at their intervals, however the clock is set."""
+"""Jobs run at their intervals, also if the clock is set."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def run_in_thread(target: Callable[[], None]) -> None:
         (timedelta(hours=-1), MINUTE),
     ],
 )
-def test_the_next_time(after: timedelta, wanted: timedelta) -> None:
-    """The next time is the first after now that keeps the beat."""
+def test_next_time_keeps_the_interval(after: timedelta, wanted: timedelta) -> None:
+    """The next time is the first one after now that is a multiple of the interval."""
     assert Every(MINUTE).get_next_fire_time(NOON, NOON + after) == NOON + wanted
 
 
-def test_the_first_time() -> None:
+def test_first_run_is_after_one_interval() -> None:
     """A job that never ran runs after an interval."""
     assert Every(MINUTE).get_next_fire_time(None, NOON) == NOON + MINUTE
 
 
-def test_years_are_skipped_at_once() -> None:
-    """A clock that was set forward by centuries makes one run, and no counting of what was missed."""
+def test_clock_set_forward_causes_one_run() -> None:
+    """A clock that was set forward by centuries causes one run, without a count of the missed ones."""
     ran = threading.Event()
     scheduler = make_scheduler(1)
     add_job(scheduler, ran.set, timedelta(seconds=0.5), is_first_now=True)
@@ -55,8 +55,11 @@ def test_years_are_skipped_at_once() -> None:
         scheduler.shutdown()
 
 
-def test_jobs_of_the_future_run_now() -> None:
-    """A job that waits for longer than its interval, since the clock was set back, runs now; the others keep their times."""
+def test_job_in_the_far_future_runs_now() -> None:
+    """A job that would wait longer than its interval, because the clock was set back, runs now.
+
+    The others keep their times.
+    """
     ran = threading.Event()
     scheduler = make_scheduler(2)
     add_job(scheduler, ran.set, MINUTE, is_first_now=False)

@@ -19,26 +19,26 @@ class Odd(BaseException):
 
 @dataclass
 class Reported:
-    """Self-alerts as a step watch sees them."""
+    """Self-alerts in the form that a step watch uses."""
 
     opened: dict[str, str] = field(default_factory=dict)
     error: Exception | None = None
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
-        """Note a report."""
+        """Record a report."""
         assert (trouble, bool(remedy)) == ("step_failing", True)
         if self.error is not None:
             raise self.error
         self.opened.setdefault(subject, what)
 
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
-        """Note that it is over."""
+        """Record that the problem ended."""
         if self.error is not None:
             raise self.error
         self.opened.pop(subject, None)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
-        """Note what is over."""
+        """Record the problems that ended."""
         for subject in self.opened.keys() - subjects:
             assert why(subject)
             self.settle(trouble, subject)
@@ -46,7 +46,7 @@ class Reported:
 
 @dataclass
 class Time:
-    """Seconds that pass when a test says so."""
+    """Seconds that pass only when a test advances them."""
 
     seconds: float = 0.0
 
@@ -56,7 +56,7 @@ class Time:
 
 @dataclass
 class Bench:
-    """A watch over one step, and what it reports."""
+    """A watch of one step, and its reports."""
 
     reported: Reported = field(default_factory=Reported)
     time: Time = field(default_factory=Time)
@@ -90,7 +90,7 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Bench:
-    """A watch that has just begun."""
+    """Make a new watch."""
     return Bench()
 
 
@@ -100,7 +100,7 @@ def bench() -> Bench:
     ids=repr,
 )
 def test_a_step_that_keeps_failing_is_reported_until_it_works(bench: Bench, error: BaseException) -> None:
-    """An exception ends a loop, or its repetition is not reported, or is reported after the step works again."""
+    """An exception does not end the loop. If it repeats, it is reported until the step works again."""
     for _ in range(FAILURES - 1):
         bench.fail(error)
     assert (bench.reported.opened, bench.reasons) == ({}, [])
@@ -115,14 +115,17 @@ def test_a_step_that_keeps_failing_is_reported_until_it_works(bench: Bench, erro
 
 
 def test_a_step_that_runs_seldom_is_reported_at_its_first_failure(bench: Bench) -> None:
-    """A step that runs once an hour fails for hours before people learn of it."""
+    """A step that runs once an hour is reported at its first failure."""
     bench.watch.add("match", failures=1)
     bench.fail(ValueError("odd"))
     assert bench.reasons == ["step match: failed: ValueError('odd')"]
 
 
 def test_a_failure_that_cannot_be_stored_is_shown_by_readyz(bench: Bench) -> None:
-    """Where the store takes no alert, nothing is shown, or the loop ends, or the alert is missing once the store works."""
+    """If the store accepts no alert, /readyz shows the failure and the loop continues.
+
+    The alert follows when the store works.
+    """
     bench.reported.error = StoreBusy("locked")
     for _ in range(FAILURES):
         bench.fail(ValueError("odd"))
@@ -137,8 +140,8 @@ def test_a_failure_that_cannot_be_stored_is_shown_by_readyz(bench: Bench) -> Non
     assert not bench.reported.opened
 
 
-def test_a_main_thread_is_interrupted(bench: Bench) -> None:
-    """Ctrl-C in the main thread is swallowed."""
+def test_ctrl_c_ends_a_step_in_the_main_thread(bench: Bench) -> None:
+    """Ctrl-C in the main thread is raised."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -148,7 +151,7 @@ def test_a_main_thread_is_interrupted(bench: Bench) -> None:
 
 
 def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
-    """A run without end or progress is not reported, or one that makes progress is."""
+    """A run without end or progress is reported; one that makes progress is not."""
 
     def run() -> None:
         bench.time.seconds += HUNG_AFTER.total_seconds() - 1
@@ -157,7 +160,7 @@ def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
         bench.time.seconds += 1
         bench.progress = 5
         bench.watch.look()
-        assert (bench.reasons, bench.reported.opened) == ([], {})  # it moved on
+        assert (bench.reasons, bench.reported.opened) == ([], {})  # it made progress
         bench.time.seconds += HUNG_AFTER.total_seconds()
         bench.watch.look()
         assert bench.reported.opened == {"match": "has been running for 10m without progress"}
@@ -168,15 +171,15 @@ def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
 
 
 def test_a_watch_that_stops_is_shown(bench: Bench) -> None:
-    """Nobody sees that the thread that watches the steps hangs."""
+    """If the thread that watches the steps hangs, that is visible."""
     bench.time.seconds = UNWATCHED_AFTER.total_seconds() + 1
     assert bench.reasons == ["the steps have not been watched for 1m1s"]
     bench.watch.look()
     assert not bench.reasons
 
 
-def test_steps_that_are_gone_are_settled(bench: Bench) -> None:
-    """The self-alert about a step of a removed source stays open for ever; one about a step that still fails is resolved."""
+def test_self_alert_about_the_step_of_a_removed_source_resolves(bench: Bench) -> None:
+    """The self-alert about a step of a removed source resolves; one about a step that still fails does not."""
     bench.reported.opened = {"tail gone": "failed", "match": "failed"}
     bench.watch.start()
     assert bench.reported.opened == {"match": "failed"}

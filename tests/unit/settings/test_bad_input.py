@@ -1,4 +1,4 @@
-"""All faults of a configuration are reported at once, with line, column and remedy, in plain words."""
+"""All faults of a configuration are reported at once, with line, column and remedy, in plain language."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_a_file_without_a_mapping(text: str, tmp_path: Path) -> None:
     assert faults(text, tmp_path) == ["1:1: the file must contain keys and values: start from `actionwatch init`"]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     """The remedy for a missing file names `-c` and `init`."""
     with pytest.raises(
         ConfigError, match=r"no\.yaml: there is no such file: name it with -c, or run `actionwatch init`"
@@ -230,7 +230,7 @@ def test_a_secret_given_twice(tmp_path: Path) -> None:
     assert fault == "6:5: api_key_file: api_key is set too: keep one of the two"
 
 
-def test_rules_that_are_not_there_by_default(tmp_path: Path) -> None:
+def test_missing_default_folder_of_rules(tmp_path: Path) -> None:
     """The default folder of rules must exist too."""
     (tmp_path / "a.yaml").write_text(SOURCE)
     with pytest.raises(ConfigError, match=r"a\.yaml:1:1: rules: there is no .*/rules: create it, or correct the path"):

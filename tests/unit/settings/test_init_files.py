@@ -24,7 +24,7 @@ ENVIRON = {
 
 
 class _Any(Options, extra="allow"):
-    """Takes whatever a notifier might."""
+    """Accepts any options."""
 
 
 def _load(text: str, folder: Path) -> Settings:
@@ -45,7 +45,7 @@ def _uncommented() -> str:
     return re.sub(r"(?m)^( *)#(?! \S|$)", r"\1", TEMPLATE.read_text())
 
 
-def test_the_template_loads_as_it_stands(tmp_path: Path) -> None:
+def test_template_loads_unchanged(tmp_path: Path) -> None:
     """The file needs only three environment variables, and shows the defaults."""
     settings = _load(TEMPLATE.read_text(), tmp_path)
     assert settings.store.path == tmp_path / "actionwatch.db"

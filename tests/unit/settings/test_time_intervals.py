@@ -24,7 +24,7 @@ time_intervals:
 
 
 class _Any(Options, extra="allow"):
-    """Takes whatever a notifier might."""
+    """Accepts any options."""
 
 
 def load(text: str, folder: Path) -> Settings:
@@ -37,12 +37,12 @@ def load(text: str, folder: Path) -> Settings:
     )
 
 
-def test_they_are_read(tmp_path: Path) -> None:
+def test_every_key_of_the_format_is_used(tmp_path: Path) -> None:
     """Every key of the format is used."""
     (options,) = load(OFFICE, tmp_path).time_intervals
     interval = options.interval
     assert interval.name == "office"
-    assert interval.holds(datetime(2026, 3, 3, 22, tzinfo=UTC))  # nine on Wednesday there
+    assert interval.holds(datetime(2026, 3, 3, 22, tzinfo=UTC))  # nine o'clock on Wednesday in that zone
     assert not interval.holds(datetime(2026, 3, 4, 8, tzinfo=UTC))
     assert interval.holds(datetime(2026, 12, 31, 12, tzinfo=UTC))
     assert not interval.holds(datetime(2028, 12, 31, 12, tzinfo=UTC))

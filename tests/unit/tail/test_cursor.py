@@ -34,7 +34,7 @@ spans = st.timedeltas(timedelta(0), timedelta(days=40))
 
 @given(instants, instants, instants, spans)
 def test_next_window_reaches_from_the_overlap_to_now(begins_at, mark, now, overlap) -> None:  # type: ignore[no-untyped-def]
-    """The next window leaves out an instant between one overlap before the mark (or the begin) and now."""
+    """The next window covers every instant from one overlap before the mark (or from the beginning) to now."""
     window = next_window(begins_at, mark, now, overlap)
     assert window.start < max(begins_at, mark - overlap)
     assert window.end >= now
@@ -44,7 +44,7 @@ def test_next_window_reaches_from_the_overlap_to_now(begins_at, mark, now, overl
 
 @pytest.mark.parametrize(("micros", "rounded"), [(0, 0), (1, 1000), (999, 1000), (1000, 1000)])
 def test_the_end_is_rounded_up_to_milliseconds(micros: int, rounded: int) -> None:
-    """A poll ends before now, so that a record of this millisecond waits, or later than rounding up needs."""
+    """A poll ends at now, rounded up to a millisecond, so that a record of this millisecond is included."""
     window = next_window(NOON, NOON, NOON + micros * MICRO, QUARTER)
     assert next_window(NOON - QUARTER, NOON, NOON + micros * MICRO, QUARTER).end == NOON + rounded * MICRO
     assert window.end - window.start >= MIN_WINDOW
@@ -52,13 +52,13 @@ def test_the_end_is_rounded_up_to_milliseconds(micros: int, rounded: int) -> Non
 
 @given(instants, instants, spans)
 def test_next_window_begins_no_earlier_than_the_stream(begins_at, now, overlap) -> None:  # type: ignore[no-untyped-def]
-    """A window reaches more than two milliseconds before the stream's begin."""
+    """A window begins at most two milliseconds before the beginning of the stream."""
     assert next_window(begins_at, begins_at, now, overlap).start >= begins_at - 2 * EDGE
 
 
 @given(instants, st.timedeltas(timedelta(0), timedelta(days=400)), st.integers(-3, 60))
 def test_slices_cover_without_a_gap(start, length, count) -> None:  # type: ignore[no-untyped-def]
-    """Between two slices is an instant that none of them shows under exclusive bounds, or they leave the window."""
+    """Slices stay in the window, and even with exclusive bounds no instant is between two of them."""
     window = Window(whole_milliseconds(start), whole_milliseconds(start) + length)
     parts = window.slices(count)
     assert (parts[0].start, parts[-1].end) == (window.start, window.end)
@@ -73,7 +73,7 @@ def test_slices_cover_without_a_gap(start, length, count) -> None:  # type: igno
 
 @given(instants, st.timedeltas(timedelta(0), timedelta(days=1)))
 def test_halving_ends(start, length) -> None:  # type: ignore[no-untyped-def]
-    """Halving goes on for ever, or gives a part that is no shorter than the whole."""
+    """Halving ends, and each part is shorter than the whole."""
     window = Window(start, start + length)
     for _ in range(60):
         if not window.is_divisible():
@@ -90,13 +90,13 @@ def test_halving_ends(start, length) -> None:  # type: ignore[no-untyped-def]
     [(timedelta(0), False), (2 * MIN_WINDOW - MICRO, False), (2 * MIN_WINDOW, True), (timedelta(days=9), True)],
 )
 def test_divisible(length: timedelta, is_divisible: bool) -> None:
-    """A window that cannot be requested in parts is cut, or one that can is not."""
+    """Exactly the windows that can be requested in parts are divided."""
     assert Window(NOON, NOON + length).is_divisible() is is_divisible
 
 
 @pytest.mark.parametrize("total", [MAX_WINDOW_RECORDS + 1, 100_000, 1_000_000])
 def test_slice_count(total: int) -> None:
-    """Evenly spread records make slices that are still too large, or need more than twice the slices they must."""
+    """Evenly distributed records give slices that are small enough, and at most twice as many as necessary."""
     assert 0 < total / slice_count(total) <= MAX_WINDOW_RECORDS / 2
     assert slice_count(total) <= 2 * total / MAX_WINDOW_RECORDS + 1
 
@@ -106,12 +106,12 @@ def test_slice_count(total: int) -> None:
     [([], 0), ([0], 1), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
 )
 def test_overlap_for(seconds: list[int], minutes: int) -> None:
-    """The recommended overlap covers fewer than all but one in a thousand records twice, or one straggler sets it."""
+    """The recommended overlap covers all but one in a thousand records, and a single straggler does not determine it."""
     assert overlap_for([timedelta(seconds=value) for value in seconds]) == timedelta(minutes=minutes)
 
 
 def test_spread() -> None:
-    """A record falls into the bucket of another lateness, or is not counted."""
+    """Each record counts in the bucket of its lateness."""
     found = spread([timedelta(seconds=value) for value in (0, 5, 6, 900, 86_401)])
     assert found == [2, 1, 0, 0, 1, 0, 0, 0, 1]
 
@@ -121,7 +121,7 @@ CUTS = (None, EDGE, *(timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86
 
 @given(instants, spans, st.sampled_from(CUTS), st.sampled_from(CUTS))
 def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-def]
-    """Bounds that are cut no coarser than is known, and exclusive at that, before or after, leave out some of the window."""
+    """The widened window includes the whole window, also if bounds are rounded and exclusive before or after rounding."""
     window = Window(start, start + length)
     asked = window.widened(known)
     assert asked.start <= window.start <= window.end <= asked.end
@@ -133,7 +133,7 @@ def test_widened(start, length, known, cut) -> None:  # type: ignore[no-untyped-
 
 @given(instants, spans, st.sampled_from(CUTS[1:]))
 def test_widened_by_less_than_a_unit(start, length, unit) -> None:  # type: ignore[no-untyped-def]
-    """A request covers more than a unit outside the window, or an upstream that rounds the start up leaves out some of it."""
+    """A request covers less than a unit outside the window, and all of it if the upstream rounds the start up."""
     window = Window(start, start + length)
     asked = window.widened(unit)
     assert window.start - asked.start < unit + EDGE

@@ -1,4 +1,4 @@
-"""What polls and sweeps cover as time passes: together everything, and nothing later than promised."""
+"""What polls and sweeps cover over time: together everything, and nothing later than promised."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ units = st.sampled_from(UNITS)
 
 @dataclass
 class Source:
-    """A source whose polls and sweeps are planned, never made: which instants they would read is what counts."""
+    """A source whose polls and sweeps are planned and not made. Only the instants that they would read matter."""
 
     reaches: Sequence[timedelta]
     overlap: timedelta
@@ -54,22 +54,22 @@ class Source:
     """The same, if it was read: counts do not show a record that vanished as another appeared."""
 
     def is_quiet(self, start: datetime, end: datetime) -> bool:
-        """Say whether no record is stored between two times."""
+        """Return whether no record is stored between two times."""
         index = bisect_left(self.records, start)
         return index == len(self.records) or self.records[index] > end
 
     @property
     def mark(self) -> datetime:
-        """The newest stored record; where the source begins before there is any."""
+        """The newest stored record, or the beginning of the source if there is none."""
         return max([self.begin, *self.records[-1:]])
 
     @property
     def polled_from(self) -> datetime:
-        """Where the polls' own window begins."""
+        """Where the window of the polls begins."""
         return next_window(self.begin, self.mark, self.now, self.overlap).start
 
     def poll(self, found: Sequence[datetime]) -> None:
-        """Read what a poll reads, store what it finds there, and ask the sweeps that are due then."""
+        """Read what a poll reads, store what it finds, and check the sweeps that are due then."""
         polled_from = self.polled_from
         self.records = sorted([*self.records, *found])
         bounds = Bounds(self.unit, self.is_quiet)
@@ -85,7 +85,7 @@ class Source:
                     last_at[instant] = self.now
 
     def reach_of(self, instant: datetime) -> timedelta | None:
-        """Return the reach of the sweep that covers an instant; 0: the polls cover it; None: nobody does."""
+        """Return the reach of the sweep that covers an instant; 0 if the polls cover it, None if nothing does."""
         distance = self.polled_from - instant
         if distance <= timedelta(0):
             return timedelta(0)
@@ -103,8 +103,8 @@ class Source:
     ),
     st.lists(spans, min_size=1, max_size=12),
 )
-def test_everything_is_read_again_within_what_is_promised(swept, overlap, unit, steps, probes) -> None:  # type: ignore[no-untyped-def]
-    """An instant since the last sweep begins is counted or read by nobody, or later than docs/proof.md promises."""
+def test_everything_is_checked_again_within_the_promised_time(swept, overlap, unit, steps, probes) -> None:  # type: ignore[no-untyped-def]
+    """Every instant since the last sweep began is counted or read again as soon as docs/proof.md promises."""
     source = Source(swept, overlap, unit, NOON, NOON)
     source.checked_at = {NOON + probe: NOON for probe in [timedelta(0), *probes]}
     source.read_at = dict(source.checked_at)
@@ -126,7 +126,7 @@ def test_everything_is_read_again_within_what_is_promised(swept, overlap, unit, 
 
 @given(st.lists(reaches, max_size=4), units, spans, spans, st.lists(spans, max_size=60))
 def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:  # type: ignore[no-untyped-def]
-    """Nothing covers a strip between two sweeps, between the first one and the polls, or next to the beginning."""
+    """Together they cover every instant, also between two sweeps, before the polls, and at the beginning."""
     polled_from = NOON + age
     stored = sorted(NOON + span for span in records)
 
@@ -151,7 +151,7 @@ def test_polls_and_sweeps_leave_no_gap(swept, unit, age, idle, records) -> None:
 
 @given(units, spans, spans, st.lists(spans, max_size=60))
 def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # type: ignore[no-untyped-def]
-    """A bound moves the wrong way, out of what was read, too far, or to where a record is near though it need not be."""
+    """A bound moves only within what was read, in the right direction, not too far, and to where no record is near."""
     stored = sorted(NOON + span for span in records)
 
     def is_quiet(start: datetime, end: datetime) -> bool:
@@ -168,7 +168,7 @@ def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # t
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("busy", [0, 1])
 def test_a_bound_moves_to_where_no_record_is_near(unit: timedelta, busy: int) -> None:
-    """A bound stays at a record, where counts are inconclusive, though there is a clear place a few steps away."""
+    """A bound moves away from a record, where counts are inconclusive, if there is a clear place a few steps away."""
     step = max(unit, SECOND)
     stored = [NOON + number * step for number in range(-busy, busy + 1)]
 
@@ -183,22 +183,22 @@ def test_a_bound_moves_to_where_no_record_is_near(unit: timedelta, busy: int) ->
 
 
 def test_a_bound_moves_by_up_to_a_minute() -> None:
-    """A bound stays among the records of a busy minute although the time before it is quiet."""
+    """A bound moves out of a busy minute if the time before it is quiet."""
     bounds = Bounds(SECOND, lambda start, _: start < NOON - 50 * SECOND)
     assert NOON - MINUTE < bounds.before(NOON) < NOON - 48 * SECOND
 
 
 @given(units, spans)
-def test_counts_are_compared_where_no_request_reaches_before_the_begin(unit, age) -> None:  # type: ignore[no-untyped-def]
-    """The first window whose counts are compared covers records before the begin, which are not stored."""
+def test_compared_windows_begin_after_the_beginning(unit, age) -> None:  # type: ignore[no-untyped-def]
+    """The first window whose counts are compared covers no records from before the beginning, which are not stored."""
     begin = NOON + age
     first = first_compared(begin, Bounds(unit, lambda *_: True))
     assert Window(first, first + HOUR).widened(unit).start - 2 * EDGE >= begin
 
 
 @given(spans, spans, st.lists(st.tuples(spans, spans), max_size=8))
-def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  # type: ignore[no-untyped-def]
-    """What could not be proved hides a strip beside it, is checked twice, or leaves a part too short to be requested."""
+def test_windows_around_unproved_ones_cover_the_rest(start, length, others) -> None:  # type: ignore[no-untyped-def]
+    """The windows next to unproved ones cover the rest once, in parts that are long enough to be requested."""
     whole = Window(NOON + start, NOON + start + length)
     taken = [Window(NOON + at, NOON + at + span) for at, span in others]
     parts = without(whole, taken)
@@ -216,8 +216,8 @@ def test_what_is_beside_others_covers_the_rest(start, length, others) -> None:  
     assert len(parts) <= gap_count
 
 
-def test_reach_that_is_due_brings_those_before_it_along() -> None:
-    """A longer sweep is asked without the shorter ones: what left one just after, and came into the other, waits for both."""
+def test_longer_sweep_includes_the_shorter_ones() -> None:
+    """If a longer sweep is due, the shorter ones are checked too, so that a change that moves between them is found."""
     asked = {HOUR: NOON, 6 * HOUR: NOON, 24 * HOUR: NOON}
     swept = list(asked)
     assert due_reaches(swept, asked, NOON + 5 * MINUTE) == set()
@@ -229,11 +229,11 @@ def test_reach_that_is_due_brings_those_before_it_along() -> None:
 @pytest.mark.parametrize(
     ("due", "last", "minutes", "read"),
     [
-        ({HOUR}, {HOUR: 0, 6 * HOUR: 0}, 6, set()),  # NOON begins an hour and a quarter of a day
+        ({HOUR}, {HOUR: 0, 6 * HOUR: 0}, 6, set()),  # NOON is the beginning of an hour and of a quarter of a day
         ({HOUR}, {HOUR: 54, 6 * HOUR: 36}, 60, {HOUR}),
         ({HOUR, 6 * HOUR}, {HOUR: 66, 6 * HOUR: 36}, 72, set()),
         ({HOUR, 6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {HOUR, 6 * HOUR}),
-        ({6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {6 * HOUR}),  # that of the hour is not finished
+        ({6 * HOUR}, {HOUR: 360, 6 * HOUR: 330}, 366, {6 * HOUR}),  # the sweep of an hour is not finished
         ({HOUR}, {HOUR: 354, 6 * HOUR: 330}, 360, {HOUR}),
         ({HOUR, 6 * HOUR}, {6 * HOUR: 0}, 36, {HOUR}),
         ({HOUR, 6 * HOUR}, {HOUR: 0}, 36, {HOUR, 6 * HOUR}),
@@ -243,19 +243,19 @@ def test_reach_that_is_due_brings_those_before_it_along() -> None:
 def test_a_sweep_reads_once_in_each_whole_reach(
     due: set[timedelta], last: dict[timedelta, int], minutes: int, read: set[timedelta]
 ) -> None:
-    """A sweep reads at each check, never, or without the shorter ones, so that a swap slips from one into the next."""
+    """A sweep reads once in each reach, together with the shorter ones, so that no swap moves from one to the next unseen."""
     checked = {reach: NOON + number * MINUTE for reach, number in last.items()}
     assert reaches_to_read([HOUR, 6 * HOUR], due, checked, NOON + minutes * MINUTE) == read
 
 
 @pytest.mark.parametrize("back", [SECOND, 400 * HOUR])
-def test_clock_that_was_set_back(back: timedelta) -> None:
-    """After a clock was set back, no sweep is asked until the old time is reached again."""
+def test_sweeps_are_checked_after_the_clock_was_set_back(back: timedelta) -> None:
+    """After the clock was set back, sweeps are checked before the old time is reached again."""
     assert due_reaches([HOUR], {HOUR: NOON}, NOON - back) == {HOUR}
 
 
 def test_overdue() -> None:
-    """A sweep that is not asked any more is called overdue too early, or never, or covers what another one does."""
+    """A sweep that is not checked any more counts as overdue in time, and covers nothing that another one covers."""
     asked, begin = {HOUR: NOON, 6 * HOUR: NOON}, NOON - 100 * HOUR
     last = HOUR / 10 + GRACE
     assert overdue_windows(list(asked), NOON, begin, asked, NOON + last) == []

@@ -1,4 +1,4 @@
-"""What walks prove: tables, and properties over a simulated listing that changes while it is read."""
+"""What listings prove: tables of cases, and properties of a simulated listing that changes while it is read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from actionwatch.tail.proof import TWO_WALKS, Claim, Walk, confirms_totals, prove, refutes_totals
 
-# -- what a walk proves: tables
+# -- what a listing proves: tables
 
 
 def a_walk(
     keys: str, *, before: object = None, after: object = None, pages: int = 1, order: str = "", repeats: bool = False
 ) -> Walk:
-    """Make a walk whose records' kinds are their keys in upper case; a claim is a total, counts, both, or nothing."""
+    """Make a walk whose kinds are its keys in upper case. A claim has a total, counts, both, or nothing."""
     return Walk(
         Counter(keys),
         Counter(keys.upper()),
@@ -30,12 +30,12 @@ def a_walk(
     )
 
 
-def a_claim(told: object) -> Claim:
-    match told:
+def a_claim(reported: object) -> Claim:
+    match reported:
         case int():
-            return Claim(told)
+            return Claim(reported)
         case dict():
-            return Claim(None, told)
+            return Claim(None, reported)
         case (int() as total, dict() as counts):
             return Claim(total, counts)
     return Claim()
@@ -48,7 +48,7 @@ AB = {"A": 1, "B": 1}
     ("walk", "earlier", "is_trusted", "method"),
     [
         pytest.param(a_walk("ab", before=2), None, True, "totals", id="as many as the trusted total"),
-        pytest.param(a_walk("", before=0), None, True, "totals", id="nothing, as told"),
+        pytest.param(a_walk("", before=0), None, True, "totals", id="nothing, as reported"),
         pytest.param(a_walk("ab", before=(2, AB)), None, True, "counts", id="counts too"),
         pytest.param(a_walk("ab", before=(2, {**AB, "C": 0})), None, True, "counts", id="a kind counted as none"),
         pytest.param(a_walk("ab", before=AB), None, True, "counts", id="counts alone"),
@@ -78,8 +78,8 @@ AB = {"A": 1, "B": 1}
             "totals",
             id="twins twice",
         ),
-        pytest.param(a_walk("ab"), None, False, None, id="nothing told, one walk"),
-        pytest.param(a_walk("ab"), a_walk("ab"), False, TWO_WALKS, id="nothing told, two walks"),
+        pytest.param(a_walk("ab"), None, False, None, id="nothing reported, one walk"),
+        pytest.param(a_walk("ab"), a_walk("ab"), False, TWO_WALKS, id="nothing reported, two walks"),
         pytest.param(a_walk("ab"), a_walk("ba"), False, TWO_WALKS, id="in another order, without repeats"),
         pytest.param(a_walk("ab"), a_walk("abc"), False, None, id="two walks differ"),
         pytest.param(a_walk("ab"), a_walk("abb"), False, None, id="two walks differ by a twin"),
@@ -105,8 +105,10 @@ AB = {"A": 1, "B": 1}
         ),
     ],
 )
-def test_prove(walk: Walk, earlier: Walk | None, is_trusted: bool, method: str | None) -> None:
-    """A walk proves what it does not, or not what it does."""
+def test_walk_proves_what_its_claims_allow(
+    walk: Walk, earlier: Walk | None, is_trusted: bool, method: str | None
+) -> None:
+    """A walk proves exactly what its totals and counts allow."""
     found, why = prove(walk, earlier, is_total_trusted=is_trusted)
     assert found == method
     assert why
@@ -121,13 +123,13 @@ def test_prove(walk: Walk, earlier: Walk | None, is_trusted: bool, method: str |
         (a_walk("ab", before=3), None, "2 records came, the upstream counts 3"),
         (replace(a_walk("ab", before=3), after=Claim()), None, "2 records came, the upstream counts 3"),
         (a_walk("ab", after=3), None, "2 records came, the upstream counts 3"),
-        # Totals below what came are wrong by themselves: they do not show that the window changed.
+        # A total below the number of records is wrong by itself, and does not show that the window changed.
         (a_walk("abc", before=1, after=2), None, "the upstream reports no number that can be trusted"),
         (a_walk("ab"), a_walk("abc"), "two walks differ: 3 and 2 records"),
     ],
 )
-def test_why_nothing_is_proved(walk: Walk, earlier: Walk | None, reason: str) -> None:
-    """The reason that people read for an unproved window names other numbers than those that disagree."""
+def test_reason_names_the_numbers_that_disagree(walk: Walk, earlier: Walk | None, reason: str) -> None:
+    """The reason for an unproved window names the numbers that disagree."""
     assert prove(walk, earlier, is_total_trusted=False)[1].startswith(reason)
 
 
@@ -140,12 +142,12 @@ def test_why_nothing_is_proved(walk: Walk, earlier: Walk | None, reason: str) ->
         (a_walk("", before=0), True, False),
         (a_walk("ab", before=2, after=3), True, False),
         (a_walk("ab", before=1), True, False),
-        (a_walk("ab", before=2, after=0), True, False),  # each page counts itself
+        (a_walk("ab", before=2, after=0), True, False),  # each page counts only itself
         (a_walk("ab"), True, False),
     ],
 )
 def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> None:
-    """Totals are trusted before a walk that did not end by one came to the same."""
+    """Totals are trusted only after a walk that did not end because of one gave the same number."""
     assert confirms_totals(replace(walk, is_ended=is_ended)) is is_confirmed
 
 
@@ -154,16 +156,16 @@ def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> Non
     [
         (a_walk("abc", before=2), True),
         (a_walk("abc", before=2, after=3), False),
-        (a_walk("aab", before=2), False),  # a record may have come twice
+        (a_walk("aab", before=2), False),  # a record may have been returned twice
         (a_walk("abc"), False),
     ],
 )
 def test_totals_refuted(walk: Walk, is_refuted: bool) -> None:
-    """A total smaller than what came is still trusted, or one that may be right is not."""
+    """A total below the number of records is not trusted any more; one that may be right is."""
     assert refutes_totals(walk) is is_refuted
 
 
-# -- what a walk proves: a listing that changes while it is read
+# -- what a listing proves while it changes
 
 
 Listing = list[str]
@@ -172,16 +174,16 @@ Change = Callable[[Listing], None]
 
 @dataclass(frozen=True)
 class Upstream:
-    """How a simulated upstream pages and counts."""
+    """How a simulated upstream divides pages and counts."""
 
-    tells_total: bool = True
-    tells_counts: bool = True
+    reports_total: bool = True
+    reports_counts: bool = True
     clamp: int = 1000
     reorder: Callable[[Listing, int], Listing] = lambda listing, request: listing
 
 
 class Walker:
-    """Walks a listing by offset, as the tail does, with a change after each request."""
+    """Reads a listing by offset like the tail, with a change after each request."""
 
     def __init__(self, upstream: Upstream, listing: Listing, changes: Sequence[Change]) -> None:
         self.upstream, self.listing, self.changes = upstream, listing, list(changes)
@@ -208,11 +210,11 @@ class Walker:
         return Walk(Counter(keys), kinds, claims[0], claims[-1], pages, keys, has_repeats, is_ended)
 
     def _ask(self, offset: int, size: int) -> tuple[Listing, Claim]:
-        told = self.upstream
-        shown = told.reorder(list(self.listing), self.requests)
-        page = shown[offset : offset + min(size, told.clamp)]
-        counts = dict(Counter(key[0] for key in self.listing)) if told.tells_counts else None
-        claim = Claim(len(self.listing) if told.tells_total else None, counts)
+        upstream = self.upstream
+        shown = upstream.reorder(list(self.listing), self.requests)
+        page = shown[offset : offset + min(size, upstream.clamp)]
+        counts = dict(Counter(key[0] for key in self.listing)) if upstream.reports_counts else None
+        claim = Claim(len(self.listing) if upstream.reports_total else None, counts)
         self.requests += 1
         if self.changes:
             self.changes.pop(0)(self.listing)
@@ -220,7 +222,7 @@ class Walker:
 
 
 def read(walker: Walker, size: int, *, is_trusted: bool, walks: int = 3) -> tuple[Walk | None, Listing]:
-    """Walk as `WindowReader` does; give the walk that counts, and what there was when it (and the one it leans on) began."""
+    """Read like `WindowReader`. Return the walk that counts, and the records that existed when it began."""
     earlier: Walk | None = None
     began = list(walker.listing)
     for number in range(walks):
@@ -259,14 +261,14 @@ listings = st.integers(0, 14).flatmap(
     )
 )
 upstreams = st.builds(
-    Upstream, tells_total=st.booleans(), tells_counts=st.booleans(), clamp=st.sampled_from([2, 3, 1000])
+    Upstream, reports_total=st.booleans(), reports_counts=st.booleans(), clamp=st.sampled_from([2, 3, 1000])
 )
 
 
 @given(upstreams, listings, inserts, st.integers(1, 9), st.booleans())
 def test_proof_while_records_appear(upstream, listing, changes, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
-    """A walk is proved that missed a record there was before it, or took one for two."""
-    assume(upstream.tells_total or not is_trusted)
+    """A walk that is proved contains every record that existed before it, each once."""
+    assume(upstream.reports_total or not is_trusted)
     walker = Walker(upstream, listing, changes)
     walk, before = read(walker, size, is_trusted=is_trusted)
     if walk is not None:
@@ -276,8 +278,8 @@ def test_proof_while_records_appear(upstream, listing, changes, size, is_trusted
 
 @given(upstreams, listings, removals, st.integers(1, 9), st.booleans())
 def test_proof_while_records_disappear(upstream, listing, changes, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
-    """A walk is proved that missed a record which is still there, or took one for two."""
-    assume(upstream.tells_total or not is_trusted)
+    """A walk that is proved contains every record that still exists, each once."""
+    assume(upstream.reports_total or not is_trusted)
     walker = Walker(upstream, listing, changes)
     walk, before = read(walker, size, is_trusted=is_trusted)
     if walk is not None:
@@ -286,26 +288,26 @@ def test_proof_while_records_disappear(upstream, listing, changes, size, is_trus
 
 
 @given(upstreams, listings, st.integers(1, 9), st.booleans())
-def test_a_quiet_listing_is_proved(upstream, listing, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
-    """A listing that does not change stays unproved, or is proved with other records than it has."""
-    assume(upstream.tells_total or not is_trusted)
+def test_listing_that_does_not_change_is_proved(upstream, listing, size, is_trusted) -> None:  # type: ignore[no-untyped-def]
+    """A listing that does not change is proved, with exactly its records."""
+    assume(upstream.reports_total or not is_trusted)
     walk, _ = read(Walker(upstream, list(listing), []), size, is_trusted=is_trusted)
     assert walk is not None
     assert walk.keys == Counter(listing)
 
 
 @given(listings, st.integers(1, 9), st.randoms(use_true_random=False), st.booleans())
-def test_proof_of_a_listing_without_order(listing, size, chance, tells_total) -> None:  # type: ignore[no-untyped-def]
-    """A listing that comes in another order with each request is proved with records repeated or missing by chance."""
-    upstream = Upstream(tells_total, tells_total, reorder=lambda shown, _: chance.sample(shown, len(shown)))
+def test_proof_of_a_listing_without_order(listing, size, chance, reports_total) -> None:  # type: ignore[no-untyped-def]
+    """A listing in a different order at each request is not proved with records that are repeated or missing by chance."""
+    upstream = Upstream(reports_total, reports_total, reorder=lambda shown, _: chance.sample(shown, len(shown)))
     walk, _ = read(Walker(upstream, list(listing), []), size, is_trusted=False, walks=6)
     if walk is not None:
         assert walk.keys == Counter(listing)
 
 
 @given(listings, st.integers(2, 9), st.integers(0, 30))
-def test_a_total_one_too_small_proves_nothing_wrong(listing, size, walks) -> None:  # type: ignore[no-untyped-def]
-    """A total that is always one too small ends a walk early, and that is taken for proof."""
+def test_total_that_is_too_small_is_no_proof(listing, size, walks) -> None:  # type: ignore[no-untyped-def]
+    """A total that is always one too small does not end a walk early and count as proof."""
 
     class Short(Walker):
         def _ask(self, offset: int, size: int) -> tuple[Listing, Claim]:
@@ -316,12 +318,13 @@ def test_a_total_one_too_small_proves_nothing_wrong(listing, size, walks) -> Non
     assert walk is None or walk.keys == Counter(listing)
 
 
-def test_a_swap_within_one_kind_deceives() -> None:
-    """The one known way to deceive a counted walk is closed by now: then a backlog need not be read a second time.
+def test_swap_within_one_kind_is_not_detected_by_counts() -> None:
+    """Counts do not detect a swap within one kind. If this fails, a backlog need not be read a second time.
 
-    Between two pages one record disappears before the offset and another of its kind appears behind it: the totals stay, the
-    counts stay, and the record that moved up over the page's edge is missed where it is of this kind too. It takes a deletion
-    and a late record within the milliseconds of one walk; reading a page at a time shows what changed.
+    Between two pages one record disappears before the offset, and another of its kind appears behind it. The total and the
+    counts do not change, and the record that moved up over the edge of the page is missed if it has this kind too. This needs
+    a deletion and a late record within the milliseconds of one walk. Reading again shows what changed.
+
     """
 
     def swap(listing: Listing) -> None:

@@ -32,12 +32,12 @@ BERLIN = "Europe/Berlin"  # clocks change at 01:00 UTC: forward on 29 March 2026
         ("0 8 * * 0-7", "2026-11-25 09:00", "2026-11-26 08:00"),
         ("0 8 * * */3", "2026-11-25 09:00", "2026-11-28 08:00"),
         ("0 8 * * mon,thu", "2026-11-25 09:00", "2026-11-26 08:00"),
-        # Both a day of the month and a weekday: either will do.
+        # A day of the month and a weekday: either is sufficient.
         ("0 8 1 * mon", "2026-11-25 09:00", "2026-11-30 08:00"),
         ("0 8 1 * mon", "2026-11-30 09:00", "2026-12-01 08:00"),
         ("0 8 13 * fri", "2026-11-27 09:00", "2026-12-04 08:00"),
         ("0 8 30 2 mon", "2026-11-25 09:00", "2027-02-01 08:00"),
-        # With a star in front in one of them, both count, as in Debian's cron.
+        # If one of them begins with a star, both must match, as in Debian's cron.
         ("0 8 */2 * mon", "2026-11-30 09:00", "2026-12-07 08:00"),
         # The last day of the month, and its first Monday.
         ("0 8 L * *", "2026-11-25 09:00", "2026-11-30 08:00"),
@@ -55,17 +55,17 @@ def test_next_time(text: str, after: str, expected: str) -> None:
     [
         ("0 8 * * *", "Australia/Sydney", "2026-11-25T00:00Z", "2026-11-25T21:00Z"),
         ("0 8 * * *", "Australia/Sydney", "2026-06-25T00:00Z", "2026-06-25T22:00Z"),
-        # 02:30 does not exist: at 03:00, when the clock has been put forward, and not twice.
+        # 02:30 does not exist: due once at 03:00, after the clock was put forward.
         ("30 2 * * *", BERLIN, "2026-03-28T12:00Z", "2026-03-29T01:00Z"),
         ("30 2 * * *", BERLIN, "2026-03-29T00:59:59Z", "2026-03-29T01:00Z"),
         ("30 2 * * *", BERLIN, "2026-03-29T01:00Z", "2026-03-30T00:30Z"),
         ("0,30 2 * * *", BERLIN, "2026-03-29T01:00Z", "2026-03-30T00:00Z"),
-        # 02:30 exists twice: the first time only, whenever one asks.
+        # 02:30 exists twice: due only the first time, whatever the time of the question.
         ("30 2 * * *", BERLIN, "2026-10-24T12:00Z", "2026-10-25T00:30Z"),
         ("30 2 * * *", BERLIN, "2026-10-25T00:30Z", "2026-10-26T01:30Z"),
         ("30 2 * * *", BERLIN, "2026-10-25T01:10Z", "2026-10-26T01:30Z"),
         ("30 2 * * *", BERLIN, "2026-10-25T01:40Z", "2026-10-26T01:30Z"),
-        # Every hour is every hour, also of a day that has 23 or 25.
+        # Every hour means every hour, also on a day with 23 or 25.
         ("0 * * * *", BERLIN, "2026-03-29T00:30Z", "2026-03-29T01:00Z"),
         ("0 * * * *", BERLIN, "2026-10-25T00:00Z", "2026-10-25T01:00Z"),
         ("*/30 * * * *", BERLIN, "2026-10-25T00:30Z", "2026-10-25T01:00Z"),

@@ -37,7 +37,7 @@ def at(text: str) -> datetime:
         ("2026-03-04T07:59:59.999+11:00", False),
         ("2026-03-04T17:59:59.999+11:00", True),
         ("2026-03-04T18:00:00+11:00", False),  # the end is not
-        ("2026-03-03T21:00:00Z", True),  # Wednesday there, Tuesday here
+        ("2026-03-03T21:00:00Z", True),  # Wednesday in that zone, Tuesday in UTC
         ("2026-03-07T12:00:00+11:00", False),  # Saturday
         # daylight saving ended on 2026-04-05: eight in the morning is another instant
         ("2026-04-02T21:00:00Z", True),
@@ -53,7 +53,7 @@ def test_business_hours(text: str, expected: bool) -> None:
     assert OFFICE.holds(at(text)) is expected
 
 
-def test_the_hour_that_comes_twice_and_the_one_that_does_not() -> None:
+def test_repeated_and_skipped_hours() -> None:
     """Both halves of a repeated hour are in the interval; a skipped hour is in none."""
     night = Period(times=(parse_times("02:00", "03:00"),), location=ZoneInfo("Europe/Berlin"))
     twice = [at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z")]
@@ -97,7 +97,7 @@ def test_all_kinds_must_hold_and_one_range_of_each() -> None:
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)))
-def test_a_day_split_in_two_is_the_day(instant: datetime) -> None:
+def test_two_halves_of_a_day_are_the_whole_day(instant: datetime) -> None:
     """Every time is in exactly one half of the day."""
     halves = [Period(times=(parse_times(*ends),), location=SYDNEY) for ends in (("00:00", "13:37"), ("13:37", "24:00"))]
     assert sum(half.holds(instant) for half in halves) == 1
@@ -129,7 +129,7 @@ def test_a_day_split_in_two_is_the_day(instant: datetime) -> None:
         (parse_location, "Australia"),
     ],
 )
-def test_what_is_refused(parse: Callable[[object], object], text: object) -> None:
+def test_invalid_values_are_refused(parse: Callable[[object], object], text: object) -> None:
     """An invalid value is refused with what is accepted."""
     with pytest.raises(ValueError, match=r": |from its end|or its name"):
         parse(text)
@@ -138,7 +138,7 @@ def test_what_is_refused(parse: Callable[[object], object], text: object) -> Non
 @pytest.mark.parametrize(
     "ends", [("08:00", "08:00"), ("18:00", "08:00"), ("8:00", "9:00"), ("08:00", "24:01"), (480, 500)]
 )
-def test_times_that_are_refused(ends: tuple[str, str]) -> None:
+def test_invalid_times_are_refused(ends: tuple[str, str]) -> None:
     """Times need a start and a later end."""
     with pytest.raises(ValueError):
         parse_times(*ends)

@@ -1,7 +1,7 @@
-"""YAML is read as ruamel.yaml reads it, another YAML 1.2 reader: the same values of the same types, at the same places.
+"""YAML is read as by ruamel.yaml, another YAML 1.2 reader: the same values of the same types, at the same positions.
 
-Where ruamel errs, the texts below leave it out: it takes an anchored `true` for 1, refuses a tab between two words, takes a
-colon for part of an anchor's name, and reads on past `---` in a block of text that is not indented.
+The texts below omit what ruamel reads wrongly: it takes an anchored `true` for 1, rejects a tab between two words, takes a
+colon for part of the name of an anchor, and continues past `---` in a block of text that is not indented.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _located(root: Any) -> Read:
 
     def scalar(node: Any) -> Any:
         if isinstance(node, TaggedScalar):
-            return node.value  # = and <<, which mean nothing where they stand
+            return node.value  # = and <<, which have no meaning at their place
         kinds = (int, float, str) if not isinstance(node, bool) else ()
         return next((kind(node) for kind in kinds if isinstance(node, kind)), node)
 
@@ -101,7 +101,7 @@ def _same(text: str, *, is_first_error_told: bool = True) -> None:
         assert not is_first_error_told or theirs in (0, ours.line)
     else:
         assert isinstance(theirs, list), (ours, theirs)
-        # repr tells 1 from True and 1.0, and a NaN is like itself in it
+        # repr distinguishes 1, True and 1.0, and all NaN are equal in it
         assert [repr(value) for value, _ in ours] == [repr(value) for value, _ in theirs]
         assert [positions for _, positions in ours] == [positions for _, positions in theirs]
 
@@ -115,7 +115,7 @@ def _is_comparable(text: str) -> bool:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
-def test_files_that_come_with_actionwatch(file: Path) -> None:
+def test_shipped_files_are_read_the_same(file: Path) -> None:
     """Each shipped file has the same values at the same positions."""
     _same(file.read_text())
 
@@ -234,7 +234,7 @@ def test_documents(text: str) -> None:
 
 
 @given(st.sampled_from(FILES), st.data())
-def test_broken_files(file: Path, data: st.DataObject) -> None:
+def test_broken_files_are_read_the_same(file: Path, data: st.DataObject) -> None:
     """A file with a lost, doubled or moved character or line is read the same, or refused in the same line."""
     lines = file.read_text().splitlines(keepends=True)
     index = data.draw(st.integers(0, len(lines) - 1))

@@ -1,4 +1,4 @@
-"""Makes correlations, hits and records for the tests of correlation: a test names only what it is about."""
+"""Makes correlations, hits and records for the tests of correlations. A test names only the values that matter to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def at(minutes: float) -> datetime:
 
 
 def make(type_: CorrelationType = CorrelationType.EVENT_COUNT, *, steps: int = 1, **more: Any) -> Correlation:
-    """Make a correlation with a timespan of ten minutes that realerts as long."""
+    """Make a correlation with a timespan and a `realert` of ten minutes."""
     values: dict[str, Any] = {
         "name": RuleName("id", "t", "T"),
         "level": Level.MEDIUM,

@@ -95,7 +95,7 @@ NESTED_RULES = "---\n".join(
                 ("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 1, min: 2}}", ""),
                 ("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b", ""),
                 ("quiet", f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, {AWAITED}", ""),
-                # … what their alerts make, with and without records beside them …
+                # … what their alerts make, alone and together with records …
                 ("again", f"type: event_count, rules: [burst, pair], {OVER}: 20m, condition: {{gte: 2}}", ""),
                 (
                     "mixed",
@@ -169,9 +169,9 @@ class Service:
             self._rebuild(self.correlator.too_late)
             self.correlator.take(numbered)
         self.records += numbered
-        self.judge(verified)
+        self.store_changes(verified)
 
-    def judge(self, verified: datetime) -> None:
+    def store_changes(self, verified: datetime) -> None:
         """Store the changes."""
         self.verified = verified
         for change in self.correlator.changes(verified):
@@ -186,7 +186,7 @@ class Service:
                 self.resolved[name] = change.at
         if self.correlator.too_late is not None:  # an inner alert came, or changed, too late for the rule above it
             self._rebuild(self.correlator.too_late)
-            self.judge(verified)
+            self.store_changes(verified)
 
     def restart(self) -> None:
         """Lose the state in memory."""
@@ -287,8 +287,11 @@ class Leg:
 
 
 @st.composite
-def courses(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
-    """Draw a run in batches; in order, the records of one instant are in one batch, because verified time passes it."""
+def runs(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
+    """Draw a run in batches.
+
+    If it is in order, the records of one instant are in one batch, because verified time passes it.
+    """
     drawn = draw(records())
     left = sorted(drawn, key=in_event_order) if is_in_order else draw(st.permutations(drawn))
     legs: list[Leg] = []
@@ -303,8 +306,10 @@ def courses(draw: st.DrawFn, *, is_in_order: bool) -> list[Leg]:
     return legs
 
 
-def sail(rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iterable[datetime]], datetime]) -> Service:
-    """Run the service until all is verified."""
+def run_to_end(
+    rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iterable[datetime]], datetime]
+) -> Service:
+    """Run the service until everything is verified."""
     service = Service(rules)
     for leg in legs:
         moment = verified_by(each.occurred_at for each in leg.batch) - leg.lag
@@ -312,7 +317,7 @@ def sail(rules: Sequence[Rule], legs: Sequence[Leg], verified_by: Callable[[Iter
         service.take(leg.batch, verified, is_interrupted=leg.fate is Fate.INTERRUPTED)
         if leg.fate is Fate.RESTARTED:
             service.restart()
-    service.judge(END)
+    service.store_changes(END)
     return service
 
 

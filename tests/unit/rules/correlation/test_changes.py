@@ -1,4 +1,4 @@
-"""A fold's alerts compared with what people know: which alerts open, join, resolve, or replace one that is no longer found."""
+"""The alerts of a fold compared with the reported ones: which alerts open, join, resolve, or replace one that is lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert
 def reported(
     name: str, start: float, *minutes: float, until: float | datetime = NEVER, is_reported: bool = True, **more: object
 ) -> CorrelatedAlert:
-    """Make an alert that people know, with the records of these minutes."""
+    """Make a reported alert with the records of these minutes."""
     end = until if isinstance(until, datetime) else at(until)
     known = CorrelatedAlert(name, COUNT.name.id, (), name, at(start), at(start), end, is_reported)
     known.keys = {hit(minute).key for minute in minutes}
@@ -81,7 +81,7 @@ def no(_: FoundAlert) -> bool:
 def changes(
     *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: SharedAlerts | None = None
 ) -> list[tuple[str, str]]:
-    """Return what happens to which alert, by the id that people know; changes that are only stored are left out."""
+    """Return what happens to which alert, by its reported id, without changes that are only stored."""
     return [
         (change.kind or "", change.known.alert_id)
         for change in all_changes(*evaluations, may_open=may_open, shared=shared)
@@ -111,7 +111,7 @@ def update(shared: SharedAlerts, each: Evaluation, verified: float) -> None:
 
 
 def test_an_alert_replaces_one_that_is_lost() -> None:
-    """An alert that replaces one that is no longer found joins what people know, with its new records only."""
+    """An alert that replaces a lost one joins the reported alert, with its new records only."""
     gone = reported("old", 5, 5, 6, until=15, is_current=False)
     (change,) = all_changes(evaluated(COUNT, [found("new", 1, 5, 6)], [gone], [gone]))
     assert (change.kind, change.known.alert_id) == (ChangeKind.JOIN, "old")
@@ -323,7 +323,7 @@ def test_a_missing_group_joins_another() -> None:
     assert changes(back, shared=shared) == []
 
 
-def test_an_alert_that_may_not_open_leads_silently() -> None:
+def test_group_that_joins_an_unreported_alert_is_not_reported() -> None:
     """A missing group that joins an alert that may not open is not reported either."""
     evaluations = [
         evaluated(MERGED_ABSENCE, [missing("a", 10)], group=EVE),
@@ -334,7 +334,7 @@ def test_an_alert_that_may_not_open_leads_silently() -> None:
 
 
 def test_a_reported_alert_keeps_its_id() -> None:
-    """An alert that replaces one that people know keeps its id, even if another alert leads it."""
+    """An alert that replaces a reported one keeps its id, even if another alert leads it."""
     gone = reported("old", 5, 5, 6, until=15, is_current=False)
     evaluations = [
         evaluated(MERGED, [found("a", 1, 2, until=4)], group=EVE),

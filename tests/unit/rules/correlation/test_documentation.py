@@ -1,4 +1,4 @@
-"""What docs/correlation.md shows is so."""
+"""The examples in docs/correlation.md are correct."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_examples_load_and_their_tests_pass() -> None:
     assert len(results) >= 15
 
 
-def test_everything_is_named() -> None:
-    """Each type and key is on the page."""
+def test_every_type_and_key_is_documented() -> None:
+    """The page names each type and key."""
     words = set(re.findall(r"[\w-]+", TEXT))
     assert {*CorrelationType, *ALL_KEYS} <= words

@@ -182,7 +182,7 @@ def test_an_alert_over_waiting_alerts_waits_too() -> None:
 
 
 def test_an_absence_is_judged_when_it_is_due() -> None:
-    """A group is judged next when its alert is due, or once absence may alert, unless that is verified."""
+    """A group is evaluated next when its alert is due, or once absence may alert, unless that is verified."""
     for alerts_from, verified, due in ((None, 5, 10), (at(7), 5, 7), (at(7), 7, 10), (None, 10, None)):
         state = state_of(ABSENCE, alerts_from=alerts_from)
         expected = NEVER if due is None else at(due)

@@ -25,11 +25,11 @@ from tests.unit.rules.correlation.live import (
     NESTED,
     Leg,
     Service,
-    courses,
     folded,
     in_event_order,
     records,
-    sail,
+    run_to_end,
+    runs,
 )
 
 FEW = settings(max_examples=100)
@@ -39,11 +39,11 @@ BOTH = pytest.mark.parametrize("rules", RULES)
 
 @BOTH
 @FEW
-@given(courses(is_in_order=True))
-def test_in_order(rules: str, legs: list[Leg]) -> None:
+@given(runs(is_in_order=True))
+def test_any_batching_in_order_gives_the_alerts_of_the_plain_run(rules: str, legs: list[Leg]) -> None:
     """Any batches, restarts and lags of verified time give the alerts of the plain run."""
     plain = _plain(RULES[rules], [each for leg in legs for each in leg.batch])
-    service = sail(RULES[rules], legs, max)
+    service = run_to_end(RULES[rules], legs, max)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == plain
     assert len(service.opened) == len(plain)
@@ -51,14 +51,14 @@ def test_in_order(rules: str, legs: list[Leg]) -> None:
 
 @BOTH
 @FEW
-@given(courses(is_in_order=False))
-def test_out_of_order(rules: str, legs: list[Leg]) -> None:
+@given(runs(is_in_order=False))
+def test_late_records_give_the_alerts_of_the_plain_run(rules: str, legs: list[Leg]) -> None:
     """If records come late, the final alerts are those of the plain run: the same ids, times and records.
 
     More alerts may have been reported. Each final alert is reported with its records, under its own id or under that of the
     alert that it replaced, and nothing is reported twice.
     """
-    service = sail(RULES[rules], legs, min)
+    service = run_to_end(RULES[rules], legs, min)
     plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
     standing = {name: row for name, row in service.rows.items() if row.is_current}
     assert standing.keys() == plain.keys()
@@ -93,7 +93,7 @@ def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
     """One batch in any order gives exactly the alerts of the plain run, and those of every group folded once."""
     service = Service(RULES[rules], keep=None)
     service.correlator.take(drawn)
-    service.judge(END)
+    service.store_changes(END)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == _plain(RULES[rules], drawn)
     assert {name for name, row in service.rows.items() if row.is_current} == folded(RULES[rules], drawn).keys()

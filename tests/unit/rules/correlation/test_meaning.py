@@ -137,7 +137,7 @@ def test_sequences(kind: str, condition: str, events: list[tuple[float, str]], e
     assert fired(SELECTIONS + text, records) == expected
 
 
-def test_one_record_is_one_step_of_an_order_and_two_of_a_set() -> None:
+def test_record_that_meets_two_steps() -> None:
     """One record that meets both rules completes `temporal`; `temporal_ordered` needs a second record."""
     both = "detection: {a: {actionKind: BACKUP}, b: {userName: eve}}\n"
     text = both + "correlation: {type: temporal_ordered, rules: [a, b], timespan: 10m}\n"
@@ -147,7 +147,7 @@ def test_one_record_is_one_step_of_an_order_and_two_of_a_set() -> None:
 
 
 @pytest.mark.parametrize(("verified", "count"), [(9.9, 0), (10, 1)])
-def test_a_trailing_not_is_judged_on_verified_time(verified: float, count: int) -> None:
+def test_trailing_not_is_evaluated_on_verified_time(verified: float, count: int) -> None:
     """The alert opens when verified time reaches the first step + timespan; the clock does not matter."""
     text = SELECTIONS + "correlation: {type: temporal_ordered, rules: [a, b], timespan: 10m, condition: a and not b}\n"
     assert len(fired(text, [record_at(0, A), record_at(50, C)], verified=verified)) == count
@@ -204,7 +204,7 @@ def test_new_terms(block: str, events: list[tuple[float, str, Any]], expected: l
     assert all(shape[0] == 1 for shape in fired(text, records))
 
 
-def test_a_baseline_is_known_at_any_hour() -> None:
+def test_when_does_not_limit_the_baseline() -> None:
     """`when` limits the hours in which a term can be new, not the hours in which a term becomes known."""
     detection = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}, condition: a}\n"
     text = (
@@ -225,14 +225,14 @@ def test_a_baseline_is_known_at_any_hour() -> None:
     assert shapes(run(rules.rules, [record_at(4, B), record_at(5)])) == [(2, 4, 5)]
 
 
-def test_a_term_is_needed_and_its_group_is_not() -> None:
+def test_record_without_the_term_is_ignored() -> None:
     """A record without the term is ignored; a record that lacks only a field of `group-by` counts."""
     block = "{type: new_term, fields: [clusterId], group-by: [userName], history: 9h, cold-start: alert}"
     records = [record_at(0, user=None, cluster="x"), record_at(1, user="eve")]
     assert fired(f"{BACKUP}correlation: {block}\n", records) == [(1, 0, 0)]
 
 
-def test_what_is_expected_by_the_field_of_an_id_may_be_named() -> None:
+def test_group_expected_by_name_is_found_under_the_field_of_its_id() -> None:
     """A cluster that is expected by its name under `clusterId` is found by its name."""
     block = EXPECTED.replace("[cluster]", "[clusterId]").replace("{cluster: {list: prod}}", "{clusterId: [prod-eu]}")
     records = [record_at(minute, cluster="c-1", cluster_name="prod-eu") for minute in (0, 50)]
@@ -276,7 +276,7 @@ def test_late_records() -> None:
     assert (alert.count, alert.late_by) == (3, timedelta(minutes=42))
 
 
-def test_a_late_record_joins_what_was_sent() -> None:
+def test_replaced_alert_joins_the_sent_one() -> None:
     """If a late record changes the first record of a sent alert, the new alert joins the sent one."""
     records = [record_at(5), record_at(6), record_at(7), record_at(1, seen=60)]
     (alert,) = run(loaded(HEAD + BACKUP + BURST), records)
@@ -284,7 +284,7 @@ def test_a_late_record_joins_what_was_sent() -> None:
     assert (alert.id, alert.count, minutes(alert.first_at)) == (plain.id, 4, 1)
 
 
-def test_a_late_match_resolves_what_was_missing() -> None:
+def test_late_match_resolves_an_absence() -> None:
     """A reported absence ends if a match for it arrives late."""
     records = [record_at(0, cluster="c-1"), record_at(50, cluster="c-1", seen=100)]
     (alert, *rest) = run(loaded(HEAD + BACKUP + EXPECTED, {"prod": ("c-1",)}), records, verified=105, begin=0)
@@ -318,7 +318,7 @@ def test_ids() -> None:
     assert one[0].id == more[0].id != other[0].id
 
 
-def test_filters_and_when_hold_for_what_is_counted() -> None:
+def test_filters_apply_to_counted_records() -> None:
     """A filter on a shorthand removes records from its count; `mode: off` disables the rule."""
     rule = {
         "title": "T", "name": "t", "logsource": {"product": "instaclustr"},
@@ -337,7 +337,7 @@ def test_filters_and_when_hold_for_what_is_counted() -> None:
     assert run(rules_of({**rule, "mode": "off"}).rules, records) == []
 
 
-def test_alerts_of_what_is_missing_are_counted() -> None:
+def test_absence_alerts_are_hits() -> None:
     """Absence alerts have no records and are hits too: two clusters without a backup open an alert of the outer rule."""
     missing = EXPECTED.replace("{list: prod}", "[a, b]").replace("60m", "10m")
     many = (

@@ -1,4 +1,4 @@
-"""`alert.group_by` narrower than `group-by`: several groups share one alert."""
+"""`alert.group_by` with fewer fields than `group-by`: several groups share one alert."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_group_must_fire_by_itself() -> None:
     assert run(loaded(HEAD + BURST % ""), on((0, "a"), (1, "b"), (2, "c"))) == []
 
 
-def test_its_time_is_never_extended() -> None:
+def test_realert_of_a_shared_alert_is_never_extended() -> None:
     """`realert` begins when the first group fires: a group that fires after it opens another alert."""
     records = on((0, "a"), (1, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c"))
     assert shapes(run(loaded(HEAD + BURST % ", realert: 4m"), records)) == [(4, 0, 4), (2, 5, 6)]
@@ -69,7 +69,7 @@ def test_new_terms_gather_for_realert() -> None:
     ]
 
 
-def test_what_is_missing_resolves_when_all_is_back() -> None:
+def test_shared_absence_resolves_when_no_group_is_missing() -> None:
     """The alert opens with the first missing group and resolves when no group is missing."""
     text = BACKUP + (
         f"correlation: {{type: event_count, {BOTH}, condition: {{lt: 1}},"
@@ -82,12 +82,12 @@ def test_what_is_missing_resolves_when_all_is_back() -> None:
     assert (minutes(second.first_at), second.resolved_at, second.group) == (30, None, {"userName": "eve"})
     apart = on((0, "a"), (5, "b"), (12, "a"), (14, "b"), (20, "a"), (22, "b"))
     assert [minutes(alert.resolved_at) for alert in run(rules, apart, verified=23)] == [12]
-    # One is back, and whether the other is missing is not seen yet: nothing is resolved before it is.
+    # One is back, but it is not verified yet whether the other is missing: nothing is resolved before that.
     (alert,) = run(rules, on((0, "a"), (2, "b"), (20, "a")), verified=11)
     assert alert.resolved_at is None
 
 
-def test_what_is_missing_too_is_named() -> None:
+def test_every_missing_group_is_named() -> None:
     """The alert lists up to twenty missing groups in the order of their absence, then that there are more."""
     clusters = [f"c{number:02}" for number in range(30)]
     text = BACKUP + (
@@ -125,7 +125,9 @@ def test_an_alias_can_be_shown() -> None:
     ).flatmap(st.permutations),
     st.sampled_from([2, 7, 30]),
 )
-def test_it_is_what_merging_the_groups_alerts_gives(drawn: Sequence[tuple[int, str, str]], realert: int) -> None:
+def test_shared_alerts_equal_the_merged_alerts_of_the_groups(
+    drawn: Sequence[tuple[int, str, str]], realert: int
+) -> None:
     """Merging the alerts of each group, in the order of firing, gives the same alerts."""
     rules = loaded(HEAD + BURST % f", realert: {realert}m")
     records = [

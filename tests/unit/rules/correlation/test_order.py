@@ -62,7 +62,7 @@ def test_a_rule_must_see_as_far_as_all_below_it() -> None:
     assert in_minutes(needs(rules)) == {"low": 10, "near": 1, "mid": 27, "top": 39}
 
 
-def test_room_covers_what_may_still_be_joined() -> None:
+def test_restart_reads_alerts_that_can_be_joined() -> None:
     """A restart reads alerts that are still open, and those that a rule above still counts."""
     alone = [over("a", realert=60 * MINUTE), over("b", realert=2 * MINUTE)]
     assert in_minutes(lookbacks(alone)) == {"a": 70, "b": 20}
@@ -83,7 +83,7 @@ def test_room_covers_what_may_still_be_joined() -> None:
         (over("a", type_=CorrelationType.TEMPORAL, patterns=(Pattern((0,)),)), False),
     ],
 )
-def test_what_waits_for_verified_time(rule: Correlation, waits: bool) -> None:
+def test_rules_that_wait_for_verified_time(rule: Correlation, waits: bool) -> None:
     """A rule waits for verified time if one of its patterns can still be undone, or if a rule below waits."""
     rules = [rule, over("above", "a"), over("top", "r", "above"), over("beside")]
     assert waiting(rules) == ({"a", "above", "top"} if waits else set())

@@ -93,7 +93,7 @@ FAULTS: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("rest", "block", "beginning"), FAULTS, ids=range(len(FAULTS)))
-def test_faults_are_said_where_they_are(rest: str, block: str, beginning: str) -> None:
+def test_faults_have_a_location_and_a_remedy(rest: str, block: str, beginning: str) -> None:
     """The rule is not loaded, and the first fault shows its location and a remedy."""
     found = rules_in(HEAD + rest + f"correlation: {block}\n", Lists({"prod": ("eve",)}))
     assert found.rules == ()
@@ -122,7 +122,7 @@ EXPECTED_FAULTS: list[tuple[str, int, str]] = [
 
 
 @pytest.mark.parametrize(("block", "line", "beginning"), EXPECTED_FAULTS, ids=range(len(EXPECTED_FAULTS)))
-def test_what_is_expected_is_checked(block: str, line: int, beginning: str) -> None:
+def test_mistake_in_expected_groups_is_reported_once(block: str, line: int, beginning: str) -> None:
     """A mistake in `expect-groups` is reported once, at its line."""
     lists = Lists({"prod": ("eve",), "many": tuple(map(str, range(5001)))}, frozenset({"torn"}))
     found = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n", lists)
@@ -185,7 +185,7 @@ LIMITS: list[tuple[str, str, str]] = [
     (TWO, f"{ORDER}, condition: {{gte: 1.5}}", "'temporal_ordered' counts how many of its 2 rules match"),
     (TWO, f"{ORDER}, condition: ''", "the condition does not name 'a'"),
     (TWO, f"{ORDER}, condition: {'(' * 15}a and b{')' * 15}", ""),
-    (TWO, f"{ORDER}, condition: {ROUND}", ""),  # sixteen, but one inside another nowhere
+    (TWO, f"{ORDER}, condition: {ROUND}", ""),  # sixteen, but none nested
     (TWO, f"{ORDER}, condition: {'a or ' * 399}b", ""),
     (TWO, f"{ORDER}, condition: {'a or ' * 400}b", "the condition is longer than 2000 characters"),
     (MANY, f"{ANY}{{gte: 10}}", ""),
@@ -202,8 +202,8 @@ def test_limits(rest: str, block: str, beginning: str) -> None:
     assert [fault.what[: len(beginning)] for fault in found.faults] == ([beginning] if beginning else []), found.faults
 
 
-def test_no_way_to_meet_a_condition_is_left_out() -> None:
-    """A condition with many repetitions is accepted and keeps all ways in which it can be met."""
+def test_condition_with_many_repetitions_keeps_all_alternatives() -> None:
+    """A condition with many repetitions is accepted and keeps all alternatives."""
     text = " and ".join(["(a or b)"] * 12)
     (rule,) = rules_in(HEAD + TWO + f"correlation: {{{ORDER}, condition: {text}}}\n").rules[:1]
     assert rule.correlation is not None
@@ -318,7 +318,7 @@ def test_settings_that_a_type_does_not_use_keep_their_defaults(block: str, expec
         (", condition: (a and not a) or (b and not c)", [Pattern((1,), (2,))]),
     ],
 )
-def test_the_ways_to_meet_a_condition(condition: str, expected: list[Pattern]) -> None:
+def test_condition_becomes_sets_of_rules(condition: str, expected: list[Pattern]) -> None:
     """A condition over three rules becomes the sets of rules that must and must not match."""
     three = "detection: {a: {actionKind: BACKUP}, b: {userName: eve}, c: {userName: bob}}\n"
     found = rules_in(HEAD + three + f"correlation: {{{TIMED}, rules: [a, b, c]{condition}}}\n")
@@ -359,7 +359,7 @@ def test_an_alias_names_a_field_for_each_rule() -> None:
         (("[early]", "[late]"), True),
     ],
 )
-def test_only_what_decides_about_alerts_makes_a_new_version(changed: tuple[str, str], is_new: bool) -> None:
+def test_version_changes_only_with_what_affects_alerts(changed: tuple[str, str], is_new: bool) -> None:
     """The version of a correlation changes with its detection, block and times, and not with its wording."""
     more = "level: low\nalert: {realert: 3m}\nwhen: {during: [early]}\n"
     text = HEAD + DETECTION + f"correlation: {{{COUNT}}}\n" + more
@@ -379,7 +379,7 @@ def test_only_what_decides_about_alerts_makes_a_new_version(changed: tuple[str, 
     ("condition", "is_absence"),
     [("lt: 1", True), ("lte: 0", True), ("eq: 0", True), ("eq: 1", False), ("gt: 0", False)],
 )
-def test_a_count_of_nothing_is_absence(condition: str, is_absence: bool) -> None:
+def test_condition_that_no_record_meets_is_absence(condition: str, is_absence: bool) -> None:
     """Only a condition that no record meets makes a rule about absence."""
     block = f"{{type: event_count, timespan: 1h, condition: {{{condition}}}}}"
     (rule,) = rules_in(HEAD + DETECTION + f"correlation: {block}\n").rules
@@ -395,7 +395,7 @@ def test_few_values_are_no_absence() -> None:
     assert not rule.correlation.is_absence
 
 
-def test_a_fault_in_a_feeder_leaves_what_builds_on_it_out() -> None:
+def test_fault_in_a_feeding_rule_disables_the_rules_above_it() -> None:
     """A correlation loads only if all rules below it load; other rules load anyway."""
     text = "---\n".join(
         [
@@ -412,7 +412,7 @@ def test_a_fault_in_a_feeder_leaves_what_builds_on_it_out() -> None:
     ]  # fmt: skip
 
 
-def test_a_circle_is_refused() -> None:
+def test_cycle_of_correlations_is_refused() -> None:
     """Two correlations that feed each other do not load."""
     text = "---\n".join(
         f"title: {one}\nname: {one}\ncorrelation: {{type: event_count, rules: {other}, timespan: 1h, condition: {{gte: 2}}}}\n"
@@ -423,7 +423,7 @@ def test_a_circle_is_refused() -> None:
     assert [fault.what for fault in found.faults] == ["this correlation feeds itself"] * 2
 
 
-def test_feeders_are_silent_unless_one_says_otherwise() -> None:
+def test_feeding_rules_do_not_alert_unless_configured() -> None:
     """A rule that only feeds others does not alert; a note reports it if the level is high or above."""
     feeder = HEAD.replace("name: t", "name: a") + DETECTION + "level: high\n"
     above = "title: b\nname: b\ncorrelation: {type: event_count, rules: [a], timespan: 1h, condition: {gte: 2}}\n"
@@ -498,7 +498,7 @@ _BLOCK = st.fixed_dictionaries(
 
 @settings(max_examples=500)
 @given(_BLOCK | _JUNK, st.booleans())
-def test_whatever_stands_there_is_told_or_runs(block: Any, is_shorthand: bool) -> None:
+def test_any_values_give_a_fault_or_a_valid_rule(block: Any, is_shorthand: bool) -> None:
     """Any values under any keys give a fault with a location or a rule that runs, never a crash."""
     detection = {"a": {"actionKind": "BACKUP"}, "s": {"userName": "eve"}, "condition": "a"}
     head = {"title": "T", "name": "t", "logsource": {"product": "instaclustr"}, "correlation": block}

@@ -1,4 +1,4 @@
-"""The alerts that several groups share: who leads, who joins, when all is over, and what is forgotten."""
+"""The alerts that several groups share: which alert leads, which join, when all is over, and what is dropped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def missing(name: str, since: float, *, back: float | None = None) -> FoundAlert
 
 
 def reported(name: str, minute: float, *, back: float | None = None, **more: object) -> CorrelatedAlert:
-    """Make an alert that people know."""
+    """Make a reported alert."""
     end = None if back is None else at(back)
     known = CorrelatedAlert(name, FIRING.name.id, (), name, at(minute), at(minute), end or NEVER, True, resolved_at=end)
     for field, value in more.items():
@@ -59,7 +59,7 @@ class Groups:
     def update(
         self, group: Group, *alerts: FoundAlert, turned: Sequence[CorrelatedAlert] = (), verified: float | None = LATE
     ) -> None:
-        """Take what a group's fold gives, and tell of what is new."""
+        """Update the alerts of a group, and report those that are new."""
         self.shared.update(group, alerts, self.known, turned, None if verified is None else at(verified))
         for found in alerts:
             self.known.setdefault(
@@ -73,7 +73,7 @@ class Groups:
         return None if known is None else known.id
 
     def over(self, name: str) -> tuple[float, list[str]] | None:
-        """Say when nothing was missing any more, in minutes, and in which alerts."""
+        """Return the minute in which no group was missing any more, and the alerts."""
         self.shared.shared_with(self.known[name])
         found = self.shared.end_of(self.known[name])
         return None if found is None else ((found[0] - at(0)) / MINUTE, [each.id for each in found[1]])
@@ -88,7 +88,7 @@ def groups(*alerts: tuple[Group, FoundAlert], rule: object = None, verified: flo
     return made
 
 
-# -- who leads
+# -- leaders
 
 
 @pytest.mark.parametrize(("minute", "leader"), [(5, "a1"), (15, "a1"), (15.1, None)])
@@ -150,13 +150,13 @@ def test_a_settled_alert_stays() -> None:
     made.shared.settle(A, first)
     made.update(A, fired("a2", 40))
     assert made.leader("b1") == "a1"
-    made.update(A)  # what can change, and is not found any more, is no more
+    made.update(A)  # an alert that is not settled, and not found any more, is removed
     made.update(B, fired("b1", 6), fired("b2", 45))
     assert made.leader("b2") is None
 
 
-def test_a_new_leader_joins_what_people_know() -> None:
-    """An alert that comes to lead others joins the one of them that people already know."""
+def test_new_leader_joins_the_reported_alert() -> None:
+    """An alert that becomes the leader of others joins the one of them that was reported."""
     made = groups((B, fired("b1", 8)), (C, fired("c1", 9)))
     made.known["c1"].is_reported = True
     made.update(A, fired("a1", 5))
@@ -189,7 +189,7 @@ def test_a_restored_absence_is_missing_or_over() -> None:
     assert made.over("b2") is None
 
 
-# -- what waits
+# -- waiting
 
 
 def test_an_unjudged_alert_holds_later_ones() -> None:
@@ -234,7 +234,7 @@ def test_held_groups() -> None:
     assert list(shared.held) == []
 
 
-# -- when all is over
+# -- ends
 
 
 def test_all_groups_must_be_back() -> None:
@@ -248,7 +248,7 @@ def test_all_groups_must_be_back() -> None:
     assert (made.leader("c1"), made.leader("c2")) == ("a1", None)
     assert made.over("a1") == (50, ["a1", "b1", "c1"])
     assert made.shared.end_of(reported("unknown", 5)) is None
-    made.update(("d",), missing("d1", 45, back=48))  # not reported yet: nothing is to be resolved
+    made.update(("d",), missing("d1", 45, back=48))  # not reported yet: nothing to resolve
     assert made.over("a1") == (50, ["a1", "b1", "c1"])
 
 
@@ -287,10 +287,10 @@ def test_runs_are_forgotten_as_a_whole() -> None:
     made = groups((A, fired("a1", 0)), (B, fired("b1", 9)), (C, fired("a2", 30)), (("d",), fired("c1", 60)))
     made.shared.forget(at(15))
     assert (made.leader("b1"), made.leader("a2")) == ("a1", None)
-    made.shared.forget(at(20))  # it is over, and the next one is not: it stays, with its leader
+    made.shared.forget(at(20))  # it is over, but the next one is not, so it stays with its leader
     made.update(("e",), fired("e1", 8))
     assert (made.leader("e1"), made.leader("b1")) == ("a1", "a1")
-    made.shared.forget(at(45))  # the run of a2 may still be joined by what fired at the very end of it
+    made.shared.forget(at(45))  # an alert that fired at the end of the run of a2 can still join it
     assert made.shared.shared_with(made.known["b1"]) is None
     assert not made.shared.end_of(made.known["a1"])
     made.update(B, fired("b2", 40))

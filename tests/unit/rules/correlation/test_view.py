@@ -26,7 +26,7 @@ OTHERS = (
 A, B = "BACKUP", "CREATE_CLUSTER"
 
 
-def said(text: str, earlier: Sequence[Record], record: Record) -> str:
+def line_about(text: str, earlier: Sequence[Record], record: Record) -> str:
     """Return the line about the only group that counts a record."""
     rules = loaded(text if text.startswith("title") else HEAD + text)
     (rule,) = [each for each in rules if each.name.name == "t"]
@@ -62,12 +62,12 @@ def test_groups(text: str, earlier: list[Record], record: list[Record], expected
     """The line shows the count before and with the record, and the alert: opened, joined, pending, or why there is none."""
     for minute in (2, 10):
         expected = expected.replace(f"{{{minute}}}", f"2026-03-04T12:{minute:02}:00.000Z")
-    assert said(text, earlier, record[0]) == f"group userName=eve: {expected}"
+    assert line_about(text, earlier, record[0]) == f"group userName=eve: {expected}"
 
 
 def test_what_ends_an_absence() -> None:
     """The missing record ends the alert, and the line shows when it was due."""
-    line = said(MISSING, on(0), on(30)[0])
+    line = line_about(MISSING, on(0), on(30)[0])
     ended = "resolves the alert ID, due at 2026-03-04T12:10:00.000Z"
     assert line == f"all records: 0 records before it, 1 record with it; {ended}"
 
@@ -88,7 +88,7 @@ def test_a_correlation_of_other_rules() -> None:
     assert lines[-1] == f"      + opens the alert {alert.id}"
 
 
-def test_a_record_of_no_group() -> None:
+def test_record_that_is_not_counted() -> None:
     """The explanation reports a record that the rule does not count; without a history it claims nothing."""
     rules = loaded(HEAD + BURST)
     record = record_at(0, B)

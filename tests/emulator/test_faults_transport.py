@@ -1,4 +1,4 @@
-"""Faults of the transport, and responses instead of the API's, as a client sees them on its socket."""
+"""Faults of the transport, and responses that replace those of the API, as a client receives them."""
 
 import gzip
 import http.client
@@ -21,14 +21,14 @@ from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
 from tests.emulated import every_variant
-from tests.emulator.conftest import NOON, World, a_world
+from tests.emulator.conftest import NOON, World, serve_world
 from tests.waiting import LIMIT, at_least, stopwatch, wait_until
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[World]:
     """Serve a world with one action."""
-    with a_world() as world:
+    with serve_world() as world:
         world.log("BACKUP", description="x" * 200)
         yield world
 
@@ -40,7 +40,7 @@ def faulty(served: World) -> Iterator[World]:
     served.faults.clear()
 
 
-# Answers in place of the API's
+# Responses that replace those of the API
 
 
 def test_rate_limited(faulty: World) -> None:
@@ -55,8 +55,8 @@ def test_rate_limited(faulty: World) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 @pytest.mark.parametrize("form", BODIES)
-def test_error_has_each_form_of_body(faulty: World, status: int, form: str) -> None:
-    """Each status has each form of body, and the form matches its name."""
+def test_error_has_each_format_of_body(faulty: World, status: int, form: str) -> None:
+    """Each status has each format of body, and the format matches its name."""
     faulty.faults.set(f"error:{status},{form}")
     answer = faulty.client.get("/user-actions")
     assert answer.status_code == status
@@ -77,7 +77,7 @@ def test_error_has_each_form_of_body(faulty: World, status: int, form: str) -> N
 
 
 def test_other_refusals(faulty: World) -> None:
-    """A gateway's page, an empty 401, a 403, and an error with a time to wait."""
+    """The page of a gateway, an empty 401, a 403, and an error with a Retry-After."""
     faulty.faults.set("gateway_page")
     page = faulty.client.get("/linked-accounts")
     assert (page.status_code, page.text[:6]) == (502, "<html>")
@@ -91,15 +91,15 @@ def test_other_refusals(faulty: World) -> None:
 
 
 @pytest.mark.parametrize("form", BODIES)
-def test_forbidden_has_each_form_of_body(faulty: World, form: str) -> None:
-    """403 comes with each form of body."""
+def test_forbidden_has_each_format_of_body(faulty: World, form: str) -> None:
+    """403 has each format of body."""
     faulty.faults.set(f"forbidden:{form}")
     answer = faulty.client.get("/user-actions")
     assert (answer.status_code, len(answer.content) > 0) == (403, form != "empty")
 
 
 def test_redirect_leads_to_another_host(faulty: World) -> None:
-    """The path and the question stay, the host does not."""
+    """The path and the query stay, the host does not."""
     faulty.faults.set("redirect", "redirect:http://other.invalid:81,307,every=2")
     first = faulty.client.get("/user-actions?pageSize=3")
     assert (first.status_code, first.headers["location"].split("/v1/")[0]) == (302, "http://elsewhere.invalid")
@@ -123,7 +123,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("form", WRONG)
-def test_wrong_answer_is_a_200(faulty: World, form: str) -> None:
+def test_wrong_body_has_status_200(faulty: World, form: str) -> None:
     """A body that is not a log has status 200."""
     faulty.faults.set(f"wrong_answer:{form}")
     answer = faulty.client.get("/user-actions")
@@ -134,8 +134,8 @@ def test_wrong_answer_is_a_200(faulty: World, form: str) -> None:
 # Headers and encodings
 
 
-def test_date_is_wrong_or_not_there(faulty: World) -> None:
-    """`Date` is off by the span in either direction, on any answer; or there is none."""
+def test_date_is_wrong_or_absent(faulty: World) -> None:
+    """`Date` differs by the given time in either direction, on any response, or is absent."""
     for fault, off in (("clock:1h", 3600), ("clock:-90s", -90)):
         faulty.faults.set(fault, "error:500,every=2")
         for _ in range(2):
@@ -146,7 +146,7 @@ def test_date_is_wrong_or_not_there(faulty: World) -> None:
 
 
 @pytest.mark.parametrize("form", ["sound", "cut", "checksum", "plain", "garbage"])
-def test_gzip(faulty: World, form: str) -> None:
+def test_gzip_is_valid_only_in_the_form_sound(faulty: World, form: str) -> None:
     """A body with `Content-Encoding: gzip` decompresses only in the form `sound`."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set(f"gzip:{form}")
@@ -161,7 +161,7 @@ def test_gzip(faulty: World, form: str) -> None:
 
 
 def test_oversize(faulty: World) -> None:
-    """The body is as large as wanted, on the wire or only once unpacked, and still the same JSON."""
+    """The body has the requested size, as sent or only after decompression, and is still the same JSON."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set("oversize:3")
     body = faulty.client.get("/user-actions").content
@@ -175,7 +175,7 @@ def test_oversize(faulty: World) -> None:
 
 
 def test_client_may_leave_an_oversize_body(faulty: World) -> None:
-    """Who hangs up early costs the server nothing: the next request is answered."""
+    """If a client closes early, the next request is answered."""
     faulty.faults.set("oversize:4096,times=1")
     with faulty.client.stream("GET", "/user-actions") as answer:
         next(answer.iter_raw())
@@ -187,7 +187,7 @@ def test_client_may_leave_an_oversize_body(faulty: World) -> None:
 
 @pytest.mark.parametrize(("form", "is_chunked"), [("length", False), ("chunked", True)])
 def test_truncated_body_is_an_incomplete_read(faulty: World, form: str, is_chunked: bool) -> None:
-    """Half the body comes, then the end: with a length that promised more, or without the last chunk."""
+    """Half the body is sent, then the connection ends: too early for its length, or without the last chunk."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set(f"truncated:{form}")
     with _asked(faulty) as answer:
@@ -203,7 +203,7 @@ def test_truncated_body_is_an_incomplete_read(faulty: World, form: str, is_chunk
     ("where", "begins"), [("request", b""), ("headers", b"HTTP/1.1 200"), ("body", b"HTTP/1.1 200")]
 )
 def test_reset_is_a_reset(faulty: World, where: str, begins: bytes) -> None:
-    """The client's socket is reset, not closed: before the answer, after its headers, within its body."""
+    """The client's socket is reset, not closed: before the response, after its headers, or within its body."""
     faulty.faults.set(f"reset:{where}")
     with _raw(faulty) as raw:
         got = bytearray()
@@ -227,8 +227,8 @@ def test_dropped_is_closed_without_a_byte(faulty: World) -> None:
     assert _unanswered(faulty) == before + 2
 
 
-def test_not_http(faulty: World) -> None:
-    """Something else than HTTP speaks."""
+def test_response_that_is_not_http(faulty: World) -> None:
+    """The server sends something that is not HTTP."""
     faulty.faults.set("not_http")
     with _raw(faulty) as raw:
         assert raw.recv(65_536).startswith(b"SSH-2.0")
@@ -236,11 +236,11 @@ def test_not_http(faulty: World) -> None:
         faulty.client.get("/user-actions")
 
 
-# When it comes
+# Timing
 
 
-def test_slow_body_drips(faulty: World) -> None:
-    """The body comes a few bytes at a time with pauses between, and is whole in the end."""
+def test_slow_body_is_complete(faulty: World) -> None:
+    """The body is sent a few bytes at a time with pauses, and is complete at the end."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set("slow:5ms,100")
     with at_least(0.005 * (len(whole) // 100)):
@@ -250,11 +250,11 @@ def test_slow_body_drips(faulty: World) -> None:
     with _raw(faulty) as raw:
         while len(body := got.partition(b"\r\n\r\n")[2]) < 9:
             got += raw.recv(65_536)
-    assert passed() >= 0.01 * (len(body) - 1)  # however many of them came at once
+    assert passed() >= 0.01 * (len(body) - 1)  # regardless of how many arrived at once
 
 
 @pytest.mark.parametrize("where", ["request", "headers", "body"])
-def test_hang_for_a_while_or_for_good(faulty: World, where: str) -> None:
+def test_hang_for_a_time_or_forever(faulty: World, where: str) -> None:
     """The response stops at the given place, for the given time or until the client disconnects."""
     whole = faulty.client.get("/user-actions").content
     faulty.faults.set(f"hang:100ms,{where}")
@@ -267,14 +267,14 @@ def test_hang_for_a_while_or_for_good(faulty: World, where: str) -> None:
     with _raw(faulty) as raw:
         while last not in got:
             got += raw.recv(65_536)
-        raw.settimeout(0.1)  # nothing more comes, however long one waits
+        raw.settimeout(0.1)  # nothing more arrives, however long one waits
         with pytest.raises(TimeoutError):
             _read(raw, got)
     assert (got == b"", b"totalResults" in got) == (where == "request", where == "body")
 
 
-def test_server_ends_while_answers_hang() -> None:
-    """Whoever waits for ever is let go when the server ends, and no thread stays."""
+def test_server_ends_while_responses_hang() -> None:
+    """Hanging requests are released when the server ends, and no thread stays."""
     before = set(threading.enumerate())
     organisation = Organisation()
     with running(create_app(organisation, faults=["hang", "slow:10s"])) as url:
@@ -290,8 +290,8 @@ def test_server_ends_while_answers_hang() -> None:
 # Composition
 
 
-def test_faults_of_the_way_compose(faulty: World) -> None:
-    """A slow, truncated error with the wrong date is all of that at once."""
+def test_faults_of_the_transport_compose(faulty: World) -> None:
+    """A slow, truncated error with the wrong date has all of these properties."""
     faulty.faults.set("error:503,html", "truncated", "slow:1ms,20", "clock:1h")
     with _asked(faulty) as answer:
         assert answer.status == 503
@@ -301,8 +301,8 @@ def test_faults_of_the_way_compose(faulty: World) -> None:
     assert caught.value.partial.startswith(b"<html>")
 
 
-def test_every_fault_of_the_way_is_tested() -> None:
-    """No fault of the way can be added without its test here."""
+def test_every_fault_of_the_transport_is_tested() -> None:
+    """Every fault of the transport has a test here."""
     names = list(FAULTS)[list(FAULTS).index("rate_limited") :]
     assert names == [
         *("rate_limited", "error", "gateway_page", "unauthorised", "forbidden", "redirect", "wrong_answer"),

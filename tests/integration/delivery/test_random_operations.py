@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, every message ends sent, dead or suppressed; none is lost, none doubled."""
+"""Random operations in any order: every message ends sent, dead or suppressed, and none is lost or sent twice."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BUSY = TransientDeliveryError("busy", retry_after=timedelta(seconds=30))
 RULES = (KindRule(realert=QUARTER), KindRule(name="any_delete"))
 
 
-class Course(RuleBasedStateMachine):
-    """Records come, steps run, receivers fail, processes die."""
+class DeliveryOperations(RuleBasedStateMachine):
+    """Records arrive, steps run, receivers fail, processes die."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,46 +45,46 @@ class Course(RuleBasedStateMachine):
         user=st.sampled_from(["eve", "bob"]),
         is_backlog=st.sampled_from([False] * 5 + [True]),
     )
-    def happens(self, minutes: int, user: str, is_backlog: bool) -> None:
+    def store_record(self, minutes: int, user: str, is_backlog: bool) -> None:
         """Store a record."""
         self.count += 1
         self.post.store(make_record(self.count, minutes=minutes, user_name=user, is_backlog=is_backlog))
 
     @rule(batch_size=st.integers(1, 4))
-    def matches(self, batch_size: int) -> None:
-        """Match what there is."""
+    def match(self, batch_size: int) -> None:
+        """Match the stored records."""
         self.post.matcher(*RULES, batch_size=batch_size).run_once()
 
     @rule()
-    def delivers(self) -> None:
+    def deliver(self) -> None:
         """Deliver what is due."""
         self.post.deliver()
 
     @rule(name=st.sampled_from(["hook", "mail"]), answer=st.sampled_from([None, None, DOWN, REFUSED, BUSY]))
-    def changes(self, name: str, answer: Answer) -> None:
-        """Let a receiver change its mind."""
+    def change_answer(self, name: str, answer: Answer) -> None:
+        """Change the response of a receiver."""
         self.answers[name] = answer
 
     @rule(seconds=st.sampled_from([1, 10, 60, 400]))
-    def waits(self, seconds: int) -> None:
+    def wait(self, seconds: int) -> None:
         """Let time pass."""
         self.post.clock.advance(seconds=seconds)
 
     @rule(limit=st.integers(1, 3))
-    def dies(self, limit: int) -> None:
-        """Claim messages and die before anything of it is recorded."""
+    def die_with_leases(self, limit: int) -> None:
+        """Claim messages and die before anything is recorded."""
         with self.post.database.write() as connection:
             lease_due(connection, "hook", self.post.clock(), limit)
 
     @rule()
-    def replays(self) -> None:
-        """Try the dead letters again."""
+    def replay_dead_letters(self) -> None:
+        """Retry the dead letters."""
         with self.post.database.write() as connection:
             delivery_transitions.requeue(connection, DeliveryFilter(), self.post.clock())
 
     @rule()
-    def resolves(self) -> None:
-        """Resolve the alert opened last."""
+    def resolve(self) -> None:
+        """Resolve the alert that was opened last."""
         for alert in list(self.post.alerts().values())[:1]:
             if alert.status is Status.OPEN:
                 now = self.post.clock()
@@ -94,17 +94,17 @@ class Course(RuleBasedStateMachine):
                     self.post.addressing.resolve(connection, resolved, now)
 
     @invariant()
-    def says_one_thing(self) -> None:
-        """A message id says the same on every attempt."""
+    def message_stays_the_same(self) -> None:
+        """A message with the same id is the same on every attempt."""
         for sender in self.post.senders.values():
-            told = {message.id: message for message in sender.sent}
-            assert all(told[message.id] == message for message in sender.sent)
+            by_id = {message.id: message for message in sender.sent}
+            assert all(by_id[message.id] == message for message in sender.sent)
 
     def teardown(self) -> None:
-        """Let all be well again for long enough, and look at what became of everything."""
+        """Let all receivers recover, deliver for long enough, and check the result."""
         try:
             self.answers = {"hook": None, "mail": None}
-            self.matches(2000)
+            self.match(2000)
             for _ in range(4):
                 self.post.clock.advance(minutes=20)
                 with self.post.delivering() as worker:
@@ -115,7 +115,7 @@ class Course(RuleBasedStateMachine):
             self.folder.cleanup()
 
     def check(self) -> None:
-        """Look at the end."""
+        """Check the final state of every row."""
         rows = self.post.rows()
         assert {row.status.value for row in rows} <= {"sent", "dead", "suppressed"}
         known = self.post.alerts()
@@ -126,12 +126,12 @@ class Course(RuleBasedStateMachine):
             for alert_id in known:
                 ended = [row for row in its if row.alert_id == alert_id]
                 assert [row.ordinal for row in ended] == list(range(1, len(ended) + 1))
-                resolves = [row for row in ended if row.event.value == "resolved"]
-                assert len(resolves) == (known[alert_id].status is Status.RESOLVED)
-        # An alert that nobody gave up on was told with all that joined it.
+                resolved = [row for row in ended if row.event.value == "resolved"]
+                assert len(resolved) == (known[alert_id].status is Status.RESOLVED)
+        # If the last message of an alert was not given up, it counts all records of the alert.
         for row in rows:
             if row.receiver == "hook" and known[row.alert_id].status is Status.OPEN:
-                said = [
+                counts = [
                     message.data["count"]
                     for message in self.post.senders["hook"].sent
                     if message.data["id"] == row.alert_id
@@ -140,7 +140,7 @@ class Course(RuleBasedStateMachine):
                     (one for one in rows if (one.alert_id, one.receiver) == (row.alert_id, "hook")),
                     key=lambda one: one.ordinal,
                 )
-                assert last.status.value == "dead" or max(said) == known[row.alert_id].count
+                assert last.status.value == "dead" or max(counts) == known[row.alert_id].count
         with self.post.database.read() as connection:
             held = alerts.read_joined(connection, set(range(1, self.count + 1)))
         assert all(n == 1 for n in Counter((rule_id, record_id) for rule_id, _, record_id in held).values())
@@ -148,5 +148,5 @@ class Course(RuleBasedStateMachine):
         assert dead <= {opened.removeprefix("dead_letters ") for opened in self.post.open_troubles()}
 
 
-Course.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
-TestCourse = Course.TestCase
+DeliveryOperations.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
+TestDeliveryOperations = DeliveryOperations.TestCase

@@ -1,4 +1,4 @@
-"""Every variant of the answer, each once, as it is on the wire: questions, records, envelopes."""
+"""Every variant of the response, each once, as it is sent: queries, records, envelopes."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from actionwatch.emulator.faults.fault import parse_fault
 from actionwatch.emulator.faults.table import FAULTS
 from tests import http_client
 from tests.emulated import every_variant
-from tests.emulator.conftest import World, a_world
+from tests.emulator.conftest import World, serve_world
 from tests.emulator.test_user_actions import NOON_MS
 
 Envelope = dict[str, Any]
@@ -20,10 +20,13 @@ MINUTE = 60_000
 
 @pytest.fixture(scope="module")
 def logged() -> Iterator[World]:
-    """Serve four actions a minute apart, and in the last minute three of one instant; newest first they are
-    three BACKUPs of no account (minute 3), LINK_ACCOUNT (2), DELETE_CLUSTER of eve (1), RESTORE of the account (0.25).
+    """Serve four actions, one minute apart, and in the last minute three with the same time.
+
+    Newest first these are: three BACKUP without an account (minute 3), LINK_ACCOUNT (2), DELETE_CLUSTER by eve (1), RESTORE
+    of the account (0.25).
+
     """
-    with a_world() as world:
+    with serve_world() as world:
         world.log("RESTORE", 0.25, account=world.account.named, description="r")
         world.log("DELETE_CLUSTER", 1, user_name="eve", account=world.account.named, cluster=world.cluster.named)
         world.log("LINK_ACCOUNT", 2)
@@ -33,16 +36,16 @@ def logged() -> Iterator[World]:
 
 
 @pytest.fixture
-def ask(logged: World) -> Iterator[Callable[..., Any]]:
-    """Ask for a page while faults play, and end them."""
+def request_page(logged: World) -> Iterator[Callable[..., Any]]:
+    """Request a page with these faults, and end them."""
 
-    def asked(*faults: str, query: str = "") -> Any:
+    def requested(*faults: str, query: str = "") -> Any:
         logged.faults.set(*faults)
         answer = logged.client.get(f"/user-actions?{query}")
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    yield asked
+    yield requested
     logged.faults.clear()
 
 
@@ -79,33 +82,33 @@ QUERIES: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize("fault", QUERIES)
-def test_question_is_read_in_another_way(ask: Callable[..., Any], fault: str) -> None:
-    """A page is the one of the query as the fault changes it."""
+def test_query_is_changed_by_the_fault(request_page: Callable[..., Any], fault: str) -> None:
+    """The page is that of the query as the fault changes it."""
     query, expected = QUERIES[fault]
-    (envelope,) = ask(fault, query=query)
+    (envelope,) = request_page(fault, query=query)
     assert [record["action"] for record in envelope["resources"]] == expected
 
 
-def test_counts_come_though_declined(ask: Callable[..., Any]) -> None:
-    """`getActionCounts=false` changes nothing."""
-    assert ask("counts_always", query="getActionCounts=false")[0]["actionCounts"] == COUNTS
+def test_counts_are_sent_although_declined(request_page: Callable[..., Any]) -> None:
+    """`getActionCounts=false` has no effect."""
+    assert request_page("counts_always", query="getActionCounts=false")[0]["actionCounts"] == COUNTS
 
 
-def test_order_shuffled_is_the_same_for_all_pages(ask: Callable[..., Any]) -> None:
-    """A stable order lets pages join; another seed is another order."""
-    whole = _descriptions(ask("order:shuffled"))
+def test_order_shuffled_is_the_same_for_all_pages(request_page: Callable[..., Any]) -> None:
+    """A stable order makes pages consistent; another seed gives another order."""
+    whole = _descriptions(request_page("order:shuffled"))
     parts = [
-        one for at in range(6) for one in _descriptions(ask("order:shuffled", query=f"pageSize=1&recordIndex={at}"))
+        one
+        for at in range(6)
+        for one in _descriptions(request_page("order:shuffled", query=f"pageSize=1&recordIndex={at}"))
     ]
     assert parts == whole
-    assert len({tuple(_descriptions(ask(f"order:shuffled,seed={seed}"))) for seed in range(5)}) > 1
+    assert len({tuple(_descriptions(request_page(f"order:shuffled,seed={seed}"))) for seed in range(5)}) > 1
 
 
 @pytest.mark.parametrize(("fault", "tail"), [("order:reshuffled", None), ("order:ties", ["", "", "r"])])
 def test_order_that_changes_with_each_request(logged: World, fault: str, tail: list[str] | None) -> None:
-    """The same question is answered in another order each time: all of it, or only among equal instants; and again
-    the same in the next run.
-    """
+    """The same query has another order each time, of everything or only among equal times. A second run repeats the orders."""
     runs = []
     for _ in range(2):
         logged.faults.set(fault)
@@ -118,7 +121,7 @@ def test_order_that_changes_with_each_request(logged: World, fault: str, tail: l
         assert all(order[3:] == tail for order in runs[0])
 
 
-# Records: what each of the six looks like; newest first, the LINK_ACCOUNT is number 3, the DELETE_CLUSTER number 4.
+# Records: newest first, LINK_ACCOUNT is number 3 and DELETE_CLUSTER number 4.
 
 NAMES = {
     "action_name": ("action", "DELETE_CLUSTER"),
@@ -130,11 +133,11 @@ NAMES = {
 
 
 @pytest.mark.parametrize("fault", [one for one in every_variant() if one.partition(":")[0] in NAMES])
-def test_field_has_another_name(ask: Callable[..., Any], fault: str) -> None:
-    """The value has the new name, in an object if the name has a dot, and no longer the old name."""
+def test_field_has_another_name(request_page: Callable[..., Any], fault: str) -> None:
+    """The value has the new name, in an object if the name has a dot, and not the old name."""
     kind, _, name = fault.partition(":")
     field, value = NAMES[kind]
-    record = _record(ask(fault))
+    record = _record(request_page(fault))
     outer, _, inner = name.partition(".")
     assert len(record) == (10 if name == "absent" else 11)
     assert (field in record) == (outer == field)
@@ -165,9 +168,9 @@ TIMES: dict[str, object] = {
 
 
 @pytest.mark.parametrize("form", TIMES)
-def test_time_has_another_form(ask: Callable[..., Any], form: str) -> None:
-    """The same instant, written otherwise: up to the digits below a millisecond, which the log has not."""
-    found, expected = _record(ask(f"time_form:{form}"))["timestamp"], TIMES[form]
+def test_time_has_another_format(request_page: Callable[..., Any], form: str) -> None:
+    """The same time in another format, up to the digits below a millisecond, which the log lacks."""
+    found, expected = _record(request_page(f"time_form:{form}"))["timestamp"], TIMES[form]
     below_ms = {
         "us": 3,
         "us_text": 3,
@@ -184,9 +187,9 @@ def _cut(value: object, digits: int) -> str:
     return re.sub(rf"\d{{{digits}}}(Z?)$", r"\1", str(value))
 
 
-def test_digits_below_a_millisecond_are_the_same_for_one_instant(ask: Callable[..., Any]) -> None:
-    """Equal instants stay equal, and the digits are not all zero for every record."""
-    times = [record["timestamp"] for record in ask("time_form:iso_9")[0]["resources"]]
+def test_equal_times_have_equal_digits_below_a_millisecond(request_page: Callable[..., Any]) -> None:
+    """Equal times stay equal, and the digits are not zero for every record."""
+    times = [record["timestamp"] for record in request_page("time_form:iso_9")[0]["resources"]]
     assert len(set(times[:3])) == 1
     assert all(len(time) == len("2026-11-25T12:03:00.123456789Z") for time in times)
 
@@ -196,12 +199,12 @@ ACCOUNT = {"id_only": "accountId", "name_only": "accountName", "string_id": "acc
 
 @pytest.mark.parametrize("what", ["account", "cluster"])
 @pytest.mark.parametrize("form", ["id_only", "name_only", "string_id", "string_name", "object", "domain", "absent"])
-def test_account_and_cluster_are_named_in_another_way(
-    ask: Callable[..., Any], logged: World, what: str, form: str
+def test_account_and_cluster_have_another_format(
+    request_page: Callable[..., Any], logged: World, what: str, form: str
 ) -> None:
-    """Exactly the fields of that form are there; `domain` only where the record is about that thing."""
+    """Exactly the fields of that format exist; `domain` only if the record is about that object."""
     named = (logged.account if what == "account" else logged.cluster).named
-    record = _record(ask(f"{what}:{form}"), number=5 if (what, form) == ("account", "domain") else 4)
+    record = _record(request_page(f"{what}:{form}"), number=5 if (what, form) == ("account", "domain") else 4)
     found = {key: value for key, value in record.items() if key.startswith((what, "domainI", "domainN"))}
     assert (
         found
@@ -215,7 +218,7 @@ def test_account_and_cluster_are_named_in_another_way(
             "absent": {},
         }[form]
     )
-    other = _record(ask(f"{what}:{form}"), number=3)
+    other = _record(request_page(f"{what}:{form}"), number=3)
     assert (f"{what}Id" in other) == (form in ("id_only", "domain"))
     assert other.get(what) is None
 
@@ -253,22 +256,22 @@ RECORDS: dict[str, Callable[[dict[str, Any], World], bool]] = {
 
 
 @pytest.mark.parametrize("fault", RECORDS)
-def test_record_has_another_form(ask: Callable[..., Any], logged: World, fault: str) -> None:
+def test_record_has_another_format(request_page: Callable[..., Any], logged: World, fault: str) -> None:
     """The record of the deleted cluster shows the fault."""
-    assert RECORDS[fault](_record(ask(fault)), logged)
+    assert RECORDS[fault](_record(request_page(fault)), logged)
 
 
-def test_ids_are_unique_and_stay(ask: Callable[..., Any]) -> None:
+def test_ids_are_unique_and_stable(request_page: Callable[..., Any]) -> None:
     """A record has the same id in every response, equal records have different ids, and two share a repeated id."""
-    ids = [record["id"] for record in ask("id")[0]["resources"]]
+    ids = [record["id"] for record in request_page("id")[0]["resources"]]
     assert len(set(ids)) == 6
-    assert [record["id"] for record in ask("id", query="pageSize=2&recordIndex=3")[0]["resources"]] == ids[3:5]
-    assert len({record["id"] for record in ask("id_repeated:2")[0]["resources"]}) == 3
+    assert [record["id"] for record in request_page("id", query="pageSize=2&recordIndex=3")[0]["resources"]] == ids[3:5]
+    assert len({record["id"] for record in request_page("id_repeated:2")[0]["resources"]}) == 3
 
 
-def test_nulls_are_left_out(ask: Callable[..., Any]) -> None:
+def test_nulls_are_omitted(request_page: Callable[..., Any]) -> None:
     """Fields without a value are missing."""
-    assert "clusterId" not in _record(ask("nulls_dropped"), number=3)
+    assert "clusterId" not in _record(request_page("nulls_dropped"), number=3)
 
 
 # Envelopes
@@ -312,16 +315,16 @@ ENVELOPES: dict[str, Callable[[Envelope], bool]] = {
 
 
 @pytest.mark.parametrize("fault", ENVELOPES)
-def test_envelope_says_something_else(ask: Callable[..., Any], fault: str) -> None:
+def test_envelope_has_another_value(request_page: Callable[..., Any], fault: str) -> None:
     """The only envelope of a page of four (of six) shows the fault."""
-    (envelope,) = ask(fault, query="pageSize=4")
+    (envelope,) = request_page(fault, query="pageSize=4")
     assert ENVELOPES[fault](envelope)
 
 
-def test_empty_page_has_no_resources(ask: Callable[..., Any]) -> None:
-    """Where there is nothing, the list is null or not there."""
-    assert ask("resources:null_when_empty", query="userName=none")[0]["resources"] is None
-    assert "resources" not in ask("resources:absent_when_empty", query="userName=none")[0]
+def test_empty_page_has_no_resources(request_page: Callable[..., Any]) -> None:
+    """On an empty page, the list is null or absent."""
+    assert request_page("resources:null_when_empty", query="userName=none")[0]["resources"] is None
+    assert "resources" not in request_page("resources:absent_when_empty", query="userName=none")[0]
 
 
 SHAPES: dict[str, Callable[[Any, Any], bool]] = {
@@ -338,19 +341,19 @@ SHAPES: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @pytest.mark.parametrize("fault", SHAPES)
-def test_envelope_is_wrapped_in_another_way(ask: Callable[..., Any], fault: str) -> None:
-    """A full page and an empty one have the fault's form."""
-    assert SHAPES[fault](ask(fault), ask(fault, query="userName=none"))
+def test_envelope_has_another_format(request_page: Callable[..., Any], fault: str) -> None:
+    """A full page and an empty one have the format of the fault."""
+    assert SHAPES[fault](request_page(fault), request_page(fault, query="userName=none"))
 
 
 # Composition
 
 
-def test_faults_compose(ask: Callable[..., Any], logged: World) -> None:
-    """Several faults all apply, in the order of the table and not in that of the request."""
+def test_faults_compose(request_page: Callable[..., Any], logged: World) -> None:
+    """Several faults all apply, in the order of the table and not in that of the request_page."""
     shape = ("envelope:bare", "resources:Resources", "counts:kind_total", "counts_name:tally", "total:string")
     record_form = ("user_name:user.email", "time_form:s", "time_name:date", "account:object")
-    envelope = ask(*shape, *record_form, "order:ascending", "page_clamped:3", query="pageSize=100")
+    envelope = request_page(*shape, *record_form, "order:ascending", "page_clamped:3", query="pageSize=100")
     assert envelope["totalResults"] == "6"
     assert envelope["tally"][0] == {"kind": "BACKUP", "total": 3}
     record = envelope["Resources"][1]
@@ -362,17 +365,17 @@ def test_faults_compose(ask: Callable[..., Any], logged: World) -> None:
     )
 
 
-def test_faults_of_the_answer_leave_the_other_operations_alone(logged: World) -> None:
-    """Another form of the log is no matter for the accounts."""
+def test_faults_of_the_response_do_not_affect_other_operations(logged: World) -> None:
+    """Another format of the log does not affect the accounts."""
     logged.faults.set("envelope:bare", "page_clamped:1")
     assert isinstance(logged.client.get("/linked-accounts").json(), list)
     assert logged.faults.running[0].played == 0
     logged.faults.clear()
 
 
-def test_truth_is_untouched(ask: Callable[..., Any], logged: World) -> None:
+def test_truth_is_untouched(request_page: Callable[..., Any], logged: World) -> None:
     """Faults do not change the truth."""
-    ask("time_form:unreadable", "names_rewritten", "user_name:absent", "order:ascending", "total:zero")
+    request_page("time_form:unreadable", "names_rewritten", "user_name:absent", "order:ascending", "total:zero")
     truth = http_client.get(f"{logged.url}/_emulator/truth").text.splitlines()
     assert len(truth) == 6
     assert '"timestamp":"2026-11-25T12:01:00.000Z","userName":"eve"' in truth[1]
@@ -390,8 +393,8 @@ TESTED = {
 }
 
 
-def test_every_variant_is_tested_here_or_beside() -> None:
-    """No fault of the answer can be added without its test; those of the log and the way are tested in their files."""
+def test_every_variant_of_the_response_is_tested() -> None:
+    """Every fault of the response has a test here. Those of the log and of the transport are tested in their files."""
     of_the_way = list(FAULTS)[list(FAULTS).index("rate_limited") :]
     elsewhere = {*of_the_way, "coarse_time", "twins", "late", "vanish", "appear", *NAMES}
     expected = {one for one in every_variant() if one.partition(":")[0] not in elsewhere}

@@ -1,4 +1,4 @@
-"""How faults are written, limited, set from outside; and that the page about them is true."""
+"""How faults are written, limited, and set from another process; and that their page is correct."""
 
 import re
 import threading
@@ -26,20 +26,20 @@ PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
 # Limits
 
 
-def test_fault_plays_so_many_times(world: World) -> None:
-    """After `times` it is over, and stays in the list."""
+def test_fault_is_active_a_number_of_times(world: World) -> None:
+    """After `times` it ends, and stays in the list."""
     world.faults.set("error:503,times=2")
     assert _statuses(world, 4) == [503, 503, 200, 200]
     assert [(one.played, one.is_over(world.clock.now)) for one in world.faults.running] == [(2, True)]
 
 
-def test_fault_plays_every_so_often(world: World) -> None:
-    """`every` is the k-th request, 2k-th, and so on; with `times`, so many of those."""
+def test_fault_is_active_at_every_kth_request(world: World) -> None:
+    """`every` is the k-th request, the 2k-th, and so on; `times` limits their number."""
     world.faults.set("rate_limited:every=3,times=2")
     assert _statuses(world, 10) == [200, 200, 429, 200, 200, 429, 200, 200, 200, 200]
 
 
-def test_fault_plays_for_a_while(world: World) -> None:
+def test_fault_is_active_for_a_time(world: World) -> None:
     """`for` is counted by the organisation's clock from when the fault was set."""
     world.faults.set("unauthorised:for=10s")
     assert _statuses(world, 2) == [401, 401]
@@ -49,8 +49,8 @@ def test_fault_plays_for_a_while(world: World) -> None:
     assert _statuses(world, 1) == [200]
 
 
-def test_fault_plays_on_one_operation(world: World) -> None:
-    """`operation` leaves the others alone, and their requests are not counted."""
+def test_fault_is_active_for_one_operation(world: World) -> None:
+    """`operation` does not affect the others, and their requests are not counted."""
     world.faults.set("error:500,operation=linked_accounts,every=2")
     found = [world.client.get(path).status_code for path in ("/user-actions", "/linked-accounts") * 4]
     assert found == [200, 200, 200, 500] * 2
@@ -60,13 +60,13 @@ def test_fault_plays_on_one_operation(world: World) -> None:
     assert len(world.organisation.accounts) == 1
 
 
-def test_limits_of_several_faults_are_apart(world: World) -> None:
-    """Each fault counts for itself; of two answers the table's first wins."""
+def test_limits_of_several_faults_are_separate(world: World) -> None:
+    """Each fault counts separately; of two responses, the first in the table applies."""
     world.faults.set("error:503,every=2", "rate_limited:every=3")
     assert _statuses(world, 6) == [200, 503, 429, 503, 200, 429]
 
 
-def test_setting_counts_anew_and_adding_does_not(world: World) -> None:
+def test_set_restarts_the_counts_and_add_does_not(world: World) -> None:
     """`set` replaces, `add` adds, `clear` ends one name or all."""
     world.faults.set("error:503,times=1")
     assert _statuses(world, 2) == [503, 200]
@@ -95,7 +95,7 @@ def test_wrong_fault_changes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("text", every_variant())
-def test_every_variant_reads(text: str) -> None:
+def test_every_variant_is_accepted(text: str) -> None:
     """Every fault of the table is accepted, with and without limits."""
     kind = parse_fault(text).kind
     limited = parse_fault(f"{text}{',' if ':' in text else ':'}times=3,every=2,for=10s,seed=4")
@@ -114,7 +114,7 @@ def test_text_and_object_mean_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("ordr:ascending", "unknown fault 'ordr'; did you mean 'order'?"),
         ("", "unknown fault ''"),
@@ -139,16 +139,16 @@ def test_text_and_object_mean_the_same() -> None:
         ("twins:2,operation=user_actions", "applies to the log"),
     ],
 )
-def test_wrong_text_is_told_clearly(text: str, told: str) -> None:
+def test_invalid_text_is_reported_clearly(text: str, message: str) -> None:
     """The message names the fault, the error, and what is accepted."""
     with pytest.raises(FaultError) as caught:
         parse_fault(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert text.partition(":")[0] in str(caught.value)
 
 
-def test_python_is_checked_as_files_are() -> None:
-    """A limit or an argument that cannot be is refused where it is made."""
+def test_invalid_arguments_in_python_are_refused() -> None:
+    """An invalid limit or argument is refused where it is created."""
     for wrong in ({"times": 0}, {"every": 0}, {"arg": "sideways"}, {"arg": ["ascending"]}):
         with pytest.raises(FaultError):
             FaultSpec("order", **{"arg": "ascending", **wrong})  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (["ordr"], "did you mean 'order'?"),
         ([{"fault": "ordr"}], "did you mean 'order'? - at `$[0]`"),
@@ -192,18 +192,18 @@ def test_control_lists_sets_adds_and_clears(world: World) -> None:
         ([3], "at `$[0]`"),
     ],
 )
-def test_control_refuses_and_changes_nothing(shared: World, body: object, told: str) -> None:
-    """A wrong fault is a 400 with the reason and the place."""
+def test_control_refuses_and_changes_nothing(shared: World, body: object, message: str) -> None:
+    """An invalid fault is a 400 with the reason and the location."""
     for ask in (http_client.put, http_client.post):
         answer = ask(f"{shared.url}/_emulator/faults", json=body)
         assert answer.status_code == 400
-        assert told in answer.json()["message"]
+        assert message in answer.json()["message"]
     assert http_client.delete(f"{shared.url}/_emulator/faults?fault=ordr").status_code == 400
     assert http_client.get(f"{shared.url}/_emulator/faults").json() == []
 
 
-def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
-    """A file lists faults as objects, and who serves it hands them to the app."""
+def test_faults_of_a_scenario_file_are_active(tmp_path: Path) -> None:
+    """A file lists faults as objects, and the server passes them to the app."""
     path = tmp_path / "scenario.yaml"
     path.write_text("faults:\n  - {fault: envelope, arg: bare}\n  - {fault: error, every: 2, for: 10m}\n")
     scenario = load_scenario(path)
@@ -217,7 +217,7 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("faults: [{fault: order, arg: ascending}, {fault: ordr}]", "did you mean 'order'? - at `$.faults[1]`"),
         ("faults: [{fault: order}]", "needs one of descending, ascending"),
@@ -229,24 +229,24 @@ def test_faults_of_a_scenario_file_play(tmp_path: Path) -> None:
         ("faults: order", "at `$.faults`"),
     ],
 )
-def test_wrong_fault_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_fault_in_a_file_is_reported_with_its_location(tmp_path: Path, text: str, message: str) -> None:
     """The message names the file, the location and what is accepted."""
     path = tmp_path / "scenario.yaml"
     path.write_text(text)
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_app_refuses_a_wrong_fault() -> None:
-    """A server with a fault that there is not does not start."""
+def test_app_refuses_an_invalid_fault() -> None:
+    """A server with an unknown fault does not start."""
     with pytest.raises(FaultError, match="did you mean"):
         create_app(Organisation(), faults=["ordr"])
 
 
 def test_faults_may_be_switched_under_load(world: World) -> None:
-    """Requests and records see some set of faults, never half of one, while another thread switches; nothing hangs."""
+    """While another thread switches faults, each request and record has one complete set of faults, and nothing hangs."""
     ended = threading.Event()
 
     def switch() -> None:
@@ -257,7 +257,7 @@ def test_faults_may_be_switched_under_load(world: World) -> None:
 
     with beside(switch, stop=ended.set):
         for _ in range(100):
-            envelope = world.ask()
+            envelope = world.request()
             assert ("counts" in envelope) != ("actionCounts" in envelope)
 
 
@@ -265,16 +265,16 @@ def test_faults_may_be_switched_under_load(world: World) -> None:
 
 
 def test_page_lists_every_fault() -> None:
-    """The table of the documentation is the table of the code."""
+    """The table of the documentation equals that of the code."""
     lines = [f"| `{name}` | {_codes(argument)} | {does} |" for name, argument, does, _ in described()]
     text = PAGE.read_text(encoding="utf-8")
     assert "\n".join(lines) in text
     records = [name for name, *_, counts in described() if counts == "records"]
-    assert records == ["coarse_time", "twins", "late", "vanish"]  # named on the page, in the paragraph on limits
+    assert records == ["coarse_time", "twins", "late", "vanish"]  # the page names them in the paragraph about limits
 
 
-def test_page_shows_faults_that_read() -> None:
-    """Every `--fault` of the page is one that the command takes."""
+def test_documented_faults_are_accepted() -> None:
+    """The command accepts every `--fault` on the page."""
     shown = re.findall(r"--fault ([^`\s]+)", PAGE.read_text(encoding="utf-8"))
     assert len(shown) > 5
     assert all(parse_fault(text) for text in shown)
