@@ -89,7 +89,9 @@ def _reasons(connection: Connection, delivery: Delivery) -> tuple[tuple[str, str
         original = outbox.read(connection, delivery.fallback_of)
         return (("in place of", original.receiver),) if original else ()
     if delivery.is_escalation:
-        return (("escalated", f"nobody acknowledged it within {spell_duration(delivery.due_at - delivery.created_at)}"),)
+        return (
+            ("escalated", f"nobody acknowledged it within {spell_duration(delivery.due_at - delivery.created_at)}"),
+        )
     return ()
 
 

@@ -71,7 +71,10 @@ TROUBLES: dict[str, Trouble] = {
     for trouble in (
         Trouble("down", "down (503)", lambda number: False, fault="503"),
         Trouble(
-            "resetting", "resetting, every third time after it accepted the message", lambda n: n % 3 == 0, fault="reset"
+            "resetting",
+            "resetting, every third time after it accepted the message",
+            lambda n: n % 3 == 0,
+            fault="reset",
         ),
         Trouble("busy", "busy (429, for an hour)", lambda number: False, fault="429"),
         Trouble("half", "half-accepting (503 every other time)", lambda number: number % 2 == 0, fault="503"),
@@ -79,7 +82,13 @@ TROUBLES: dict[str, Trouble] = {
         Trouble("after", "slow, responds just after the timeout", seconds=BEYOND, timeout=TIMEOUT),
         Trouble("minute", "slow, responds after a minute", seconds=MUCH_BEYOND, timeout=TIMEOUT),
         Trouble("hanging", "hanging", lambda number: False, seconds=FOR_EVER, timeout=TIMEOUT),
-        Trouble("killed", "hanging, and actionwatch is killed each minute", lambda n: False, seconds=FOR_EVER, is_killed=True),
+        Trouble(
+            "killed",
+            "hanging, and actionwatch is killed each minute",
+            lambda n: False,
+            seconds=FOR_EVER,
+            is_killed=True,
+        ),
     )
 }
 
