@@ -1,7 +1,7 @@
 """How many alerts the shipped rules raise in the quiet month of the emulator, in which nothing unusual happens.
 
-`python -m tests.benchmarks noise [DAYS] [SEED]`. The last 30 days of a longer quiet time are counted, so that rules that learn for
-90 days have finished. It uses the code of `rules backtest`; the same seed gives the same alerts.
+`python -m tests.benchmarks noise [DAYS] [SEED]`. The last 30 days of a longer quiet time are counted, so that rules that
+learn for 90 days have finished. It uses the code of `rules backtest`; the same seed gives the same alerts.
 """
 
 from __future__ import annotations

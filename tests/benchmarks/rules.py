@@ -1,11 +1,11 @@
 """How many records per second the rules evaluate, compared with libraries that a user might choose, and with a limit.
 
-`python -m tests.benchmarks rules [RECORDS]`. Other libraries are not dependencies: install them with
-`pip install rule-engine common-expression-language`. The output names those that are not installed. Each gets as many records as it
-can evaluate in a few seconds. Rates are per second of CPU time, which other load on the machine changes little. Two profiles: in
-`sets`, each rule requires a kind from a set, a user wildcard, a cluster from a set and a description pattern; in `mixed`, one rule in
-ten is only a pattern. The limit is the least work that gives the same results, written by hand: a bit mask of rules for each value,
-masks combined with AND, patterns on the remaining records, and RE2's filter for rules that are only a pattern.
+`python -m tests.benchmarks rules [RECORDS]`. Other libraries are not dependencies: install them with `pip install rule-engine
+common-expression-language`. The output names those that are not installed. Each gets as many records as it can evaluate in a
+few seconds. Rates are per second of CPU time, which other load on the machine changes little. Two profiles: in `sets`, each
+rule requires a kind from a set, a user wildcard, a cluster from a set and a description pattern; in `mixed`, one rule in ten
+is only a pattern. The limit is the least work that gives the same results, written by hand: a bit mask of rules for each
+value, masks combined with AND, patterns on the remaining records, and RE2's filter for rules that are only a pattern.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a start costs, and what an idle service costs: the CPU of commands, and memory and CPU of the idle service.
 
 `python -m tests.benchmarks start [SECONDS]`. The service polls an emulator without activity, with the shipped rules and the
-configuration of `init`, every 10 s and every 30 s, for so many seconds each. CPU is user and system time, the median of five runs
-with compiled files. Reads /proc: Linux only.
+configuration of `init`, every 10 s and every 30 s, for so many seconds each. CPU is user and system time, the median of five
+runs with compiled files. Reads /proc: Linux only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A server with many records, in its own process, so that it shares no interpreter with the measured client.
 
-The records are those of the emulator, encoded once in advance: encoding them for each response takes 4 µs of CPU per record, more
-than the fastest reader needs. It supports what a reader of a backlog requests: bounds, page size, offset, counts.
+The records are those of the emulator, encoded once in advance: encoding them for each response takes 4 µs of CPU per record,
+more than the fastest reader needs. It supports what a reader of a backlog requests: bounds, page size, offset, counts.
 """
 
 from __future__ import annotations

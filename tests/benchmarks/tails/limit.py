@@ -1,7 +1,7 @@
 """The limit: the same pages and fields, in the shortest way that stores and deduplicates. Nothing is proved.
 
-It accepts no other format of response, and handles no twins and no retries. Key and row are made like those of actionwatch: a key of
-the time and a hash of the fields, and the unchanged object, through the driver's executemany.
+It accepts no other format of response, and handles no twins and no retries. Key and row are made like those of actionwatch: a
+key of the time and a hash of the fields, and the unchanged object, through the driver's executemany.
 """
 
 from __future__ import annotations

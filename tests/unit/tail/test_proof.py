@@ -101,7 +101,7 @@ AB = {"A": 1, "B": 1}
         pytest.param(a_walk("ab", before=2, after=3), a_walk("ab"), False, None, id="the total after claims more"),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), True, None, id="a trusted total claims more"),
         pytest.param(
-            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small says nothing"
+            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small proves nothing"
         ),
     ],
 )

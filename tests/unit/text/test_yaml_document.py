@@ -99,7 +99,7 @@ def test_positions() -> None:
     assert [at(()), at(("a",)), at(("b", 0)), at(("b", 1, "c"))] == [(1, 1), (1, 1), (3, 5), (4, 5)]
     assert [at(("b", 1, "c", 1)), at(("b", 1, "5"))] == [(4, 12), (5, 5)]
     assert at(("b", 1, "gone", "too")) == at(("b", 1)) == (4, 5)
-    assert str(document.fault(("b", 0), "bad", "mend it")) == "f:3:5: bad: mend it"
+    assert str(document.fault(("b", 0), "bad", "fix it")) == "f:3:5: bad: fix it"
 
 
 def test_documents_keep_their_lines() -> None:
