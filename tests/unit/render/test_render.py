@@ -141,7 +141,7 @@ def test_the_shipped_templates_take_any_text(name: str) -> None:
         ("a.txt", "{{ 7 * 7 }}", "{{ 7 * 7 }}"),
     ],
 )
-def test_each_channel_escapes(folder: Path, name: str, value: str, printed: str) -> None:
+def test_audit_text_has_no_effect_in_any_channel(folder: Path, name: str, value: str, printed: str) -> None:
     """Audit text has no effect in any channel."""
     assert fill(folder, name, "{{ alert.title }}", message(title=value)) == printed
 

@@ -196,7 +196,7 @@ LIMITS: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("rest", "block", "beginning"), LIMITS, ids=range(len(LIMITS)))
-def test_limits(rest: str, block: str, beginning: str) -> None:
+def test_largest_allowed_numbers_are_accepted(rest: str, block: str, beginning: str) -> None:
     """The largest allowed number is accepted, and the next one is a fault."""
     found = rules_in(HEAD + rest + f"correlation: {{{block}}}\n")
     assert [fault.what[: len(beginning)] for fault in found.faults] == ([beginning] if beginning else []), found.faults
@@ -467,7 +467,7 @@ def test_rules_are_found_by_name_and_id_and_selection() -> None:
         (ABSENCE + ", expect-groups: {userName: [eve]}", "", 0),
     ],
 )
-def test_realert(block: str, alert: str, expected: int) -> None:
+def test_default_realert_depends_on_the_type(block: str, alert: str, expected: int) -> None:
     """An alert stays open for the timespan, a spike's for all its windows, unless the rule sets another time."""
     found = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n" + alert)
     assert (found.faults, found.notes) == ((), ())
