@@ -166,7 +166,7 @@ def test_failed_live_check_has_cause_and_remedy(
         as_json = run(config, "check", "--live", "-o", "json")
     assert called.status == as_json.status == 1
     assert "source acme: key: the upstream rejected the API key" in called.err
-    assert "receiver slack: Slack response token_revoked: the token was revoked: install the app again" in called.err
+    assert "receiver slack: Slack answered token_revoked: the token was revoked: install the app again" in called.err
     assert "receiver incoming: cannot reach Slack: cannot connect" in called.err
     assert "receiver hook: cannot connect" in called.err
     assert "receiver mail: the mail server refused the login: check username and password" in called.err
