@@ -408,8 +408,8 @@ def test_clock_skew_is_reported_and_loses_nothing(world: World, database: Databa
     for _ in range(4):
         world.log()
         on.poll()
-    assert on.is_complete() or skew.startswith("-")
-    assert open_troubles(database) == ["clock_skew"]
+    assert on.is_complete() or skew == "-3m"  # so close to our clock, the upstream's is trusted
+    assert open_troubles(database) == ["clock_skew", *(["proof_lagging"] if skew == "1h" else [])]
     world.faults.clear()
     on.poll()
     on.poll()
