@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MICROSECOND, MIN_WINDOW, Window, round_down
+from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
 
 CHECKS_PER_REACH = 10
 MAX_MOVE = timedelta(minutes=1)  # a bound is moved so far, or a few steps, to an instant without a record near it
@@ -45,8 +45,7 @@ class Bounds:
 
     def after(self, at: datetime, until: datetime) -> datetime:
         """Move a bound forward, but keep it away from records after `until`."""
-        whole = round_down(at + self.unit - MICROSECOND, self.unit)
-        for moved in self._moved(whole, self.step):
+        for moved in self._moved(round_up(at, self.unit), self.step):
             if moved + self._around > until:
                 break
             if self._is_clear(moved):
