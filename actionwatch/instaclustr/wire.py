@@ -105,7 +105,7 @@ class _Shape:
             if not _is_envelope(members):
                 raise ValueError(f"an object with {_names(members)}, without resources")
             return self._join([members])
-        items = parts.items(body)
+        items: Sequence[Piece] = parts.items(body)
         if not items:
             return Page((), None, None, self._seen_at)
         if parts.beginning(items[0]).startswith("{") and _is_envelope(first := parts.members(items[0])):
@@ -150,7 +150,7 @@ class _Shape:
     def _records(self, items: Sequence[Piece]) -> list[Record]:
         records: list[Record] = []
         for start in range(0, len(items), _BATCH_SIZE):
-            some = self._parts.flattened(items[start : start + _BATCH_SIZE])
+            some: Sequence[Piece] = self._parts.flattened(items[start : start + _BATCH_SIZE])
             records += self._reader.read_all(self._parts.objects(some), self._parts.texts(some), self._seen_at)
         return records
 

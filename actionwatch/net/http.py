@@ -139,9 +139,12 @@ class HttpClient:
             # The text of a LocalProtocolError holds the header that it refuses, which may be a secret.
             raise TransportError(_explain(exc)) from (None if isinstance(exc, httpcore.LocalProtocolError) else exc)
         finally:
-            self._idle.append(transport)
-            if self._is_closed:
-                self.close()
+            self._give_back(transport)
+
+    def _give_back(self, transport: _Transport) -> None:
+        self._idle.append(transport)
+        if self._is_closed:
+            self.close()
 
     def _take_idle(self) -> _Transport | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +42,11 @@ class Open(SelfAlerts):
     def settle(self, trouble: str, subject: str, why: str = "") -> None:
         """Resolve an alert."""
         self.found.pop((trouble, subject), None)
+
+    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
+        """Resolve the alerts of a problem, except those of some subjects."""
+        for key in [key for key in self.found if key[0] == trouble and key[1] not in subjects]:
+            del self.found[key]
 
 
 class Watched:
