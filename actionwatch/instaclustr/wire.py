@@ -113,11 +113,11 @@ class _Shape:
             if not all(_is_envelope(members) for members in envelopes):
                 raise ValueError("a list of envelopes and other items")
             return self._join(envelopes)
-        items = parts.flattened(items)
-        layouts = {tuple(fields) for fields in parts.objects(items)}
+        flat: Sequence[Piece] = parts.flattened(items)
+        layouts = {tuple(fields) for fields in parts.objects(flat)}
         if any(_is_envelope(dict.fromkeys(layout)) for layout in layouts):
             raise ValueError("a list of records and envelopes")
-        return Page(self._records(items), None, None, self._seen_at)
+        return Page(self._records(flat), None, None, self._seen_at)
 
     def _join(self, envelopes: Iterable[Mapping[str, Piece]]) -> Page:
         records: list[Record] = []
