@@ -24,7 +24,7 @@ DETECTION = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
 TWO = "detection: {a: {actionKind: BACKUP}, b: {actionKind: CREATE_CLUSTER}}\n"
 COUNT = "type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 5}"
 ORDER = "type: temporal_ordered, rules: [a, b], group-by: [userName], timespan: 10m"
-AWAITED = "type: event_count, group-by: [userName], timespan: 1h, condition: {lt: 1}"
+ABSENCE = "type: event_count, group-by: [userName], timespan: 1h, condition: {lt: 1}"
 TERM = "type: new_term, fields: [userName], history: 9d"
 SPIKE = "type: spike, timespan: 1h, condition: {factor: 3, min: 10}"
 
@@ -53,10 +53,10 @@ FAULTS: list[tuple[str, str, str]] = [
     (DETECTION, f"{{{COUNT}, rules: [s, s]}}", "'s' occurs twice"),
     (DETECTION, f"{{{COUNT}, rules: 5}}", "'rules' must list names or ids of rules"),
     (DETECTION, f"{{{COUNT}, expect-groups: {{userName: [a]}}}}", "'expect-groups' is only for absence"),
-    (DETECTION, f"{{{AWAITED}}}", "absence in groups needs 'expect-groups'"),
-    (DETECTION, f"{{{AWAITED}, expect-groups: {{source: [a]}}}}", "'source' is not in 'group-by'"),
-    (DETECTION, f"{{{AWAITED}, expect-groups: {{userName: {{list: prd}}}}}}", "there is no list named 'prd': did you"),
-    (DETECTION, f"{{{AWAITED}, expect-groups: {{userName: eve}}}}", "name the expected values"),
+    (DETECTION, f"{{{ABSENCE}}}", "absence in groups needs 'expect-groups'"),
+    (DETECTION, f"{{{ABSENCE}, expect-groups: {{source: [a]}}}}", "'source' is not in 'group-by'"),
+    (DETECTION, f"{{{ABSENCE}, expect-groups: {{userName: {{list: prd}}}}}}", "there is no list named 'prd': did you"),
+    (DETECTION, f"{{{ABSENCE}, expect-groups: {{userName: eve}}}}", "name the expected values"),
     (DETECTION, "{type: value_count, timespan: 1h, condition: {gte: 2}}", "'value_count' needs a 'field' in its condition"),
     (DETECTION, "{type: value_sum, timespan: 1h, condition: {field: raw.n}}", "a condition needs exactly one comparison"),
     (DETECTION, "{type: value_sum, timespan: 1h, condition: {field: n, gte: 2}}", "unknown field 'n'"),
@@ -102,22 +102,22 @@ def test_faults_have_a_location_and_a_remedy(rest: str, block: str, beginning: s
     assert all(fault.line > 0 and fault.file == "r.yml" for fault in found.faults)
 
 
-PAIR = AWAITED.replace("[userName]", "[userName, source]")
+PAIR = ABSENCE.replace("[userName]", "[userName, source]")
 EXPECTED_FAULTS: list[tuple[str, int, str]] = [
     # One mistake, one fault, at its own line.
-    (f"{AWAITED},\n expect-groups: 5", 6, "absence in groups needs 'expect-groups'"),
-    (AWAITED, 5, "absence in groups needs 'expect-groups'"),
-    (f"{AWAITED.replace('lt: 1', 'lt: many')},\n expect-groups: {{userName: [eve]}}", 5, "'many' is not a number"),
-    (f"{AWAITED.replace('group-by: [userName], ', '')},\n expect-groups: {{userName: [a]}}", 6, "'userName' is not in"),
+    (f"{ABSENCE},\n expect-groups: 5", 6, "absence in groups needs 'expect-groups'"),
+    (ABSENCE, 5, "absence in groups needs 'expect-groups'"),
+    (f"{ABSENCE.replace('lt: 1', 'lt: many')},\n expect-groups: {{userName: [eve]}}", 5, "'many' is not a number"),
+    (f"{ABSENCE.replace('group-by: [userName], ', '')},\n expect-groups: {{userName: [a]}}", 6, "'userName' is not in"),
     (f"{PAIR},\n expect-groups: {{userName: [eve]}}", 6, "'expect-groups' does not contain 'source'"),
-    (f"{AWAITED},\n expect-groups: {{userName: []}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: [eve, [bob]]}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: [eve, null]}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: [true]}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: {{list: prod, more: 1}}}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: {{list: [prod]}}}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: 5}}", 6, "name the expected values"),
-    (f"{AWAITED},\n expect-groups: {{userName: {{list: torn}}}}", 6, "the list 'torn' has faults"),
+    (f"{ABSENCE},\n expect-groups: {{userName: []}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: [eve, [bob]]}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: [eve, null]}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: [true]}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: {{list: prod, more: 1}}}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: {{list: [prod]}}}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: 5}}", 6, "name the expected values"),
+    (f"{ABSENCE},\n expect-groups: {{userName: {{list: torn}}}}", 6, "the list 'torn' has faults"),
     (f"{PAIR},\n expect-groups: {{userName: {{list: many}}, source: [a, b]}}", 6, "there are more than 10000 groups"),
 ]
 
@@ -142,7 +142,7 @@ def test_ten_thousand_groups_may_be_expected() -> None:
 
 def test_an_empty_list_of_expected_groups_is_noted() -> None:
     """A rule that expects no groups, because its list is empty, loads with a note."""
-    text = HEAD + DETECTION + f"correlation: {{{AWAITED}, expect-groups: {{userName: {{list: none}}}}}}\n"
+    text = HEAD + DETECTION + f"correlation: {{{ABSENCE}, expect-groups: {{userName: {{list: none}}}}}}\n"
     (note,) = rules_in(text, Lists({"none": ()})).notes
     assert note.what == "the list 'none' is empty: no groups are expected"
     assert rules_in(text, Lists({"none": ("eve",)})).notes == ()
@@ -198,7 +198,7 @@ LIMITS: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("rest", "block", "beginning"), LIMITS, ids=range(len(LIMITS)))
-def test_limits(rest: str, block: str, beginning: str) -> None:
+def test_largest_allowed_numbers_are_accepted(rest: str, block: str, beginning: str) -> None:
     """The largest allowed number is accepted, and the next one is a fault."""
     found = rules_in(HEAD + rest + f"correlation: {{{block}}}\n")
     assert [fault.what[: len(beginning)] for fault in found.faults] == ([beginning] if beginning else []), found.faults
@@ -309,7 +309,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
      {"timespan": timedelta(hours=1), "threshold": Threshold("gte", 2), "value_fields": ("raw.n",), "percentile": 95}),
     ("type: value_count, timespan: 1h, condition: {field: [raw.n, raw.m], gt: 2}",
      {"timespan": timedelta(hours=1), "threshold": Threshold("gt", 2), "value_fields": ("raw.n", "raw.m")}),
-    (AWAITED + ", expect-groups: {userName: [eve, bob]}",
+    (ABSENCE + ", expect-groups: {userName: [eve, bob]}",
      {"threshold": Threshold("lt", 1), "timespan": timedelta(hours=1), "group_by": ("userName",),
       "expected": (("eve",), ("bob",))}),
 ]  # fmt: skip
@@ -515,11 +515,11 @@ def test_rules_are_found_by_name_and_id_and_selection() -> None:
         (TERM, "alert: {group_by: [userName], realert: 3m}\n", 0),
         (f"{TERM}, group-by: [source]", "alert: {group_by: [source], realert: 3m}\n", 3),
         (f"{TERM}, group-by: [source]", ALERT, 15),
-        (AWAITED + ", expect-groups: {userName: [eve]}", "", 0),
+        (ABSENCE + ", expect-groups: {userName: [eve]}", "", 0),
     ],
 )
-def test_realert(block: str, alert: str, expected: int) -> None:
-    """An alert stays open for the timespan, a spike's for all its windows, unless the rule says otherwise."""
+def test_default_realert_depends_on_the_type(block: str, alert: str, expected: int) -> None:
+    """An alert stays open for the timespan, a spike's for all its windows, unless the rule sets another time."""
     found = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n" + alert)
     assert (found.faults, found.notes) == ((), ())
     (rule,) = found.rules
