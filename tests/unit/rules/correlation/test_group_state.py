@@ -167,9 +167,13 @@ def test_a_late_hit_changes_a_settled_alert() -> None:
     """After a hit out of order, the alerts that could not change any more are evaluated again."""
     state = state_of(COUNT)
     keep(state, 1, 2, 30, 31)
+    alert = known(COUNT, 30, fired=31)
+    state.restore_alert(alert)
     state.settle(state.evaluate(at(ALL), None).alerts, at(ALL), None)
+    alert.taken = 2
     keep(state, 0)
     assert [minutes(found.fired_at) for found in state.evaluate(at(ALL), None).alerts] == [1, 31]
+    assert alert.taken == 0  # its hits have new positions
 
 
 def test_a_settled_alert_is_not_lost() -> None:
