@@ -119,7 +119,7 @@ class GroupState:
             self._base.push(hit)
         self.floor = self.hits[count - 1].at + _MICROSECOND
         del self.hits[:count]
-        self._drop_settled()
+        self._drop_settled(self.floor)
         return count
 
     def around(self, record: Record) -> tuple[Fold, list[Hit], list[Hit]] | None:
@@ -195,8 +195,8 @@ class GroupState:
         for known in self._known.values():
             known.taken = 0
 
-    def _drop_settled(self) -> None:
-        """Forget the alerts that cannot change any more."""
+    def _drop_settled(self, floor: datetime) -> None:
+        """Forget the alerts that cannot change any more, as hits before the floor come too late."""
         count = min(self._settled, len(self._base.found) - 1, len(self._live.found) - 1)
         if count <= 0:
             return
@@ -204,7 +204,6 @@ class GroupState:
         del self._live.found[:count]
         self._settled -= count
         left = {found.id for found in self.alerts()}
-        floor = self.floor or NEVER
         for known in list(self._known.values()):
             if known.id not in left and (known.is_current or known.until < floor):
                 del self._known[known.id]
