@@ -46,7 +46,7 @@ def test_time_less_than_a_day_ahead_is_readable(world: World, database: Database
 
 
 def test_machine_with_a_clock_years_behind_reads_the_times(world: World, database: Database) -> None:
-    """If the clock of a machine starts in 2020, the times of records are still readable, although they seem to be in the future."""
+    """If the clock of a machine starts in 2020, the times of records are readable, although they are in the future."""
     on = bench(world, database, "clock:2000d", "times_ignored:both", start=timedelta(hours=1))
     on.poll()
     world.log(ago=-1999 * 86400, description="today")
