@@ -114,7 +114,7 @@ class DeliveryWorker:
         hung = [name for name, worker in self._workers.items() if worker.longest_send() > LEASE]
         if hung:
             limit = spell_duration(LEASE)
-            raise DeliveryError(f"sends to {', '.join(hung)} have been under way for more than {limit}")
+            raise DeliveryError(f"sends to {', '.join(hung)} have been running for more than {limit}")
 
     def recover(self) -> None:
         """Release the leases of a dead process, and bury what waits for removed receivers."""
@@ -125,7 +125,7 @@ class DeliveryWorker:
             buried = bury_unknown_receivers(connection, self._workers.keys(), now)
             for name in self._workers.keys() & interrupted:
                 # A receiver that hangs until each of our processes ends fails too, though none of them records it.
-                receivers.note_failure(connection, name, now, "no answer before our process ended", None)
+                receivers.note_failure(connection, name, now, "no response before the process ended", None)
         self._is_alone = True
         if released or buried:
             log.info("outbox_recovered", released=released, buried=buried)

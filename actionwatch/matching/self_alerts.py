@@ -52,7 +52,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "unknown_field": Trouble(Level.LOW, "Records of {} have new fields", "source"),
     "filter_ignored": Trouble(Level.LOW, "The upstream of {} ignores filters", "source"),
     "clock_skew": Trouble(Level.MEDIUM, "The clocks of {} and of this machine differ", "source"),
-    "mark_ahead": Trouble(Level.HIGH, "Blind: {} was taken to be read up to a time in the future", "source"),
+    "mark_ahead": Trouble(Level.HIGH, "Blind: the stored progress of {} is in the future", "source"),
     "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
     "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),

@@ -59,8 +59,8 @@ def test_matchers_are_parsed_like_in_alertmanager(text: str, expected: tuple[str
         ("a b=x", "not a matcher"),
         ('{a="b"}', "not a matcher"),
         ("a>b", "not a matcher"),
-        ('a="b', "a quote is never closed"),
-        ('a="', "a quote is never closed"),
+        ('a="b', "a quote is not closed"),
+        ('a="', "a quote is not closed"),
         (r'a="b\"', "the last quote is escaped"),
         ('a="b"c"', r'a quote within the value: write \\"'),
         (r"a=\"x\"", 'a value with , { } or " needs quotes'),
@@ -68,7 +68,7 @@ def test_matchers_are_parsed_like_in_alertmanager(text: str, expected: tuple[str
         ("a=~~b", "the operator is one of =, !=, =~ and !~"),
         ('a=="b"', "the operator is one of =, !=, =~ and !~"),
         ('a=b"c', 'a value with , { } or " needs quotes'),
-        ("a=b,c=d", 'needs quotes: write label="value", and one matcher an item'),
+        ("a=b,c=d", 'needs quotes: write label="value", and one matcher per item'),
         ('a="b",c="d"', r'a quote within the value: write \\"'),
         ("a=~(", r"not a regular expression \(missing \): \(\): RE2 takes no lookaround"),
         ('a=~"(?=x)"', r"not a regular expression \(invalid perl operator: \(\?=\): RE2 takes no lookaround"),
@@ -120,7 +120,7 @@ def test_invalid_regular_expression_prints_nothing(capfd: pytest.CaptureFixture[
         ("a!=", {"a": ()}, False),
     ],
 )
-def test_matching(text: str, labels: dict[str, Any], expected: bool) -> None:
+def test_matcher_matches_whole_values(text: str, labels: dict[str, Any], expected: bool) -> None:
     """Whole values match. An absent label is empty. Any of several values can match, none for a negative matcher."""
     assert parse_matcher(text).is_met(labels) is expected
 

@@ -101,7 +101,7 @@ AB = {"A": 1, "B": 1}
         pytest.param(a_walk("ab", before=2, after=3), a_walk("ab"), False, None, id="the total after claims more"),
         pytest.param(a_walk("ab", before=3), a_walk("ab", before=3), True, None, id="a trusted total claims more"),
         pytest.param(
-            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small says nothing"
+            a_walk("ab", before=1), a_walk("ab", before=1), True, TWO_WALKS, id="a total too small proves nothing"
         ),
     ],
 )
@@ -120,9 +120,9 @@ def test_walk_proves_what_its_claims_allow(
         (a_walk("ab", before=2, after=3), None, "the window changed: 2 records before, 3 after"),
         (a_walk("ab", before=3, after=2), None, "the window changed: 3 records before, 2 after"),
         (a_walk("ab", before=1, after=2), None, "the window changed: 1 records before, 2 after"),
-        (a_walk("ab", before=3), None, "2 records came, the upstream counts 3"),
-        (replace(a_walk("ab", before=3), after=Claim()), None, "2 records came, the upstream counts 3"),
-        (a_walk("ab", after=3), None, "2 records came, the upstream counts 3"),
+        (a_walk("ab", before=3), None, "2 records were received, the upstream counts 3"),
+        (replace(a_walk("ab", before=3), after=Claim()), None, "2 records were received, the upstream counts 3"),
+        (a_walk("ab", after=3), None, "2 records were received, the upstream counts 3"),
         # A total below the number of records is wrong by itself, and does not show that the window changed.
         (a_walk("abc", before=1, after=2), None, "the upstream reports no number that can be trusted"),
         (a_walk("ab"), a_walk("abc"), "two walks differ: 3 and 2 records"),
@@ -146,7 +146,7 @@ def test_reason_names_the_numbers_that_disagree(walk: Walk, earlier: Walk | None
         (a_walk("ab"), True, False),
     ],
 )
-def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> None:
+def test_totals_are_trusted_after_a_confirmation(walk: Walk, is_ended: bool, is_confirmed: bool) -> None:
     """Totals are trusted only after a walk that did not end because of one gave the same number."""
     assert confirms_totals(replace(walk, is_ended=is_ended)) is is_confirmed
 
@@ -160,7 +160,7 @@ def test_totals_confirmed(walk: Walk, is_ended: bool, is_confirmed: bool) -> Non
         (a_walk("abc"), False),
     ],
 )
-def test_totals_refuted(walk: Walk, is_refuted: bool) -> None:
+def test_refuted_totals_are_not_trusted(walk: Walk, is_refuted: bool) -> None:
     """A total below the number of records is not trusted any more; one that may be right is."""
     assert refutes_totals(walk) is is_refuted
 
