@@ -94,7 +94,7 @@ def test_failing_receiver(database: Database, span: timedelta, is_reported: bool
         receivers.note_failure(connection, "hook", NOON - span, error, None)
     reports = check(database)
     assert reports.lasting["receiver_failing"] == {"hook"}
-    what = f"no message taken since 2026-11-25T11:50:00.000Z: {shown}"
+    what = f"no message accepted since 2026-11-25T11:50:00.000Z: {shown}"
     assert reports.reported == ([("receiver_failing", "hook", what, "")] if is_reported else [])
 
 
