@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Entity, Record
 from actionwatch.text.payloads import instant
 
@@ -22,8 +23,7 @@ RAW = "raw."
 _SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-BLANK = Record(key="", source="", occurred_at=_EPOCH, seen_at=_EPOCH, action_kind="", raw="{}")
+BLANK = Record(key="", source="", occurred_at=EPOCH, seen_at=EPOCH, action_kind="", raw="{}")
 """A record without values, from which the checks of conditions make records with some."""
 
 

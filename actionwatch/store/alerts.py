@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, exists, func, or_, select, type_coerce
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, Level, RuleName, Status
 from actionwatch.store.database import bulk_insert, portions
 from actionwatch.store.tables import (
@@ -21,7 +22,7 @@ from actionwatch.store.tables import (
     MESSAGE_REFERENCE,
     SELF_ALERT,
 )
-from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, from_stored, to_micros, to_stored
+from actionwatch.store.timestamps import as_stored, from_micros, from_stored, to_micros, to_stored
 
 _COLUMNS = tuple(column.name for column in ALERT.columns)
 READ = as_stored(column for column in ALERT.columns if column.name != "group_key")

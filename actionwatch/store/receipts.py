@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, Connection, RowMapping, and_, func, or_, select, true, type_coerce
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.records import between
 from actionwatch.store.tables import RECEIPT, RECORD
-from actionwatch.store.timestamps import MICROSECOND
 
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 

@@ -26,11 +26,12 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import NOTHING, Entity, Record, RecordFilter
 from actionwatch.base.unicode import forms
 from actionwatch.store.database import bulk_insert, without_index
 from actionwatch.store.tables import ALERT_RECORD, RECORD
-from actionwatch.store.timestamps import MICROSECOND, as_stored, from_micros, to_micros
+from actionwatch.store.timestamps import as_stored, from_micros, to_micros
 
 # All records of a page have the same `seen_at`.
 _seen_micros = lru_cache(maxsize=16)(to_micros)

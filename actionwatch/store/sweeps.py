@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import SWEEP
-from actionwatch.store.timestamps import MICROSECOND
 
 
 def read(connection: Connection, source: str) -> dict[timedelta, datetime]:

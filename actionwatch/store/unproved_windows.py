@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.database import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
-from actionwatch.store.timestamps import MICROSECOND
 
 SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 

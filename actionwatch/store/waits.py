@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case, func, literal, select, type_coerce
 
+from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Event
 from actionwatch.store.outbox import IS_PENDING
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
-from actionwatch.store.timestamps import MICROSECOND, Instant
+from actionwatch.store.timestamps import Instant
 
 
 def shift(connection: Connection, step: timedelta, before: datetime) -> None:
